@@ -1,0 +1,1 @@
+"""The world: what can be simulated, and what of it can be seen."""

@@ -1,0 +1,181 @@
+"""N worlds of one task, stepped in C++ threads; no Python loop over worlds."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, NamedTuple
+
+import mujoco
+import numpy as np
+from mujoco.rollout import Rollout
+
+from robo_reward.envs.state import State, Transitions
+from robo_reward.envs.task import Task
+from robo_reward.errors import UsageError, WrongShape
+
+if TYPE_CHECKING:
+    from robo_reward.reward import RewardOutput, StepReward
+
+CONTROL = mujoco.mjtState.mjSTATE_CTRL | mujoco.mjtState.mjSTATE_MOCAP_POS | mujoco.mjtState.mjSTATE_MOCAP_QUAT
+
+
+class StepResult(NamedTuple):
+    """What one control step did in N worlds.
+
+    Attributes:
+        transitions: previous state, action and state after it, before any reset.
+        reward: of the transitions, or none if the simulator has no reward.
+        success: (N,) bool, of the state after the action.
+        truncated: (N,) bool, the episode reached its horizon; `BatchSim.state` is then already the next start.
+    """
+
+    transitions: Transitions
+    reward: RewardOutput | None
+    success: np.ndarray
+    truncated: np.ndarray
+
+
+class BatchSim:
+    """Steps N worlds of a task with observation, reward, success and automatic reset.
+
+    One control step is `task.substeps` physics steps under constant actuator targets. The state is the model's
+    sensor data, which MuJoCo computes at the beginning of a physics step: what is seen is one physics step old, as it
+    is on a real arm. Each control step starts the contact solver cold, so a world depends on its own state alone and a
+    batch of N equals N single worlds stepped with `mj_step`.
+
+    Args:
+        task: what to simulate.
+        n: number of worlds N.
+        seed: of all initial conditions; the same seed gives the same bits, whatever the number of threads.
+        reward: judges each step, or none.
+        threads: C++ threads; by default all cores this process may use.
+
+    Attributes:
+        state: the current states, (N, D), as a view that the next step replaces.
+        elapsed: control steps since each world's reset, (N,).
+
+    Raises:
+        UsageError: n is not positive.
+    """
+
+    def __init__(
+        self, task: Task, n: int, seed: int = 0, reward: StepReward | None = None, threads: int | None = None
+    ) -> None:
+        if n < 1:
+            raise UsageError(f"number of worlds is {n}, expected at least 1")
+        self.task, self.n, self.reward = task, n, reward
+        self.rng = np.random.default_rng(seed)
+        self.threads = min(threads or len(os.sched_getaffinity(0)), n)
+        self._data = [mujoco.MjData(task.model) for _ in range(self.threads)]
+        self._pool = Rollout(nthread=self.threads if self.threads > 1 else 0)
+        model = task.model
+        self._nstate = mujoco.mj_stateSize(model, mujoco.mjtState.mjSTATE_FULLPHYSICS)
+        self._physics = np.zeros((n, self._nstate))
+        self._controls = np.zeros((n, model.nu + 7 * model.nmocap))
+        self._repeated = np.zeros((n, task.substeps, self._controls.shape[1]))
+        self._models = [model] * n
+        self._trace = np.zeros((n, task.substeps, self._nstate))
+        self._sensors = np.zeros((n, task.substeps, model.nsensordata))
+        self.elapsed = np.zeros(n, dtype=np.int64)
+        self.state = State(task.spec, np.zeros((n, task.spec.dim)))
+        self.reset()
+
+    def reset(self, seed: int | None = None) -> State:
+        """Starts all worlds afresh, from a new seed if one is given."""
+        if seed is not None:
+            self.rng = np.random.default_rng(seed)
+        self.state = State(self.task.spec, np.zeros((self.n, self.task.spec.dim)))
+        self._restart(np.arange(self.n))
+        return self.state
+
+    def step(self, action: np.ndarray) -> StepResult:
+        """Advances all worlds by one control step.
+
+        Args:
+            action: (N, A); components are clipped to [-1, 1].
+
+        Raises:
+            WrongShape: the action has another shape.
+        """
+        action = np.asarray(action, dtype=np.float64)
+        if action.shape != (self.n, self.task.action.dim):
+            raise WrongShape("action", action.shape, f"({self.n}, {self.task.action.dim})")
+        action = np.clip(action, -1.0, 1.0)
+        nu = self.task.model.nu
+        self._controls[:, :nu] = self.task.controller.advance(self._controls[:, :nu], self.qpos, action)
+        previous, self.state = self.state, self._simulate()
+        self.elapsed += 1
+        transitions = Transitions(previous, action, self.state)
+        reward = self.reward(transitions) if self.reward else None
+        success = self.task.success(self.state)
+        truncated = self.elapsed >= self.task.horizon
+        if truncated.any():
+            self.state = State(self.task.spec, self.state.array.copy())
+            self._restart(np.flatnonzero(truncated))
+        return StepResult(transitions, reward, success, truncated)
+
+    def observation(self) -> np.ndarray:
+        """What a policy sees of the current states, (N, O) float32."""
+        return self.task.observation(self.state)
+
+    @property
+    def qpos(self) -> np.ndarray:
+        """Generalised positions (N, nq), a view."""
+        return self._physics[:, 1 : 1 + self.task.model.nq]
+
+    @property
+    def mocap(self) -> np.ndarray:
+        """Mocap positions and quaternions (N, 7 nmocap), a view in MuJoCo's order."""
+        return self._controls[:, self.task.model.nu :]
+
+    def snapshot(self) -> dict[str, np.ndarray]:
+        """Everything that `restore` needs to go on bit for bit, the random generator included."""
+        bits = self.rng.bit_generator.state["state"]
+        words = [(bits[key] >> shift) & (2**64 - 1) for key in ("state", "inc") for shift in (0, 64)]
+        state = {"physics": self._physics, "controls": self._controls, "elapsed": self.elapsed}
+        return {**{k: v.copy() for k, v in state.items()}, "state": self.state.array.copy(), "rng": np.array(words, np.uint64)}
+
+    def restore(self, snapshot: dict[str, np.ndarray]) -> None:
+        """Goes back to a `snapshot` of a simulator of the same task and size."""
+        self._physics[:] = snapshot["physics"]
+        self._controls[:] = snapshot["controls"]
+        self.elapsed[:] = snapshot["elapsed"]
+        self.state = State(self.task.spec, np.array(snapshot["state"]))
+        low, high, inc_low, inc_high = (int(word) for word in snapshot["rng"])
+        state = self.rng.bit_generator.state
+        state["state"] = {"state": low | high << 64, "inc": inc_low | inc_high << 64}
+        self.rng.bit_generator.state = state
+
+    def close(self) -> None:
+        """Stops the threads."""
+        self._pool.close()
+
+    def _simulate(self) -> State:
+        """One control step of physics; the last physics step's sensors are the new state."""
+        self._repeated[:] = self._controls[:, None]
+        self._pool.rollout(
+            self._models,
+            self._data,
+            self._physics,
+            self._repeated,
+            control_spec=CONTROL,
+            skip_checks=True,
+            nstep=self.task.substeps,
+            state=self._trace,
+            sensordata=self._sensors,
+        )
+        self._physics = np.ascontiguousarray(self._trace[:, -1])
+        return State(self.task.spec, self._sensors[:, -1].copy())
+
+    def _restart(self, worlds: np.ndarray) -> None:
+        """Draws new starts for some worlds; one physics step shows their sensors without moving them."""
+        start = self.task.sample(self.rng, len(worlds))
+        physics = np.zeros((len(worlds), self._nstate))
+        physics[:, 1 : 1 + self.task.model.nq] = start.qpos
+        controls = np.concatenate([self.task.controller.start(start.qpos), start.mocap], axis=1)
+        _, sensors = self._pool.rollout(
+            self.task.model, self._data, physics, controls[:, None], control_spec=CONTROL, nstep=1
+        )
+        self._physics[worlds], self._controls[worlds] = physics, controls
+        self.state.array[worlds] = sensors[:, 0]
+        self.elapsed[worlds] = 0

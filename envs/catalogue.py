@@ -1,0 +1,19 @@
+"""The built-in tasks, by id."""
+
+from __future__ import annotations
+
+from functools import cache, partial
+
+from robo_reward.envs.panda.lift import Lift
+from robo_reward.envs.panda.reach import Reach
+from robo_reward.envs.task import tasks
+
+ARM_TASKS = (Reach, Lift)
+
+
+@cache
+def load() -> None:
+    """Registers every built-in task once, for both arms."""
+    for arm in ("panda", "fr3"):
+        for task in ARM_TASKS:
+            tasks.register(f"{arm}/{task.name}", partial(task, arm))

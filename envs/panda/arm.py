@@ -1,0 +1,178 @@
+"""Official numbers of the Franka arms: one table each for Panda (FER) and FR3.
+
+Kinematics and limits: Franka Robotics, "Robot and interface specifications" (frankarobotics/docs). Craig's modified
+Denavit-Hartenberg convention: frame i is reached from frame i-1 by RotX(alpha) TransX(a) RotZ(q) TransZ(d).
+Inertial parameters: Panda, C. Gaz et al., "Dynamic identification of the Franka Emika Panda robot with retrieval of
+feasible parameters", RA-L 2019, as in franka_description; FR3, franka_description by Franka Robotics, in principal axes.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import pi
+
+from robo_reward.errors import UnknownName
+
+
+@dataclass(frozen=True)
+class Link:
+    """Mass properties of one link in its Denavit-Hartenberg frame.
+
+    Args:
+        mass: [kg].
+        com: centre of mass [m].
+        inertia: about the centre of mass [kg m²]: `xx yy zz xy xz yz`, or the three principal moments with `quat`.
+        quat: orientation (w, x, y, z) of the principal axes, or none.
+    """
+
+    mass: float
+    com: tuple[float, float, float]
+    inertia: tuple[float, ...]
+    quat: tuple[float, float, float, float] | None = None
+
+
+@dataclass(frozen=True)
+class Arm:
+    """A seven-joint Franka arm with its hand.
+
+    Args:
+        name: `panda` or `fr3`.
+        dh: seven rows (a [m], d [m], alpha [rad]).
+        q_min: lower joint limits [rad].
+        q_max: upper joint limits [rad].
+        dq_max: joint speed limits [rad/s].
+        ddq_max: joint acceleration limits [rad/s²].
+        dddq_max: joint jerk limits [rad/s³].
+        tau_max: joint torque limits [N m].
+        links: mass properties of links 1 to 7.
+        home: the ready pose [rad], hand pointing down.
+        flange: from joint 7 to the flange along z [m].
+        tcp: from the flange to the tool centre point between the finger tips [m].
+        hand_yaw: the hand's rotation about the flange's z [rad].
+        max_translation: Cartesian limits: speed [m/s], acceleration [m/s²], jerk [m/s³].
+        max_rotation: Cartesian limits: speed [rad/s], acceleration [rad/s²], jerk [rad/s³].
+        max_elbow: elbow limits: speed [rad/s], acceleration [rad/s²], jerk [rad/s³].
+    """
+
+    name: str
+    dh: tuple[tuple[float, float, float], ...]
+    q_min: tuple[float, ...]
+    q_max: tuple[float, ...]
+    dq_max: tuple[float, ...]
+    ddq_max: tuple[float, ...]
+    dddq_max: tuple[float, ...]
+    tau_max: tuple[float, ...]
+    links: tuple[Link, ...]
+    max_translation: tuple[float, float, float]
+    max_rotation: tuple[float, float, float]
+    max_elbow: tuple[float, float, float]
+    home: tuple[float, ...] = (0.0, -pi / 4, 0.0, -3 * pi / 4, 0.0, pi / 2, pi / 4)
+    flange: float = 0.107
+    tcp: float = 0.1034
+    hand_yaw: float = -pi / 4
+
+
+DH = (
+    (0.0, 0.333, 0.0),
+    (0.0, 0.0, -pi / 2),
+    (0.0, 0.316, pi / 2),
+    (0.0825, 0.0, pi / 2),
+    (-0.0825, 0.384, -pi / 2),
+    (0.0, 0.0, pi / 2),
+    (0.088, 0.0, pi / 2),
+)
+TORQUE = (87.0,) * 4 + (12.0,) * 3
+
+PANDA = Arm(
+    name="panda",
+    dh=DH,
+    q_min=(-2.8973, -1.7628, -2.8973, -3.0718, -2.8973, -0.0175, -2.8973),
+    q_max=(2.8973, 1.7628, 2.8973, -0.0698, 2.8973, 3.7525, 2.8973),
+    dq_max=(2.175,) * 4 + (2.61,) * 3,
+    ddq_max=(15.0, 7.5, 10.0, 12.5, 15.0, 20.0, 20.0),
+    dddq_max=(7500.0, 3750.0, 5000.0, 6250.0, 7500.0, 10000.0, 10000.0),
+    tau_max=TORQUE,
+    max_translation=(1.7, 13.0, 6500.0),
+    max_rotation=(2.5, 25.0, 12500.0),
+    max_elbow=(2.175, 10.0, 5000.0),
+    links=(
+        Link(4.970684, (0.003875, 0.002081, -0.04762), (0.70337, 0.70661, 0.009117, -0.000139, 0.006772, 0.019169)),
+        Link(0.646926, (-0.003141, -0.02872, 0.003495), (0.007962, 0.02811, 0.025995, -0.003925, 0.010254, 0.000704)),
+        Link(3.228604, (0.027518, 0.039252, -0.066502), (0.037242, 0.036155, 0.01083, -0.004761, -0.011396, -0.012805)),
+        Link(3.587895, (-0.05317, 0.104419, 0.027454), (0.025853, 0.019552, 0.028323, 0.007796, -0.001332, 0.008641)),
+        Link(1.225946, (-0.011953, 0.041065, -0.038437), (0.035549, 0.029474, 0.008627, -0.002117, -0.004037, 0.000229)),
+        Link(1.666555, (0.060149, -0.014117, -0.010517), (0.001964, 0.004354, 0.005433, 0.000109, -0.001158, 0.000341)),
+        Link(0.735522, (0.010517, -0.004252, 0.061597), (0.012516, 0.010027, 0.004815, -0.000428, -0.001196, -0.000741)),
+    ),
+)
+
+FR3 = Arm(
+    name="fr3",
+    dh=DH,
+    q_min=(-2.9007, -1.8361, -2.9007, -3.0770, -2.8763, 0.4398, -3.0508),
+    q_max=(2.9007, 1.8361, 2.9007, -0.1169, 2.8763, 4.6216, 3.0508),
+    dq_max=(2.62, 2.62, 2.62, 2.62, 5.26, 4.18, 5.26),
+    ddq_max=(10.0,) * 7,
+    dddq_max=(5000.0,) * 7,
+    tau_max=TORQUE,
+    max_translation=(3.0, 9.0, 4500.0),
+    max_rotation=(2.5, 17.0, 8500.0),
+    max_elbow=(2.62, 10.0, 5000.0),
+    links=(
+        Link(
+            2.92747,
+            (4.128e-07, -0.0181251, -0.0386036),
+            (0.0239286, 0.0227246, 0.00610634),
+            (0.998098, -0.0605364, 0.00380499, 0.0110109),
+        ),
+        Link(
+            2.93554,
+            (0.00318289, -0.0743222, 0.00881461),
+            (0.0629567, 0.0411924, 0.0246371),
+            (0.502599, 0.584437, -0.465998, 0.434366),
+        ),
+        Link(
+            2.2449,
+            (0.0407016, -0.00482006, -0.0289731),
+            (0.0267409, 0.0189869, 0.0171587),
+            (0.921025, -0.244161, 0.155272, 0.260745),
+        ),
+        Link(
+            2.6156,
+            (-0.0459101, 0.0630493, -0.00851879),
+            (0.05139, 0.0372717, 0.0160047),
+            (0.438018, 0.803311, 0.00937812, 0.403414),
+        ),
+        Link(
+            2.32712,
+            (-0.00160396, 0.0292536, -0.0972966),
+            (0.0579335, 0.0449144, 0.0130634),
+            (0.919031, 0.125604, 0.0751531, -0.366003),
+        ),
+        Link(
+            1.81704,
+            (0.0597131, -0.0410295, -0.0101693),
+            (0.0175039, 0.0161123, 0.00193529),
+            (0.621301, 0.552665, 0.510011, 0.220081),
+        ),
+        Link(
+            0.627143,
+            (0.00452258, 0.00862619, -0.0161633),
+            (0.000223836, 0.000223642, 5.64132e-07),
+            (0.727579, 0.0978688, -0.24906, 0.63168),
+        ),
+    ),
+)
+
+ARMS = {arm.name: arm for arm in (PANDA, FR3)}
+
+
+def arm_named(name: str) -> Arm:
+    """The table of one arm.
+
+    Raises:
+        UnknownName: neither `panda` nor `fr3`.
+    """
+    if name not in ARMS:
+        raise UnknownName("arm", name, ARMS)
+    return ARMS[name]

@@ -1,0 +1,151 @@
+"""What all tasks of the arm share: the scene, the hand's fields, random starts, the action convention."""
+
+from __future__ import annotations
+
+from importlib.resources import files
+from typing import Any, ClassVar
+
+import mujoco
+import numpy as np
+
+from robo_reward.envs.panda.arm import Arm, arm_named
+from robo_reward.envs.panda.control import FINGER_MAX, EndEffectorDelta, JointDelta
+from robo_reward.envs.panda.kinematics import solve_position
+from robo_reward.envs.panda.mjcf import scene_xml
+from robo_reward.envs.state import Field, State, StateSpec
+from robo_reward.envs.task import Observable, ObservationSpec, Start, Task
+from robo_reward.errors import UnknownName
+
+Vector = tuple[float, float, float]
+
+CENTRE: Vector = (0.5, 0.0, 0.15)
+"""Middle of the workspace [m], where observations of positions are zero."""
+
+
+class ArmTask(Task):
+    """A task of the arm on its table; a subclass adds the things on the table.
+
+    The table's top is z = 0; x points away from the robot, y to its left.
+
+    Args:
+        arm: `panda` or `fr3`.
+        control: `ee_delta` or `joint_delta`.
+    """
+
+    name: ClassVar[str]
+    things: ClassVar[tuple[Field, ...]] = ()
+    bodies: ClassVar[str] = ""
+    extra: ClassVar[str] = ""
+    thing_sensors: ClassVar[str] = ""
+    views: ClassVar[tuple[Observable, ...]] = ()
+    low: ClassVar[Vector] = (0.30, -0.30, 0.010)
+    high: ClassVar[Vector] = (0.72, 0.30, 0.45)
+    action_scale: ClassVar[float] = 0.02
+    gripper: ClassVar[bool] = True
+    opening: ClassVar[float] = 2 * FINGER_MAX
+    start_low: ClassVar[Vector] = (0.42, -0.08, 0.16)
+    start_high: ClassVar[Vector] = (0.50, 0.08, 0.24)
+
+    def __init__(self, arm: str = "panda", control: str = "ee_delta") -> None:
+        self.arm: Arm = arm_named(arm)
+        self.id = f"{arm}/{self.name}"
+        self.spec = StateSpec([*HAND_FIELDS, *self.things])
+        self.model = mujoco.MjModel.from_xml_string(
+            scene_xml(self.arm, self.bodies, HAND_SENSORS + self.thing_sensors, self.extra)
+        )
+        self.substeps = 8
+        self.cameras = ("front", "side", "top", "wrist")
+        self.observation = ObservationSpec(self.spec, [*self._hand_views(control), *self.views])
+        self.controller = self._controller(control)
+        self.expert_reward = (files("robo_reward.envs.panda") / "rewards" / f"{self.name}.py").read_text()
+        self.check()
+
+    def _controller(self, control: str) -> Any:
+        if control == "ee_delta":
+            return EndEffectorDelta(
+                self.arm, self.control_dt, self.action_scale, self.low, self.high, self.gripper, opening=self.opening
+            )
+        if control == "joint_delta":
+            return JointDelta(self.arm, self.control_dt, gripper=self.gripper, opening=self.opening)
+        raise UnknownName("control", control, ("ee_delta", "joint_delta"))
+
+    def _hand_views(self, control: str) -> list[Observable]:
+        views = [Observable("hand_position", 0.2, centre=CENTRE), Observable("hand_velocity", 0.5)]
+        if self.gripper:
+            views.append(Observable("gripper_opening", 0.04, centre=(0.04,)))
+        if control == "joint_delta":
+            views.append(Observable("joint_position", 0.5, centre=self.arm.home))
+        return views
+
+    def sample(self, rng: np.random.Generator, n: int) -> Start:
+        """The hand somewhere above the table, pointing down; the things as `place` puts them."""
+        hand = rng.uniform(self.start_low, self.start_high, (n, 3))
+        qpos = np.zeros((n, self.model.nq))
+        qpos[:, :7] = solve_position(self.arm, hand)
+        qpos[:, 7:9] = self.opening / 2
+        mocap = np.zeros((n, 7 * self.model.nmocap))
+        mocap[:, 3 * self.model.nmocap :: 4] = 1.0
+        self.place(rng, qpos[:, 9:], mocap)
+        return Start(qpos, mocap)
+
+    def place(self, rng: np.random.Generator, qpos: np.ndarray, mocap: np.ndarray) -> None:
+        """Puts the things into n worlds, in place.
+
+        Args:
+            rng: the source of all randomness.
+            qpos: (n, nq - 9), behind the arm's and the fingers' own.
+            mocap: (n, 7 nmocap): positions, then quaternions (identity already).
+        """
+
+    def toward(self, state: State, target: np.ndarray, gripper: float | np.ndarray = 1.0) -> np.ndarray:
+        """The action (..., A) that brings the hand to a target (..., 3) [m] as fast as it can, for scripted experts."""
+        step = np.clip((target - state.hand_position) / self.action_scale, -1, 1)
+        if not self.gripper:
+            return step
+        fingers = np.broadcast_to(gripper, step.shape[:-1])[..., None]
+        return np.concatenate([step, fingers], axis=-1)
+
+
+def free_body(rng: np.random.Generator, n: int, low: Vector, high: Vector, turn: float = np.pi) -> np.ndarray:
+    """Free-joint positions (n, 7) uniform in a box [m], turned about the vertical by up to ±`turn` [rad]."""
+    position = rng.uniform(low, high, (n, 3))
+    yaw = rng.uniform(-turn, turn, n) / 2
+    quat = np.stack([np.cos(yaw), np.zeros(n), np.zeros(n), np.sin(yaw)], axis=1)
+    return np.concatenate([position, quat], axis=1)
+
+
+def object_fields(name: str, what: str) -> tuple[Field, ...]:
+    """Position, orientation and velocity of a free object."""
+    return (
+        Field(f"{name}_position", (3,), "m", f"centre of {what}", "object", typical=(-0.3, 0.7)),
+        Field(f"{name}_rotation", (4,), "quaternion", f"orientation of {what}", "object"),
+        Field(f"{name}_velocity", (3,), "m/s", f"linear velocity of {what}", "object"),
+    )
+
+
+def object_sensors(name: str) -> str:
+    """The sensors of `object_fields`."""
+    return f"""
+    <framepos name="{name}_position" objtype="body" objname="{name}"/>
+    <framequat name="{name}_rotation" objtype="body" objname="{name}"/>
+    <framelinvel name="{name}_velocity" objtype="body" objname="{name}"/>"""
+
+
+def goal_field(what: str) -> Field:
+    """The position of a goal marker."""
+    return Field("goal_position", (3,), "m", what, "goal", typical=(-0.3, 0.7))
+
+
+GOAL_SENSOR = '<framepos name="goal_position" objtype="body" objname="goal"/>'
+
+HAND_FIELDS = (
+    Field("hand_position", (3,), "m", "tool centre point between the finger tips", "hand", typical=(-0.3, 0.7)),
+    Field("hand_velocity", (3,), "m/s", "linear velocity of the tool centre point", "hand"),
+    Field("gripper_opening", (), "m", "width between the fingers, 0 closed to 0.08 open", "gripper", typical=(0, 0.08)),
+    Field("joint_position", (7,), "rad", "angles of the arm's joints", "joint", typical=(-2.8, 2.8)),
+)
+HAND_SENSORS = """
+    <framepos name="hand_position" objtype="site" objname="tcp"/>
+    <framelinvel name="hand_velocity" objtype="site" objname="tcp"/>
+    <tendonpos name="gripper_opening" tendon="opening"/>
+""" + "".join(f'<jointpos name="joint_position_{i}" joint="joint{i}"/>' for i in range(1, 8))

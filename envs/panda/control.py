@@ -1,0 +1,131 @@
+"""Action conventions of the arm: how an action in [-1, 1] moves the actuator targets."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from robo_reward.envs.panda.arm import Arm
+from robo_reward.envs.panda.kinematics import DOWN, Pose, damped_step, forward, jacobian, orientation_error
+from robo_reward.envs.task import ActionSpec
+
+FINGER_MAX = 0.04  # travel of one finger [m]
+FINGER_SPEED = 0.05  # official speed of one finger [m/s]
+
+
+class Gripper:
+    """Turns the last component of an action into finger targets: +1 opens, -1 closes, at the hand's own speed."""
+
+    def __init__(self, dt: float) -> None:
+        self.step = FINGER_SPEED * dt
+
+    def advance(self, fingers: np.ndarray, action: np.ndarray) -> np.ndarray:
+        """The next finger targets (n, 2) [m] from the last ones and the action's component (n,)."""
+        wanted = (action[:, None] + 1.0) * (FINGER_MAX / 2)
+        return np.clip(fingers + np.clip(wanted - fingers, -self.step, self.step), 0.0, FINGER_MAX)
+
+
+class EndEffectorDelta:
+    """The hand's target moves by the action; batched inverse kinematics finds the joints.
+
+    Targets accumulate on the last target, stay within a leash of the real hand and inside the workspace. The hand
+    keeps pointing down; with `yaw` it also turns about the vertical.
+
+    Args:
+        arm: whose limits hold.
+        dt: control period [s].
+        scale: what 1.0 moves the target by [m].
+        low: lower corner of the workspace for the TCP [m].
+        high: upper corner [m].
+        gripper: whether the last component moves the fingers; else they hold `opening`.
+        yaw: what 1.0 turns by [rad], or 0 for a fixed heading.
+        opening: width between the fingers while they are not controlled [m].
+    """
+
+    def __init__(
+        self,
+        arm: Arm,
+        dt: float,
+        scale: float,
+        low: tuple[float, float, float],
+        high: tuple[float, float, float],
+        gripper: bool = True,
+        yaw: float = 0.0,
+        opening: float = 2 * FINGER_MAX,
+    ) -> None:
+        self.arm, self.scale, self.yaw, self.opening = arm, scale, yaw, opening
+        self.low, self.high = np.array(low), np.array(high)
+        self.gripper = Gripper(dt) if gripper else None
+        self.leash = 1.5 * scale
+        self.max_step = np.array(arm.dq_max) * dt
+        self.q_min, self.q_max = np.array(arm.q_min) + 0.01, np.array(arm.q_max) - 0.01
+        self.home = np.array(arm.home)
+        names = ("dx", "dy", "dz") + (("dyaw",) if yaw else ()) + (("gripper",) if gripper else ())
+        scales = (scale,) * 3 + ((yaw,) if yaw else ()) + ((FINGER_MAX,) if gripper else ())
+        units = ("m",) * 3 + (("rad",) if yaw else ()) + (("m",) if gripper else ())
+        self.spec = ActionSpec("ee_delta", names, scales, units, round(1 / dt, 6))
+
+    def start(self, qpos: np.ndarray) -> np.ndarray:
+        """Targets (n, 9) that hold the configuration."""
+        fingers = np.full((len(qpos), 2), self.opening / 2)
+        return np.concatenate([qpos[:, :7], qpos[:, 7:9] if self.gripper else fingers], axis=1)
+
+    def advance(self, ctrl: np.ndarray, qpos: np.ndarray, action: np.ndarray) -> np.ndarray:
+        """The next targets (n, 9)."""
+        n = len(ctrl)
+        q = ctrl[:, :7]
+        both = forward(self.arm, np.concatenate([q, qpos[:, :7]]))
+        target = Pose(*(part[..., :n] for part in both))
+        actual = both.position[:, n:].T
+        wanted = target.position.T + action[:, :3] * self.scale
+        wanted = np.clip(np.clip(wanted, actual - self.leash, actual + self.leash), self.low, self.high)
+        turn = orientation_error(target, *self._heading(target, action))
+        error = np.concatenate([wanted - target.position.T, turn.T], axis=1)
+        step = damped_step(jacobian(target), error, self.home - q)
+        joints = np.clip(q + np.clip(step, -self.max_step, self.max_step), self.q_min, self.q_max)
+        fingers = self.gripper.advance(ctrl[:, 7:9], action[:, -1]) if self.gripper else ctrl[:, 7:9]
+        return np.concatenate([joints, fingers], axis=1)
+
+    def _heading(self, pose: Pose, action: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """The wanted axes of the hand: straight down, turned by the action when yaw is controlled."""
+        if not self.yaw:
+            return DOWN
+        angle = np.arctan2(pose.x[1], pose.x[0]) + action[:, 3] * self.yaw
+        zero = np.zeros_like(angle)
+        x = np.stack([np.cos(angle), np.sin(angle), zero])
+        y = np.stack([np.sin(angle), -np.cos(angle), zero])
+        return x, y, DOWN[2]
+
+
+class JointDelta:
+    """Each joint's target moves by the action; targets stay near the real joints and inside their limits.
+
+    Args:
+        arm: whose limits hold.
+        dt: control period [s].
+        scale: what 1.0 turns a joint's target by [rad].
+        gripper: whether the last component moves the fingers; else they hold `opening`.
+        opening: width between the fingers while they are not controlled [m].
+    """
+
+    def __init__(
+        self, arm: Arm, dt: float, scale: float = 0.05, gripper: bool = True, opening: float = 2 * FINGER_MAX
+    ) -> None:
+        self.scale, self.opening = scale, opening
+        self.gripper = Gripper(dt) if gripper else None
+        self.max_step = np.array(arm.dq_max) * dt
+        self.q_min, self.q_max = np.array(arm.q_min) + 0.01, np.array(arm.q_max) - 0.01
+        names = tuple(f"dq{i}" for i in range(1, 8)) + (("gripper",) if gripper else ())
+        scales = (scale,) * 7 + ((FINGER_MAX,) if gripper else ())
+        units = ("rad",) * 7 + (("m",) if gripper else ())
+        self.spec = ActionSpec("joint_delta", names, scales, units, round(1 / dt, 6))
+
+    start = EndEffectorDelta.start
+
+    def advance(self, ctrl: np.ndarray, qpos: np.ndarray, action: np.ndarray) -> np.ndarray:
+        """The next targets (n, 9)."""
+        step = np.clip(action[:, :7] * self.scale, -self.max_step, self.max_step)
+        leash = 2 * self.scale
+        joints = np.clip(ctrl[:, :7] + step, qpos[:, :7] - leash, qpos[:, :7] + leash)
+        joints = np.clip(joints, self.q_min, self.q_max)
+        fingers = self.gripper.advance(ctrl[:, 7:9], action[:, -1]) if self.gripper else ctrl[:, 7:9]
+        return np.concatenate([joints, fingers], axis=1)

@@ -1,0 +1,112 @@
+"""Forward kinematics, Jacobian and inverse kinematics of a Franka arm, for many configurations at once.
+
+Vectors are kept as (3, n), so that every operation runs over contiguous rows.
+"""
+
+from __future__ import annotations
+
+from math import cos, sin
+from typing import NamedTuple
+
+import numpy as np
+
+from robo_reward.envs.panda.arm import Arm
+
+
+class Pose(NamedTuple):
+    """The hand's frame at the tool centre point, with what a Jacobian needs.
+
+    Attributes:
+        position: of the TCP in the base frame, (3, n) [m].
+        x: the hand's x axis, (3, n); likewise y and z.
+        y: the axis along which the fingers slide.
+        z: the approach direction.
+        joint_axes: seven joint axes, (7, 3, n).
+        joint_origins: a point on each, (7, 3, n) [m].
+    """
+
+    position: np.ndarray
+    x: np.ndarray
+    y: np.ndarray
+    z: np.ndarray
+    joint_axes: np.ndarray
+    joint_origins: np.ndarray
+
+
+def forward(arm: Arm, q: np.ndarray) -> Pose:
+    """The hand's pose for joint angles `q` (n, 7) [rad], from the Denavit-Hartenberg chain."""
+    n = len(q)
+    cosines, sines = np.cos(q.T), np.sin(q.T)  # (7, n)
+    x, y, z = (np.repeat(axis[:, None], n, axis=1) for axis in np.eye(3))
+    position = np.zeros((3, n))
+    axes, origins = np.empty((7, 3, n)), np.empty((7, 3, n))
+    for i, (a, d, alpha) in enumerate(arm.dh):
+        if a:
+            position = position + a * x
+        if alpha:
+            ca, sa = round(cos(alpha)), round(sin(alpha))  # the arm has right angles only
+            y, z = ca * y + sa * z, ca * z - sa * y
+        x, y = cosines[i] * x + sines[i] * y, cosines[i] * y - sines[i] * x
+        if d:
+            position = position + d * z
+        axes[i], origins[i] = z, position
+    cy, sy = cos(arm.hand_yaw), sin(arm.hand_yaw)
+    x, y = cy * x + sy * y, cy * y - sy * x
+    return Pose(position + (arm.flange + arm.tcp) * z, x, y, z, axes, origins)
+
+
+def jacobian(pose: Pose) -> np.ndarray:
+    """The geometric Jacobian at the TCP, (n, 6, 7): three rows [m/rad], three rows [rad/rad], in the base frame."""
+    linear = _cross(pose.joint_axes, pose.position - pose.joint_origins)  # (7, 3, n)
+    return np.concatenate([linear, pose.joint_axes], axis=1).transpose(2, 1, 0)
+
+
+def _cross(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """The cross product of (k, 3, n) vectors; several times faster than `np.cross` here."""
+    out = np.empty_like(a)
+    for i, (j, k) in enumerate(((1, 2), (2, 0), (0, 1))):
+        out[:, i] = a[:, j] * b[:, k] - a[:, k] * b[:, j]
+    return out
+
+
+def orientation_error(pose: Pose, x: np.ndarray, y: np.ndarray, z: np.ndarray) -> np.ndarray:
+    """The small rotation (3, n) [rad] that turns the hand's axes onto the wanted ones: ½ Σ axis × wanted axis."""
+    have = np.stack([pose.x, pose.y, pose.z])
+    want = np.stack([np.broadcast_to(axis, pose.x.shape) for axis in (x, y, z)])
+    return 0.5 * _cross(have, want).sum(axis=0)
+
+
+def damped_step(
+    jac: np.ndarray, error: np.ndarray, posture: np.ndarray, damping: float = 0.02, posture_gain: float = 0.1
+) -> np.ndarray:
+    """A joint step (n, 7) [rad] by damped least squares with a posture task in the null space.
+
+    dq = J⁺ e + (I - J⁺ J) k p, with J⁺ = Jᵀ (J Jᵀ + λ² I)⁻¹ (Nakamura and Hanafusa 1986).
+
+    Args:
+        jac: (n, 6, 7).
+        error: the wanted Cartesian step, (n, 6) [m, rad].
+        posture: from the configuration to the preferred one, (n, 7) [rad].
+        damping: λ.
+        posture_gain: k.
+    """
+    wanted = posture_gain * posture
+    gram = jac @ jac.transpose(0, 2, 1) + damping**2 * np.eye(6)
+    residual = error - np.einsum("nij,nj->ni", jac, wanted)
+    return wanted + np.einsum("nji,nj->ni", jac, np.linalg.solve(gram, residual[..., None])[..., 0])
+
+
+def solve_position(arm: Arm, target: np.ndarray, iterations: int = 12) -> np.ndarray:
+    """Joint angles (n, 7) [rad] near the home pose that put the TCP at `target` (n, 3) [m], hand pointing down."""
+    home = np.array(arm.home)
+    q = np.repeat(home[None], len(target), axis=0)
+    for _ in range(iterations):
+        pose = forward(arm, q)
+        turn = orientation_error(pose, *DOWN)
+        error = np.concatenate([target.T - pose.position, turn]).T
+        q = q + damped_step(jacobian(pose), error, home - q, damping=1e-3, posture_gain=0.0)
+    return q
+
+
+DOWN = tuple(np.array(axis, float)[:, None] for axis in ((1, 0, 0), (0, -1, 0), (0, 0, -1)))
+"""The hand's axes when it points straight down: x forward, y to the right, z down."""

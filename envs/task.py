@@ -1,0 +1,235 @@
+"""A task: a goal sentence, a MuJoCo scene, a named state, a success test, cameras and an action convention."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from typing import Any, NamedTuple, Protocol
+
+import mujoco
+import numpy as np
+
+from robo_reward.envs.state import State, StateSpec
+from robo_reward.errors import UsageError, WrongShape
+from robo_reward.registry import Registry
+
+
+@dataclass(frozen=True)
+class ActionSpec:
+    """What each number of an action means; every component lies in [-1, 1].
+
+    Args:
+        kind: the convention, `ee_delta` or `joint_delta`, or `native` for suites.
+        names: one name per component, such as `dx`.
+        scale: what 1.0 stands for, per component, in `units`.
+        units: `m`, `rad` or `1`, per component.
+        rate_hz: how often an action is chosen [Hz].
+    """
+
+    kind: str
+    names: tuple[str, ...]
+    scale: tuple[float, ...]
+    units: tuple[str, ...]
+    rate_hz: float
+
+    def __post_init__(self) -> None:
+        if not len(self.names) == len(self.scale) == len(self.units):
+            raise UsageError(f"action {self.kind!r}: names, scale and units differ in length")
+
+    @property
+    def dim(self) -> int:
+        """A, the number of components."""
+        return len(self.names)
+
+    def to_json(self) -> dict[str, Any]:
+        """A JSON value from which `from_json` rebuilds the same spec."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, value: dict[str, Any]) -> ActionSpec:
+        """The inverse of `to_json`."""
+        tuples = {k: tuple(value[k]) for k in ("names", "scale", "units")}
+        return cls(**{**value, **tuples})
+
+
+@dataclass(frozen=True)
+class Observable:
+    """A block of the observation: `(field - minus) / scale`, or `(field - centre) / scale`.
+
+    Args:
+        field: the state field.
+        scale: divides, so that usual values lie in [-1, 1]; in the field's unit.
+        minus: another field of the same shape to subtract (a relative position), or none.
+        centre: numbers to subtract instead.
+    """
+
+    field: str
+    scale: float = 1.0
+    minus: str = ""
+    centre: tuple[float, ...] = ()
+
+
+class ObservationSpec:
+    """What a policy sees: an affine map of the state, `obs = state @ matrix + offset`.
+
+    Args:
+        state: the state it reads.
+        parts: its blocks in order.
+
+    Attributes:
+        matrix: (D, O).
+        offset: (O,).
+    """
+
+    def __init__(self, state: StateSpec, parts: Iterable[Observable]) -> None:
+        self.state, self.parts = state, tuple(parts)
+        self.dim = sum(state[p.field].size for p in self.parts)
+        self.matrix = np.zeros((state.dim, self.dim))
+        self.offset = np.zeros(self.dim)
+        column = 0
+        for part in self.parts:
+            size = state[part.field].size
+            block = slice(column, column + size)
+            self.matrix[state.slice(part.field), block] += np.eye(size) / part.scale
+            if part.minus:
+                self.matrix[state.slice(part.minus), block] -= np.eye(size) / part.scale
+            if part.centre:
+                self.offset[block] = -np.asarray(part.centre) / part.scale
+            column += size
+
+    def __call__(self, state: State) -> np.ndarray:
+        """The observation `(..., O)` float32 of states `(..., D)`."""
+        return (state.array @ self.matrix + self.offset).astype(np.float32)
+
+    def to_json(self) -> dict[str, Any]:
+        """A JSON value from which `from_json` rebuilds the same map."""
+        return {"state": self.state.to_json(), "parts": [asdict(p) for p in self.parts]}
+
+    @classmethod
+    def from_json(cls, value: dict[str, Any]) -> ObservationSpec:
+        """The inverse of `to_json`."""
+        parts = [Observable(**{**p, "centre": tuple(p["centre"])}) for p in value["parts"]]
+        return cls(StateSpec.from_json(value["state"]), parts)
+
+
+class Start(NamedTuple):
+    """Initial conditions of n worlds.
+
+    Attributes:
+        qpos: (n, nq).
+        mocap: (n, 7 * nmocap): all mocap positions [m], then all mocap quaternions, as MuJoCo orders its state.
+    """
+
+    qpos: np.ndarray
+    mocap: np.ndarray
+
+
+class Controller(Protocol):
+    """Turns actions into actuator targets for many worlds at once; the targets are its only memory."""
+
+    spec: ActionSpec
+
+    def start(self, qpos: np.ndarray) -> np.ndarray:
+        """The targets (n, nu) that hold the configuration `qpos` (n, nq)."""
+        ...
+
+    def advance(self, ctrl: np.ndarray, qpos: np.ndarray, action: np.ndarray) -> np.ndarray:
+        """The next targets (n, nu) from the last ones (n, nu), `qpos` (n, nq) and actions (n, A) in [-1, 1]."""
+        ...
+
+
+class Task(ABC):
+    """One thing to be done in one scene.
+
+    A subclass sets the attributes and implements `sample`, `success` and, if there is one, `expert`. Every field of
+    `spec` is a MuJoCo sensor of the model, in the order of the model's sensors, so that `sensordata` *is* the state.
+
+    Attributes:
+        id: `panda/lift`.
+        goal: the sentence a person would say.
+        success_rule: the test in words, with units.
+        spec: the state.
+        observation: what policies see of it.
+        model: the compiled scene.
+        controller: the action convention.
+        horizon: control steps per episode.
+        substeps: physics steps per control step.
+        cameras: names of the scene's cameras, the first is the default.
+        expert_reward: source of the human baseline, a reward program (`robo_reward.code.language`).
+    """
+
+    id: str
+    goal: str
+    success_rule: str
+    spec: StateSpec
+    observation: ObservationSpec
+    model: mujoco.MjModel
+    controller: Controller
+    horizon: int
+    substeps: int
+    cameras: tuple[str, ...]
+    expert_reward: str
+
+    @property
+    def action(self) -> ActionSpec:
+        """The action convention."""
+        return self.controller.spec
+
+    @property
+    def control_dt(self) -> float:
+        """Seconds between two actions [s]."""
+        return float(self.model.opt.timestep) * self.substeps
+
+    @abstractmethod
+    def sample(self, rng: np.random.Generator, n: int) -> Start:
+        """Draws n initial conditions."""
+
+    @abstractmethod
+    def success(self, state: State) -> np.ndarray:
+        """Whether each state fulfils the goal, (...,) bool; a function of the state alone, never of a reward."""
+
+    def expert(self, state: State) -> np.ndarray:
+        """A scripted action (..., A) for each state.
+
+        Raises:
+            UsageError: the task has no scripted expert.
+        """
+        raise UsageError(f"task {self.id!r} has no scripted expert")
+
+    def check(self) -> None:
+        """Proves that the sensors are the state.
+
+        Raises:
+            WrongShape: they differ in number.
+            UsageError: a sensor's name or size differs from its field.
+        """
+        model = self.model
+        if model.nsensordata != self.spec.dim:
+            raise WrongShape(f"sensordata of {self.id}", (model.nsensordata,), f"({self.spec.dim},)")
+        at = 0
+        for index in range(model.nsensor):
+            sensor = model.sensor(index)
+            field = next(f for f in self.spec if self.spec.slice(f.name).start <= at < self.spec.slice(f.name).stop)
+            if sensor.name != field.name and sensor.name.rpartition("_")[0] != field.name:
+                raise UsageError(f"{self.id}: sensor {index} is {sensor.name!r}, expected field {field.name!r}")
+            at += int(sensor.dim[0])
+
+
+tasks: Registry[Task] = Registry("task", "robo_reward.tasks")
+
+
+def make_task(id: str, /, **options: Any) -> Task:
+    """Builds a task by its id, such as `panda/lift`.
+
+    Args:
+        id: one of `tasks.names()`.
+        options: passed to the task, e.g. `control="joint_delta"`, `assets="menagerie"`.
+
+    Raises:
+        UnknownName: no such task; the message lists the closest.
+    """
+    from robo_reward.envs import catalogue  # registers the built-in tasks
+
+    catalogue.load()
+    return tasks.create(id, **options)

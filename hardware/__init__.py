@@ -1,0 +1,1 @@
+"""The same convention as a task, on hardware or an emulator."""

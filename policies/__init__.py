@@ -1,0 +1,1 @@
+"""Observation in, action out: training any algorithm on any task and reward."""

@@ -1,0 +1,43 @@
+"""The errors a user can meet. Each builds its own message: the value, what was expected, the remedy."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class RoboRewardError(Exception):
+    """Base of every error that robo-reward raises on purpose; the CLI prints it without a traceback."""
+
+    exit_code = 1
+
+
+class UsageError(RoboRewardError):
+    """What the user typed or passed is wrong; the CLI exits with 2."""
+
+    exit_code = 2
+
+
+class UnknownName(UsageError):
+    """A name that is not in a closed set, answered with the nearest valid ones."""
+
+    def __init__(self, kind: str, name: str, valid: Iterable[str], remedy: str = "") -> None:
+        self.kind, self.name, self.valid = kind, name, tuple(sorted(valid))
+        close = difflib.get_close_matches(name, self.valid, n=3, cutoff=0.5)
+        hint = f" Did you mean {' or '.join(repr(c) for c in close)}?" if close else ""
+        shown = ", ".join(self.valid) or "none"
+        super().__init__(f"unknown {kind} {name!r}.{hint} Available: {shown}.{' ' + remedy if remedy else ''}")
+
+
+class MissingExtra(UsageError):
+    """An optional dependency is not installed."""
+
+    def __init__(self, module: str, extra: str, purpose: str) -> None:
+        super().__init__(f"{purpose} needs {module!r}, which is not installed: pip install 'robo-reward[{extra}]'")
+
+
+class WrongShape(RoboRewardError):
+    """An array whose shape does not match its contract."""
+
+    def __init__(self, what: str, got: tuple[int, ...], expected: str) -> None:
+        super().__init__(f"{what} has shape {got}, expected {expected}")
