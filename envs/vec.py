@@ -1,0 +1,109 @@
+"""The batch simulator as Stable-Baselines3 sees it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+from stable_baselines3.common.vec_env import VecEnv
+
+from robo_reward.envs.batch import BatchSim
+
+
+class SB3VecEnv(VecEnv):
+    """N worlds of a `BatchSim` as one SB3 `VecEnv`, for any SB3 algorithm.
+
+    Each `info` of a finished episode holds `episode` (return, length), `is_success` (success at the last step),
+    `terms` (sum of each reward term) and `terminal_observation`; episodes only ever end by their time limit.
+
+    Args:
+        sim: the simulator; its reward is what the algorithm maximises, and without one the sparse success is.
+    """
+
+    def __init__(self, sim: BatchSim) -> None:
+        self.sim = sim
+        task = sim.task
+        observation = gym.spaces.Box(-np.inf, np.inf, (task.observation.dim,), np.float32)
+        action = gym.spaces.Box(-1.0, 1.0, (task.action.dim,), np.float32)
+        self.render_mode = None
+        super().__init__(sim.n, observation, action)
+        self._action = np.zeros((sim.n, task.action.dim))
+        self._return = np.zeros(sim.n)
+        self._terms: dict[str, np.ndarray] = {}
+
+    def reset(self) -> np.ndarray:
+        """Starts all worlds afresh and returns the observations (N, O)."""
+        seeds = [seed for seed in self._seeds if seed is not None]
+        self.sim.reset(seeds[0] if seeds else None)
+        self._reset_seeds()
+        self._return[:] = 0
+        self._terms = {}
+        return self.sim.observation()
+
+    def step_async(self, actions: np.ndarray) -> None:
+        self._action = actions
+
+    def step_wait(self) -> tuple[np.ndarray, np.ndarray, np.ndarray, list[dict[str, Any]]]:
+        """Observations (N, O), rewards (N,), ends (N,) and infos of the step."""
+        result = self.sim.step(self._action)
+        if result.reward is None:
+            reward, terms = result.success.astype(np.float64), {}
+        else:
+            reward, terms = result.reward
+        self._return += reward
+        for name, value in terms.items():
+            self._terms[name] = self._terms[name] + value if name in self._terms else value.copy()
+        infos: list[dict[str, Any]] = [{} for _ in range(self.num_envs)]
+        ended = np.flatnonzero(result.truncated)
+        if len(ended):
+            last = self.sim.task.observation(result.transitions.state.rows(ended))
+            for k, i in enumerate(ended):
+                infos[i] = self._farewell(i, last[k], bool(result.success[i]))
+            self._return[ended] = 0
+            for total in self._terms.values():
+                total[ended] = 0
+        return self.sim.observation(), reward.astype(np.float32), result.truncated, infos
+
+    def _farewell(self, i: int, observation: np.ndarray, success: bool) -> dict[str, Any]:
+        return {
+            "terminal_observation": observation,
+            "TimeLimit.truncated": True,
+            "is_success": success,
+            "episode": {"r": float(self._return[i]), "l": self.sim.task.horizon, "t": 0.0},
+            "terms": {name: float(total[i]) for name, total in self._terms.items()},
+        }
+
+    def snapshot(self) -> dict[str, np.ndarray]:
+        """Everything that `restore` needs to go on bit for bit."""
+        terms = {f"term/{name}": total.copy() for name, total in self._terms.items()}
+        return {**self.sim.snapshot(), **terms, "return": self._return.copy()}
+
+    def restore(self, snapshot: dict[str, np.ndarray]) -> None:
+        """Goes back to a `snapshot`."""
+        self.sim.restore(snapshot)
+        self._return = np.array(snapshot["return"])
+        self._terms = {k.removeprefix("term/"): np.array(v) for k, v in snapshot.items() if k.startswith("term/")}
+
+    def close(self) -> None:
+        self.sim.close()
+
+    def get_attr(self, attr_name: str, indices: Any = None) -> list[Any]:
+        return [getattr(self, attr_name)] * len(self._indices(indices))
+
+    def set_attr(self, attr_name: str, value: Any, indices: Any = None) -> None:
+        setattr(self, attr_name, value)
+
+    def env_method(self, method_name: str, *args: Any, indices: Any = None, **kwargs: Any) -> list[Any]:
+        result = getattr(self, method_name)(*args, **kwargs)
+        return [result] * len(self._indices(indices))
+
+    def env_is_wrapped(self, wrapper_class: type, indices: Any = None) -> list[bool]:
+        return [False] * len(self._indices(indices))
+
+    def get_images(self) -> Sequence[np.ndarray | None]:
+        return [None] * self.num_envs
+
+    def _indices(self, indices: Any) -> Sequence[int]:
+        return range(self.num_envs) if indices is None else ([indices] if isinstance(indices, int) else list(indices))

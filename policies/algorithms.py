@@ -1,0 +1,88 @@
+"""Which algorithms can train, and the settings that work for them on a CPU."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Mapping
+from typing import Any
+
+from robo_reward.errors import MissingExtra, UnknownName, UsageError
+
+SB3 = ("A2C", "DDPG", "PPO", "SAC", "TD3")
+CONTRIB = ("ARS", "CrossQ", "RecurrentPPO", "TQC", "TRPO")
+ALGORITHMS = {name.lower(): name for name in (*SB3, *CONTRIB)}
+
+_ON_POLICY = {"gamma": 0.97, "gae_lambda": 0.9, "policy_kwargs": {"net_arch": [64, 64], "log_std_init": -0.7}}
+_OFF_POLICY = {
+    "gamma": 0.97,
+    "batch_size": 512,
+    "learning_rate": 1e-3,
+    "buffer_size": 300_000,
+    "learning_starts": 2_000,
+    "train_freq": 1,
+    "gradient_steps": 8,
+    "policy_kwargs": {"net_arch": [128, 128]},
+}
+
+DEFAULTS: dict[str, dict[str, Any]] = {
+    "ppo": {
+        **_ON_POLICY,
+        "worlds": 64,
+        "n_steps": 32,
+        "batch_size": 512,
+        "n_epochs": 5,
+        "learning_rate": 1e-3,
+        "final_learning_rate": 0.0,
+    },
+    "a2c": {**_ON_POLICY, "worlds": 64, "n_steps": 8, "learning_rate": 7e-4},
+    "trpo": {**_ON_POLICY, "worlds": 64, "n_steps": 32, "batch_size": 512},
+    "sac": {**_OFF_POLICY, "worlds": 32},
+    "td3": {**_OFF_POLICY, "worlds": 32},
+    "ddpg": {**_OFF_POLICY, "worlds": 32},
+    "tqc": {**_OFF_POLICY, "worlds": 32},
+    "crossq": {**_OFF_POLICY, "worlds": 32},
+    "ars": {"worlds": 64},
+    "recurrentppo": {"worlds": 64, "n_steps": 32, "batch_size": 512, "gamma": 0.97},
+}
+"""Per algorithm: number of worlds, then arguments of its SB3 class. Few gradient steps on large batches from many worlds
+at once: what pays on two cores. `final_learning_rate` makes the rate fall linearly over the run."""
+
+
+def algorithm_class(name: str) -> type:
+    """The SB3 or sb3-contrib class of an algorithm.
+
+    Raises:
+        UnknownName: no such algorithm.
+        MissingExtra: it lives in sb3-contrib, which is not installed.
+    """
+    key = name.lower()
+    if key not in ALGORITHMS:
+        raise UnknownName("algorithm", name, ALGORITHMS)
+    module = "stable_baselines3" if ALGORITHMS[key] in SB3 else "sb3_contrib"
+    try:
+        return getattr(importlib.import_module(module), ALGORITHMS[key])
+    except ModuleNotFoundError:
+        raise MissingExtra("sb3_contrib", "contrib", f"algorithm {name!r}") from None
+
+
+def settings(name: str, given: Mapping[str, Any]) -> dict[str, Any]:
+    """The defaults of an algorithm with the user's own settings over them; `policy_kwargs` are merged.
+
+    Raises:
+        UnknownName: no such algorithm, or a setting that its class does not take.
+        UsageError: not a positive number of worlds.
+    """
+    import inspect
+
+    cls = algorithm_class(name)
+    merged = {**DEFAULTS[name.lower()], **given}
+    if "policy_kwargs" in given:
+        merged["policy_kwargs"] = {**DEFAULTS[name.lower()].get("policy_kwargs", {}), **given["policy_kwargs"]}
+    reserved = {"self", "policy", "env", "seed", "device", "tensorboard_log", "verbose", "_init_setup_model"}
+    valid = {*inspect.signature(cls.__init__).parameters, "worlds", "final_learning_rate"} - reserved
+    for key in merged:
+        if key not in valid:
+            raise UnknownName(f"setting of {name}", key, valid)
+    if merged["worlds"] < 1:
+        raise UsageError(f"worlds is {merged['worlds']}, expected at least 1")
+    return merged

@@ -1,0 +1,96 @@
+"""How good is a policy: success with a confidence interval."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from math import sqrt
+from typing import Any
+
+import numpy as np
+
+from robo_reward.envs.batch import BatchSim
+from robo_reward.envs.task import Task
+from robo_reward.policies.policy import Policy
+from robo_reward.reward import StepReward
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Outcome of deterministic episodes.
+
+    Args:
+        episodes: how many were run.
+        successes: how many fulfilled the goal at their last step.
+        low: lower end of the 95 % Wilson interval of the success rate.
+        high: upper end.
+        held: mean share of steps in which the goal was fulfilled (the return of the sparse success, per step).
+        mean_return: of the reward given, or none.
+        seed: of the initial conditions.
+    """
+
+    episodes: int
+    successes: int
+    low: float
+    high: float
+    held: float
+    mean_return: float | None
+    seed: int
+
+    @property
+    def success(self) -> float:
+        """The success rate."""
+        return self.successes / self.episodes
+
+    def to_json(self) -> dict[str, Any]:
+        """All numbers, the success rate included."""
+        return {**asdict(self), "success": self.success}
+
+
+def wilson(successes: int, episodes: int, z: float = 1.96) -> tuple[float, float]:
+    """The Wilson score interval of a proportion (Wilson 1927), 95 % by default."""
+    p, n = successes / episodes, episodes
+    centre = (p + z * z / (2 * n)) / (1 + z * z / n)
+    half = z / (1 + z * z / n) * sqrt(p * (1 - p) / n + z * z / (4 * n * n))
+    return max(0.0, centre - half), min(1.0, centre + half)
+
+
+def evaluate(
+    task: Task,
+    policy: Policy,
+    episodes: int = 100,
+    seed: int = 0,
+    reward: StepReward | None = None,
+    threads: int | None = None,
+    worlds: int = 100,
+) -> Evaluation:
+    """Runs whole episodes of a deterministic policy.
+
+    Success counts at the last step only: what passed through the goal and left it again has not fulfilled it.
+
+    Args:
+        task: where.
+        policy: whose actions.
+        episodes: at least 1.
+        seed: of the initial conditions.
+        reward: whose return to report, or none.
+        threads: of the simulator.
+        worlds: how many episodes run side by side.
+    """
+    n = min(episodes, worlds)
+    sim = BatchSim(task, n, seed, reward, threads)
+    successes, held, returns = [], [], []
+    for _ in range(-(-episodes // n)):
+        good, total = np.zeros(n), np.zeros(n)
+        for _ in range(task.horizon):
+            result = sim.step(policy.act(sim.observation()))
+            good += result.success
+            if result.reward is not None:
+                total += result.reward.total
+        successes.append(result.success)
+        held.append(good / task.horizon)
+        returns.append(total)
+    sim.close()
+    hits = int(np.concatenate(successes)[:episodes].sum())
+    mean_return = float(np.concatenate(returns)[:episodes].mean()) if reward else None
+    share = float(np.concatenate(held)[:episodes].mean())
+    return Evaluation(episodes, hits, *wilson(hits, episodes), share, mean_return, seed)
