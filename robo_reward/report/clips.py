@@ -1,0 +1,52 @@
+"""Videos as data URIs, within a budget: the page must stay small enough to mail."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from robo_reward.report.data import Clip
+from robo_reward.report.wording import plural
+
+BUDGET_BYTES = 4_500_000
+
+
+@dataclass(frozen=True)
+class EmbeddedClip:
+    """A clip ready for the page: `uri` is empty when it could not be embedded, `problem` says why."""
+
+    uri: str
+    caption: str
+    alt: str
+    success: bool | None
+    problem: str = ""
+
+
+def embedded_clips(clips: Iterable[Clip], folder: Path | None, budget: int = BUDGET_BYTES) -> list[EmbeddedClip]:
+    """Embeds clips in order until the budget of base64 characters is spent; later ones are named, not embedded."""
+    result = []
+    for number, clip in enumerate(clips, start=1):
+        alt = clip.alt or f"Video of the policy: {clip.caption or plural(number, 'episode')}"
+        uri, problem = _data_uri(clip, folder, budget)
+        budget -= len(uri)
+        result.append(EmbeddedClip(uri, clip.caption, alt, clip.success, problem))
+    return result
+
+
+def _data_uri(clip: Clip, folder: Path | None, budget: int) -> tuple[str, str]:
+    if isinstance(clip.video, bytes):
+        name, content = "this clip", clip.video
+    else:
+        path = clip.video if folder is None else folder / clip.video
+        name = clip.video.as_posix()
+        try:
+            content = path.read_bytes()
+        except OSError as error:
+            return "", f"{name} could not be read: {error.strerror or error}"
+    if not content:
+        return "", f"{name} is empty"
+    if len(content) * 4 / 3 > budget:
+        return "", f"{name} ({len(content) / 1e6:.1f} MB) is left out to keep this page small"
+    return "data:video/mp4;base64," + base64.b64encode(content).decode("ascii"), ""

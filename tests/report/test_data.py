@@ -1,0 +1,62 @@
+"""A report survives JSON, and a file that is not a report says where it does not fit."""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from robo_reward.report import Clip, Headline, RunReport, Series
+from robo_reward.report.codec import BadReportFile
+from tests.report.sample import failed_report, sample_report, train_report
+
+
+@pytest.mark.parametrize("make", [sample_report, train_report, failed_report])
+def test_json_round_trip_is_exact(make):
+    report = make()
+    assert RunReport.from_json(report.to_json()) == report
+
+
+def test_paths_stay_paths():
+    report = RunReport("t", "g", "panda/lift", "train", videos=(Clip(Path("videos/a.mp4")),))
+    assert RunReport.from_json(report.to_json()).videos[0].video == Path("videos/a.mp4")
+
+
+def test_json_is_strict_and_gaps_come_back_as_nan():
+    report = RunReport("t", "g", "panda/lift", "train", headline=Headline(steps=np.int64(5)))  # type: ignore[arg-type]
+    series = Series((0.0, 1.0), (0.5, math.nan))
+    report = replace(report, winner=replace(sample_report().winner, terms={"a": series}))  # type: ignore[type-var]
+    text = report.to_json()
+    json.loads(text, parse_constant=lambda word: pytest.fail(f"{word} is not JSON"))
+    back = RunReport.from_json(text)
+    assert back.winner is not None
+    assert math.isnan(back.winner.terms["a"].values[1])
+    assert back.headline.steps == 5
+
+
+def test_unknown_keys_are_ignored():
+    data = json.loads(train_report().to_json()) | {"from_the_future": 1}
+    assert RunReport.from_json(json.dumps(data)) == train_report()
+
+
+@pytest.mark.parametrize(
+    ("text", "place"),
+    [
+        ("{", "the file"),
+        ("[]", "the file"),
+        ('{"title": "t"}', "goal"),
+        ('{"title": "t", "goal": 3, "task": "x", "kind": "train"}', "report.goal"),
+        ('{"title": "t", "goal": "g", "task": "x", "kind": "dance"}', "'search', 'train', 'evaluate'"),
+        ('{"title": "t", "goal": "g", "task": "x", "kind": "train", "rungs": [1, "a"]}', "report.rungs[1]"),
+        ('{"title": "t", "goal": "g", "task": "x", "kind": "train", "videos": [{"video": {"base64": "?"}}]}', "base64"),
+        ('{"format": 99, "title": "t", "goal": "g", "task": "x", "kind": "train"}', "newer"),
+    ],
+)
+def test_a_bad_file_names_the_place(text, place):
+    with pytest.raises(BadReportFile, match="not a report") as caught:
+        RunReport.from_json(text)
+    assert place in str(caught.value)
