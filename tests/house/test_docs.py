@@ -1,0 +1,84 @@
+"""What the documentation names exists: links, files, make targets, benchmarks, and verbs of the command line."""
+
+import importlib.util
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.house.source import ROOT
+
+PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
+TEXT = {page: page.read_text(encoding="utf-8") for page in PAGES}
+FENCE = re.compile(r"^```.*?^```", re.M | re.S)
+
+
+def names(pattern: str) -> list[str]:
+    """Everything that the pattern's group finds in any page, sorted."""
+    return sorted({match for text in TEXT.values() for match in re.findall(pattern, text, re.M)})
+
+
+def anchors(page: Path) -> set[str]:
+    """The fragments of a page's headings, as code hosts make them."""
+    titles = re.findall(r"^#+ +(.*)$", FENCE.sub("", TEXT[page]), re.M)
+    return {re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-") for title in titles}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
+def test_links_resolve(page: Path):
+    broken = []
+    for target in re.findall(r"\]\(([^)\s]+)\)", FENCE.sub("", TEXT[page])):
+        if target.startswith(("https:", "http:", "mailto:")):
+            continue
+        file, _, fragment = target.partition("#")
+        found = (page.parent / file).resolve() if file else page
+        if not found.exists() or (fragment and found in TEXT and fragment not in anchors(found)):
+            broken.append(target)
+    assert not broken
+
+
+@pytest.mark.parametrize("target", names(r"\bmake ([a-z-]+)\b(?=`|$|  | +#)"))
+def test_make_targets_exist(target: str):
+    assert re.search(rf"^{target}:", (ROOT / "Makefile").read_text(), re.M)
+
+
+@pytest.mark.parametrize("path", names(r"`((?:robo_reward|envs|policies|hardware|tests|docs|benchmarks)/[\w./-]*)`"))
+def test_named_files_exist(path: str):
+    assert (ROOT / path).exists()
+
+
+@pytest.mark.parametrize("name", names(r"python -m benchmarks\.(\w+)"))
+def test_benchmarks_exist(name: str):
+    assert (ROOT / "benchmarks" / f"{name}.py").is_file()
+
+
+@pytest.mark.parametrize("verb", names(r"^(?:\$ )?robo-reward ([a-z]+)\b") + names(r"`robo-reward ([a-z]+)\b"))
+def test_verbs_explain_themselves(verb: str):
+    if importlib.util.find_spec("robo_reward.cli") is None:
+        pytest.skip("robo_reward.cli is not written yet")
+    command = [sys.executable, "-c", "from robo_reward.cli import main; main()", verb, "--help"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    assert verb in done.stdout
+
+
+@pytest.mark.parametrize("source", names(r"(?s)^```python\n(def compute_reward.*?)^```"))
+def test_programs_are_in_the_language(source: str):
+    if importlib.util.find_spec("robo_reward.code.language") is None:
+        pytest.skip("robo_reward.code.language is not written yet")
+    from robo_reward.code.language import compile_program
+    from robo_reward.envs.task import make_task
+
+    task = make_task("panda/lift")
+    if "return total, {" in source and "…" in source:
+        pytest.skip("a signature, not a program")
+    compile_program(source, task.spec, task.action.dim)
+
+
+def test_the_goal_in_the_readme_is_the_demo_s():
+    from robo_reward.envs.task import make_task
+
+    readme = " ".join((ROOT / "README.md").read_text(encoding="utf-8").split())
+    assert make_task("panda/lift").goal in readme
