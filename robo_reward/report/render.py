@@ -28,6 +28,7 @@ def render_report(report: RunReport, folder: Path | None = None, video_budget: i
         folder: what relative video paths are relative to; the working directory if not given.
         video_budget: how many characters of base64 the videos may take together.
     """
+    report = view.cleaned(report)
     environment = _environment()
     style, script = _asset("style.css"), _asset("script.js")
     message, next_step = view.verdict(report)
@@ -38,7 +39,7 @@ def render_report(report: RunReport, folder: Path | None = None, video_budget: i
         script=Markup(script),
         script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
         data=embedded_json(chart_data(report)),
-        kind_words=view.KIND_WORDS[report.kind],
+        kind_words=view.KIND_WORDS.get(report.kind, report.kind),
         status_words=view.STATUS_WORDS,
         created=_date(report.created),
         message=message,
@@ -48,6 +49,7 @@ def render_report(report: RunReport, folder: Path | None = None, video_budget: i
         program=view.program_view(report, report.winner) if report.winner else None,
         clips=embedded_clips(report.videos, folder, video_budget),
         shares=view.shares(report),
+        refused_groups=view.by_candidate(report),
         names=view.candidate_names(report),
         rows=view.order_of_interest(report.candidates),
         rung_count=max([len(report.rungs), *(row.rung for row in report.candidates)]),

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import groupby
+from math import isfinite
 from typing import Any
 
 from robo_reward.report.charts import ancestry
-from robo_reward.report.data import CandidateRow, Headline, RunReport, Winner
+from robo_reward.report.data import CandidateRow, Headline, RefusedRow, RunReport, Winner
 from robo_reward.report.program import Line, diff_counts, diff_lines, program_lines
 from robo_reward.report.wording import count, duration, percent, plural
 
@@ -34,6 +36,18 @@ class ProgramView:
     why: str
 
 
+def cleaned(report: RunReport) -> RunReport:
+    """The report with every rate that is not finite taken as not measured."""
+    head = report.headline
+    rates = {name: _known(getattr(head, name)) for name in ("success", "low", "high", "seconds")}
+    rows = tuple(replace(row, success=_known(row.success)) for row in report.candidates)
+    return replace(report, headline=replace(head, **rates), candidates=rows)
+
+
+def _known(value: float | None) -> float | None:
+    return value if value is not None and isfinite(value) else None
+
+
 def facts(report: RunReport) -> list[tuple[str, str]]:
     """The numbers beside the headline: (value, what it is)."""
     head = report.headline
@@ -45,7 +59,7 @@ def facts(report: RunReport) -> list[tuple[str, str]]:
     if report.kind == "search" and report.candidates:
         rounds = max(row.round for row in report.candidates)
         rows.append((str(len(report.candidates)), f"reward programs in {plural(rounds, 'round')}"))
-    if report.costs and report.costs.dollars is not None:
+    if report.costs and report.costs.dollars:
         rows.append((f"${report.costs.dollars:.2f}", "paid to the writer"))
     elif head.episodes is not None and len(rows) < 3:
         rows.append((count(head.episodes), "evaluation episodes"))
@@ -122,6 +136,13 @@ def shares(report: RunReport) -> list[dict[str, Any]]:
         {"phase": t.phase, "seconds": t.seconds, "share": t.seconds / total if total > 0 else 0.0}
         for t in report.timings
     ]
+
+
+def by_candidate(report: RunReport) -> list[tuple[str, list[RefusedRow]]]:
+    """The refusals of each candidate together, candidates in the order of their first refusal."""
+    order = {row.candidate: place for place, row in reversed(list(enumerate(report.refused)))}
+    rows = sorted(report.refused, key=lambda row: order[row.candidate])
+    return [(candidate, list(group)) for candidate, group in groupby(rows, key=lambda row: row.candidate)]
 
 
 def candidate_names(report: RunReport) -> dict[str, str]:

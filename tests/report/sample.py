@@ -224,7 +224,7 @@ def _curve(rng: np.random.Generator, rung: int, success: float, speed: float) ->
     scale = success / max(float(shape[-1]), 1e-3)
     noise = np.convolve(rng.normal(0, 0.05, len(steps) + 4), np.ones(5) / 5, "valid")
     values = np.clip(scale * shape + noise * np.sqrt(shape) * (success > 0), 0, 1)
-    values[-1] = success
+    values = np.clip(values + (success - values[-1]) * (steps / end) ** 2, 0, 1)
     return Series(tuple(map(float, steps)), tuple(np.round(values, 4).tolist()))
 
 

@@ -23,7 +23,8 @@
     return String(+n.toPrecision(3));
   };
   const percent = (v) => `${(v > 0 && v < 0.1) || (v > 0.99 && v < 1) ? (100 * v).toFixed(1) : Math.round(100 * v)} %`;
-  const number = (v) => (v !== 0 && (Math.abs(v) >= 1e5 || Math.abs(v) < 1e-3) ? v.toExponential(1) : String(+v.toPrecision(3)));
+  const number = (v) => (Object.is(v, -0) ? "0" : plain(v).replace("-", "\u2212"));
+  const plain = (v) => (v !== 0 && (Math.abs(v) >= 1e5 || Math.abs(v) < 1e-3) ? v.toExponential(1) : String(+v.toPrecision(3)));
   const niceStep = (span, most) => {
     const raw = span / most, power = 10 ** Math.floor(Math.log10(raw));
     return [1, 2, 2.5, 5, 10].map((m) => m * power).find((s) => s >= raw - 1e-12);
@@ -74,13 +75,15 @@
         shape(svg, "line", { class: v === 0 ? "base" : "grid", x1: m.l, x2: W - m.r, y1: Y(v), y2: Y(v) });
         shape(svg, "text", { x: m.l - 8, y: Y(v) + 4, "text-anchor": "end" }, format(v));
       }
-      const marks = ticks(0, x1, W > 480 ? 6 : 3);
+      const marks = W > 320 ? ticks(0, x1, W > 480 ? 6 : 3) : [0, x1];
       for (const v of marks) shape(svg, "text", { x: X(v), y: H - 5, "text-anchor": v === 0 ? "start" : X(v) > W - m.r - 22 ? "end" : "middle" }, v === 0 ? "0 steps" : count(v));
       for (const v of options.rungs ?? []) if (v < x1 * 0.995) shape(svg, "line", { class: "rung", x1: X(v), x2: X(v), y1: m.t, y2: H - m.b });
       const layer = shape(svg, "g", {});
       for (const s of [...visible()].sort((a, b) => a.winner - b.winner || a.round - b.round)) {
         let path = "", pen = "M";
         s.x.forEach((x, i) => { if (s.y[i] === null) { pen = "M"; return; } path += `${pen}${X(x).toFixed(1)} ${Y(s.y[i]).toFixed(1)}`; pen = "L"; });
+        const end = s.y.findLastIndex((v) => v !== null);
+        if (options.endLabels && end >= 0 && !s.winner) shape(layer, "circle", { class: "stop", cx: X(s.x[end]), cy: Y(s.y[end]), r: 2.75, style: `--t:${tone(s.round)}` });
         s.element = shape(layer, "path", { d: path, class: `curve${s.winner && options.emphasise ? " winner" : ""}`, style: `--t:${tone(s.round ?? 1)}`, "data-id": s.id ?? "" });
       }
       if (roomy) endLabels(svg, visible(), X, Y, H - m.b);
@@ -142,13 +145,12 @@
       if (event.key === "Escape") return leave();
       if (!move || !shown.length) return;
       event.preventDefault();
-      const from = picked ?? { s: shown.find((s) => s.winner) ?? shown[0], i: -1 };
-      const s = shown[(shown.indexOf(from.s) + move[0] + shown.length) % shown.length] ?? shown[0];
+      // The first key goes to the last point of the winner; later ones move along a curve or to the next curve.
+      const s = picked ? shown[(shown.indexOf(picked.s) + move[0] + shown.length) % shown.length] : shown.find((c) => c.winner) ?? shown[0];
       const known = s.y.map((v, i) => (v === null ? -1 : i)).filter((i) => i >= 0);
       if (!known.length) return;
-      const at = known.findIndex((i) => i >= from.i);
-      const next = Math.max(0, Math.min((at < 0 ? known.length - 1 : at) + (from.i < 0 ? 0 : move[1]), known.length - 1));
-      pick(s, known[next]);
+      const at = picked ? known.findIndex((i) => i >= picked.i) : -1;
+      pick(s, known[Math.max(0, Math.min((at < 0 ? known.length - 1 : at) + (picked ? move[1] : 0), known.length - 1))]);
     }
 
     draw();
@@ -190,7 +192,7 @@
 
   /** Candidates as dots, success upwards, one column per round, a line from parent to child. */
   function lineage(box) {
-    const tip = tooltip(box), W = 240, H = 190, m = { t: 8, r: 10, b: 22, l: 34 };
+    const tip = tooltip(box), W = 240, H = 190, m = { t: 8, r: 8, b: 22, l: 42 };
     const svg = shape(box, "svg", { viewBox: `0 0 ${W} ${H}`, role: "img", "aria-label": "Success of each candidate by round, with lines from parent to child; the numbers are in the table" });
     const Y = (v) => H - m.b - 14 - v * (H - m.t - m.b - 14);
     const column = (W - m.l - m.r) / rounds, places = new Map();
