@@ -189,7 +189,7 @@ class State:
 
     def __getitem__(self, name: str) -> np.ndarray:
         field = self.spec[name]
-        return self.array[..., self.spec.slice(name)].reshape(*self.batch_shape, *field.shape)
+        return self.array[..., self.spec.slice(name)].reshape((*self.batch_shape, *field.shape))
 
     def __getattr__(self, name: str) -> np.ndarray:
         if name.startswith("_"):

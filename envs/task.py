@@ -82,6 +82,8 @@ class ObservationSpec:
         offset: (O,).
     """
 
+    bound = 50.0
+
     def __init__(self, state: StateSpec, parts: Iterable[Observable]) -> None:
         self.state, self.parts = state, tuple(parts)
         self.dim = sum(state[p.field].size for p in self.parts)
@@ -99,8 +101,9 @@ class ObservationSpec:
             column += size
 
     def __call__(self, state: State) -> np.ndarray:
-        """The observation `(..., O)` float32 of states `(..., D)`."""
-        return (state.array @ self.matrix + self.offset).astype(np.float32)
+        """The observation `(..., O)` float32 of states `(..., D)`, clipped to ±`bound`."""
+        flat = state.array @ self.matrix + self.offset
+        return np.clip(flat, -self.bound, self.bound).astype(np.float32)
 
     def to_json(self) -> dict[str, Any]:
         """A JSON value from which `from_json` rebuilds the same map."""

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import gymnasium as gym
 import numpy as np
 from stable_baselines3.common.vec_env import VecEnv
 
 from robo_reward.envs.batch import BatchSim
+from robo_reward.envs.gym import spaces
 
 
 class SB3VecEnv(VecEnv):
@@ -25,10 +25,8 @@ class SB3VecEnv(VecEnv):
     def __init__(self, sim: BatchSim) -> None:
         self.sim = sim
         task = sim.task
-        observation = gym.spaces.Box(-np.inf, np.inf, (task.observation.dim,), np.float32)
-        action = gym.spaces.Box(-1.0, 1.0, (task.action.dim,), np.float32)
         self.render_mode = None
-        super().__init__(sim.n, observation, action)
+        super().__init__(sim.n, *spaces(task))
         self._action = np.zeros((sim.n, task.action.dim))
         self._return = np.zeros(sim.n)
         self._terms: dict[str, np.ndarray] = {}

@@ -1,0 +1,25 @@
+"""Tells gymnasium of the built-in tasks; called through an entry point whenever gymnasium is imported.
+
+It imports nothing of ours, so that `import gymnasium` stays as fast as it was.
+"""
+
+from __future__ import annotations
+
+from gymnasium.envs.registration import register, registry
+
+ARMS = ("panda", "fr3")
+NAMES = ("reach", "lift", "push", "pick", "stack", "drawer", "door")
+
+
+def register_tasks() -> None:
+    """Registers `RoboReward/PandaPush-v0` and all the others, single and vectorised."""
+    for arm in ARMS:
+        for name in NAMES:
+            id = f"RoboReward/{arm.capitalize()}{name.capitalize()}-v0"
+            if id not in registry:
+                register(
+                    id,
+                    entry_point="robo_reward.envs.gym:TaskEnv",
+                    vector_entry_point="robo_reward.envs.gym:TaskVectorEnv",
+                    kwargs={"task": f"{arm}/{name}"},
+                )
