@@ -1,4 +1,4 @@
-"""Every third-party import is declared: what the package imports at once in the base, what it imports late in extras."""
+"""Every third-party import is declared: what the package imports at once in the base, the rest in extras."""
 
 import re
 import sys
