@@ -1,0 +1,77 @@
+"""The reward language: `compile_program` takes a text to a reward, or refuses it with every problem at once.
+
+A program is one Python function over arrays of B transitions:
+
+    def compute_reward(state, action, previous):
+        distance = np.linalg.norm(state.cube_position - state.hand_position, axis=-1)
+        reach = 1.0 - np.tanh(8.0 * distance)
+        effort = -0.01 * np.sum(action**2, axis=-1)
+        return reach + effort, {"reach": reach, "effort": effort}
+
+Three stages stand between the text and a number: `lint` (an allow-list of syntax and names), `trial` (one supervised run:
+shapes, work, memory) and the lowering in `program` (no attribute access is left). They keep mistakes and mischief out of
+an honest run. They are not a security boundary: that is the job process in which a candidate is trained.
+"""
+
+from __future__ import annotations
+
+import ast
+import warnings
+from collections.abc import Mapping
+from typing import Any
+
+from robo_reward.code.lint import MAX_SOURCE, lint
+from robo_reward.code.problems import Problem, ProgramRefused
+from robo_reward.code.program import RewardProgram
+from robo_reward.code.trial import trial
+from robo_reward.envs.state import StateSpec
+
+__all__ = ["Problem", "ProgramRefused", "RewardProgram", "compile_program", "program_from_spec"]
+
+
+def compile_program(source: str, spec: StateSpec, action_dim: int) -> RewardProgram:
+    """Compiles a reward program.
+
+    Args:
+        source: the text of the program.
+        spec: what `state.FIELD` and `previous.FIELD` may name.
+        action_dim: the width A of `action` (B, A).
+
+    Raises:
+        ProgramRefused: the source is not in the language; `.problems` holds line, reason and remedy of each refusal.
+    """
+    tree = _parsed(source)
+    if problems := lint(tree, spec):
+        raise ProgramRefused(problems)
+    trial(tree, spec, action_dim)
+    return RewardProgram(source, tree, spec, action_dim)
+
+
+def program_from_spec(spec: Mapping[str, Any]) -> RewardProgram:
+    """Rebuilds a program from `RewardProgram.spec()`.
+
+    Raises:
+        ProgramRefused: the source is not in the language.
+    """
+    return compile_program(spec["source"], StateSpec.from_json(spec["state"]), spec["action_dim"])
+
+
+def _parsed(source: object) -> ast.Module:
+    """The syntax tree of a text of bounded size.
+
+    Raises:
+        ProgramRefused: it is not text, too long, or not Python.
+    """
+    if not isinstance(source, str):
+        raise ProgramRefused([Problem(0, f"the program is {type(source).__name__}, not text", "pass the source")])
+    if len(source) > MAX_SOURCE:
+        raise ProgramRefused([Problem(0, f"{len(source)} characters", f"write at most {MAX_SOURCE}")])
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # Python's advice on odd literals; such programs are refused anyway
+            return ast.parse(source)
+    except SyntaxError as error:
+        problem = Problem(error.lineno or 0, f"not Python: {error.msg}", "correct the syntax")
+    except (ValueError, MemoryError, RecursionError) as error:
+        problem = Problem(0, f"not Python: {str(error) or 'too deeply nested'}", "write a plain, short program")
+    raise ProgramRefused([problem])

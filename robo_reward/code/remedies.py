@@ -1,0 +1,138 @@
+"""What to write instead: the habits of Python programmers that are not in the reward language."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+
+_WHERE = "compute both sides and choose with np.where(condition, a, b)"
+_LIST = "write the elements out, or use np functions on whole arrays"
+_REMOVE = "remove it"
+
+REMEDIES: Mapping[str, tuple[str, str]] = MappingProxyType(
+    {
+        "AnnAssign": ("an annotation", "write x = ..., without a type"),
+        "Assert": ("assert", _REMOVE),
+        "AsyncFor": ("async", "use plain functions"),
+        "AsyncFunctionDef": ("async", "use plain functions"),
+        "AsyncWith": ("async", "use plain functions"),
+        "Await": ("await", "use plain functions"),
+        "BoolOp": ("and / or of arrays", "use np.logical_and(a, b) or (a) & (b); np.logical_or(a, b) or (a) | (b)"),
+        "Break": ("break", "every round of a loop runs; use np.where for choices"),
+        "ClassDef": ("a class", "use local variables and helper functions"),
+        "Continue": ("continue", "every round of a loop runs; use np.where for choices"),
+        "Delete": ("del", _REMOVE),
+        "Dict": ("a dictionary", 'write it out in the return: return total, {"reach": reach}'),
+        "DictComp": ("a comprehension", _LIST),
+        "Expr": ("a statement without an effect", "assign the value to a variable or remove it"),
+        "FormattedValue": ("text", "strings may only name terms"),
+        "FunctionDef": ("a function inside a function", "define helpers on the top level, above compute_reward"),
+        "GeneratorExp": ("a generator", _LIST),
+        "Global": ("global", "pass values as arguments; a reward has no memory"),
+        "If": ("if", f"arrays hold many worlds at once: {_WHERE}"),
+        "IfExp": ("a if c else b", f"arrays hold many worlds at once: {_WHERE}"),
+        "Import": ("import", "np is already there; delete the line"),
+        "ImportFrom": ("import", "np is already there; delete the line"),
+        "JoinedStr": ("text", "strings may only name terms"),
+        "Lambda": ("lambda", "define a helper function on the top level"),
+        "List": ("a list", _LIST),
+        "ListComp": ("a comprehension", _LIST),
+        "Match": ("match", _WHERE),
+        "NamedExpr": ("an assignment inside an expression", "assign on a line of its own"),
+        "Nonlocal": ("nonlocal", "pass values as arguments; a reward has no memory"),
+        "Raise": ("raise", _REMOVE),
+        "Return": ("return before the end", f"end the function with its only return; {_WHERE}"),
+        "Set": ("a set", _LIST),
+        "SetComp": ("a comprehension", _LIST),
+        "Starred": ("a star", "write the arguments out"),
+        "Try": ("try", "remove it; guard divisions with np.maximum(x, 1e-6)"),
+        "TryStar": ("try", "remove it; guard divisions with np.maximum(x, 1e-6)"),
+        "Tuple": ("a tuple", "use one variable for each value, or np.stack([a, b], axis=-1)"),
+        "While": ("while", "use for i in range(N), or arrays without a loop"),
+        "With": ("with", _REMOVE),
+        "Yield": ("yield", "return total and terms"),
+        "YieldFrom": ("yield", "return total and terms"),
+    }
+)
+"""Syntax node -> (what it is, what to do)."""
+
+METHODS: Mapping[str, str] = MappingProxyType(
+    {
+        **{name: f"write np.{name}(x, axis=-1)" for name in ("sum", "mean", "max", "min", "prod", "any", "all")},
+        "T": "rows are worlds and stay where they are; use np.dot(a, b) or np.sum(a * b, axis=-1)",
+        "shape": "never needed: numbers broadcast over the batch",
+        "size": "never needed: numbers broadcast over the batch",
+        "ndim": "never needed: the shapes are in the outline of the state",
+        "astype": "write np.where(condition, 1.0, 0.0)",
+        "copy": "not needed: nothing is changed in place",
+        "clip": "write np.clip(x, low, high)",
+        "dot": "write np.dot(a, b)",
+        "reshape": "use x[:, None] to add an axis",
+        "squeeze": "use x[:, 0]",
+        "flatten": "rows are worlds and stay apart; sum over axis=-1",
+        "ravel": "rows are worlds and stay apart; sum over axis=-1",
+        "item": "a reward is an array with a number for each world",
+        "tolist": "a reward is an array with a number for each world",
+    }
+)
+"""Attribute of an array -> what to do."""
+
+BUILTINS: Mapping[str, str] = MappingProxyType(
+    {
+        "min": "write np.minimum(a, b), or np.min(x, axis=-1)",
+        "max": "write np.maximum(a, b), or np.max(x, axis=-1)",
+        "sum": "write a + b + c, or np.sum(x, axis=-1)",
+        "any": "write np.any(x, axis=-1)",
+        "all": "write np.all(x, axis=-1)",
+        "float": "write np.where(condition, 1.0, 0.0), or nothing: numbers are floats",
+        "bool": "write a comparison, such as x > 0.5",
+        "int": "write np.floor(x)",
+        "round": "write np.rint(x)",
+        "pow": "write a ** b",
+        "len": "not needed: numbers broadcast over the batch",
+        "range": "use it only in for i in range(3):",
+        "print": "remove it",
+        "zip": "use for i in range(3): and x[:, i]",
+        "enumerate": "use for i in range(3): and x[:, i]",
+        "math": "write np.sqrt, np.exp, ...: they take arrays",
+        "numpy": "write np",
+        "torch": "write np",
+        "jnp": "write np",
+        "np": "call one of its functions: np.tanh(x)",
+    }
+)
+"""Name of Python or of a library -> what to do."""
+
+_JOIN = "write np.stack([x, y, z], axis=-1)"
+_LIKE = "write a number, which broadcasts, or np.{}_like(x)"
+
+NUMPY: Mapping[str, str] = MappingProxyType(
+    {
+        "np.inf": "use a large finite number, such as 1e6; rewards must be finite",
+        "np.nan": "rewards must be finite",
+        "np.zeros": _LIKE.format("zeros"),
+        "np.ones": _LIKE.format("ones"),
+        "np.full": _LIKE.format("full"),
+        "np.empty": _LIKE.format("zeros"),
+        "np.arange": "write np.array([0.0, 1.0, 2.0])",
+        "np.linspace": "write np.array([0.0, 0.5, 1.0])",
+        "np.asarray": "write np.array of constants, or np.stack of arrays",
+        "np.hstack": _JOIN,
+        "np.vstack": _JOIN,
+        "np.column_stack": _JOIN,
+        "np.einsum": "write np.sum(a * b, axis=-1)",
+        "np.matmul": "write np.dot(a, b): row by row",
+        "np.inner": "write np.dot(a, b): row by row",
+        "np.outer": "write a[:, :, None] * b[:, None, :]",
+        "np.random": "a reward gives the same number for the same transition; remove the noise",
+        "np.select": "nest np.where(condition, a, b)",
+        "np.float32": "numbers are float64 already; remove it",
+        "np.bool_": "write a comparison, such as x > 0.5",
+        "np.cumsum": "add up the components in a loop",
+        "np.std": "write np.sqrt(np.mean(d * d, axis=-1)) with d = x - np.mean(x, axis=-1, keepdims=True)",
+        "np.tile": "not needed: numbers broadcast over the batch",
+        "np.repeat": "not needed: numbers broadcast over the batch",
+        "np.expand_dims": "write x[:, None]",
+    }
+)
+"""Dotted name of numpy -> what to do."""

@@ -1,0 +1,279 @@
+"""A supervised first run: what the linter cannot see, found before the program is ever compiled.
+
+Nothing in the language branches on data, so the shape of every value is a function of the batch size alone. One walk over
+the syntax tree with a small batch therefore decides for all batches whether shapes fit, rows stay apart, and work and
+memory stay bounded. A value is either a constant or has the batch as its first axis; every operation is checked against
+that before its result is used.
+"""
+
+from __future__ import annotations
+
+import ast
+import operator
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from robo_reward.code.facade import CONSTANTS, FUNCTIONS, MAX_CONSTANTS
+from robo_reward.code.lint import ENTRY, STATES
+from robo_reward.code.problems import Problem, ProgramRefused, closest
+from robo_reward.code.samples import typical_transitions
+from robo_reward.envs.state import StateSpec, Transitions
+
+MAX_OPERATIONS = 4_096
+MAX_WORK = 16_384
+"""Numbers computed for each transition: about a millisecond in the worst case."""
+MAX_NUMBER = 1e15
+MAX_AXES = 4
+
+_FAILURES = (ValueError, TypeError, ArithmeticError, IndexError, KeyError, RecursionError)
+
+_OPERATORS: dict[type[ast.AST], Callable[..., Any]] = {
+    ast.Add: operator.add,
+    ast.Sub: operator.sub,
+    ast.Mult: operator.mul,
+    ast.Div: operator.truediv,
+    ast.FloorDiv: operator.floordiv,
+    ast.Mod: operator.mod,
+    ast.Pow: operator.pow,
+    ast.BitAnd: operator.and_,
+    ast.BitOr: operator.or_,
+    ast.BitXor: operator.xor,
+    ast.Lt: operator.lt,
+    ast.LtE: operator.le,
+    ast.Gt: operator.gt,
+    ast.GtE: operator.ge,
+    ast.Eq: operator.eq,
+    ast.NotEq: operator.ne,
+    ast.USub: operator.neg,
+    ast.UAdd: operator.pos,
+    ast.Invert: operator.invert,
+}
+
+Scope = dict[str, Any]
+
+
+def trial(tree: ast.Module, spec: StateSpec, action_dim: int) -> None:
+    """Runs a linted program once on typical states.
+
+    Raises:
+        ProgramRefused: with the first problem that was met.
+    """
+    widest = max([MAX_CONSTANTS, action_dim, *(n for field in spec for n in field.shape)])
+    batch = typical_transitions(spec, action_dim, 2 * widest + 1)  # no constant is as long as the batch
+    try:
+        with np.errstate(all="ignore"):
+            _Trial(tree, batch).run()
+    except RecursionError:
+        raise ProgramRefused([Problem(0, "calls and expressions nest too deeply", "use local variables")]) from None
+
+
+class _Trial:
+    def __init__(self, tree: ast.Module, batch: Transitions) -> None:
+        self.functions = {node.name: node for node in tree.body if isinstance(node, ast.FunctionDef)}
+        self.states = {"state": batch.state, "previous": batch.previous}
+        self.action = batch.action
+        self.batch = len(batch.action)
+        self.widest = (self.batch - 1) // 2
+        self.operations = 0
+        self.work = 0
+
+    def run(self) -> None:
+        """Runs the entry function and checks what it returns."""
+        entry = self.functions[ENTRY]
+        scope: Scope = {"action": self.action}
+        last = self.body(entry, scope)
+        total, terms = last.elts  # type: ignore[attr-defined]  # the linter has seen to the form
+        self.returned(total, "the total", scope)
+        for key, value in zip(terms.keys, terms.values, strict=True):
+            self.returned(value, f"the term {key.value!r}", scope)
+
+    def returned(self, node: ast.expr, what: str, scope: Scope) -> None:
+        """Checks that a returned value is one number for each transition."""
+        value = self.value(node, scope)
+        if np.shape(value) not in ((), (self.batch,)):
+            remedy = "return one number for each transition, such as np.sum(x, axis=-1)"
+            raise self.refused(node, f"{what} has shape {self.shown(np.shape(value))}, expected (B,)", remedy)
+
+    # Statements ------------------------------------------------------------------------------------------------
+
+    def body(self, function: ast.FunctionDef, scope: Scope) -> ast.expr:
+        """Runs a function up to its return and gives the expression that it returns."""
+        *statements, last = function.body
+        self.statements(statements, scope)
+        return last.value  # type: ignore[attr-defined]  # the linter has seen that it is a return
+
+    def statements(self, statements: Sequence[ast.stmt], scope: Scope) -> None:
+        for node in statements:
+            match node:
+                case ast.Assign(targets=targets, value=value):
+                    result = self.assigned(value, scope)
+                    for target in targets:
+                        self.bind(target, result, scope)
+                case ast.AugAssign(target=ast.Name(id=name) as target, op=op, value=value):
+                    old = self.variable(target, scope)
+                    scope[name] = self.apply(node, _OPERATORS[type(op)], old, self.value(value, scope))
+                case ast.For(target=ast.Name(id=name), iter=ast.Call(args=bounds), body=body):
+                    for i in range(*(ast.literal_eval(bound) for bound in bounds)):
+                        scope[name] = i
+                        self.statements(body, scope)
+
+    def assigned(self, node: ast.expr, scope: Scope) -> Any:
+        """The right side of an assignment: a value, or a tuple of values."""
+        return tuple(self.value(e, scope) for e in node.elts) if isinstance(node, ast.Tuple) else self.any(node, scope)
+
+    def bind(self, target: ast.expr, value: Any, scope: Scope) -> None:
+        """Gives a value to a name, or a tuple of values to as many names."""
+        names = [name.id for name in (target.elts if isinstance(target, ast.Tuple | ast.List) else [target])]  # type: ignore[attr-defined]
+        values = value if isinstance(value, tuple) else (value,)
+        if len(names) != len(values):
+            remedy = "unpack as many values as the helper returns; take components with x[:, 0]"
+            raise self.refused(target, f"{len(values)} values for {len(names)} names", remedy)
+        scope.update(zip(names, values, strict=True))
+
+    # Expressions -----------------------------------------------------------------------------------------------
+
+    def value(self, node: ast.expr, scope: Scope) -> Any:
+        """An array or a number."""
+        result = self.any(node, scope)
+        if isinstance(result, tuple):
+            raise self.refused(node, "a helper's several values used as one", "unpack them first: a, b = helper(x)")
+        return result
+
+    def any(self, node: ast.expr, scope: Scope) -> Any:
+        match node:
+            case ast.Constant(value=constant):
+                return constant
+            case ast.Name():
+                return self.variable(node, scope)
+            case ast.Attribute(value=ast.Name(id=name), attr=field) if name in STATES:
+                return self.states[name][field]
+            case ast.Attribute():
+                return CONSTANTS[ast.unparse(node)]
+            case ast.BinOp(left=left, op=op, right=right) | ast.Compare(left=left, ops=[op], comparators=[right]):
+                return self.apply(node, _OPERATORS[type(op)], self.value(left, scope), self.value(right, scope))
+            case ast.UnaryOp(op=op, operand=operand):
+                return self.apply(node, _OPERATORS[type(op)], self.value(operand, scope))
+            case ast.Subscript(value=array, slice=index):
+                return self.subscript(node, self.value(array, scope), self.index(index, scope))
+            case ast.List(elts=elements) | ast.Tuple(elts=elements):
+                return [self.value(element, scope) for element in elements]
+            case ast.Call():
+                return self.call(node, scope)
+        raise self.refused(node, f"{type(node).__name__} is not in the language", "use arithmetic and np functions")
+
+    def variable(self, node: ast.Name, scope: Scope) -> Any:
+        if node.id not in scope:
+            raise self.refused(node, f"{node.id!r} is used before it has a value", closest(node.id, scope))
+        return scope[node.id]
+
+    def call(self, node: ast.Call, scope: Scope) -> Any:
+        arguments = [self.value(argument, scope) for argument in node.args]
+        name = ast.unparse(node.func)
+        if helper := self.functions.get(name):
+            inner = {parameter.arg: value for parameter, value in zip(helper.args.args, arguments, strict=True)}
+            return self.assigned(self.body(helper, inner), inner)
+        keywords = {keyword.arg: self.value(keyword.value, scope) for keyword in node.keywords}
+        return self.apply(node, FUNCTIONS[name].call, *arguments, **keywords)
+
+    def index(self, node: ast.expr, scope: Scope) -> tuple[Any, ...]:
+        """What stands between the brackets."""
+
+        def part(node: ast.expr | None) -> Any:
+            if isinstance(node, ast.Slice):
+                return slice(part(node.lower), part(node.upper), part(node.step))
+            index = None if node is None else self.value(node, scope)
+            if index is not None and index is not ... and type(index) is not int:
+                raise self.refused(node or ast.Constant(None), "an index that is not a whole number", "use np.where")
+            return index
+
+        return tuple(part(n) for n in (node.elts if isinstance(node, ast.Tuple) else [node]))
+
+    def subscript(self, node: ast.Subscript, value: Any, index: tuple[Any, ...]) -> Any:
+        """Components of an array; every row stays where it is."""
+        if self.is_batch(value):
+            taken = sum(part is not None and part is not ... for part in index)
+            if index[0] != slice(None) and not (index[0] is ... and taken < value.ndim):
+                raise self.refused(
+                    node,
+                    f"`{_code(node)}` picks worlds, because the first axis of {self.shown(value.shape)} is the batch",
+                    "keep every row: x[:, 0] for a component, x alone for a number",
+                )
+        return self.apply(node, operator.getitem, value, index)
+
+    # Supervision -----------------------------------------------------------------------------------------------
+
+    def apply(self, node: ast.AST, function: Callable[..., Any], *arguments: Any, **keywords: Any) -> Any:
+        """Runs one operation and checks its result."""
+        self.operations += 1
+        if self.operations > MAX_OPERATIONS:
+            remedy = "use whole arrays in place of loops"
+            raise self.refused(node, f"more than {MAX_OPERATIONS} operations", remedy)
+        try:
+            if function is operator.pow and not self.has_array(arguments):
+                result = float(arguments[0]) ** float(arguments[1])  # whole powers of whole numbers have no bound
+            else:
+                result = function(*arguments, **keywords)
+        except _FAILURES as error:
+            shapes = ", ".join(self.shown(np.shape(a)) for a in arguments if isinstance(a, np.ndarray))
+            reason = f"`{_code(node)}` fails" + (f" on arrays of shape {shapes}" if shapes else "")
+            raise self.refused(node, f"{reason}: {self.explained(error)}", _remedy(error, node)) from None
+        return self.checked(node, result)
+
+    def checked(self, node: ast.AST, value: Any) -> Any:
+        """Checks one intermediate value: its kind, its magnitude, its shape and the work done so far."""
+        if isinstance(value, np.ndarray):
+            self.work += value.size // self.batch + 1
+            self.check_shape(node, value.shape)
+        elif not isinstance(value, bool | int | float | np.bool_) or not abs(value) <= MAX_NUMBER:
+            raise self.refused(node, f"`{_code(node)}` is {str(value)[:20]}", "keep constants real and below 1e15")
+        if self.work > MAX_WORK:
+            raise self.refused(node, f"more than {MAX_WORK} numbers for each transition", "compute less")
+        return value
+
+    def check_shape(self, node: ast.AST, shape: tuple[int, ...]) -> None:
+        """Checks that a value is a constant or has the batch first, and is narrow."""
+        components = shape[1:] if shape[:1] == (self.batch,) else shape
+        if self.batch in components or max(components, default=0) > self.widest:
+            remedy = (
+                "the batch stays the first axis: write x[:, None] to multiply (B,) with (B, 3), and join with axis=-1"
+            )
+            raise self.refused(node, f"`{_code(node)}` has shape {self.shown(shape)}", remedy)
+        if len(shape) > MAX_AXES:
+            raise self.refused(node, f"`{_code(node)}` has {len(shape)} axes", f"use at most {MAX_AXES}")
+
+    def is_batch(self, value: Any) -> bool:
+        return np.shape(value)[:1] == (self.batch,)
+
+    @staticmethod
+    def has_array(values: Sequence[Any]) -> bool:
+        return any(isinstance(value, np.ndarray) for value in values)
+
+    def shown(self, shape: tuple[int, ...]) -> str:
+        """A shape as the writer knows it, with B for the batch."""
+        names = ["B" if n == self.batch else "B+" if n > self.widest else str(n) for n in shape]
+        return f"({', '.join(names)}{',' if len(names) == 1 else ''})"
+
+    def explained(self, error: Exception) -> str:
+        """The first sentence of an error of numpy, with B for the batch."""
+        text = str(error).splitlines()[0] if str(error) else type(error).__name__
+        return text.replace(f"({self.batch},", "(B,")[:200]
+
+    def refused(self, node: ast.AST, reason: str, remedy: str) -> ProgramRefused:
+        return ProgramRefused([Problem(getattr(node, "lineno", 0), reason, remedy)])
+
+
+def _code(node: ast.AST) -> str:
+    text = ast.unparse(node)
+    return text if len(text) <= 60 else f"{text[:57]}..."
+
+
+def _remedy(error: Exception, node: ast.AST) -> str:
+    if isinstance(node, ast.Call) and (function := FUNCTIONS.get(ast.unparse(node.func))):
+        return f"write {function.usage}"
+    if isinstance(error, TypeError):
+        return "put comparisons in parentheses: (a < b) & (c < d); turn them into numbers with np.where(x, 1.0, 0.0)"
+    if isinstance(error, IndexError):
+        return "look at the shapes in the outline of the state"
+    return "write x[:, None] to multiply (B,) with (B, 3), or reduce vectors with np.sum(x, axis=-1)"
