@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import gymnasium as gym
 import numpy as np
@@ -10,7 +10,9 @@ from gymnasium.vector import AutoresetMode
 
 from robo_reward.envs.batch import BatchSim
 from robo_reward.envs.task import Task, make_task
-from robo_reward.reward import StepReward
+
+if TYPE_CHECKING:
+    from robo_reward.reward import StepReward
 
 
 def spaces(task: Task) -> tuple[gym.spaces.Box, gym.spaces.Box]:
