@@ -1,0 +1,1 @@
+"""A job is a folder: run, resume, stop."""
