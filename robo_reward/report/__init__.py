@@ -13,7 +13,7 @@ from robo_reward.report.data import (
     Timing,
     Winner,
 )
-from robo_reward.report.render import render_report, write_report
+from robo_reward.report.render import rebuild_report, render_report, save_report, write_report
 
 __all__ = [
     "CandidateRow",
@@ -27,6 +27,8 @@ __all__ = [
     "Series",
     "Timing",
     "Winner",
+    "rebuild_report",
     "render_report",
+    "save_report",
     "write_report",
 ]

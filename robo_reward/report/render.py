@@ -16,6 +16,7 @@ from markupsafe import Markup
 from robo_reward.report import view, wording
 from robo_reward.report.charts import chart_data, embedded_json
 from robo_reward.report.clips import BUDGET_BYTES, embedded_clips
+from robo_reward.report.codec import BadReportFile
 from robo_reward.report.data import RunReport
 from robo_reward.report.program import highlighted
 
@@ -63,12 +64,35 @@ def write_report(report: RunReport, path: Path, video_budget: int = BUDGET_BYTES
     Relative video paths are relative to the page's folder.
     """
     path = Path(path)
-    html = render_report(report, folder=path.parent, video_budget=video_budget)
+    return _write(path, render_report(report, folder=path.parent, video_budget=video_budget))
+
+
+def save_report(report: RunReport, folder: Path) -> Path:
+    """Writes `report.json` and, from it, `report.html` into a run folder; gives the path of the page."""
+    _write(Path(folder) / "report.json", report.to_json())
+    return write_report(report, Path(folder) / "report.html")
+
+
+def rebuild_report(folder: Path) -> Path:
+    """Writes `report.html` anew from the `report.json` of a run folder; gives the path of the page.
+
+    Raises:
+        BadReportFile: there is no report in the folder, or it cannot be read.
+    """
+    source = Path(folder) / "report.json"
+    try:
+        text = source.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise BadReportFile(str(source), str(error)) from error
+    return write_report(RunReport.from_json(text), Path(folder) / "report.html")
+
+
+def _write(path: Path, text: str) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
     try:
         with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(html)
+            file.write(text)
         os.chmod(temporary, 0o644)  # mkstemp makes it private; a report is meant to be shared
         os.replace(temporary, path)
     except BaseException:

@@ -22,9 +22,12 @@ from robo_reward.report import (
     Series,
     Timing,
     Winner,
+    rebuild_report,
     render_report,
+    save_report,
     write_report,
 )
+from robo_reward.report.codec import BadReportFile
 from tests.report.sample import clip_bytes, failed_report, sample_report, train_report
 
 EVIL = "</script><script>alert(1)</script><img src=x onerror=alert(2)>\"'&"
@@ -165,6 +168,19 @@ def test_write_is_atomic_and_finds_videos_beside_it(tmp_path):
     assert path == target
     assert "<video" in target.read_text(encoding="utf-8")
     assert sorted(p.name for p in tmp_path.iterdir()) == ["a.mp4", "report.html"]
+
+
+def test_a_saved_run_is_rebuilt_to_the_same_page(tmp_path):
+    page = save_report(sample_report(), tmp_path)
+    first = page.read_bytes()
+    page.unlink()
+    assert rebuild_report(tmp_path) == page
+    assert page.read_bytes() == first
+
+
+def test_a_folder_without_a_report_is_named(tmp_path):
+    with pytest.raises(BadReportFile, match="report.json"):
+        rebuild_report(tmp_path)
 
 
 def test_a_failed_write_leaves_the_old_page(tmp_path, monkeypatch):

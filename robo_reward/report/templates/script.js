@@ -253,7 +253,19 @@
     select(all[0]);
   }
 
+  /** iOS does not play mp4 from a data URI; the same bytes as a blob do play. */
+  function asBlob(video) {
+    const [head, body] = (video.getAttribute("src") ?? "").split(",");
+    if (!head.startsWith("data:")) return;
+    const bytes = Uint8Array.from(atob(body), (c) => c.charCodeAt(0));
+    video.src = URL.createObjectURL(new Blob([bytes], { type: "video/mp4" }));
+  }
+
   function videos() {
+    for (const video of document.querySelectorAll("video")) {
+      if (video.error) asBlob(video);
+      else video.addEventListener("error", () => asBlob(video), { once: true });
+    }
     const still = matchMedia("(prefers-reduced-motion: reduce)");
     const apply = () => document.querySelectorAll("video").forEach((video) => {
       video.autoplay = !still.matches;
