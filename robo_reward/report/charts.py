@@ -62,7 +62,7 @@ def _extremes(pairs: list[tuple[float, float | None]], most: int) -> list[tuple[
         if not known:
             keep.update(indices[:1])
             continue
-        keep.update((min(known)[1], max(known)[1]))  # type: ignore[type-var]
+        keep.update((min(known)[1], max(known)[1]))
     return [pairs[i] for i in sorted(keep)]
 
 

@@ -61,7 +61,7 @@ def opened(browser, path: Path, width: int = 1280, height: int = 900, **options)
     finally:
         context.close()
     assert noise == []
-    assert [url[:80] for url in requests if not url.startswith("data:")] == [path.as_uri()]
+    assert [url[:80] for url in requests if not url.startswith(("data:", "blob:"))] == [path.as_uri()]
 
 
 @pytest.mark.parametrize("name", REPORTS)
@@ -91,6 +91,12 @@ def test_reduced_motion_stops_the_videos(browser, pages):
         assert page.evaluate(
             "[...document.querySelectorAll('video')].every(v => v.paused && !v.autoplay && v.controls)"
         )
+
+
+def test_a_browser_that_refuses_data_videos_gets_a_blob(browser, pages):
+    with opened(browser, pages["train"]) as page:
+        page.evaluate("document.querySelector('video').dispatchEvent(new Event('error'))")
+        page.wait_for_function("(v => v.src.startsWith('blob:') && v.readyState >= 2)(document.querySelector('video'))")
 
 
 def test_pointer_and_keys_read_the_curve(browser, pages):

@@ -179,7 +179,7 @@ def test_a_saved_run_is_rebuilt_to_the_same_page(tmp_path):
 
 
 def test_a_folder_without_a_report_is_named(tmp_path):
-    with pytest.raises(BadReportFile, match="report.json"):
+    with pytest.raises(BadReportFile, match=r"report\.json"):
         rebuild_report(tmp_path)
 
 

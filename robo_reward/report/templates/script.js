@@ -165,7 +165,9 @@
 
   function legend(box, chart) {
     const buttons = [];
-    for (let round = 1; round <= rounds; round++) {
+    const only = box.appendChild(node("button", { type: "button", class: "all" }, "Winner only"));
+    if (!data.curves.some((c) => c.winner)) only.hidden = true;
+    for (let round = rounds; round >= 1; round--) { // newest first: the winner is usually there
       const members = data.curves.filter((c) => c.round === round);
       if (!members.length) continue;
       if (rounds > 1) box.append(node("p", {}, `Round ${round}`));
@@ -180,8 +182,6 @@
         buttons.push({ curve, set });
       }
     }
-    const only = box.appendChild(node("button", { type: "button", class: "all" }, "Winner only"));
-    if (!data.curves.some((c) => c.winner)) only.hidden = true;
     let alone = false;
     only.addEventListener("click", () => {
       alone = !alone;
@@ -212,7 +212,7 @@
     }
     for (const c of byLine) {
       const { x, y } = places.get(c.id);
-      const dot = shape(svg, "circle", { class: `dot${c.winner ? " winner" : ""}${c.line ? " line" : ""}${c.y === null ? " none" : ""}`, cx: x, cy: y, r: c.winner ? 5.5 : 4, style: `--t:${tone(c.round)}` });
+      const dot = shape(svg, "circle", { class: `dot${c.winner ? " winner" : ""}${c.line ? " line" : ""}${c.y === null ? " none" : ""}`, cx: x, cy: y, r: c.winner ? 5.5 : data.lineage.length > 40 ? 3 : 4, style: `--t:${tone(c.round)}` });
       const scale = () => box.clientWidth / W;
       dot.addEventListener("pointerenter", () => tip.show(x * scale(), y * scale(), c.name, [c.y === null ? c.status : `${percent(c.y)} success`]));
       dot.addEventListener("pointerleave", tip.hide);
