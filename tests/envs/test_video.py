@@ -1,0 +1,94 @@
+"""Videos against ffmpeg's own reading of them, and clips against pixels."""
+
+import subprocess
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from robo_reward.envs import video
+from robo_reward.envs.video import VideoError, ffmpeg, labelled, read_video, side_by_side, write_video
+from robo_reward.errors import UsageError, WrongShape
+
+
+def moving_square(length: int = 12, height: int = 48, width: int = 64) -> np.ndarray:
+    frames = np.full((length, height, width, 3), 40, np.uint8)
+    for t in range(length):
+        frames[t, 10:30, 3 * t : 3 * t + 20] = (220, 60, 30)
+    return frames
+
+
+def test_a_video_comes_back_nearly_as_it_was(tmp_path: Path):
+    frames = moving_square()
+    path = write_video(tmp_path / "a.mp4", frames, fps=20, crf=12)
+    back = read_video(path)
+    assert back.shape == frames.shape
+    assert np.abs(back.astype(int) - frames).mean() < 4
+    assert [p.name for p in tmp_path.iterdir()] == ["a.mp4"]
+
+
+def test_browsers_can_play_it(tmp_path: Path):
+    path = write_video(tmp_path / "a.mp4", moving_square(length=20), fps=10)
+    said = subprocess.run([ffmpeg(), "-i", str(path)], capture_output=True, text=True, check=False).stderr
+    assert (
+        "h264" in said
+        and "yuv420p" in said
+        and "64x48" in said
+        and "10 fps" in said
+        and "Duration: 00:00:02.00" in said
+    )
+    content = path.read_bytes()
+    assert content.index(b"moov") < content.index(b"mdat")  # the index stands in front: it plays while it loads
+
+
+@pytest.mark.parametrize(("height", "width"), [(47, 63), (1, 1), (33, 2)])
+def test_odd_sizes_become_even(tmp_path: Path, height: int, width: int):
+    frames = np.full((3, height, width, 3), 90, np.uint8)
+    back = read_video(write_video(tmp_path / "a.mp4", frames, fps=25))
+    assert back.shape == (3, height + height % 2, width + width % 2, 3)
+    assert np.abs(back.astype(int) - 90).max() < 6
+
+
+def test_a_failed_write_leaves_what_was_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    path = write_video(tmp_path / "a.mp4", moving_square(), fps=20)
+    before = path.read_bytes()
+    monkeypatch.setattr(video, "ffmpeg", lambda: "false")
+    with pytest.raises(VideoError, match="cannot write"):
+        write_video(path, moving_square(), fps=20)
+    assert path.read_bytes() == before and len(list(tmp_path.iterdir())) == 1
+
+
+def test_wrong_arguments_are_named(tmp_path: Path):
+    for bad in (np.zeros((2, 4, 4), np.uint8), np.zeros((2, 4, 4, 3)), np.zeros((0, 4, 4, 3), np.uint8)):
+        with pytest.raises(WrongShape, match="uint8"):
+            write_video(tmp_path / "a.mp4", bad, fps=10)
+    with pytest.raises(UsageError, match="per second"):
+        write_video(tmp_path / "a.mp4", moving_square(), fps=0)
+    with pytest.raises(VideoError, match="no such file"):
+        read_video(tmp_path / "none.mp4")
+    (tmp_path / "b.mp4").write_bytes(b"not a video")
+    with pytest.raises(VideoError, match="not a video"):
+        read_video(tmp_path / "b.mp4")
+
+
+def test_side_by_side_holds_the_last_frame_and_scales():
+    short, long = moving_square(length=4), moving_square(length=9, height=24, width=32)
+    row = side_by_side([short, long])
+    assert row.shape == (9, 48, 64 + 4 + 64, 3)
+    np.testing.assert_array_equal(row[8, :, :64], short[3])
+    np.testing.assert_array_equal(row[2, :, :64], short[2])
+    assert (row[:, :, 64:68] == 255).all()
+
+
+def test_labels_stand_above_the_picture_and_always_fit():
+    frames = moving_square(length=2)
+    row = side_by_side([frames, frames], ["before", "after: a label that is much too long for the clip"], height=48)
+    assert row.shape == (2, 70, 132, 3)
+    np.testing.assert_array_equal(row[:, 22:, :64], frames)
+    assert (row[0, :22, :64] > 150).any() and (row[0, :22, 68:] > 150).any()
+    assert (row[0, :22, 128:] < 100).all()  # a margin is left
+    assert labelled(frames, "naïve π").shape == (2, 70, 64, 3)
+    with pytest.raises(UsageError, match="1 labels for 2 clips"):
+        side_by_side([frames, frames], ["one"])
+    with pytest.raises(UsageError, match="no clips"):
+        side_by_side([])
