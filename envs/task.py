@@ -236,3 +236,11 @@ def make_task(id: str, /, **options: Any) -> Task:
 
     catalogue.load()
     return tasks.create(id, **options)
+
+
+def task_names() -> tuple[str, ...]:
+    """The ids of all tasks, built in and plugged in."""
+    from robo_reward.envs import catalogue
+
+    catalogue.load()
+    return tasks.names()

@@ -25,8 +25,9 @@ class UnknownName(UsageError):
         self.kind, self.name, self.valid = kind, name, tuple(sorted(valid))
         close = difflib.get_close_matches(name, self.valid, n=3, cutoff=0.5)
         hint = f" Did you mean {' or '.join(repr(c) for c in close)}?" if close else ""
-        shown = ", ".join(self.valid) or "none"
-        super().__init__(f"unknown {kind} {name!r}.{hint} Available: {shown}.{' ' + remedy if remedy else ''}")
+        few = len(self.valid) <= 16 or not close
+        shown = f" Available: {', '.join(self.valid) or 'none'}." if few else ""
+        super().__init__(f"unknown {kind} {name!r}.{hint}{shown}{' ' + remedy if remedy else ''}")
 
 
 class MissingExtra(UsageError):

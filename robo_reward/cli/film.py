@@ -1,0 +1,67 @@
+"""Short films of a policy at work."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from robo_reward.envs.batch import BatchSim
+from robo_reward.envs.render import render_frames
+from robo_reward.envs.task import Task
+from robo_reward.envs.video import write_video
+from robo_reward.policies.policy import Policy
+
+
+@dataclass(frozen=True)
+class Film:
+    """One filmed episode.
+
+    Args:
+        path: of the mp4.
+        success: whether the goal was fulfilled at the last step.
+        seed: of the initial conditions.
+    """
+
+    path: Path
+    success: bool
+    seed: int
+
+
+def film(task: Task, policy: Policy, folder: Path, episodes: int, camera: str, seed: int, size: tuple[int, int]) -> list[Film]:
+    """Films whole episodes of a policy.
+
+    Args:
+        task: where.
+        policy: whose actions.
+        folder: gets `episode1.mp4` and so on.
+        episodes: how many.
+        camera: one of the task's cameras.
+        seed: of the initial conditions.
+        size: width and height [px].
+
+    Raises:
+        NoRenderer: this machine cannot render; the message says what to install.
+        UnknownName: no such camera.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    sim = BatchSim(task, episodes, seed, threads=1)
+    qpos, mocap = [sim.qpos.copy()], [sim.mocap.copy()]
+    success = np.zeros(episodes, bool)
+    for _ in range(task.horizon):
+        result = sim.step(policy.act(sim.observation()))
+        success = result.success
+        if not result.truncated.all():
+            qpos.append(sim.qpos.copy())
+            mocap.append(sim.mocap.copy())
+    sim.close()
+    films = []
+    for i in range(episodes):
+        path = folder / f"episode{i + 1}.mp4"
+        snapshots = [(q[i], m[i]) for q, m in zip(qpos, mocap, strict=True)]
+        width, height = size
+        frames = render_frames(task.model, snapshots, width=width, height=height, camera=camera, quality="high")
+        write_video(path, frames, fps=1 / task.control_dt)
+        films.append(Film(path, bool(success[i]), seed))
+    return films

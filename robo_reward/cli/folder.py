@@ -1,0 +1,129 @@
+"""A run is a folder: what was asked for, with which versions, by one process at a time."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import platform
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+
+from robo_reward.errors import RoboRewardError
+from robo_reward.reward import fingerprint
+
+PACKAGES = ("robo-reward", "mujoco", "gymnasium", "stable-baselines3", "sb3-contrib", "torch", "numpy", "hydra-core")
+PLACE = ("run", "runs", "videos", "camera", "executor")
+"""Keys that do not change what a run computes, only where, how fast and what is filmed."""
+
+
+class RunBusy(RoboRewardError):
+    """Another process works in the run folder."""
+
+
+def run_folder(config: DictConfig, verb: str) -> Path:
+    """Where a run lives: the same settings lead to the same folder, so that starting again resumes.
+
+    An explicit `run=NAME` with other settings than the folder holds is refused, so that nothing is mixed or lost.
+    """
+    value: Any = OmegaConf.to_container(config, resolve=True)
+    mark = fingerprint({k: v for k, v in value.items() if k not in PLACE})
+    name = config.run or f"{verb}-{config.task.id.replace('/', '-')}-s{config.seed}-{mark[:6]}"
+    folder = Path(config.runs) / name
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / "config.yaml"
+    if path.exists():
+        old: Any = OmegaConf.to_container(OmegaConf.load(path), resolve=True)
+        if fingerprint({k: v for k, v in old.items() if k not in PLACE}) != mark:
+            raise RoboRewardError(
+                f"{folder} holds a run with other settings: {_difference(old, value)}. "
+                "Give another run=NAME, or leave run empty to have one made."
+            )
+    write(path, OmegaConf.to_yaml(config, resolve=True))
+    return folder
+
+
+def _difference(old: dict[str, Any], new: dict[str, Any]) -> str:
+    """The first few settings that differ."""
+
+    def flat(value: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+        items: dict[str, Any] = {}
+        for key, item in value.items():
+            items |= flat(item, f"{prefix}{key}.") if isinstance(item, dict) else {f"{prefix}{key}": item}
+        return items
+
+    was, now = flat(old), flat(new)
+    changed = [k for k in sorted({*was, *now}) if was.get(k) != now.get(k) and k.split(".")[0] not in PLACE]
+    return ", ".join(f"{k} was {was.get(k)!r}, now {now.get(k)!r}" for k in changed[:4])
+
+
+@contextmanager
+def only_me(folder: Path) -> Iterator[None]:
+    """Holds the run for this process.
+
+    Raises:
+        RunBusy: another process holds it.
+    """
+    with (folder / "lock").open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise RunBusy(f"another process is working in {folder}; wait for it or give another run=NAME") from None
+        yield
+
+
+def write(path: Path, text: str) -> None:
+    """Writes a file under a temporary name and renames it."""
+    partial = path.with_name(f"{path.name}.{os.getpid()}.part")
+    partial.write_text(text)
+    partial.replace(path)
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Writes JSON atomically."""
+    write(path, json.dumps(value, indent=1) + "\n")
+
+
+def versions() -> dict[str, str]:
+    """Installed versions of what a result depends on."""
+    found = {"python": platform.python_version()}
+    for package in PACKAGES:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def provenance(arguments: Sequence[str]) -> dict[str, Any]:
+    """Command, versions, git revision and machine, for `provenance.json`."""
+    return {
+        "command": "robo-reward " + " ".join(arguments),
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        "versions": versions(),
+        "git": git_revision(),
+        "machine": {"system": platform.platform(), "cores": str(len(os.sched_getaffinity(0))), "executable": sys.executable},
+    }
+
+
+def git_revision() -> dict[str, Any]:
+    """Revision of the source tree and whether it has changes; empty outside a checkout."""
+    here = Path(__file__).resolve().parent
+
+    def git(*words: str) -> str:
+        done = subprocess.run(["git", *words], cwd=here, capture_output=True, text=True, timeout=10, check=False)
+        return done.stdout.strip() if done.returncode == 0 else ""
+
+    try:
+        revision = git("rev-parse", "--short=12", "HEAD")
+        return {"revision": revision, "dirty": bool(git("status", "--porcelain", "-uno"))} if revision else {}
+    except (OSError, subprocess.TimeoutExpired):
+        return {}

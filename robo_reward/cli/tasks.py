@@ -1,0 +1,36 @@
+"""`robo-reward tasks`: what can be simulated."""
+
+from __future__ import annotations
+
+from omegaconf import DictConfig
+from rich.console import Console
+from rich.table import Table
+
+from robo_reward.envs.task import Task, make_task, task_names
+
+
+def run(config: DictConfig, arguments: list[str]) -> int:
+    """Lists all tasks, or shows one in detail."""
+    console = Console()
+    if config.name:
+        _detail(console, make_task(config.name))
+        return 0
+    table = Table(box=None, pad_edge=False)
+    for column in ("task", "goal", "success"):
+        table.add_column(column)
+    for name in task_names():
+        task = make_task(name)
+        table.add_row(name, task.goal, task.success_rule)
+    console.print(table)
+    console.print("\n`robo-reward tasks name=panda/lift` shows one in detail.")
+    return 0
+
+
+def _detail(console: Console, task: Task) -> None:
+    action = task.action
+    console.print(f"[bold]{task.id}[/]  {task.goal}\nsuccess: {task.success_rule}, at the last step", highlight=False)
+    console.print(f"episode: {task.horizon} steps at {action.rate_hz:g} Hz", highlight=False)
+    parts = [f"{n} (1 = {s:g} {u})" for n, s, u in zip(action.names, action.scale, action.units, strict=True)]
+    console.print(f"action {action.kind}: {', '.join(parts)}", highlight=False)
+    console.print(f"cameras: {', '.join(task.cameras)}\n", highlight=False)
+    console.print(task.spec.outline(), highlight=False, markup=False, soft_wrap=True)

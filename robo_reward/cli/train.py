@@ -1,0 +1,110 @@
+"""`robo-reward train`: any algorithm on any task and reward."""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+from rich.console import Console
+
+from robo_reward.artifact import load_reward
+from robo_reward.cli.film import film
+from robo_reward.cli.folder import only_me, provenance, run_folder, write_json
+from robo_reward.cli.interrupt import stop_on_signals
+from robo_reward.code.language import compile_program
+from robo_reward.envs.gl import NoRenderer
+from robo_reward.envs.task import Task, make_task
+from robo_reward.errors import UnknownName, UsageError
+from robo_reward.policies.sb3 import Point, Training, train
+from robo_reward.report.runs import report_train
+from robo_reward.reward import StepReward
+
+FILM_SIZE = (480, 360)
+
+
+def run(config: DictConfig, arguments: list[str]) -> int:
+    """Trains in a run folder, or goes on where it was stopped; returns 130 if it was stopped again."""
+    console = Console()
+    begun = time.monotonic()
+    task = make_task(config.task.id, **config.task.options)
+    if config.camera not in task.cameras:
+        raise UnknownName("camera", config.camera, task.cameras)
+    reward = chosen_reward(task, config.reward)
+    folder = run_folder(config, "train")
+    with only_me(folder), stop_on_signals() as stop:
+        write_json(folder / "provenance.json", provenance(arguments))
+        write_json(folder / "reward.json", reward.spec() if reward else {"kind": "sparse"})
+        console.print(f"{task.id}: {config.policy.algorithm}, {config.steps:,} steps; {folder}", soft_wrap=True)
+        training = train(
+            task,
+            reward,
+            folder,
+            algorithm=config.policy.algorithm,
+            steps=config.steps,
+            seed=config.seed,
+            params=parameters(config),
+            threads=config.threads or len(os.sched_getaffinity(0)),
+            episodes=config.episodes,
+            stop=stop,
+            report=lambda point: console.print(_line(point, config.steps), highlight=False),
+        )
+    if training.stopped:
+        console.print(f"stopped at {training.steps:,} steps; the same command goes on from here")
+        return 130
+    _finish(console, task, config, training, folder)
+    page = report_train(folder)
+    console.print(f"time: {time.monotonic() - begun:.0f} s\npolicy: {folder / 'policy'}", soft_wrap=True, highlight=False)
+    console.print(f"report: {page.resolve()}", soft_wrap=True, highlight=False)
+    return 0
+
+
+def chosen_reward(task: Task, config: DictConfig) -> StepReward | None:
+    """The reward that `reward=...` names; none for the sparse success.
+
+    Raises:
+        UsageError: a path that holds no reward.
+        ProgramRefused: a program that is not in the language.
+    """
+    if config.kind == "sparse":
+        return None
+    if config.kind == "expert":
+        return compile_program(task.expert_reward, task.spec, task.action.dim)
+    path = Path(config.path)
+    if path.suffix == ".py":
+        if not path.is_file():
+            raise UsageError(f"no reward program at {path}")
+        return compile_program(path.read_text(), task.spec, task.action.dim)
+    inner = path / "reward"
+    return load_reward(inner if (inner / "reward.json").is_file() else path)
+
+
+def parameters(config: DictConfig) -> dict[str, Any]:
+    """The user's algorithm settings over those that suit the task."""
+    hints: Any = OmegaConf.to_container(config.task.params) if config.policy.algorithm == "ppo" else {}
+    given: Any = OmegaConf.to_container(config.policy.params)
+    return {**hints, **given}
+
+
+def _line(point: Point, steps: int) -> str:
+    terms = "  ".join(f"{name} {value:.2f}" for name, value in point.terms.items())
+    return f"{point.steps:>10,} / {steps:,}  {point.seconds:6.1f} s  success {point.success:.2f}  {terms}"
+
+
+def _finish(console: Console, task: Task, config: DictConfig, training: Training, folder: Path) -> None:
+    evaluation = training.evaluation
+    write_json(folder / "result.json", {"task": task.id, **training.to_json()})
+    films = []
+    try:
+        if config.videos:
+            films = film(task, training.policy, folder / "videos", config.videos, config.camera, 3_000_000, FILM_SIZE)
+    except NoRenderer as missing:
+        console.print(f"[yellow]no videos: {missing}[/]")
+    write_json(folder / "videos.json", [{"path": str(f.path.relative_to(folder)), "success": f.success} for f in films])
+    console.print(
+        f"success {evaluation.success:.2f} (95 % interval {evaluation.low:.2f} to {evaluation.high:.2f}) "
+        f"over {evaluation.episodes} evaluation episodes",
+        highlight=False,
+    )

@@ -1,0 +1,78 @@
+"""What the command line can do."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Verb:
+    """One verb.
+
+    Args:
+        summary: one line for the overview.
+        entry: `module:function`, called with the configuration and the argument list.
+        example: a command to copy.
+        paths: keys whose value may be a path: key -> what `key=PATH` is rewritten to.
+        bare: the key that a bare path means, if any.
+    """
+
+    summary: str
+    entry: str
+    example: str
+    paths: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    bare: str = ""
+
+    def rewrite(self, argument: str) -> list[str]:
+        """The overrides that an argument stands for."""
+        key, equals, value = argument.partition("=")
+        if not equals and self.bare:
+            key, value = self.bare, argument
+            if key not in self.paths:
+                return [f"{key}={_quoted(value)}"]
+        if key in self.paths and ("/" in value or Path(value).exists()) and _is_path(key, value):
+            return [text.format(_quoted(value)) for text in self.paths[key]]
+        return [argument]
+
+
+def _is_path(key: str, value: str) -> bool:
+    return Path(value).exists() or value.startswith((".", "/", "~", "runs/"))
+
+
+def _quoted(value: str) -> str:
+    """A value that Hydra's grammar takes literally."""
+    return "'" + value.replace("\\", "\\\\").replace("'", "\\'") + "'"
+
+
+REWARD = {"reward": ("reward=artifact", "reward.path={}")}
+
+VERBS = {
+    "demo": Verb(
+        "the main job, offline, in a few minutes: sentence -> reward program -> trained policy -> report",
+        "robo_reward.cli.search:run",
+        "robo-reward demo",
+    ),
+    "tasks": Verb("what can be simulated", "robo_reward.cli.tasks:run", "robo-reward tasks name=panda/push"),
+    "search": Verb(
+        "find a reward program for a goal sentence and train a policy on it",
+        "robo_reward.cli.search:run",
+        "robo-reward search task=panda/push writer=openai writer.model=MODEL",
+    ),
+    "train": Verb(
+        "train any algorithm on any task and reward",
+        "robo_reward.cli.train:run",
+        "robo-reward train task=panda/drawer reward=expert policy=sac",
+        REWARD,
+    ),
+    "evaluate": Verb(
+        "measure the success of a trained policy",
+        "robo_reward.cli.evaluate:run",
+        "robo-reward evaluate runs/NAME episodes=200 min_success=0.9",
+        bare="policy",
+    ),
+    "report": Verb(
+        "write a run's report.html anew", "robo_reward.cli.report:run", "robo-reward report runs/NAME", bare="folder"
+    ),
+    "doctor": Verb("what works on this machine, and what to install", "robo_reward.cli.doctor:run", "robo-reward doctor"),
+}

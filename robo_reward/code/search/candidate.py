@@ -1,0 +1,81 @@
+"""One reward program on its way through a search."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """Why a version of a program was sent back.
+
+    Args:
+        stage: `answer` (no usable code), `language` or `probe`.
+        reason: what is wrong.
+        remedy: what to do instead.
+        line: of the source, or none.
+        source: the refused text.
+    """
+
+    stage: str
+    reason: str
+    remedy: str = ""
+    line: int | None = None
+    source: str = ""
+
+
+@dataclass
+class Candidate:
+    """A program and what became of it.
+
+    Args:
+        id: `ROUND.INDEX`, counted from 1, with `rR/` before it in restart R.
+        round: counted from 0.
+        index: within the round.
+        source: program text, once accepted.
+        parent: id of the best program its writer had seen.
+        status: `refused`, `duplicate`, `training`, `stopped` (at a rung), `failed` or `finished`.
+        refusals: all that was sent back before acceptance.
+        rungs: what training reported at each rung reached.
+        note: why it ended as it did.
+    """
+
+    id: str
+    round: int
+    index: int
+    source: str = ""
+    parent: str | None = None
+    status: str = "refused"
+    refusals: list[Refusal] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+    rungs: list[dict[str, Any]] = field(default_factory=list)
+    note: str = ""
+
+    @property
+    def fitness(self) -> tuple[float, ...]:
+        """What candidates are ranked by: rungs reached, success, return of the sparse success, success in training.
+
+        The last two tell apart those that never or always succeed at the end.
+        """
+        if not self.rungs or self.status == "failed":
+            return (0.0,)
+        result = self.rungs[-1]
+        explored = max((p["success"] for p in result["points"]), default=0.0)
+        evaluation = result["evaluation"]
+        return (float(len(self.rungs)), evaluation["success"], evaluation["held"], explored)
+
+    @property
+    def success(self) -> float | None:
+        """The success rate at the last rung, or none if it was never trained."""
+        return self.rungs[-1]["evaluation"]["success"] if self.rungs else None
+
+    def to_json(self) -> dict[str, Any]:
+        """Everything, as JSON."""
+        return asdict(self)
+
+
+def ranked(candidates: Iterable[Candidate]) -> list[Candidate]:
+    """Best first; equals in the order in which they were proposed."""
+    return sorted(candidates, key=lambda c: c.fitness, reverse=True)
