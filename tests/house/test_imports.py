@@ -11,7 +11,7 @@ from tests.house.source import LINKED, ROOT, imports, modules
 LAYERS = (
     ("robo_reward", "robo_reward.errors", "robo_reward.registry", "robo_reward.files", "robo_reward.configs"),
     ("robo_reward.envs",),
-    ("robo_reward.reward", "robo_reward.episode", "robo_reward.artifact"),
+    ("robo_reward.reward", "robo_reward.episode", "robo_reward.artifact", "robo_reward.compose"),
     ("robo_reward.code", "robo_reward.jobs", "robo_reward.vision", "robo_reward.matching", "robo_reward.demos",
      "robo_reward.preferences", "robo_reward.checks"),
     ("robo_reward.policies",),
@@ -20,7 +20,10 @@ LAYERS = (
     ("robo_reward.cli", "robo_reward.__main__"),
 )  # fmt: skip
 # Upward and late, inside a function: a name that a user may type is looked up where it is known.
-LATE = {("robo_reward.envs.gym", "robo_reward.code.language")}  # reward="expert"
+LATE = {
+    ("robo_reward.envs.gym", "robo_reward.code.language"),  # reward="expert"
+    ("robo_reward.artifact", "robo_reward.code.language"),  # a stored reward of the kind "program"
+}
 HEAVY = ("torch", "mujoco", "gymnasium", "stable_baselines3", "cv2", "timm", "hydra", "matplotlib", "tensorboard")
 
 
