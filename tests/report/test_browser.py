@@ -127,6 +127,16 @@ def test_pointer_and_keys_read_the_curve(browser, pages):
         assert tip.inner_text() != first
 
 
+def test_a_tap_reads_the_curve_until_the_next_tap_elsewhere(browser, pages):
+    with opened(browser, pages["search"], 375, 812, has_touch=True, is_mobile=True) as page:
+        chart = page.locator("#success-chart")
+        chart.locator("svg").tap()
+        assert chart.locator(".tip").is_visible()
+        page.locator("#curves-title").tap()
+        assert chart.locator(".tip").is_hidden()
+        assert page.evaluate("document.documentElement.scrollWidth") <= 375
+
+
 def test_legend_hides_curves_and_the_winner_stands_out(browser, pages):
     with opened(browser, pages["search"]) as page:
         curves = page.locator("#success-chart path.curve")

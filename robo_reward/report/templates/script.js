@@ -75,7 +75,7 @@
         shape(svg, "line", { class: v === 0 ? "base" : "grid", x1: m.l, x2: W - m.r, y1: Y(v), y2: Y(v) });
         shape(svg, "text", { x: m.l - 8, y: Y(v) + 4, "text-anchor": "end" }, format(v));
       }
-      const marks = W > 320 ? ticks(0, x1, W > 480 ? 6 : 3) : [0, x1];
+      const marks = W > 320 ? ticks(0, x1, W > 480 ? 6 : 4) : [0, x1];
       for (const v of marks) shape(svg, "text", { x: X(v), y: H - 5, "text-anchor": v === 0 ? "start" : X(v) > W - m.r - 22 ? "end" : "middle" }, v === 0 ? "0 steps" : count(v));
       for (const v of options.rungs ?? []) if (v < x1 * 0.995) shape(svg, "line", { class: "rung", x1: X(v), x2: X(v), y1: m.t, y2: H - m.b });
       const layer = shape(svg, "g", {});
@@ -92,7 +92,7 @@
       state = { W, H, X, Y, layer, cursor, spot };
       svg.addEventListener("pointermove", hover);
       svg.addEventListener("pointerdown", hover);
-      svg.addEventListener("pointerleave", leave);
+      svg.addEventListener("pointerleave", (event) => { if (event.pointerType !== "touch") leave(); }); // a finger leaves when it lifts; losing focus ends it
       svg.addEventListener("blur", leave);
       svg.addEventListener("keydown", keys);
     }
