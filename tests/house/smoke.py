@@ -32,7 +32,9 @@ def main(scripts: Path) -> None:
         sim.close()
 
     for verb in ("doctor", "tasks"):
-        subprocess.run([scripts / "robo-reward", verb], check=True, timeout=120, stdout=subprocess.DEVNULL)
+        command = [scripts / "robo-reward", verb]
+        done = subprocess.run(command, timeout=120, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        assert done.returncode == 0, f"robo-reward {verb} ended with {done.returncode}:\n{done.stdout}"
     print(f"robo-reward {distribution.version}: imports, data files, doctor, tasks")
 
 

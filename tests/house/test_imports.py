@@ -16,7 +16,7 @@ LAYERS = (
      "robo_reward.preferences", "robo_reward.checks"),
     ("robo_reward.policies",),
     ("robo_reward.hardware",),
-    ("robo_reward.report",),
+    ("robo_reward.report", "robo_reward.doctor"),
     ("robo_reward.cli", "robo_reward.__main__"),
 )  # fmt: skip
 # Upward and late, inside a function: a name that a user may type is looked up where it is known.
