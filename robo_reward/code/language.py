@@ -8,9 +8,9 @@ A program is one Python function over arrays of B transitions:
         effort = -0.01 * np.sum(action**2, axis=-1)
         return reach + effort, {"reach": reach, "effort": effort}
 
-Three stages stand between the text and a number: `lint` (an allow-list of syntax and names), `trial` (one supervised run:
-shapes, work, memory) and the lowering in `program` (no attribute access is left). They keep mistakes and mischief out of
-an honest run. They are not a security boundary: that is the job process in which a candidate is trained.
+Three stages stand between the text and a number: `lint` (an allow-list of syntax and names), `trial` (one supervised
+run: shapes, work, memory) and the lowering in `program` (no attribute access is left). They keep mistakes and mischief
+out of an honest run. They are not a security boundary: that is the job process in which a candidate is trained.
 """
 
 from __future__ import annotations
@@ -20,7 +20,8 @@ import warnings
 from collections.abc import Mapping
 from typing import Any
 
-from robo_reward.code.lint import MAX_SOURCE, lint
+from robo_reward.code.grammar import MAX_SOURCE
+from robo_reward.code.lint import lint
 from robo_reward.code.problems import Problem, ProgramRefused
 from robo_reward.code.program import RewardProgram
 from robo_reward.code.trial import trial

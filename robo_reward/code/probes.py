@@ -1,7 +1,7 @@
 """What a reward program shows of itself on a batch, before anyone spends hours training on it.
 
-A failure means that the program breaks the contract of a reward or carries no signal at all: it goes back to its writer.
-A warning is a likely mistake that may be meant; its text says what to do.
+A failure means that the program breaks the contract of a reward or carries no signal at all: it goes back to its
+writer. A warning is a likely mistake that may be meant; its text says what to do.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from robo_reward.code.samples import typical_transitions
-from robo_reward.envs.state import State, StateSpec, Transitions
+from robo_reward.envs.state import StateSpec, Transitions
 from robo_reward.errors import RoboRewardError
 from robo_reward.reward import RewardOutput, StepReward
 
@@ -51,12 +51,15 @@ def probe(program: StepReward, batch: Transitions) -> ProbeReport:
         batch: transitions that really happen, such as those of a random policy; 256 or more tell most.
     """
     report = ProbeReport()
+    before = [array.copy() for array in _arrays(batch)]
     try:
         output = program(batch)
     except RoboRewardError as error:
         report.failures.append(f"it fails on ordinary transitions: {error}")
         return report
     report.failures += _consistency(program, batch, output)
+    if any(not np.array_equal(old, new, equal_nan=True) for old, new in zip(before, _arrays(batch), strict=True)):
+        report.failures.append("it changes its inputs: build new arrays")
     report.failures += _extremes(program, batch)
     _statistics(output, report)
     return report
@@ -74,8 +77,7 @@ def extreme_transitions(spec: StateSpec, action_dim: int) -> dict[str, Transitio
 
 
 def _consistency(program: StepReward, batch: Transitions, output: RewardOutput) -> list[str]:
-    """Whether call count, order and company of a transition change its reward, and whether the inputs stay."""
-    before = [array.copy() for array in _arrays(batch)]
+    """Whether call count, order and company of a transition change its reward."""
     failures = []
     if not _equal(program(batch), output, exactly=True):
         failures.append("it is not deterministic: the same batch gives other numbers the second time")
@@ -87,8 +89,6 @@ def _consistency(program: StepReward, batch: Transitions, output: RewardOutput) 
         if not _equal(program(batch.rows(one)), _rows(output, one)):
             failures.append("a transition alone gets another reward than in a batch: use axis=-1 in every reduction")
             break
-    if any(not np.array_equal(old, new, equal_nan=True) for old, new in zip(before, _arrays(batch), strict=True)):
-        failures.append("it changes its inputs: build new arrays")
     return failures
 
 
@@ -98,16 +98,16 @@ def _extremes(program: StepReward, batch: Transitions) -> list[str]:
         try:
             program(transitions)
         except RoboRewardError as error:
-            remedy = "bound divisors with np.maximum(x, 1e-6), roots and logarithms with np.maximum(x, 0.0), exp with np.clip"
+            remedy = "bound divisors, roots and logarithms with np.maximum(x, 1e-6), and exp with np.clip"
             failures.append(f"on states {where}: {error}; {remedy}")
     return failures
 
 
 def _statistics(output: RewardOutput, report: ProbeReport) -> None:
     """Looks at the spread and size of the terms."""
-    dead = [name for name, values in output.terms.items() if np.ptp(values) <= _RELATIVE * (1.0 + abs(values[0]))]
-    if np.ptp(output.total) <= _RELATIVE * (1.0 + abs(output.total[0])):
-        report.failures.append("the total is the same for every transition: nothing can be learnt from it")
+    dead = [name for name, values in output.terms.items() if _constant(values)]
+    if len(dead) == len(output.terms) or _constant(output.total):
+        report.failures.append("the total or every term is the same for all transitions: nothing can be learnt from it")
     for name in dead:
         report.warnings.append(
             f"the term {name!r} is always {output.terms[name][0]:.4g} here: a bonus that is never or always given, or a"
@@ -116,6 +116,10 @@ def _statistics(output: RewardOutput, report: ProbeReport) -> None:
     report.warnings += _dominance(output) + _rare_bonuses(output, dead)
     if (warning := _unexplained(output)) is not None:
         report.warnings.append(warning)
+
+
+def _constant(values: np.ndarray) -> bool:
+    return bool(np.ptp(values) <= _RELATIVE * (1.0 + abs(values[0])))
 
 
 def _dominance(output: RewardOutput) -> list[str]:

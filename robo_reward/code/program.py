@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from robo_reward.code.facade import CONSTANTS, FUNCTIONS
-from robo_reward.code.lint import ENTRY, STATES
+from robo_reward.code.grammar import ENTRY, STATES
 from robo_reward.envs.state import State, StateSpec, Transitions
 from robo_reward.errors import RoboRewardError, UsageError, WrongShape
 from robo_reward.reward import RewardOutput, fingerprint, validated

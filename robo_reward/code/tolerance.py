@@ -9,7 +9,7 @@ import numpy as np
 
 SIGMOIDS = MappingProxyType(
     {
-        "gaussian": lambda d, v: v ** (d * d),
+        "gaussian": lambda d, v: np.exp(np.log(v) * d * d),
         "hyperbolic": lambda d, v: 1.0 / np.cosh(d * np.arccosh(1.0 / v)),
         "long_tail": lambda d, v: 1.0 / (1.0 + d * d * (1.0 / v - 1.0)),
         "reciprocal": lambda d, v: 1.0 / (1.0 + d * (1.0 / v - 1.0)),
@@ -35,7 +35,7 @@ def tolerance(
     value_at_margin: float = 0.1,
     bounds: tuple[Any, Any] | None = None,
 ) -> np.ndarray:
-    """1 where lower <= x <= upper, falling to value_at_margin at a distance of `margin`; sigmoid="gaussian", "linear", ...
+    """1 where lower <= x <= upper, falling smoothly to value_at_margin (0.1) at a distance of margin.
 
     The shapes are those of `dm_control.utils.rewards.tolerance`.
 

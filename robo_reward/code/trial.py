@@ -1,22 +1,22 @@
 """A supervised first run: what the linter cannot see, found before the program is ever compiled.
 
-Nothing in the language branches on data, so the shape of every value is a function of the batch size alone. One walk over
-the syntax tree with a small batch therefore decides for all batches whether shapes fit, rows stay apart, and work and
-memory stay bounded. A value is either a constant or has the batch as its first axis; every operation is checked against
-that before its result is used.
+Nothing in the language branches on data, so the shape of every value is a function of the batch size alone. One walk
+over the syntax tree with a small batch therefore decides for all batches whether shapes fit, rows stay apart, and work
+and memory stay bounded. A value is either a constant or has the batch as its first axis; every result is checked
+against that before it is used.
 """
 
 from __future__ import annotations
 
 import ast
 import operator
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
 from robo_reward.code.facade import CONSTANTS, FUNCTIONS, MAX_CONSTANTS
-from robo_reward.code.lint import ENTRY, STATES
+from robo_reward.code.grammar import ENTRY, STATES
 from robo_reward.code.problems import Problem, ProgramRefused, closest
 from robo_reward.code.samples import typical_transitions
 from robo_reward.envs.state import StateSpec, Transitions
@@ -27,6 +27,7 @@ MAX_WORK = 16_384
 MAX_NUMBER = 1e15
 MAX_AXES = 4
 
+_NUMBERS = (int, float, np.bool_, np.integer, np.floating)
 _FAILURES = (ValueError, TypeError, ArithmeticError, IndexError, KeyError, RecursionError)
 
 _OPERATORS: dict[type[ast.AST], Callable[..., Any]] = {
@@ -96,8 +97,6 @@ class _Trial:
             remedy = "return one number for each transition, such as np.sum(x, axis=-1)"
             raise self.refused(node, f"{what} has shape {self.shown(np.shape(value))}, expected (B,)", remedy)
 
-    # Statements ------------------------------------------------------------------------------------------------
-
     def body(self, function: ast.FunctionDef, scope: Scope) -> ast.expr:
         """Runs a function up to its return and gives the expression that it returns."""
         *statements, last = function.body
@@ -131,8 +130,6 @@ class _Trial:
             remedy = "unpack as many values as the helper returns; take components with x[:, 0]"
             raise self.refused(target, f"{len(values)} values for {len(names)} names", remedy)
         scope.update(zip(names, values, strict=True))
-
-    # Expressions -----------------------------------------------------------------------------------------------
 
     def value(self, node: ast.expr, scope: Scope) -> Any:
         """An array or a number."""
@@ -174,7 +171,7 @@ class _Trial:
         if helper := self.functions.get(name):
             inner = {parameter.arg: value for parameter, value in zip(helper.args.args, arguments, strict=True)}
             return self.assigned(self.body(helper, inner), inner)
-        keywords = {keyword.arg: self.value(keyword.value, scope) for keyword in node.keywords}
+        keywords = {str(keyword.arg): self.value(keyword.value, scope) for keyword in node.keywords}
         return self.apply(node, FUNCTIONS[name].call, *arguments, **keywords)
 
     def index(self, node: ast.expr, scope: Scope) -> tuple[Any, ...]:
@@ -202,8 +199,6 @@ class _Trial:
                 )
         return self.apply(node, operator.getitem, value, index)
 
-    # Supervision -----------------------------------------------------------------------------------------------
-
     def apply(self, node: ast.AST, function: Callable[..., Any], *arguments: Any, **keywords: Any) -> Any:
         """Runs one operation and checks its result."""
         self.operations += 1
@@ -226,7 +221,7 @@ class _Trial:
         if isinstance(value, np.ndarray):
             self.work += value.size // self.batch + 1
             self.check_shape(node, value.shape)
-        elif not isinstance(value, bool | int | float | np.bool_) or not abs(value) <= MAX_NUMBER:
+        elif not isinstance(value, _NUMBERS) or not abs(value) <= MAX_NUMBER:
             raise self.refused(node, f"`{_code(node)}` is {str(value)[:20]}", "keep constants real and below 1e15")
         if self.work > MAX_WORK:
             raise self.refused(node, f"more than {MAX_WORK} numbers for each transition", "compute less")

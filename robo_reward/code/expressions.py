@@ -1,0 +1,216 @@
+"""The expressions of the reward language: what may stand on the right of an assignment."""
+
+from __future__ import annotations
+
+import ast
+from typing import NamedTuple
+
+from robo_reward.code.facade import CONSTANTS, FUNCTIONS
+from robo_reward.code.grammar import ENTRY, MAX_CONSTANT, NAME, STATES, dotted, whole_number
+from robo_reward.code.problems import Problem, closest
+from robo_reward.code.remedies import BUILTINS, METHODS, NUMPY, REMEDIES
+from robo_reward.code.tolerance import SIGMOIDS
+from robo_reward.envs.state import StateSpec
+
+_OPERATORS = (ast.Add, ast.Sub, ast.Mult, ast.Div, ast.FloorDiv, ast.Mod, ast.Pow, ast.BitAnd, ast.BitOr, ast.BitXor)
+_COMPARISONS = (ast.Lt, ast.LtE, ast.Gt, ast.GtE, ast.Eq, ast.NotEq)
+
+
+class Scope(NamedTuple):
+    """What names mean inside one function."""
+
+    function: str
+    parameters: frozenset[str]
+    variables: frozenset[str]
+
+
+class ExpressionLinter(ast.NodeVisitor):
+    """Collects the problems of expressions inside one function's `scope`; refuses all other syntax.
+
+    Args:
+        spec: the fields that `state.FIELD` may name.
+    """
+
+    def __init__(self, spec: StateSpec) -> None:
+        self.spec = spec
+        self.problems: list[Problem] = []
+        self.helpers: dict[str, int] = {}  # name -> number of parameters, of the functions above the current one
+        self.functions: frozenset[str] = frozenset()  # all functions of the program
+        self.scope = Scope("", frozenset(), frozenset())
+
+    def refuse(self, node: ast.AST, reason: str, remedy: str) -> None:
+        """Notes a problem."""
+        self.problems.append(Problem(getattr(node, "lineno", 0), reason[:200], remedy))
+
+    def generic_visit(self, node: ast.AST) -> None:
+        """Refuses every kind of syntax that has no method here."""
+        name = type(node).__name__
+        reason, remedy = REMEDIES.get(name, (f"{name} is not in the language", "use arithmetic and np functions"))
+        self.refuse(node, reason, remedy)
+
+    def public_name(self, node: ast.AST, name: str) -> bool:
+        """Checks that a name is short, ASCII and does not start with an underscore."""
+        if NAME.fullmatch(name):
+            return True
+        self.refuse(node, f"the name {name[:64]!r}", "names are at most 64 ASCII letters, digits and inner underscores")
+        return False
+
+    def visit_all(self, nodes: list[ast.expr] | list[ast.stmt]) -> None:
+        for node in nodes:
+            self.visit(node)
+
+    def visit_BinOp(self, node: ast.BinOp) -> None:
+        self.operator(node, node.op)
+        self.visit(node.left)
+        self.visit(node.right)
+
+    def operator(self, node: ast.AST, operator: ast.operator) -> None:
+        """Checks an arithmetic operator."""
+        if not isinstance(operator, _OPERATORS):
+            remedy = "np.dot(a, b) multiplies row by row" if isinstance(operator, ast.MatMult) else "use arithmetic"
+            self.refuse(node, f"the operator {type(operator).__name__}", remedy)
+
+    def visit_UnaryOp(self, node: ast.UnaryOp) -> None:
+        if isinstance(node.op, ast.Not):
+            self.refuse(node, "not of an array", "use np.logical_not(x) or ~x")
+        self.visit(node.operand)
+
+    def visit_Compare(self, node: ast.Compare) -> None:
+        if len(node.ops) > 1:
+            self.refuse(node, "a chained comparison of arrays", "write (low < x) & (x < high)")
+        elif not isinstance(node.ops[0], _COMPARISONS):
+            self.refuse(node, f"the comparison {type(node.ops[0]).__name__}", "compare with <, <=, >, >=, == or !=")
+        self.visit_all([node.left, *node.comparators])
+
+    def visit_Constant(self, node: ast.Constant) -> None:
+        if not isinstance(node.value, int | float):
+            kind = "text" if isinstance(node.value, str | bytes) else repr(node.value)
+            self.refuse(node, f"the constant {kind}", "use numbers; strings may only name terms")
+        elif not abs(node.value) <= MAX_CONSTANT:
+            self.refuse(node, f"a constant beyond {MAX_CONSTANT:g}", "use numbers of a sensible size")
+
+    def visit_Name(self, node: ast.Name) -> None:
+        name, scope = node.id, self.scope
+        if name in scope.variables or (name in scope.parameters and name not in STATES):
+            return
+        if name in scope.parameters:
+            remedy = f"read one field, such as {name}.{self.spec.names[0] if self.spec.names else 'FIELD'}"
+            self.refuse(node, f"{name} without a field", remedy)
+        elif name in FUNCTIONS or name in self.functions:
+            self.refuse(node, f"the function {name} without a call", f"call it: {name}(...)")
+        elif name in BUILTINS:
+            self.refuse(node, f"{name} is not in the language", BUILTINS[name])
+        elif self.public_name(node, name):
+            self.refuse(node, f"the name {name!r} is not known here", closest(name, scope.variables | scope.parameters))
+
+    def visit_Attribute(self, node: ast.Attribute) -> None:
+        path = dotted(node)
+        if path in CONSTANTS:
+            return
+        if path in FUNCTIONS:
+            self.refuse(node, f"the function {path} without a call", f"call it: {FUNCTIONS[path].usage}")
+        elif path.startswith("np."):
+            self.refuse(node, f"{path} is not in the language", _numpy_remedy(path))
+        elif isinstance(node.value, ast.Name) and node.value.id in STATES and self.scope.function == ENTRY:
+            self.field(node, node.value.id)
+        elif isinstance(node.value, ast.Name) and node.value.id in STATES:
+            self.refuse(node, f"{path} is not visible in a helper", f"pass it as an argument from {ENTRY}")
+        else:
+            remedy = METHODS.get(node.attr, "only state, previous and np have attributes")
+            self.refuse(node, f"the attribute .{node.attr}", remedy)
+            if not isinstance(node.value, ast.Name):
+                self.visit(node.value)
+
+    def field(self, node: ast.Attribute, state: str) -> None:
+        """Checks `state.FIELD`."""
+        if node.attr not in self.spec:
+            remedy = closest(node.attr, self.spec.names, prefix=f"{state}.")
+            self.refuse(node, f"the state has no field {node.attr!r}", remedy)
+
+    def visit_Subscript(self, node: ast.Subscript) -> None:
+        if isinstance(node.value, ast.Constant | ast.Tuple | ast.List | ast.Dict):
+            self.refuse(node, "an index into something that is not an array", "index arrays only")
+        else:
+            self.visit(node.value)
+        parts = node.slice.elts if isinstance(node.slice, ast.Tuple) else [node.slice]
+        for part in parts:
+            bounds = [part.lower, part.upper, part.step] if isinstance(part, ast.Slice) else [part]
+            for bound in bounds:
+                if not (bound is None or (isinstance(bound, ast.Constant) and bound.value in (None, ...))):
+                    self.visit(bound)
+
+    def visit_Call(self, node: ast.Call) -> None:
+        name = dotted(node.func)
+        if name in FUNCTIONS:
+            self.facade_call(node, name)
+        elif name in self.functions and name not in self.scope.variables:
+            self.helper_call(node, name)
+        elif name.startswith("np."):
+            self.refuse(node, f"{name} is not in the language", _numpy_remedy(name))
+            self.visit_all([argument for argument in node.args if not isinstance(argument, ast.Constant)])
+        elif isinstance(node.func, ast.Attribute):
+            self.visit(node.func)
+            self.visit_all(node.args)
+        else:
+            self.refuse(node, f"a call of {name or 'an expression'}", self.call_remedy(name))
+            self.visit_all([argument for argument in node.args if not isinstance(argument, ast.Constant)])
+
+    def call_remedy(self, name: str) -> str:
+        """What to write instead of calling an unknown name."""
+        known = [function for function in FUNCTIONS if "." not in function] + list(self.helpers)
+        spelled = f"np.{name}"
+        return BUILTINS.get(name) or (f"write {spelled}" if spelled in FUNCTIONS else closest(name, known))
+
+    def helper_call(self, node: ast.Call, name: str) -> None:
+        """Checks a call of one of the program's own functions."""
+        if name not in self.helpers:
+            self.refuse(node, f"{name} is called at or above its own definition", "no recursion; define helpers first")
+        elif node.keywords or len(node.args) != self.helpers[name]:
+            remedy = f"pass {self.helpers[name]} arguments by position"
+            self.refuse(node, f"{name} is called with {len(node.args) + len(node.keywords)} arguments", remedy)
+        self.visit_all([*node.args, *(keyword.value for keyword in node.keywords)])
+
+    def facade_call(self, node: ast.Call, name: str) -> None:
+        """Checks the arguments of an offered function against its signature."""
+        function = FUNCTIONS[name]
+        given = dict(zip(function.parameters, node.args, strict=False))
+        if len(node.args) > len(function.parameters):
+            self.refuse(node, f"{name} with {len(node.args)} arguments", f"write {function.usage}")
+        for keyword in node.keywords:
+            if keyword.arg is None or keyword.arg in given or keyword.arg not in function.parameters:
+                self.refuse(node, f"{name} with the argument {keyword.arg or '**'}", f"write {function.usage}")
+            elif not function.keywords:
+                self.refuse(node, f"{name} with arguments by name", f"write {function.usage}")
+            else:
+                given[keyword.arg] = keyword.value
+        if missing := [parameter for parameter in function.required if parameter not in given]:
+            self.refuse(node, f"{name} without {' and '.join(missing)}", f"write {function.usage}")
+        for parameter, value in given.items():
+            self.argument(function.usage, parameter, value)
+
+    def argument(self, usage: str, parameter: str, value: ast.expr) -> None:
+        """Checks one argument; a few parameters take something other than an array."""
+        match parameter:
+            case "arrays" if isinstance(value, ast.List | ast.Tuple) and value.elts:
+                self.visit_all(value.elts)
+            case "arrays":
+                self.refuse(value, "a join of something other than a written-out list", f"write {usage} with [a, b]")
+            case "axis" | "index" if whole_number(value) is None:
+                self.refuse(value, f"{parameter} is not a whole constant", f"write {usage}")
+            case "keepdims" if not (isinstance(value, ast.Constant) and isinstance(value.value, bool)):
+                self.refuse(value, "keepdims is not True or False", "keepdims=True")
+            case "sigmoid" if not (isinstance(value, ast.Constant) and value.value in SIGMOIDS):
+                self.refuse(value, "an unknown sigmoid", f"choose from {', '.join(SIGMOIDS)}")
+            case "bounds" if isinstance(value, ast.Tuple | ast.List) and len(value.elts) == 2:
+                self.visit_all(value.elts)
+            case "bounds":
+                self.refuse(value, "bounds is not a pair", "bounds=(lower, upper)")
+            case "axis" | "index" | "keepdims" | "sigmoid":
+                pass
+            case _:
+                self.visit(value)
+
+
+def _numpy_remedy(path: str) -> str:
+    name = path.rpartition(".")[2]
+    return NUMPY.get(path) or NUMPY.get(f"np.{name}") or closest(path, [*FUNCTIONS, *CONSTANTS])

@@ -1,0 +1,67 @@
+"""The limits and reserved names of the reward language, and small readers of its syntax trees."""
+
+from __future__ import annotations
+
+import ast
+import re
+
+from robo_reward.code.facade import FUNCTIONS
+from robo_reward.code.problems import Problem
+
+ENTRY = "compute_reward"
+PARAMETERS = ("state", "action", "previous")
+STATES = ("state", "previous")
+RESERVED_TERMS = frozenset({"task_score", "consecutive_successes", "gt_reward", "success", "total", "return"})
+"""Names that a report or a log uses for what the reward must not claim to be."""
+RESERVED_NAMES = frozenset({*PARAMETERS, "np", "range", *(name for name in FUNCTIONS if "." not in name)})
+
+MAX_SOURCE = 20_000
+MAX_NODES = 6_000
+MAX_NESTING = 60
+MAX_LOOP = 256
+MAX_CONSTANT = 1e12
+NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,63}", re.ASCII)
+
+
+def size_problem(tree: ast.Module) -> Problem | None:
+    """A problem when the tree is too large or too deep to walk recursively."""
+    layer: list[ast.AST] = [tree]
+    nodes = 0
+    for depth in range(MAX_NESTING + 1):
+        nodes += len(layer)
+        if nodes > MAX_NODES:
+            return Problem(0, f"the program has more than {MAX_NODES} syntax nodes", "write a shorter program")
+        deeper = [child for node in layer for child in ast.iter_child_nodes(node)]
+        if not deeper:
+            return None
+        if depth == MAX_NESTING:
+            line = next((node.lineno for node in deeper if isinstance(node, ast.expr | ast.stmt)), 0)
+            return Problem(line, f"expressions nest deeper than {MAX_NESTING}", "use local variables for the parts")
+        layer = deeper
+    return None
+
+
+def without_docstring(body: list[ast.stmt]) -> list[ast.stmt]:
+    """The statements of a body after its docstring."""
+    first = body[0] if body else None
+    is_text = (
+        isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant) and isinstance(first.value.value, str)
+    )
+    return body[1:] if is_text else body
+
+
+def dotted(node: ast.expr) -> str:
+    """`np.linalg.norm` of nested attributes; empty when the root is not a name."""
+    parts: list[str] = []
+    while isinstance(node, ast.Attribute):
+        parts.append(node.attr)
+        node = node.value
+    return ".".join([node.id, *reversed(parts)]) if isinstance(node, ast.Name) else ""
+
+
+def whole_number(node: ast.expr) -> int | None:
+    """The value of a literal such as 3 or -1; None for anything else."""
+    sign = 1
+    if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.USub):
+        sign, node = -1, node.operand
+    return sign * node.value if isinstance(node, ast.Constant) and type(node.value) is int else None
