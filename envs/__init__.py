@@ -1,1 +1,8 @@
-"""The world: what can be simulated, and what of it can be seen."""
+"""The world: what can be simulated, and what of it can be seen.
+
+Importing it tells gymnasium of the built-in tasks, so that `gymnasium.make("RoboReward/PandaPush-v0")` finds them.
+"""
+
+from robo_reward.envs.registration import register_tasks
+
+register_tasks()

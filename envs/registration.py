@@ -1,7 +1,4 @@
-"""Tells gymnasium of the built-in tasks; called through an entry point whenever gymnasium is imported.
-
-It imports nothing of ours, so that `import gymnasium` stays as fast as it was.
-"""
+"""Tells gymnasium of the built-in tasks, by name only: nothing of ours is imported before one is made."""
 
 from __future__ import annotations
 

@@ -96,15 +96,16 @@ def damped_step(
     return wanted + np.einsum("nji,nj->ni", jac, np.linalg.solve(gram, residual[..., None])[..., 0])
 
 
-def solve_position(arm: Arm, target: np.ndarray, iterations: int = 12) -> np.ndarray:
+def solve_position(arm: Arm, target: np.ndarray, iterations: int = 25) -> np.ndarray:
     """Joint angles (n, 7) [rad] near the home pose that put the TCP at `target` (n, 3) [m], hand pointing down."""
-    home = np.array(arm.home)
+    home, low, high = np.array(arm.home), np.array(arm.q_min), np.array(arm.q_max)
     q = np.repeat(home[None], len(target), axis=0)
     for _ in range(iterations):
         pose = forward(arm, q)
         turn = orientation_error(pose, *DOWN)
         error = np.concatenate([target.T - pose.position, turn]).T
-        q = q + damped_step(jacobian(pose), error, home - q, damping=1e-3, posture_gain=0.0)
+        step = damped_step(jacobian(pose), error, home - q, damping=1e-2, posture_gain=0.02)
+        q = np.clip(q + np.clip(step, -0.25, 0.25), low, high)
     return q
 
 

@@ -1,0 +1,149 @@
+"""How fast is the batched simulator? `python -m benchmarks.simulation --json FILE [--quick]`
+
+In one run, on the same task and reward: MuJoCo's own C loop on all cores, `BatchSim`, gymnasium's SyncVectorEnv and SB3's
+SubprocVecEnv of plain single worlds.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+
+import gymnasium as gym
+import mujoco
+import numpy as np
+from mujoco.rollout import Rollout
+from stable_baselines3.common.vec_env import SubprocVecEnv
+
+from benchmarks.output import arguments, report
+from robo_reward.code.language import compile_program
+from robo_reward.envs.batch import BatchSim
+from robo_reward.envs.state import Transitions
+from robo_reward.envs.task import Task, make_task
+from robo_reward.reward import StepReward
+
+TASK = "panda/lift"
+CORES = 2
+
+
+class PlainWorld(gym.Env):
+    """A single world as people usually write one: `mj_step` in a Python loop, same control, state, reward, success."""
+
+    def __init__(self, seed: int = 0) -> None:
+        self.task: Task = make_task(TASK)
+        self.reward: StepReward = compile_program(self.task.expert_reward, self.task.spec, self.task.action.dim)
+        self.data = mujoco.MjData(self.task.model)
+        self.rng = np.random.default_rng(seed)
+        self.observation_space = gym.spaces.Box(-50, 50, (self.task.observation.dim,), np.float32)
+        self.action_space = gym.spaces.Box(-1, 1, (self.task.action.dim,), np.float32)
+
+    def reset(self, *, seed: int | None = None, options: dict | None = None) -> tuple[np.ndarray, dict]:
+        start = self.task.sample(self.rng, 1)
+        mujoco.mj_resetData(self.task.model, self.data)
+        self.data.qpos[:] = start.qpos[0]
+        self.ctrl = self.task.controller.start(start.qpos)
+        mujoco.mj_forward(self.task.model, self.data)
+        self.state, self.elapsed = self.data.sensordata.copy(), 0
+        return self.task.observation(self.task.spec.view(self.state)), {}
+
+    def step(self, action: np.ndarray) -> tuple[np.ndarray, float, bool, bool, dict]:
+        action = np.clip(np.asarray(action, float), -1, 1)[None]
+        self.ctrl = self.task.controller.advance(self.ctrl, self.data.qpos[None], action)
+        self.data.ctrl[:] = self.ctrl[0]
+        for _ in range(self.task.substeps):
+            mujoco.mj_step(self.task.model, self.data)
+        previous, self.state = self.state, self.data.sensordata.copy()
+        view = self.task.spec.view
+        reward = self.reward(Transitions(view(previous[None]), action, view(self.state[None]))).total[0]
+        success = bool(self.task.success(view(self.state)))
+        self.elapsed += 1
+        truncated = self.elapsed >= self.task.horizon
+        return self.task.observation(view(self.state)), float(reward), False, truncated, {"is_success": success}
+
+
+def rate(step: Callable[[], object], units: int, seconds: float) -> float:
+    """Units per second of a step, after one step of warm-up."""
+    step()
+    begun, count = time.perf_counter(), 0
+    while time.perf_counter() - begun < seconds:
+        step()
+        count += 1
+    return units * count / (time.perf_counter() - begun)
+
+
+def raw_rate(task: Task, seconds: float) -> float:
+    """`mj_step` in C on all cores from the same kind of states: one long open-loop rollout per core, no Python between."""
+    chunk = 400
+    start = BatchSim(task, CORES, 0)
+    physics, control = start._physics.copy(), start._controls[:, None].copy()
+    pool = Rollout(nthread=CORES)
+    data = [mujoco.MjData(task.model) for _ in range(CORES)]
+    control = np.repeat(control, chunk, axis=1)
+    rng = np.random.default_rng(0)
+    control[:, :, :7] += 0.05 * rng.normal(size=(CORES, chunk, 7)).cumsum(axis=1) / np.sqrt(chunk)
+    from robo_reward.envs.batch import CONTROL
+
+    def step() -> None:
+        pool.rollout(task.model, data, physics, control, control_spec=CONTROL, nstep=chunk, chunk_size=1)
+
+    return rate(step, CORES * chunk, seconds)
+
+
+def batch_rate(task: Task, reward: StepReward, worlds: int, seconds: float) -> float:
+    """Control steps per second of `BatchSim`, observation, reward and success included."""
+    sim = BatchSim(task, worlds, 0, reward)
+    actions = np.random.default_rng(0).uniform(-1, 1, (64, worlds, task.action.dim))
+    count = iter(range(10**9))
+
+    def step() -> None:
+        sim.step(actions[next(count) % 64])
+        sim.observation()
+
+    return rate(step, worlds, seconds)
+
+
+def vector_rate(env: object, worlds: int, seconds: float) -> float:
+    """Control steps per second of a gymnasium or SB3 vector environment."""
+    actions = np.random.default_rng(0).uniform(-1, 1, (64, worlds, 4)).astype(np.float32)
+    count = iter(range(10**9))
+    env.reset()  # type: ignore[attr-defined]
+    return rate(lambda: env.step(actions[next(count) % 64]), worlds, seconds)  # type: ignore[attr-defined]
+
+
+def main() -> None:
+    """Measures, prints and writes."""
+    args = arguments(__doc__)
+    seconds = 1.0 if args.quick else 4.0
+    task = make_task(TASK)
+    reward = compile_program(task.expert_reward, task.spec, task.action.dim)
+    raws, batches = [], []
+    for _ in range(2 if args.quick else 4):  # alternating, so that noise of the machine meets both
+        raws.append(raw_rate(task, seconds))
+        batches.append(batch_rate(task, reward, 256, seconds) * task.substeps)
+    raw, batch = float(np.median(raws)), float(np.median(batches))
+    ours = batch_rate(task, reward, 64, seconds)
+    sync = gym.vector.SyncVectorEnv([PlainWorld for _ in range(64)])
+    sync_rate = vector_rate(sync, 64, seconds)
+    sync.close()
+    subproc = SubprocVecEnv([PlainWorld for _ in range(64)], start_method="fork")
+    subproc_rate = vector_rate(subproc, 64, seconds)
+    subproc.close()
+    report(
+        args,
+        {
+            "raw_mj_steps_per_s": raw,
+            "batch_mj_steps_per_s": batch,
+            "ratio_to_raw": batch / raw,
+            "batch_control_steps_per_s_64": ours,
+            "gymnasium_sync_control_steps_per_s_64": sync_rate,
+            "sb3_subproc_control_steps_per_s_64": subproc_rate,
+            "vs_gymnasium_sync": ours / sync_rate,
+            "vs_sb3_subproc": ours / subproc_rate,
+            "threads": threading.active_count(),
+        },
+    )
+
+
+if __name__ == "__main__":
+    main()
