@@ -1,4 +1,4 @@
-"""What every benchmark does with its results: a table for the reader, JSON for a script."""
+"""What every benchmark does with its command line and its results: a table for the reader, JSON for a script."""
 
 from __future__ import annotations
 
@@ -6,62 +6,53 @@ import argparse
 import json
 import os
 import platform
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 
-class Row(NamedTuple):
-    """One measured number.
-
-    Attributes:
-        key: its name in the JSON.
-        value: the number.
-        meaning: what was measured, with its unit.
-        target: what we want, such as "<= 150"; empty when there is no target.
-    """
-
-    key: str
-    value: float
-    meaning: str
-    target: str = ""
-
-    @property
-    def met(self) -> bool | None:
-        """Whether the target is met; None without a target."""
-        if not self.target:
-            return None
-        relation, bound = self.target.split()
-        return {"<=": self.value <= float(bound), ">=": self.value >= float(bound)}[relation]
-
-
-def run(measure: Callable[[bool], list[Row]], description: str, argv: list[str] | None = None) -> None:
-    """The command line `python -m benchmarks.NAME [--json FILE] [--quick]` of a benchmark.
+def arguments(description: str | None, argv: list[str] | None = None) -> argparse.Namespace:
+    """The command line `python -m benchmarks.NAME [--json FILE] [--quick]`.
 
     Args:
-        measure: `quick -> rows`.
-        description: its first line is printed above the table.
+        description: the benchmark's docstring; its first line heads the table.
         argv: the arguments, from the command line unless given.
     """
-    parser = argparse.ArgumentParser(description=description)
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the numbers here")
     parser.add_argument("--quick", action="store_true", help="seconds instead of minutes, for a rough idea")
-    arguments = parser.parse_args(argv)
-    rows = measure(arguments.quick)
-    print(table(rows, description.partition("\n")[0]))
-    if arguments.json:
-        write_json(arguments.json, {row.key: row.value for row in rows} | {"machine": machine()})
+    parser.set_defaults(title=(description or "").partition("\n")[0])
+    return parser.parse_args(argv)
 
 
-def table(rows: list[Row], title: str) -> str:
-    """The rows as aligned text, with a mark for each target."""
+def report(args: argparse.Namespace, values: Mapping[str, float], targets: Mapping[str, str] | None = None) -> None:
+    """Prints a table of the numbers and writes them where `--json` says.
+
+    Args:
+        args: from `arguments`.
+        values: key -> number; the key names the unit.
+        targets: key -> what we want, such as "<= 150".
+    """
+    print(table(values, targets or {}, args.title))
+    if args.json:
+        write_json(args.json, {**values, "machine": machine()})
+
+
+def table(values: Mapping[str, float], targets: Mapping[str, str], title: str) -> str:
+    """The numbers as aligned text, with a mark behind each that has a target."""
+    width = max(map(len, values))
     lines = [title, ""]
-    key_width = max(len(row.key) for row in rows)
-    target_width = max(len(row.target) for row in rows)
-    for row in rows:
-        mark = {None: " ", True: "✓", False: "✗"}[row.met]
-        lines.append(f"{row.key:<{key_width}}  {row.value:>12,.4g}  {row.target:<{target_width}} {mark}  {row.meaning}")
+    for key, value in values.items():
+        target = targets.get(key, "")
+        mark = f"{'✓' if met(value, target) else '✗'} {target}" if target else ""
+        lines.append(f"{key:<{width}}  {value:>12,.4g}  {mark}".rstrip())
     return "\n".join(lines)
+
+
+def met(value: float, target: str) -> bool:
+    """Whether a number is what "<= 150" or ">= 30" asks for."""
+    relation, bound = target.split()
+    return {"<=": value <= float(bound), ">=": value >= float(bound)}[relation]
 
 
 def machine() -> dict[str, Any]:

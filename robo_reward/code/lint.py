@@ -63,7 +63,7 @@ class _ProgramLinter(ExpressionLinter):
     def function(self, node: ast.FunctionDef) -> None:
         """Checks one top-level function."""
         self.public_name(node, node.name)
-        if node.name in RESERVED_NAMES or (node.name in self.helpers):
+        if node.name in RESERVED_NAMES or node.name in self.helpers:
             self.refuse(node, f"the name {node.name!r} is taken", "give the helper a name of its own")
         if node.decorator_list:
             self.refuse(node, "a decorator", "remove it")
@@ -78,7 +78,8 @@ class _ProgramLinter(ExpressionLinter):
         for statement in body[:-1]:
             self.visit(statement)
         self.final_return(node, body)
-        self.helpers[node.name] = len(parameters)
+        if node.name != ENTRY:
+            self.helpers[node.name] = len(parameters)
 
     def parameters(self, node: ast.FunctionDef) -> list[str]:
         """Checks the parameters of a function and returns their names."""
@@ -88,6 +89,8 @@ class _ProgramLinter(ExpressionLinter):
         if arguments.defaults or any(arguments.kw_defaults):
             self.refuse(node, "a default value of a parameter", "pass every argument at the call")
         names = [argument.arg for argument in arguments.args]
+        if len(set(names)) < len(names):
+            self.refuse(node, "two parameters of one name", "give each parameter its own name")
         for argument in arguments.args:
             self.public_name(argument, argument.arg)
             if argument.annotation is not None:
@@ -96,7 +99,9 @@ class _ProgramLinter(ExpressionLinter):
                 remedy = "give the parameter another name and pass arrays, such as distance(state.hand_position, ...)"
                 self.refuse(argument, f"a helper's parameter named {argument.arg!r}", remedy)
         if node.name == ENTRY and tuple(names) != PARAMETERS:
-            self.refuse(node, f"the parameters of {ENTRY} are ({', '.join(names)})", f"def {ENTRY}{PARAMETERS}:")
+            self.refuse(
+                node, f"the parameters of {ENTRY} are ({', '.join(names)})", f"def {ENTRY}({', '.join(PARAMETERS)}):"
+            )
         return names
 
     def final_return(self, node: ast.FunctionDef, body: list[ast.stmt]) -> None:

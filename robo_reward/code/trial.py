@@ -9,7 +9,9 @@ against that before it is used.
 from __future__ import annotations
 
 import ast
+import math
 import operator
+import warnings
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -28,7 +30,7 @@ MAX_NUMBER = 1e15
 MAX_AXES = 4
 
 _NUMBERS = (int, float, np.bool_, np.integer, np.floating)
-_FAILURES = (ValueError, TypeError, ArithmeticError, IndexError, KeyError, RecursionError)
+_FAILURES = (ValueError, TypeError, ArithmeticError, IndexError, KeyError, Warning)
 
 _OPERATORS: dict[type[ast.AST], Callable[..., Any]] = {
     ast.Add: operator.add,
@@ -64,7 +66,8 @@ def trial(tree: ast.Module, spec: StateSpec, action_dim: int) -> None:
     widest = max([MAX_CONSTANTS, action_dim, *(n for field in spec for n in field.shape)])
     batch = typical_transitions(spec, action_dim, 2 * widest + 1)  # no constant is as long as the batch
     try:
-        with np.errstate(all="ignore"):
+        with np.errstate(all="ignore"), warnings.catch_warnings():
+            warnings.simplefilter("error")  # what Python or numpy advise against is refused
             _Trial(tree, batch).run()
     except RecursionError:
         raise ProgramRefused([Problem(0, "calls and expressions nest too deeply", "use local variables")]) from None
@@ -105,6 +108,7 @@ class _Trial:
 
     def statements(self, statements: Sequence[ast.stmt], scope: Scope) -> None:
         for node in statements:
+            self.count(node)
             match node:
                 case ast.Assign(targets=targets, value=value):
                     result = self.assigned(value, scope)
@@ -115,12 +119,17 @@ class _Trial:
                     scope[name] = self.apply(node, _OPERATORS[type(op)], old, self.value(value, scope))
                 case ast.For(target=ast.Name(id=name), iter=ast.Call(args=bounds), body=body):
                     for i in range(*(ast.literal_eval(bound) for bound in bounds)):
+                        self.count(node)
                         scope[name] = i
                         self.statements(body, scope)
 
     def assigned(self, node: ast.expr, scope: Scope) -> Any:
         """The right side of an assignment: a value, or a tuple of values."""
-        return tuple(self.value(e, scope) for e in node.elts) if isinstance(node, ast.Tuple) else self.any(node, scope)
+        return (
+            tuple(self.value(e, scope) for e in node.elts)
+            if isinstance(node, ast.Tuple)
+            else self.evaluated(node, scope)
+        )
 
     def bind(self, target: ast.expr, value: Any, scope: Scope) -> None:
         """Gives a value to a name, or a tuple of values to as many names."""
@@ -133,12 +142,13 @@ class _Trial:
 
     def value(self, node: ast.expr, scope: Scope) -> Any:
         """An array or a number."""
-        result = self.any(node, scope)
+        result = self.evaluated(node, scope)
         if isinstance(result, tuple):
             raise self.refused(node, "a helper's several values used as one", "unpack them first: a, b = helper(x)")
         return result
 
-    def any(self, node: ast.expr, scope: Scope) -> Any:
+    def evaluated(self, node: ast.expr, scope: Scope) -> Any:
+        """An array, a number, or the several values that a helper returns."""
         match node:
             case ast.Constant(value=constant):
                 return constant
@@ -169,6 +179,7 @@ class _Trial:
         arguments = [self.value(argument, scope) for argument in node.args]
         name = ast.unparse(node.func)
         if helper := self.functions.get(name):
+            self.count(node)
             inner = {parameter.arg: value for parameter, value in zip(helper.args.args, arguments, strict=True)}
             return self.assigned(self.body(helper, inner), inner)
         keywords = {str(keyword.arg): self.value(keyword.value, scope) for keyword in node.keywords}
@@ -201,10 +212,8 @@ class _Trial:
 
     def apply(self, node: ast.AST, function: Callable[..., Any], *arguments: Any, **keywords: Any) -> Any:
         """Runs one operation and checks its result."""
-        self.operations += 1
-        if self.operations > MAX_OPERATIONS:
-            remedy = "use whole arrays in place of loops"
-            raise self.refused(node, f"more than {MAX_OPERATIONS} operations", remedy)
+        self.count(node)
+        self.foresee(node, arguments)
         try:
             if function is operator.pow and not self.has_array(arguments):
                 result = float(arguments[0]) ** float(arguments[1])  # whole powers of whole numbers have no bound
@@ -215,6 +224,22 @@ class _Trial:
             reason = f"`{_code(node)}` fails" + (f" on arrays of shape {shapes}" if shapes else "")
             raise self.refused(node, f"{reason}: {self.explained(error)}", _remedy(error, node)) from None
         return self.checked(node, result)
+
+    def count(self, node: ast.AST) -> None:
+        """Counts one operation, statement, call or round of a loop."""
+        self.operations += 1
+        if self.operations > MAX_OPERATIONS:
+            remedy = "use whole arrays in place of loops"
+            raise self.refused(node, f"more than {MAX_OPERATIONS} operations", remedy)
+
+    def foresee(self, node: ast.AST, arguments: Sequence[Any]) -> None:
+        """Refuses an operation whose result would be too large even to try."""
+        try:
+            shape = np.broadcast_shapes(*(a.shape for a in arguments if isinstance(a, np.ndarray)))
+        except ValueError:  # numpy says more about it when the operation runs
+            return
+        if math.prod(shape) > self.batch * MAX_WORK:
+            raise self.refused(node, f"`{_code(node)}` would have shape {self.shown(shape)}", "use smaller arrays")
 
     def checked(self, node: ast.AST, value: Any) -> Any:
         """Checks one intermediate value: its kind, its magnitude, its shape and the work done so far."""
@@ -235,6 +260,8 @@ class _Trial:
                 "the batch stays the first axis: write x[:, None] to multiply (B,) with (B, 3), and join with axis=-1"
             )
             raise self.refused(node, f"`{_code(node)}` has shape {self.shown(shape)}", remedy)
+        if 0 in shape:
+            raise self.refused(node, f"`{_code(node)}` is empty", "pick at least one component")
         if len(shape) > MAX_AXES:
             raise self.refused(node, f"`{_code(node)}` has {len(shape)} axes", f"use at most {MAX_AXES}")
 

@@ -239,7 +239,7 @@ def test_every_problem_is_reported_with_line_reason_and_remedy() -> None:
         ("def f(x):\n    return x, x\n" + value("f(state.opening)"), 4, "unpack"),
         ("def f(x):\n    return x\n" + value("f(state.opening, 1.0)"), 4, "1 arguments"),
         ("def reward(state, action, previous):\n    return 0.0, {'a': 0.0}\n", 0, "def compute_reward"),
-        ("def compute_reward(state, action):\n    return 0.0, {'a': 0.0}\n", 1, "compute_reward('state', 'action'"),
+        ("def compute_reward(state, action):\n    return 0.0, {'a': 0.0}\n", 1, "compute_reward(state, action"),
         ("", 0, "def compute_reward"),
         ("def compute_reward(:", 1, "syntax"),
     ],
