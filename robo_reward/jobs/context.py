@@ -1,0 +1,67 @@
+"""What an entry sees of its job, inside the worker."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from pathlib import Path
+from typing import Any
+
+from robo_reward.jobs.job import Job, plain, write_json
+
+STOP_INTERVAL = 0.2  # [s] between two looks at the file system
+
+
+class JobContext:
+    """The argument of an entry: `def entry(job: JobContext) -> dict`.
+
+    Attributes:
+        folder: the job's folder, also the current directory.
+        spec: the content of `spec.json`.
+        checkpoints: a folder that survives a kill; write into it by rename (`save` does).
+        layers: what confines this process, layer to "" or to the reason why it does not hold.
+    """
+
+    def __init__(self, folder: Path | str) -> None:
+        self._job = Job(Path(folder))
+        self.folder = self._job.folder
+        self.spec: dict[str, Any] = self._job.spec()
+        self.checkpoints = self._job.checkpoints
+        self.checkpoints.mkdir(exist_ok=True)
+        self.layers: dict[str, str] = {}
+        self._stopped, self._next_look = False, 0.0
+        self._progress: int | None = None
+
+    def stop_requested(self) -> bool:
+        """Whether a STOP file asks the job to end; cheap enough for an inner loop."""
+        if not self._stopped and (now := time.monotonic()) >= self._next_look:
+            self._stopped, self._next_look = self._job.stop_path.exists(), now + STOP_INTERVAL
+        return self._stopped
+
+    @property
+    def stop_seen(self) -> bool:
+        """Whether `stop_requested` has ever said yes: then what the entry returns is a partial result."""
+        return self._stopped
+
+    def progress(self, point: dict[str, Any]) -> None:
+        """Appends one JSON object to `progress.jsonl`, in one write."""
+        if self._progress is None:
+            self._progress = self._open_progress()
+        os.write(self._progress, json.dumps(point, default=plain).encode() + b"\n")
+
+    def save(self, name: str, value: Any) -> None:
+        """Writes a JSON checkpoint by rename."""
+        write_json(self.checkpoints / name, value)
+
+    def load(self, name: str) -> Any:
+        """Reads a JSON checkpoint, or None where there is none."""
+        path = self.checkpoints / name
+        return json.loads(path.read_bytes()) if path.exists() else None
+
+    def _open_progress(self) -> int:
+        handle = os.open(self._job.progress_path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
+        size = os.fstat(handle).st_size
+        if size and os.pread(handle, 1, size - 1) != b"\n":
+            os.write(handle, b"\n")  # the last attempt was killed in the middle of a line
+        return handle

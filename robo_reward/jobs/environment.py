@@ -1,0 +1,71 @@
+"""The environment of a job process: an allow-list, so that no key or token ever reaches it."""
+
+from __future__ import annotations
+
+import ctypes.util
+import functools
+import os
+import re
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+import robo_reward
+from robo_reward.errors import UsageError
+
+PASSED = (
+    "PATH", "LANG", "LC_ALL", "TZ", "LD_LIBRARY_PATH",
+    "MUJOCO_GL", "PYOPENGL_PLATFORM", "EGL_PLATFORM", "MUJOCO_EGL_DEVICE_ID", "LIBGL_ALWAYS_SOFTWARE",
+    "GALLIUM_DRIVER", "__EGL_VENDOR_LIBRARY_FILENAMES", "__EGL_VENDOR_LIBRARY_DIRS",
+    "CUDA_VISIBLE_DEVICES", "CUDA_DEVICE_ORDER", "NVIDIA_VISIBLE_DEVICES", "NVIDIA_DRIVER_CAPABILITIES",
+    "OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE", "HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE",
+)  # fmt: skip
+THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS", "GALLIUM_THREADS")
+SECRET = re.compile(r"(?i)key|token|secret|passw|credential|auth")
+
+
+def job_environment(folder: Path, threads: int, extra: Mapping[str, str] | None = None) -> dict[str, str]:
+    """The environment variables of a job.
+
+    Args:
+        folder: the job's folder; home and temporary files lie in it.
+        threads: for every numerical library.
+        extra: further variables.
+
+    Raises:
+        UsageError: an extra variable looks like a secret.
+    """
+    secret = [name for name in extra or {} if SECRET.search(name)]
+    if secret:
+        raise UsageError(f"{', '.join(secret)} would hand a secret to candidate code; no key or token goes into a job")
+    environment = {name: os.environ[name] for name in PASSED if name in os.environ}
+    environment |= dict.fromkeys(THREADS, str(threads))
+    environment |= {
+        "HOME": str(folder),
+        "TMPDIR": str(folder),
+        "USER": "job",  # spares getpass a look into /etc/passwd
+        "MUJOCO_GL": environment.get("MUJOCO_GL") or offscreen_backend(),
+        "PYTHONPATH": os.pathsep.join(_import_roots()),
+        "PYTHONHASHSEED": "0",  # same seed, same bits
+        "PYTHONDONTWRITEBYTECODE": "1",
+        "PYTHONUNBUFFERED": "1",  # the last lines before a crash are the ones that matter
+    }
+    return environment | dict(extra or {})
+
+
+@functools.cache
+def offscreen_backend() -> str:
+    """The GL backend of a job when nobody chose one: never glfw, which needs a screen and starts processes on import."""
+    if sys.platform != "linux":
+        return ""
+    for backend, library in (("egl", "EGL"), ("osmesa", "OSMesa")):
+        if ctypes.util.find_library(library):
+            return backend
+    return "disabled"
+
+
+def _import_roots() -> list[str]:
+    """Where robo_reward and what the parent put on PYTHONPATH are imported from, as absolute paths."""
+    root = str(Path(robo_reward.__file__).absolute().parent.parent)
+    given = [path for path in os.environ.get("PYTHONPATH", "").split(os.pathsep) if os.path.isabs(path)]
+    return list(dict.fromkeys([root, *given]))

@@ -1,0 +1,258 @@
+"""Runs one job in a process of its own and turns whatever happens into a result or a named error."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import logging
+import math
+import os
+import select
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from robo_reward.errors import RoboRewardError
+from robo_reward.jobs.environment import job_environment
+from robo_reward.jobs.failures import (
+    FAILURES,
+    JobBusy,
+    JobCrashed,
+    JobFailed,
+    JobKilled,
+    JobOutOfMemory,
+    JobStopped,
+    JobTimedOut,
+)
+from robo_reward.jobs.job import Job, write_json
+from robo_reward.jobs.limits import Limits
+
+TICK = 0.2  # [s] between two looks at `stop`
+TERM_GRACE = 1.0  # [s] between SIGTERM and SIGKILL
+STOP_GRACE = 10.0  # [s] for a job to save its checkpoint after STOP
+LOCK_PATIENCE = 5.0  # [s] an attempt whose parent was killed needs a moment to die
+
+logger = logging.getLogger(__name__)
+
+
+def run_job(
+    folder: Path | str,
+    *,
+    timeout: float | None = None,
+    limits: Limits | None = None,
+    threads: int = 1,
+    read: Iterable[Path | str] = (),
+    env: Mapping[str, str] | None = None,
+    confined: bool = True,
+    stop: threading.Event | None = None,
+    stop_grace: float = STOP_GRACE,
+) -> dict[str, Any]:
+    """Runs the job in a folder, or returns its result at once where it has one.
+
+    What widens a job's rights (`read`, `env`, `limits`) is an argument and never read from the folder, which the job
+    can rewrite.
+
+    Args:
+        folder: a folder with `spec.json`, see `Job`.
+        timeout: wall-clock limit of this attempt [s].
+        limits: memory, files and processor time.
+        threads: thread cap of the numerical libraries.
+        read: files and folders that the job may read besides Python, its package and its own folder.
+        env: further environment variables; names that look like secrets are refused.
+        confined: whether to confine the process; off only for debugging trusted code.
+        stop: when set, the job is asked to stop and killed after `stop_grace`.
+        stop_grace: seconds between STOP and the kill.
+
+    Returns:
+        What the entry returned.
+
+    Raises:
+        JobFailed: one of its subclasses says how the job ended without a result; `error.json` says the same.
+        JobBusy: another process is running this job.
+        UsageError: the folder is not a job folder.
+    """
+    job = Job(Path(folder))
+    result = _result(job)
+    if result is not None:
+        return result
+    job.spec()
+    with _lock(job) as log:
+        result = _result(job)
+        if result is not None:  # another runner finished it while we waited for the lock
+            return result
+        job.error_path.unlink(missing_ok=True)
+        if job.stop_path.exists() or (stop is not None and stop.is_set()):
+            raise _record(job, JobStopped(job.folder, "stopped before it started"))
+        settings = {
+            "limits": (limits or Limits()).to_json(),
+            "read": [str(Path(path).absolute()) for path in read],
+            "confine": confined,
+        }
+        environment = job_environment(job.folder, threads, env)
+        process, control = _start(job, environment, log, settings)
+        try:
+            ended = _wait(process, job, timeout, stop, stop_grace)
+        finally:  # also on KeyboardInterrupt
+            _kill_group(process)
+            os.close(control)
+        return _outcome(job, process.returncode, ended)
+
+
+def _start(job: Job, environment: dict[str, str], log: Any, settings: dict[str, Any]) -> tuple[subprocess.Popen, int]:
+    """Starts the worker. The calling thread must live as long as the worker: PR_SET_PDEATHSIG is tied to it."""
+    theirs, ours = os.pipe()
+    # -P: the job's folder, which is the current directory, is not an import root
+    command = [sys.executable, "-P", "-m", "robo_reward.jobs.worker", str(job.folder), "--control", str(theirs)]
+    try:
+        process = subprocess.Popen(
+            command,
+            cwd=job.folder,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            pass_fds=(theirs,),
+            start_new_session=True,
+        )
+    except BaseException:
+        os.close(ours)
+        raise
+    finally:
+        os.close(theirs)
+    with suppress(BrokenPipeError):  # it died at once: its exit status tells more
+        os.write(ours, json.dumps(settings).encode() + b"\n")
+    return process, ours
+
+
+def _wait(
+    process: subprocess.Popen, job: Job, timeout: float | None, stop: threading.Event | None, grace: float
+) -> JobFailed | None:
+    """Waits for the end of the worker; says why we ended it, if we did."""
+    start = time.monotonic()
+    deadline, asked = start + (math.inf if timeout is None else timeout), math.inf
+    try:
+        while not _ended(process, min(TICK, max(0.0, deadline - time.monotonic()))):
+            now = time.monotonic()
+            if now >= deadline:
+                return JobTimedOut(job.folder, f"ran longer than its limit of {timeout:g} s")
+            if now >= asked + grace:
+                return JobStopped(job.folder, f"did not stop within {grace:g} s and was killed")
+            if asked == math.inf and stop is not None and stop.is_set():
+                job.stop()
+                asked = now
+    finally:
+        if asked < math.inf:
+            job.unstop()  # the request came from this run's owner; the next run goes on
+    return None
+
+
+def _ended(process: subprocess.Popen, seconds: float) -> bool:
+    """Waits up to some seconds for the end of a process, which is left unreaped where the system can say so."""
+    if not hasattr(os, "pidfd_open"):
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(seconds)
+        return process.returncode is not None
+    try:
+        handle = os.pidfd_open(process.pid)
+    except OSError:
+        time.sleep(min(seconds, 0.02))
+        return process.poll() is not None
+    try:
+        return bool(select.select([handle], [], [], seconds)[0])
+    finally:
+        os.close(handle)
+
+
+def _kill_group(process: subprocess.Popen) -> None:
+    """Ends the worker and whatever it started."""
+    if process.returncode is None and not _ended(process, 0):
+        _signal(process, signal.SIGTERM)
+        _ended(process, TERM_GRACE)
+    _signal(process, signal.SIGKILL)
+    process.wait()
+
+
+def _signal(process: subprocess.Popen, number: int) -> None:
+    with suppress(ProcessLookupError, PermissionError):  # macOS: EPERM for a group of zombies
+        os.killpg(process.pid, number)
+
+
+def _lock(job: Job) -> Any:
+    """Opens the log and locks it. The worker inherits the lock, so that it holds while the worker lives."""
+    handle = os.open(
+        job.log_path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, 0o644
+    )
+    deadline = time.monotonic() + LOCK_PATIENCE
+    while True:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() > deadline:
+                os.close(handle)
+                raise JobBusy(job.folder) from None
+            time.sleep(0.05)
+        except OSError:
+            logger.debug("no file locks on the file system of %s", job.folder)
+            break
+        else:
+            break
+    return os.fdopen(handle, "ab", buffering=0)
+
+
+def _result(job: Job) -> dict[str, Any] | None:
+    try:
+        return job.result()
+    except RoboRewardError as error:
+        raise _record(
+            job, JobFailed(job.folder, f"its result is unusable ({error}); delete it to run again")
+        ) from error
+
+
+def _outcome(job: Job, code: int, ended: JobFailed | None) -> dict[str, Any]:
+    result = _result(job)
+    if result is not None:
+        return result
+    failure = ended or _told(job) or _named(job, code)
+    raise _record(job, failure)
+
+
+def _told(job: Job) -> JobFailed | None:
+    """What the worker itself says about its failure."""
+    try:
+        told = job.error()
+    except RoboRewardError:
+        return None
+    if told is None:
+        return None
+    kind, partial = FAILURES.get(str(told.get("kind")), JobFailed), told.get("partial")
+    return kind(job.folder, str(told.get("reason"))[:2000], partial=partial if isinstance(partial, dict) else None)
+
+
+def _named(job: Job, code: int) -> JobFailed:
+    """A worker that died without a word, by its exit status."""
+    if code >= 0:
+        return JobFailed(job.folder, f"ended with status {code} and without a result")
+    name = signal.Signals(-code).name if -code in {*signal.Signals} else f"signal {-code}"
+    if -code == signal.SIGKILL:
+        return JobKilled(job.folder, "was killed from outside (SIGKILL; the system may have run out of memory)")
+    if -code == signal.SIGXCPU:
+        return JobTimedOut(job.folder, "used up its processor time (SIGXCPU)")
+    if -code == signal.SIGABRT and any("bad_alloc" in line for line in job.log_tail()):
+        return JobOutOfMemory(job.folder, "ran out of memory (std::bad_alloc)")
+    return JobCrashed(job.folder, f"crashed with {name}")
+
+
+def _record(job: Job, failure: JobFailed) -> JobFailed:
+    """The failure with the last log lines, written to `error.json`."""
+    full = type(failure)(job.folder, failure.reason, job.log_tail(), failure.partial)
+    try:
+        write_json(job.error_path, full.to_json())
+    except OSError as error:  # a full disk must not hide why the job failed
+        logger.warning("cannot write %s: %s", job.error_path, error)
+    return full

@@ -1,0 +1,125 @@
+"""The process of one job: `python -m robo_reward.jobs.worker DIR`.
+
+It limits and confines itself before it imports the entry. Nothing heavy is imported here: dozens of jobs are started
+in one search.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import faulthandler
+import importlib
+import json
+import os
+import signal
+import sys
+import threading
+import traceback
+from pathlib import Path
+from typing import Any
+
+from robo_reward.errors import UsageError
+from robo_reward.jobs.confine import confine
+from robo_reward.jobs.context import JobContext
+from robo_reward.jobs.failures import JobFailed, JobOutOfMemory, JobStopped
+from robo_reward.jobs.job import Job, write_json
+from robo_reward.jobs.limits import Limits
+
+CONTROL = "--control"
+PR_SET_PDEATHSIG = 1
+
+
+def main(arguments: list[str]) -> int:
+    """Runs the job in a folder; returns the exit status.
+
+    Args:
+        arguments: the folder, and behind `--control` the number of an inherited pipe: its first line holds the settings
+            as JSON, its end means that the parent is gone.
+    """
+    folder = Path(arguments[0]).absolute()
+    control = int(arguments[arguments.index(CONTROL) + 1]) if CONTROL in arguments else None
+    settings = _settings(control)
+    faulthandler.enable()
+    Limits(**settings.get("limits", {})).apply()
+    job = Job(folder)
+    entry = str(job.spec().get("entry", ""))
+    held: dict[str, str] = {}
+    if settings.get("confine", True):
+        held = confine(folder, entry, settings.get("read", ()))
+    if control is not None:
+        threading.Thread(target=_end_with_parent, args=(control,), daemon=True).start()
+    return _run(job, entry, held)
+
+
+def _settings(control: int | None) -> dict[str, Any]:
+    """What the parent asks for. It comes through a pipe, since the job can rewrite its own folder."""
+    if control is None:
+        return {}
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    line = b""
+    while not line.endswith(b"\n"):
+        piece = os.read(control, 1)
+        if not piece:
+            os._exit(1)
+        line += piece
+    return json.loads(line)
+
+
+def _end_with_parent(control: int) -> None:
+    """Waits for the end of the pipe: the second way to notice that the parent died."""
+    os.read(control, 1)
+    os._exit(1)
+
+
+def load_entry(name: str) -> Any:
+    """The function that `package.module:function` names.
+
+    Raises:
+        UsageError: there is no such thing.
+    """
+    module, _, function = name.partition(":")
+    try:
+        return getattr(importlib.import_module(module), function)
+    except (AttributeError, ValueError) as error:
+        raise UsageError(f"job entry {name!r} is not a 'package.module:function': {error}") from error
+
+
+def _run(job: Job, entry: str, held: dict[str, str]) -> int:
+    context = JobContext(job.folder)
+    context.layers = held
+    try:
+        value = load_entry(entry)(context)
+        if not isinstance(value, dict):
+            raise TypeError(f"entry {entry} returned {type(value).__name__}, expected a JSON dict")
+        if context.stop_seen:
+            return _fail(JobStopped(job.folder, "stopped as asked", partial=value))
+        write_json(job.result_path, value)
+    except MemoryError:
+        traceback.print_exc()
+        return _fail(JobOutOfMemory(job.folder, "ran out of memory (MemoryError)"))
+    except Exception as error:  # noqa: BLE001 - candidate code may raise anything; the parent is told
+        traceback.print_exc()
+        reason = f"{type(error).__name__}: {error}"
+        return _fail((JobOutOfMemory if _is_memory(error) else JobFailed)(job.folder, reason))
+    return 0
+
+
+def _is_memory(error: BaseException) -> bool:
+    """Whether torch, numpy or the system say in words that memory is exhausted."""
+    text = str(error)
+    return any(
+        sign in text for sign in ("can't allocate memory", "Cannot allocate memory", "out of memory", "bad_alloc")
+    )
+
+
+def _fail(failure: JobFailed) -> int:
+    write_json(failure.folder / "error.json", failure.to_json())
+    return 1
+
+
+if __name__ == "__main__":
+    status = main(sys.argv[1:])
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(status)  # the result is on disk: skip the teardown of torch and MuJoCo, which costs time and can crash
