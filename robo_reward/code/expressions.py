@@ -101,7 +101,11 @@ class ExpressionLinter(ast.NodeVisitor):
         elif name in BUILTINS:
             self.refuse(node, f"{name} is not in the language", BUILTINS[name])
         elif self.public_name(node, name):
-            self.refuse(node, f"the name {name!r} is not known here", closest(name, scope.variables | scope.parameters))
+            self.refuse(
+                node,
+                f"the name {name!r} is not known here",
+                closest(name, (scope.variables | scope.parameters) - {*STATES}),
+            )
 
     def visit_Attribute(self, node: ast.Attribute) -> None:
         path = dotted(node)
@@ -178,7 +182,7 @@ class ExpressionLinter(ast.NodeVisitor):
             self.refuse(node, f"{name} with {len(node.args)} arguments", f"write {function.usage}")
         for keyword in node.keywords:
             if keyword.arg is None or keyword.arg in given or keyword.arg not in function.parameters:
-                self.refuse(node, f"{name} with the argument {keyword.arg or '**'}", f"write {function.usage}")
+                self.refuse(node, f"{name} with the argument {keyword.arg or '**'}", f"write {function.signature}")
             elif not function.keywords:
                 self.refuse(node, f"{name} with arguments by name", f"write {function.usage}")
             else:
@@ -194,7 +198,7 @@ class ExpressionLinter(ast.NodeVisitor):
             case "arrays" if isinstance(value, ast.List | ast.Tuple) and value.elts:
                 self.visit_all(value.elts)
             case "arrays":
-                self.refuse(value, "a join of something other than a written-out list", f"write {usage} with [a, b]")
+                self.refuse(value, "a join of something other than a written-out list", f"write {usage}")
             case "axis" | "index" if whole_number(value) is None:
                 self.refuse(value, f"{parameter} is not a whole constant", f"write {usage}")
             case "keepdims" if not (isinstance(value, ast.Constant) and isinstance(value.value, bool)):

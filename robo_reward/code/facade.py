@@ -50,9 +50,18 @@ class Function:
 
     @property
     def usage(self) -> str:
-        """How it is called, such as `np.sum(x, axis=-1, keepdims=...)`."""
-        required = ["axis=-1" if name == "axis" else name for name in self.required]
-        return f"{self.name}({', '.join([*required, *(f'{name}=...' for name in self.optional)])})"
+        """The shortest call, such as `np.sum(x, axis=-1)`."""
+        return f"{self.name}({', '.join(self._written)})"
+
+    @property
+    def signature(self) -> str:
+        """The call with everything that may be given, such as `np.sum(x, axis=-1, keepdims=...)`."""
+        return f"{self.name}({', '.join([*self._written, *(f'{name}=...' for name in self.optional)])})"
+
+    @property
+    def _written(self) -> list[str]:
+        habits = {"axis": "axis=-1", "arrays": "[a, b]"}
+        return [habits.get(name, name) for name in self.required]
 
 
 _UFUNCS = {
@@ -222,7 +231,7 @@ FUNCTIONS: Mapping[str, Function] = MappingProxyType(_offered())
 
 def reference() -> str:
     """The functions as prompts list them: a line for each of ours, a line for each family of numpy's."""
-    lines = [f"{f.usage}: {f.doc}" for f in FUNCTIONS.values() if f.keywords]
+    lines = [f"{f.signature}: {f.doc}" for f in FUNCTIONS.values() if f.keywords]
     families = [f"{meaning}: {', '.join(f'np.{n}' for n in names.split())}" for meaning, names in _UFUNCS.items()]
     constants = f"constants: {', '.join(CONSTANTS)}"
     shorter = "np.abs and abs: the same as np.absolute"

@@ -14,6 +14,9 @@ from robo_reward.envs.state import State, StateSpec, Transitions
 from robo_reward.errors import RoboRewardError, UsageError, WrongShape
 from robo_reward.reward import RewardOutput, fingerprint, validated
 
+CHUNK = 4096
+"""Longer batches are evaluated piece by piece: the numbers stay in the cache and the memory stays bounded."""
+
 
 class ProgramFailed(RoboRewardError):
     """A program that passed every check and still could not be evaluated on a batch."""
@@ -56,7 +59,8 @@ class RewardProgram:
     @property
     def fields(self) -> tuple[str, ...]:
         """The fields that the program reads, in the order of the state."""
-        return tuple(dict.fromkeys(read.field for read in self._reads))
+        read = {read.field for read in self._reads}
+        return tuple(name for name in self.state_spec.names if name in read)
 
     def __call__(self, batch: Transitions) -> RewardOutput:
         """Returns the reward of each transition.
@@ -68,14 +72,9 @@ class RewardProgram:
             ProgramFailed: an operation failed on these numbers.
         """
         self._check(batch)
-        flat = {"state": batch.state.array, "previous": batch.previous.array}
-        inputs = [_components(flat[read.state], read.columns, read.shape) for read in self._reads]
-        try:
-            with np.errstate(all="ignore"):
-                total, terms = self._function(_components(batch.action, slice(None), (self.action_dim,)), *inputs)
-        except (ArithmeticError, ValueError, TypeError, IndexError) as error:
-            raise ProgramFailed(f"the reward program failed: {type(error).__name__}: {error}") from error
-        return validated(total, terms, len(batch.action))
+        starts = range(0, max(len(batch.action), 1), CHUNK)
+        pieces = [self._evaluated(batch.rows(slice(start, start + CHUNK))) for start in starts]
+        return pieces[0] if len(pieces) == 1 else _joined(pieces)
 
     def spec(self) -> dict[str, Any]:
         """JSON, enough to rebuild the program with `robo_reward.code.language.program_from_spec`."""
@@ -93,6 +92,16 @@ class RewardProgram:
 
     def __repr__(self) -> str:
         return f"RewardProgram({self.fingerprint}: reads {', '.join(self.fields) or 'no field'})"
+
+    def _evaluated(self, batch: Transitions) -> RewardOutput:
+        flat = {"state": batch.state.array, "previous": batch.previous.array}
+        inputs = [_components(flat[read.state], read.columns, read.shape) for read in self._reads]
+        try:
+            with np.errstate(all="ignore"):
+                total, terms = self._function(_components(batch.action, slice(None), (self.action_dim,)), *inputs)
+        except (ArithmeticError, ValueError, TypeError, IndexError) as error:
+            raise ProgramFailed(f"the reward program failed: {type(error).__name__}: {error}") from error
+        return validated(total, terms, len(batch.action))
 
     def _check(self, batch: Transitions) -> None:
         if not (_fits(batch.state, self.state_spec) and _fits(batch.previous, self.state_spec)):
@@ -112,6 +121,11 @@ def _components(array: np.ndarray, columns: slice, shape: tuple[int, ...]) -> np
     if shape == ():
         return copy[0]
     return np.moveaxis(copy.reshape(*shape, copy.shape[1]), -1, 0)
+
+
+def _joined(pieces: list[RewardOutput]) -> RewardOutput:
+    terms = {name: np.concatenate([piece.terms[name] for piece in pieces]) for name in pieces[0].terms}
+    return RewardOutput(np.concatenate([piece.total for piece in pieces]), terms)
 
 
 def _fields_read(tree: ast.Module, spec: StateSpec) -> list[_Read]:

@@ -30,7 +30,7 @@ REMEDIES: Mapping[str, tuple[str, str]] = MappingProxyType(
         "GeneratorExp": ("a generator", _LIST),
         "Global": ("global", "pass values as arguments; a reward has no memory"),
         "If": ("if", f"arrays hold many worlds at once: {_WHERE}"),
-        "IfExp": ("a if c else b", f"arrays hold many worlds at once: {_WHERE}"),
+        "IfExp": ("an if expression", f"arrays hold many worlds at once: {_WHERE}"),
         "Import": ("import", "np is already there; delete the line"),
         "ImportFrom": ("import", "np is already there; delete the line"),
         "JoinedStr": ("text", "strings may only name terms"),

@@ -10,6 +10,7 @@ import pytest
 from robo_reward.code.facade import FUNCTIONS, reference
 from robo_reward.code.grammar import MAX_NESTING, MAX_SOURCE
 from robo_reward.code.language import ProgramRefused, compile_program, program_from_spec
+from robo_reward.code.program import CHUNK
 from robo_reward.code.samples import typical_transitions
 from robo_reward.code.tolerance import SIGMOIDS, tolerance
 from robo_reward.envs.state import Field, StateSpec, Transitions
@@ -260,6 +261,15 @@ def test_bad_numbers_are_caught_after_the_call() -> None:
     program = compile_program(value("1.0 / (state.opening - state.opening)"), SPEC, ACTION_DIM)
     with pytest.raises(InvalidReward, match="finite"):
         program(BATCH)
+
+
+def test_long_batches_are_evaluated_in_pieces() -> None:
+    batch = typical_transitions(SPEC, ACTION_DIM, 2 * CHUNK + 5)
+    program = compile_program(FIVE_TERMS, SPEC, ACTION_DIM)
+    output, rows = program(batch), np.array([0, CHUNK - 1, CHUNK, 2 * CHUNK + 4])
+    some = program(batch.rows(rows))
+    np.testing.assert_allclose(output.total[rows], some.total, rtol=1e-12)
+    np.testing.assert_allclose(output.terms["lift"][rows], some.terms["lift"], rtol=1e-12)
 
 
 def test_the_wrong_state_and_the_wrong_action_are_refused() -> None:
