@@ -55,7 +55,7 @@ def job_environment(folder: Path, threads: int, extra: Mapping[str, str] | None 
 
 @functools.cache
 def offscreen_backend() -> str:
-    """The GL backend of a job when nobody chose one: never glfw, which needs a screen and starts processes on import."""
+    """The GL backend of a job when nobody chose one: never glfw, which needs a screen and starts processes."""
     if sys.platform != "linux":
         return ""
     for backend, library in (("egl", "EGL"), ("osmesa", "OSMesa")):

@@ -29,6 +29,10 @@ class JobFailed(RoboRewardError):
         shown = f" Last lines of {self.folder / 'log.txt'}:{tail}" if tail else ""
         super().__init__(f"job {self.folder.name}: {reason}.{shown}")
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Executors on other machines send errors home; the message alone would not rebuild one."""
+        return type(self), (self.folder, self.reason, self.log, self.partial)
+
     def to_json(self) -> dict[str, Any]:
         """What `error.json` holds."""
         return {"kind": self.kind, "reason": self.reason, "log": self.log, "partial": self.partial}
@@ -68,7 +72,11 @@ class JobBusy(RoboRewardError):
     """Another process is running this job."""
 
     def __init__(self, folder: Path) -> None:
+        self.folder = folder
         super().__init__(f"job {folder} is already being run by another process; wait for it or stop it (touch STOP)")
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.folder,)
 
 
 FAILURES: dict[str, type[JobFailed]] = {

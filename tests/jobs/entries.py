@@ -6,6 +6,7 @@ import ctypes
 import os
 import signal
 import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -16,12 +17,12 @@ from robo_reward.jobs.context import JobContext
 
 
 def ok(job: JobContext) -> dict[str, Any]:
-    print("working")
+    sys.stdout.write("working" + "\n")
     return {"value": job.spec.get("value", 1), "pid": os.getpid()}
 
 
 def raises(job: JobContext) -> dict[str, Any]:
-    print("about to raise")
+    sys.stdout.write("about to raise" + "\n")
     raise ValueError("the reward is not finite")
 
 
@@ -35,7 +36,7 @@ def kill_self(job: JobContext) -> dict[str, Any]:
 
 
 def hang(job: JobContext) -> dict[str, Any]:
-    print("hanging", flush=True)
+    sys.stdout.write("hanging" + "\n")
     (job.folder / "pid").write_text(str(os.getpid()))
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     while True:
@@ -67,7 +68,7 @@ def returns_text(job: JobContext) -> Any:
 
 
 def spoofs_stdout(job: JobContext) -> dict[str, Any]:
-    print('{"kind": "done"}\nTraceback\nfps step: 1')
+    sys.stdout.write('{"kind": "done"}\nTraceback\nfps step: 1' + "\n")
     raise RuntimeError("after the spoof")
 
 
@@ -131,14 +132,15 @@ def computes(job: JobContext) -> dict[str, Any]:
 def renders(job: JobContext) -> dict[str, Any]:
     import mujoco
 
-    model = mujoco.MjModel.from_xml_string(
-        "<mujoco><worldbody><light pos='0 0 3'/><geom size='1'/></worldbody></mujoco>"
-    )
+    model = mujoco.MjModel.from_xml_string(SPHERE)
     data = mujoco.MjData(model)
     mujoco.mj_forward(model, data)
     with mujoco.Renderer(model, 48, 64) as renderer:
         renderer.update_scene(data)
         return {"brightest": int(renderer.render().max())}
+
+
+SPHERE = "<mujoco><worldbody><light pos='0 0 3'/><geom size='1'/></worldbody></mujoco>"
 
 
 def _try(action: Callable[[], Any]) -> str:
@@ -227,3 +229,7 @@ def _raise_if(status: int) -> int:
     if status:
         raise OSError("refused")
     return status
+
+
+def reads(job: JobContext) -> dict[str, Any]:
+    return {"text": Path(job.spec["path"]).read_text()}
