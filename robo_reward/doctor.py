@@ -1,0 +1,193 @@
+"""What works on this machine, and what to install where something does not."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import platform
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+import numpy as np
+
+from robo_reward.errors import RoboRewardError
+
+PACKAGES = ("numpy", "mujoco", "gymnasium", "torch", "stable-baselines3", "sb3-contrib", "opencv-python-headless")
+EXTRAS = {"llm": ("openai",), "minari": ("minari", "pyarrow"), "metaworld": ("metaworld",)}
+_LAYERS = """
+import json, sys
+from pathlib import Path
+from robo_reward.jobs.confine import confine
+print(json.dumps(confine(Path(sys.argv[1]), "robo_reward.doctor:diagnose")))
+"""
+_LAYER_NAMES = {
+    "capabilities": "drops root's powers",
+    "files": "narrows the file system to the job's folder",
+    "calls": "filters system calls",
+    "network": "cuts the network off",
+}
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that was looked at.
+
+    Args:
+        name: what, such as `drawing with egl`.
+        ok: whether it is as it should be.
+        value: what was found.
+        remedy: what to do; "" where nothing needs doing.
+    """
+
+    name: str
+    ok: bool
+    value: str
+    remedy: str = ""
+
+
+def diagnose(folder: Path | str = ".") -> list[Finding]:
+    """Looks at everything that a run needs; takes a few seconds, writes to a temporary folder only.
+
+    Args:
+        folder: where runs will be written, for the free disk.
+    """
+    checks: list[Callable[[], Iterable[Finding]]] = [
+        _python,
+        _packages,
+        lambda: _machine(Path(folder)),
+        _drawing,
+        _video,
+        _sandbox,
+        _extras,
+    ]
+    return [finding for check in checks for finding in check()]
+
+
+def _python() -> Iterable[Finding]:
+    found = f"{platform.python_version()} on {platform.system()} {platform.release()} ({platform.machine()})"
+    yield Finding(
+        "python", sys.version_info >= (3, 11), found, "" if sys.version_info >= (3, 11) else "use 3.11 or later"
+    )
+
+
+def _packages() -> Iterable[Finding]:
+    for name in PACKAGES:
+        found = _version(name)
+        yield Finding(name, bool(found), found or "not installed", "" if found else "pip install robo-reward")
+
+
+def _machine(folder: Path) -> Iterable[Finding]:
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    yield Finding("cores", cores >= 2, str(cores), "" if cores >= 2 else "a search is slow on one core")
+    memory = _memory()
+    if memory is not None:
+        few = "close other programs, or search with fewer jobs at once" if memory < 2 else ""
+        yield Finding("memory", memory >= 2, f"{memory:.1f} GiB available", few)
+    free = shutil.disk_usage(folder).free / 2**30
+    yield Finding(
+        "disk", free >= 2, f"{free:.1f} GiB free in {folder.resolve()}", "" if free >= 2 else "free at least 2 GiB"
+    )
+    yield _gpu()
+
+
+def _gpu() -> Finding:
+    if importlib.util.find_spec("torch") is None:
+        return Finding("gpu", True, "not looked for: torch is not installed")
+    import torch
+
+    names = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
+    return Finding("gpu", True, ", ".join(names) or "none; nothing here needs one")
+
+
+def _drawing() -> Iterable[Finding]:
+    from robo_reward.envs import gl
+
+    tried = [gl.probe(name) for name in gl.candidates()]
+    any_works = any(backend.works for backend in tried)
+    for backend in tried:
+        found = backend.renderer or "works" if backend.works else backend.problem
+        # One is enough: the others are told about, not asked for.
+        remedy = "" if backend.works or any_works else gl.REMEDIES[backend.name]
+        yield Finding(f"drawing with {backend.name}", backend.works, found, remedy)
+    try:
+        yield Finding("drawing", any_works, f"uses {gl.choose()}")
+    except RoboRewardError as error:
+        yield Finding("drawing", False, str(error).splitlines()[0], "install one of the backends above")
+
+
+def _video() -> Iterable[Finding]:
+    from robo_reward.envs.video import ffmpeg, read_video, write_video
+
+    frames = np.zeros((3, 16, 16, 3), np.uint8)
+    remedy = "pip install imageio-ffmpeg, or set IMAGEIO_FFMPEG_EXE to an ffmpeg with libx264"
+    with tempfile.TemporaryDirectory() as folder:
+        try:
+            same = read_video(write_video(Path(folder) / "try.mp4", frames, fps=10)).shape == frames.shape
+        except (RoboRewardError, OSError) as error:
+            yield Finding("H.264 video", False, str(error), remedy)
+            return
+    yield Finding("H.264 video", same, f"written and read back with {Path(ffmpeg()).name}", "" if same else remedy)
+
+
+def _sandbox() -> Iterable[Finding]:
+    held = _confined()
+    if isinstance(held, str):
+        yield Finding("sandbox", False, held, "candidates run in a process of their own, but unconfined")
+        return
+    for layer, problem in held.items():
+        remedy = "other layers still hold; run untrusted programs in a container where none does" if problem else ""
+        what = f"{_LAYER_NAMES.get(layer, layer)}: {problem or 'holds'}"
+        yield Finding(f"sandbox {layer}", not problem, what, remedy)
+
+
+def _confined() -> dict[str, str] | str:
+    """The layers, tried on a child process because they cannot be taken off again; or why that failed."""
+    with tempfile.TemporaryDirectory() as folder:
+        command = [sys.executable, "-c", _LAYERS, folder]
+        try:
+            done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+            return json.loads(done.stdout)
+        except (OSError, subprocess.TimeoutExpired) as error:
+            return f"could not be tried: {error}"
+        except ValueError:
+            lines = done.stderr.strip().splitlines()
+            return f"could not be tried: {lines[-1] if lines else f'exit code {done.returncode}'}"
+
+
+def _extras() -> Iterable[Finding]:
+    for extra, names in EXTRAS.items():
+        found = {name: _version(name) for name in names}
+        complete = all(found.values())
+        value = ", ".join(f"{name} {number or 'not installed'}" for name, number in found.items())
+        yield Finding(
+            f"extra [{extra}]", complete, value, "" if complete else f"pip install 'robo-reward[{extra}]', if wanted"
+        )
+
+
+def _version(name: str) -> str:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return ""
+
+
+def _memory() -> float | None:
+    """Available memory [GiB], the container's limit included; none where the system does not say."""
+    try:
+        lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
+        free = next(int(line.split()[1]) / 2**20 for line in lines if line.startswith("MemAvailable"))
+    except (OSError, StopIteration, ValueError):
+        return None
+    group = Path("/sys/fs/cgroup")
+    try:
+        limit, used = ((group / name).read_text(encoding="ascii").strip() for name in ("memory.max", "memory.current"))
+        return min(free, (int(limit) - int(used)) / 2**30) if limit != "max" else free
+    except (OSError, ValueError):
+        return free

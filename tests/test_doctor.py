@@ -1,0 +1,82 @@
+"""The doctor's findings against this machine, and against machines that lack things."""
+
+import json
+import platform
+import sys
+from dataclasses import asdict
+from pathlib import Path
+
+import mujoco
+import pytest
+
+from robo_reward import doctor
+from robo_reward.doctor import Finding, diagnose
+from robo_reward.envs import gl, video
+from robo_reward.errors import RoboRewardError
+
+
+@pytest.fixture(scope="module")
+def findings() -> dict[str, Finding]:
+    found = diagnose()
+    assert len({f.name for f in found}) == len(found)
+    return {f.name: f for f in found}
+
+
+def test_it_says_what_is_here(findings: dict[str, Finding]):
+    assert findings["python"].ok and findings["python"].value.startswith(platform.python_version())
+    assert findings["mujoco"].value == mujoco.__version__
+    assert findings["cores"].value.isdigit()
+    assert float(findings["disk"].value.split()[0]) > 0
+    assert findings["H.264 video"].ok and findings["drawing"].ok
+    assert json.loads(json.dumps([asdict(f) for f in findings.values()]))
+
+
+def test_what_is_not_ok_has_a_remedy_or_is_not_needed(findings: dict[str, Finding]):
+    for finding in findings.values():
+        assert finding.value and (finding.ok or finding.remedy or finding.name.startswith("drawing with"))
+        assert not (finding.ok and finding.remedy)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the layers are Linux's")
+def test_sandbox_layers_are_tried_for_real(findings: dict[str, Finding]):
+    layers = {name for name in findings if name.startswith("sandbox ")}
+    assert layers == {"sandbox capabilities", "sandbox files", "sandbox calls", "sandbox network"}
+    for name in layers:
+        assert findings[name].ok == findings[name].value.endswith("holds")
+    assert (Path(__file__)).read_text()  # this process is as free as before
+
+
+def only(name: str, check) -> Finding:
+    return next(f for f in check() if f.name == name)
+
+
+def test_a_machine_without_gl(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(gl, "probe", lambda name: gl.Backend(name, False, problem="no library"))
+    monkeypatch.setattr(gl, "candidates", lambda: ("egl", "osmesa"))
+    monkeypatch.delenv("MUJOCO_GL", raising=False)
+    gl.choose.cache_clear()
+    found = list(doctor._drawing())
+    assert not any(f.ok for f in found)
+    assert "libegl1" in found[0].remedy and "libosmesa6" in found[1].remedy and "above" in found[2].remedy
+    gl.choose.cache_clear()
+
+
+def test_a_machine_without_video_or_extras(monkeypatch: pytest.MonkeyPatch):
+    def fail(*args, **options):
+        raise RoboRewardError("no ffmpeg")
+
+    monkeypatch.setattr(video, "write_video", fail)
+    assert only("H.264 video", doctor._video) == Finding(
+        "H.264 video",
+        False,
+        "no ffmpeg",
+        "pip install imageio-ffmpeg, or set IMAGEIO_FFMPEG_EXE to an ffmpeg with libx264",
+    )
+    monkeypatch.setattr(doctor, "EXTRAS", {"flying": ("no-such-package",)})
+    assert "robo-reward[flying]" in only("extra [flying]", doctor._extras).remedy
+
+
+def test_a_sandbox_that_cannot_be_tried(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(doctor, "_LAYERS", "raise SystemExit('broken')")
+    finding = only("sandbox", doctor._sandbox)
+    assert not finding.ok and "broken" in finding.value and "unconfined" in finding.remedy
