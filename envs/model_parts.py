@@ -7,7 +7,13 @@ import numpy as np
 
 from robo_reward.envs.model_names import GOAL, GRIPPER, HAND, OBJECT, identifier, words
 
-_FREE, _BALL = int(mujoco.mjtJoint.mjJNT_FREE), int(mujoco.mjtJoint.mjJNT_BALL)
+# As numbers: mujoco 4 does not compare its enumerations with numpy's integers.
+_FREE, _BALL, _HINGE = (int(getattr(mujoco.mjtJoint, f"mjJNT_{name}")) for name in ("FREE", "BALL", "HINGE"))
+_WRAP_JOINT, _WRAP_SITE = int(mujoco.mjtWrap.mjWRAP_JOINT), int(mujoco.mjtWrap.mjWRAP_SITE)
+_WELD = int(mujoco.mjtEq.mjEQ_WELD)
+_ON_JOINT = (int(mujoco.mjtTrn.mjTRN_JOINT), int(mujoco.mjtTrn.mjTRN_JOINTINPARENT))
+_ON_SITE = (int(mujoco.mjtTrn.mjTRN_SITE), int(mujoco.mjtTrn.mjTRN_SLIDERCRANK))
+_ON_BODY, _ON_TENDON = int(mujoco.mjtTrn.mjTRN_BODY), int(mujoco.mjtTrn.mjTRN_TENDON)
 
 
 class Parts:
@@ -87,9 +93,7 @@ class Parts:
 
     def joint_words(self, joint: int) -> str:
         """The joint in a sentence."""
-        kind = {_BALL: "ball", int(mujoco.mjtJoint.mjJNT_HINGE): "hinge"}.get(
-            int(self._model.jnt_type[joint]), "sliding"
-        )
+        kind = {_BALL: "ball", _HINGE: "hinge"}.get(int(self._model.jnt_type[joint]), "sliding")
         name, body = self._model.joint(joint).name, self._body_of(joint)
         return f"the {kind} joint {name!r}" if name else f"the {kind} joint of {self.words(body)}"
 
@@ -103,7 +107,7 @@ class Parts:
     def sites(self) -> list[tuple[int, str]]:
         """Named sites that move or are goals, with their roles; not those that only route a tendon."""
         model, found = self._model, []
-        routed = set(model.wrap_objid[model.wrap_type == mujoco.mjtWrap.mjWRAP_SITE].tolist())
+        routed = set(model.wrap_objid[model.wrap_type == _WRAP_SITE].tolist())
         for site in range(model.nsite):
             name, body = model.site(site).name, int(model.site_bodyid[site])
             said = words(name)
@@ -129,23 +133,22 @@ class Parts:
 
     def _is_welded(self, body: int) -> bool:
         model = self._model
-        welds = model.eq_type == mujoco.mjtEq.mjEQ_WELD
+        welds = model.eq_type == _WELD
         return bool(np.isin(body, [model.eq_obj1id[welds], model.eq_obj2id[welds]]))
 
 
 def _actuated(model: mujoco.MjModel) -> set[int]:
     """The bodies that actuators act on."""
     found: set[int] = set()
-    kinds = mujoco.mjtTrn
     for index in range(model.nu):
-        kind, target = model.actuator_trntype[index], int(model.actuator_trnid[index, 0])
-        if kind in (kinds.mjTRN_JOINT, kinds.mjTRN_JOINTINPARENT):
+        kind, target = int(model.actuator_trntype[index]), int(model.actuator_trnid[index, 0])
+        if kind in _ON_JOINT:
             found.add(int(model.jnt_bodyid[target]))
-        elif kind in (kinds.mjTRN_SITE, kinds.mjTRN_SLIDERCRANK):
+        elif kind in _ON_SITE:
             found.add(int(model.site_bodyid[target]))
-        elif kind == kinds.mjTRN_BODY:
+        elif kind == _ON_BODY:
             found.add(target)
-        elif kind == kinds.mjTRN_TENDON:
+        elif kind == _ON_TENDON:
             wraps = range(model.tendon_adr[target], model.tendon_adr[target] + model.tendon_num[target])
             found |= {body for wrap in wraps if (body := _wrapped(model, wrap)) is not None}
     return found
@@ -154,6 +157,6 @@ def _actuated(model: mujoco.MjModel) -> set[int]:
 def _wrapped(model: mujoco.MjModel, wrap: int) -> int | None:
     """The body that a piece of a tendon hangs on."""
     kind, target = model.wrap_type[wrap], int(model.wrap_objid[wrap])
-    if kind == mujoco.mjtWrap.mjWRAP_JOINT:
+    if kind == _WRAP_JOINT:
         return int(model.jnt_bodyid[target])
-    return int(model.site_bodyid[target]) if kind == mujoco.mjtWrap.mjWRAP_SITE else None
+    return int(model.site_bodyid[target]) if kind == _WRAP_SITE else None

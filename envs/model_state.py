@@ -10,6 +10,7 @@ from robo_reward.envs.model_parts import Parts
 from robo_reward.envs.state import Field, StateSpec
 from robo_reward.errors import WrongShape
 
+_BALL, _HINGE = int(mujoco.mjtJoint.mjJNT_BALL), int(mujoco.mjtJoint.mjJNT_HINGE)
 _SENSOR_UNITS = {
     "TOUCH": "N",
     "ACCELEROMETER": "m/s^2",
@@ -146,9 +147,9 @@ class ModelState:
                 self._parts.joint_words(joint),
                 self._parts.joint_role(joint),
             )
-            kind = mujoco.mjtJoint(model.jnt_type[joint])
+            kind = int(model.jnt_type[joint])
             at, rate_at = int(model.jnt_qposadr[joint]), int(model.jnt_dofadr[joint])
-            if kind == mujoco.mjtJoint.mjJNT_BALL:
+            if kind == _BALL:
                 name = self._names.subject(wanted, "joint", ("rotation", "spin"))
                 frame = self._parts.name(int(model.jnt_bodyid[joint])) or "the body"
                 self._add(
@@ -157,7 +158,7 @@ class ModelState:
                 spin = Field(f"{name}_spin", (3,), "rad/s", f"angular velocity of {what}", role, frame, (-10, 10))
                 self._add(spin, "qvel", rate_at)
                 continue
-            hinge = kind == mujoco.mjtJoint.mjJNT_HINGE
+            hinge = kind == _HINGE
             quantity, unit = ("angle", "rad") if hinge else ("displacement", "m")
             name = self._names.subject(wanted, "joint", (quantity, "velocity"))
             wide = np.pi if hinge else self._reach
@@ -182,7 +183,7 @@ class ModelState:
             name = self._names.subject(identifier(sensor.name, f"sensor_{index}"), "sensor", ("",))
             unit, at, size = _SENSOR_UNITS.get(kind, "1"), int(sensor.adr[0]), int(sensor.dim[0])
             if kind in ("JOINTPOS", "JOINTVEL"):
-                turns = self.model.jnt_type[sensor.objid[0]] == mujoco.mjtJoint.mjJNT_HINGE
+                turns = self.model.jnt_type[sensor.objid[0]] == _HINGE
                 unit = ("rad" if turns else "m") + ("/s" if kind == "JOINTVEL" else "")
             role = "contact" if kind == "TOUCH" else "other"
             said = (

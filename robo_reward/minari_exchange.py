@@ -21,8 +21,8 @@ _SPEC, _EPISODE = "robo_reward_state", "robo_reward_episode"
 def export_minari(episodes: Iterable[Episode], dataset_id: str, **about: Any) -> Any:
     """Writes episodes as a new local Minari data set.
 
-    Observations are the flat states (T + 1, D). Success goes to `infos["success"]` (T + 1,) with a leading False for the
-    start, each reward term to `infos["term_NAME"]` (T + 1,) with a leading 0. The state's fields and each episode's
+    Observations are the flat states (T + 1, D). Success goes to `infos["success"]` (T + 1,) with a leading False for
+    the start, each reward term to `infos["term_NAME"]` (T + 1,) with a leading 0. The state's fields and each episode's
     `meta` are kept as metadata. Frames are left out. All episodes are held in memory once.
 
     Args:

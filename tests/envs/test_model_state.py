@@ -50,7 +50,7 @@ def test_every_body_and_joint_of_gymnasiums_models(name: str, rng: np.random.Gen
             f for f in state.spec if repr(model.joint(joint).name) in f.description and " joint " in f.description
         ]
         if not fields:
-            assert model.jnt_type[joint] == mujoco.mjtJoint.mjJNT_FREE or name in ("reacher", "pusher_v5")
+            assert model.jnt_type[joint] == int(mujoco.mjtJoint.mjJNT_FREE) or name in ("reacher", "pusher_v5")
             continue
         value, rate = fields
         assert state[value.name] == data.qpos[model.jnt_qposadr[joint]]
