@@ -186,7 +186,8 @@ class _Resources:
             self._mjr = mujoco.MjrContext(model, mujoco.mjtFontScale.mjFONTSCALE_50.value)
         except mujoco.FatalError as error:
             self.close()
-            raise NoRenderer([], f"MuJoCo cannot draw {width} x {height} with {gl.choose()!r}: {error}") from error
+            tried = [gl.Backend(gl.choose(), False, problem=str(error))]
+            raise NoRenderer(tried, f"MuJoCo cannot draw {width} x {height} pixels here") from error
         mujoco.mjr_setBuffer(mujoco.mjtFramebuffer.mjFB_OFFSCREEN.value, self._mjr)
         self.pixels = np.empty((height, width, 3), np.uint8)
 

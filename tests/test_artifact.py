@@ -12,6 +12,7 @@ from robo_reward.compose import WeightedReward
 from robo_reward.envs.state import Field, StateSpec, Transitions
 from robo_reward.errors import UnknownName, UsageError
 from robo_reward.reward import FunctionReward, fingerprint
+from tests.contracts.reward import StepRewardContract
 
 SPEC = StateSpec([Field("hand_position", (3,), "m"), Field("cube_position", (3,), "m", role="object")])
 REACH = '''def compute_reward(state, action, previous):
@@ -64,6 +65,20 @@ def test_a_part_without_terms_is_its_own_term(batch: Transitions):
     for bad in ({}, {"not a name": (plain, 1.0)}, {"x": (plain, np.nan)}):
         with pytest.raises(UsageError):
             WeightedReward(bad)
+
+
+class TestWeightedReward(StepRewardContract):
+    def make_reward(self) -> WeightedReward:
+        parts = {"task": (compile_program(REACH, SPEC, 4), 2.0), "cost": (compile_program(EFFORT, SPEC, 4), 0.1)}
+        return WeightedReward(parts)
+
+    def make_batch(self, n: int, seed: int) -> Transitions:
+        rng = np.random.default_rng(seed)
+        before, after = rng.normal(size=(2, n, 6))
+        return Transitions(SPEC.view(before), rng.uniform(-1, 1, (n, 4)), SPEC.view(after))
+
+    def rebuild(self, spec: dict) -> WeightedReward:
+        return build_reward(spec)
 
 
 def test_changes_by_hand_are_noticed_and_can_be_accepted(tmp_path: Path, batch: Transitions):

@@ -154,6 +154,22 @@ def test_switched_off_and_unknown_backends_are_said(monkeypatch: pytest.MonkeyPa
     gl.choose.cache_clear()
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="there is always a screen elsewhere")
+def test_a_chosen_backend_that_fails_is_named():
+    inherited = dict.fromkeys(("DISPLAY", "WAYLAND_DISPLAY"), "")
+    done = run(
+        DRAW.replace("import mujoco", "import warnings; warnings.simplefilter('ignore'); import mujoco", 1),
+        **inherited,
+        MUJOCO_GL="glfw",
+    )
+    assert (
+        done.returncode == 1
+        and "NoRenderer" in done.stderr
+        and "glfw" in done.stderr
+        and "egl or osmesa" in done.stderr
+    )
+
+
 def test_no_backend_at_all_names_what_to_install(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.delenv("MUJOCO_GL", raising=False)
     monkeypatch.setattr(gl, "probe", lambda name: gl.Backend(name, False, problem="cannot open shared object"))
