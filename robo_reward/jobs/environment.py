@@ -21,6 +21,7 @@ PASSED = (
     "OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE", "HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE",
 )  # fmt: skip
 THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS", "GALLIUM_THREADS")
+TEMPORARY = "tmp"  # inside the job's folder, removed afterwards
 SECRET = re.compile(r"(?i)key|token|secret|passw|credential|auth")
 
 
@@ -42,7 +43,7 @@ def job_environment(folder: Path, threads: int, extra: Mapping[str, str] | None 
     environment |= dict.fromkeys(THREADS, str(threads))
     environment |= {
         "HOME": str(folder),
-        "TMPDIR": str(folder),
+        "TMPDIR": str(folder / TEMPORARY),
         "USER": "job",  # spares getpass a look into /etc/passwd
         "MUJOCO_GL": environment.get("MUJOCO_GL") or offscreen_backend(),
         "PYTHONPATH": os.pathsep.join(_import_roots()),

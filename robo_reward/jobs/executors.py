@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from concurrent.futures import Future
 from pathlib import Path
+from types import TracebackType
 from typing import Any, Protocol, runtime_checkable
 
 from robo_reward.jobs.local import LocalExecutor
@@ -24,7 +25,9 @@ class JobExecutor(Protocol):
 
     def __enter__(self) -> Any: ...
 
-    def __exit__(self, *args: Any) -> bool | None: ...
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> bool | None: ...
 
 
 EXECUTORS: Registry[JobExecutor] = Registry("executor", "robo_reward.executors")

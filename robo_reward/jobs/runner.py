@@ -8,6 +8,7 @@ import logging
 import math
 import os
 import select
+import shutil
 import signal
 import subprocess
 import sys
@@ -19,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from robo_reward.errors import RoboRewardError
-from robo_reward.jobs.environment import job_environment
+from robo_reward.jobs.environment import TEMPORARY, job_environment
 from robo_reward.jobs.failures import (
     FAILURES,
     JobBusy,
@@ -95,12 +96,14 @@ def run_job(
             "confine": confined,
         }
         environment = job_environment(job.folder, threads, env)
+        (job.folder / TEMPORARY).mkdir(exist_ok=True)
         process, control = _start(job, environment, log, settings)
         try:
             ended = _wait(process, job, timeout, stop, stop_grace)
         finally:  # also on KeyboardInterrupt
             _kill_group(process)
             os.close(control)
+            shutil.rmtree(job.folder / TEMPORARY, ignore_errors=True)  # follows no links
         return _outcome(job, process.returncode, ended)
 
 

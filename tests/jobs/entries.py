@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Callable
@@ -18,7 +19,7 @@ from robo_reward.jobs.context import JobContext
 
 def ok(job: JobContext) -> dict[str, Any]:
     sys.stdout.write("working" + "\n")
-    return {"value": job.spec.get("value", 1), "pid": os.getpid()}
+    return {"value": job.spec.get("value", 1), "pid": os.getpid(), "temporary": tempfile.gettempdir()}
 
 
 def raises(job: JobContext) -> dict[str, Any]:

@@ -37,10 +37,12 @@ def failure(job: Job, kind: type[JobFailed], **options: object) -> JobFailed:
 def test_a_result_is_computed_once(make_job: MakeJob):
     job = make_job("ok", value=[1, 2])
     first = run_job(job.folder)
+    assert first["temporary"] == str(job.folder / "tmp")
     assert first["value"] == [1, 2] and first["pid"] != os.getpid()
     assert run_job(job.folder) == first == read_json(job.result_path)
     assert job.log_tail() == ["working"]
     assert job.status == "done"
+    assert sorted(os.listdir(job.folder)) == ["checkpoints", "log.txt", "result.json", "spec.json"]
 
 
 @pytest.mark.parametrize(
