@@ -11,7 +11,8 @@ from tests.house.source import LINKED, ROOT, imports, modules
 LAYERS = (
     ("robo_reward", "robo_reward.errors", "robo_reward.registry", "robo_reward.files", "robo_reward.configs"),
     ("robo_reward.envs",),
-    ("robo_reward.reward", "robo_reward.episode", "robo_reward.artifact", "robo_reward.compose", "robo_reward.minari_exchange"),
+    ("robo_reward.reward", "robo_reward.episode", "robo_reward.artifact", "robo_reward.compose",
+     "robo_reward.minari_exchange"),
     ("robo_reward.code", "robo_reward.jobs", "robo_reward.vision", "robo_reward.matching", "robo_reward.demos",
      "robo_reward.preferences", "robo_reward.checks"),
     ("robo_reward.policies",),
