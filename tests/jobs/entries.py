@@ -132,13 +132,13 @@ def computes(job: JobContext) -> dict[str, Any]:
 
 def renders(job: JobContext) -> dict[str, Any]:
     import mujoco
+    import numpy as np
+
+    from robo_reward.envs.render import render_frames
 
     model = mujoco.MjModel.from_xml_string(SPHERE)
-    data = mujoco.MjData(model)
-    mujoco.mj_forward(model, data)
-    with mujoco.Renderer(model, 48, 64) as renderer:
-        renderer.update_scene(data)
-        return {"brightest": int(renderer.render().max())}
+    frames = render_frames(model, [(np.zeros(0), np.zeros(0))], width=64, height=48)
+    return {"shape": frames.shape, "brightest": frames.max()}
 
 
 SPHERE = "<mujoco><worldbody><light pos='0 0 3'/><geom size='1'/></worldbody></mujoco>"

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import ctypes.util
 import json
 import os
 import socket
@@ -59,6 +60,15 @@ def test_numerical_libraries_work_inside(make_job: MakeJob):
     assert result["matmul"] == 64 * 64 * 2
     assert result["z"] < 0 and result["rolled"] == pytest.approx(result["z"])
     assert result["threads"] == [1]
+
+
+@pytest.mark.parametrize("backend", ["egl", "osmesa"])
+def test_frames_can_be_drawn_inside(make_job: MakeJob, monkeypatch: pytest.MonkeyPatch, backend: str):
+    if ctypes.util.find_library({"egl": "EGL", "osmesa": "OSMesa"}[backend]) is None:
+        pytest.skip(f"no {backend} on this machine")
+    monkeypatch.setenv("MUJOCO_GL", backend)
+    result = run_job(make_job("renders").folder, timeout=120)
+    assert result["shape"] == [1, 48, 64, 3] and result["brightest"] > 50
 
 
 def test_extra_paths_can_be_read(make_job: MakeJob, tmp_path: Path):
