@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from robo_reward.jobs.job import Job, plain, write_json
+from robo_reward.jobs.job import Job, plain, remove_unfinished, write_json
 
 STOP_INTERVAL = 0.2  # [s] between two looks at the file system
 
@@ -29,6 +29,8 @@ class JobContext:
         self.spec: dict[str, Any] = self._job.spec()
         self.checkpoints = self._job.checkpoints
         self.checkpoints.mkdir(exist_ok=True)
+        for place in (self.folder, self.checkpoints):
+            remove_unfinished(place)
         self.layers: dict[str, str] = {}
         self._stopped, self._next_look = False, 0.0
         self._progress: int | None = None

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import stat
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +17,7 @@ from typing import Any
 from robo_reward.errors import RoboRewardError, UsageError
 
 MAX_JSON = 64 << 20  # [bytes] far above any result we write
+UNFINISHED = re.compile(r"\..+\.[0-9a-f]{12}")  # the temporary names of `write_json`
 TAIL_LINES = 20
 TAIL_BYTES = 16 << 10
 
@@ -43,6 +45,13 @@ def write_json(path: Path, value: Any) -> None:
     except BaseException:
         name.unlink(missing_ok=True)
         raise
+
+
+def remove_unfinished(folder: Path) -> None:
+    """Removes what `write_json` left in a folder when it was killed before the rename; nobody else may be writing."""
+    for path in folder.iterdir():
+        if UNFINISHED.fullmatch(path.name):
+            path.unlink(missing_ok=True)
 
 
 def read_bytes(path: Path, limit: int = MAX_JSON, tail: bool = False) -> bytes | None:

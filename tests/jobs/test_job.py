@@ -69,6 +69,15 @@ def test_progress_survives_a_line_cut_short(tmp_path: Path):
     assert job.progress() == [{"step": 1}, {"step": 3}]
 
 
+def test_files_that_a_kill_left_half_written_are_removed(tmp_path: Path):
+    job = Job.create(tmp_path, SPEC)
+    JobContext(tmp_path).save("count.json", {"n": 1})
+    (job.checkpoints / ".count.json.0123456789ab").write_text("{")
+    (job.checkpoints / ".hidden.json").write_text("{}")
+    assert JobContext(tmp_path).load("count.json") == {"n": 1}
+    assert sorted(os.listdir(job.checkpoints)) == [".hidden.json", "count.json"]
+
+
 def test_stop_is_seen_and_remembered(tmp_path: Path):
     job = Job.create(tmp_path, SPEC)
     context = JobContext(tmp_path)
