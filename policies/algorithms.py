@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import importlib
+import inspect
 from collections.abc import Mapping
+from copy import deepcopy
 from typing import Any
 
 from robo_reward.errors import MissingExtra, UnknownName, UsageError
@@ -12,7 +14,7 @@ SB3 = ("A2C", "DDPG", "PPO", "SAC", "TD3")
 CONTRIB = ("ARS", "CrossQ", "RecurrentPPO", "TQC", "TRPO")
 ALGORITHMS = {name.lower(): name for name in (*SB3, *CONTRIB)}
 
-_ON_POLICY = {"gamma": 0.97, "gae_lambda": 0.9, "policy_kwargs": {"net_arch": [64, 64], "log_std_init": -0.7}}
+_ON_POLICY = {"gamma": 0.95, "gae_lambda": 0.9, "policy_kwargs": {"net_arch": [64, 64], "log_std_init": -0.7}}
 _OFF_POLICY = {
     "gamma": 0.97,
     "batch_size": 512,
@@ -30,7 +32,7 @@ DEFAULTS: dict[str, dict[str, Any]] = {
         "worlds": 64,
         "n_steps": 32,
         "batch_size": 512,
-        "n_epochs": 5,
+        "n_epochs": 10,
         "learning_rate": 1e-3,
         "final_learning_rate": 0.0,
     },
@@ -72,10 +74,8 @@ def settings(name: str, given: Mapping[str, Any]) -> dict[str, Any]:
         UnknownName: no such algorithm, or a setting that its class does not take.
         UsageError: not a positive number of worlds.
     """
-    import inspect
-
     cls = algorithm_class(name)
-    merged = {**DEFAULTS[name.lower()], **given}
+    merged = deepcopy({**DEFAULTS[name.lower()], **given})  # SB3 writes into policy_kwargs
     if "policy_kwargs" in given:
         merged["policy_kwargs"] = {**DEFAULTS[name.lower()].get("policy_kwargs", {}), **given["policy_kwargs"]}
     reserved = {"self", "policy", "env", "seed", "device", "tensorboard_log", "verbose", "_init_setup_model"}

@@ -30,10 +30,9 @@ def export_policy(model: Any, task: Task, meta: dict[str, Any]) -> MLPPolicy:
             f"the actor of {type(model).__name__} is made of {sorted(map(str, between))}; only perceptrons with one of "
             f"{sorted(_ACTIVATIONS.values())} can be saved as policy.json + policy.safetensors"
         )
-    arrays = [_array(layer.weight).T for layer in linear], [_array(layer.bias) for layer in linear]
     return MLPPolicy(
-        tuple(np.ascontiguousarray(w) for w in arrays[0]),
-        tuple(arrays[1]),
+        tuple(np.ascontiguousarray(_array(layer.weight).T) for layer in linear),
+        tuple(np.zeros(layer.out_features, np.float32) if layer.bias is None else _array(layer.bias) for layer in linear),
         between.pop() if between else "tanh",
         squash,
         task.observation,

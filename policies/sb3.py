@@ -161,7 +161,7 @@ def _build(algorithm: str, chosen: dict[str, Any], env: SB3VecEnv, seed: int) ->
     if final is not None:
         first = float(chosen["learning_rate"])
         chosen["learning_rate"] = lambda left: final + (first - final) * left
-    policy = "MlpLstmPolicy" if algorithm.lower() == "recurrentppo" else "MlpPolicy"
+    policy = {"recurrentppo": "MlpLstmPolicy", "ars": "LinearPolicy"}.get(algorithm.lower(), "MlpPolicy")
     return algorithm_class(algorithm)(policy, env, seed=seed, device="cpu", verbose=0, **chosen)
 
 

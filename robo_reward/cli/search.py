@@ -20,7 +20,7 @@ from robo_reward.code.writers.writer import make_writer
 from robo_reward.envs.gl import NoRenderer
 from robo_reward.envs.task import Task, make_task
 from robo_reward.errors import UnknownName
-from robo_reward.jobs.executors import make_executor
+from robo_reward.jobs.executors import EXECUTORS, JobExecutor
 from robo_reward.policies.evaluate import Evaluation, evaluate
 from robo_reward.policies.policy import MLPPolicy, load_policy
 from robo_reward.report.runs import report_search
@@ -44,7 +44,7 @@ def run(config: DictConfig, arguments: list[str]) -> int:
         if not (folder / "provenance.json").exists():
             write_json(folder / "provenance.json", provenance(arguments))
         try:
-            with make_executor(_plain(config.executor)) as executor, view.shown():
+            with executor_of(config) as executor, view.shown():
                 options = _plain(config.task.options)
                 goal = config.goal or task.goal
                 search = Eureka(task, goal, writer, executor, folder, settings, options, view.observe)
@@ -63,6 +63,12 @@ def search_settings(config: DictConfig) -> SearchSettings:
     params = {**(_plain(config.task.params) if config.policy.algorithm == "ppo" else {}), **_plain(config.policy.params)}
     values["rungs"] = tuple(values["rungs"])
     return SearchSettings(**values, algorithm=config.policy.algorithm, params=params, seed=config.seed)
+
+
+def executor_of(config: DictConfig) -> JobExecutor:
+    """What runs the jobs, by name; one job per core unless told otherwise."""
+    options = {k: v for k, v in _plain(config.executor).items() if k not in ("name", "workers")}
+    return EXECUTORS.create(config.executor.name, config.executor.workers or None, **options)
 
 
 def _plain(node: Any) -> Any:

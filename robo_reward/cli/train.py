@@ -10,7 +10,7 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 
-from robo_reward.artifact import load_reward
+from robo_reward.artifact import load_reward, save_reward
 from robo_reward.cli.film import film
 from robo_reward.cli.folder import only_me, provenance, run_folder, write_json
 from robo_reward.cli.interrupt import stop_on_signals
@@ -36,7 +36,8 @@ def run(config: DictConfig, arguments: list[str]) -> int:
     folder = run_folder(config, "train")
     with only_me(folder), stop_on_signals() as stop:
         write_json(folder / "provenance.json", provenance(arguments))
-        write_json(folder / "reward.json", reward.spec() if reward else {"kind": "sparse"})
+        if reward:
+            save_reward(reward, folder / "reward")
         console.print(f"{task.id}: {config.policy.algorithm}, {config.steps:,} steps; {folder}", soft_wrap=True)
         training = train(
             task,

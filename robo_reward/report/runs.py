@@ -70,8 +70,8 @@ def report_train(folder: Path) -> Path:
     """The page of one training run on a given reward."""
     result, config = _json(folder / "result.json"), _config(folder)
     evaluation, points = result["evaluation"], result["points"]
-    reward = _json(folder / "reward.json") or {}
-    source = reward.get("source", f"# reward: {reward.get('kind', 'unknown')}")
+    program = folder / "reward" / "reward.py"
+    source = program.read_text() if program.is_file() else f"# reward: {config['reward']['kind']}"
     seconds = result["seconds"]
     report = RunReport(
         title=f"{config['task']['id']} with {config['policy']['algorithm']}",

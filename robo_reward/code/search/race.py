@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, as_completed
@@ -14,6 +13,7 @@ from typing import Any, Protocol
 from robo_reward.code.search.candidate import Candidate, ranked
 from robo_reward.code.search.settings import SearchSettings
 from robo_reward.errors import RoboRewardError
+from robo_reward.jobs.job import Job
 from robo_reward.reward import fingerprint
 
 TRAIN = "robo_reward.policies.job:run"
@@ -22,8 +22,8 @@ TRAIN = "robo_reward.policies.job:run"
 class JobExecutor(Protocol):
     """What runs job folders; `robo_reward.jobs.local.LocalExecutor` is one."""
 
-    def submit_job(self, folder: Path, *, timeout: float | None = None) -> Future[dict[str, Any]]:
-        """Starts the job in a folder, or returns its result at once if it has one."""
+    def submit_job(self, folder: Path, *, timeout: float | None, read: Sequence[Path]) -> Future[dict[str, Any]]:
+        """Starts the job in a folder, or returns its result at once if it has one; it may also read some folders."""
         ...
 
 
@@ -47,8 +47,10 @@ class Track:
     settings: SearchSettings
     observe: Callable[[Candidate, str], None]
 
-    def job(self, name: str, reward: dict[str, Any], seed: int, steps: int, until: int, start: Path | None) -> Path:
-        """Writes a job folder; its name holds a fingerprint, so that other settings make another folder."""
+    def submit(
+        self, name: str, reward: dict[str, Any], seed: int, until: int, steps: int, start: Path | None = None
+    ) -> tuple[Path, Future[dict[str, Any]]]:
+        """Starts a training job; its folder's name holds a fingerprint, so that other settings make another folder."""
         spec = {
             "entry": TRAIN,
             "task": self.task,
@@ -61,14 +63,13 @@ class Track:
             "seed": seed,
             "episodes": self.settings.episodes,
             "start": str(start / "checkpoint") if start else None,
-            "read": [str(start)] if start else [],
         }
-        identity = {**spec, "start": start.name if start else None, "read": None}
+        identity = {**spec, "start": start.name if start else None}
         folder = self.folder / f"{name.replace('/', '-')}-{fingerprint(identity)[:8]}"
-        folder.mkdir(parents=True, exist_ok=True)
+        Job.create(folder, spec)
         write_atomically(folder / "reward.py", reward["source"])
-        write_atomically(folder / "spec.json", json.dumps(spec, indent=1))
-        return folder
+        timeout = self.settings.timeout or None
+        return folder, self.executor.submit_job(folder, timeout=timeout, read=[start] if start else [])
 
 
 def write_atomically(path: Path, text: str) -> None:
@@ -110,10 +111,11 @@ def _rung(
     for candidate in running:
         name = f"{candidate.id}-rung{rung + 1}"
         start = places[candidate.id]
-        folder = track.job(name, rewards[candidate.id], settings.seed, settings.steps, settings.until(rung), start)
+        reward, until = rewards[candidate.id], settings.until(rung)
+        folder, future = track.submit(name, reward, settings.seed, until, settings.steps, start)
         candidate.status = "training"
         track.observe(candidate, f"job {folder.name}")
-        futures[track.executor.submit_job(folder, timeout=settings.timeout or None)] = (candidate, folder)
+        futures[future] = (candidate, folder)
     for future in as_completed(futures):
         candidate, folder = futures[future]
         try:
@@ -131,9 +133,9 @@ def confirm(track: Track, candidate: Candidate, reward: dict[str, Any]) -> list[
     steps = settings.final_steps or settings.steps
     futures = {}
     for k in range(settings.final_seeds):
-        folder = track.job(f"final-{k + 1}", reward, settings.seed + 100 + k, steps, steps, None)
+        folder, future = track.submit(f"final-{k + 1}", reward, settings.seed + 100 + k, steps, steps)
         track.observe(candidate, f"job {folder.name}")
-        futures[track.executor.submit_job(folder, timeout=settings.timeout or None)] = folder
+        futures[future] = folder
     done = []
     for future in as_completed(futures):
         try:
