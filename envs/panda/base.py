@@ -126,9 +126,9 @@ def object_fields(name: str, what: str) -> tuple[Field, ...]:
 def object_sensors(name: str) -> str:
     """The sensors of `object_fields`."""
     return f"""
-    <framepos name="{name}_position" objtype="body" objname="{name}"/>
-    <framequat name="{name}_rotation" objtype="body" objname="{name}"/>
-    <framelinvel name="{name}_velocity" objtype="body" objname="{name}"/>"""
+    <framepos name="{name}_position" objtype="xbody" objname="{name}"/>
+    <framequat name="{name}_rotation" objtype="xbody" objname="{name}"/>
+    <framelinvel name="{name}_velocity" objtype="xbody" objname="{name}"/>"""
 
 
 def goal_field(what: str) -> Field:
@@ -136,7 +136,7 @@ def goal_field(what: str) -> Field:
     return Field("goal_position", (3,), "m", what, "goal", typical=(-0.3, 0.7))
 
 
-GOAL_SENSOR = '<framepos name="goal_position" objtype="body" objname="goal"/>'
+GOAL_SENSOR = '<framepos name="goal_position" objtype="xbody" objname="goal"/>'
 
 HAND_FIELDS = (
     Field("hand_position", (3,), "m", "tool centre point between the finger tips", "hand", typical=(-0.3, 0.7)),
