@@ -6,6 +6,7 @@ import fcntl
 import hashlib
 import json
 import os
+import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -90,6 +91,7 @@ class Ledger:
         self.path, self.mode = Path(path), mode
         self._known: dict[str, Entry] = {}
         self._read_to = 0
+        self._lock = threading.RLock()  # writers put from several threads
 
     def get(self, key: str) -> Entry | None:
         """The completion of that key, or none.
@@ -121,17 +123,16 @@ class Ledger:
         line = json.dumps(entry.to_json(), ensure_ascii=True, separators=(",", ":")).encode() + b"\n"
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            with _locked(self.path) as file:
+            with self._lock, _locked(self.path) as file:
                 self._refresh()
-                if entry.key in self._known:
-                    return
-                _append(file, line)
+                if entry.key not in self._known:
+                    _append(file, line)
+                    self._refresh()
         except OSError as error:
             raise WriterError(
                 f"cannot write the ledger {self.path}: {error.strerror or error}. Free space or fix its permissions, "
                 "then start the same command again: what it holds is not asked for twice"
             ) from error
-        self._known[entry.key] = entry
 
     def entries(self) -> list[Entry]:
         """All completions in the order in which they came; an unreadable line is passed over."""
@@ -142,15 +143,15 @@ class Ledger:
         """Reads what was appended since the last look; the first of two equal keys counts."""
         if not self.path.is_file():
             return
-        with self.path.open("rb") as file:
+        with self._lock, self.path.open("rb") as file:
             file.seek(self._read_to)
             fresh = file.read()
-        whole = fresh[: fresh.rfind(b"\n") + 1]
-        self._read_to += len(whole)
-        for line in whole.splitlines():
-            entry = _parsed(line)
-            if entry is not None:
-                self._known.setdefault(entry.key, entry)
+            whole = fresh[: fresh.rfind(b"\n") + 1]
+            self._read_to += len(whole)
+            for line in whole.splitlines():
+                entry = _parsed(line)
+                if entry is not None:
+                    self._known.setdefault(entry.key, entry)
 
 
 def _parsed(line: bytes) -> Entry | None:
