@@ -13,9 +13,11 @@ from robo_reward.envs.task import Observable
 PUCK = """
 <body name="puck">
   <freejoint/>
-  <geom name="puck" class="object" type="cylinder" size=".04 .02" contype="0" conaffinity="2" mass=".2"
+  <inertial pos="0 0 0" mass=".4" diaginertia="2.1e-4 2.1e-4 3.2e-4"/>
+  <geom name="puck" class="object" type="cylinder" size=".04 .02" contype="0" conaffinity="2"
     priority="1" friction=".3 .01 .0002" rgba=".16 .36 .80 1"/>
-  <geom name="puck_sole" class="object" type="box" size=".028 .028 .02" contype="0" conaffinity="4" mass=".2" rgba=".16 .36 .80 1"/>
+  <geom name="puck_sole" class="object" type="box" size=".028 .028 .0195" pos="0 0 -.0005" contype="0" conaffinity="4"
+    rgba=".16 .36 .80 1"/>
 </body>
 <body name="goal" mocap="true">
   <geom class="marker" type="cylinder" size=".04 .001" pos="0 0 -.0195"/>
@@ -41,7 +43,7 @@ class Push(ArmTask):
     things = (
         *object_fields(
             "puck",
-            "the blue puck, a flat cylinder of 0.04 m radius and 0.04 m height; its centre is 0.02 m high on the table; "
+            "the blue puck, a flat cylinder of 0.04 m radius and height; its centre is 0.02 m high on the table; "
             "it starts ahead of the hand (larger x), 0.46 to 0.52 m from the robot",
         ),
         goal_field(
