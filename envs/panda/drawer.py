@@ -15,7 +15,7 @@ CABINET = """
   <geom class="fixture" type="box" size=".10 .15 .006" pos=".165 0 .154" rgba=".80 .76 .70 1"/>
   <geom class="fixture" type="box" size=".10 .008 .065" pos=".165 .142 .085" rgba=".76 .72 .66 1"/>
   <geom class="fixture" type="box" size=".10 .008 .065" pos=".165 -.142 .085" rgba=".76 .72 .66 1"/>
-  <geom class="fixture" type="box" size=".006 .15 .080" pos=".265 0 .080" rgba=".76 .72 .66 1"/>
+  <geom class="fixture" type="box" size=".006 .149 .0735" pos=".265 0 .0735" rgba=".76 .72 .66 1"/>
   <body name="drawer">
     <inertial pos=".12 0 .08" mass="1" diaginertia=".01 .01 .01"/>
     <joint name="drawer" type="slide" axis="-1 0 0" range="0 .16" damping="6" frictionloss="2" armature=".1"/>
@@ -30,7 +30,7 @@ CABINET = """
   </body>
 </body>"""
 
-HOOK = np.array([0.024, 0.0, -0.004])
+HOOK = np.array([0.026, 0.0, -0.005])
 """The hand relative to the handle when the finger tips are behind the bar [m]."""
 
 
