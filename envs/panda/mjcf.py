@@ -101,7 +101,7 @@ def _hand_xml(arm: Arm) -> str:
         <joint name="finger{n}" type="slide" axis="0 1 0" range="0 .04" damping="10" armature=".1"/>
         <geom class="gripper" name="pad{n}" type="box" size=".010 .006 .014" pos="0 .006 .0400"
           friction="2 .02 .0005" solref=".01 1" rgba=".25 .26 .28 1"/>
-        <geom class="look" type="box" size=".009 .008 .014" pos="0 .012 .014" rgba=".55 .57 .60 1"/>
+        <geom class="gripper" type="box" size=".009 .008 .014" pos="0 .012 .014" rgba=".55 .57 .60 1"/>
       </body>"""
     return f"""
     <body name="hand" pos="0 0 {arm.flange}" quat="{cos(arm.hand_yaw / 2)} 0 0 {sin(arm.hand_yaw / 2)}" gravcomp="1">
