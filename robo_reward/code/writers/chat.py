@@ -1,0 +1,107 @@
+"""What all writers share that answer a conversation: prompts, the ledger, and programs out of answers."""
+
+from __future__ import annotations
+
+import hashlib
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from robo_reward.code.extract import extract_program, without_reasoning
+from robo_reward.code.ledger import Entry, Ledger, Message, entry_key
+from robo_reward.code.prompt import conversation
+from robo_reward.code.writers.writer import Completion, WriteRequest
+
+LEDGER = "ledger.jsonl"
+"""The ledger's name in a run folder; the report reads it."""
+
+
+@dataclass(frozen=True)
+class Question:
+    """One sample that is not in the ledger.
+
+    Args:
+        model: who is asked.
+        messages: the conversation.
+        options: what the answer depends on besides.
+        index: which sample of it.
+    """
+
+    model: str
+    messages: tuple[Message, ...]
+    options: Mapping[str, Any]
+    index: int
+
+    @property
+    def key(self) -> str:
+        """What its answer is filed under."""
+        return entry_key(self.model, self.messages, self.options, self.index)
+
+    @property
+    def seed(self) -> int:
+        """A seed of its own for each sample, in [0, 2^31)."""
+        return int.from_bytes(hashlib.sha256(self.key.encode()).digest()[:4], "big") >> 1
+
+    def answered(self, text: str, **rest: Any) -> Entry:
+        """The ledger's entry for an answer."""
+        return Entry(self.model, self.messages, self.options, self.index, text, **rest)
+
+
+class ChatWriter(ABC):
+    """A writer that is asked in messages: looks into the ledger first and asks only for what is missing.
+
+    Subclasses yield answers as they come, and each is entered into the ledger at once: an error loses none of them.
+
+    Args:
+        folder: of the run; the ledger lies in it.
+        model: as the ledger and the server call it.
+        ledger: one of `code.ledger.MODES`.
+    """
+
+    name: str
+
+    def __init__(self, folder: Path, model: str, ledger: str = "record") -> None:
+        self.folder, self.model = Path(folder), model
+        self.ledger = Ledger(self.folder / LEDGER, ledger)
+
+    @abstractmethod
+    def options(self) -> dict[str, Any]:
+        """What answers depend on besides messages and seed, as JSON; part of the ledger's key."""
+
+    @abstractmethod
+    def ask(self, questions: Sequence[Question]) -> Iterator[Entry]:
+        """Yields an answer for each question, in any order.
+
+        Raises:
+            WriterError: some cannot be answered.
+        """
+
+    def write(self, request: WriteRequest, k: int) -> list[Completion]:
+        """K answers in order, from the ledger where it has them.
+
+        Raises:
+            WriterError: answers are missing and cannot be had; those that were had are in the ledger.
+        """
+        messages = tuple(conversation(request))
+        options = {**self.options(), "seed": request.seed, "round": request.round}
+        questions = [Question(self.model, messages, options, request.first + i) for i in range(k)]
+        known = {q.key: found for q in questions if (found := self.ledger.get(q.key)) is not None}
+        fresh: dict[str, Entry] = {}
+        missing = [q for q in questions if q.key not in known]
+        if missing:
+            for entry in self.ask(missing):
+                self.ledger.put(entry)
+                fresh[entry.key] = entry
+        return [completion({**fresh, **known}[q.key], cached=q.key in known) for q in questions]
+
+
+def completion(entry: Entry, cached: bool = False) -> Completion:
+    """What a search needs of an answer: its program, or why there is none."""
+    text = without_reasoning(entry.text)
+    if entry.finish_reason == "length":
+        source, error = None, "the answer was cut off at the token limit: write a shorter one, or allow more tokens"
+    else:
+        source, error = extract_program(entry.text)
+    return Completion(text, source, entry.usage, entry.finish_reason, entry.index, cached, error)

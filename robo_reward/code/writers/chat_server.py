@@ -1,0 +1,236 @@
+"""One question to an OpenAI-compatible server: the call, its retries, and what its failures mean for the user."""
+
+from __future__ import annotations
+
+import json
+import logging
+import math
+import threading
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from email.utils import parsedate_to_datetime
+from typing import Any, NamedTuple
+from urllib.parse import urlsplit
+
+from robo_reward.code.writers.writer import WriterError
+from robo_reward.errors import MissingExtra, UnknownName
+
+log = logging.getLogger(__name__)
+
+LONGEST_BACKOFF = 60.0
+"""Our own waits grow up to this [s]."""
+LONGEST_PATIENCE = 600.0
+"""A server that asks for a longer wait than this is not waited for [s]."""
+PASSING = (408, 409, 425, 429)
+
+
+class Answer(NamedTuple):
+    """What a server said.
+
+    Attributes:
+        text: of the first choice; empty when it is empty.
+        finish_reason: as the server calls it.
+        prompt_tokens: counted by the server, or none.
+        completion_tokens: counted by the server, or none.
+    """
+
+    text: str
+    finish_reason: str
+    prompt_tokens: int | None
+    completion_tokens: int | None
+
+
+class Garbled(ValueError):
+    """A reply that is no chat completion."""
+
+
+def read_answer(body: str) -> Answer:
+    """The first choice of a chat completion.
+
+    Raises:
+        Garbled: the text is not one.
+    """
+    try:
+        reply = json.loads(body)
+    except ValueError:
+        raise Garbled(f"no JSON: {_shown(body)}") from None
+    choices = reply.get("choices") if isinstance(reply, Mapping) else None
+    if not isinstance(choices, list) or not choices or not isinstance(choices[0], Mapping):
+        raise Garbled(f"no choices in it: {_shown(body)}")
+    message = choices[0].get("message")
+    if not isinstance(message, Mapping):
+        raise Garbled(f"no message in its first choice: {_shown(body)}")
+    usage = reply.get("usage")
+    usage = usage if isinstance(usage, Mapping) else {}
+    return Answer(
+        _text(message.get("content")),
+        str(choices[0].get("finish_reason") or "stop"),
+        _count(usage.get("prompt_tokens")),
+        _count(usage.get("completion_tokens")),
+    )
+
+
+def is_loopback(url: str) -> bool:
+    """Whether a server runs on this machine."""
+    host = urlsplit(url).hostname or ""
+    return host in ("localhost", "::1", "0.0.0.0") or host.startswith("127.")
+
+
+@dataclass(frozen=True)
+class Patience:
+    """How failures that may pass are met.
+
+    Args:
+        timeout: for one answer [s].
+        retries: after the first try.
+        backoff: the first wait [s]; each further one is twice as long.
+    """
+
+    timeout: float = 300.0
+    retries: int = 6
+    backoff: float = 1.0
+
+    def wait(self, attempt: int, asked: float | None) -> float:
+        """How long to wait after a failed attempt, counted from 0 [s]; the server's wish counts."""
+        return asked if asked is not None else min(self.backoff * 2.0**attempt, LONGEST_BACKOFF)
+
+
+class ChatServer:
+    """A server that speaks the chat completions of OpenAI.
+
+    Args:
+        base_url: such as `http://127.0.0.1:8000/v1`; empty for OpenAI's own.
+        key: sent with each request, shown nowhere.
+        key_env: the variable that it came from, for messages.
+        patience: with failures.
+
+    Raises:
+        MissingExtra: the package `openai` is not installed.
+    """
+
+    def __init__(self, base_url: str, key: str, key_env: str, patience: Patience) -> None:
+        try:
+            import openai
+        except ImportError:
+            raise MissingExtra("openai", "llm", "writer=openai") from None
+        self._api, self._key, self._key_env, self._patience = openai, key, key_env, patience
+        local = openai.DefaultHttpxClient(trust_env=False) if is_loopback(base_url) else None  # no proxy to oneself
+        self._client = openai.OpenAI(
+            api_key=key, base_url=base_url or None, timeout=patience.timeout, max_retries=0, http_client=local
+        )
+        self.url = str(self._client.base_url)
+
+    def complete(self, body: Mapping[str, Any], stop: threading.Event) -> Answer:
+        """Sends a request until it is answered.
+
+        Raises:
+            WriterError: it is refused, or the retries are used up, or `stop` was set while waiting.
+        """
+        for attempt in range(self._patience.retries + 1):
+            try:
+                raw = self._client.chat.completions.with_raw_response.create(**body)
+                return read_answer(raw.http_response.text)
+            except (self._api.APIError, Garbled) as error:
+                if attempt == self._patience.retries or not self._passes(error):
+                    raise self._explained(error, str(body["model"]), attempt + 1) from None
+                pause = self._patience.wait(attempt, retry_after(getattr(error, "response", None)))
+                if pause > LONGEST_PATIENCE:
+                    raise self._explained(error, str(body["model"]), attempt + 1) from None
+                log.info("%s: %s; next try in %.1f s", self.url, self._brief(error), pause)
+                if stop.wait(pause):
+                    break
+        raise WriterError("stopped while waiting for the server; answers so far are in the ledger")
+
+    def _passes(self, error: Exception) -> bool:
+        """Whether the next try may succeed."""
+        if isinstance(error, self._api.APIStatusError):
+            spent = getattr(error, "code", None) == "insufficient_quota"
+            return error.status_code >= 500 or (error.status_code in PASSING and not spent)
+        return isinstance(error, self._api.APIConnectionError | Garbled)
+
+    def _brief(self, error: Exception) -> str:
+        status = getattr(error, "status_code", None)
+        text = str(error).replace(self._key, "***") if self._key else str(error)
+        return f"{f'status {status}, ' if status else ''}{_shown(text, 300)}"
+
+    def _explained(self, error: Exception, model: str, tries: int) -> Exception:
+        """The error for the user: what happened, and what to do about it."""
+        status, said = getattr(error, "status_code", None), self._brief(error)
+        after = f"after {tries} tries" if tries > 1 else "at once"
+        if isinstance(error, self._api.APITimeoutError):
+            return WriterError(
+                f"{self.url} gave no answer within {self._patience.timeout:g} s, {tries} times. Raise writer.timeout "
+                "or lower writer.max_tokens"
+            )
+        if isinstance(error, self._api.APIConnectionError):
+            return WriterError(
+                f"{self.url} cannot be reached, given up {after}: {_shown(str(error.__cause__ or error))}. Check "
+                "writer.base_url and that the server runs; writer=offline needs none"
+            )
+        if isinstance(error, Garbled):
+            return WriterError(
+                f"{self.url} sent no chat completion, given up {after}: {error}. Expected the OpenAI protocol: check "
+                "that writer.base_url ends where the server's API begins, often in /v1"
+            )
+        if status in (401, 403):
+            return WriterError(
+                f"{self.url} refuses the key in {self._key_env}: {said}. Set {self._key_env} to a valid one"
+            )
+        if status == 404:
+            return self._no_such_model(model, said)
+        if status == 429:
+            return WriterError(
+                f"{self.url} limits the rate or the account is used up, given up {after}: {said}. Lower "
+                "writer.concurrency, raise writer.retries, or check the account; then start the same command again"
+            )
+        if status is not None and status >= 500:
+            return WriterError(f"{self.url} fails, given up {after}: {said}. Start the same command again later")
+        return WriterError(
+            f"{self.url} refuses the request: {said}. Options that a model does not take can be changed: "
+            "writer.max_tokens=0 and writer.temperature=null send none, writer.extra={name: value} adds others"
+        )
+
+    def _no_such_model(self, model: str, said: str) -> Exception:
+        try:
+            names = [m.id for m in self._client.models.list().data]
+        except (self._api.APIError, ValueError, TypeError, AttributeError):
+            names = []
+        if names and model not in names:
+            return UnknownName(f"model at {self.url}", model, names, "Set writer.model.")
+        return WriterError(
+            f"{self.url} does not know model {model!r}, or has no chat completions there: {said}. Check writer.model, "
+            "and that writer.base_url ends where the server's API begins, often in /v1"
+        )
+
+
+def retry_after(response: Any) -> float | None:
+    """How long the server wants us to wait [s], or none if it does not say."""
+    headers = getattr(response, "headers", None) or {}
+    for name, unit in (("retry-after-ms", 1e-3), ("retry-after", 1.0)):
+        try:
+            seconds = float(headers[name]) * unit
+        except (KeyError, ValueError):
+            continue
+        if math.isfinite(seconds):
+            return max(seconds, 0.0)
+    try:
+        return max(parsedate_to_datetime(headers["retry-after"]).timestamp() - time.time(), 0.0)
+    except (KeyError, ValueError, TypeError):
+        return None
+
+
+def _text(content: Any) -> str:
+    """The text of a message, which some servers send in parts."""
+    if isinstance(content, list):
+        return "".join(str(part.get("text") or "") for part in content if isinstance(part, Mapping))
+    return content if isinstance(content, str) else ""
+
+
+def _count(value: Any) -> int | None:
+    return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else None
+
+
+def _shown(text: str, length: int = 120) -> str:
+    line = " ".join(text.split()) or "nothing"
+    return line if len(line) <= length else line[: length - 1] + "…"

@@ -1,0 +1,198 @@
+"""A language model behind any OpenAI-compatible server."""
+
+from __future__ import annotations
+
+import logging
+import os
+import queue
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from robo_reward.code.ledger import Entry
+from robo_reward.code.writers.chat import ChatWriter, Question
+from robo_reward.code.writers.chat_server import Answer, ChatServer, Patience, is_loopback
+from robo_reward.code.writers.purse import MILLION, Purse, estimated_tokens
+from robo_reward.code.writers.writer import Usage
+from robo_reward.errors import UsageError
+
+log = logging.getLogger(__name__)
+
+
+class OpenAIWriter(ChatWriter):
+    """Asks a server for each sample separately, several at a time, with distinct seeds.
+
+    One request never asks for several samples: many servers ignore `n`, and one failure would lose them all. Answers
+    that were cut off are failed samples. With the same ledger the same request gives the same answers, unasked.
+
+    Args:
+        folder: of the run.
+        model: as the server calls it.
+        base_url: such as `http://127.0.0.1:8000/v1`; empty for OpenAI's own.
+        key_env: the environment variable with the key; a server on this machine needs none.
+        temperature: of sampling; none to leave it to the server.
+        max_tokens: per answer; 0 to leave it to the server.
+        timeout: for one answer [s].
+        retries: after a failure that may pass.
+        backoff: the first wait after one [s]; doubles each time, and a server's Retry-After goes before it.
+        concurrency: requests under way at a time.
+        price_in: of a million tokens read [$].
+        price_out: of a million tokens written [$].
+        budget: of the whole run [$], 0 for none.
+        ledger: one of `code.ledger.MODES`.
+        extra: further fields of the request's body, such as `{top_p: 0.9}`.
+
+    Raises:
+        UsageError: an option makes no sense, or the key is missing.
+        MissingExtra: the package `openai` is not installed.
+    """
+
+    name = "openai"
+
+    def __init__(
+        self,
+        folder: Path,
+        model: str,
+        base_url: str = "",
+        key_env: str = "OPENAI_API_KEY",
+        temperature: float | None = 1.0,
+        max_tokens: int = 4096,
+        timeout: float = 300.0,
+        retries: int = 6,
+        backoff: float = 1.0,
+        concurrency: int = 8,
+        price_in: float = 0.0,
+        price_out: float = 0.0,
+        budget: float = 0.0,
+        ledger: str = "record",
+        extra: Mapping[str, Any] | None = None,
+    ) -> None:
+        super().__init__(folder, model, ledger)
+        if not model:
+            raise UsageError("writer=openai needs the name of a model: set writer.model=NAME")
+        if concurrency < 1 or retries < 0 or timeout <= 0 or max_tokens < 0:
+            raise UsageError(
+                f"writer.concurrency={concurrency} must be at least 1, writer.retries={retries} and "
+                f"writer.max_tokens={max_tokens} at least 0, writer.timeout={timeout} [s] more than 0"
+            )
+        if budget > 0 and (price_out <= 0 or price_in < 0 or max_tokens == 0):
+            raise UsageError(
+                f"writer.budget={budget:g} needs writer.price_in and writer.price_out ($ per million tokens) and a "
+                "writer.max_tokens, so that costs can be foreseen"
+            )
+        self.base_url, self.key_env, self.concurrency = base_url, key_env, concurrency
+        self.temperature, self.max_tokens, self.extra = temperature, max_tokens, dict(extra or {})
+        self.price_in, self.price_out = price_in, price_out
+        self._patience = Patience(timeout, retries, backoff)
+        self._purse = Purse(budget, sum(e.usage.cost for e in self.ledger.entries()) if budget > 0 else 0.0)
+        self._server: ChatServer | None = None
+        if ledger in ("record", "off"):
+            self._connect()  # a missing key or package is told before any work is done
+
+    def options(self) -> dict[str, Any]:
+        return {"temperature": self.temperature, "max_tokens": self.max_tokens, **self.extra}
+
+    def ask(self, questions: Sequence[Question]) -> Iterator[Entry]:
+        server = self._connect()
+        waiting: queue.SimpleQueue[Question] = queue.SimpleQueue()
+        for question in questions:
+            waiting.put(question)
+        done: queue.SimpleQueue[Entry | Exception | None] = queue.SimpleQueue()
+        stop = threading.Event()
+        # Daemons: Ctrl-C leaves at once instead of waiting for answers that take minutes.
+        crew = [
+            threading.Thread(target=self._work, args=(server, waiting, done, stop), daemon=True)
+            for _ in range(min(self.concurrency, len(questions)))
+        ]
+        for worker in crew:
+            worker.start()
+        yield from _collect(done, len(crew), stop)
+
+    def _work(
+        self,
+        server: ChatServer,
+        waiting: queue.SimpleQueue[Question],
+        done: queue.SimpleQueue[Entry | Exception | None],
+        stop: threading.Event,
+    ) -> None:
+        """Answers questions until there are none left or somebody failed; ends with None."""
+        try:
+            while not stop.is_set():
+                entry = self._answer(server, waiting.get_nowait(), stop)
+                self.ledger.put(entry)  # here too: what is paid for is kept even if nobody collects it
+                done.put(entry)
+        except queue.Empty:
+            pass
+        except Exception as error:  # noqa: BLE001 - handed to the thread that asked, which raises it
+            stop.set()
+            done.put(error)
+        finally:
+            done.put(None)
+
+    def _answer(self, server: ChatServer, question: Question, stop: threading.Event) -> Entry:
+        read = sum(estimated_tokens(message["content"]) for message in question.messages)
+        # Estimates may be short by half: set aside twice the guess for what is read.
+        with self._purse.reserve(self._cost(2 * read, self.max_tokens)):
+            answer = server.complete(self._body(question), stop)
+            usage = self._usage(answer, read)
+            self._purse.pay(usage.cost)
+        if not answer.text.strip():
+            log.warning("%s answered sample %d with nothing", server.url, question.index)
+        return question.answered(answer.text, finish_reason=answer.finish_reason, usage=usage)
+
+    def _body(self, question: Question) -> dict[str, Any]:
+        body: dict[str, Any] = {"model": self.model, "messages": list(question.messages), "seed": question.seed}
+        if self.temperature is not None:
+            body["temperature"] = self.temperature
+        if self.max_tokens:
+            body["max_tokens"] = self.max_tokens
+        return {**body, "extra_body": self.extra} if self.extra else body
+
+    def _usage(self, answer: Answer, read: int) -> Usage:
+        """Tokens as the server counted them, or else as we guess them."""
+        guessed = answer.prompt_tokens is None or answer.completion_tokens is None
+        tokens_in = read if answer.prompt_tokens is None else answer.prompt_tokens
+        written = estimated_tokens(answer.text) if answer.completion_tokens is None else answer.completion_tokens
+        return Usage(tokens_in, written, guessed, self._cost(tokens_in, written))
+
+    def _cost(self, tokens_in: int, tokens_out: int) -> float:
+        return (tokens_in * self.price_in + tokens_out * self.price_out) / MILLION
+
+    def _connect(self) -> ChatServer:
+        if self._server is None:
+            url = self.base_url or os.environ.get("OPENAI_BASE_URL", "")
+            key = os.environ.get(self.key_env, "").strip()
+            if not key and not is_loopback(url):
+                raise UsageError(
+                    f"writer=openai needs a key for {url or 'api.openai.com'}: put it into the environment variable "
+                    f"{self.key_env}, or name another variable with writer.key_env. A server on this machine "
+                    "(writer.base_url=http://127.0.0.1:PORT/v1) needs none, and neither does writer=offline"
+                )
+            self._server = ChatServer(url, key or "none", self.key_env, self._patience)
+        return self._server
+
+
+def _collect(done: queue.SimpleQueue[Entry | Exception | None], workers: int, stop: threading.Event) -> Iterator[Entry]:
+    """Yields answers until all workers are done, then raises the first of their errors.
+
+    Workers finish the request that they are in, since it is paid for. Waiting is cut into pieces so that Ctrl-C is
+    noticed.
+    """
+    first: Exception | None = None
+    try:
+        while workers:
+            try:
+                item = done.get(timeout=0.5)
+            except queue.Empty:
+                continue
+            if item is None:
+                workers -= 1
+            elif isinstance(item, Exception):
+                first = first or item
+            else:
+                yield item
+    finally:
+        stop.set()
+    if first is not None:
+        raise first
