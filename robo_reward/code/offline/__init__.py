@@ -1,0 +1,1 @@
+"""Reward programs without a language model: composed from the goal sentence and the state, improved by evolution."""

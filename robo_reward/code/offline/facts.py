@@ -1,0 +1,95 @@
+"""Numbers that descriptions give away: how high a thing rests, how wide it is, which way it moves."""
+
+from __future__ import annotations
+
+import re
+
+from robo_reward.code.offline.sentence import amounts_in
+from robo_reward.envs.state import Field
+
+_NUMBER = r"(?P<n>\d+(?:\.\d+)?)\s*(?P<u>mm|cm|m)\b"
+_FACTOR = {"mm": 0.001, "cm": 0.01, "m": 1.0}
+_HIGH = re.compile(_NUMBER + r"(?:[^.;,]|\.\d){0,20}?\b(high|above|over|tall when)", re.IGNORECASE)
+_WIDE = re.compile(_NUMBER + r"\s*(wide|cube|thick|across|edge|side|in diameter)", re.IGNORECASE)
+_TALL = re.compile(_NUMBER + r"\s*(tall|height)", re.IGNORECASE)
+_RADIUS = re.compile(_NUMBER + r"\s*(in\s+)?radius|radius\s*(of\s*)?" + _NUMBER.replace("?P<n>", "?P<n2>").replace("?P<u>", "?P<u2>"), re.IGNORECASE)
+_MOVES = re.compile(r"moves?[^.;]*?\(?(?P<sign>[+-])\s*(?P<axis>[xyz])\b", re.IGNORECASE)
+_WITHIN = re.compile(r"(within|closer than|less than|precision of|at most)\s+(?:about\s+)?" + _NUMBER, re.IGNORECASE)
+
+
+def _metres(match: re.Match[str] | None) -> float | None:
+    if match is None:
+        return None
+    groups = match.groupdict()
+    number, unit = groups.get("n") or groups.get("n2"), groups.get("u") or groups.get("u2")
+    value = float(number or 0) * _FACTOR[(unit or "m").lower()]
+    return round(value, 6) if 0.0 < value < 100.0 else None
+
+
+def rest_height(text: str) -> float | None:
+    """Height of a thing's centre while it lies [m]: `0.02 m high when it lies on the table`."""
+    return _metres(_HIGH.search(text))
+
+
+def radius(text: str) -> float | None:
+    """Half of a thing's horizontal extent [m]."""
+    if (found := _metres(_RADIUS.search(text))) is not None:
+        return found
+    width = _metres(_WIDE.search(text))
+    return None if width is None else width / 2
+
+
+def half_height(text: str) -> float | None:
+    """Half of a thing's vertical extent [m]: what is said, or its height at rest, or its radius."""
+    tall = _metres(_TALL.search(text))
+    if tall is not None:
+        return tall / 2
+    return rest_height(text) if rest_height(text) is not None else radius(text)
+
+
+def motion(text: str) -> tuple[int, int] | None:
+    """(axis, sign) of `moves toward the robot (-x)`."""
+    match = _MOVES.search(text)
+    if match is None:
+        return None
+    return "xyz".index(match["axis"].lower()), -1 if match["sign"] == "-" else 1
+
+
+def within(text: str) -> float | None:
+    """The precision that a rule asks for [m]: `within 3 cm`."""
+    return _metres(_WITHIN.search(text))
+
+
+def planar(text: str) -> bool:
+    """Whether only distances along the table count."""
+    return re.search(r"along the (table|floor|ground)|horizontal|on the (table|floor|ground)", text) is not None
+
+
+def least(text: str, unit: str) -> float | None:
+    """The first amount of a rule in a unit: 0.1 of `open by at least 10 cm`."""
+    return next((a.value for a in amounts_in(text) if a.unit == unit), None)
+
+
+def open_end(field: Field) -> tuple[float, float]:
+    """(closed, open) values of an opening [m or rad], by its text, else from the end nearer zero to the other."""
+    text = field.description.lower()
+    said = re.search(r"(-?\d+(?:\.\d+)?)\s*(?:m|rad)?\s*(?:is |=\s*)?closed\D{0,12}?(-?\d+(?:\.\d+)?)\s*(?:m|rad)?\s*(?:is |=\s*)?(?:wide |fully )?open", text)
+    if said:
+        return float(said[1]), float(said[2])
+    low, high = field.typical
+    return (low, high) if abs(low) <= abs(high) else (high, low)
+
+
+def heading(text: str) -> tuple[int, int] | None:
+    """(axis, sign) of `straight ahead (+x)`, where a text names one direction of the world."""
+    found = set(re.findall(r"\(\s*([+-])\s*([xyz])\s*\)", text))
+    if len(found) != 1:
+        return None
+    sign, axis = found.pop()
+    return "xyz".index(axis), -1 if sign == "-" else 1
+
+
+def lies_along(text: str) -> int | None:
+    """The axis of a bar `along y`."""
+    match = re.search(r"along (?:the )?([xyz])\b", text)
+    return "xyz".index(match[1]) if match else None

@@ -1,0 +1,100 @@
+"""Plans for things that open, close and turn."""
+
+from __future__ import annotations
+
+import re
+
+from robo_reward.code.offline import facts
+from robo_reward.code.offline.manipulation import FINGER, Workshop, _said
+from robo_reward.code.offline.scene import Thing
+from robo_reward.code.offline.sentence import Amount
+from robo_reward.code.offline.terms import Line, Term, near_term, number, weighted
+
+
+def part_of(shop: Workshop, mechanism: Thing) -> Thing | None:
+    """Where to take hold of a mechanism: itself, or a part whose text or name speaks of it."""
+    if mechanism.position is not None:
+        return mechanism
+    parts = [t for t in shop.scene.having("position", "part", "object", "other") if t is not shop.scene.hand]
+    speaking = [t for t in parts if any(re.search(rf"\b{re.escape(token)}", t.text.lower()) for token in mechanism.tokens)]
+    held = [t for t in parts if t.role == "part"]
+    return next(iter(speaking + held), None)
+
+
+def operate(shop: Workshop, mechanism: Thing, opening: bool, amount: Amount | None, name: str, weight: float) -> list[Term]:
+    """Moves an opening or an angle towards its open or closed end.
+
+    Args:
+        shop: scene and style.
+        mechanism: a thing with a displacement or an angle.
+        opening: to which end.
+        amount: how far, if said.
+        name: of the term.
+        weight: of the term.
+    """
+    travel = mechanism.travel
+    if travel is None:
+        return []
+    shut, wide = facts.open_end(travel)
+    if amount is None and (least := facts.least(shop.rule, travel.unit)) is not None and opening:
+        amount = Amount(least, travel.unit)
+    target = wide
+    if opening and amount is not None and amount.unit in (travel.unit, "1"):
+        span = amount.value * (wide - shut) if amount.unit == "1" else amount.value * (1 if wide >= shut else -1)
+        target = shut + 1.4 * span if abs(1.4 * span) <= abs(wide - shut) else wide
+    start, end = (shut, target) if opening else (wide, shut)
+    if abs(end - start) < 1e-9:
+        end = start + 1.0
+    value = f"state.{travel.name}"
+    if not opening:
+        done = f"({number(start)} - {value})" if start else f"(-{value})"
+    else:
+        done = f"({value} - {number(start)})" if start else value
+    local = f"{mechanism.label}_done"
+    scale = Line(f"{mechanism.label}_goal", number((end - start) if opening else (start - end)))
+    share = Line(local, f"np.clip({done} / {scale.local}, 0.0, 1.0)")
+    lines = (scale, share, Line(name, weighted(weight * shop.style.stage, local)))
+    what = "open" if opening else "closed"
+    terms = [Term(name, lines, f"Bring {_said(mechanism)} towards its {what} end: this counts most.")]
+    rate = mechanism.rate
+    if shop.style.progress and rate is not None:
+        sign = 1.0 if end > start else -1.0
+        speed = Line("advance", weighted(0.5, f"np.clip({number(sign)} * state.{rate.name} / 0.3, -1.0, 1.0)", f"(1.0 - {local})"))
+        terms.append(Term("advance", (scale, share, speed), "Motion the right way counts at once."))
+    return terms
+
+
+def take_hold(shop: Workshop, part: Thing, mechanism: Thing) -> list[Term]:
+    """The hand to the part to move: gripping it, or at the side from which it can be moved."""
+    hand = shop.scene.hand
+    if hand is None or hand is part or hand.position is None or part.position is None:
+        return []
+    way = facts.motion(part.text) or facts.motion(mechanism.text)
+    if shop.can_grasp and (way is None or not shop.style.contact):
+        return shop.grasp(part)[0]
+    if way is None or not shop.style.contact:
+        gap = shop.distance(hand, part)
+        return [] if gap is None else [near_term(shop.style, "approach", 1.0, gap, 0.125, f"Bring the hand to {_said(part)}.")]
+    return _hook(shop, part, way)
+
+
+def _hook(shop: Workshop, part: Thing, way: tuple[int, int]) -> list[Term]:
+    """The finger tips behind a part, from above, so that they can drag it along."""
+    hand = shop.scene.hand
+    assert hand is not None and hand.position is not None and part.position is not None
+    axis, sign = way
+    thickness = facts.radius(part.text) or 0.01
+    shift = [0.0, 0.0, 0.0 if axis == 2 else -(thickness + FINGER / 3)]
+    shift[axis] -= sign * (thickness + 1.2 * FINGER)
+    contact = Line("contact", f"state.{part.position.name} + np.array([{', '.join(map(number, shift))}])")
+    offset = Line("offset", f"state.{hand.position.name} - contact")
+    note = f"Bring the hand behind {_said(part)}: the side from which it can be pulled along."
+    along = facts.lies_along(part.text)
+    flat = [f"({number(0.5)} * offset[:, {i}]) ** 2" if i == along else f"offset[:, {i}] ** 2" for i in range(2)]
+    aside = Line("aside", f"np.sqrt({' + '.join(flat)})")
+    over = near_term(shop.style, "over", 1.0, aside, 0.125, note, contact, offset)
+    rise = Line("clearance", "0.05 * np.clip((aside - 0.008) / 0.015, 0.0, 1.0)")
+    height = Line("height_off", "np.abs(offset[:, 2] - clearance)")
+    both = Line("hook_off", "height_off + 0.7 * aside")
+    hook = near_term(shop.style, "hook", 1.0, both, 0.085, "Go down behind it once above the gap.", contact, offset, aside, rise, height)
+    return [over, hook]

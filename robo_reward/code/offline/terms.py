@@ -1,0 +1,157 @@
+"""Terms: named, bounded, smooth pieces of a reward, each with the local variables that it needs."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from typing import NamedTuple
+
+
+class Line(NamedTuple):
+    """One assignment: `local = code`."""
+
+    local: str
+    code: str
+
+
+@dataclass(frozen=True)
+class Term:
+    """One named part of a reward.
+
+    Args:
+        name: of the term, and of the last local.
+        lines: assignments in order; the last one is the term's value.
+        note: what it is for, as a comment.
+    """
+
+    name: str
+    lines: tuple[Line, ...]
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """A reward: the sum of its terms.
+
+    Args:
+        terms: in the order in which they are read.
+        summary: for the docstring.
+    """
+
+    terms: tuple[Term, ...]
+    summary: str = ""
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The names of the terms."""
+        return tuple(term.name for term in self.terms)
+
+    def without(self, name: str) -> Recipe:
+        """The same without a term."""
+        return replace(self, terms=tuple(t for t in self.terms if t.name != name))
+
+
+@dataclass(frozen=True)
+class Style:
+    """The choices in which compositions of one plan differ.
+
+    Args:
+        shape: how closeness falls with distance: `tanh`, `exp` or `inverse`.
+        width: factor on every temperature; above 1 is felt from farther.
+        gate: `hard` (on or off) or `soft` conditions between stages.
+        stage: factor on the weights of later stages.
+        effort: weight of the squared action.
+        precise: whether a narrow bonus marks the goal.
+        ready: whether open fingers are rewarded far from the thing to grasp.
+        progress: whether motion towards the goal is rewarded as it happens.
+        contact: whether the hand approaches the side from which the thing must be moved.
+    """
+
+    shape: str = "tanh"
+    width: float = 1.0
+    gate: str = "hard"
+    stage: float = 1.0
+    effort: float = 0.01
+    precise: bool = True
+    ready: bool = False
+    progress: bool = False
+    contact: bool = True
+
+
+def number(value: float) -> str:
+    """A constant as the program spells it."""
+    return repr(float(f"{value:.4g}"))
+
+
+def closeness(style: Style, distance: str, scale: str) -> str:
+    """1 at distance 0, towards 0 beyond the scale."""
+    if style.shape == "exp":
+        return f"np.exp(-{distance} / {scale})"
+    if style.shape == "inverse":
+        return f"1.0 / (1.0 + ({distance} / {scale}) ** 2)"
+    return f"(1.0 - np.tanh({distance} / {scale}))"
+
+
+def weighted(weight: float, code: str, *factors: str) -> str:
+    """A weight times an expression times gates."""
+    plain = code.isidentifier() or code.startswith("np.") or (code.startswith("(") and code.endswith(")"))
+    body = code if plain else f"({code})"
+    return " * ".join([number(weight), *factors, body])
+
+
+def gate(style: Style, local: str, distance: str, limit: float) -> tuple[Line, Line]:
+    """A factor that is 1 while a distance is below a limit."""
+    knob = Line(f"{local}_limit", number(limit))
+    if style.gate == "soft":
+        return knob, Line(local, f"np.exp(-(({distance} / {local}_limit) ** 2))")
+    return knob, Line(local, f"np.where({distance} < {local}_limit, 1.0, 0.0)")
+
+
+def near_term(style: Style, name: str, weight: float, distance: Line, scale: float, note: str, *before: Line, factor: str = "") -> Term:
+    """Closeness in a distance."""
+    knob = Line(f"{name}_scale", number(scale * style.width))
+    factors = (factor,) if factor else ()
+    value = Line(name, weighted(weight, closeness(style, distance.local, knob.local), *factors))
+    return Term(name, (*before, distance, knob, value), note)
+
+
+def precise_term(name: str, weight: float, distance: Line, scale: float, note: str, *before: Line, factor: str = "") -> Term:
+    """A narrow bonus around zero distance."""
+    knob = Line(f"{name}_scale", number(scale))
+    factors = (factor,) if factor else ()
+    value = Line(name, weighted(weight, f"np.exp(-(({distance.local} / {knob.local}) ** 2))", *factors))
+    return Term(name, (*before, distance, knob, value), note)
+
+
+def effort_term(style: Style, gentle: bool = False) -> Term:
+    """A small cost of large actions."""
+    cost = number(-style.effort * (3.0 if gentle else 1.0))
+    return Term("effort", (Line("effort", f"{cost} * np.sum(action ** 2, axis=-1)"),), "Move no more than needed.")
+
+
+def reconciled(terms: Iterable[Term]) -> tuple[Term, ...]:
+    """Terms in which every local means one thing: of two meanings, the later one gets another name."""
+    meaning: dict[str, str] = {}
+    result: list[Term] = []
+    for term in terms:
+        renamed: dict[str, str] = {}
+        lines: list[Line] = []
+        for line in term.lines:
+            code = renamed_in(line.code, renamed)
+            local, count = line.local, 2
+            while meaning.get(local, code) != code:
+                local, count = f"{line.local}_{count}", count + 1
+            if local != line.local:
+                renamed[line.local] = local
+            meaning[local] = code
+            lines.append(Line(local, code))
+        result.append(Term(lines[-1].local, tuple(lines), term.note))
+    return tuple(result)
+
+
+def renamed_in(code: str, names: Mapping[str, str]) -> str:
+    """Code with local variables renamed; fields and functions keep their names."""
+    if not names:
+        return code
+    return re.sub(r"(?<![\w.])[A-Za-z_]\w*", lambda match: names.get(match[0], match[0]), code)
