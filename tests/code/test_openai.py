@@ -78,7 +78,7 @@ def test_passing_failures_are_tried_again(tmp_path: Path, status: int) -> None:
 def test_garbled_replies_are_tried_again_then_named(tmp_path: Path, body: str) -> None:
     with serving(Reply(body=body), GOOD) as script:
         assert writer(script, tmp_path).write(REQUEST, 1)[0].source == FIVE_TERMS
-    with serving(Reply(body=body)) as script, pytest.raises(WriterError, match="no chat completion.*writer.base_url"):
+    with serving(Reply(body=body)) as script, pytest.raises(WriterError, match=r"no chat completion.*writer\.base_url"):
         writer(script, tmp_path / "other").write(REQUEST, 1)
     assert len(script.asked) == 3
 
@@ -147,9 +147,9 @@ def test_failures_are_explained(
 
 
 def test_an_unknown_model_is_answered_with_those_the_server_has(tmp_path: Path) -> None:
-    with serving(failure(404, "model not found"), models=("small-1", "large-1")) as script:
-        with pytest.raises(UnknownName, match=r"small-2.*small-1.*writer\.model"):
-            writer(script, tmp_path, model="small-2").write(REQUEST, 1)
+    expected = pytest.raises(UnknownName, match=r"small-2.*small-1.*writer\.model")
+    with serving(failure(404, "model not found"), models=("small-1", "large-1")) as script, expected:
+        writer(script, tmp_path, model="small-2").write(REQUEST, 1)
 
 
 def test_an_unreachable_server_is_named(tmp_path: Path) -> None:
@@ -179,7 +179,7 @@ def test_what_was_answered_before_a_failure_is_kept(tmp_path: Path) -> None:
 def test_a_missing_key_names_its_variable(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="MY_KEY"):
         OpenAIWriter(tmp_path, "m", key_env="MY_KEY")
-    with pytest.raises(UsageError, match="OPENAI_API_KEY.*example.org|example.org.*OPENAI_API_KEY"):
+    with pytest.raises(UsageError, match=r"example\.org.*OPENAI_API_KEY"):
         OpenAIWriter(tmp_path, "m", base_url="https://example.org/v1")
     OpenAIWriter(tmp_path, "m", ledger="strict")  # a recording needs no key
 

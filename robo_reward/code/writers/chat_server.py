@@ -144,9 +144,10 @@ class ChatServer:
 
     def _passes(self, error: Exception) -> bool:
         """Whether the next try may succeed."""
-        if isinstance(error, self._api.APIStatusError):
+        status = getattr(error, "status_code", None)
+        if status is not None:
             spent = getattr(error, "code", None) == "insufficient_quota"
-            return error.status_code >= 500 or (error.status_code in PASSING and not spent)
+            return status >= 500 or (status in PASSING and not spent)
         return isinstance(error, self._api.APIConnectionError | Garbled)
 
     def _brief(self, error: Exception) -> str:

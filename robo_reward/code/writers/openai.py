@@ -125,8 +125,8 @@ class OpenAIWriter(ChatWriter):
         except queue.Empty:
             pass
         except Exception as error:  # noqa: BLE001 - handed to the thread that asked, which raises it
+            done.put(error)  # before the others learn of it: the first error is the reason
             stop.set()
-            done.put(error)
         finally:
             done.put(None)
 

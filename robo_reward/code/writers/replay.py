@@ -1,0 +1,116 @@
+"""Answers that were given before: the ledger of an earlier run, or a folder of files."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from robo_reward.code.ledger import Entry, Ledger
+from robo_reward.code.prompt import conversation
+from robo_reward.code.writers.chat import LEDGER, completion
+from robo_reward.code.writers.writer import Completion, WriteRequest, WriterError
+from robo_reward.errors import UsageError
+
+ENDINGS = (".md", ".py", ".txt")
+EXPECTED = "an earlier run, its ledger, or a folder of answers"
+
+
+class ReplayWriter:
+    """Writes nothing of its own.
+
+    From a ledger each question must be one that was asked then: same goal, state, prompts, seed and order give the same
+    search, bit for bit. From a folder the files `*.md`, `*.py` and `*.txt` are the answers in order of their names, to
+    whatever is asked; a run that is started again gives the same files to the same questions.
+
+    Args:
+        folder: of the run.
+        ledger: an earlier run's folder, its ledger, or a folder of answers.
+
+    Raises:
+        UsageError: there is nothing to replay.
+    """
+
+    name = "replay"
+
+    def __init__(self, folder: Path, ledger: str | Path = "") -> None:
+        if not str(ledger):
+            raise UsageError(
+                "writer=replay needs writer.ledger=PATH: an earlier run, its ledger, or a folder of answers"
+            )
+        path = Path(ledger).expanduser()
+        recorded = path / LEDGER if (path / LEDGER).is_file() else path
+        if recorded.is_file():
+            self._source: _Recording | _Files = _Recording(Ledger(recorded, "replay"))
+        elif path.is_dir():
+            self._source = _Files(path)
+        else:
+            raise UsageError(
+                f"writer.ledger={path} does not exist; expected a run folder, its {LEDGER}, or a folder of answers"
+            )
+
+    def write(self, request: WriteRequest, k: int) -> list[Completion]:
+        return [completion(entry, cached=True) for entry in self._source.answers(request, k)]
+
+
+class _Recording:
+    """A ledger, searched by what was asked; model and further options are those of the recording."""
+
+    def __init__(self, ledger: Ledger) -> None:
+        self._path = ledger.path
+        self._found = {_question(e.messages, e.options, e.index): e for e in ledger.entries()}
+        if not self._found:
+            raise UsageError(f"{ledger.path} holds no answers to replay")
+
+    def answers(self, request: WriteRequest, k: int) -> list[Entry]:
+        messages = conversation(request)
+        options = {"seed": request.seed, "round": request.round}
+        wanted = range(request.first, request.first + k)
+        found = [self._found.get(_question(messages, options, index)) for index in wanted]
+        missing = [index for index, entry in zip(wanted, found, strict=True) if entry is None]
+        if missing:
+            raise WriterError(
+                f"{self._path} holds no answer to sample(s) {', '.join(map(str, missing))} of round "
+                f"{request.round + 1}: goal, state, prompts, seed or search settings differ from the recorded run, or it ended earlier. Use "
+                "its settings and its version of robo-reward"
+            )
+        return [entry for entry in found if entry is not None]
+
+
+class _Files:
+    """A folder of answers, dealt out in order; a question that comes again gets the same ones."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._files = sorted(p for p in folder.iterdir() if p.suffix in ENDINGS and p.is_file())
+        if not self._files:
+            raise UsageError(f"{folder} holds no answers: expected {LEDGER} or files *{', *'.join(ENDINGS)}")
+        self._dealt: dict[tuple, Entry] = {}
+
+    def answers(self, request: WriteRequest, k: int) -> list[Entry]:
+        messages = conversation(request)
+        options = {"seed": request.seed, "round": request.round}
+        return [self._answer(messages, options, index) for index in range(request.first, request.first + k)]
+
+    def _answer(self, messages: Sequence, options: dict, index: int) -> Entry:
+        question = _question(messages, options, index)
+        if question not in self._dealt:
+            if len(self._dealt) == len(self._files):
+                raise WriterError(
+                    f"all {len(self._files)} answers in {self._folder} are used up. Add more, or ask for fewer: "
+                    "search.candidates, search.rounds and search.repairs decide how many are needed"
+                )
+            path = self._files[len(self._dealt)]
+            try:
+                text = path.read_text()
+            except (OSError, UnicodeDecodeError) as error:
+                raise WriterError(f"cannot read the answer {path}: {error}") from error
+            if path.suffix == ".py":
+                text = f"```python\n{text.rstrip()}\n```\n"
+            self._dealt[question] = Entry("replay", tuple(messages), options, index, text, created=0.0)
+        return self._dealt[question]
+
+
+def _question(messages: Sequence, options: object, index: int) -> tuple:
+    """What identifies a question whoever answers it: messages, seed, round and sample."""
+    seed, round_ = (options.get(name) for name in ("seed", "round")) if isinstance(options, dict) else (None, None)
+    return (tuple((m["role"], m["content"]) for m in messages), seed, round_, index)
