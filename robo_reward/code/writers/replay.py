@@ -68,10 +68,11 @@ class _Recording:
         found = [self._found.get(_question(messages, options, index)) for index in wanted]
         missing = [index for index, entry in zip(wanted, found, strict=True) if entry is None]
         if missing:
+            samples = ", ".join(map(str, missing))
             raise WriterError(
-                f"{self._path} holds no answer to sample(s) {', '.join(map(str, missing))} of round "
-                f"{request.round + 1}: goal, state, prompts, seed or search settings differ from the recorded run, or it ended earlier. Use "
-                "its settings and its version of robo-reward"
+                f"{self._path} holds no answer to sample(s) {samples} of round {request.round + 1}: goal, state, prompts, "
+                "seed or search settings differ from the recorded run, or it ended earlier. Use its settings and its "
+                "version of robo-reward"
             )
         return [entry for entry in found if entry is not None]
 
