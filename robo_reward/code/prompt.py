@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from functools import cache
 from typing import Any
 
@@ -10,12 +11,19 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from robo_reward.code import reflection
 from robo_reward.code.facade import reference
-from robo_reward.code.grammar import RESERVED_TERMS
+from robo_reward.code.grammar import ENTRY, RESERVED_TERMS
 from robo_reward.code.writers.writer import Feedback, Objection, RefusedProgram, WriteRequest
 from robo_reward.reward import MAX_TERMS
 
 QUOTED = 20_000
 """Longer programs are cut when they are quoted [characters]; the language refuses them anyway."""
+
+_WORDS = re.compile(
+    r"""#[^\n]*|(\"{3}|'{3})[\s\S]*?(?:\1|\Z)|"(?:[^"\\\n]|\\.)*"|'(?:[^'\\\n]|\\.)*'""",
+)
+"""Comments and strings, in the order in which Python would meet them."""
+
+QUOTED_PROSE = 2_000
 
 Messages = list[dict[str, str]]
 
@@ -31,10 +39,7 @@ def conversation(request: WriteRequest) -> Messages:
         messages.append(_message("assistant", _fenced(canonical(request.feedback.best.source))))
         messages.append(_message("user", reflection_prompt(request.feedback)))
     if request.repair is not None:
-        if request.repair.source.strip():
-            messages.append(_message("assistant", _fenced(request.repair.source[:QUOTED])))
-        else:
-            messages.append(_message("assistant", "(no program)"))
+        messages.append(_message("assistant", _refused(request.repair.source)))
         messages.append(_message("user", repair_prompt(request.repair)))
     return messages
 
@@ -77,7 +82,7 @@ def reflection_prompt(feedback: Feedback) -> str:
 
 def repair_prompt(refused: RefusedProgram) -> str:
     """Every objection with its line and remedy, beside the numbered program."""
-    source = refused.source[:QUOTED]
+    source = without_words(refused.source[:QUOTED]) if _is_code(refused.source) else ""
     lines = source.splitlines()
     numbered = "\n".join(f"{i:>3} | {line}" for i, line in enumerate(lines, 1))
     return _render("repair", source=source.strip(), numbered=numbered, problems=[_bullet(p) for p in refused.problems])
@@ -96,6 +101,32 @@ def canonical(source: str) -> str:
         if isinstance(node, ast.Module | ast.FunctionDef) and ast.get_docstring(node, clean=False) is not None:
             node.body = node.body[1:] or [ast.Pass()]
     return ast.unparse(tree) + "\n"
+
+
+def without_words(source: str) -> str:
+    """The program with comments blanked, and strings that are no names; every line keeps its number.
+
+    Unlike `canonical` it takes what is not Python, as a program that goes back for repair may be.
+    """
+
+    def blank(found: re.Match[str]) -> str:
+        text = found[0]
+        if text[0] == "#" or found[1]:
+            return "\n" * text.count("\n")
+        return text if text[1:-1].isidentifier() else f"{text[0]}...{text[0]}"
+
+    return "\n".join(line.rstrip() for line in _WORDS.sub(blank, source).split("\n"))
+
+
+def _is_code(source: str) -> bool:
+    return f"def {ENTRY}" in source
+
+
+def _refused(source: str) -> str:
+    """What stands for the refused answer: its program, or the beginning of what came instead of one."""
+    if _is_code(source):
+        return _fenced(without_words(source[:QUOTED]))
+    return source.strip()[:QUOTED_PROSE] or "(no program)"
 
 
 def _bullet(problem: Objection) -> str:
