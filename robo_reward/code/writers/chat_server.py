@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
 from robo_reward.code.writers.writer import WriterError
-from robo_reward.errors import MissingExtra, UnknownName
+from robo_reward.errors import MissingExtra, UnknownName, UsageError
 
 log = logging.getLogger(__name__)
 
@@ -73,8 +73,41 @@ def read_answer(body: str) -> Answer:
 
 def is_loopback(url: str) -> bool:
     """Whether a server runs on this machine."""
-    host = urlsplit(url).hostname or ""
+    try:
+        host = urlsplit(url).hostname or ""
+    except ValueError:  # no URL at all: `checked_url` tells
+        return False
     return host in ("localhost", "::1", "0.0.0.0") or host.startswith("127.")
+
+
+def checked_url(url: str) -> str:
+    """The URL itself, empty for OpenAI's own.
+
+    Raises:
+        UsageError: no server can be reached at it.
+    """
+    try:
+        parts = urlsplit(url)
+        fine = not url or (parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0)
+    except ValueError:
+        fine = False
+    if not fine:
+        raise UsageError(f"writer.base_url={url} is no web address; expected one such as http://127.0.0.1:8000/v1")
+    return url
+
+
+def checked_key(key: str, key_env: str) -> str:
+    """The key itself.
+
+    Raises:
+        UsageError: it holds what no header can carry; the message does not show it.
+    """
+    if not all("!" <= character <= "~" for character in key):
+        raise UsageError(
+            f"the key in {key_env} holds spaces, line breaks or letters outside ASCII, so it is not what the server "
+            f"gave you. Set {key_env} again, to the key alone"
+        )
+    return key
 
 
 @dataclass(frozen=True)
@@ -120,6 +153,10 @@ class ChatServer:
             api_key=key, base_url=base_url or None, timeout=patience.timeout, max_retries=0, http_client=local
         )
         self.url = str(self._client.base_url)
+
+    def close(self) -> None:
+        """Closes its connections; a request under way fails."""
+        self._client.close()
 
     def complete(self, body: Mapping[str, Any], stop: threading.Event) -> Answer:
         """Sends a request until it is answered.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import queue
@@ -12,7 +13,7 @@ from typing import Any
 
 from robo_reward.code.ledger import Entry
 from robo_reward.code.writers.chat import ChatWriter, Question
-from robo_reward.code.writers.chat_server import Answer, ChatServer, Patience, is_loopback
+from robo_reward.code.writers.chat_server import Answer, ChatServer, Patience, checked_key, checked_url, is_loopback
 from robo_reward.code.writers.purse import MILLION, Purse, estimated_tokens
 from robo_reward.code.writers.writer import Usage
 from robo_reward.errors import UsageError
@@ -76,6 +77,7 @@ class OpenAIWriter(ChatWriter):
                 f"writer.concurrency={concurrency} must be at least 1, writer.retries={retries} and "
                 f"writer.max_tokens={max_tokens} at least 0, writer.timeout={timeout} [s] more than 0"
             )
+        _check_json(extra)
         if budget > 0 and (price_out <= 0 or price_in < 0 or max_tokens == 0):
             raise UsageError(
                 f"writer.budget={budget:g} needs writer.price_in and writer.price_out ($ per million tokens) and a "
@@ -86,9 +88,8 @@ class OpenAIWriter(ChatWriter):
         self.price_in, self.price_out = price_in, price_out
         self._patience = Patience(timeout, retries, backoff)
         self._purse = Purse(budget, sum(e.usage.cost for e in self.ledger.entries()) if budget > 0 else 0.0)
-        self._server: ChatServer | None = None
         if ledger in ("record", "off"):
-            self._connect()  # a missing key or package is told before any work is done
+            self._connect().close()  # a missing key or package is told before any work is done
 
     def options(self) -> dict[str, Any]:
         return {"temperature": self.temperature, "max_tokens": self.max_tokens, **self.extra}
@@ -107,7 +108,10 @@ class OpenAIWriter(ChatWriter):
         ]
         for worker in crew:
             worker.start()
-        yield from _collect(done, len(crew), stop)
+        try:
+            yield from _collect(done, len(crew), stop)
+        finally:
+            server.close()
 
     def _work(
         self,
@@ -160,17 +164,22 @@ class OpenAIWriter(ChatWriter):
         return (tokens_in * self.price_in + tokens_out * self.price_out) / MILLION
 
     def _connect(self) -> ChatServer:
-        if self._server is None:
-            url = self.base_url or os.environ.get("OPENAI_BASE_URL", "")
-            key = os.environ.get(self.key_env, "").strip()
-            if not key and not is_loopback(url):
-                raise UsageError(
-                    f"writer=openai needs a key for {url or 'api.openai.com'}: put it into the environment variable "
-                    f"{self.key_env}, or name another variable with writer.key_env. A server on this machine "
-                    "(writer.base_url=http://127.0.0.1:PORT/v1) needs none, and neither does writer=offline"
-                )
-            self._server = ChatServer(url, key or "none", self.key_env, self._patience)
-        return self._server
+        url = self.base_url or os.environ.get("OPENAI_BASE_URL", "")
+        key = os.environ.get(self.key_env, "").strip()
+        if not key and not is_loopback(url):
+            raise UsageError(
+                f"writer=openai needs a key for {url or 'api.openai.com'}: put it into the environment variable "
+                f"{self.key_env}, or name another variable with writer.key_env. A server on this machine "
+                "(writer.base_url=http://127.0.0.1:PORT/v1) needs none, and neither does writer=offline"
+            )
+        return ChatServer(url, key or "none", self.key_env, self._patience)
+
+
+def _check_json(extra: Mapping[str, Any] | None) -> None:
+    try:
+        json.dumps(dict(extra or {}), allow_nan=False)
+    except (TypeError, ValueError) as error:
+        raise UsageError(f"writer.extra={extra} cannot be sent as JSON: {error}") from None
 
 
 def _collect(done: queue.SimpleQueue[Entry | Exception | None], workers: int, stop: threading.Event) -> Iterator[Entry]:
