@@ -12,8 +12,13 @@ _FACTOR = {"mm": 0.001, "cm": 0.01, "m": 1.0}
 _HIGH = re.compile(_NUMBER + r"(?:[^.;,]|\.\d){0,20}?\b(high|above|over|tall when)", re.IGNORECASE)
 _WIDE = re.compile(_NUMBER + r"\s*(wide|cube|thick|across|edge|side|in diameter)", re.IGNORECASE)
 _TALL = re.compile(_NUMBER + r"\s*(tall|height)", re.IGNORECASE)
-_RADIUS = re.compile(_NUMBER + r"\s*(in\s+)?radius|radius\s*(of\s*)?" + _NUMBER.replace("?P<n>", "?P<n2>").replace("?P<u>", "?P<u2>"), re.IGNORECASE)
+_RADIUS = re.compile(
+    _NUMBER + r"\s*(in\s+)?radius|radius\s*(of\s*)?" + _NUMBER.replace("?P<n>", "?P<n2>").replace("?P<u>", "?P<u2>"),
+    re.IGNORECASE,
+)
 _MOVES = re.compile(r"moves?[^.;]*?\(?(?P<sign>[+-])\s*(?P<axis>[xyz])\b", re.IGNORECASE)
+_SIGNED = r"(-?\d+(?:\.\d+)?)\s*(?:m|rad)?\s*(?:is |=\s*)?"
+_ENDS = re.compile(_SIGNED + r"closed\D{0,12}?" + _SIGNED + r"(?:wide |fully )?open")
 _WITHIN = re.compile(r"(within|closer than|less than|precision of|at most)\s+(?:about\s+)?" + _NUMBER, re.IGNORECASE)
 
 
@@ -73,7 +78,7 @@ def least(text: str, unit: str) -> float | None:
 def open_end(field: Field) -> tuple[float, float]:
     """(closed, open) values of an opening [m or rad], by its text, else from the end nearer zero to the other."""
     text = field.description.lower()
-    said = re.search(r"(-?\d+(?:\.\d+)?)\s*(?:m|rad)?\s*(?:is |=\s*)?closed\D{0,12}?(-?\d+(?:\.\d+)?)\s*(?:m|rad)?\s*(?:is |=\s*)?(?:wide |fully )?open", text)
+    said = _ENDS.search(text)
     if said:
         return float(said[1]), float(said[2])
     low, high = field.typical

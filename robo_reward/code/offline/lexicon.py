@@ -4,6 +4,12 @@ from __future__ import annotations
 
 from types import MappingProxyType
 
+
+def words(text: str) -> frozenset[str]:
+    """The words of a text, as a set."""
+    return frozenset(text.split())
+
+
 VERBS = MappingProxyType(
     {
         "reach": "reach touch approach contact hit tap poke point",
@@ -12,11 +18,12 @@ VERBS = MappingProxyType(
         "carry": "bring carry transport deliver transfer relocate",
         "move": "move position shift get send guide steer",
         "push": "push slide shove nudge roll drag sweep kick scoot press",
-        "place": "place put stack set lay insert drop pile plug assemble pour load",
+        "place": "place put stack set lay insert pile plug assemble pour load",
         "open": "open pull unlock uncover extend draw",
         "close": "close closed shut lock retract",
         "turn": "turn rotate twist spin unscrew screw flip switch toggle reorient align",
         "run": "run walk hop gallop crawl swim go travel move locomote drive trot sprint advance march fly race",
+        "release": "release drop",
         "jump": "jump leap bounce",
         "balance": "stand balance stay keep hover remain rest standup",
         "swing": "swing swingup",
@@ -24,11 +31,11 @@ VERBS = MappingProxyType(
 )
 """Intent -> verbs. `move` and `go` stand for several; the sentence around them decides."""
 
-AVOID = frozenset("fall falling fell tip tipping topple toppling crash crashing dropping tumble tumbling".split())
-UPRIGHT = frozenset("upright upwards balance balanced balancing stand standing stable vertical straight".split())
-STILL = frozenset("still motionless stop stopped steady calm rest resting".split())
-FAST = frozenset("fast quickly quick rapidly speed far possible fastest".split())
-GENTLE = frozenset("gently gentle softly smoothly smooth slowly careful carefully efficient efficiently".split())
+AVOID = words("fall falling fell tip tipping topple toppling crash crashing dropping tumble tumbling")
+UPRIGHT = words("upright upwards balance balanced balancing stand standing stable vertical straight")
+STILL = words("still motionless stop stopped steady calm rest resting")
+FAST = words("fast quickly quick rapidly speed far possible fastest")
+GENTLE = words("gently gentle softly smoothly smooth slowly careful carefully efficient efficiently")
 
 DIRECTIONS = MappingProxyType(
     {
@@ -46,33 +53,33 @@ DIRECTIONS = MappingProxyType(
 )
 """Word -> (axis of the world, sign): x ahead, y to the left, z up."""
 
-COLOURS = frozenset("red green blue yellow orange purple pink white black grey gray brown cyan magenta".split())
+COLOURS = words("red green blue yellow orange purple pink white black grey gray brown cyan magenta")
 
 SYNONYMS = (
-    frozenset("hand gripper arm tool effector fingers finger tcp palm end robot fingertip fingertips wrist tip".split()),
-    frozenset("goal target marker destination spot location place position point region area".split()),
-    frozenset("cube block box brick".split()),
-    frozenset("puck disc disk".split()),
-    frozenset("ball sphere".split()),
-    frozenset("handle knob grip lever latch bar".split()),
-    frozenset("drawer tray".split()),
-    frozenset("door gate lid window hatch cover".split()),
-    frozenset("button switch".split()),
-    frozenset("valve faucet tap dial wheel crank".split()),
-    frozenset("pole pendulum stick rod".split()),
-    frozenset("cart slider trolley".split()),
-    frozenset("torso trunk body root pelvis base chassis root hull".split()),
-    frozenset("object thing item part".split()),
+    words("hand gripper arm tool effector fingers finger tcp palm end robot fingertip fingertips wrist tip"),
+    words("goal target marker destination spot location place position point region area"),
+    words("cube block box brick"),
+    words("puck disc disk"),
+    words("ball sphere"),
+    words("handle knob grip lever latch bar"),
+    words("drawer tray"),
+    words("door gate lid window hatch cover"),
+    words("button switch"),
+    words("valve faucet tap dial wheel crank"),
+    words("pole pendulum stick rod"),
+    words("cart slider trolley"),
+    words("torso trunk body root pelvis base chassis root hull"),
+    words("object thing item part"),
 )
 
-TO = frozenset("to onto into toward towards until at in inside".split())
-ON = frozenset("on atop over upon above".split())
-OTHER = frozenset("from off of with by against along through beside near under below across behind".split())
-DETERMINERS = frozenset("the a an its this that his her their my your".split())
-NOISE = DETERMINERS | frozenset(
+TO = words("to onto into toward towards until at in inside")
+ON = words("on atop over upon above")
+OTHER = words("from off with by against along through beside near under below across behind")
+DETERMINERS = words("the a an its this that his her their my your")
+NOISE = DETERMINERS | words(
     "and then it them as is are be without not don do does up down so such make makes let should must please can will "
     "while until when least most than more within all way top side middle centre center where shall there here out "
-    "away for robot's which who you we i one".split()
+    "away for robot's which who you we i one of as can"
 )
 
 UNITS = MappingProxyType(
@@ -106,8 +113,21 @@ UNITS = MappingProxyType(
 """Unit as written -> (SI unit, factor)."""
 
 NUMBER_WORDS = MappingProxyType(
-    dict(zip("one two three four five six seven eight nine ten".split(), range(1, 11), strict=True))
-    | {"fifteen": 15, "twenty": 20, "thirty": 30, "forty": 40, "ninety": 90}
+    {
+        **{
+            "one": 1,
+            "two": 2,
+            "three": 3,
+            "four": 4,
+            "five": 5,
+            "six": 6,
+            "seven": 7,
+            "eight": 8,
+            "nine": 9,
+            "ten": 10,
+        },
+        **{"fifteen": 15, "twenty": 20, "thirty": 30, "forty": 40, "ninety": 90},
+    }
 )
 
 

@@ -88,9 +88,16 @@ def jump(scene: Scene, style: Style) -> list[Term]:
     root = scene.root
     if root is None or root.velocity is None:
         return []
-    terms = [Term("rise", (Line("rise", weighted(0.5, f"np.clip(state.{root.velocity.name}[:, 2], -1.0, 5.0)")),), "Push off.")]
+    terms = [
+        Term(
+            "rise", (Line("rise", weighted(0.5, f"np.clip(state.{root.velocity.name}[:, 2], -1.0, 5.0)")),), "Push off."
+        )
+    ]
     if root.position is not None:
-        lines = (Line("height_scale", number(style.width)), Line("height", weighted(1.0, f"np.tanh(state.{root.position.name}[:, 2] / height_scale)")))
+        lines = (
+            Line("height_scale", number(style.width)),
+            Line("height", weighted(1.0, f"np.tanh(state.{root.position.name}[:, 2] / height_scale)")),
+        )
         terms.append(Term("height", lines, "Be high."))
     return terms
 

@@ -42,7 +42,7 @@ class Workshop:
         gap = self.distance(self.scene.hand, target)
         if gap is None:
             return []
-        what = _said(target)
+        what = target.said
         return [
             near_term(self.style, "reach", 1.0, gap, 0.2, f"Bring the hand to {what}."),
             *self.precisely("precise", 1.0, gap, self.precision(0.02), "Be exact at the end."),
@@ -57,13 +57,17 @@ class Workshop:
         code = f"np.linalg.norm(({difference}){columns}, axis=-1)" if flat else f"np.linalg.norm({difference}, axis=-1)"
         return Line(f"{a.label}_to_{b.label}", code)
 
-    def precisely(self, name: str, weight: float, gap: Line, scale: float, note: str, *before: Line, factor: str = "") -> list[Term]:
+    def precisely(
+        self, name: str, weight: float, gap: Line, scale: float, note: str, *before: Line, factor: str = ""
+    ) -> list[Term]:
         """A narrow bonus, where the style wants one."""
         if not self.style.precise:
             return []
         return [precise_term(name, weight, gap, scale, note, *before, factor=factor)]
 
-    def grasp(self, thing: Thing, always: Line | None = None, before: tuple[Line, ...] = ()) -> tuple[list[Term], tuple[Line, ...]]:
+    def grasp(
+        self, thing: Thing, always: Line | None = None, before: tuple[Line, ...] = ()
+    ) -> tuple[list[Term], tuple[Line, ...]]:
         """Comes with open fingers and closes them around a thing.
 
         Args:
@@ -80,7 +84,7 @@ class Workshop:
         if always is not None:
             before = (gap, *before)
             gap = Line(f"{gap.local}_or_done", f"{gap.local} * (1.0 - {always.local})")
-        terms = [near_term(self.style, "approach", 1.0, gap, 0.125, f"Bring the hand to {_said(thing)}.", *before)]
+        terms = [near_term(self.style, "approach", 1.0, gap, 0.125, f"Bring the hand to {thing.said}.", *before)]
         held = (*before, gap, *gate(self.style, "held", gap.local, HELD))
         width = self.scene.gripper
         if not self.can_grasp or width is None:
@@ -92,7 +96,10 @@ class Workshop:
         closed = Line("closed", f"np.clip(({number(wide)} - state.{width.name}) / grip_span, 0.0, 1.0)")
         near = (*before, gap, *gate(self.style, "near", gap.local, NEAR if self.style.gate == "soft" else 0.025))
         if always is not None:
-            closed = Line("closed", f"np.maximum({always.local}, np.clip(({number(wide)} - state.{width.name}) / grip_span, 0.0, 1.0))")
+            closed = Line(
+                "closed",
+                f"np.maximum({always.local}, np.clip(({number(wide)} - state.{width.name}) / grip_span, 0.0, 1.0))",
+            )
         note = "Close the fingers around it, and only there."
         terms.append(Term("grasp", (*near, span, closed, Line("grasp", weighted(0.5, "closed", "near"))), note))
         if self.style.ready:
@@ -117,11 +124,16 @@ class Workshop:
         amount = amount or facts.least(self.rule, "m") or 0.1
         terms, held = self.grasp(thing)
         value = Line("lift", weighted(3.0 * self.style.stage, "raised", "held"))
-        note = f"Raise {_said(thing)}, a little higher than asked."
+        note = f"Raise {thing.said}, a little higher than asked."
         terms.append(Term("lift", (*held, *self.raised(thing, 1.2 * amount), value), note))
         if self.style.progress and thing.velocity is not None:
-            rise = Line("rise", weighted(0.3, f"np.clip(state.{thing.velocity.name}[:, 2] / 0.2, -1.0, 1.0)", "held", "(1.0 - raised)"))
-            terms.append(Term("rise", (*held, *self.raised(thing, 1.2 * amount), rise), "Upward motion counts at once."))
+            rise = Line(
+                "rise",
+                weighted(0.3, f"np.clip(state.{thing.velocity.name}[:, 2] / 0.2, -1.0, 1.0)", "held", "(1.0 - raised)"),
+            )
+            terms.append(
+                Term("rise", (*held, *self.raised(thing, 1.2 * amount), rise), "Upward motion counts at once.")
+            )
         return terms
 
     def carry(self, thing: Thing, target: Thing) -> list[Term]:
@@ -132,7 +144,7 @@ class Workshop:
         terms, held = self.grasp(thing)
         raised = Line("raise_up", weighted(self.style.stage, "raised", "held"))
         terms.append(Term("raise_up", (*held, *self.raised(thing, 0.05), raised), "Take it off the table."))
-        note = f"Carry it to {_said(target)}."
+        note = f"Carry it to {target.said}."
         stage = 3.0 * self.style.stage
         terms.append(near_term(self.style, "carry", stage, gap, 0.2, note, *held, factor="held"))
         goal = self.precision(0.03)
@@ -144,24 +156,54 @@ class Workshop:
         if thing.position is None or base.position is None:
             return []
         here, there = thing.position.name, base.position.name
-        height = 0.0 if base.role == "goal" else (facts.half_height(thing.text) or 0.02) + (facts.half_height(base.text) or 0.02)
+        height = (
+            0.0
+            if base.role == "goal"
+            else (facts.half_height(thing.text) or 0.02) + (facts.half_height(base.text) or 0.02)
+        )
         aside = Line("aside", f"np.linalg.norm((state.{here} - state.{there})[:, :2], axis=-1)")
         clear = Line("clearance", "0.03 * np.clip(aside / 0.03 - 0.5, 0.0, 1.0)")
         top = Line("stack_height", number(height))
         above = Line("above", f"state.{here}[:, 2] - state.{there}[:, 2] - stack_height")
         off = Line("off", "np.sqrt(aside ** 2 + above ** 2)")
-        placed = (aside, top, above, off, Line("placed_limit", "0.015"), Line("placed", "np.exp(-((off / placed_limit) ** 2))"))
+        placed = (
+            aside,
+            top,
+            above,
+            off,
+            Line("placed_limit", "0.015"),
+            Line("placed", "np.exp(-((off / placed_limit) ** 2))"),
+        )
         terms, held = self.grasp(thing, placed[-1], placed)
         lifted = self.raised(thing, height + 0.03 if height else 0.05)
         raised = Line("raise_up", weighted(self.style.stage, "np.maximum(raised, placed)", "held"))
-        terms.append(Term("raise_up", (*held, *lifted, raised), f"Take {_said(thing)} off the table."))
+        terms.append(Term("raise_up", (*held, *lifted, raised), f"Take {thing.said} off the table."))
         way = (*held, clear, Line("path", "np.sqrt(aside ** 2 + (above - clearance) ** 2)"))
-        note = f"Bring it over {_said(base)}, then down."
-        terms.append(near_term(self.style, "align", 2.0 * self.style.stage, Line("path", way[-1].code), 0.1, note, *way[:-1], factor="held"))
-        terms.append(Term("place", (*placed, Line("place", weighted(2.0 * self.style.stage, "placed"))), "It lies where it should."))
+        note = f"Bring it over {base.said}, then down."
+        terms.append(
+            near_term(
+                self.style,
+                "align",
+                2.0 * self.style.stage,
+                Line("path", way[-1].code),
+                0.1,
+                note,
+                *way[:-1],
+                factor="held",
+            )
+        )
+        terms.append(
+            Term(
+                "place",
+                (*placed, Line("place", weighted(2.0 * self.style.stage, "placed"))),
+                "It lies where it should.",
+            )
+        )
         if self.can_grasp and self.scene.gripper is not None:
             shut, wide = facts.open_end(self.scene.gripper)
-            opened = f"np.clip((state.{self.scene.gripper.name} - {number(shut)}) / {number(wide - shut)}, 0.0, 1.0)"
+            name = f"state.{self.scene.gripper.name}"
+            travelled = f"({name} - {number(shut)})" if shut else name
+            opened = f"np.clip({travelled} / {number(wide - shut)}, 0.0, 1.0)"
             release = Line("release", weighted(2.0 * self.style.stage, opened, "placed"))
             terms.append(Term("release", (*placed, release), "Let go of it there."))
         return terms
@@ -176,25 +218,34 @@ class Workshop:
         if self.scene.hand is not None and self.scene.hand is not thing:
             terms.append(self._touch(thing, target))
         stage, goal = 2.0 * self.style.stage, self.precision(0.03)
-        terms.append(near_term(self.style, "deliver", stage, gap, 0.125, f"Bring {_said(thing)} to {_said(target)}."))
+        terms.append(near_term(self.style, "deliver", stage, gap, 0.125, f"Bring {thing.said} to {target.said}."))
         terms += self.precisely("precise", 1.0, gap, goal, "Be exact at the end.")
         if self.style.progress and thing.velocity is not None:
-            way = Line("way", f"(state.{target.position.name} - state.{thing.position.name}) / ({gap.local} + 0.02)[:, None]")
+            way = Line(
+                "way", f"(state.{target.position.name} - state.{thing.position.name}) / ({gap.local} + 0.02)[:, None]"
+            )
             speed = f"np.clip(np.sum(state.{thing.velocity.name} * way, axis=-1) / 0.2, -1.0, 1.0)"
-            terms.append(Term("advance", (gap, way, Line("advance", weighted(0.3, speed))), "Motion to the goal counts at once."))
+            terms.append(
+                Term("advance", (gap, way, Line("advance", weighted(0.3, speed))), "Motion to the goal counts at once.")
+            )
         return terms
 
     def _touch(self, thing: Thing, target: Thing) -> Term:
         """The hand behind a thing, as seen from where it shall go."""
         hand = self.scene.hand
-        assert hand is not None and hand.position is not None and thing.position is not None and target.position is not None
+        assert (
+            hand is not None
+            and hand.position is not None
+            and thing.position is not None
+            and target.position is not None
+        )
         here, point = f"state.{hand.position.name}", f"state.{thing.position.name}"
         if not self.style.contact:
             gap = self.distance(hand, thing)
             assert gap is not None
-            return near_term(self.style, "touch", 0.3, gap, 0.1, f"Bring the hand to {_said(thing)}.")
+            return near_term(self.style, "touch", 0.3, gap, 0.1, f"Bring the hand to {thing.said}.")
         stand = facts.radius(thing.text) or 2 * FINGER
-        note = f"Bring the hand behind {_said(thing)}, opposite to where it shall go."
+        note = f"Bring the hand behind {thing.said}, opposite to where it shall go."
         heading = facts.heading(target.text)
         if heading is not None:
             axis, sign = heading
@@ -217,13 +268,13 @@ class Workshop:
         if thing.position is None:
             return []
         gap = self.distance(self.scene.hand, thing) if self.scene.hand is not thing else None
-        terms = [] if gap is None else [near_term(self.style, "approach", 1.0, gap, 0.125, f"Bring the hand to {_said(thing)}.")]
+        terms = (
+            []
+            if gap is None
+            else [near_term(self.style, "approach", 1.0, gap, 0.125, f"Bring the hand to {thing.said}.")]
+        )
         name = thing.position.name
         moved = f"{number(sign)} * (state.{name} - previous.{name})[:, {axis}]"
         value = Line("drag", weighted(2.0 * self.style.stage, f"np.tanh({moved} / drag_scale)"))
-        terms.append(Term("drag", (Line("drag_scale", "0.02"), value), f"Move {_said(thing)} the way it should go."))
+        terms.append(Term("drag", (Line("drag_scale", "0.02"), value), f"Move {thing.said} the way it should go."))
         return terms
-
-
-def _said(thing: Thing) -> str:
-    return f"the {thing.label.replace('_', ' ')}"

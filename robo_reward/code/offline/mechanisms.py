@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 
 from robo_reward.code.offline import facts
-from robo_reward.code.offline.manipulation import FINGER, Workshop, _said
+from robo_reward.code.offline.manipulation import FINGER, Workshop
 from robo_reward.code.offline.scene import Thing
 from robo_reward.code.offline.sentence import Amount
 from robo_reward.code.offline.terms import Line, Term, near_term, number, weighted
@@ -16,12 +17,16 @@ def part_of(shop: Workshop, mechanism: Thing) -> Thing | None:
     if mechanism.position is not None:
         return mechanism
     parts = [t for t in shop.scene.having("position", "part", "object", "other") if t is not shop.scene.hand]
-    speaking = [t for t in parts if any(re.search(rf"\b{re.escape(token)}", t.text.lower()) for token in mechanism.tokens)]
+    speaking = [
+        t for t in parts if any(re.search(rf"\b{re.escape(token)}", t.text.lower()) for token in mechanism.tokens)
+    ]
     held = [t for t in parts if t.role == "part"]
     return next(iter(speaking + held), None)
 
 
-def operate(shop: Workshop, mechanism: Thing, opening: bool, amount: Amount | None, name: str, weight: float) -> list[Term]:
+def operate(
+    shop: Workshop, mechanism: Thing, opening: bool, amount: Amount | None, name: str, weight: float, note: str = ""
+) -> list[Term]:
     """Moves an opening or an angle towards its open or closed end.
 
     Args:
@@ -31,6 +36,7 @@ def operate(shop: Workshop, mechanism: Thing, opening: bool, amount: Amount | No
         amount: how far, if said.
         name: of the term.
         weight: of the term.
+        note: what to say of it.
     """
     travel = mechanism.travel
     if travel is None:
@@ -55,26 +61,43 @@ def operate(shop: Workshop, mechanism: Thing, opening: bool, amount: Amount | No
     share = Line(local, f"np.clip({done} / {scale.local}, 0.0, 1.0)")
     lines = (scale, share, Line(name, weighted(weight * shop.style.stage, local)))
     what = "open" if opening else "closed"
-    terms = [Term(name, lines, f"Bring {_said(mechanism)} towards its {what} end: this counts most.")]
+    terms = [Term(name, lines, note or f"Bring {mechanism.said} to its {what} end: this counts most.")]
     rate = mechanism.rate
     if shop.style.progress and rate is not None:
         sign = 1.0 if end > start else -1.0
-        speed = Line("advance", weighted(0.5, f"np.clip({number(sign)} * state.{rate.name} / 0.3, -1.0, 1.0)", f"(1.0 - {local})"))
+        speed = Line(
+            "advance",
+            weighted(0.5, f"np.clip({number(sign)} * state.{rate.name} / 0.3, -1.0, 1.0)", f"(1.0 - {local})"),
+        )
         terms.append(Term("advance", (scale, share, speed), "Motion the right way counts at once."))
     return terms
 
 
-def take_hold(shop: Workshop, part: Thing, mechanism: Thing) -> list[Term]:
+def after(first: Term, then: Term) -> Term:
+    """The first stage of two, which stays fulfilled by the progress of the second: a latch springs back."""
+    *_, share, value = first.lines
+    *lines, progress, _ = then.lines
+    both = value._replace(code=value.code.replace(share.local, f"np.maximum({share.local}, {progress.local})"))
+    return replace(first, lines=(*lines, progress, *first.lines[:-1], both))
+
+
+def take_hold(shop: Workshop, part: Thing, mechanism: Thing, opening: bool = True) -> list[Term]:
     """The hand to the part to move: gripping it, or at the side from which it can be moved."""
     hand = shop.scene.hand
     if hand is None or hand is part or hand.position is None or part.position is None:
         return []
     way = facts.motion(part.text) or facts.motion(mechanism.text)
+    if way is not None and not opening:
+        way = way[0], -way[1]
     if shop.can_grasp and (way is None or not shop.style.contact):
         return shop.grasp(part)[0]
     if way is None or not shop.style.contact:
         gap = shop.distance(hand, part)
-        return [] if gap is None else [near_term(shop.style, "approach", 1.0, gap, 0.125, f"Bring the hand to {_said(part)}.")]
+        return (
+            []
+            if gap is None
+            else [near_term(shop.style, "approach", 1.0, gap, 0.125, f"Bring the hand to {part.said}.")]
+        )
     return _hook(shop, part, way)
 
 
@@ -88,7 +111,7 @@ def _hook(shop: Workshop, part: Thing, way: tuple[int, int]) -> list[Term]:
     shift[axis] -= sign * (thickness + 1.2 * FINGER)
     contact = Line("contact", f"state.{part.position.name} + np.array([{', '.join(map(number, shift))}])")
     offset = Line("offset", f"state.{hand.position.name} - contact")
-    note = f"Bring the hand behind {_said(part)}: the side from which it can be pulled along."
+    note = f"Bring the hand behind {part.said}: the side from which it can be pulled along."
     along = facts.lies_along(part.text)
     flat = [f"({number(0.5)} * offset[:, {i}]) ** 2" if i == along else f"offset[:, {i}] ** 2" for i in range(2)]
     aside = Line("aside", f"np.sqrt({' + '.join(flat)})")
@@ -96,5 +119,17 @@ def _hook(shop: Workshop, part: Thing, way: tuple[int, int]) -> list[Term]:
     rise = Line("clearance", "0.05 * np.clip((aside - 0.008) / 0.015, 0.0, 1.0)")
     height = Line("height_off", "np.abs(offset[:, 2] - clearance)")
     both = Line("hook_off", "height_off + 0.7 * aside")
-    hook = near_term(shop.style, "hook", 1.0, both, 0.085, "Go down behind it once above the gap.", contact, offset, aside, rise, height)
+    hook = near_term(
+        shop.style,
+        "hook",
+        1.0,
+        both,
+        0.085,
+        "Go down behind it once above the gap.",
+        contact,
+        offset,
+        aside,
+        rise,
+        height,
+    )
     return [over, hook]

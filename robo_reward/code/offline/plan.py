@@ -23,7 +23,7 @@ STYLES = (
 OBJECTS = ("object", "part", "other", "body")
 PLACES = ("goal", "object", "part", "other")
 MECHANISMS = ("part", "object", "other", "joint")
-_HANDLING = frozenset({"reach", "grasp", "lift", "carry", "move", "push", "place"})
+_HANDLING = frozenset({"reach", "grasp", "lift", "carry", "move", "push", "place", "release"})
 
 
 def style(index: int, rng: np.random.Generator) -> Style:
@@ -91,14 +91,17 @@ def _mechanisms(shop: Workshop, sentence: Sentence) -> list[Term]:
             found[-1] = (thing, opening and found[-1][1], clause.amount or found[-1][2])
         else:
             found.append((thing, opening, clause.amount))
-    terms: list[Term] = []
-    for thing, opening, amount in found:
-        if (part := mechanisms.part_of(shop, thing)) is not None and not terms:
-            terms += mechanisms.take_hold(shop, part, thing)
-        last = thing is found[-1][0]
-        name = ("open" if opening else "close") if last else "unlatch"
-        terms += mechanisms.operate(shop, thing, opening, amount, f"{name}_up" if name == "open" else name, 5.0 if last else 2.0)
-    return terms
+    if not found:
+        return []
+    first, last = found[0], found[-1]
+    part = mechanisms.part_of(shop, first[0])
+    hold = [] if part is None else mechanisms.take_hold(shop, part, first[0], first[1])
+    main = mechanisms.operate(shop, *last, name="opened" if last[1] else "closing", weight=5.0)
+    if first is last:
+        return [*hold, *main]
+    note = f"First move {first[0].said}; it may spring back later."
+    before = mechanisms.operate(shop, *first, name="unlatched", weight=2.0, note=note)[:1]
+    return [*hold, *(mechanisms.after(term, main[0]) for term in before), *main]
 
 
 def _mechanism(scene: Scene, clause: Clause) -> Thing | None:
@@ -132,7 +135,11 @@ def _handling(shop: Workshop, sentence: Sentence) -> list[Term]:
         return [] if target is None else shop.reach(target)
     if thing is None or (hand is None and thing.role in ("body", "joint")):
         return []
-    if "lift" in intents and not ({"carry", "place", "move", "push"} & set(intents)) and not (where and where.relation == "to"):
+    if (
+        "lift" in intents
+        and not ({"carry", "place", "move", "push"} & set(intents))
+        and not (where and where.relation == "to")
+    ):
         return shop.lift(thing, amount)
     target = _target(shop.scene, where, thing)
     if target is None:
@@ -152,7 +159,9 @@ def _target(scene: Scene, where: Clause | None, thing: Thing) -> Thing | None:
     return goals[0] if goals else None
 
 
-def _without_target(shop: Workshop, intents: list[str], thing: Thing, amount: float | None, sentence: Sentence) -> list[Term]:
+def _without_target(
+    shop: Workshop, intents: list[str], thing: Thing, amount: float | None, sentence: Sentence
+) -> list[Term]:
     """What can be done to a thing that has nowhere to go."""
     if {"lift", "carry", "place"} & set(intents):
         return shop.lift(thing, amount)
@@ -178,7 +187,9 @@ def _moving(shop: Workshop, sentence: Sentence) -> list[Term]:
     elif "swing" in intents:
         terms += locomotion.swing_up(scene, style, words)
     elif "balance" in intents or sentence.upright or sentence.still:
-        terms += locomotion.upright(scene, style, words) + locomotion.tall(scene, style)
+        named = scene.match(words, "rotation", ())
+        terms += locomotion.upright(scene, style, words)
+        terms += locomotion.tall(scene, style) if named is None or named is scene.root else []
         terms += locomotion.keep_still(scene.root, style)
     return terms
 
@@ -191,12 +202,14 @@ def _guess(shop: Workshop, sentence: Sentence) -> list[Term]:
     if objects and goals:
         return shop.carry(objects[0], goals[0]) if shop.can_grasp else shop.push(objects[0], goals[0])
     if scene.hand is not None:
-        target = next(iter([*goals, *([named] if named is not None and named is not scene.hand else []), *objects]), None)
+        target = next(
+            iter([*goals, *([named] if named is not None and named is not scene.hand else []), *objects]), None
+        )
         if target is not None:
             return shop.reach(target)
     parts = [t for t in scene.having("travel") if t.role == "part"]
     if parts:
-        return mechanisms.operate(shop, parts[0], True, None, "open_up", 3.0)
+        return mechanisms.operate(shop, parts[0], True, None, "opened", 3.0)
     return locomotion.upright(scene, shop.style) + locomotion.keep_still(scene.root, shop.style) or _regulate(scene)
 
 

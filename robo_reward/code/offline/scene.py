@@ -9,12 +9,12 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from robo_reward.code.grammar import RESERVED_NAMES
-from robo_reward.code.offline.lexicon import COLOURS, related, stem
+from robo_reward.code.offline.lexicon import COLOURS, related, stem, words
 from robo_reward.code.offline.sentence import nouns_of
 from robo_reward.envs.state import Field, StateSpec
 
-_HANDS = frozenset("hand gripper effector tcp tool palm fingertip wrist".split())
-_ROOTS = frozenset("torso trunk root pelvis base chassis hull body".split())
+_HANDS = words("hand gripper effector tcp tool palm fingertip wrist")
+_ROOTS = words("torso trunk root pelvis base chassis hull body")
 _READABLE = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,63}", re.ASCII)
 
 
@@ -84,6 +84,11 @@ class Thing:
         return self._first((), "m/s") or self._first((), "rad/s")
 
     @property
+    def said(self) -> str:
+        """Its name in a sentence: `the cube A`."""
+        return "the " + " ".join(w.upper() if len(w) == 1 else w for w in self.label.split("_") if w)
+
+    @property
     def label(self) -> str:
         """A name for local variables."""
         plain = re.sub(r"[^a-z0-9_]", "", self.name.lower()).strip("_")
@@ -136,7 +141,9 @@ class Scene:
         named = [t for t in bodies if not _ROOTS.isdisjoint(t.tokens)]
         return next(iter(floating + named + bodies), None)
 
-    def match(self, words: tuple[str, ...], quantity: str, roles: tuple[str, ...], besides: Iterable[Thing] = ()) -> Thing | None:
+    def match(
+        self, words: tuple[str, ...], quantity: str, roles: tuple[str, ...], besides: Iterable[Thing] = ()
+    ) -> Thing | None:
         """The thing that words name best, among those with a quantity.
 
         Args:

@@ -24,7 +24,7 @@ from robo_reward.code.offline.lexicon import (
     stem,
 )
 
-_INTENT = {verb: intent for intent, verbs in reversed(VERBS.items()) for verb in verbs.split()}
+_INTENT = {verb: intent for intent, verbs in reversed(list(VERBS.items())) for verb in verbs.split()}
 _TOKEN = re.compile(r"\d+(?:\.\d+)?|m/s|[^\W\d_]+(?:['’]s)?|[%°.,;:]", re.UNICODE)
 MAX_TOKENS = 200
 """Longer goals are read up to here."""
@@ -142,7 +142,7 @@ def _is_verb(tokens: list[str], i: int) -> bool:
     if tokens[i] not in _INTENT:
         return False
     before = tokens[i - 1] if i else ""
-    return before not in DETERMINERS and before not in COLOURS
+    return before not in DETERMINERS and before not in COLOURS and before not in ("let", "top")
 
 
 def _clause(intent: str, tokens: list[str]) -> Clause:

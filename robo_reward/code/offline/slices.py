@@ -32,7 +32,9 @@ def recipe_of(source: str) -> Recipe | None:
     if not isinstance(pair, ast.Tuple) or len(pair.elts) != 2 or not isinstance(pair.elts[1], ast.Dict):
         return None
     total, terms = pair.elts[0], pair.elts[1]
-    named = {ast.literal_eval(key): value for key, value in zip(terms.keys, terms.values, strict=True) if key is not None}
+    named = {
+        ast.literal_eval(key): value for key, value in zip(terms.keys, terms.values, strict=True) if key is not None
+    }
     if not _is_sum(total, list(named.values()), dict(lines)):
         return None
     return Recipe(tuple(_term(str(name), value, lines) for name, value in named.items()))

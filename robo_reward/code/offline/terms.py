@@ -108,7 +108,9 @@ def gate(style: Style, local: str, distance: str, limit: float) -> tuple[Line, L
     return knob, Line(local, f"np.where({distance} < {local}_limit, 1.0, 0.0)")
 
 
-def near_term(style: Style, name: str, weight: float, distance: Line, scale: float, note: str, *before: Line, factor: str = "") -> Term:
+def near_term(
+    style: Style, name: str, weight: float, distance: Line, scale: float, note: str, *before: Line, factor: str = ""
+) -> Term:
     """Closeness in a distance."""
     knob = Line(f"{name}_scale", number(scale * style.width))
     factors = (factor,) if factor else ()
@@ -116,7 +118,9 @@ def near_term(style: Style, name: str, weight: float, distance: Line, scale: flo
     return Term(name, (*before, distance, knob, value), note)
 
 
-def precise_term(name: str, weight: float, distance: Line, scale: float, note: str, *before: Line, factor: str = "") -> Term:
+def precise_term(
+    name: str, weight: float, distance: Line, scale: float, note: str, *before: Line, factor: str = ""
+) -> Term:
     """A narrow bonus around zero distance."""
     knob = Line(f"{name}_scale", number(scale))
     factors = (factor,) if factor else ()
