@@ -8,7 +8,7 @@ from robo_reward.envs.panda.base import CENTRE, ArmTask
 from robo_reward.envs.state import Field, State
 from robo_reward.envs.task import Observable
 
-# The cabinet's frame: on the table, below the handle of the closed drawer. The front is 5 cm behind the bar.
+# The cabinet's frame: on the table, below the handle of the closed drawer. The front is 5 cm behind the bar, which is polished.
 CABINET = """
 <body name="cabinet" mocap="true">
   <geom class="fixture" type="box" size=".10 .15 .010" pos=".165 0 .015" rgba=".80 .76 .70 1"/>
@@ -23,14 +23,15 @@ CABINET = """
     <geom class="look" type="box" size=".085 .125 .004" pos=".150 0 .040" rgba=".62 .58 .52 1"/>
     <geom class="look" type="box" size=".085 .004 .030" pos=".150 .125 .070" rgba=".62 .58 .52 1"/>
     <geom class="look" type="box" size=".085 .004 .030" pos=".150 -.125 .070" rgba=".62 .58 .52 1"/>
-    <geom class="fixture" type="capsule" size=".007" fromto="0 -.06 .12 0 .06 .12" rgba=".20 .21 .23 1"/>
+    <geom class="fixture" type="capsule" size=".007" fromto="0 -.06 .12 0 .06 .12" priority="1" friction=".2 .01 .0002"
+      rgba=".20 .21 .23 1"/>
     <geom class="fixture" type="capsule" size=".006" fromto="0 -.06 .12 .05 -.06 .12" rgba=".20 .21 .23 1"/>
     <geom class="fixture" type="capsule" size=".006" fromto="0 .06 .12 .05 .06 .12" rgba=".20 .21 .23 1"/>
     <site name="handle" pos="0 0 .12" size=".004" rgba="0 0 0 0"/>
   </body>
 </body>"""
 
-HOOK = np.array([0.026, 0.0, -0.005])
+HOOK = np.array([0.026, 0.0, -0.015])
 """The hand relative to the handle when the finger tips are behind the bar [m]."""
 
 
@@ -97,7 +98,7 @@ class Drawer(ArmTask):
         rise = np.where(over, 0.0, 0.06)
         target = hook + np.stack([*np.zeros((2, *rise.shape)), rise], axis=-1)
         target[..., :2] = np.where((over | high)[..., None], target[..., :2], state.hand_position[..., :2])
-        behind = (np.abs(offset[..., 2]) < 0.008) & (offset[..., 0] > -0.015) & (offset[..., 0] < 0.02)
+        behind = (np.abs(offset[..., 2]) < 0.012) & (offset[..., 0] > -0.015) & (offset[..., 0] < 0.02)
         pulled = np.maximum(0.14 - state.drawer_opening, 0.0)
         pull = state.hand_position - np.stack([pulled, *np.zeros((2, *pulled.shape))], axis=-1)
         return self.toward(state, np.where((behind & (np.abs(offset[..., 1]) < 0.05))[..., None], pull, target))
