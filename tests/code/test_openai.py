@@ -268,3 +268,25 @@ def test_content_in_parts_is_joined() -> None:
     assert read_answer(body) == ("ab", "stop", None, None)
     with pytest.raises(Garbled):
         read_answer("null")
+
+
+@pytest.mark.parametrize(
+    "url", ["http://[bad/v1", "localhost:8000/v1", "foo", "http://127.0.0.1:abc/v1", "ftp://127.0.0.1/v1"]
+)
+def test_what_is_no_address_is_told_at_once(tmp_path: Path, url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-1")
+    with pytest.raises(UsageError, match=r"writer.base_url=.*http://127.0.0.1:8000/v1"):
+        writer(url, tmp_path)
+
+
+@pytest.mark.parametrize("key", ["sk-first\nsecond", "sk-first second", "sk-first…second"])
+def test_a_key_that_is_none_is_told_and_not_shown(tmp_path: Path, key: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", key)
+    with pytest.raises(UsageError, match="OPENAI_API_KEY") as refused:
+        writer("http://127.0.0.1:9/v1", tmp_path)
+    assert "first" not in str(refused.value) and "second" not in str(refused.value)
+
+
+def test_extra_fields_are_json(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"writer\.extra"):
+        writer("http://127.0.0.1:9/v1", tmp_path, extra={"x": float("nan")})

@@ -164,8 +164,8 @@ class OpenAIWriter(ChatWriter):
         return (tokens_in * self.price_in + tokens_out * self.price_out) / MILLION
 
     def _connect(self) -> ChatServer:
-        url = self.base_url or os.environ.get("OPENAI_BASE_URL", "")
-        key = os.environ.get(self.key_env, "").strip()
+        url = checked_url(self.base_url or os.environ.get("OPENAI_BASE_URL", ""))
+        key = checked_key(os.environ.get(self.key_env, "").strip(), self.key_env)
         if not key and not is_loopback(url):
             raise UsageError(
                 f"writer=openai needs a key for {url or 'api.openai.com'}: put it into the environment variable "
