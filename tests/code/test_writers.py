@@ -111,6 +111,20 @@ def test_an_empty_answer_is_moved_aside_and_waited_for_again(tmp_path: Path, cap
     assert box.write(REQUEST, 1)[0].source == FIVE_TERMS
 
 
+def test_what_is_no_text_is_moved_aside(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    box = mailbox(tmp_path, timeout=0.02)
+    with pytest.raises(WriterError):
+        box.write(REQUEST, 1)
+    id_ = next(box.prompts.iterdir()).stem
+    (box.answers / f"{id_}.md").write_bytes(ANSWER.encode("utf-16"))
+    with caplog.at_level(logging.WARNING), pytest.raises(WriterError):
+        box.write(REQUEST, 1)
+    assert (box.answers / f"{id_}.garbled-1").read_bytes() == ANSWER.encode("utf-16")
+    assert "UTF-8" in caplog.text
+    (box.answers / f"{id_}.md").write_bytes(b"\xef\xbb\xbf" + ANSWER.encode())  # a mark that some editors write
+    assert box.write(REQUEST, 1)[0].source == FIVE_TERMS
+
+
 def test_an_answer_in_another_encoding_is_read_as_far_as_possible(tmp_path: Path) -> None:
     box = mailbox(tmp_path, timeout=0.02)
     with pytest.raises(WriterError):

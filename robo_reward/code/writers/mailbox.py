@@ -102,19 +102,20 @@ class MailboxWriter(ChatWriter):
             raise WriterError(f"cannot write the prompt {path}: {error.strerror or error}") from error
 
     def _read(self, id_: str) -> str | None:
-        """An answer, or none if the file holds nothing: that is moved aside and waited for again."""
+        """An answer, or none if the file holds no text: that is moved aside and waited for again."""
         path = self.answers / f"{id_}.md"
         try:
-            text = path.read_bytes().decode("utf-8", errors="replace")
-            if text.strip():
+            text = path.read_bytes().decode("utf-8-sig", errors="replace")
+            if text.strip() and "\0" not in text:
                 return text
-            aside = next(p for n in range(1, 10**6) if not (p := path.with_name(f"{id_}.empty-{n}")).exists())
+            fault = "garbled" if text.strip() else "empty"  # NUL: UTF-16, a picture, an archive
+            aside = next(p for n in range(1, 10**6) if not (p := path.with_name(f"{id_}.{fault}-{n}")).exists())
             path.rename(aside)
         except FileNotFoundError:  # somebody took it back
             return None
         except OSError as error:
             raise WriterError(f"cannot read the answer {path}: {error.strerror or error}") from error
-        log.warning("%s is empty: moved to %s, still waiting for an answer", path, aside.name)
+        log.warning("%s is %s: moved to %s, still waiting for an answer in UTF-8", path, fault, aside.name)
         return None
 
     def _tell(self, ids: list[str]) -> None:
