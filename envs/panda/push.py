@@ -47,7 +47,7 @@ class Push(ArmTask):
             "it starts ahead of the hand (larger x), 0.46 to 0.52 m from the robot",
         ),
         goal_field(
-            "where the puck's centre shall be, 0.02 m high; 0.08 to 0.18 m from the puck's start, within 40 degrees "
+            "where the puck's centre shall be, 0.02 m high; 0.08 to 0.18 m from the puck's start, within 45 degrees "
             "of straight ahead (+x)"
         ),
     )
@@ -64,7 +64,7 @@ class Push(ArmTask):
         n = len(qpos)
         qpos[:, :3] = rng.uniform((0.46, -0.08, 0.02), (0.52, 0.08, 0.02), (n, 3))
         qpos[:, 3] = 1.0
-        angle, distance = rng.uniform(-0.7, 0.7, n), rng.uniform(0.08, 0.18, n)
+        angle, distance = rng.uniform(-np.pi / 4, np.pi / 4, n), rng.uniform(0.08, 0.18, n)
         mocap[:, :3] = qpos[:, :3]
         mocap[:, 0] += distance * np.cos(angle)
         mocap[:, 1] += distance * np.sin(angle)
