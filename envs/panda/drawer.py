@@ -8,7 +8,8 @@ from robo_reward.envs.panda.base import CENTRE, ArmTask
 from robo_reward.envs.state import Field, State
 from robo_reward.envs.task import Observable
 
-# The cabinet's frame: on the table, below the handle of the closed drawer. The front is 5 cm behind the bar, which is polished.
+# The cabinet's frame: on the table, below the handle of the closed drawer. The front is 5 cm behind the bar. The bar is
+# polished: a finger that lands on it slides off instead of sticking there.
 CABINET = """
 <body name="cabinet" mocap="true">
   <geom class="fixture" type="box" size=".10 .15 .010" pos=".165 0 .015" rgba=".80 .76 .70 1"/>
