@@ -114,19 +114,21 @@ UNITS = MappingProxyType(
 
 NUMBER_WORDS = MappingProxyType(
     {
-        **{
-            "one": 1,
-            "two": 2,
-            "three": 3,
-            "four": 4,
-            "five": 5,
-            "six": 6,
-            "seven": 7,
-            "eight": 8,
-            "nine": 9,
-            "ten": 10,
-        },
-        **{"fifteen": 15, "twenty": 20, "thirty": 30, "forty": 40, "ninety": 90},
+        "one": 1,
+        "two": 2,
+        "three": 3,
+        "four": 4,
+        "five": 5,
+        "six": 6,
+        "seven": 7,
+        "eight": 8,
+        "nine": 9,
+        "ten": 10,
+        "fifteen": 15,
+        "twenty": 20,
+        "thirty": 30,
+        "forty": 40,
+        "ninety": 90,
     }
 )
 

@@ -33,6 +33,11 @@ class Workshop:
         """Whether there are fingers that actions move."""
         return self.scene.hand is not None and self.scene.gripper is not None
 
+    @property
+    def hand_said(self) -> str:
+        """The hand in a sentence."""
+        return self.scene.hand.said if self.scene.hand is not None else "the hand"
+
     def precision(self, usual: float) -> float:
         """How close is close enough [m]."""
         return min(max(facts.within(self.rule) or usual, 0.002), 1.0)
@@ -44,7 +49,7 @@ class Workshop:
             return []
         what = target.said
         return [
-            near_term(self.style, "reach", 1.0, gap, 0.2, f"Bring the hand to {what}."),
+            near_term(self.style, "reach", 1.0, gap, 0.2, f"Bring {self.hand_said} to {what}."),
             *self.precisely("precise", 1.0, gap, self.precision(0.02), "Be exact at the end."),
         ]
 
@@ -84,7 +89,9 @@ class Workshop:
         if always is not None:
             before = (gap, *before)
             gap = Line(f"{gap.local}_or_done", f"{gap.local} * (1.0 - {always.local})")
-        terms = [near_term(self.style, "approach", 1.0, gap, 0.125, f"Bring the hand to {thing.said}.", *before)]
+        terms = [
+            near_term(self.style, "approach", 1.0, gap, 0.125, f"Bring {self.hand_said} to {thing.said}.", *before)
+        ]
         held = (*before, gap, *gate(self.style, "held", gap.local, HELD))
         width = self.scene.gripper
         if not self.can_grasp or width is None:
@@ -243,9 +250,9 @@ class Workshop:
         if not self.style.contact:
             gap = self.distance(hand, thing)
             assert gap is not None
-            return near_term(self.style, "touch", 0.3, gap, 0.1, f"Bring the hand to {thing.said}.")
+            return near_term(self.style, "touch", 0.3, gap, 0.1, f"Bring {self.hand_said} to {thing.said}.")
         stand = facts.radius(thing.text) or 2 * FINGER
-        note = f"Bring the hand behind {thing.said}, opposite to where it shall go."
+        note = f"Bring {self.hand_said} behind {thing.said}, opposite to where it shall go."
         heading = facts.heading(target.text)
         if heading is not None:
             axis, sign = heading
@@ -271,7 +278,7 @@ class Workshop:
         terms = (
             []
             if gap is None
-            else [near_term(self.style, "approach", 1.0, gap, 0.125, f"Bring the hand to {thing.said}.")]
+            else [near_term(self.style, "approach", 1.0, gap, 0.125, f"Bring {self.hand_said} to {thing.said}.")]
         )
         name = thing.position.name
         moved = f"{number(sign)} * (state.{name} - previous.{name})[:, {axis}]"

@@ -96,7 +96,7 @@ def take_hold(shop: Workshop, part: Thing, mechanism: Thing, opening: bool = Tru
         return (
             []
             if gap is None
-            else [near_term(shop.style, "approach", 1.0, gap, 0.125, f"Bring the hand to {part.said}.")]
+            else [near_term(shop.style, "approach", 1.0, gap, 0.125, f"Bring {shop.hand_said} to {part.said}.")]
         )
     return _hook(shop, part, way)
 
@@ -111,7 +111,7 @@ def _hook(shop: Workshop, part: Thing, way: tuple[int, int]) -> list[Term]:
     shift[axis] -= sign * (thickness + 1.2 * FINGER)
     contact = Line("contact", f"state.{part.position.name} + np.array([{', '.join(map(number, shift))}])")
     offset = Line("offset", f"state.{hand.position.name} - contact")
-    note = f"Bring the hand behind {part.said}: the side from which it can be pulled along."
+    note = f"Bring {shop.hand_said} behind {part.said}: the side from which it can be pulled along."
     along = facts.lies_along(part.text)
     flat = [f"({number(0.5)} * offset[:, {i}]) ** 2" if i == along else f"offset[:, {i}] ** 2" for i in range(2)]
     aside = Line("aside", f"np.sqrt({' + '.join(flat)})")

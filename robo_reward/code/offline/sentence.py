@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, replace
+from itertools import pairwise
 
 from robo_reward.code.offline.lexicon import (
     AVOID,
@@ -108,7 +109,7 @@ def read_sentence(text: str) -> Sentence:
     tokens = _tokens(text)
     starts = [i for i in range(len(tokens)) if _is_verb(tokens, i)]
     clauses: list[Clause] = []
-    for start, end in zip(starts, [*starts[1:], len(tokens)], strict=True):
+    for start, end in pairwise([*starts, len(tokens)]):
         clause = _clause(_INTENT[tokens[start]], tokens[start + 1 : end])
         if clauses and not clause.thing:
             clause = replace(clause, thing=clauses[-1].thing)
