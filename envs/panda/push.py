@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from robo_reward.envs.panda.base import CENTRE, GOAL_SENSOR, ArmTask, goal_field, object_fields, object_sensors
-from robo_reward.envs.state import State
+from robo_reward.envs.state import Field, State
 from robo_reward.envs.task import Observable
 
 # The cylinder meets the fingers, the box inside it the table: box on box gives four contacts, and no wobble.
@@ -41,11 +41,17 @@ class Push(ArmTask):
     start_low = (0.36, -0.05, 0.02)
     start_high = (0.40, 0.05, 0.05)
     things = (
-        *object_fields(
-            "puck",
-            "the blue puck, a flat cylinder of 0.04 m radius and height; its centre is 0.02 m high on the table; "
-            "it starts ahead of the hand (larger x), 0.46 to 0.52 m from the robot",
+        Field(
+            "puck_position",
+            (3,),
+            "m",
+            "centre of the blue puck, a flat cylinder of 0.04 m radius and height; 0.02 m high on the table; it starts "
+            "ahead of the hand (larger x), 0.46 to 0.52 m from the robot; the fingers stay 0.06 m apart, and the puck "
+            "rests against both when its centre is 0.037 m ahead (+x) of the hand",
+            "object",
+            typical=(-0.3, 0.7),
         ),
+        *object_fields("puck", "the blue puck")[1:],
         goal_field(
             "where the puck's centre shall be, 0.02 m high; 0.08 to 0.18 m from the puck's start, within 45 degrees "
             "of straight ahead (+x)"
