@@ -23,6 +23,20 @@ from robo_reward.reward import fingerprint
 PACKAGES = ("robo-reward", "mujoco", "gymnasium", "stable-baselines3", "sb3-contrib", "torch", "numpy", "hydra-core")
 PLACE = ("run", "runs", "videos", "camera", "executor")
 """Keys that do not change what a run computes, only where, how fast and what is filmed."""
+PATIENCE = (
+    "base_url",
+    "key_env",
+    "timeout",
+    "retries",
+    "backoff",
+    "concurrency",
+    "poll",
+    "price_in",
+    "price_out",
+    "budget",
+)
+"""Keys of a writer that decide where, how long and how dearly it is asked, not what it answers: a run that ended at its
+budget goes on in its folder, with its ledger, when the budget is raised."""
 
 
 class RunBusy(RoboRewardError):
@@ -35,20 +49,28 @@ def run_folder(config: DictConfig, verb: str) -> Path:
     An explicit `run=NAME` with other settings than the folder holds is refused, so that nothing is mixed or lost.
     """
     value: Any = OmegaConf.to_container(config, resolve=True)
-    mark = fingerprint({k: v for k, v in value.items() if k not in PLACE})
+    mark = fingerprint(_settings(value))
     name = config.run or f"{verb}-{config.task.id.replace('/', '-')}-s{config.seed}-{mark[:6]}"
     folder = Path(config.runs) / name
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / "config.yaml"
     if path.exists():
         old: Any = OmegaConf.to_container(OmegaConf.load(path), resolve=True)
-        if fingerprint({k: v for k, v in old.items() if k not in PLACE}) != mark:
+        if fingerprint(_settings(old)) != mark:
             raise RoboRewardError(
                 f"{folder} holds a run with other settings: {_difference(old, value)}. "
                 "Give another run=NAME, or leave run empty to have one made."
             )
     write(path, OmegaConf.to_yaml(config, resolve=True))
     return folder
+
+
+def _settings(value: dict[str, Any]) -> dict[str, Any]:
+    """What decides what a run computes."""
+    kept = {k: v for k, v in value.items() if k not in PLACE}
+    if isinstance(kept.get("writer"), dict):
+        kept["writer"] = {k: v for k, v in kept["writer"].items() if k not in PATIENCE}
+    return kept
 
 
 def _difference(old: dict[str, Any], new: dict[str, Any]) -> str:
@@ -60,8 +82,8 @@ def _difference(old: dict[str, Any], new: dict[str, Any]) -> str:
             items |= flat(item, f"{prefix}{key}.") if isinstance(item, dict) else {f"{prefix}{key}": item}
         return items
 
-    was, now = flat(old), flat(new)
-    changed = [k for k in sorted({*was, *now}) if was.get(k) != now.get(k) and k.split(".")[0] not in PLACE]
+    was, now = flat(_settings(old)), flat(_settings(new))
+    changed = [k for k in sorted({*was, *now}) if was.get(k) != now.get(k)]
     return ", ".join(f"{k} was {was.get(k)!r}, now {now.get(k)!r}" for k in changed[:4])
 
 
@@ -110,7 +132,11 @@ def provenance(arguments: Sequence[str]) -> dict[str, Any]:
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
         "versions": versions(),
         "git": git_revision(),
-        "machine": {"system": platform.platform(), "cores": str(len(os.sched_getaffinity(0))), "executable": sys.executable},
+        "machine": {
+            "system": platform.platform(),
+            "cores": str(len(os.sched_getaffinity(0))),
+            "executable": sys.executable,
+        },
     }
 
 

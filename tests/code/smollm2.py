@@ -23,9 +23,8 @@ def unpack(folder: Path) -> None:
     """Tokenizer, configuration and weights in the layout of a model repository."""
     source = packed()
     model = LlamaForCausalLM.from_pretrained(source.parent, gguf_file=source.name, dtype=torch.float32)
-    if hasattr(model.config, "quantization_config"):  # the weights are plain numbers now
-        del model.config.quantization_config
-    model.hf_quantizer = None
+    vars(model.config).pop("quantization_config", None)  # the weights are plain numbers now
+    vars(model)["hf_quantizer"] = None
     model.generation_config.do_sample = True  # the server is greedy unless the model asks to be sampled
     model.save_pretrained(folder)
     AutoTokenizer.from_pretrained(source.parent, gguf_file=source.name).save_pretrained(folder)

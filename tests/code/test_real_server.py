@@ -137,10 +137,10 @@ def test_a_real_server_answers_and_its_answers_are_replayed(server: tuple[str, s
     assert len(Ledger(tmp_path / "ledger.jsonl").entries()) == 2
 
     unreachable = {"base_url": f"http://127.0.0.1:{free_port()}/v1", "retries": 0}
-    again = OpenAIWriter(tmp_path, model, max_tokens=24, ledger="strict", **unreachable).write(REQUEST, 2)  # type: ignore[arg-type]
+    again = OpenAIWriter(tmp_path, model, max_tokens=24, ledger="strict", **unreachable).write(REQUEST, 2)
     assert [replace(a, cached=False) for a in again] == answers
     with pytest.raises(WriterError, match="cannot be reached"):
-        OpenAIWriter(tmp_path, model, max_tokens=24, **unreachable).write(REQUEST, 3)  # type: ignore[arg-type]
+        OpenAIWriter(tmp_path, model, max_tokens=24, **unreachable).write(REQUEST, 3)
 
 
 def test_a_real_server_does_not_know_every_model(server: tuple[str, str], tmp_path: Path) -> None:

@@ -46,8 +46,8 @@ class Purse:
             if not self._fits(worst):
                 raise WriterError(
                     f"the budget of ${self.cap:.4g} does not allow another request: ${self.spent:.4g} are spent and it "
-                    f"may cost up to ${worst:.4g}. Raise writer.budget or lower writer.max_tokens and start the same "
-                    "command again; the answers so far are in the ledger and are not asked for twice"
+                    f"may cost up to ${worst:.4g}. Raise writer.budget and start the same command again; "
+                    "the answers so far are in the ledger and are not asked for twice"
                 )
             self._reserved.append(worst)
         try:
