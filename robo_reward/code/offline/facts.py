@@ -98,3 +98,25 @@ def lies_along(text: str) -> int | None:
     """The axis of a bar `along y`."""
     match = re.search(r"along (?:the )?([xyz])\b", text)
     return "xyz".index(match[1]) if match else None
+
+
+def hold(text: str, hand: tuple[str, ...]) -> tuple[float, float, float] | None:
+    """Where a text puts the hand relative to a thing [m], such as `the hand 0.024 m further away (+x) than the bar`.
+
+    Args:
+        text: of the thing.
+        hand: words that name the hand.
+    """
+    who = "(?:" + "|".join(re.escape(word) for word in hand) + r")\b"
+    gap = r"[^.;()\d]*?"
+    axis = rf"{_NUMBER}{gap}\(\s*(?P<sign>[+-])\s*(?P<axis>[xyz])\s*\)"
+    offset = [0.0, 0.0, 0.0]
+    ahead = re.search(rf"{who}\s+(?:is\s+)?{axis}", text)
+    back = re.search(rf"{axis}\s+of\s+(?:the\s+)?{who}", text)
+    for match, side in ((ahead, 1.0), (back, -1.0)):
+        if match is not None:
+            value = (_metres(match) or 0.0) * (side if match["sign"] == "+" else -side)
+            offset["xyz".index(match["axis"])] = value
+    if (match := re.search(rf"{who}(?:[^.;]|\.\d)*?{_NUMBER}\s+(?P<way>lower|below|higher|above)", text)) is not None:
+        offset[2] = (_metres(match) or 0.0) * (-1.0 if match["way"] in ("lower", "below") else 1.0)
+    return (offset[0], offset[1], offset[2]) if any(offset) else None

@@ -254,10 +254,11 @@ class Workshop:
         stand = facts.radius(thing.text) or 2 * FINGER
         note = f"Bring {self.hand_said} behind {thing.said}, opposite to where it shall go."
         heading = facts.heading(target.text)
-        if heading is not None:
-            axis, sign = heading
-            vector = [0.0, 0.0, 0.0]
-            vector[axis] = -sign * stand
+        said = facts.hold(thing.text, hand.tokens)
+        if heading is not None or said is not None:
+            axis, sign = heading or (0, 1)
+            vector = list(said or (0.0, 0.0, 0.0))
+            vector[axis] = vector[axis] if said else -sign * stand
             lines = [Line("behind", f"{point} + np.array([{', '.join(map(number, vector))}])")]
         else:
             lines = [

@@ -11,6 +11,9 @@ from robo_reward.code.offline.scene import Thing
 from robo_reward.code.offline.sentence import Amount
 from robo_reward.code.offline.terms import Line, Term, near_term, number, weighted
 
+CLEAR = 0.05
+"""How far above a part a hand passes over it [m]."""
+
 
 def part_of(shop: Workshop, mechanism: Thing) -> Thing | None:
     """Where to take hold of a mechanism: itself, or a part whose text or name speaks of it."""
@@ -63,13 +66,15 @@ def operate(
     what = "open" if opening else "closed"
     terms = [Term(name, lines, note or f"Bring {mechanism.said} to its {what} end: this counts most.")]
     rate = mechanism.rate
-    if shop.style.progress and rate is not None:
+    if rate is not None:
         sign = 1.0 if end > start else -1.0
-        speed = Line(
-            "advance",
-            weighted(0.5, f"np.clip({number(sign)} * state.{rate.name} / 0.3, -1.0, 1.0)", f"(1.0 - {local})"),
-        )
+        pace = 4.0 if shop.style.progress else 2.0
+        moving = f"np.clip({number(sign)} * state.{rate.name} / 0.2, -1.0, 1.0)"
+        speed = Line("advance", weighted(pace, moving, f"(1.0 - {local})"))
         terms.append(Term("advance", (scale, share, speed), "Motion the right way counts at once."))
+    if shop.style.ready:
+        begun = Line("begun", weighted(1.0, f"np.clip({local} / 0.15, 0.0, 1.0)"))
+        terms.append(Term("begun", (scale, share, begun), "The first bit is the hardest."))
     return terms
 
 
@@ -109,6 +114,10 @@ def _hook(shop: Workshop, part: Thing, way: tuple[int, int]) -> list[Term]:
     thickness = facts.radius(part.text) or 0.01
     shift = [0.0, 0.0, 0.0 if axis == 2 else -(thickness + FINGER / 3)]
     shift[axis] -= sign * (thickness + 1.2 * FINGER)
+    said = facts.hold(part.text, hand.tokens)
+    shift = (
+        list(said) if said is not None and said[axis] * sign < 0 else shift
+    )  # it may tell of pulling, not of pushing
     contact = Line("contact", f"state.{part.position.name} + np.array([{', '.join(map(number, shift))}])")
     offset = Line("offset", f"state.{hand.position.name} - contact")
     note = f"Bring {shop.hand_said} behind {part.said}: the side from which it can be pulled along."
@@ -116,20 +125,30 @@ def _hook(shop: Workshop, part: Thing, way: tuple[int, int]) -> list[Term]:
     flat = [f"({number(0.5)} * offset[:, {i}]) ** 2" if i == along else f"offset[:, {i}] ** 2" for i in range(2)]
     aside = Line("aside", f"np.sqrt({' + '.join(flat)})")
     over = near_term(shop.style, "over", 1.0, aside, 0.125, note, contact, offset)
-    rise = Line("clearance", "0.05 * np.clip((aside - 0.008) / 0.015, 0.0, 1.0)")
+    lines = (contact, offset, aside)
+    return [over, *(_down(shop, lines) if shop.style.gate == "hard" else [_descent(shop, lines)])]
+
+
+def _down(shop: Workshop, lines: tuple[Line, ...]) -> list[Term]:
+    """Down only where there is room: a cost of being low elsewhere, closeness in height above the gap."""
+    beside = (
+        Line("low", f"np.clip((low_limit - offset[:, 2]) / {number(CLEAR)}, 0.0, 1.0)"),
+        Line("beside", weighted(-2.0, "low", "np.clip((aside - 0.012) / 0.01, 0.0, 1.0)")),
+    )
+    keep = Term(
+        "beside", (*lines, Line("low_limit", number(1.4 * CLEAR)), *beside), "Do not run into it from the side."
+    )
+    above = Line("above", "np.exp(-((aside / above_limit) ** 2))")
+    depth = Line("depth", "np.abs(offset[:, 2])")
+    note = "Go down behind it once above the gap."
+    before = (*lines, Line("above_limit", "0.02"), above)
+    return [keep, near_term(shop.style, "down", 1.0, depth, 0.125, note, *before, factor="above")]
+
+
+def _descent(shop: Workshop, lines: tuple[Line, ...]) -> Term:
+    """Closeness to a path that comes in from above."""
+    rise = Line("clearance", f"{number(CLEAR)} * np.clip((aside - 0.008) / 0.015, 0.0, 1.0)")
     height = Line("height_off", "np.abs(offset[:, 2] - clearance)")
     both = Line("hook_off", "height_off + 0.7 * aside")
-    hook = near_term(
-        shop.style,
-        "hook",
-        1.0,
-        both,
-        0.085,
-        "Go down behind it once above the gap.",
-        contact,
-        offset,
-        aside,
-        rise,
-        height,
-    )
-    return [over, hook]
+    note = "Come in from above the gap."
+    return near_term(shop.style, "hook", 1.0, both, 0.085, note, *lines, rise, height)
