@@ -110,7 +110,7 @@ def _hand_xml(arm: Arm) -> str:
       <geom class="look" type="cylinder" fromto="0 0 -.002 0 0 .012" size=".040" rgba="{BLACK}"/>
       <geom class="look" type="box" size=".014 .09 .006" pos="0 0 .055" rgba="{BLACK}"/>
       <site name="tcp" pos="0 0 {arm.tcp}" size=".004" rgba="0 0 0 0"/>
-      <camera name="wrist" pos=".075 0 .02" xyaxes="0 -1 0 .96 0 .28" fovy="75"/>
+      <camera name="wrist" pos=".075 0 .02" xyaxes="0 1 0 .96 0 .28" fovy="75"/>
       {finger.format(n=1, turn="1 0 0 0")}{finger.format(n=2, turn="0 0 0 1")}
     </body>"""
 
