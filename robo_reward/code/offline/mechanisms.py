@@ -66,11 +66,10 @@ def operate(
     what = "open" if opening else "closed"
     terms = [Term(name, lines, note or f"Bring {mechanism.said} to its {what} end: this counts most.")]
     rate = mechanism.rate
-    if rate is not None:
+    if shop.style.progress and rate is not None:
         sign = 1.0 if end > start else -1.0
-        pace = 4.0 if shop.style.progress else 2.0
-        moving = f"np.clip({number(sign)} * state.{rate.name} / 0.2, -1.0, 1.0)"
-        speed = Line("advance", weighted(pace, moving, f"(1.0 - {local})"))
+        moving = f"np.clip({'-' if sign < 0 else ''}state.{rate.name} / 0.2, -1.0, 1.0)"
+        speed = Line("advance", weighted(2.0, moving, f"(1.0 - {local})"))
         terms.append(Term("advance", (scale, share, speed), "Motion the right way counts at once."))
     if shop.style.ready:
         begun = Line("begun", weighted(1.0, f"np.clip({local} / 0.15, 0.0, 1.0)"))
@@ -126,7 +125,7 @@ def _hook(shop: Workshop, part: Thing, way: tuple[int, int]) -> list[Term]:
     aside = Line("aside", f"np.sqrt({' + '.join(flat)})")
     over = near_term(shop.style, "over", 1.0, aside, 0.125, note, contact, offset)
     lines = (contact, offset, aside)
-    return [over, *(_down(shop, lines) if shop.style.gate == "hard" else [_descent(shop, lines)])]
+    return [over, *(_down(shop, lines) if shop.style.progress else [_descent(shop, lines)])]
 
 
 def _down(shop: Workshop, lines: tuple[Line, ...]) -> list[Term]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from robo_reward.code.offline import locomotion, mechanisms
+from robo_reward.code.offline import locomotion, mechanisms, turning
 from robo_reward.code.offline.manipulation import Workshop
 from robo_reward.code.offline.scene import Scene, Thing
 from robo_reward.code.offline.sentence import Amount, Clause, Sentence
@@ -55,17 +55,26 @@ def compose(sentence: Sentence, scene: Scene, style: Style, rule: str = "") -> R
     shop = Workshop(scene, style, rule)
     terms = _first(
         lambda: _mechanisms(shop, sentence),
+        lambda: _turning(shop, sentence),
         lambda: _handling(shop, sentence),
         lambda: _moving(shop, sentence),
         lambda: _guess(shop, sentence),
     )
-    terms = [*terms, effort_term(style, sentence.gentle)]
+    terms = [*terms, *_rest(shop, sentence, terms), effort_term(style, sentence.gentle)]
     return Recipe(reconciled(_once(terms)), _summary(terms))
 
 
 def _first(*plans) -> list[Term]:
     """What the first plan that fits has to say."""
     return next((terms for plan in plans if (terms := plan())), [])
+
+
+def _rest(shop: Workshop, sentence: Sentence, terms: list[Term]) -> list[Term]:
+    """Rest for what was handled, where the sentence asks for it."""
+    subject = next((clause.thing for clause in sentence.clauses if clause.thing), ())
+    thing = shop.scene.match(subject, "velocity", ("object",)) if subject and sentence.still else None
+    known = {term.name for term in terms}
+    return [] if thing is None or "still" in known or not terms else locomotion.keep_still(thing, shop.style, 0.5)
 
 
 def _once(terms: list[Term]) -> list[Term]:
@@ -106,7 +115,8 @@ def _mechanisms(shop: Workshop, sentence: Sentence) -> list[Term]:
 
 def _mechanism(scene: Scene, clause: Clause) -> Thing | None:
     """The thing with an opening or an angle that a clause is about."""
-    candidates = [t for t in scene.having("travel") if t.role != "gripper"]
+    fingers = clause.thing and all(word == "gripper" for word in clause.thing)
+    candidates = [t for t in scene.having("travel") if (t.role == "gripper") == bool(fingers)]
     scored = [(scene.score(t, clause.thing), -i, t) for i, t in enumerate(candidates)]
     best = max(scored, key=lambda entry: entry[:2], default=None)
     if best is not None and best[0] > 0:
@@ -116,6 +126,18 @@ def _mechanism(scene: Scene, clause: Clause) -> Thing | None:
     if named is not None and named.role not in ("part", "goal"):
         return None  # the sentence names something that is no mechanism
     return parts[0] if parts else None
+
+
+def _turning(shop: Workshop, sentence: Sentence) -> list[Term]:
+    """Things that shall be turned and have an orientation but no angle."""
+    clause = next((c for c in sentence.clauses if c.intent == "turn"), None)
+    thing = None if clause is None else shop.scene.match(clause.thing, "rotation", OBJECTS)
+    if clause is None or thing is None or thing.role == "body":
+        return []
+    target = shop.scene.match(clause.target, "rotation", PLACES, besides=(thing,)) if clause.target else None
+    goals = [t for t in shop.scene.having("rotation", "goal") if t is not thing]
+    _, sign = sentence.direction or (0, 1)
+    return turning.turn(shop, thing, target or next(iter(goals), None), sign)
 
 
 def _handling(shop: Workshop, sentence: Sentence) -> list[Term]:
