@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from functools import cache, partial
 
+from robo_reward.envs.panda.door import Door
 from robo_reward.envs.panda.drawer import Drawer
 from robo_reward.envs.panda.lift import Lift
+from robo_reward.envs.panda.pick import Pick
 from robo_reward.envs.panda.push import Push
 from robo_reward.envs.panda.reach import Reach
+from robo_reward.envs.panda.stack import Stack
 from robo_reward.envs.task import tasks
 
-ARM_TASKS = (Reach, Lift, Push, Drawer)
+ARM_TASKS = (Reach, Lift, Pick, Push, Stack, Drawer, Door)
 
 
 @cache
