@@ -175,7 +175,7 @@ class TestCompositions:
             assert values["lift"][3] > 5 * abs(values["lift"][4])  # a cube in the air without the hand was thrown
 
     def test_more_is_asked_for_than_the_threshold(self):
-        assert "cube_goal = 0.12" in sources(request())[0]
+        assert "cube_rise = 0.12" in sources(request())[0]
 
     def test_reach(self):
         asked = request("Move the hand to the green goal.", (*HAND, *GOAL), THREE)
@@ -274,7 +274,7 @@ class TestCompositions:
         ]  # lines may wrap elsewhere
 
     def test_numbers_of_the_sentence_arrive(self):
-        assert "cube_goal = 0.3" in sources(request(LIFT.replace("10 cm", "25 cm")))[0]
+        assert "cube_rise = 0.3" in sources(request(LIFT.replace("10 cm", "25 cm")))[0]
 
 
 def _swap(text: str, names: dict[str, str]) -> str:

@@ -120,3 +120,11 @@ def hold(text: str, hand: tuple[str, ...]) -> tuple[float, float, float] | None:
     if (match := re.search(rf"{who}(?:[^.;]|\.\d)*?{_NUMBER}\s+(?P<way>lower|below|higher|above)", text)) is not None:
         offset[2] = (_metres(match) or 0.0) * (-1.0 if match["way"] in ("lower", "below") else 1.0)
     return (offset[0], offset[1], offset[2]) if any(offset) else None
+
+
+def threshold(text: str) -> float | None:
+    """The value from which on something happens: 0.55 of `the bolt is free above 0.55`."""
+    match = re.search(
+        r"(?:free|released|unlocked|unlatched|open|on|pressed) (?:above|beyond|from|past) (\d+(?:\.\d+)?)", text
+    )
+    return float(match[1]) if match else None

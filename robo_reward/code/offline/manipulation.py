@@ -96,9 +96,8 @@ class Workshop:
         width = self.scene.gripper
         if not self.can_grasp or width is None:
             return terms, held
-        shut, wide = facts.open_end(width)
-        grip = 2.0 * (facts.radius(thing.text) or 0.0)
-        grip = grip if min(shut, wide) < grip < max(shut, wide) else (shut + wide) / 2
+        _, wide = facts.open_end(width)
+        grip = self.grip(thing)
         span = Line("grip_span", number(wide - grip))
         closed = Line("closed", f"np.clip(({number(wide)} - state.{width.name}) / grip_span, 0.0, 1.0)")
         near = (*before, gap, *gate(self.style, "near", gap.local, NEAR if self.style.gate == "soft" else 0.025))
@@ -114,6 +113,13 @@ class Workshop:
             terms.append(Term("ready", (*near, span, closed, opened), "Come with open fingers."))
         return terms, held
 
+    def grip(self, thing: Thing) -> float:
+        """The opening of the fingers when they hold a thing [m]; half open when its width is not known."""
+        assert self.scene.gripper is not None
+        shut, wide = facts.open_end(self.scene.gripper)
+        width = 2.0 * (facts.radius(thing.text) or 0.0)
+        return width if min(shut, wide) < width < max(shut, wide) else (shut + wide) / 2
+
     def raised(self, thing: Thing, amount: float) -> tuple[Line, ...]:
         """How much of a height [m] a thing has been raised, 0 to 1."""
         rest = facts.rest_height(thing.text)
@@ -122,8 +128,8 @@ class Workshop:
         assert thing.position is not None
         return (
             Line(f"{name}_rest", number(rest)),
-            Line(f"{name}_goal", number(amount)),
-            Line("raised", f"np.clip((state.{thing.position.name}[:, 2] - {name}_rest) / {name}_goal, 0.0, 1.0)"),
+            Line(f"{name}_rise", number(amount)),
+            Line("raised", f"np.clip((state.{thing.position.name}[:, 2] - {name}_rest) / {name}_rise, 0.0, 1.0)"),
         )
 
     def lift(self, thing: Thing, amount: float | None) -> list[Term]:
@@ -143,8 +149,14 @@ class Workshop:
             )
         return terms
 
-    def carry(self, thing: Thing, target: Thing) -> list[Term]:
-        """A grasped thing to a point."""
+    def carry(self, thing: Thing, target: Thing, high: bool = False) -> list[Term]:
+        """A grasped thing to a point.
+
+        Args:
+            thing: what to carry.
+            target: where to.
+            high: whether it must leave the table: nothing is paid for the way until it has.
+        """
         gap = self.distance(thing, target)
         if gap is None:
             return []
@@ -153,66 +165,11 @@ class Workshop:
         terms.append(Term("raise_up", (*held, *self.raised(thing, 0.05), raised), "Take it off the table."))
         note = f"Carry it to {target.said}."
         stage = 3.0 * self.style.stage
-        terms.append(near_term(self.style, "carry", stage, gap, 0.2, note, *held, factor="held"))
+        factor = "held * raised" if high else "held"
+        held = (*held, *self.raised(thing, 0.05)) if high else held
+        terms.append(near_term(self.style, "carry", stage, gap, 0.2, note, *held, factor=factor))
         goal = self.precision(0.03)
-        terms += self.precisely("precise", self.style.stage, gap, goal, "Be exact at the end.", *held, factor="held")
-        return terms
-
-    def stack(self, thing: Thing, base: Thing) -> list[Term]:
-        """A thing on top of another: grasp, above it, down, let go."""
-        if thing.position is None or base.position is None:
-            return []
-        here, there = thing.position.name, base.position.name
-        height = (
-            0.0
-            if base.role == "goal"
-            else (facts.half_height(thing.text) or 0.02) + (facts.half_height(base.text) or 0.02)
-        )
-        aside = Line("aside", f"np.linalg.norm((state.{here} - state.{there})[:, :2], axis=-1)")
-        clear = Line("clearance", "0.03 * np.clip(aside / 0.03 - 0.5, 0.0, 1.0)")
-        top = Line("stack_height", number(height))
-        above = Line("above", f"state.{here}[:, 2] - state.{there}[:, 2] - stack_height")
-        off = Line("off", "np.sqrt(aside ** 2 + above ** 2)")
-        placed = (
-            aside,
-            top,
-            above,
-            off,
-            Line("placed_limit", "0.015"),
-            Line("placed", "np.exp(-((off / placed_limit) ** 2))"),
-        )
-        terms, held = self.grasp(thing, placed[-1], placed)
-        lifted = self.raised(thing, height + 0.03 if height else 0.05)
-        raised = Line("raise_up", weighted(self.style.stage, "np.maximum(raised, placed)", "held"))
-        terms.append(Term("raise_up", (*held, *lifted, raised), f"Take {thing.said} off the table."))
-        way = (*held, clear, Line("path", "np.sqrt(aside ** 2 + (above - clearance) ** 2)"))
-        note = f"Bring it over {base.said}, then down."
-        terms.append(
-            near_term(
-                self.style,
-                "align",
-                2.0 * self.style.stage,
-                Line("path", way[-1].code),
-                0.1,
-                note,
-                *way[:-1],
-                factor="held",
-            )
-        )
-        terms.append(
-            Term(
-                "place",
-                (*placed, Line("place", weighted(2.0 * self.style.stage, "placed"))),
-                "It lies where it should.",
-            )
-        )
-        if self.can_grasp and self.scene.gripper is not None:
-            shut, wide = facts.open_end(self.scene.gripper)
-            name = f"state.{self.scene.gripper.name}"
-            travelled = f"({name} - {number(shut)})" if shut else name
-            opened = f"np.clip({travelled} / {number(wide - shut)}, 0.0, 1.0)"
-            release = Line("release", weighted(2.0 * self.style.stage, opened, "placed"))
-            terms.append(Term("release", (*placed, release), "Let go of it there."))
+        terms += self.precisely("precise", self.style.stage, gap, goal, "Be exact at the end.", *held, factor=factor)
         return terms
 
     def push(self, thing: Thing, target: Thing) -> list[Term]:

@@ -48,6 +48,8 @@ def operate(
     if amount is None and (least := facts.least(shop.rule, travel.unit)) is not None and opening:
         amount = Amount(least, travel.unit)
     target = wide
+    if opening and amount is None and (limit := facts.threshold(travel.description)) is not None:
+        amount = Amount(abs(limit - shut) / 1.2, travel.unit)
     if opening and amount is not None and amount.unit in (travel.unit, "1"):
         span = amount.value * (wide - shut) if amount.unit == "1" else amount.value * (1 if wide >= shut else -1)
         target = shut + 1.4 * span if abs(1.4 * span) <= abs(wide - shut) else wide
@@ -81,8 +83,9 @@ def after(first: Term, then: Term) -> Term:
     """The first stage of two, which stays fulfilled by the progress of the second: a latch springs back."""
     *_, share, value = first.lines
     *lines, progress, _ = then.lines
-    both = value._replace(code=value.code.replace(share.local, f"np.maximum({share.local}, {progress.local})"))
-    return replace(first, lines=(*lines, progress, *first.lines[:-1], both))
+    begun = Line("then_begun", f"np.clip({progress.local} / 0.15, 0.0, 1.0)")
+    both = value._replace(code=value.code.replace(share.local, f"np.maximum({share.local}, {begun.local})"))
+    return replace(first, lines=(*lines, progress, begun, *first.lines[:-1], both))
 
 
 def take_hold(shop: Workshop, part: Thing, mechanism: Thing, opening: bool = True) -> list[Term]:

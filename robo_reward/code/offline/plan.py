@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
-from robo_reward.code.offline import locomotion, mechanisms, turning
+from robo_reward.code.offline import locomotion, mechanisms, stacking, turning
 from robo_reward.code.offline.manipulation import Workshop
 from robo_reward.code.offline.scene import Scene, Thing
 from robo_reward.code.offline.sentence import Amount, Clause, Sentence
@@ -109,8 +111,10 @@ def _mechanisms(shop: Workshop, sentence: Sentence) -> list[Term]:
     if first is last:
         return [*hold, *main]
     note = f"First move {first[0].said}; it may spring back later."
-    before = mechanisms.operate(shop, *first, name="unlatched", weight=2.0, note=note)[:1]
-    return [*hold, *(mechanisms.after(term, main[0]) for term in before), *main]
+    before = mechanisms.operate(replace(shop, rule=""), *first, name="unlatched", weight=2.0, note=note)[:1]
+    if not before or not main:
+        return [*hold, *before, *main]
+    return [*hold, mechanisms.after(before[0], main[0]), *main]
 
 
 def _mechanism(scene: Scene, clause: Clause) -> Thing | None:
@@ -167,9 +171,10 @@ def _handling(shop: Workshop, sentence: Sentence) -> list[Term]:
     if target is None:
         return _without_target(shop, intents, thing, amount, sentence)
     if "place" in intents and where is not None and where.relation == "on" and target.role != "goal":
-        return shop.stack(thing, target)
+        return stacking.stack(shop, thing, target)
     pushed = "push" in intents and not {"lift", "grasp", "carry", "place"} & set(intents)
-    return shop.carry(thing, target) if shop.can_grasp and not pushed else shop.push(thing, target)
+    high = "lift" in intents or "air" in sentence.words or "air" in target.text.lower().split()
+    return shop.carry(thing, target, high) if shop.can_grasp and not pushed else shop.push(thing, target)
 
 
 def _target(scene: Scene, where: Clause | None, thing: Thing) -> Thing | None:

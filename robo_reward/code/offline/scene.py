@@ -15,6 +15,7 @@ from robo_reward.envs.state import Field, StateSpec
 
 _HANDS = words("hand gripper effector tcp tool palm fingertip wrist")
 _ROOTS = words("torso trunk root pelvis base chassis hull body")
+_VAGUE = words("centre center orientation velocity linear angular position speed")
 _READABLE = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,63}", re.ASCII)
 
 
@@ -86,7 +87,10 @@ class Thing:
     @property
     def said(self) -> str:
         """Its name in a sentence: `the cube A`."""
-        return "the " + " ".join(w.upper() if len(w) == 1 else w for w in self.label.split("_") if w)
+        said = [w.upper() if len(w) == 1 else w for w in self.label.split("_") if w]
+        if COLOURS.issuperset(said):  # a field called red_position
+            said += [word for word in self.head if word not in COLOURS and word not in _VAGUE][:1]
+        return f"the {' '.join(said)}"
 
     @property
     def label(self) -> str:
