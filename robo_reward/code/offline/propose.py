@@ -64,10 +64,9 @@ class _Breeder:
 
     def _drawn(self, index: int, attempt: int, rng: np.random.Generator) -> Proposal:
         request = self.request
-        if not self.scored or request.round == 0:
-            return self._composed(index if attempt == 0 else len(STYLES) + index, rng)
-        if request.repair is not None:
-            return self._composed(len(STYLES) + index, rng)
+        first = request.round == 0 and request.repair is None and attempt == 0
+        if first or not self.scored or request.repair is not None:
+            return self._composed(index if first else len(STYLES) + index, rng)
         kind = _KINDS[index % len(_KINDS)]
         if kind == "fresh":
             return self._composed(len(STYLES) + index, rng)
