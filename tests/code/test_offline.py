@@ -395,6 +395,14 @@ class TestLaterRounds:
                 _passes(asked, source, batch)
                 assert len(source) < 6000
 
+    def test_no_edit_changes_what_was_asked_for(self):
+        first = sources(request())
+        for seed in range(8):
+            asked = self.later(scored(first[0], statistics=STATISTICS), seed=seed)
+            for source in sources(asked, 6):
+                assert "cube_rise = 0.12\n" in source
+                assert "cube_rest = 0.02\n" in source
+
     def test_without_comments_and_docstrings(self):
         source = compile_program(sources(request())[0], request().spec, 4).canonical
         asked = self.later(scored(source, statistics=STATISTICS))

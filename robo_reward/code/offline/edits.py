@@ -12,6 +12,9 @@ import numpy as np
 from robo_reward.code.offline.terms import Line, Recipe, Term, number, reconciled
 
 _KNOB = re.compile(r"_(scale|limit)(_\d+)?$")
+_KNOWN = re.compile(
+    r"_(goal|rise|rest|height|span)(_\d+)?$"
+)  # what was asked for or described, which no edit may change
 _HARD = re.compile(r"np\.where\((\w+) < (\w+), 1\.0, 0\.0\)")
 _SOFT = re.compile(r"np\.exp\(-\(?\((\w+) / (\w+)\) \*\* 2\)?\)")
 _NUMBERS = re.compile(r"\b\d+(\.\d+)?(e-?\d+)?|[() ]")
@@ -132,6 +135,7 @@ def loose_numbers(recipe: Recipe, rng: np.random.Generator) -> tuple[Recipe, str
         (line, i)
         for term in recipe.terms
         for line in term.lines
+        if not _KNOWN.search(line.local)
         for i, _ in enumerate(_floats(ast.parse(line.code, mode="eval")))
     ]
     if not places:
