@@ -16,11 +16,11 @@ DOOR = """
   <geom class="fixture" type="box" size=".015 .015 .12" pos="0 .190 .12" rgba=".50 .42 .34 1"/>
   <geom class="fixture" type="box" size=".015 .015 .12" pos="0 -.210 .12" rgba=".50 .42 .34 1"/>
   <geom class="look" type="box" size=".010 .19 .003" pos="0 -.01 .003" rgba=".50 .42 .34 1"/>
-  <geom name="strike" class="fixture" type="box" size=".010 .012 .050" pos=".017 -.188 .1645" rgba=".75 .70 .35 1"/>
+  <geom name="strike" class="fixture" type="box" size=".010 .012 .0290" pos=".017 -.188 .1945" rgba=".75 .70 .35 1"/>
   <body name="leaf" pos="0 .17 0">
     <inertial pos="0 -.17 .12" mass="1" diaginertia=".01 .01 .01"/>
     <joint name="door" type="hinge" axis="0 0 1" range="0 1.2" damping=".3" armature=".01"/>
-    <geom class="fixture" type="box" size=".008 .168 .112" pos="0 -.17 .118" rgba=".80 .74 .62 1"/>
+    <geom class="fixture" type="box" size=".008 .168 .112" pos="0 -.17 .118" rgba=".80 .86 .88 .6"/>
     <body name="lever" pos="-.008 -.30 .20">
       <inertial pos="-.02 .04 0" mass=".1" diaginertia="1e-4 1e-4 1e-4"/>
       <joint name="lever" type="hinge" axis="-1 0 0" range="0 .9" damping=".02" armature=".002"
@@ -63,7 +63,7 @@ class Door(ArmTask):
             "handle_angle",
             (),
             "rad",
-            "how far the handle is pressed down: 0 at rest to 0.9; a spring brings it back; the bolt is free above 0.55",
+            "how far the handle is pressed down: 0 at rest to 0.9; a spring brings it back; the bolt is free above 0.6",
             "part",
             typical=(0, 0.9),
         ),
