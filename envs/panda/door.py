@@ -63,7 +63,7 @@ class Door(ArmTask):
             "handle_angle",
             (),
             "rad",
-            "how far the handle is pressed down: 0 at rest to 0.9; a spring brings it back; the bolt is free above 0.6",
+            "how far the handle is pressed down: 0 at rest to 0.9; a spring brings it back; the bolt is free above 0.55 (about 30 degrees)",
             "part",
             typical=(0, 0.9),
         ),
