@@ -23,8 +23,8 @@ DOOR = """
     <geom class="fixture" type="box" size=".008 .168 .112" pos="0 -.17 .118" rgba=".80 .86 .88 .6"/>
     <body name="lever" pos="-.008 -.30 .20">
       <inertial pos="-.02 .04 0" mass=".1" diaginertia="1e-4 1e-4 1e-4"/>
-      <joint name="lever" type="hinge" axis="-1 0 0" range="0 .9" damping=".02" armature=".002"
-        stiffness=".6" springref="-.5"/>
+      <joint name="lever" type="hinge" axis="-1 0 0" range="0 .9" damping=".02" armature=".004"
+        stiffness=".6" springref="-.4" solreflimit=".01 1" solimplimit=".99 .999 .001"/>
       <geom class="look" type="cylinder" size=".018" fromto="0 0 0 -.006 0 0" rgba=".30 .31 .33 1"/>
       <geom class="fixture" type="box" size=".018 .058 .007" pos="-.024 .052 0" priority="1" friction=".3 .01 .0002"
         rgba=".20 .21 .23 1"/>
@@ -54,16 +54,17 @@ class Door(ArmTask):
             "handle_position",
             (3,),
             "m",
-            "where to press the handle, on top of its free end, 0.207 m high at rest; the handle is a lever in front (-x) "
-            "of the leaf that reaches from its axis 0.085 m to the left (+y); it goes down while it is pressed",
+            "where to press the handle, on top of its free end, 0.207 m high at rest; the handle is a lever in front "
+            "(-x) of the leaf that reaches from its axis 0.085 m to the left (+y); it goes down while it is pressed",
             "part",
-            typical=(-0.3, 0.6),
+            typical=(-0.3, 0.75),
         ),
         Field(
             "handle_angle",
             (),
             "rad",
-            "how far the handle is pressed down: 0 at rest to 0.9; a spring brings it back; the bolt is free above 0.55 (about 30 degrees)",
+            "how far the handle is pressed down: 0 at rest to 0.9; a spring brings it back; "
+            "the bolt is free above 0.55 (about 30 degrees)",
             "part",
             typical=(0, 0.9),
         ),
@@ -71,8 +72,8 @@ class Door(ArmTask):
             "door_angle",
             (),
             "rad",
-            "how far the door is open: 0 closed to 1.2; it opens away from the robot (+x), about a hinge on its left (+y), "
-            "and only if the handle is pressed down meanwhile",
+            "how far the door is open: 0 closed to 1.2; it opens away from the robot (+x), about a hinge on its left "
+            "(+y), and only if the handle is pressed down meanwhile",
             "part",
             typical=(0, 1.2),
         ),
