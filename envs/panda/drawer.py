@@ -55,8 +55,8 @@ class Drawer(ArmTask):
             (3,),
             "m",
             "middle of the drawer's handle, a bar of 7 mm radius along y from -0.06 to +0.06 m, 0.12 m high, 0.05 m in "
-            "front (-x) of the drawer's face: the fingers stay closed, and their tips fit behind the bar from above, best "
-            "with the hand 0.024 m further away (+x) than the bar and 0.015 m lower; when the "
+            "front (-x) of the drawer's face: the fingers stay closed, and their tips fit behind the bar from above, "
+            "best with the hand 0.024 m further away (+x) than the bar and 0.015 m lower; when the "
             "drawer opens it moves toward the robot (-x)",
             "part",
             typical=(-0.2, 0.65),
