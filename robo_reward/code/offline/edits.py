@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 
 import numpy as np
@@ -185,6 +185,3 @@ def _leading(node: ast.expr) -> tuple[float, ast.expr | None]:
 
 def _is_soft(line: Line) -> bool:
     return _SOFT.fullmatch(line.code) is not None and not line.local.startswith("precise")
-
-
-Edit = Callable[[Recipe, np.random.Generator], "tuple[Recipe, str] | None"]

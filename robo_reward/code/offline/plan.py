@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
@@ -66,7 +67,7 @@ def compose(sentence: Sentence, scene: Scene, style: Style, rule: str = "") -> R
     return Recipe(reconciled(_once(terms)), _summary(terms))
 
 
-def _first(*plans) -> list[Term]:
+def _first(*plans: Callable[[], list[Term]]) -> list[Term]:
     """What the first plan that fits has to say."""
     return next((terms for plan in plans if (terms := plan())), [])
 
