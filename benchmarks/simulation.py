@@ -1,7 +1,7 @@
-"""How fast is the batched simulator? `python -m benchmarks.simulation --json FILE [--quick]`
+"""The speed of the batched simulator: `python -m benchmarks.simulation --json FILE [--quick]`.
 
-In one run, on the same task and reward: MuJoCo's own C loop on all cores, `BatchSim`, gymnasium's SyncVectorEnv and SB3's
-SubprocVecEnv of plain single worlds.
+In one run, on the same task and reward: MuJoCo's own C loop on all cores, `BatchSim`, gymnasium's SyncVectorEnv and
+SB3's SubprocVecEnv of plain single worlds.
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import mujoco
 import numpy as np
@@ -133,7 +133,11 @@ class BatchSim:
         bits = self.rng.bit_generator.state["state"]
         words = [(bits[key] >> shift) & (2**64 - 1) for key in ("state", "inc") for shift in (0, 64)]
         state = {"physics": self._physics, "controls": self._controls, "elapsed": self.elapsed}
-        return {**{k: v.copy() for k, v in state.items()}, "state": self.state.array.copy(), "rng": np.array(words, np.uint64)}
+        return {
+            **{k: v.copy() for k, v in state.items()},
+            "state": self.state.array.copy(),
+            "rng": np.array(words, np.uint64),
+        }
 
     def restore(self, snapshot: dict[str, np.ndarray]) -> None:
         """Goes back to a `snapshot` of a simulator of the same task and size."""
@@ -142,7 +146,7 @@ class BatchSim:
         self.elapsed[:] = snapshot["elapsed"]
         self.state = State(self.task.spec, np.array(snapshot["state"]))
         low, high, inc_low, inc_high = (int(word) for word in snapshot["rng"])
-        state = self.rng.bit_generator.state
+        state: Any = self.rng.bit_generator.state
         state["state"] = {"state": low | high << 64, "inc": inc_low | inc_high << 64}
         self.rng.bit_generator.state = state
 

@@ -58,7 +58,7 @@ class SB3VecEnv(VecEnv):
         if len(ended):
             last = self.sim.task.observation(result.transitions.state.rows(ended))
             for k, i in enumerate(ended):
-                infos[i] = self._farewell(i, last[k], bool(result.success[i]))
+                infos[i] = self._farewell(int(i), last[k], bool(result.success[i]))
             self._return[ended] = 0
             for total in self._terms.values():
                 total[ended] = 0

@@ -46,8 +46,8 @@ DEFAULTS: dict[str, dict[str, Any]] = {
     "ars": {"worlds": 64},
     "recurrentppo": {"worlds": 64, "n_steps": 32, "batch_size": 512, "gamma": 0.97},
 }
-"""Per algorithm: number of worlds, then arguments of its SB3 class. Few gradient steps on large batches from many worlds
-at once: what pays on two cores. `final_learning_rate` makes the rate fall linearly over the run."""
+"""Per algorithm: number of worlds, then arguments of its SB3 class. Few gradient steps on large batches from many
+worlds at once: what pays on two cores. `final_learning_rate` makes the rate fall linearly over the run."""
 
 
 def algorithm_class(name: str) -> type:

@@ -27,7 +27,7 @@ def save_checkpoint(folder: Path, model: Any, env: SB3VecEnv, extra: dict[str, A
     save_file(tensors, partial / "model.safetensors")
     arrays = {f"world/{k}": v for k, v in env.snapshot().items()} | _loop_arrays(model)
     with (partial / "arrays.npz").open("wb") as file:
-        np.savez(file, **arrays)
+        np.savez(file, allow_pickle=False, **arrays)
     counters = {k: getattr(model, k) for k in ("num_timesteps", "_n_updates", "_episode_num") if hasattr(model, k)}
     value = {"counters": counters, "structure": structure, "random": _random_state(), "extra": extra}
     (partial / "checkpoint.json").write_text(json.dumps(value))

@@ -32,7 +32,9 @@ def export_policy(model: Any, task: Task, meta: dict[str, Any]) -> MLPPolicy:
         )
     return MLPPolicy(
         tuple(np.ascontiguousarray(_array(layer.weight).T) for layer in linear),
-        tuple(np.zeros(layer.out_features, np.float32) if layer.bias is None else _array(layer.bias) for layer in linear),
+        tuple(
+            np.zeros(layer.out_features, np.float32) if layer.bias is None else _array(layer.bias) for layer in linear
+        ),
         between.pop() if between else "tanh",
         squash,
         task.observation,

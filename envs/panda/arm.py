@@ -3,7 +3,7 @@
 Kinematics and limits: Franka Robotics, "Robot and interface specifications" (frankarobotics/docs). Craig's modified
 Denavit-Hartenberg convention: frame i is reached from frame i-1 by RotX(alpha) TransX(a) RotZ(q) TransZ(d).
 Inertial parameters: Panda, C. Gaz et al., "Dynamic identification of the Franka Emika Panda robot with retrieval of
-feasible parameters", RA-L 2019, as in franka_description; FR3, franka_description by Franka Robotics, in principal axes.
+feasible parameters", RA-L 2019, as in franka_description; FR3, franka_description by Franka Robotics, principal axes.
 """
 
 from __future__ import annotations
@@ -100,9 +100,13 @@ PANDA = Arm(
         Link(0.646926, (-0.003141, -0.02872, 0.003495), (0.007962, 0.02811, 0.025995, -0.003925, 0.010254, 0.000704)),
         Link(3.228604, (0.027518, 0.039252, -0.066502), (0.037242, 0.036155, 0.01083, -0.004761, -0.011396, -0.012805)),
         Link(3.587895, (-0.05317, 0.104419, 0.027454), (0.025853, 0.019552, 0.028323, 0.007796, -0.001332, 0.008641)),
-        Link(1.225946, (-0.011953, 0.041065, -0.038437), (0.035549, 0.029474, 0.008627, -0.002117, -0.004037, 0.000229)),
+        Link(
+            1.225946, (-0.011953, 0.041065, -0.038437), (0.035549, 0.029474, 0.008627, -0.002117, -0.004037, 0.000229)
+        ),
         Link(1.666555, (0.060149, -0.014117, -0.010517), (0.001964, 0.004354, 0.005433, 0.000109, -0.001158, 0.000341)),
-        Link(0.735522, (0.010517, -0.004252, 0.061597), (0.012516, 0.010027, 0.004815, -0.000428, -0.001196, -0.000741)),
+        Link(
+            0.735522, (0.010517, -0.004252, 0.061597), (0.012516, 0.010027, 0.004815, -0.000428, -0.001196, -0.000741)
+        ),
     ),
 )
 

@@ -88,7 +88,7 @@ class EndEffectorDelta:
     def _heading(self, pose: Pose, action: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """The wanted axes of the hand: straight down, turned by the action when yaw is controlled."""
         if not self.yaw:
-            return DOWN
+            return DOWN[0], DOWN[1], DOWN[2]
         angle = np.arctan2(pose.x[1], pose.x[0]) + action[:, 3] * self.yaw
         zero = np.zeros_like(angle)
         x = np.stack([np.cos(angle), np.sin(angle), zero])

@@ -20,7 +20,9 @@ class Lift(ArmTask):
 
     name = "lift"
     goal = "Pick up the red cube and lift it 10 cm above the table."
-    success_rule = "the cube's lower face is at least 10 cm above the table (its centre, at rest 2 cm high, above 12 cm)"
+    success_rule = (
+        "the cube's lower face is at least 10 cm above the table (its centre, at rest 2 cm high, above 12 cm)"
+    )
     horizon = 60
     things = object_fields("cube", "the red cube, 4 cm wide; 0.02 m high when it lies on the table")
     bodies = CUBE
@@ -38,10 +40,12 @@ class Lift(ArmTask):
         return state.cube_position[..., 2] > 0.12
 
     def expert(self, state: State) -> np.ndarray:
-        return grasp_and_carry(self, state, state.cube_position, state.cube_position + (0, 0, 0.1))
+        return grasp_and_carry(self, state, state.cube_position, state.cube_position + np.array((0, 0, 0.1)))
 
 
-def grasp_and_carry(task: ArmTask, state: State, thing: np.ndarray, goal: np.ndarray, width: float = 0.04) -> np.ndarray:
+def grasp_and_carry(
+    task: ArmTask, state: State, thing: np.ndarray, goal: np.ndarray, width: float = 0.04
+) -> np.ndarray:
     """A scripted grasp from above, told from the state alone: go over the thing, down, close, then carry it."""
     offset = thing - state.hand_position
     aside = np.linalg.norm(offset[..., :2], axis=-1)

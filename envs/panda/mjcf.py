@@ -90,7 +90,8 @@ def _arm_xml(arm: Arm) -> str:
     base = _capsule(0.075, (-0.03, 0, 0.04), (-0.03, 0, 0.14), WHITE) + _capsule(
         0.055, (-0.10, 0, 0.05), (0.02, 0, 0.05), BLACK
     )
-    return f"""<body name="base"><inertial pos="0 0 .05" mass="2.9" diaginertia=".01 .01 .01"/>{base}{opening}{_hand_xml(arm)}{closing}</body>"""
+    inertial = '<inertial pos="0 0 .05" mass="2.9" diaginertia=".01 .01 .01"/>'
+    return f"""<body name="base">{inertial}{base}{opening}{_hand_xml(arm)}{closing}</body>"""
 
 
 def _hand_xml(arm: Arm) -> str:

@@ -52,7 +52,9 @@ def _run(verb: str, arguments: list[str]) -> int:
     if any(a in ("-h", "--help") for a in arguments):
         print(verb_help(verb))
         return 0
-    logging.basicConfig(level=os.environ.get("ROBO_REWARD_LOG", "WARNING"), format="%(levelname)s %(name)s: %(message)s")
+    logging.basicConfig(
+        level=os.environ.get("ROBO_REWARD_LOG", "WARNING"), format="%(levelname)s %(name)s: %(message)s"
+    )
     os.environ.setdefault("OMP_NUM_THREADS", "1")  # worlds and candidates are what runs in parallel
     module, _, function = VERBS[verb].entry.partition(":")
     overrides, flags = _split(verb, arguments)

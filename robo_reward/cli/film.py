@@ -29,7 +29,9 @@ class Film:
     seed: int
 
 
-def film(task: Task, policy: Policy, folder: Path, episodes: int, camera: str, seed: int, size: tuple[int, int]) -> list[Film]:
+def film(
+    task: Task, policy: Policy, folder: Path, episodes: int, camera: str, seed: int, size: tuple[int, int]
+) -> list[Film]:
     """Films whole episodes of a policy.
 
     Args:

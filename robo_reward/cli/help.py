@@ -42,7 +42,9 @@ def verb_help(verb: str) -> str:
         option = _default_option(verb, group)
         if option and group != "task":
             text += ["", f"  {group}.  (as in {group}={option})"]
-            text += [f"    {line}" for line in _body((files("robo_reward.configs") / group / f"{option}.yaml").read_text())]
+            text += [
+                f"    {line}" for line in _body((files("robo_reward.configs") / group / f"{option}.yaml").read_text())
+            ]
     return "\n".join(text)
 
 

@@ -22,7 +22,7 @@ from robo_reward.envs.task import Task, make_task
 from robo_reward.errors import UnknownName
 from robo_reward.jobs.executors import EXECUTORS, JobExecutor
 from robo_reward.policies.evaluate import Evaluation, evaluate
-from robo_reward.policies.policy import MLPPolicy, load_policy
+from robo_reward.policies.policy import load_policy
 from robo_reward.report.runs import report_search
 
 FILM_SIZE = (480, 360)
@@ -49,7 +49,7 @@ def run(config: DictConfig, arguments: list[str]) -> int:
                 goal = config.goal or task.goal
                 search = Eureka(task, goal, writer, executor, folder, settings, options, view.observe)
                 outcome = search.run()
-            evaluation, policy, films = _judge(console, task, config, outcome, folder)
+            evaluation = _judge(console, task, config, outcome, folder)
         finally:
             _add_sitting(folder, time.monotonic() - begun)
             page = _report(folder)
@@ -60,7 +60,10 @@ def run(config: DictConfig, arguments: list[str]) -> int:
 def search_settings(config: DictConfig) -> SearchSettings:
     """The settings of a search from its configuration; parameters that suit the task lie under the user's own."""
     values = {k: v for k, v in _plain(config.search).items() if k != "name"}
-    params = {**(_plain(config.task.params) if config.policy.algorithm == "ppo" else {}), **_plain(config.policy.params)}
+    params = {
+        **(_plain(config.task.params) if config.policy.algorithm == "ppo" else {}),
+        **_plain(config.policy.params),
+    }
     values["rungs"] = tuple(values["rungs"])
     return SearchSettings(**values, algorithm=config.policy.algorithm, params=params, seed=config.seed)
 
@@ -82,9 +85,7 @@ def _greet(console: Console, task: Task, config: DictConfig, folder: Path, setti
     console.print(f"run folder: {folder}\n", soft_wrap=True)
 
 
-def _judge(
-    console: Console, task: Task, config: DictConfig, outcome: Outcome, folder: Path
-) -> tuple[Evaluation, MLPPolicy, list[Film]]:
+def _judge(console: Console, task: Task, config: DictConfig, outcome: Outcome, folder: Path) -> Evaluation:
     """Evaluates the final policy on fresh episodes, files it, and films it."""
     assert outcome.policy is not None
     assert outcome.winner is not None
@@ -97,11 +98,13 @@ def _judge(
     films: list[Film] = []
     try:
         if config.videos:
-            films = film(task, policy, folder / "videos", config.videos, config.camera, 3_000_000 + config.seed, FILM_SIZE)
+            films = film(
+                task, policy, folder / "videos", config.videos, config.camera, 3_000_000 + config.seed, FILM_SIZE
+            )
     except NoRenderer as missing:
         console.print(f"[yellow]no videos: {missing}[/]")
     write_json(folder / "videos.json", [{"path": str(f.path.relative_to(folder)), "success": f.success} for f in films])
-    return evaluation, policy, films
+    return evaluation
 
 
 def _save_reward(task: Task, source: str, folder: Path) -> None:
@@ -129,7 +132,9 @@ def _farewell(
     assert outcome.winner is not None
     write_json(folder / "result.json", {"winner": outcome.winner.id, "evaluation": evaluation.to_json()})
     seeds = ", ".join(f"{r['evaluation']['success']:.2f}" for r in outcome.finals)
-    console.print(f"\nwinner: candidate {outcome.winner.id}" + (f"; trained afresh with other seeds: {seeds}" if seeds else ""))
+    console.print(
+        f"\nwinner: candidate {outcome.winner.id}" + (f"; trained afresh with other seeds: {seeds}" if seeds else "")
+    )
     console.print(
         f"success {evaluation.success:.2f} (95 % interval {evaluation.low:.2f} to {evaluation.high:.2f}) "
         f"over {evaluation.episodes} evaluation episodes",

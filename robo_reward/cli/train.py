@@ -57,7 +57,9 @@ def run(config: DictConfig, arguments: list[str]) -> int:
         return 130
     _finish(console, task, config, training, folder)
     page = report_train(folder)
-    console.print(f"time: {time.monotonic() - begun:.0f} s\npolicy: {folder / 'policy'}", soft_wrap=True, highlight=False)
+    console.print(
+        f"time: {time.monotonic() - begun:.0f} s\npolicy: {folder / 'policy'}", soft_wrap=True, highlight=False
+    )
     console.print(f"report: {page.resolve()}", soft_wrap=True, highlight=False)
     return 0
 

@@ -74,5 +74,7 @@ VERBS = {
     "report": Verb(
         "write a run's report.html anew", "robo_reward.cli.report:run", "robo-reward report runs/NAME", bare="folder"
     ),
-    "doctor": Verb("what works on this machine, and what to install", "robo_reward.cli.doctor:run", "robo-reward doctor"),
+    "doctor": Verb(
+        "what works on this machine, and what to install", "robo_reward.cli.doctor:run", "robo-reward doctor"
+    ),
 }

@@ -16,7 +16,14 @@ from rich.table import Table
 
 from robo_reward.code.search.candidate import Candidate
 
-STYLE = {"finished": "green", "failed": "red", "refused": "red", "stopped": "dim", "duplicate": "dim", "training": "cyan"}
+STYLE = {
+    "finished": "green",
+    "failed": "red",
+    "refused": "red",
+    "stopped": "dim",
+    "duplicate": "dim",
+    "training": "cyan",
+}
 
 
 @dataclass
@@ -95,7 +102,9 @@ class SearchView:
 
     def _table(self) -> Table:
         with self.lock:
-            table = Table(title=f"{time.monotonic() - self.started:.0f} s", title_justify="right", box=None, pad_edge=False)
+            table = Table(
+                title=f"{time.monotonic() - self.started:.0f} s", title_justify="right", box=None, pad_edge=False
+            )
             for name in ("candidate", "from", "stage", "steps", "success", "time left"):
                 table.add_column(name, justify="right" if name in ("steps", "success", "time left") else "left")
             for key, row in self.rows.items():

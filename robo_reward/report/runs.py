@@ -60,7 +60,9 @@ def report_search(folder: Path) -> Path:
         rungs=tuple(round(config["search"]["steps"] * share) for share in config["search"]["rungs"]),
         videos=_videos(folder),
         costs=_costs(folder, config),
-        timings=tuple(Timing(f"sitting {i + 1}" if len(sittings) > 1 else "whole run", s) for i, s in enumerate(sittings)),
+        timings=tuple(
+            Timing(f"sitting {i + 1}" if len(sittings) > 1 else "whole run", s) for i, s in enumerate(sittings)
+        ),
         **_origin(folder, config),
     )
     return save_report(report, folder)
@@ -183,7 +185,9 @@ def _curve(candidate: dict[str, Any]) -> list[Curve]:
 def _videos(folder: Path) -> tuple[Clip, ...]:
     films = _json(folder / "videos.json") or []
     names = {True: "goal fulfilled", False: "goal missed"}
-    return tuple(Clip(Path(f["path"]), f"Episode {i + 1}: {names[f['success']]}", f["success"]) for i, f in enumerate(films))
+    return tuple(
+        Clip(Path(f["path"]), f"Episode {i + 1}: {names[f['success']]}", f["success"]) for i, f in enumerate(films)
+    )
 
 
 def _costs(folder: Path, config: dict[str, Any]) -> Costs:

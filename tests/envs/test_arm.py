@@ -22,7 +22,9 @@ def dh_product(arm: Arm, q: np.ndarray) -> np.ndarray:
     rows = [*arm.dh, (0.0, arm.flange, 0.0), (0.0, arm.tcp, 0.0)]
     for (a, d, alpha), angle in zip(rows, [*q, 0.0, arm.hand_yaw], strict=True):
         ca, sa, c, s = np.cos(alpha), np.sin(alpha), np.cos(angle), np.sin(angle)
-        pose = pose @ np.array([[c, -s, 0, a], [s * ca, c * ca, -sa, -sa * d], [s * sa, c * sa, ca, ca * d], [0, 0, 0, 1]])
+        pose = pose @ np.array(
+            [[c, -s, 0, a], [s * ca, c * ca, -sa, -sa * d], [s * sa, c * sa, ca, ca * d], [0, 0, 0, 1]]
+        )
     return pose
 
 
@@ -62,7 +64,9 @@ def test_the_model_holds_the_table_of_limits(arm: Arm) -> None:
     model = mujoco.MjModel.from_xml_string(scene_xml(arm, "", ""))
     np.testing.assert_allclose(model.jnt_range[:7], np.stack([arm.q_min, arm.q_max], 1))
     np.testing.assert_allclose(model.actuator_forcerange[:7, 1], arm.tau_max)
-    np.testing.assert_allclose(model.body_mass[[model.body(f"link{i}").id for i in range(1, 8)]], [k.mass for k in arm.links])
+    np.testing.assert_allclose(
+        model.body_mass[[model.body(f"link{i}").id for i in range(1, 8)]], [k.mass for k in arm.links]
+    )
 
 
 @settings(max_examples=25)

@@ -135,7 +135,7 @@ def test_actions_are_clipped_and_checked(lift: Task) -> None:
         BatchSim(lift, 0)
 
 
-def height(state, action, previous):  # noqa: ANN001, ANN201
+def height(state, action, previous):
     return state.cube_position[:, 2], {"height": state.cube_position[:, 2]}
 
 
@@ -145,7 +145,7 @@ def test_reward_and_terms_reach_the_vec_env(lift: Task) -> None:
     for _ in range(lift.horizon):
         observation, reward, done, infos = env.step(np.zeros((3, 4)))
     assert done.all()
-    assert observation.shape == (3, lift.observation.dim)
+    assert np.shape(observation) == (3, lift.observation.dim)
     np.testing.assert_allclose(reward, 0.02, atol=2e-3)
     assert infos[0]["TimeLimit.truncated"]
     assert infos[0]["episode"]["r"] == pytest.approx(infos[0]["terms"]["height"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -23,7 +24,7 @@ def reach() -> Task:
     return make_task("panda/reach")
 
 
-def closeness(state, action, previous):  # noqa: ANN001, ANN201
+def closeness(state, action, previous):
     distance = np.linalg.norm(state.goal_position - state.hand_position, axis=-1)
     near = np.exp(-((distance / 0.02) ** 2))
     return 1 - np.tanh(5 * distance) + near, {"reach": 1 - np.tanh(5 * distance), "near": near}
@@ -41,7 +42,7 @@ def test_a_stopped_run_goes_on_bit_for_bit(
     reach: Task, tmp_path: Path, algorithm: str, steps: int, half: int, params: dict
 ) -> None:
     reward = FunctionReward(closeness)
-    options = {"algorithm": algorithm, "steps": steps, "seed": 3, "episodes": 20, "params": params}
+    options: dict[str, Any] = {"algorithm": algorithm, "steps": steps, "seed": 3, "episodes": 20, "params": params}
     whole = train(reach, reward, tmp_path / "whole", **options)
     part = train(reach, reward, tmp_path / "parts", until=half, **options)
     rest = train(reach, reward, tmp_path / "parts", **options)
@@ -55,7 +56,7 @@ def test_a_stopped_run_goes_on_bit_for_bit(
 
 def test_a_run_starts_from_another_runs_checkpoint(reach: Task, tmp_path: Path) -> None:
     reward = FunctionReward(closeness)
-    options = {"steps": 8192, "seed": 1, "episodes": 10}
+    options: dict[str, Any] = {"steps": 8192, "seed": 1, "episodes": 10}
     train(reach, reward, tmp_path / "first", until=4096, **options)
     second = train(reach, reward, tmp_path / "second", start=tmp_path / "first" / "checkpoint", **options)
     whole = train(reach, reward, tmp_path / "whole", **options)

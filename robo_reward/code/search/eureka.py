@@ -1,7 +1,7 @@
 """Eureka (Ma et al. 2023): K programs, train, reflect on the best, K programs more.
 
 Differences from the paper, unless `faithful`: candidates train in rungs, the best program so far stays in the writer's
-context (the paper's loop keeps the last round's), refused programs are repaired, the winner is confirmed on fresh seeds.
+context (the paper's loop keeps the last round's), refused programs are repaired, the winner is confirmed on new seeds.
 """
 
 from __future__ import annotations
@@ -158,14 +158,18 @@ class Eureka:
             return None
         scored = [self._scored(c) for c in trained]
         refused = tuple(
-            RefusedProgram(c.refusals[-1].source, tuple(c.refusals)) for c in fresh if c.status == "refused" and c.refusals
+            RefusedProgram(c.refusals[-1].source, tuple(c.refusals))
+            for c in fresh
+            if c.status == "refused" and c.refusals
         )
         return Feedback(best=scored[0], others=tuple(scored[1:]), refused=refused)
 
     def _scored(self, candidate: Candidate) -> ScoredProgram:
         """A candidate's statistics: mean of each term per step, at about ten moments of its training."""
         points = candidate.rungs[-1]["points"]
-        chosen = [points[i] for i in np.unique(np.linspace(0, len(points) - 1, SNAPSHOTS).astype(int))] if points else []
+        chosen = (
+            [points[i] for i in np.unique(np.linspace(0, len(points) - 1, SNAPSHOTS).astype(int))] if points else []
+        )
         horizon = self.task.horizon
         terms = {n: [p["terms"][n] / horizon for p in chosen] for n in (chosen[0]["terms"] if chosen else ())}
         return ScoredProgram(
@@ -223,5 +227,6 @@ def _why_none(candidates: list[Candidate], folder: Path) -> str:
         reason = "all were duplicates of one another"
     return (
         f"none of {len(candidates)} candidates could be trained; {reason}\n"
-        f"All programs and reasons are in {folder / 'search.json'}. More candidates, more repairs or another writer may help."
+        f"All programs and reasons are in {folder / 'search.json'}. "
+        "More candidates, more repairs or another writer may help."
     )

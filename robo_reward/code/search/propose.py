@@ -30,9 +30,7 @@ def everyday_transitions(task: Task, seed: int = 0, worlds: int = 16, steps: int
             drift = rng.uniform(-1, 1, (worlds, task.action.dim))
         parts.append(sim.step(0.7 * drift + 0.5 * rng.normal(size=drift.shape)).transitions)
     sim.close()
-    previous, action, state = (
-        np.concatenate([_array(part[i]) for part in parts]) for i in range(3)
-    )
+    previous, action, state = (np.concatenate([_array(part[i]) for part in parts]) for i in range(3))
     return Transitions(task.spec.view(previous), action, task.spec.view(state))
 
 

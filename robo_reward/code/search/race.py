@@ -1,4 +1,4 @@
-"""Training many candidates in rungs: the worse part stops at every rung (successive halving, Jamieson and Talwalkar 2016)."""
+"""Training many candidates in rungs: the worse part stops at each (successive halving, Jamieson and Talwalkar 2016)."""
 
 from __future__ import annotations
 
@@ -88,7 +88,8 @@ def race(track: Track, candidates: Sequence[Candidate], rewards: dict[str, dict[
         rewards: reward spec by candidate id.
     """
     settings = track.settings
-    running, places = list(candidates), {c.id: None for c in candidates}
+    running = list(candidates)
+    places: dict[str, Path | None] = {c.id: None for c in candidates}
     for rung in range(len(settings.rungs)):
         places = _rung(track, running, rewards, rung, places)
         alive = ranked(c for c in running if c.status == "training")
@@ -143,4 +144,6 @@ def confirm(track: Track, candidate: Candidate, reward: dict[str, Any]) -> list[
         except RoboRewardError as error:
             candidate.note = f"training with another seed failed: {error}"
         track.observe(candidate, "final")
-    return sorted(done, key=lambda item: (-item[1]["evaluation"]["success"], -item[1]["evaluation"]["held"], item[0].name))
+    return sorted(
+        done, key=lambda item: (-item[1]["evaluation"]["success"], -item[1]["evaluation"]["held"], item[0].name)
+    )

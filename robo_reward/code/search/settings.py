@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
@@ -58,9 +59,11 @@ class SearchSettings:
         rungs = (1.0,) if self.faithful else tuple(self.rungs)
         object.__setattr__(self, "rungs", rungs)
         object.__setattr__(self, "params", dict(self.params))
-        rising = all(a < b for a, b in zip(rungs, rungs[1:], strict=False))
+        rising = all(a < b for a, b in itertools.pairwise(rungs))
         if not rungs or not rising or rungs[0] <= 0 or rungs[-1] != 1.0:
-            raise UsageError(f"search.rungs is {list(rungs)}, expected rising shares that end with 1.0, such as [0.4, 1.0]")
+            raise UsageError(
+                f"search.rungs is {list(rungs)}, expected rising shares that end with 1.0, such as [0.4, 1.0]"
+            )
         if not 0 < self.keep <= 1:
             raise UsageError(f"search.keep is {self.keep}, expected a share above 0 and at most 1")
 
