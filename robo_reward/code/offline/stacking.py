@@ -18,15 +18,20 @@ def stack(shop: Workshop, thing: Thing, base: Thing) -> list[Term]:
     stage, apart = shop.style.stage, height(thing, base)
     placed = _placed(shop, thing, base, apart)
     terms, held = shop.grasp(thing, placed[-1], placed)
-    up = (*held, *shop.raised(thing, apart + 0.02), Line("up", "held * np.maximum(raised, placed)"))
+    up = (*held, *shop.raised(thing, max(apart, 0.04)), Line("up", "held * np.maximum(raised, placed)"))
     raised = Line("raise_up", weighted(stage, "up"))
     terms.append(Term("raise_up", (*up, raised), f"Take {thing.said} off the table."))
     path = Line("path", "np.sqrt(aside ** 2 + np.minimum(above, 0.0) ** 2)")
     note = f"Bring it over {base.said}, never below its top."
     terms.append(near_term(shop.style, "align", 2.0 * stage, path, 0.125, note, *up, factor="up"))
     over = Line("over", "np.exp(-((aside / over_limit) ** 2))")
-    lower = Line("lower", weighted(1.5 * stage, "np.clip(1.0 - np.abs(above) / 0.04, 0.0, 1.0)", "over"))
-    terms.append(Term("lower", (*placed, Line("over_limit", "0.02"), over, lower), "Once over it, down."))
+    depth = Line("depth", "np.abs(above)")
+    limit = Line("over_limit", "0.03")
+    terms.append(
+        near_term(
+            shop.style, "lower", 1.5 * stage, depth, 0.08, "Once over it, down.", *placed, limit, over, factor="over"
+        )
+    )
     terms.append(Term("place", (*placed, Line("place", weighted(3.0 * stage, "placed"))), "It lies where it should."))
     return terms + _release(shop, thing, placed)
 
