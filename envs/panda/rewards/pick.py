@@ -9,8 +9,8 @@ def compute_reward(state, action, previous):
     gap = np.linalg.norm(state.goal_position - state.cube_position, axis=-1)
     before = np.linalg.norm(previous.goal_position - previous.cube_position, axis=-1)
     carry = held * (1.0 + 3.0 * (1.0 - np.tanh(4.0 * gap)))
-    toward = 60.0 * held * np.clip(before - gap, -0.03, 0.03)
+    along = 60.0 * held * np.clip(before - gap, -0.03, 0.03)
     precise = 2.0 * held * np.exp(-((gap / 0.04) ** 2))
     effort = -0.01 * np.sum(action**2, axis=-1)
-    total = reach + grasp + carry + toward + precise + effort
-    return total, {"reach": reach, "grasp": grasp, "carry": carry, "toward": toward, "precise": precise, "effort": effort}
+    total = reach + grasp + carry + along + precise + effort
+    return total, {"reach": reach, "grasp": grasp, "carry": carry, "along": along, "precise": precise, "effort": effort}
