@@ -14,11 +14,14 @@ from robo_reward.envs.panda.stack import Stack
 from robo_reward.envs.task import tasks
 
 ARM_TASKS = (Reach, Lift, Pick, Push, Stack, Drawer, Door)
+ARMS = ("panda", "fr3")
+OPTIONS = ("control",)
+"""What the tasks of the arms take."""
 
 
 @cache
 def load() -> None:
     """Registers every built-in task once, for both arms."""
-    for arm in ("panda", "fr3"):
+    for arm in ARMS:
         for task in ARM_TASKS:
             tasks.register(f"{arm}/{task.name}", partial(task, arm))

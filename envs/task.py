@@ -11,7 +11,7 @@ import mujoco
 import numpy as np
 
 from robo_reward.envs.state import State, StateSpec
-from robo_reward.errors import UsageError, WrongShape
+from robo_reward.errors import UnknownName, UsageError, WrongShape
 from robo_reward.registry import Registry
 
 
@@ -235,6 +235,10 @@ def make_task(id: str, /, **options: Any) -> Task:
     from robo_reward.envs import catalogue  # registers the built-in tasks
 
     catalogue.load()
+    if id in tasks.names() and options and id.partition("/")[0] in catalogue.ARMS:
+        for option in options:
+            if option not in catalogue.OPTIONS:
+                raise UnknownName(f"option of {id}", option, catalogue.OPTIONS)
     return tasks.create(id, **options)
 
 

@@ -116,8 +116,14 @@ def _split(verb: str, arguments: list[str]) -> tuple[list[str], list[str]]:
             flags.append(argument)
             expects_value = argument in ("--config-dir", "-cd", "--cfg", "-c") and not expects_value
         else:
-            overrides += VERBS[verb].rewrite(argument)
+            overrides += [_open(override) for override in VERBS[verb].rewrite(argument)]
     return overrides, flags
+
+
+def _open(override: str) -> str:
+    """Lets any key stand below the free-form mappings, whose content the algorithm or the task checks."""
+    free = ("policy.params.", "task.params.", "task.options.", "writer.extra.")
+    return f"++{override}" if override.startswith(free) else override
 
 
 def _config_dir(flags: list[str]) -> str | None:

@@ -21,6 +21,7 @@ from robo_reward.envs.gl import NoRenderer
 from robo_reward.envs.task import Task, make_task
 from robo_reward.errors import UnknownName
 from robo_reward.jobs.executors import EXECUTORS, JobExecutor
+from robo_reward.policies.algorithms import settings as check_settings
 from robo_reward.policies.evaluate import Evaluation, evaluate
 from robo_reward.policies.policy import load_policy
 from robo_reward.report.runs import report_search
@@ -60,10 +61,10 @@ def run(config: DictConfig, arguments: list[str]) -> int:
 def search_settings(config: DictConfig) -> SearchSettings:
     """The settings of a search from its configuration; parameters that suit the task lie under the user's own."""
     values = {k: v for k, v in _plain(config.search).items() if k != "name"}
-    params = {
-        **(_plain(config.task.params) if config.policy.algorithm == "ppo" else {}),
-        **_plain(config.policy.params),
-    }
+    given = _plain(config.policy.params)
+    if given or config.policy.algorithm != "ppo":
+        check_settings(config.policy.algorithm, given)  # a misspelt one is told now, not by the first job
+    params = {**(_plain(config.task.params) if config.policy.algorithm == "ppo" else {}), **given}
     values["rungs"] = tuple(values["rungs"])
     return SearchSettings(**values, algorithm=config.policy.algorithm, params=params, seed=config.seed)
 

@@ -1,0 +1,7 @@
+"""`python -m robo_reward.cli` is `robo-reward`."""
+
+import sys
+
+from robo_reward.cli.app import main
+
+sys.exit(main())
