@@ -6,7 +6,6 @@ SB3's SubprocVecEnv of plain single worlds.
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Callable
 
@@ -18,7 +17,7 @@ from stable_baselines3.common.vec_env import SubprocVecEnv
 
 from benchmarks.output import arguments, report
 from robo_reward.code.language import compile_program
-from robo_reward.envs.batch import BatchSim
+from robo_reward.envs.batch import CONTROL, BatchSim
 from robo_reward.envs.state import Transitions
 from robo_reward.envs.task import Task, make_task
 from robo_reward.reward import StepReward
@@ -73,21 +72,20 @@ def rate(step: Callable[[], object], units: int, seconds: float) -> float:
 
 
 def raw_rate(task: Task, seconds: float) -> float:
-    """`mj_step` in C on all cores from the same kind of states: one long open-loop rollout per core, no Python between."""
-    chunk = 400
-    start = BatchSim(task, CORES, 0)
-    physics, control = start._physics.copy(), start._controls[:, None].copy()
-    pool = Rollout(nthread=CORES)
-    data = [mujoco.MjData(task.model) for _ in range(CORES)]
-    control = np.repeat(control, chunk, axis=1)
-    rng = np.random.default_rng(0)
-    control[:, :, :7] += 0.05 * rng.normal(size=(CORES, chunk, 7)).cumsum(axis=1) / np.sqrt(chunk)
-    from robo_reward.envs.batch import CONTROL
+    """`mj_step` in C on all cores, no Python between: whole episodes under the targets that a batch gave its worlds."""
+    sim = BatchSim(task, CORES, 0)
+    actions = np.random.default_rng(0).uniform(-1, 1, (task.horizon - 1, CORES, task.action.dim))
+    physics, targets = sim._physics.copy(), []
+    for action in actions:
+        sim.step(action)
+        targets.append(sim._controls.copy())
+    control = np.repeat(np.stack(targets, axis=1), task.substeps, axis=1)  # (CORES, steps, nu)
+    pool, data = Rollout(nthread=CORES), [mujoco.MjData(task.model) for _ in range(CORES)]
 
     def step() -> None:
-        pool.rollout(task.model, data, physics, control, control_spec=CONTROL, nstep=chunk, chunk_size=1)
+        pool.rollout(task.model, data, physics, control, control_spec=CONTROL, chunk_size=1)
 
-    return rate(step, CORES * chunk, seconds)
+    return rate(step, CORES * control.shape[1], seconds)
 
 
 def batch_rate(task: Task, reward: StepReward, worlds: int, seconds: float) -> float:
@@ -140,7 +138,6 @@ def main() -> None:
             "sb3_subproc_control_steps_per_s_64": subproc_rate,
             "vs_gymnasium_sync": ours / sync_rate,
             "vs_sb3_subproc": ours / subproc_rate,
-            "threads": threading.active_count(),
         },
     )
 

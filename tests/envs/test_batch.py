@@ -142,10 +142,12 @@ def height(state, action, previous):
 def test_reward_and_terms_reach_the_vec_env(lift: Task) -> None:
     env = SB3VecEnv(BatchSim(lift, 3, seed=0, reward=FunctionReward(height)))
     env.reset()
-    for _ in range(lift.horizon):
+    observation, reward, done, infos = env.step(np.zeros((3, 4)))
+    for _ in range(lift.horizon - 1):
         observation, reward, done, infos = env.step(np.zeros((3, 4)))
     assert done.all()
-    assert np.shape(observation) == (3, lift.observation.dim)
+    assert isinstance(observation, np.ndarray)
+    assert observation.shape == (3, lift.observation.dim)
     np.testing.assert_allclose(reward, 0.02, atol=2e-3)
     assert infos[0]["TimeLimit.truncated"]
     assert infos[0]["episode"]["r"] == pytest.approx(infos[0]["terms"]["height"])
