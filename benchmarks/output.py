@@ -25,12 +25,12 @@ def arguments(description: str | None, argv: list[str] | None = None) -> argpars
     return parser.parse_args(argv)
 
 
-def report(args: argparse.Namespace, values: Mapping[str, float], targets: Mapping[str, str] | None = None) -> None:
+def report(args: argparse.Namespace, values: Mapping[str, Any], targets: Mapping[str, str] | None = None) -> None:
     """Prints a table of the numbers and writes them where `--json` says.
 
     Args:
         args: from `arguments`.
-        values: key -> number; the key names the unit.
+        values: key -> number, or a list of them, or none; the key names the unit.
         targets: key -> what we want, such as "<= 150".
     """
     print(table(values, targets or {}, args.title))
@@ -38,14 +38,15 @@ def report(args: argparse.Namespace, values: Mapping[str, float], targets: Mappi
         write_json(args.json, {**values, "machine": machine()})
 
 
-def table(values: Mapping[str, float], targets: Mapping[str, str], title: str) -> str:
+def table(values: Mapping[str, Any], targets: Mapping[str, str], title: str) -> str:
     """The numbers as aligned text, with a mark behind each that has a target."""
     width = max(map(len, values))
     lines = [title, ""]
     for key, value in values.items():
         target = targets.get(key, "")
         mark = f"{'✓' if met(value, target) else '✗'} {target}" if target else ""
-        lines.append(f"{key:<{width}}  {value:>12,.4g}  {mark}".rstrip())
+        shown = f"{value:>12,.4g}" if isinstance(value, int | float) else f"{value!s:>12}"
+        lines.append(f"{key:<{width}}  {shown}  {mark}".rstrip())
     return "\n".join(lines)
 
 
