@@ -10,5 +10,12 @@ def compute_reward(state, action, previous):
     pull = 4.0 * np.clip(state.drawer_velocity / 0.2, -1.0, 1.0)
     effort = -0.01 * np.sum(action**2, axis=-1)
     total = over + low + down + begun + opened + pull + effort
-    terms = {"over": over, "low": low, "down": down, "begun": begun, "opened": opened, "pull": pull, "effort": effort}
-    return total, terms
+    return total, {
+        "over": over,
+        "low": low,
+        "down": down,
+        "begun": begun,
+        "opened": opened,
+        "pull": pull,
+        "effort": effort,
+    }
