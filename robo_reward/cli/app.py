@@ -97,12 +97,12 @@ def _explained(verb: str, overrides: Sequence[str], error: Exception) -> UsageEr
 
     for override in overrides:
         key, _, value = override.lstrip("+~").partition("=")
+        if "=" not in override:
+            return UsageError(f"{override!r} is not of the form key=value")
         if key in group_options() and value and value not in group_options()[key]:
             return UnknownName(f"value of {key}", value, group_options()[key])
         if key not in keys(verb) and not override.startswith(("+", "~")):
             return UnknownName("key", key, keys(verb), f"`robo-reward {verb} --help` explains them.")
-        if "=" not in override:
-            return UsageError(f"{override!r} is not of the form key=value")
     return UsageError(str(error).splitlines()[0])
 
 

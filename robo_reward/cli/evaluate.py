@@ -18,7 +18,7 @@ def run(config: DictConfig, arguments: list[str]) -> int:
     """Prints success with its interval per seed and over all; returns 1 if it is below `min_success`."""
     if config.episodes < 1 or not config.seeds:
         raise UsageError(f"episodes={config.episodes} seeds={list(config.seeds)}: expected at least one of each")
-    policy = load_policy(_policy_folder(Path(config.policy)))
+    policy = load_policy(_policy_folder(Path(config.run)))
     task = make_task(config.task or policy.meta["task"])
     policy.require(task)
     console = Console()

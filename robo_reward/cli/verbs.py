@@ -69,7 +69,7 @@ VERBS = {
         "measure the success of a trained policy",
         "robo_reward.cli.evaluate:run",
         "robo-reward evaluate runs/NAME episodes=200 min_success=0.9",
-        bare="policy",
+        bare="run",
     ),
     "report": Verb(
         "write a run's report.html anew", "robo_reward.cli.report:run", "robo-reward report runs/NAME", bare="folder"
