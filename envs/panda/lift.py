@@ -50,7 +50,9 @@ def grasp_and_carry(
     offset = thing - state.hand_position
     aside = np.linalg.norm(offset[..., :2], axis=-1)
     around = (aside < 0.015) & (np.abs(offset[..., 2]) < 0.012)
-    held = around & (state.gripper_opening < width + 0.006)
+    near = (aside < 0.03) & (np.abs(offset[..., 2]) < 0.025)  # what is held may creep between the fingers
+    held = near & (state.gripper_opening < width + 0.006)
+    around = around | held
     over = thing + np.stack([*np.zeros((2, *aside.shape)), np.where(aside < 0.012, 0.0, 0.08)], axis=-1)
     target = np.where(held[..., None], state.hand_position + (goal - thing), np.where(around[..., None], thing, over))
     return task.toward(state, target, np.where(around, -1.0, 1.0))

@@ -34,7 +34,9 @@ def scene_xml(arm: Arm, body: str, sensors: str, extra: str = "", timestep: floa
     return f"""
 <mujoco model="{arm.name}">
   <compiler angle="radian" autolimits="true"/>
-  <option timestep="{timestep}" integrator="implicitfast" cone="elliptic" impratio="10"/>
+  <option timestep="{timestep}" integrator="implicitfast" cone="elliptic" impratio="10">
+    <flag multiccd="disable"/>  <!-- on by default from mujoco 4: a puck between two fingers would glide on -->
+  </option>
   <size memory="2M"/>
   <visual>
     <headlight ambient=".42 .42 .42" diffuse=".38 .38 .38" specular=".1 .1 .1"/>
