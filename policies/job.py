@@ -20,7 +20,8 @@ def run(job: JobContext) -> dict[str, Any]:
     """Trains as the job's `spec.json` says and returns what `Training.to_json` says.
 
     The spec holds `task`, `options`, `reward` (a reward spec, or null for the sparse success), `algorithm`, `params`,
-    `steps`, `until`, `seed`, `start` (a checkpoint folder to go on from, or null) and `episodes`.
+    `steps`, `until`, `seed`, `start` (a checkpoint folder to go on from, seen from the job's folder, or null) and
+    `episodes`.
     """
     spec = job.spec
     task = make_task(spec["task"], **spec.get("options", {}))
@@ -34,7 +35,7 @@ def run(job: JobContext) -> dict[str, Any]:
         seed=spec["seed"],
         params=spec.get("params", {}),
         until=spec.get("until"),
-        start=Path(spec["start"]) if spec.get("start") else None,
+        start=Path(job.folder) / spec["start"] if spec.get("start") else None,
         episodes=spec.get("episodes", 100),
         stop=job.stop_requested,
         report=lambda point: job.progress(asdict(point)),

@@ -87,15 +87,18 @@ def test_a_search_proposes_repairs_trains_and_reflects(reach: Task, tmp_path: Pa
     assert saved["winner"] == outcome.winner.id
 
 
-def test_a_second_start_repeats_nothing(reach: Task, tmp_path: Path) -> None:
+def test_a_second_start_repeats_nothing(reach: Task, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not even from elsewhere, after the run was moved."""
+    monkeypatch.chdir(tmp_path)
     answers = [[GOOD.format(gain=g) for g in (5.0, 4.0, 3.0)], [GOOD.format(gain=g) for g in (2.0, 6.0, 7.0)]]
-    first = search(reach, Scripted(answers), tmp_path)
-    logs = {path: path.stat().st_mtime_ns for path in tmp_path.glob("jobs/*/log.txt")}
-    before = (tmp_path / "search.json").read_bytes()
-    again = search(reach, Scripted(answers), tmp_path)
+    first = search(reach, Scripted(answers), Path("run"))
+    logs = {path.parent.name: path.stat().st_mtime_ns for path in Path("run").glob("jobs/*/log.txt")}
+    before = Path("run/search.json").read_bytes()
+    Path("run").rename("moved")
+    again = search(reach, Scripted(answers), tmp_path / "moved")
     assert again.winner.id == first.winner.id
-    assert (tmp_path / "search.json").read_bytes() == before
-    assert {path: path.stat().st_mtime_ns for path in tmp_path.glob("jobs/*/log.txt")} == logs
+    assert Path("moved/search.json").read_bytes() == before
+    assert {path.parent.name: path.stat().st_mtime_ns for path in Path("moved").glob("jobs/*/log.txt")} == logs
 
 
 def test_nothing_trainable_is_said_plainly(reach: Task, tmp_path: Path) -> None:

@@ -62,10 +62,10 @@ class Track:
             "until": until,
             "seed": seed,
             "episodes": self.settings.episodes,
-            "start": str(start / "checkpoint") if start else None,
+            # All job folders are neighbours: so a run may be started from anywhere, or moved.
+            "start": f"../{start.name}/checkpoint" if start else None,
         }
-        identity = {**spec, "start": start.name if start else None}
-        folder = self.folder / f"{name.replace('/', '-')}-{fingerprint(identity)[:8]}"
+        folder = self.folder / f"{name.replace('/', '-')}-{fingerprint(spec)[:8]}"
         Job.create(folder, spec)
         write_atomically(folder / "reward.py", reward["source"])
         timeout = self.settings.timeout or None
