@@ -15,7 +15,7 @@ from robo_reward.envs.task import tasks
 
 ARM_TASKS = (Reach, Lift, Pick, Push, Stack, Drawer, Door)
 ARMS = ("panda", "fr3")
-OPTIONS = ("control",)
+OPTIONS = ("assets", "control")
 """What the tasks of the arms take."""
 
 

@@ -11,6 +11,7 @@ import numpy as np
 from robo_reward.envs.panda.arm import Arm, arm_named
 from robo_reward.envs.panda.control import FINGER_MAX, EndEffectorDelta, JointDelta
 from robo_reward.envs.panda.kinematics import solve_position
+from robo_reward.envs.panda.menagerie import dress, menagerie_model
 from robo_reward.envs.panda.mjcf import scene_xml
 from robo_reward.envs.state import Field, State, StateSpec
 from robo_reward.envs.task import Observable, ObservationSpec, Start, Task
@@ -30,6 +31,7 @@ class ArmTask(Task):
     Args:
         arm: `panda` or `fr3`.
         control: `ee_delta` or `joint_delta`.
+        assets: what the arm looks like: `primitive`, or `menagerie` for the meshes of MuJoCo Menagerie.
     """
 
     name: ClassVar[str]
@@ -46,13 +48,12 @@ class ArmTask(Task):
     start_low: ClassVar[Vector] = (0.42, -0.08, 0.16)
     start_high: ClassVar[Vector] = (0.50, 0.08, 0.24)
 
-    def __init__(self, arm: str = "panda", control: str = "ee_delta") -> None:
+    def __init__(self, arm: str = "panda", control: str = "ee_delta", assets: str = "primitive") -> None:
         self.arm: Arm = arm_named(arm)
         self.id = f"{arm}/{self.name}"
         self.spec = StateSpec([*HAND_FIELDS, *self.things])
-        self.model = mujoco.MjModel.from_xml_string(
-            scene_xml(self.arm, self.bodies, HAND_SENSORS + self.thing_sensors, self.extra)
-        )
+        xml = scene_xml(self.arm, self.bodies, HAND_SENSORS + self.thing_sensors, self.extra)
+        self.model = _compiled(xml, self.arm, assets)
         self.substeps = 8
         self.cameras = ("front", "side", "top", "wrist")
         self.observation = ObservationSpec(self.spec, [*self._hand_views(control), *self.views])
@@ -104,6 +105,17 @@ class ArmTask(Task):
             return step
         fingers = np.broadcast_to(gripper, step.shape[:-1])[..., None]
         return np.concatenate([step, fingers], axis=-1)
+
+
+def _compiled(xml: str, arm: Arm, assets: str) -> mujoco.MjModel:
+    """The scene's model, with the arm looking as asked."""
+    if assets == "primitive":
+        return mujoco.MjModel.from_xml_string(xml)
+    if assets == "menagerie":
+        scene = mujoco.MjSpec.from_string(xml)
+        dress(scene, menagerie_model(arm.name))
+        return scene.compile()
+    raise UnknownName("assets", assets, ("menagerie", "primitive"))
 
 
 def free_body(rng: np.random.Generator, n: int, low: Vector, high: Vector, turn: float = np.pi) -> np.ndarray:

@@ -46,7 +46,8 @@ def run(config: DictConfig, arguments: list[str]) -> int:
             write_json(folder / "provenance.json", provenance(arguments))
         try:
             with executor_of(config) as executor, view.shown():
-                options = _plain(config.task.options)
+                # Looks do not matter to training, and a job may not read meshes.
+                options = {k: v for k, v in _plain(config.task.options).items() if k != "assets"}
                 goal = config.goal or task.goal
                 search = Eureka(task, goal, writer, executor, folder, settings, options, view.observe)
                 outcome = search.run()

@@ -1,0 +1,89 @@
+"""The arm's look from MuJoCo Menagerie: its meshes over our bodies. Physics stays as it is.
+
+The package `mujoco-menagerie` finds the model: in the folder `MENAGERIE_ROOT` if that is set, else by downloading it.
+"""
+
+from __future__ import annotations
+
+import mujoco
+
+from robo_reward.errors import MissingExtra, UsageError
+
+ROBOTS = {"panda": "franka_emika_panda", "fr3": "franka_fr3"}
+VISUAL_GROUP = 2
+"""Menagerie's convention for what is only to be seen."""
+BODIES = {"link0": "base", "left_finger": "finger1", "right_finger": "finger2"}
+"""Bodies that we call otherwise. All frames agree: both follow Franka's description."""
+
+
+def menagerie_model(arm: str) -> mujoco.MjModel:
+    """The arm's model in the menagerie.
+
+    Args:
+        arm: `panda` or `fr3`.
+
+    Raises:
+        MissingExtra: `mujoco-menagerie` is not installed.
+        UsageError: the model is neither there nor can be downloaded.
+    """
+    try:
+        import mujoco_menagerie
+    except ModuleNotFoundError:
+        raise MissingExtra("mujoco_menagerie", "menagerie", "assets=menagerie") from None
+    try:
+        return mujoco.MjModel.from_xml_path(str(mujoco_menagerie.get(ROBOTS[arm]).xml(arm)))
+    except (OSError, ValueError, mujoco_menagerie.MenagerieError) as error:
+        remedy = "set MENAGERIE_ROOT to a clone of google-deepmind/mujoco_menagerie, or leave assets=primitive"
+        raise UsageError(f"no {ROBOTS[arm]} for assets=menagerie: {error}. To go on, {remedy}") from error
+
+
+def dress(scene: mujoco.MjSpec, donor: mujoco.MjModel) -> None:
+    """Replaces what is only to be seen of the arm by the donor's meshes, in place.
+
+    Args:
+        scene: ours, with the bodies `base`, `link1` to `link7`, `hand`, `finger1` and `finger2`.
+        donor: a Franka arm of the menagerie.
+    """
+    for index in range(donor.ngeom):
+        mesh = donor.geom_dataid[index]
+        if mesh < 0 or donor.geom_group[index] != VISUAL_GROUP:
+            continue
+        owner = donor.body(donor.geom_bodyid[index]).name.removeprefix("fr3_")
+        body = scene.body(BODIES.get(owner, owner))
+        if body is None:
+            continue
+        _hide(body)
+        name = f"menagerie{index}"
+        _copy_mesh(scene, donor, mesh, name)
+        material = donor.geom_matid[index]
+        body.add_geom(
+            type=mujoco.mjtGeom.mjGEOM_MESH,
+            meshname=name,
+            pos=donor.geom_pos[index],
+            quat=donor.geom_quat[index],
+            rgba=donor.mat_rgba[material] if material >= 0 else donor.geom_rgba[index],
+            contype=0,
+            conaffinity=0,
+            group=1,
+            mass=0,
+        )
+
+
+def _hide(body: mujoco.MjsBody) -> None:
+    """Takes our own look off a body; what collides stays, unseen."""
+    for geom in body.geoms:
+        if geom.type != mujoco.mjtGeom.mjGEOM_MESH:
+            geom.rgba = (0, 0, 0, 0)
+
+
+def _copy_mesh(scene: mujoco.MjSpec, donor: mujoco.MjModel, mesh: int, name: str) -> None:
+    """Adds a compiled mesh of the donor to the scene.
+
+    The compiler has turned its points into the mesh's principal frame, and the geom's pose says where that is.
+    """
+    first, last = donor.mesh_vertadr[mesh], donor.mesh_vertadr[mesh] + donor.mesh_vertnum[mesh]
+    vertices = donor.mesh_vert[first:last].ravel()
+    first, last = donor.mesh_faceadr[mesh], donor.mesh_faceadr[mesh] + donor.mesh_facenum[mesh]
+    faces = donor.mesh_face[first:last].ravel()
+    shell = mujoco.mjtMeshInertia.mjMESH_INERTIA_SHELL  # what is only to be seen need not be closed
+    scene.add_mesh(name=name, uservert=vertices, userface=faces, inertia=shell)
