@@ -76,9 +76,10 @@ def test_an_exception_in_the_block_stops_the_jobs(make_job: MakeJob):
 
 
 PARENT = """
-import sys
+import signal, sys
 from concurrent.futures import wait
 from robo_reward.jobs.local import LocalExecutor
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell ignores it for what it runs in the background
 with LocalExecutor(2, stop_grace=0.1) as executor:
     wait([executor.submit_job(folder) for folder in sys.argv[1:]])
 """
