@@ -15,13 +15,12 @@ from robo_reward.vision.encoder import Encoder, build_encoder
 
 
 class Look(Protocol):
-    """Turns episodes into features of what followed each step: state or frame t + 1 for step t.
+    """Turns episodes into features of what followed each step: state or frame t + 1 for step t."""
 
-    Attributes:
-        frames: what must be drawn for it, or none.
-    """
-
-    frames: FrameSpec | None
+    @property
+    def frames(self) -> FrameSpec | None:
+        """What must be drawn for it, or none."""
+        ...
 
     def __call__(self, episodes: Sequence[Episode]) -> list[np.ndarray]:
         """Features (T, F) of each episode."""

@@ -32,7 +32,7 @@ class Rule:
         raise NotImplementedError
 
     def targets(self, demonstrations: Sequence[Tensor]) -> list[Tensor]:
-        """What an episode is compared with, (S, F) each: the demonstrations themselves unless the rule says otherwise."""
+        """What an episode is compared with, (S, F) each: the demonstrations unless the rule says otherwise."""
         return list(demonstrations)
 
     def spec(self) -> dict[str, Any]:
@@ -47,10 +47,9 @@ def positive(rule: Rule, *names: str) -> None:
         UsageError: the name and the value.
     """
     for name in names:
-        if not getattr(rule, name) > 0:
-            raise UsageError(
-                f"{name} of the matching rule {rule.name!r} is {getattr(rule, name)}, expected more than 0"
-            )
+        value = getattr(rule, name)
+        if not value > 0:
+            raise UsageError(f"{name} of the matching rule {rule.name!r} is {value}, expected more than 0")
 
 
 rules: Registry[Rule] = Registry("matching rule", "robo_reward.matching_rules")

@@ -60,9 +60,7 @@ class _Products:
             largest = _finite(gap).amax((1, 2))
         self.spread = largest / epsilon  # (N,)
         self.kernel = gap.mul_(-1.0 / epsilon).exp_()  # (N, T, S)
-        self.transposed = (
-            self.kernel.mT.contiguous()
-        )  # a vector times a matrix is several times faster than the reverse
+        self.transposed = self.kernel.mT.contiguous()  # vᵀ Kᵀ is several times faster than K v
         self.power = _power(epsilon, relax)
         self.a, self.b = a, b
         if math.isfinite(relax):
@@ -172,6 +170,8 @@ def _iterate(domain: _Products | _Logarithms, tolerance: float, max_iterations: 
     u, v = domain.start(), domain.b
     final_u, final_v = torch.empty_like(u), torch.empty_like(v)
     for iteration in range(1, max_iterations + 1):
+        if len(left) == 0:
+            break
         reached = domain.into_columns(u)
         fitted = domain.fit_columns(reached)
         if iteration % CHECK == 0:
@@ -179,8 +179,6 @@ def _iterate(domain: _Products | _Logarithms, tolerance: float, max_iterations: 
             if bool(done.any()):
                 final_u[left[done]], final_v[left[done]] = u[done], v[done]
                 left, bound, fitted = left[~done], bound[~done], fitted[~done]
-                if len(left) == 0:
-                    break
                 domain.keep(~done)
         v = fitted
         u = domain.fit_rows(domain.into_rows(v))

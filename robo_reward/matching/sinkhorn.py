@@ -25,8 +25,8 @@ def sinkhorn_plan(
 ) -> Tensor:
     """The plan that moves mass most cheaply from the steps of one sequence to those of another.
 
-    P = argmin over P >= 0 of <P, C> + ε KL(P ‖ a bᵀ), with P 1 = a and Pᵀ 1 = b (Cuturi 2013). With a finite ρ = `relax`
-    the marginals are prices instead, + ρ KL(P 1 ‖ a) + ρ KL(Pᵀ 1 ‖ b): unbalanced transport (Chizat et al. 2018).
+    P = argmin over P >= 0 of <P, C> + ε KL(P ‖ a bᵀ), with P 1 = a and Pᵀ 1 = b (Cuturi 2013). With a finite `relax`
+    = ρ the marginals are prices instead, + ρ KL(P 1 ‖ a) + ρ KL(Pᵀ 1 ‖ b): unbalanced transport (Chizat et al. 2018).
 
     Each problem stops by itself, so its plan does not depend on its company. Computed in float64. The gradient with
     respect to `cost` is that of the converged plan, by implicit differentiation; a second derivative does not exist.
@@ -144,10 +144,10 @@ def plan_gradient(plan: Tensor, upstream: Tensor, epsilon: float, relax: float) 
     inverse = torch.where(r > 0, 1.0 / (price * r), 0.0)  # (N, T); an empty row has nothing to say
     right = weighted.sum(-2) - _times(plan.mT, inverse * weighted.sum(-1))
     system = torch.diag_embed(price * c) - plan.mT @ (inverse[..., None] * plan)
-    # Balanced, (1, -1) solves the homogeneous system: α + β does not change, so any solution will do, and c cᵀ picks
-    # one. Where the plan falls apart into blocks each has such a freedom: the ridge picks the smallest.
-    mass = c.sum(-1)[..., None, None].clamp_min(1e-300)
-    system = system + c[..., :, None] * c[..., None, :] / mass
+    if price == 1.0:
+        # (1, -1) solves the homogeneous system: α + β does not change, so any solution will do, and c cᵀ picks one.
+        # Where the plan falls apart into blocks each has such a freedom: the ridge picks the smallest.
+        system = system + c[..., :, None] * c[..., None, :] / c.sum(-1)[..., None, None].clamp_min(1e-300)
     system = system + torch.diag_embed(torch.where(c > 0, 1e-10 * c, 1.0))
     beta = torch.linalg.solve(system, right[..., None])[..., 0]
     alpha = inverse * (weighted.sum(-1) - _times(plan, beta))

@@ -50,8 +50,8 @@ class OT(Rule):
 class UnbalancedOT(Rule):
     """Transport that may leave mass where it is, r_t = -T (Σ_s P_ts C_ts + ρ (p_t log(T p_t) - p_t + 1/T)), p = P 1.
 
-    P is the plan with relaxed marginals. A step that resembles nothing in the demonstration pays at most ρ, and need not
-    be matched with frames that others fit better; the demonstration need not be covered.
+    P is the plan with relaxed marginals. A step that resembles nothing in the demonstration pays at most about ρ, and
+    need not be matched with frames that others fit better; the demonstration need not be covered.
 
     Args:
         epsilon: ε, in the unit of the cost.
@@ -110,7 +110,7 @@ class TemporalOT(Rule):
 
     def __call__(self, cost: Tensor) -> Tensor:
         cost = context_cost(cost, self.context)
-        band = diagonal_band(*cost.shape[-2:], self.mask).to(cost.device)
+        band = diagonal_band(cost.shape[-2], cost.shape[-1], self.mask).to(cost.device)
         plan = sinkhorn_plan(
             cost, self.epsilon, mask=band, tolerance=self.tolerance, max_iterations=self.max_iterations
         )
