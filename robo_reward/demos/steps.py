@@ -1,6 +1,7 @@
-"""The steps of a task, discovered in demonstrations: where to cut a sequence of features into n pieces that belong together.
+"""The steps of a task, discovered in demonstrations: where to cut a sequence of features into n pieces that belong
+together.
 
-A sequence has features `(T, F)`; n - 1 cuts `0 < c_1 < ... < c_{n-1} < T` make n steps `[0, c_1), [c_1, c_2), ..., [c_{n-1}, T)`.
+A sequence has features `(T, F)`; the n - 1 cuts `0 < c_1 < ... < c_{n-1} < T` make n steps `[0, c_1), ..., [c_{n-1}, T)`.
 Every objective is a table `cost[s, e]` of what the step `[s, e)` costs, and the best cuts are found exactly.
 """
 
@@ -43,8 +44,8 @@ def spread_cost(features: np.ndarray) -> np.ndarray:
 def variance_cost(features: np.ndarray) -> np.ndarray:
     """The squared distance of a step's frames from their mean, summed over the step: length times variance.
 
-    `cost[s, e] = (1/F) sum_{t in [s, e)} |x_t - mean|^2`. Unlike `spread_cost` it has no liking for tiny steps. It needs
-    the Gram matrix alone, so it costs O(T^2), whatever the number of features.
+    `cost[s, e] = (1/F) sum_{t in [s, e)} |x_t - mean|^2`. Unlike `spread_cost` it has no liking for tiny steps. It
+    needs the Gram matrix alone, so it costs O(T^2), whatever the number of features.
 
     Args:
         features: (T, F).
