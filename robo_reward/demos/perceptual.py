@@ -33,14 +33,16 @@ class PerceptualReward:
     """
 
     def __init__(self, encoder: Encoder, model: Steps, frames: FrameSpec, fps: float) -> None:
-        self.encoder, self.model, self.frames, self.fps = encoder, model, frames, fps
+        self.encoder, self.model, self.fps = encoder, model, fps
+        self.frames: FrameSpec | None = frames
+        self._frames = frames
 
     def __call__(self, episode: Episode) -> RewardOutput:
         return self.batch([episode])[0]
 
     def batch(self, episodes: Sequence[Episode]) -> list[RewardOutput]:
         """Judges several episodes; all frames of one size go through the encoder in one call."""
-        shown = [_shown(episode, self.frames) for episode in episodes]
+        shown = [_shown(episode, self._frames) for episode in episodes]
         return [
             self.judge(features, float(episode.meta.get("fps", self.fps)))
             for episode, features in zip(episodes, encode_clips(self.encoder, shown), strict=True)
@@ -56,7 +58,7 @@ class PerceptualReward:
         return {
             "kind": "perceptual",
             "encoder": self.encoder.spec(),
-            "frames": self.frames.to_json(),
+            "frames": self._frames.to_json(),
             "fps": self.fps,
             "model": self.model.spec(),
             "weights": digest(self.model.tensors()),

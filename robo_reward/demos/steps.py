@@ -1,7 +1,7 @@
 """The steps of a task, discovered in demonstrations: where to cut a sequence of features into n pieces that belong
 together.
 
-A sequence has features `(T, F)`; the cuts `0 < c_1 < ... < c_{n-1} < T` make n steps `[0, c_1), ..., [c_{n-1}, T)`. Every
+A sequence has features `(T, F)`; cuts `0 < c_1 < ... < c_{n-1} < T` make n steps `[0, c_1), ..., [c_{n-1}, T)`. Every
 objective is a table `cost[s, e]` of what the step `[s, e)` costs, and the best cuts are found exactly.
 """
 
