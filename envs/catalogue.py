@@ -6,6 +6,7 @@ from functools import cache, partial
 
 from robo_reward.envs.panda.door import Door
 from robo_reward.envs.panda.drawer import Drawer
+from robo_reward.envs.panda.group import Group
 from robo_reward.envs.panda.lift import Lift
 from robo_reward.envs.panda.pick import Pick
 from robo_reward.envs.panda.push import Push
@@ -14,14 +15,18 @@ from robo_reward.envs.panda.stack import Stack
 from robo_reward.envs.task import tasks
 
 ARM_TASKS = (Reach, Lift, Pick, Push, Stack, Drawer, Door)
-ARMS = ("panda", "fr3")
+"""What a hand can do."""
+PUSHER_TASKS = (Group,)
+"""What a board at the flange can do: the benchmark of rewards that look."""
+ARMS = {"panda": (*ARM_TASKS, *PUSHER_TASKS), "fr3": ARM_TASKS}
+"""The tasks of each arm."""
 OPTIONS = ("assets", "control")
 """What the tasks of the arms take."""
 
 
 @cache
 def load() -> None:
-    """Registers every built-in task once, for both arms."""
-    for arm in ARMS:
-        for task in ARM_TASKS:
-            tasks.register(f"{arm}/{task.name}", partial(task, arm))
+    """Registers every built-in task once."""
+    for arm, kinds in ARMS.items():
+        for kind in kinds:
+            tasks.register(f"{arm}/{kind.name}", partial(kind, arm))

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from gymnasium.envs.registration import register, registry
 
-ARMS = ("panda", "fr3")
-NAMES = ("reach", "lift", "push", "pick", "stack", "drawer", "door")
+HAND = ("reach", "lift", "push", "pick", "stack", "drawer", "door")
+NAMES = {"panda": (*HAND, "group"), "fr3": HAND}
 
 
 def register_tasks() -> None:
     """Registers `RoboReward/PandaPush-v0` and all the others, single and vectorised."""
-    for arm in ARMS:
-        for name in NAMES:
+    for arm, names in NAMES.items():
+        for name in names:
             id = f"RoboReward/{arm.capitalize()}{name.capitalize()}-v0"
             if id not in registry:
                 register(
