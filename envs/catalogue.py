@@ -18,7 +18,7 @@ ARM_TASKS = (Reach, Lift, Pick, Push, Stack, Drawer, Door)
 """What a hand can do."""
 PUSHER_TASKS = (Group,)
 """What a board at the flange can do: the benchmark of rewards that look."""
-ARMS = {"panda": (*ARM_TASKS, *PUSHER_TASKS), "fr3": ARM_TASKS}
+ARMS = {"panda": (*ARM_TASKS, *PUSHER_TASKS), "fr3": ARM_TASKS, "ur5e": PUSHER_TASKS}
 """The tasks of each arm."""
 OPTIONS = ("assets", "control")
 """What the tasks of the arms take."""
