@@ -5,7 +5,7 @@ from __future__ import annotations
 from gymnasium.envs.registration import register, registry
 
 HAND = ("reach", "lift", "push", "pick", "stack", "drawer", "door")
-PUSHER = ("group",)
+PUSHER = ("group", "clutter")
 NAMES = {"panda": (*HAND, *PUSHER), "fr3": HAND, "ur5e": PUSHER}
 
 
