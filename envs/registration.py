@@ -5,7 +5,8 @@ from __future__ import annotations
 from gymnasium.envs.registration import register, registry
 
 HAND = ("reach", "lift", "push", "pick", "stack", "drawer", "door")
-NAMES = {"panda": (*HAND, "group"), "fr3": HAND}
+PUSHER = ("group", "clutter")
+NAMES = {"panda": (*HAND, *PUSHER), "fr3": HAND, "ur5e": PUSHER}
 
 
 def register_tasks() -> None:

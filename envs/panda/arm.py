@@ -6,6 +6,9 @@ RotX(alpha) TransX(a) RotZ(q) TransZ(d). `craig` turns a table of the standard c
 Franka, kinematics and limits: Franka Robotics, "Robot and interface specifications" (frankarobotics/docs).
 Inertial parameters: Panda, C. Gaz et al., "Dynamic identification of the Franka Emika Panda robot with retrieval of
 feasible parameters", RA-L 2019, as in franka_description; FR3, franka_description by Franka Robotics, principal axes.
+Universal Robots: "DH parameters for calculations of kinematics and dynamics" (support article 45257) for kinematics,
+masses and centres of mass; Universal_Robots_ROS2_Description by Universal Robots for inertias (turned into our frames),
+joint limits (UR5e user manual 5.8) and torques ("Max. joint torques"). It publishes no limits of acceleration or jerk.
 """
 
 from __future__ import annotations
@@ -207,7 +210,37 @@ FR3 = Arm(
     ),
 )
 
-ARMS = {arm.name: arm for arm in (PANDA, FR3)}
+UR5E = Arm(
+    name="ur5e",
+    dh=craig(
+        (
+            (0.0, 0.1625, pi / 2),
+            (-0.425, 0.0, 0.0),
+            (-0.3922, 0.0, 0.0),
+            (0.0, 0.1333, pi / 2),
+            (0.0, 0.0997, -pi / 2),
+            (0.0, 0.0996, 0.0),
+        )
+    ),
+    q_min=(-2 * pi, -2 * pi, -pi, -2 * pi, -2 * pi, -2 * pi),
+    q_max=(2 * pi, 2 * pi, pi, 2 * pi, 2 * pi, 2 * pi),
+    dq_max=(pi,) * 6,
+    tau_max=(150.0,) * 3 + (28.0,) * 3,
+    links=(
+        Link(3.761, (0.0, -0.00193, -0.02561), (0.0070021, 0.00657286, 0.00648091, 1.053e-5, 7.3e-7, -0.00049994)),
+        Link(8.058, (-0.2125, 0.0, 0.11336), (0.01505885, 0.33388086, 0.33247207, -5.4e-5, 5.63e-6, -1.81e-6)),
+        Link(2.846, (-0.2422, 0.0, 0.0265), (0.00399632, 0.07879254, 0.0784851, -1.365e-5, 0.00137272, -6.6e-6)),
+        Link(1.37, (0.0, -0.01634, -0.0018), (0.00165491, 0.00126279, 0.00135962, 4.38e-6, -2.82e-6, -0.00010157)),
+        Link(1.3, (0.0, 0.01634, -0.0018), (0.00135617, 0.00096614, 0.00127827, 4.44e-6, 2.74e-6, 5.048e-5)),
+        Link(0.365, (0.0, 0.0, -0.001159), (0.00018694, 0.00018908, 0.00025756, 6e-8, -1.7e-7, -9.2e-7)),
+    ),
+    stiffness=(4500.0, 4500.0, 3500.0, 2000.0, 2000.0, 2000.0),
+    home=(2.87, -1.44, 2.02, 1.44 - 2.02 - pi / 2, -pi / 2, 2.87 - pi),
+    flange=0.0,
+    hand_yaw=-pi / 2,
+)
+
+ARMS = {arm.name: arm for arm in (PANDA, FR3, UR5E)}
 TOOL_LENGTHS = {"hand": 0.1034, "pusher": 0.17}
 """From the flange to the tool centre point [m]."""
 

@@ -11,7 +11,7 @@ import numpy as np
 from robo_reward.envs.panda.arm import Arm, arm_named
 from robo_reward.envs.panda.control import FINGER_MAX, EndEffectorDelta, JointDelta
 from robo_reward.envs.panda.kinematics import solve_position
-from robo_reward.envs.panda.menagerie import dress, menagerie_model
+from robo_reward.envs.panda.menagerie import ROBOTS, dress, menagerie_model
 from robo_reward.envs.panda.mjcf import scene_xml
 from robo_reward.envs.state import Field, State, StateSpec
 from robo_reward.envs.task import Observable, ObservationSpec, Start, Task
@@ -111,13 +111,14 @@ class ArmTask(Task):
 
 def _compiled(xml: str, arm: Arm, assets: str) -> mujoco.MjModel:
     """The scene's model, with the arm looking as asked."""
+    known = ("menagerie", "primitive") if arm.name in ROBOTS else ("primitive",)
+    if assets not in known:
+        raise UnknownName(f"assets of {arm.name}", assets, known)
     if assets == "primitive":
         return mujoco.MjModel.from_xml_string(xml)
-    if assets == "menagerie":
-        scene = mujoco.MjSpec.from_string(xml)
-        dress(scene, menagerie_model(arm.name))
-        return scene.compile()
-    raise UnknownName("assets", assets, ("menagerie", "primitive"))
+    scene = mujoco.MjSpec.from_string(xml)
+    dress(scene, menagerie_model(arm.name))
+    return scene.compile()
 
 
 def free_body(rng: np.random.Generator, n: int, low: Vector, high: Vector, turn: float = np.pi) -> np.ndarray:

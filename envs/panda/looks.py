@@ -5,10 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 WHITE, GREY, BLACK = "0.93 0.93 0.95 1", "0.55 0.57 0.60 1", "0.16 0.17 0.19 1"
+SILVER, SKY = "0.74 0.76 0.78 1", "0.44 0.68 0.86 1"
 
 Vector = tuple[float, float, float]
-Part = tuple[float, Vector, Vector, str]
-"""A capsule: radius, from, to [m], colour."""
+Part = tuple[float, Vector, Vector, str] | tuple[float, Vector, Vector, str, str]
+"""Radius, from, to [m], colour, and `cylinder` where it is no capsule."""
 
 
 @dataclass(frozen=True)
@@ -40,10 +41,37 @@ FRANKA = Look(
     ),
 )
 
-LOOKS = {"panda": FRANKA, "fr3": FRANKA}
+
+def _drum(radius: float, start: Vector, end: Vector, cap: Vector | None = None) -> tuple[Part, ...]:
+    """A joint's housing: a cylinder, with a blue lid from its end to `cap`."""
+    body: Part = (radius, start, end, SILVER, "cylinder")
+    return (body,) if cap is None else (body, (radius - 0.001, end, cap, SKY, "cylinder"))
 
 
-def capsule(radius: float, start: Vector, end: Vector, colour: str) -> str:
+UR5E = Look(
+    base=((0.075, (0, 0, 0), (0, 0, 0.02), BLACK, "cylinder"), *_drum(0.062, (0, 0, 0.02), (0, 0, 0.09))),
+    links=(
+        (*_drum(0.062, (0, 0, -0.07), (0, 0, 0.035)), *_drum(0.059, (0, -0.078, 0), (0, 0.05, 0), (0, 0.068, 0))),
+        (
+            *_drum(0.059, (0, 0, 0.080), (0, 0, 0.185), (0, 0, 0.203)),
+            (0.045, (-0.03, 0, 0.138), (-0.40, 0, 0.138), SILVER),
+            *_drum(0.052, (-0.425, 0, 0.085), (-0.425, 0, 0.180), (-0.425, 0, 0.196)),
+        ),
+        (
+            *_drum(0.052, (0, 0, 0.083), (0, 0, -0.035), (0, 0, -0.051)),
+            (0.037, (-0.03, 0, 0.007), (-0.37, 0, 0.007), SILVER),
+            *_drum(0.040, (-0.3922, 0, 0.048), (-0.3922, 0, -0.035), (-0.3922, 0, -0.047)),
+        ),
+        (*_drum(0.040, (0, 0, -0.085), (0, 0, 0.035), (0, 0, 0.047)), *_drum(0.038, (0, 0, 0), (0, -0.052, 0))),
+        (*_drum(0.040, (0, 0, -0.047), (0, 0, 0.035), (0, 0, 0.047)), *_drum(0.038, (0, 0, 0), (0, 0.052, 0))),
+        (*_drum(0.038, (0, 0, -0.047), (0, 0, -0.012)), (0.032, (0, 0, -0.012), (0, 0, 0), BLACK, "cylinder")),
+    ),
+)
+
+LOOKS = {"panda": FRANKA, "fr3": FRANKA, "ur5e": UR5E}
+
+
+def part_xml(radius: float, start: Vector, end: Vector, colour: str, kind: str = "capsule") -> str:
     """One part as MJCF."""
     ends = " ".join(f"{value:g}" for value in (*start, *end))
-    return f'<geom class="look" size="{radius}" fromto="{ends}" rgba="{colour}"/>'
+    return f'<geom class="look" type="{kind}" size="{radius}" fromto="{ends}" rgba="{colour}"/>'

@@ -5,7 +5,7 @@ from __future__ import annotations
 from math import cos, sin
 
 from robo_reward.envs.panda.arm import Arm, Link
-from robo_reward.envs.panda.looks import LOOKS, capsule
+from robo_reward.envs.panda.looks import LOOKS, part_xml
 from robo_reward.envs.panda.tools import FINGER_ACTUATORS, OPENING_TENDON, tool_xml
 
 
@@ -75,9 +75,9 @@ def _arm_xml(arm: Arm) -> str:
         <body name="link{i}" pos="{position}" quat="{turn}" gravcomp="1">
           {_inertial(link)}
           <joint name="joint{i}" range="{arm.q_min[i - 1]} {arm.q_max[i - 1]}" damping="{damping}" armature="0.1"/>
-          {"".join(capsule(*part) for part in look)}"""
+          {"".join(part_xml(*part) for part in look)}"""
         closing += "</body>"
-    base = "".join(capsule(*part) for part in looks.base)
+    base = "".join(part_xml(*part) for part in looks.base)
     inertial = '<inertial pos="0 0 .05" mass="2.9" diaginertia=".01 .01 .01"/>'
     return f"""<body name="base">{inertial}{base}{opening}{tool_xml(arm)}{closing}</body>"""
 

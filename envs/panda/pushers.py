@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from robo_reward.envs.panda.clutter import Clutter
 from robo_reward.envs.panda.group import LOW, Group, push_target
 from robo_reward.envs.state import State
 from robo_reward.errors import UnknownName
@@ -154,6 +155,28 @@ def still(task: Group, state: State, step: int, draws: Draws) -> np.ndarray:
     return state.hand_position
 
 
+def careless(task: Group, state: State, step: int, draws: Draws) -> np.ndarray:
+    """The wanted cubes to the middle, with the board centred on them: the near red one often comes along."""
+    return push_target(state, task.wanted, _line(state))
+
+
+def with_red(task: Group, state: State, step: int, draws: Draws) -> np.ndarray:
+    """The wanted cubes and the near red one to the middle of the strip."""
+    return push_target(state, (*task.wanted, "red1"), _line(state))
+
+
+def only_red(task: Group, state: State, step: int, draws: Draws) -> np.ndarray:
+    """The two red cubes that stand together to the strip, as far as it pleases; the wanted ones stay."""
+    away = np.where(state.red1_position[:, 1] > state.blue_position[:, 1], 0.05, -0.05)
+    return push_target(state, ("red1", "red2"), _line(state) - 0.06 * draws.amount, away)
+
+
+def rid_of_red(task: Group, state: State, step: int, draws: Draws) -> np.ndarray:
+    """First the wanted cubes to the middle carelessly, then everything out of the strip on the far side."""
+    line = _line(state) + np.where(step < 20 + 10 * draws.amount, 0.0, 0.12)
+    return push_target(state, (*task.wanted, "red1"), line)
+
+
 BEHAVIOURS: dict[str, Behaviour] = {
     behaviour.__name__: behaviour
     for behaviour in (
@@ -173,12 +196,15 @@ BEHAVIOURS: dict[str, Behaviour] = {
         still,
     )
 }
-"""What the pushers can show, from the best to the worst, more or less."""
+"""What every pusher can show, from the best to the worst, more or less."""
+
+WITH_RED: dict[str, Behaviour] = {b.__name__: b for b in (careless, with_red, only_red, rid_of_red)}
+"""What only makes sense where there are red cubes."""
 
 
-def behaviours(task: Group) -> tuple[str, ...]:
-    """The behaviours that a task's pushers know."""
-    return tuple(BEHAVIOURS)
+def behaviours(task: Group) -> dict[str, Behaviour]:
+    """The behaviours that a task's pushers know, by name."""
+    return {**BEHAVIOURS, **WITH_RED} if isinstance(task, Clutter) else BEHAVIOURS
 
 
 def pusher(task: Group, behaviour: str, seed: int = 0) -> Actor:
@@ -192,9 +218,10 @@ def pusher(task: Group, behaviour: str, seed: int = 0) -> Actor:
     Raises:
         UnknownName: no such behaviour.
     """
-    if behaviour not in behaviours(task):
-        raise UnknownName("behaviour", behaviour, behaviours(task))
-    return _Pusher(task, BEHAVIOURS[behaviour], seed)
+    known = behaviours(task)
+    if behaviour not in known:
+        raise UnknownName("behaviour", behaviour, known)
+    return _Pusher(task, known[behaviour], seed)
 
 
 class _Pusher:

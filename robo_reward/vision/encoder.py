@@ -44,3 +44,12 @@ def build_encoder(spec: dict[str, Any], weights: Weights | None = None) -> Encod
         UnknownName: no such kind; the message lists the closest.
     """
     return encoders.create(spec["kind"], spec, weights or {})
+
+
+def _colour_slots(spec: dict[str, Any], weights: Weights) -> Encoder:
+    from robo_reward.vision.colour_slots import slots_from_spec  # each kind is imported when it is asked for
+
+    return slots_from_spec(spec, weights)
+
+
+encoders.register("colour_slots", _colour_slots)
