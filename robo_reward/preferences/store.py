@@ -7,7 +7,7 @@ import os
 import time
 import weakref
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -149,7 +149,7 @@ class PreferenceStore:
         self.where = self._url.render_as_string(hide_password=True) if "://" in str(where) else str(self._url.database)
         self._engine = _engine(self._url)
         weakref.finalize(self, self._engine.dispose)  # whoever forgets to close leaves no connection behind
-        with self._errors():
+        with self._errors(UsageError):  # a wrong file, address or password
             self._create()
 
     def add(self, *events: Event) -> int:
@@ -250,7 +250,7 @@ class PreferenceStore:
                 raise BadAnswer(f"uuid {uuid!r} is that of another answer in {self.where}; make a new one per answer")
 
     def _create(self) -> None:
-        with self._writing() as connection:
+        with self._locked() as connection:
             if self._engine.dialect.name == "postgresql":  # CREATE … IF NOT EXISTS is not safe against itself there
                 connection.execute(sa.text("SELECT pg_advisory_xact_lock(hashtext('preference_meta'))"))
             names = set(sa.inspect(connection).get_table_names())
@@ -268,17 +268,19 @@ class PreferenceStore:
     @contextmanager
     def _writing(self) -> Iterator[sa.Connection]:
         """A transaction that holds the write lock from its start: it waits for others and never fails half-way."""
-        with self._errors(), self._engine.execution_options(immediate=True).begin() as connection:
+        with self._errors(), self._locked() as connection:
             yield connection
 
+    def _locked(self) -> AbstractContextManager[sa.Connection]:
+        return self._engine.execution_options(immediate=True).begin()
+
     @contextmanager
-    def _errors(self) -> Iterator[None]:
+    def _errors(self, kind: type[RoboRewardError] = StoreError) -> Iterator[None]:
         try:
             yield
         except SQLAlchemyError as error:
             said = str(error.orig) if isinstance(error, DBAPIError) else str(error)
             first = (said.strip().splitlines() or ["nothing"])[0]
-            kind = UsageError if _is_the_user_s(first) else StoreError
             raise kind(f"preferences in {self.where}: {first}") from error
 
 
@@ -345,12 +347,6 @@ def _prepare_sqlite(connection: Any, record: object) -> None:
 def _begin_sqlite(connection: sa.Connection) -> None:
     immediate = connection.get_execution_options().get("immediate", False)
     connection.exec_driver_sql("BEGIN IMMEDIATE" if immediate else "BEGIN")
-
-
-def _is_the_user_s(said: str) -> bool:
-    """Whether a database's complaint is about what it was given: a wrong file, address or password."""
-    signs = ("not a database", "unable to open", "readonly", "connection", "does not exist", "denied", "resolve")
-    return any(sign in said.lower() for sign in signs)
 
 
 def _of(query: sa.Select[Any], annotator: str) -> sa.Select[Any]:
