@@ -6,6 +6,7 @@ import os
 import socket
 from pathlib import Path
 
+import cv2
 from omegaconf import DictConfig
 from rich.console import Console
 
@@ -23,6 +24,7 @@ _QUESTIONS = {"pair": "Which clip is better?", "triplet": "From best to worst?",
 def run(config: DictConfig, arguments: list[str]) -> int:
     """Serves the page until Ctrl-C and says how many answers there are."""
     os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")  # broken videos are told in our own words
+    cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
     console = Console()
     k = clips_at_once(config.mode, config.k)
     if config.target < 1:

@@ -13,14 +13,19 @@ from typing import Any
 import cv2
 import numpy as np
 
-from robo_reward.envs.video import VideoError, read_video, write_video
-from robo_reward.episode import CorruptEpisode, EpisodeStore
+from robo_reward.envs.video import read_video, write_video
+from robo_reward.episode import EpisodeStore
 from robo_reward.errors import RoboRewardError, UsageError
 from robo_reward.preferences.store import Clip
 
 ENDINGS = (".mp4", ".m4v", ".mov", ".webm", ".mkv", ".avi")
+_YUV420 = ("I420", "J420")
 _PLAYABLE = {".mp4": {"avc1", "h264", "av01", "vp09"}, ".webm": {"vp80", "vp90", "vp09", "av01"}}
-"""What browsers play as it is: endings and codecs. Everything else is written anew as H.264."""
+"""What browsers play as it is, if its colours are 4:2:0: endings and codecs. All else is written anew as H.264."""
+
+
+class Unusable(RoboRewardError):
+    """Why one video cannot be shown."""
 
 
 class NotEnoughClips(UsageError):
@@ -138,8 +143,6 @@ def _from_store(store: EpisodeStore, work: Path) -> Clips:
             path = store.video(key) or _drawn(store, key, work)
             meta = {"task": entry.task_id, "steps": entry.steps, "success": entry.success}
             return replace(_video(key, path, key, work), meta=meta) if path else Refused(key, "it has no frames")
-        except CorruptEpisode as error:
-            return Refused(key, str(error))
         except RoboRewardError as error:
             return Refused(key, str(error))
 
@@ -190,17 +193,18 @@ def _video(key: str, path: Path, name: str, work: Path) -> Video:
     """Decodes a file from end to end.
 
     Raises:
-        VideoError: it is empty, no video, or breaks off.
+        Unusable: it is empty, no video, or breaks off.
     """
     if not path.stat().st_size:
-        raise VideoError("show", path, "the file is empty")
+        raise Unusable("the file is empty")
     capture = cv2.VideoCapture(str(path), cv2.CAP_FFMPEG)
     try:
         if not capture.isOpened():
-            raise VideoError("show", path, "it is not a video")
+            raise Unusable("it is not a video")
         fps = capture.get(cv2.CAP_PROP_FPS)
         promised = int(capture.get(cv2.CAP_PROP_FRAME_COUNT))
-        code = int(capture.get(cv2.CAP_PROP_FOURCC)).to_bytes(4, "little", signed=True).decode("latin1").lower()
+        code = _four_letters(capture, cv2.CAP_PROP_FOURCC).lower()
+        colours = _four_letters(capture, cv2.CAP_PROP_CODEC_PIXEL_FORMAT)
         frames = 0
         while capture.grab():
             frames += 1
@@ -208,13 +212,17 @@ def _video(key: str, path: Path, name: str, work: Path) -> Video:
     finally:
         capture.release()
     if not frames or not all(size):
-        raise VideoError("show", path, "it holds no frames")
+        raise Unusable("it holds no frames")
     if frames < promised - 1:
-        raise VideoError("show", path, f"it breaks off after {frames} of {promised} frames")
+        raise Unusable(f"it breaks off after {frames} of {promised} frames")
     fps = fps if np.isfinite(fps) and 0 < fps <= 1000 else 25.0
-    if code not in _PLAYABLE.get(path.suffix.lower(), ()):
+    if code not in _PLAYABLE.get(path.suffix.lower(), ()) or colours not in _YUV420:
         path = _playable(key, path, fps, work)
     return Video(key, path, name, frames / fps, fps, size)
+
+
+def _four_letters(capture: cv2.VideoCapture, what: int) -> str:
+    return int(capture.get(what)).to_bytes(4, "little", signed=True).decode("latin1")
 
 
 def _playable(key: str, path: Path, fps: float, work: Path) -> Path:

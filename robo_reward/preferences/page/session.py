@@ -13,7 +13,7 @@ from collections import Counter
 from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from robo_reward import __version__
 from robo_reward.errors import UnknownName, UsageError
@@ -70,6 +70,15 @@ class Settings:
     annotator: str = ""
 
 
+class _Lease(NamedTuple):
+    """A query that a browser tab has and nobody has answered yet; `until` [s] on the monotonic clock."""
+
+    annotator: str
+    tab: str
+    query: Query
+    until: float
+
+
 class Session:
     """One served page: clips, queries and the store behind it. Any thread may call any method.
 
@@ -83,7 +92,7 @@ class Session:
     def __init__(self, clips: Clips, store: PreferenceStore, queries: QuerySource, settings: Settings) -> None:
         self.store, self.settings, self._clips, self._queries = store, settings, clips, queries
         self._videos = {video.id: video for video in clips.videos}
-        self._leases: dict[tuple[str, str], tuple[str, float]] = {}
+        self._leases: list[_Lease] = []
         self._lock = threading.Lock()
         self._id = secrets.token_hex(8)
         store.add_clips(clips.store)
@@ -114,15 +123,15 @@ class Session:
             count: how many.
             exclude: keys of the queries that the tab has already.
         """
-        seen = {query_key(answer.clips) for answer in self._given(annotator)}
+        seen = {query_key(answer.clips) for answer in self._given(annotator)} | set(exclude)
+        now = time.monotonic()
         with self._lock:
-            deadline = time.monotonic() - _LEASE_SECONDS
-            self._leases = {key: lease for key, lease in self._leases.items() if lease[1] > deadline}
-            elsewhere = {key for (who, key), lease in self._leases.items() if who == annotator and lease[0] != tab}
-            found = self._queries.next(annotator, seen | elsewhere | set(exclude), count)
-            for query in found:
-                self._leases[annotator, query.key] = tab, time.monotonic()
-        return [self._query(query) for query in found]
+            self._leases = [one for one in self._leases if one.until > now]
+            given = [one for one in self._leases if one.annotator == annotator and one.query.key not in seen]
+            mine = [one.query for one in given if one.tab == tab][:count]
+            new = self._queries.next(annotator, seen | {one.query.key for one in given}, count - len(mine))
+            self._leases += [_Lease(annotator, tab, query, now + _LEASE_SECONDS) for query in new]
+        return [self._query(query) for query in [*mine, *new]]
 
     def record(self, value: Mapping[str, Any]) -> None:
         """Records an answer or an undo as the page sends it; it is on disk when this returns.

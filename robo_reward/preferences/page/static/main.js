@@ -108,9 +108,9 @@ async function present(next) {
 }
 
 function answer(groups, said) {
-  if (!current || current.since === null) return;
+  if (!current || (current.since === null && groups.length)) return; // unseen clips can only be skipped
   const { query } = current;
-  const seconds = Math.max(0, (performance.now() - current.since - current.hidden) / 1000);
+  const seconds = Math.max(0, (performance.now() - (current.since ?? performance.now()) - current.hidden) / 1000);
   const event = {
     uuid: uuid(),
     annotator: name,
@@ -216,6 +216,7 @@ function drawVerdicts() {
       );
     }),
   );
+  $("clips").classList.toggle("all-placed", ranks() && ranking.complete);
   for (const [i, card] of [...$("clips").children].entries()) {
     card.classList.toggle("placed", ranks() && ranking.placed.includes(i));
   }
@@ -260,7 +261,7 @@ async function summary(note) {
   $("stage").hidden = true;
   $("summary").hidden = false;
   $("to-summary").setAttribute("aria-pressed", "true");
-  await outbox.flush();
+  await Promise.race([outbox.flush(), pause(3)]); // what was just said belongs to it, if the server is there
   const back = () => {
     stage();
     if (!current && !queue.length && exhausted) toast("There is nothing left to compare.");

@@ -13,7 +13,8 @@ export class Outbox {
   constructor(changed, refused) {
     this.changed = changed;
     this.refused = refused;
-    this.busy = false;
+    this.sending = null;
+    this.trouble = "";
     this.count = 0;
     this.memory = new Map(); // where the browser gives no storage
   }
@@ -30,9 +31,14 @@ export class Outbox {
     this.flush();
   }
 
-  async flush() {
-    if (this.busy) return;
-    this.busy = true;
+  /** Resolves when nothing waits any more. */
+  flush() {
+    this.sending ??= this.empty();
+    return this.sending;
+  }
+
+  async empty() {
+    await null; // `sending` is set before the end can clear it
     let attempt = 0;
     for (let keys = this.keys(); keys.length; keys = this.keys()) {
       this.changed(keys.length, attempt > 1 ? this.trouble : "");
@@ -53,7 +59,7 @@ export class Outbox {
         }
       }
     }
-    this.busy = false;
+    this.sending = null;
     this.changed(0, "");
   }
 

@@ -79,14 +79,14 @@ export class Ranking {
   }
 
   draw() {
-    const name = (at) => (at === 0 ? "Best" : at === this.count - 1 ? "Worst" : "");
+    const name = (at) => (at === 0 ? "Best" : at === this.count - 1 ? "Worst" : `${at + 1}${["nd", "rd"][at - 1] ?? "th"}`);
     const next = this.places.findLastIndex((place) => place.length) + (this.joins ? 0 : 1);
     this.tray.replaceChildren(
       ...this.places.map((place, at) =>
         el(
           "li",
           { "data-place": at, class: !this.complete && at === next ? "next" : undefined },
-          el("span", { class: "place", text: name(at) || `${at + 1}` }),
+          el("span", { class: "place", text: name(at) }),
           ...place.map((clip) =>
             el("button", {
               class: "chip",
@@ -129,6 +129,7 @@ export function dragging(root, ranking, pressed) {
     const { node, clip, ghost } = drag;
     drag = null;
     document.body.classList.remove("dragging");
+    document.activeElement?.blur(); // keys go to the page again, not to the card
     if (!ghost) {
       if (event.type === "pointerup" && node.contains(event.target)) pressed(node);
       return;

@@ -10,7 +10,7 @@ const number = (value) => (value === null ? "–" : value.toFixed(2));
 function called(kappa) {
   if (kappa === null) return "not defined: too few shared answers, or all the same";
   const names = ["poor", "slight", "fair", "moderate", "substantial", "almost perfect"];
-  return names[kappa < 0 ? 0 : Math.min(5, 1 + Math.floor(kappa * 5 - 1e-9))] ?? names[1];
+  return names[Math.max(0, Math.min(5, Math.ceil(kappa * 5)))];
 }
 
 function fact(value, name, note) {
