@@ -63,15 +63,16 @@ class MatchingReward:
         self._targets = self.rule.targets([torch.from_numpy(d).double() for d in self.demonstrations])
 
     @classmethod
-    def of(cls, look: Look, episodes: Sequence[Episode], **options: Any) -> MatchingReward:
+    def of(cls, look: Look, episodes: Sequence[Episode], rule: Rule | None = None, **options: Any) -> MatchingReward:
         """Takes episodes as the demonstrations.
 
         Args:
             look: what is compared.
             episodes: at least one, with frames if `look` needs them.
+            rule: from costs to rewards.
             options: of the class.
         """
-        return cls(look, look(episodes) if episodes else [], **options)
+        return cls(look, look(episodes) if episodes else [], rule, **options)
 
     @property
     def frames(self) -> FrameSpec | None:

@@ -142,7 +142,9 @@ def test_a_mask_is_an_infinite_cost(rng: np.random.Generator):
     cost, mask = rng.random((10, 10)), rng.random((10, 10)) < 0.5
     mask |= np.eye(10, dtype=bool)  # so that a plan exists
     plan = sinkhorn_plan(torch.from_numpy(cost), 0.1, mask=torch.from_numpy(mask), max_iterations=20000)
-    wanted = ot.sinkhorn(uniform(10), uniform(10), np.where(mask, cost, 1e3), 0.1, method="sinkhorn_log", numItermax=20000)
+    wanted = ot.sinkhorn(
+        uniform(10), uniform(10), np.where(mask, cost, 1e3), 0.1, method="sinkhorn_log", numItermax=20000
+    )
     np.testing.assert_allclose(plan, wanted, atol=1e-6)
 
 
