@@ -245,6 +245,13 @@ def _matching(spec: Mapping[str, Any], weights: Weights) -> Any:
     return matching_from_spec(spec, weights)
 
 
+def _networks(spec: Mapping[str, Any], weights: Weights) -> Any:
+    from robo_reward.preferences.bradley_terry import networks_from_spec
+
+    return networks_from_spec(spec, weights)
+
+
 rewards.register("program", _program)
+rewards.register("networks", _networks)
 rewards.register("weighted", _weighted)
 rewards.register("matching", _matching)
