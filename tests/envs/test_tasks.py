@@ -1,4 +1,4 @@
-"""Every task of the catalogue, on both arms: the expert solves it, chance does not, its reward is a program."""
+"""Every task of the arms: the expert solves it, chance does not, its reward is a program."""
 
 from __future__ import annotations
 
