@@ -36,7 +36,7 @@ class Sweep(MagicalTask):
 
     def score(self, state: State) -> np.ndarray:
         """The published score, (...,): the share of debris wholly in the goal zone."""
-        return self.contained(state).mean(axis=-1)
+        return np.asarray(self.contained(state).mean(axis=-1))
 
     def success(self, state: State) -> np.ndarray:
         return self.contained(state).all(axis=-1)

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from functools import cache
+from itertools import combinations
 
 import numpy as np
 import pytest
-from scipy.spatial.distance import pdist
 
 from robo_reward.code.language import compile_program
 from robo_reward.collect import collect
@@ -31,12 +31,12 @@ def task_of(name: str) -> Group:
     return task
 
 
-def states(task: Group, n: int = 1, **at: tuple[float, float, float]) -> State:
+def states(task: Group, at: dict[str, tuple[float, float, float]] | None = None, n: int = 1) -> State:
     """Start states (n, D) with some things put elsewhere."""
     sim = BatchSim(task, n, seed=0)
     state = State(task.spec, sim.state.array.copy())
     sim.close()
-    for name, position in at.items():
+    for name, position in (at or {}).items():
         state[f"{name}_position"][:] = position
     return state
 
@@ -55,7 +55,7 @@ def states(task: Group, n: int = 1, **at: tuple[float, float, float]) -> State:
 )
 def test_success_is_the_larger_distance_to_the_plane(name: str, blue: float, yellow: float, succeeds: bool) -> None:
     task = task_of(name)
-    state = states(task, blue=(GOAL_X + blue, 0.1, 0.025), yellow=(GOAL_X + yellow, -0.1, 0.025))
+    state = states(task, {"blue": (GOAL_X + blue, 0.1, 0.025), "yellow": (GOAL_X + yellow, -0.1, 0.025)})
     assert task.success(state).item() is succeeds
     assert task.true_preference(state).item() == pytest.approx(-max(abs(blue), abs(yellow)))
 
@@ -65,9 +65,13 @@ def test_success_is_the_larger_distance_to_the_plane(name: str, blue: float, yel
 def test_a_red_cube_in_the_way_spoils_it(which: str, red: float, succeeds: bool) -> None:
     task = task_of("panda/clutter")
     middle = (GOAL_X, 0.0, 0.025)
-    state = states(task, blue=middle, yellow=middle, **{which: (GOAL_X + red, 0.2, 0.025)})
+    state = states(task, {"blue": middle, "yellow": middle, which: (GOAL_X + red, 0.2, 0.025)})
     assert task.success(state).item() is succeeds
     assert task.true_preference(state).item() == pytest.approx(0.0 if succeeds else -1.0)
+
+
+def distance(first: np.ndarray, second: np.ndarray) -> float:
+    return float(np.sqrt(np.sum((first - second) ** 2)))
 
 
 @cache
@@ -87,8 +91,8 @@ def test_the_truth_is_the_published_formula(name: str) -> None:
             blue, yellow, hand = state.blue_position[t], state.yellow_position[t], state.hand_position[t]
             aside = np.array([0, 0.04, 0])
             left, right = hand + aside, hand - aside
-            value = -3 * max(abs(blue[0] - 0.6), abs(yellow[0] - 0.6)) - 3 * pdist([blue, yellow])[0]
-            value -= 0.5 * pdist([left, blue])[0] + 0.5 * pdist([right, blue])[0] + 0.01 * action[t] @ action[t]
+            value = -3 * max(abs(blue[0] - 0.6), abs(yellow[0] - 0.6)) - 3 * distance(blue, yellow)
+            value -= 0.5 * distance(left, blue) + 0.5 * distance(right, blue) + 0.01 * action[t] @ action[t]
             value -= 0.5 * (blue[2] > 0.03)
             if isinstance(task, Clutter):
                 value -= min(abs(state[f"{red}_position"][t, 0] - 0.6) for red in REDS) < 0.04
@@ -99,30 +103,42 @@ def test_the_truth_is_the_published_formula(name: str) -> None:
 @EVERY
 def test_starts_keep_the_cubes_apart_and_out_of_the_strip(name: str) -> None:
     task = task_of(name)
-    state = states(task, 300)
+    state = states(task, n=300)
     cubes = [name for name in (*task.wanted, *REDS) if f"{name}_position" in task.spec]
     where = np.stack([state[f"{cube}_position"] for cube in cubes], axis=1)
-    gaps = np.array([pdist(world[:, :2]).min() for world in where])
-    assert gaps.min() > 0.05
+    for first, second in combinations(range(len(cubes)), 2):
+        assert (np.linalg.norm(where[:, first] - where[:, second], axis=1) > 0.05).all()
     assert (np.abs(where[:, :, 0] - GOAL_X) > 0.08 + 0.02).all()
     left = state.blue_position[:, 1] > state.yellow_position[:, 1]
     assert 0.3 < left.mean() < 0.7
 
 
-@pytest.mark.parametrize("name", ["panda/group", "panda/clutter"])
-def test_pushers_differ_in_quality(name: str) -> None:
-    task = task_of(name)
-    success = {b: np.mean([e.succeeded for e in clips(name, b)]) for b in behaviours(task)}
-    assert success["together"] >= 0.95
-    for bad in ("one", "apart", "miss", "hover", "still", "sweep_sideways"):
-        assert success[bad] <= 0.1, bad
-    for middling in ("short", "overshoot", "late", "slow"):
-        assert 0.1 <= success[middling] <= 0.9, middling
-    if isinstance(task, Clutter):
-        assert success["with_red"] <= 0.1
-        assert success["careless"] <= 0.7
-        shoved = [task.red_in_strip(e.states)[-1] for e in clips(name, "with_red")]
-        assert np.mean(shoved) > 0.9
+def successes(name: str, *which: str) -> list[float]:
+    return [float(np.mean([episode.succeeded for episode in clips(name, behaviour)])) for behaviour in which]
+
+
+def test_pushers_differ_in_quality() -> None:
+    known = behaviours(task_of("panda/group"))
+    assert len(known) >= 12
+    assert successes("panda/group", "together") >= [0.95]
+    assert max(successes("panda/group", "one", "apart", "miss", "hover", "still", "sweep_sideways")) <= 0.1
+    middling = successes("panda/group", "short", "overshoot", "late", "slow", "back_and_forth")
+    assert 0.1 <= min(middling) < max(middling) <= 0.95
+    returns = {
+        b: np.mean([task_of("panda/group").true_preference(e.states).mean() for e in clips("panda/group", b)])
+        for b in known
+    }
+    assert max(returns, key=returns.__getitem__) == "together"
+
+
+def test_pushers_of_clutter_know_how_to_spoil_it() -> None:
+    task = task_of("panda/clutter")
+    assert isinstance(task, Clutter)
+    assert successes("panda/clutter", "together") >= [0.95]
+    careless, spoilt, other = successes("panda/clutter", "careless", "with_red", "only_red")
+    assert careless <= 0.7
+    assert max(spoilt, other) <= 0.1
+    assert np.mean([task.red_in_strip(e.states)[-1] for e in clips("panda/clutter", "with_red")]) > 0.9
 
 
 def test_some_behaviours_leave_the_cubes_where_they_are() -> None:
@@ -178,7 +194,7 @@ def test_ur5e_has_no_meshes() -> None:
 def test_one_reward_program_judges_both_arms() -> None:
     for name in ("panda/group", "ur5e/group"):
         task = task_of(name)
-        state = states(task, 4)
+        state = states(task, n=4)
         batch = Transitions(state, np.zeros((4, 3)), state)
         total = compile_program(task.expert_reward, task.spec, 3)(batch).total
         if name == "panda/group":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import cache
+from typing import Any
 
 import numpy as np
 import pytest
@@ -41,12 +42,12 @@ def episodes(name: str, policy: str) -> list[Episode]:
     return collect(task, actor, 40, seed=11)
 
 
-def states(task: MagicalTask, n: int = 1, **values: object) -> State:
+def states(task: MagicalTask, values: dict[str, Any] | None = None, n: int = 1) -> State:
     """Start states (n, D) with some fields changed."""
     sim = BatchSim(task, n, seed=0)
     state = State(task.spec, sim.state.array.copy())
     sim.close()
-    for name, value in values.items():
+    for name, value in (values or {}).items():
         state[name][:] = value
     return state
 
@@ -89,7 +90,7 @@ def test_debris_counts_once_it_is_wholly_inside(y: float, share: float) -> None:
     task = task_of("magical/sweep-long")
     assert isinstance(task, Sweep)
     inside = {f"debris{i}_position": (0.3 * i - 0.6, 0.95, 0) for i in (1, 2, 3)}
-    state = states(task, **{**inside, "debris2_position": (0, y, 0)})
+    state = states(task, {**inside, "debris2_position": (0, y, 0)})
     assert task.score(state).item() == pytest.approx(share)
     assert task.success(state).item() is (share == 1.0)
 
@@ -98,16 +99,16 @@ def test_a_turned_square_reaches_farther() -> None:
     """By a factor of sqrt 2 at 45 degrees."""
     task = task_of("magical/sweep-long")
     inside = {f"debris{i}_position": (0.3 * i - 0.6, GOAL_Y + BLOCK * 1.41, 0) for i in (1, 2, 3)}
-    assert task.success(states(task, **inside)).item()
-    assert not task.success(states(task, **inside, debris3_angle=np.pi / 4)).item()
+    assert task.success(states(task, inside)).item()
+    assert not task.success(states(task, {**inside, "debris3_angle": np.pi / 4})).item()
     inside = {name: (x, GOAL_Y + BLOCK * 1.42, 0) for name, (x, _, _) in inside.items()}
-    assert task.success(states(task, **inside, debris3_angle=np.pi / 4)).item()
+    assert task.success(states(task, {**inside, "debris3_angle": np.pi / 4})).item()
 
 
 @pytest.mark.parametrize(("apart", "succeeds"), [(0.22, True), (0.4999, True), (0.5001, False)])
 def test_squares_are_together_within_half_a_metre(apart: float, succeeds: bool) -> None:
     task = task_of("magical/group-medium")
-    state = states(task, pink_position=(-0.1, 0.95, 0), yellow_position=(apart - 0.1, 0.95, 0))
+    state = states(task, {"pink_position": (-0.1, 0.95, 0), "yellow_position": (apart - 0.1, 0.95, 0)})
     assert task.success(state).item() is succeeds
 
 
@@ -117,12 +118,12 @@ def test_squares_are_together_within_half_a_metre(apart: float, succeeds: bool) 
 def test_neither_stick_nor_square_may_be_in_the_disc(who: str, y: float, succeeds: bool) -> None:
     task = task_of("magical/avoid-medium")
     at = {"pink_position": (0.0, 0.95, 0), "robot_position": (0, -0.6, 0), "disc_position": (0, 0.3, 0)}
-    state = states(task, **{**at, f"{who}_position": (0.0, y, 0)})
+    state = states(task, {**at, f"{who}_position": (0.0, y, 0)})
     assert task.success(state).item() is succeeds
 
 
 def test_the_sweep_starts_in_the_published_layout() -> None:
-    state = states(task_of("magical/sweep-short"), 200)
+    state = states(task_of("magical/sweep-short"), n=200)
     rows = np.stack([state[f"debris{i}_position"] for i in (1, 2, 3)], axis=1)
     assert (np.ptp(rows[..., 1], axis=1) == 0).all()
     assert -0.1 <= rows[..., 1].min() < -0.05
