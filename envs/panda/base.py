@@ -129,10 +129,10 @@ def free_body(rng: np.random.Generator, n: int, low: Vector, high: Vector, turn:
     return np.concatenate([position, quat], axis=1)
 
 
-def object_fields(name: str, what: str) -> tuple[Field, ...]:
+def object_fields(name: str, what: str, typical: tuple[float, float] = (-0.3, 0.7)) -> tuple[Field, ...]:
     """Position, orientation and velocity of a free object."""
     return (
-        Field(f"{name}_position", (3,), "m", f"centre of {what}", "object", typical=(-0.3, 0.7)),
+        Field(f"{name}_position", (3,), "m", f"centre of {what}", "object", typical=typical),
         Field(f"{name}_rotation", (4,), "quaternion", f"orientation of {what}", "object"),
         Field(f"{name}_velocity", (3,), "m/s", f"linear velocity of {what}", "object"),
     )
@@ -156,12 +156,13 @@ GOAL_SENSOR = '<framepos name="goal_position" objtype="xbody" objname="goal"/>'
 
 def hand_fields(arm: Arm) -> tuple[Field, ...]:
     """Where the tool is and how the arm holds it."""
+    turn = 2.8 if max(map(abs, arm.home)) < 2.8 else 3.2
     point = "tool centre point between the finger tips" if arm.fingers else "middle of the board that pushes"
     return (
         Field("hand_position", (3,), "m", point, "hand", typical=(-0.3, 0.7)),
         Field("hand_velocity", (3,), "m/s", "linear velocity of the tool centre point", "hand"),
         *((OPENING,) if arm.fingers else ()),
-        Field("joint_position", (arm.joints,), "rad", "angles of the arm's joints", "joint", typical=(-2.8, 2.8)),
+        Field("joint_position", (arm.joints,), "rad", "angles of the arm's joints", "joint", typical=(-turn, turn)),
     )
 
 

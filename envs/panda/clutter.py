@@ -36,7 +36,11 @@ class Clutter(Group):
     )
     things: ClassVar[tuple[Field, ...]] = (
         *Group.things,
-        *(field for name in REDS for field in object_fields(name, f"{name}, a red cube that is to be left alone")),
+        *(
+            field
+            for name in REDS
+            for field in object_fields(name, f"{name}, a red cube that is to be left alone", (-0.3, 0.8))
+        ),
     )
     bodies = Group.bodies + "".join(CUBE.format(name=name, colour=".86 .14 .12 1") for name in REDS)
     thing_sensors = Group.thing_sensors + "".join(object_sensors(name) for name in REDS)
@@ -66,7 +70,7 @@ class Clutter(Group):
 
     def true_preference(self, state: State) -> np.ndarray:
         """As in `Group`, and 1 less while a red cube is in the way."""
-        return super().true_preference(state) - self.red_in_strip(state)
+        return super().true_preference(state) - np.where(self.red_in_strip(state), 1.0, 0.0)
 
     def push_plan(self, state: State, line: np.ndarray) -> np.ndarray:
         """Past the red cubes: the board's middle as far from them as the wanted cubes allow."""

@@ -71,7 +71,8 @@ UR5E = Look(
 LOOKS = {"panda": FRANKA, "fr3": FRANKA, "ur5e": UR5E}
 
 
-def part_xml(radius: float, start: Vector, end: Vector, colour: str, kind: str = "capsule") -> str:
+def part_xml(part: Part) -> str:
     """One part as MJCF."""
+    radius, start, end, colour, *kind = part
     ends = " ".join(f"{value:g}" for value in (*start, *end))
-    return f'<geom class="look" type="{kind}" size="{radius}" fromto="{ends}" rgba="{colour}"/>'
+    return f'<geom class="look" type="{"".join(kind) or "capsule"}" size="{radius}" fromto="{ends}" rgba="{colour}"/>'

@@ -75,9 +75,9 @@ def _arm_xml(arm: Arm) -> str:
         <body name="link{i}" pos="{position}" quat="{turn}" gravcomp="1">
           {_inertial(link)}
           <joint name="joint{i}" range="{arm.q_min[i - 1]} {arm.q_max[i - 1]}" damping="{damping}" armature="0.1"/>
-          {"".join(part_xml(*part) for part in look)}"""
+          {"".join(map(part_xml, look))}"""
         closing += "</body>"
-    base = "".join(part_xml(*part) for part in looks.base)
+    base = "".join(map(part_xml, looks.base))
     inertial = '<inertial pos="0 0 .05" mass="2.9" diaginertia=".01 .01 .01"/>'
     return f"""<body name="base">{inertial}{base}{opening}{tool_xml(arm)}{closing}</body>"""
 

@@ -30,7 +30,7 @@ def run(config: DictConfig, arguments: list[str]) -> int:
     console = Console()
     begun = time.monotonic()
     task = make_task(config.task.id, **config.task.options)
-    if config.camera not in task.cameras:
+    if config.camera and config.camera not in task.cameras:
         raise UnknownName("camera", config.camera, task.cameras)
     reward = chosen_reward(task, config.reward)
     folder = run_folder(config, "train")

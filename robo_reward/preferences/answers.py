@@ -129,7 +129,7 @@ def _check(answer: Answer) -> None:
         raise UnknownName("kind of answer", str(answer.kind), KINDS)
     for name, limit in (("annotator", NAME_LIMIT), ("uuid", NAME_LIMIT), ("text", TEXT_LIMIT), ("created", 40)):
         value = getattr(answer, name)
-        if not isinstance(value, str) or len(value) > limit or "\0" in value:
+        if not is_text(value, limit):
             raise BadAnswer(f"{name} {str(value)[:40]!r} of an answer must be text of at most {limit} characters")
     if not answer.annotator.strip() or not answer.uuid.strip():
         raise BadAnswer("an answer needs an annotator and a uuid")
@@ -142,6 +142,15 @@ def _check(answer: Answer) -> None:
     if not all(isinstance(clip, str) and clip for clip in answer.clips) or len(set(answer.clips)) < len(answer.clips):
         raise BadAnswer(f"clips {answer.clips} must be different ids")
     _check_content(answer)
+
+
+def is_text(value: object, limit: int) -> bool:
+    """Whether a value is text that every database keeps: no NUL, no half of a surrogate pair, not too long."""
+    return (
+        isinstance(value, str)
+        and len(value) <= limit
+        and not any(c == "\0" or "\ud800" <= c <= "\udfff" for c in value)
+    )
 
 
 def _check_content(answer: Answer) -> None:

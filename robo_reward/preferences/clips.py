@@ -13,6 +13,7 @@ from typing import Any
 import cv2
 import numpy as np
 
+from robo_reward.envs.task import make_task, task_names
 from robo_reward.envs.video import read_video, write_video
 from robo_reward.episode import EpisodeStore
 from robo_reward.errors import RoboRewardError, UsageError
@@ -164,8 +165,6 @@ def _drawn(store: EpisodeStore, key: str, work: Path) -> Path | None:
 
 
 def _goal(task: str) -> str:
-    from robo_reward.envs.task import make_task, task_names
-
     return make_task(task).goal if task in task_names() else ""
 
 

@@ -18,7 +18,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from robo_reward.errors import MissingExtra, RoboRewardError, UsageError
-from robo_reward.preferences.answers import Answer, BadAnswer, new_uuid, now
+from robo_reward.preferences.answers import NAME_LIMIT, Answer, BadAnswer, is_text, new_uuid, now
 
 SCHEMA = 1
 FILE = "preferences.db"
@@ -100,7 +100,7 @@ class Undo:
 
     def __post_init__(self) -> None:
         for value in (self.undoes, self.annotator, self.uuid, self.created):
-            if not isinstance(value, str) or not 0 < len(value) <= 64 or "\0" in value:
+            if not is_text(value, NAME_LIMIT) or not value:
                 raise BadAnswer(f"{str(value)[:40]!r} is no text of 1 to 64 characters, as an undo needs")
 
     def to_json(self) -> dict[str, Any]:

@@ -324,6 +324,6 @@ def _pieces(masks: np.ndarray, parts: int, average: np.ndarray) -> np.ndarray:
     return np.where(np.repeat(found[..., ::3] > 0, 3, axis=-1), found - average, 0.0)
 
 
-def slots_from_spec(spec: Mapping[str, Any], weights: Weights) -> ColourSlots:
+def from_spec(spec: Mapping[str, Any], weights: Weights) -> ColourSlots:
     learnt = weights[spec["weights"]]
     return ColourSlots(**learnt, slots=learnt["static"].shape[1], views=spec["views"], parts=spec["parts"])

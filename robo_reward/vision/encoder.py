@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from importlib import import_module
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
@@ -46,10 +48,20 @@ def build_encoder(spec: dict[str, Any], weights: Weights | None = None) -> Encod
     return encoders.create(spec["kind"], spec, weights or {})
 
 
-def _colour_slots(spec: dict[str, Any], weights: Weights) -> Encoder:
-    from robo_reward.vision.colour_slots import slots_from_spec  # each kind is imported when it is asked for
+def _lazily(module: str, function: str) -> Callable[[dict[str, Any], Weights], Encoder]:
+    """A factory whose module is imported when its kind is asked for."""
 
-    return slots_from_spec(spec, weights)
+    def build(spec: dict[str, Any], weights: Weights) -> Encoder:
+        return getattr(import_module(f"robo_reward.vision.{module}"), function)(spec, weights)
+
+    return build
 
 
-encoders.register("colour_slots", _colour_slots)
+for _kind, _module in (
+    ("colour_slots", "colour_slots"),
+    ("headed", "heads"),
+    ("keypoints", "keypoints"),
+    ("pixels", "pixels"),
+    ("timm", "timm_encoder"),
+):
+    encoders.register(_kind, _lazily(_module, "from_spec"))

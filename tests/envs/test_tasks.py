@@ -1,4 +1,4 @@
-"""Every task of the catalogue, on both arms: the expert solves it, chance does not, its reward is a program."""
+"""Every task of the arms: the expert solves it, chance does not, its reward is a program."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from robo_reward.code.language import compile_program
 from robo_reward.code.probes import probe
 from robo_reward.envs.batch import BatchSim, StepResult
 from robo_reward.envs.catalogue import ARM_TASKS, ARMS
+from robo_reward.envs.panda.base import ArmTask
 from robo_reward.envs.state import State, Transitions
 from robo_reward.envs.task import Task, make_task, task_names
 from robo_reward.reward import RewardOutput
@@ -19,7 +20,12 @@ IDS = [f"{arm}/{task.name}" for arm, kinds in ARMS.items() for task in kinds]
 EPISODES = 100
 EVERY = pytest.mark.parametrize("name", IDS)
 
-task_of = cache(make_task)
+
+@cache
+def task_of(name: str) -> ArmTask:
+    task = make_task(name)
+    assert isinstance(task, ArmTask)
+    return task
 
 
 def act(task: Task, policy: str, state: State, rng: np.random.Generator) -> np.ndarray:

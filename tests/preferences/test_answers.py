@@ -102,6 +102,7 @@ def test_kinds_of_answers() -> None:
         {"created": "yesterday"},
         {"uuid": ""},
         {"text": "a\0b"},
+        {"annotator": "half \ud83d"},
     ],
 )
 def test_what_is_no_answer(wrong: dict[str, Any]) -> None:

@@ -105,6 +105,7 @@ def test_queries_are_not_repeated_and_tabs_do_not_collide(page: Served) -> None:
         ({"ranking": None}, "no answer"),
         ({"annotator": ""}, "annotator"),
         ({"annotator": ["ann"]}, "annotator"),
+        ({"annotator": "half \ud83d"}, "annotator"),
         ({"seconds": -4}, "seconds"),
         ({"seconds": "now"}, "seconds"),
         ({"text": "x" * 20_000}, "text"),

@@ -9,7 +9,7 @@ import secrets
 import statistics
 import threading
 import time
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -220,7 +220,7 @@ class Session:
             raise BadAnswer(f"clips {event.clips} are not those shown here")
 
     def _provenance(self, value: Mapping[str, Any]) -> dict[str, Any]:
-        told = {name: value[name] for name in ("speed", "replays", "tab") if name in value}
+        told = {name: value[name] for name in ("answered", "speed", "replays", "tab") if name in value}
         source = {"session": self._id, "query": str(value.get("source", "")), "page": __version__}
         return {**source, "mode": self.settings.mode, **{name: str(item)[:64] for name, item in told.items()}}
 
@@ -236,11 +236,11 @@ class Session:
 
     def _ranking(self, answers: list[Answer]) -> list[dict[str, Any]]:
         """Clips by the share of their comparisons that they won, a tie being half a win."""
-        won: Counter[str] = Counter()
+        won: defaultdict[str, float] = defaultdict(float)
         met: Counter[str] = Counter()
         for pair in pairs(answers):
-            won[pair.winner] += pair.target  # type: ignore[assignment]
-            won[pair.loser] += 1 - pair.target  # type: ignore[assignment]
+            won[pair.winner] += pair.target
+            won[pair.loser] += 1 - pair.target
             met.update((pair.winner, pair.loser))
         order = sorted(met, key=lambda clip: (-won[clip] / met[clip], -met[clip], clip))
         return [{**self._clip(clip), "score": won[clip] / met[clip], "met": met[clip]} for clip in order]

@@ -21,7 +21,7 @@ let state; // what the server said of the session
 let name = "";
 let current = null; // { query, videos, since, hidden }
 let queue = []; // the next ones, loading
-let history = []; // { uuid, query, ranking, text }, oldest first
+let given = []; // { uuid, query, ranking, text }, oldest first
 let times = []; // s per answer
 let done = 0;
 let exhausted = false;
@@ -118,13 +118,14 @@ function answer(groups, said) {
     ranking: groups.map((group) => group.map((i) => query.clips[i].id)),
     text: $("comment").value.trim(),
     seconds: Math.round(1000 * seconds) / 1000,
+    answered: new Date().toISOString(), // by this machine's clock; it may arrive much later
     source: query.source,
     key: query.key,
     speed: player.speed,
     replays: player.replays,
     tab,
   };
-  history.push({ uuid: event.uuid, query, text: event.text });
+  given.push({ uuid: event.uuid, query, text: event.text });
   times.push(seconds);
   done++;
   outbox.put(event);
@@ -141,7 +142,7 @@ function answer(groups, said) {
 }
 
 function undo() {
-  const last = history.pop();
+  const last = given.pop();
   if (!last) {
     toast("There is nothing to take back.");
     return;
@@ -207,7 +208,7 @@ function drawVerdicts() {
     ...offered.map((what) => {
       const { text, key } = VERDICTS[what];
       const main = ["left", "tie", "right", "send"].includes(what);
-      const off = (what === "send" && !ranking.complete) || (what === "undo" && !history.length);
+      const off = (what === "send" && !ranking.complete) || (what === "undo" && !given.length);
       return el(
         "button",
         { class: main ? "verdict" : "verdict minor", "data-verdict": what, disabled: off, onclick: () => verdict(what) },
@@ -288,8 +289,9 @@ function finish() {
 
 async function begin() {
   state = await patiently(() => get("state", { annotator: name }));
-  if (!name && state.annotator) {
-    name = state.annotator;
+  const known = state.annotator || recall();
+  if (!name && known) {
+    name = known;
     state = await patiently(() => get("state", { annotator: name }));
   }
   document.title = `${state.title} · robo-reward`;
@@ -305,13 +307,21 @@ async function begin() {
   const waiting = outbox.waiting().filter((event) => event.annotator === name);
   done = state.done + waiting.filter((event) => !event.undoes).length - waiting.filter((event) => event.undoes).length;
   celebrated = done >= state.target;
-  history = state.recent;
+  given = state.recent;
   times = [...state.times];
   [current, queue, exhausted] = [null, [], false];
   count();
   stage();
   outbox.flush();
   refill();
+}
+
+function recall() {
+  try {
+    return localStorage.getItem(remembered) ?? "";
+  } catch {
+    return ""; // no storage: the page asks
+  }
 }
 
 async function patiently(ask) {
@@ -335,13 +345,14 @@ function askName() {
 }
 
 $("name-dialog").addEventListener("close", () => {
-  const given = $("name").value.trim();
-  if (!given && !name) {
+  const typed = $("name").value.trim();
+  if (!typed && !name) {
     askName();
     return;
   }
-  if (given && given !== name) {
-    name = given;
+  if (typed && typed !== name) {
+    name = typed;
+    history.replaceState(null, "", `?${new URLSearchParams({ annotator: name })}`); // for a reload
     try {
       localStorage.setItem(remembered, name);
     } catch { /* asked again next time */ }
@@ -420,7 +431,4 @@ dragging($("stage"), ranking, (node) => {
 });
 
 name = new URLSearchParams(location.search).get("annotator")?.trim().slice(0, 64) ?? "";
-try {
-  name ||= localStorage.getItem(remembered) ?? "";
-} catch { /* no storage: the page asks */ }
 begin();
