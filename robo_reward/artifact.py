@@ -251,7 +251,14 @@ def _networks(spec: Mapping[str, Any], weights: Weights) -> Any:
     return networks_from_spec(spec, weights)
 
 
+def _perceptual(spec: Mapping[str, Any], weights: Weights) -> Any:
+    from robo_reward.demos.perceptual import perceptual_from_spec  # likewise
+
+    return perceptual_from_spec(spec, weights)
+
+
 rewards.register("program", _program)
 rewards.register("networks", _networks)
 rewards.register("weighted", _weighted)
 rewards.register("matching", _matching)
+rewards.register("perceptual", _perceptual)

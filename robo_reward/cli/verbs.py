@@ -65,6 +65,16 @@ VERBS = {
         "robo-reward train task=panda/drawer reward=expert policy=sac",
         REWARD,
     ),
+    "record": Verb(
+        "record demonstrations of a task: by its scripted expert, or by you at the keyboard",
+        "robo_reward.cli.record:run",
+        "robo-reward record task=panda/drawer by=keyboard episodes=3",
+    ),
+    "discover": Verb(
+        "a reward from a few demonstrations: find the steps of the task, learn to recognise them",
+        "robo_reward.cli.discover:run",
+        "robo-reward discover demos=FOLDER steps=auto camera=front",
+    ),
     "evaluate": Verb(
         "measure the success of a trained policy",
         "robo_reward.cli.evaluate:run",

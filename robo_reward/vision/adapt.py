@@ -13,7 +13,7 @@ from torch.nn import functional
 from robo_reward.episode import Episode
 from robo_reward.errors import UnknownName, UsageError
 from robo_reward.vision.encoder import Encoder
-from robo_reward.vision.heads import PCA, HeadedEncoder, Keypoints, make_head
+from robo_reward.vision.heads import PCA, HeadedEncoder, make_head
 from robo_reward.vision.keypoints import Progress
 from robo_reward.vision.views import clips_of
 
@@ -75,9 +75,8 @@ def _headed(
     if head != "keypoints":
         base = HeadedEncoder(encoder, PCA.fit(rows, components))
         return base, make_head(head, in_dim=base.dim, dim=dim, seed=seed)
-    shape = getattr(encoder, "shape", ())
-    points = make_head("keypoints", shape=shape, points=max(dim // (2 * max(len(shape) and shape[0], 1)), 1), seed=seed)
-    assert isinstance(points, Keypoints)
+    shape: tuple[int, ...] = getattr(encoder, "shape", (1,))
+    points: Any = make_head("keypoints", shape=shape, points=max(dim // (2 * shape[0]), 1), seed=seed)
     points.calibrate(rows[:: max(len(rows) // 500, 1)])
     return encoder, points
 

@@ -43,7 +43,7 @@ class CachedEncoder:
         self.encoder, self.dim, self.hits, self.misses = encoder, encoder.dim, 0, 0
         self.folder = Path(folder) / fingerprint(encoder.spec())
         self.folder.mkdir(parents=True, exist_ok=True)
-        self._type = np.dtype([("key", np.void, KEY), ("feature", np.float32, (self.dim,))])
+        self._type = np.dtype([("key", f"V{KEY}"), ("feature", np.float32, (self.dim,))])
         self._known: dict[bytes, tuple[np.ndarray, int]] = {}
         self._read: set[str] = set()
 
@@ -111,7 +111,7 @@ class CachedEncoder:
 def frame_key(frame: np.ndarray) -> bytes:
     """A frame's hash: its size and bytes."""
     found = hashlib.blake2b(repr(frame.shape).encode(), digest_size=KEY)
-    found.update(np.ascontiguousarray(frame))
+    found.update(np.ascontiguousarray(frame).tobytes())
     return found.digest()
 
 

@@ -11,6 +11,7 @@ import numpy as np
 from robo_reward.episode import Episode
 from robo_reward.errors import UsageError
 from robo_reward.reward import Weights, digest
+from robo_reward.vision.encoder import tensors_of
 from robo_reward.vision.views import WHOLE, checked_frames, checked_views, clips_of, crop, sample_frames
 
 FAINT = 1.5
@@ -107,11 +108,8 @@ class ColourSlots:
         changed, still = _split(seen)
         centres = _centres(changed, slots, min_chroma)
         colours = np.concatenate([centres, _background(still, centres)])
-        width, height = seen.shape[2], seen.shape[1]
-        size = (
-            max(round(height * max(b - t for _, t, _, b in boxes)), 1),
-            max(round(width * max(r - l for l, _, r, _ in boxes)), 1),
-        )
+        parts_seen = [crop(seen[:1], box).shape[1:3] for box in boxes]
+        size = max(h for h, _ in parts_seen), max(w for _, w in parts_seen)
         shape = (len(boxes), len(centres), *size)
         raw = cls(
             colours, np.zeros(shape, bool), np.zeros((*shape[:2], len(MOMENTS) + 3 * parts)), shape[1], boxes, parts
@@ -178,7 +176,7 @@ class ColourSlots:
             total += masks.sum(axis=0)
             square += (masks**2).sum(axis=0)
         mean, square = total / len(seen), square / len(seen)
-        return (mean > 0.02) & (square - mean**2 < 0.15**2)
+        return (mean > 0.01) & (square - mean**2 < 0.05 * mean)  # a rare visitor's variance is about its mean
 
     def _average(self, seen: np.ndarray) -> np.ndarray:
         """The average of each feature over the frames that show the slot, (V, K, F)."""
@@ -325,5 +323,6 @@ def _pieces(masks: np.ndarray, parts: int, average: np.ndarray) -> np.ndarray:
 
 
 def from_spec(spec: Mapping[str, Any], weights: Weights) -> ColourSlots:
-    learnt = weights[spec["weights"]]
+    """Builds the encoder of a spec."""
+    learnt = tensors_of(spec, weights)
     return ColourSlots(**learnt, slots=learnt["static"].shape[1], views=spec["views"], parts=spec["parts"])

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from importlib import import_module
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
+from robo_reward.errors import RoboRewardError
 from robo_reward.registry import Registry
-from robo_reward.reward import Weights
+from robo_reward.reward import Weights, fingerprint
 
 
 @runtime_checkable
@@ -33,6 +34,41 @@ class Encoder(Protocol):
     def weights(self) -> Weights:
         """What it has learnt beyond published weights; empty for one that has learnt nothing."""
         ...
+
+
+class WrongEncoder(RoboRewardError):
+    """An encoder that is not the one that something was made with."""
+
+    def __init__(self, wanted: str, found: str, what: str = "encoder") -> None:
+        remedy = "Features of one mean nothing to the other: use the same encoder, or fit again with this one"
+        super().__init__(f"{what}: fingerprint {wanted} is wanted, this one has {found}. {remedy}")
+
+
+def check_encoder(encoder: Encoder, wanted: str) -> None:
+    """Whether features of this encoder are what something was made with.
+
+    Args:
+        encoder: at hand.
+        wanted: `robo_reward.reward.fingerprint(spec)` of the one that was used.
+
+    Raises:
+        WrongEncoder: it is another; the message names both.
+    """
+    found = fingerprint(encoder.spec())
+    if found != wanted:
+        raise WrongEncoder(wanted, found)
+
+
+def tensors_of(spec: Mapping[str, Any], weights: Weights) -> Mapping[str, np.ndarray]:
+    """What the spec's own encoder has learnt.
+
+    Raises:
+        WrongEncoder: the weights are of another encoder; the message names both.
+    """
+    wanted = spec["weights"]
+    if wanted not in weights:
+        raise WrongEncoder(wanted, ", ".join(weights) or "no weights", f"encoder {spec['kind']!r}")
+    return weights[wanted]
 
 
 encoders: Registry[Encoder] = Registry("encoder kind", "robo_reward.encoders")

@@ -11,7 +11,7 @@ from torch import nn
 
 from robo_reward.errors import UnknownName, UsageError, WrongShape
 from robo_reward.reward import Weights, digest
-from robo_reward.vision.encoder import Encoder, build_encoder
+from robo_reward.vision.encoder import Encoder, build_encoder, tensors_of
 
 
 class Head(nn.Module):
@@ -318,5 +318,5 @@ def from_spec(spec: Mapping[str, Any], weights: Weights) -> HeadedEncoder:
     """Builds the encoder of a spec."""
     options = dict(spec["head"])
     head = make_head(options.pop("kind"), seed=0, **options)
-    head.load_state_dict({key: torch.from_numpy(np.array(value)) for key, value in weights[spec["weights"]].items()})
+    head.load_state_dict({key: torch.from_numpy(np.array(value)) for key, value in tensors_of(spec, weights).items()})
     return HeadedEncoder(build_encoder(spec["encoder"], weights), head)

@@ -12,6 +12,7 @@ from torch.nn import functional
 
 from robo_reward.episode import Episode
 from robo_reward.reward import Weights, digest
+from robo_reward.vision.encoder import tensors_of
 from robo_reward.vision.heads import grid, soft_argmax
 from robo_reward.vision.views import WHOLE, checked_frames, checked_views, clips_of, crop, sample_frames
 
@@ -193,5 +194,7 @@ def _train(
 def from_spec(spec: Mapping[str, Any], weights: Weights) -> KeypointEncoder:
     """Builds the encoder of a spec."""
     network = PointNetwork(len(spec["views"]), spec["size"], spec["points"])
-    network.load_state_dict({key: torch.from_numpy(np.array(value)) for key, value in weights[spec["weights"]].items()})
+    network.load_state_dict(
+        {key: torch.from_numpy(np.array(value)) for key, value in tensors_of(spec, weights).items()}
+    )
     return KeypointEncoder(network, spec["views"])

@@ -10,19 +10,12 @@ import numpy as np
 import torch
 from torch import nn
 
-from robo_reward.errors import RoboRewardError, UnknownName, UsageError
+from robo_reward.errors import UnknownName, UsageError
 from robo_reward.reward import Weights, digest
+from robo_reward.vision.encoder import WrongEncoder, tensors_of
 from robo_reward.vision.published import checked_source, create_model, default_source, fill, freeze, state_digest
 from robo_reward.vision.runtime import RUNTIMES, Run, compiled
 from robo_reward.vision.views import WHOLE, checked_frames, checked_views, crop
-
-
-class WrongEncoder(RoboRewardError):
-    """An encoder that is not the one that something was made with."""
-
-    def __init__(self, wanted: str, found: str, what: str = "encoder") -> None:
-        remedy = "Features of one mean nothing to the other: use the same weights, or fit again with these"
-        super().__init__(f"{what} of fingerprint {wanted} is wanted, this one has {found}. {remedy}")
 
 
 class TimmEncoder:
@@ -42,7 +35,7 @@ class TimmEncoder:
         grid: side to which a map is averaged, or 0 for as it is.
         size: side of the input [pixels].
         views: boxes on the frame, see `robo_reward.vision.views`.
-        runtime: `torch`, `openvino` (faster; equal to 1e-5 of the largest number; extra `fast`), or `auto`: what is there.
+        runtime: `torch`, `openvino` (extra `fast`; equal to 1e-5 of the largest number), or `auto`: the one there is.
         batch: frames per pass.
         threads: of the processor, or torch's setting.
         seed: of `random` weights.
@@ -191,7 +184,7 @@ def from_spec(spec: Mapping[str, Any], weights: Weights) -> TimmEncoder:
             raise WrongEncoder(spec["published"], encoder._digest, f"weights of {spec['model']!r}")
         return encoder
     encoder = TimmEncoder(**own, source="random")
-    tensors = {key: torch.from_numpy(np.array(value)) for key, value in weights[spec["weights"]].items()}
+    tensors = {key: torch.from_numpy(np.array(value)) for key, value in tensors_of(spec, weights).items()}
     encoder.network.body.load_state_dict(tensors)
     encoder.source, encoder._digest = "learnt", state_digest(encoder.network.body)
     return encoder

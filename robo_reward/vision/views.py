@@ -89,8 +89,8 @@ def crop(frames: np.ndarray, view: View, size: tuple[int, int] | None = None) ->
 
 
 def _edges(low: float, high: float, length: int) -> tuple[int, int]:
-    first = min(int(round(low * length)), length - 1)
-    return first, max(int(round(high * length)), first + 1)
+    first = min(round(low * length), length - 1)
+    return first, max(round(high * length), first + 1)
 
 
 def clips_of(source: Sequence[Episode] | Sequence[np.ndarray] | np.ndarray) -> list[np.ndarray]:
