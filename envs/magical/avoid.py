@@ -62,7 +62,7 @@ class Avoid(MagicalTask):
         robot, square = state.robot_position[..., :2], self.positions(state)[..., 0, :]
         disc = state.disc_position[..., :2]
         side = np.where(square[..., 0] > disc[..., 0], 1.0, -1.0)
-        lane = disc[..., 0] + side * (RADIUS + 0.12)
+        lane = disc[..., 0] + side * (RADIUS + 0.18)
         way = np.stack([lane - square[..., 0], np.maximum(disc[..., 1] - 0.05 - square[..., 1], 0.35)], axis=-1)
         way /= np.linalg.norm(way, axis=-1, keepdims=True)
         offset = robot - square

@@ -28,8 +28,8 @@ class Group(MagicalTask):
 
     def place(self, rng: np.random.Generator, blocks: np.ndarray, mocap: np.ndarray) -> None:
         n = len(blocks)
-        middle = rng.uniform((-0.3, 0.0), (0.3, 0.3), (n, 2))
-        half = rng.uniform((0.14, -0.06), (0.22, 0.06), (n, 2)) * rng.choice((-1.0, 1.0), (n, 1))
+        middle = rng.uniform((-0.2, 0.1), (0.2, 0.35), (n, 2))
+        half = rng.uniform((0.14, -0.06), (0.21, 0.06), (n, 2)) * rng.choice((-1.0, 1.0), (n, 1))
         blocks[:, 0, :2], blocks[:, 1, :2] = middle + half, middle - half
 
     def success(self, state: State) -> np.ndarray:

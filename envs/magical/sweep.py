@@ -39,7 +39,7 @@ class Sweep(MagicalTask):
         return np.asarray(self.contained(state).mean(axis=-1))
 
     def success(self, state: State) -> np.ndarray:
-        return self.contained(state).all(axis=-1)
+        return self.score(state) == 1.0
 
     def expert(self, state: State) -> np.ndarray:
         """The long stick sweeps all at once; the others push what they reach, from the nearer end."""

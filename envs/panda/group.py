@@ -36,8 +36,8 @@ CUBE = """
 
 SCENE = f"""
 <body name="strip" pos="{GOAL_X} 0 0">
-  <geom class="marker" type="box" size="{STRIP} .22 .0006" rgba=".45 .80 .52 1" material=""/>
-  <geom class="marker" type="box" size=".004 .22 .0009" rgba=".10 .50 .25 1" material=""/>
+  <geom class="look" type="box" size="{STRIP} .22 .0006" mass=".1" rgba=".45 .80 .52 1"/>
+  <geom class="look" type="box" size=".004 .22 .0009" mass=".1" rgba=".10 .50 .25 1"/>
 </body>
 <camera name="third" pos=".83 0 .37" xyaxes="0 1 0 -.80 0 .60" fovy="57"/>"""
 

@@ -15,6 +15,7 @@ from robo_reward.envs.batch import BatchSim
 from robo_reward.envs.catalogue import MAGICAL_TASKS
 from robo_reward.envs.frames import Filmer, FrameSpec
 from robo_reward.envs.magical.arena import ARENA, BLOCK, GOAL_Y
+from robo_reward.envs.magical.avoid import Avoid
 from robo_reward.envs.magical.base import MagicalTask
 from robo_reward.envs.magical.sweep import LANES, Sweep
 from robo_reward.envs.state import State, Transitions
@@ -196,3 +197,12 @@ def test_an_unknown_stick_or_option_is_refused() -> None:
         Sweep("mdium")
     with pytest.raises(UnknownName, match="option of magical/sweep-long"):
         make_task("magical/sweep-long", control="joint_delta")
+
+
+@pytest.mark.parametrize(("stick", "share"), [("short", 0.05), ("medium", 0.15)])
+def test_the_expert_goes_round_the_disc(stick: str, share: float) -> None:
+    task = task_of(f"magical/avoid-{stick}")
+    assert isinstance(task, Avoid)
+    went_in = [task.trespass(e.states).any() for e in episodes(task.id, "expert")]
+    assert np.mean(went_in) <= share
+    assert np.mean([task.trespass(e.states).any() for e in episodes(task.id, "random")]) > 0
