@@ -1,13 +1,15 @@
-"""Sinkhorn against POT, and which rules notice that a clip runs backwards: `python -m benchmarks.matching --json FILE [--quick]`.
+"""Sinkhorn against POT, and which rules notice that a clip runs backwards.
 
-Speed: plans of 256 pairs of 45 x 45 with uniform marginals, in float64, by `sinkhorn_plan` and by POT (`ot.sinkhorn` in a
-loop, and its own batched `ot.batch.solve_batch`), all to the same tolerance, in alternating rounds; the best round of
+`python -m benchmarks.matching --json FILE [--quick]`
+
+Speed: plans of 256 pairs of 45 x 45 with uniform marginals by `sinkhorn_plan` and by POT, `ot.sinkhorn` in a loop and
+its own batched `ot.batch.solve_batch`; float64 in and out, the same tolerance, alternating rounds. The best round of
 each counts, which other processes disturb least. The largest difference is to POT's plans at its own, finer tolerance.
 
-Order: expert clips of `panda/push` from the front camera, features 24 x 24 grey pixels less their mean over the
-demonstrations, cosine cost. Every clip is matched with another expert's demonstration as it is, backwards, at half speed
-(each frame twice) and standing still (the first frame throughout). A score is the mean reward per step. The gap of a clip
-is (forward - other) / (|forward| + |other|): 0 where the rule cannot tell, 1 where the other got nothing.
+Order: expert clips of `panda/push` from the front camera. The features are 24 x 24 grey pixels less their mean over the
+demonstrations, the cost is the cosine's. Every clip is matched with the demonstration of another episode: as it is,
+backwards, at half speed (each frame twice) and standing still (its first frame throughout). A score is the mean reward
+per step. The gap is (forward - other) / (|forward| + |other|): 0 where the rule cannot tell, 1 where the other got none.
 """
 
 from __future__ import annotations
@@ -15,6 +17,7 @@ from __future__ import annotations
 import time
 import warnings
 from collections.abc import Callable, Iterable
+from typing import Any
 
 import numpy as np
 import torch
@@ -23,7 +26,18 @@ from benchmarks.output import arguments, report
 from robo_reward.collect import collect
 from robo_reward.envs.frames import FrameSpec
 from robo_reward.envs.task import make_task
-from robo_reward.matching import DTW, ORCA, OT, MinDistance, Rule, SegmentMatch, SoftDTW, TemporalOT, cosine, sinkhorn_plan
+from robo_reward.matching import (
+    DTW,
+    ORCA,
+    OT,
+    MinDistance,
+    Rule,
+    SegmentMatch,
+    SoftDTW,
+    TemporalOT,
+    cosine,
+    sinkhorn_plan,
+)
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # POT 0.9.7 holds an invalid escape sequence
@@ -54,7 +68,8 @@ def cosine_costs(seed: int = 0) -> np.ndarray:
 def pot_loop(costs: np.ndarray, epsilon: float, tolerance: float) -> np.ndarray:
     """POT's plans one after the other."""
     uniform = np.full(STEPS, 1.0 / STEPS)
-    return np.stack([ot.sinkhorn(uniform, uniform, c, epsilon, stopThr=tolerance, warn=False) for c in costs])
+    plans: Any = [ot.sinkhorn(uniform, uniform, c, epsilon, stopThr=tolerance, warn=False) for c in costs]
+    return np.stack(plans)
 
 
 def best_times(calls: Iterable[tuple[Callable[[], object], int]], rounds: int) -> list[float]:
@@ -106,7 +121,7 @@ def speed(quick: bool) -> dict[str, object]:
 
 
 def clip_features(clips: int) -> list[torch.Tensor]:
-    """Features (T, 576) of expert clips: grey pixels of 24 x 24 blocks, less their mean over the first half of clips."""
+    """Features (T, 576) of expert clips: 24 x 24 grey pixels, less their mean over the first half of the clips."""
     task = make_task("panda/push")
     episodes = collect(task, task.expert, clips, seed=0, frames=FrameSpec(("front",), 96))
     pixels = np.stack([e.frames for e in episodes if e.frames is not None]).astype(np.float32).mean(-1) / 255.0
