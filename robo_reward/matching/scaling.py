@@ -49,7 +49,7 @@ def solve(
     for lane in LANES:
         if tolerance < lane.finest or len(left) == 0:
             continue
-        products = _Products(*_rows(left, cost, a, b), epsilon, relax, lane)
+        products = _Products(_rows(cost, left), _rows(a, left), _rows(b, left), epsilon, relax, lane)
         fits = products.spread <= lane.spread
         products.keep(fits)
         found, trusted = _iterate(products, tolerance, max_iterations)
@@ -59,14 +59,14 @@ def solve(
         plan[solved] = found[trusted]
         left = torch.cat([left[~fits], left[fits][~trusted]]).sort().values
     if len(left):
-        logarithms = _Logarithms(*_rows(left, cost, a, b), epsilon, relax)
+        logarithms = _Logarithms(_rows(cost, left), _rows(a, left), _rows(b, left), epsilon, relax)
         plan[left], _ = _iterate(logarithms, tolerance, max_iterations)
     return plan
 
 
-def _rows(index: Tensor, *tensors: Tensor) -> tuple[Tensor, ...]:
-    """The rows of tensors at a sorted index, without a copy where that is all of them."""
-    return tensors if len(index) == len(tensors[0]) else tuple(tensor[index] for tensor in tensors)
+def _rows(tensor: Tensor, index: Tensor) -> Tensor:
+    """The rows at a sorted index, without a copy where that is all of them."""
+    return tensor if len(index) == len(tensor) else tensor[index]
 
 
 class _Products:
@@ -81,7 +81,8 @@ class _Products:
         gap = torch.empty_like(cost, dtype=lane.dtype)
         torch.sub(cost, rows[..., None], out=gap)  # in the precision of the cost, then rounded
         largest = gap.amax((1, 2))
-        if bool(torch.isinf(largest).any()):
+        self.masked = bool(torch.isinf(largest).any())
+        if self.masked:
             largest = _finite(gap).amax((1, 2))
         self.spread = largest / epsilon  # (N,)
         self.kernel = gap.mul_(-1.0 / epsilon).exp_()  # (N, T, S)
@@ -110,7 +111,8 @@ class _Products:
         return self._fit(self.b, reached)
 
     def _fit(self, marginal: Tensor, reached: Tensor) -> Tensor:
-        reached = reached.clamp_min(self.tiny)
+        if self.masked:  # else everything reaches everything, and the sums are positive
+            reached = reached.clamp_min(self.tiny)
         return marginal / reached if self.power == 1.0 else marginal * reached**-self.power
 
     def moved(self, reached: Tensor, old: Tensor, new: Tensor) -> Tensor:
@@ -201,14 +203,15 @@ def _iterate(domain: _Products | _Logarithms, tolerance: float, max_iterations: 
         fitted = domain.fit_columns(reached)
         if iteration % CHECK == 0:
             done = pending & (domain.moved(reached, v, fitted) <= bound)
-            final_u[index[done]], final_v[index[done]] = u[done], v[done]
-            pending &= ~done
-            count = int(pending.sum())
-            if count == 0:
-                break
-            if count < SPARSE * len(pending):  # drop the others: until now it was cheaper to carry them along
-                domain.keep(pending)
-                index, bound, fitted, pending = index[pending], bound[pending], fitted[pending], pending[pending]
+            if bool(done.any()):
+                final_u[index[done]], final_v[index[done]] = u[done], v[done]
+                pending &= ~done
+                count = int(pending.sum())
+                if count == 0:
+                    break
+                if count < SPARSE * len(pending):  # drop the others: until now it was cheaper to carry them along
+                    domain.keep(pending)
+                    index, bound, fitted, pending = index[pending], bound[pending], fitted[pending], pending[pending]
         v = fitted
         u = domain.fit_rows(domain.into_rows(v))
     else:

@@ -83,8 +83,8 @@ def _marginal(name: str, given: Tensor | None, batch: torch.Size, length: int, c
     if given is None:
         return torch.full((math.prod(batch), length), 1.0 / length, dtype=torch.float64, device=cost.device)
     mass = _fit(name, given, (*batch, length)).reshape(-1, length).double()
-    if not bool(((mass >= 0) & torch.isfinite(mass)).all()):
-        raise UsageError(f"{name} must be finite masses of at least 0")
+    if not bool(((mass >= 0) & torch.isfinite(mass)).all() & (mass.sum(-1) > 0).all()):
+        raise UsageError(f"{name} must be finite masses of at least 0, not all of them 0")
     return mass.detach()
 
 

@@ -18,7 +18,8 @@ from robo_reward.matching.scaling import LANES, _iterate, _Logarithms, _Products
 
 def pot(*arguments: Any, **options: Any) -> np.ndarray:
     """POT's plan; its functions are annotated with the tuples that they return with `log=True`."""
-    return ot.sinkhorn(*arguments, **options)
+    plan: Any = ot.sinkhorn(*arguments, **options)
+    return plan
 
 
 def uniform(n: int) -> np.ndarray:
@@ -224,6 +225,7 @@ def test_types_and_empty_batches():
         (UsageError, {"cost": torch.tensor([[1.0, math.inf]])}),
         (UsageError, {"cost": torch.ones(2, 2, dtype=torch.long)}),
         (UsageError, {"rows": torch.tensor([1.5, -0.5])}),
+        (UsageError, {"columns": torch.zeros(2)}),
         (WrongShape, {"cost": torch.ones(3)}),
         (WrongShape, {"rows": torch.ones(3)}),
         (WrongShape, {"mask": torch.ones(3, 2)}),
