@@ -25,6 +25,8 @@ class _Lane(NamedTuple):
 
 
 LANES = (_Lane(torch.float32, 60.0, 1e-6), _Lane(torch.float64, 600.0, 0.0))
+HURRY = 10
+"""Problems that are not solved by then are slow, and gain from over-relaxation (Thibault et al. 2017) with ω = 1.5."""
 CHECK = 5
 """Iterations between two looks at the error."""
 SPARSE = 0.7
@@ -115,6 +117,10 @@ class _Products:
             reached = reached.clamp_min(self.tiny)
         return marginal / reached if self.power == 1.0 else marginal * reached**-self.power
 
+    def beyond(self, fitted: Tensor, old: Tensor) -> Tensor:
+        """Half a step further than fitted."""
+        return fitted * (fitted / old.clamp_min(self.tiny)).sqrt_()
+
     def moved(self, reached: Tensor, old: Tensor, new: Tensor) -> Tensor:
         return torch.linalg.vector_norm(reached * (new - old), dim=(1, 2))
 
@@ -158,6 +164,9 @@ class _Logarithms:
 
     def fit_columns(self, reached: Tensor) -> Tensor:
         return self.b - self.power * reached.masked_fill(torch.isinf(reached), 0.0)
+
+    def beyond(self, fitted: Tensor, old: Tensor) -> Tensor:
+        return torch.where(torch.isinf(fitted), fitted, 1.5 * fitted - 0.5 * old)
 
     def moved(self, reached: Tensor, old: Tensor, new: Tensor) -> Tensor:
         return torch.linalg.vector_norm(torch.exp(reached + new) - torch.exp(reached + old), dim=(1, 2))
@@ -211,9 +220,13 @@ def _iterate(domain: _Products | _Logarithms, tolerance: float, max_iterations: 
                     break
                 if count < SPARSE * len(pending):  # drop the others: until now it was cheaper to carry them along
                     domain.keep(pending)
-                    index, bound, fitted, pending = index[pending], bound[pending], fitted[pending], pending[pending]
-        v = fitted
-        u = domain.fit_rows(domain.into_rows(v))
+                    u, v, fitted = u[pending], v[pending], fitted[pending]
+                    index, bound, pending = index[pending], bound[pending], pending[pending]
+        # The rows are met when the next iteration looks at the columns.
+        hurry = HURRY <= iteration < max_iterations // 2 and (iteration + 1) % CHECK != 0
+        v = domain.beyond(fitted, v) if hurry else fitted
+        fitted = domain.fit_rows(domain.into_rows(v))
+        u = domain.beyond(fitted, u) if hurry else fitted
     else:
         final_u[index[pending]], final_v[index[pending]] = u[pending], v[pending]
     return whole.plan(final_u, final_v), whole.trusted(final_u, final_v)
