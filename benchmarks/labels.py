@@ -96,6 +96,12 @@ class Annotator:
                 self._insist("POST", "api/events", event)
                 self.acknowledged.append(event["uuid"])
                 self.seconds.append(time.perf_counter() - begun)
+        self._hang_up()
+
+    def _hang_up(self) -> None:
+        if self._connection:
+            self._connection.close()
+        self._connection = None
 
     def _insist(self, method: str, path: str, value: Any = None) -> Any:
         """A request, again and again until it is answered well."""
@@ -103,7 +109,7 @@ class Annotator:
             try:
                 return self._ask(method, path, value)
             except (OSError, http.client.HTTPException):
-                self._connection = None
+                self._hang_up()
                 time.sleep(0.1)
 
     def _ask(self, method: str, path: str, value: Any) -> Any:

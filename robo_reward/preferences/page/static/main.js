@@ -288,6 +288,7 @@ function finish() {
 // ---- who, help, keys
 
 async function begin() {
+  await outbox.flush(); // what an earlier page could not send comes first: then the server's count is the whole truth
   state = await patiently(() => get("state", { annotator: name }));
   const known = state.annotator || recall();
   if (!name && known) {
@@ -304,15 +305,13 @@ async function begin() {
     return;
   }
   $("who").textContent = name;
-  const waiting = outbox.waiting().filter((event) => event.annotator === name);
-  done = state.done + waiting.filter((event) => !event.undoes).length - waiting.filter((event) => event.undoes).length;
+  done = state.done;
   celebrated = done >= state.target;
   given = state.recent;
   times = [...state.times];
   [current, queue, exhausted] = [null, [], false];
   count();
   stage();
-  outbox.flush();
   refill();
 }
 
