@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -21,6 +22,7 @@ from robo_reward.envs.state import State
 from robo_reward.envs.task import Task, make_task
 from robo_reward.episode import Episode
 from robo_reward.vision.adapt import adapt
+from robo_reward.vision.cache import CachedEncoder
 from robo_reward.vision.colour_slots import ColourSlots
 from robo_reward.vision.encoder import Encoder
 from robo_reward.vision.heads import PCA, HeadedEncoder
@@ -96,16 +98,19 @@ def clips(task: Task, cameras: tuple[str, ...], each: int, seed: int) -> list[Ep
     return [episode for group in zip(*sets, strict=True) for episode in group]
 
 
-def rivals(views: tuple[View, ...], train: list[Episode], quick: bool) -> dict[str, Callable[[], Encoder]]:
+def rivals(views: tuple[View, ...], train: list[Episode], cache: str, quick: bool) -> dict[str, Callable[[], Encoder]]:
     """Encoders to be probed, each learned from the training clips without labels where it learns."""
 
+    def maps(layer: str) -> CachedEncoder:
+        return CachedEncoder(TimmEncoder(layer=layer, views=views), cache)
+
     def reduced(layer: str) -> Encoder:
-        encoder = TimmEncoder(layer=layer, views=views)
-        rows = np.concatenate([encoder.encode(e.frames[::4]) for e in train if e.frames is not None])
+        encoder = maps(layer)
+        rows = np.concatenate([encoder.encode(pictures(e)[::2]) for e in train])
         return HeadedEncoder(encoder, PCA.fit(rows, 256))
 
     def adapted(loss: str) -> Encoder:
-        return adapt(TimmEncoder(layer="stage2", views=views), train, [loss], dim=32 * len(views))
+        return adapt(maps("stage2"), train, [loss], dim=32 * len(views))
 
     found: dict[str, Callable[[], Encoder]] = {
         "pixels": lambda: PixelsEncoder(28, views=views),
@@ -117,41 +122,53 @@ def rivals(views: tuple[View, ...], train: list[Episode], quick: bool) -> dict[s
     if not quick:
         found |= {
             "timm_stage3_pca": lambda: reduced("stage3"),
-            "keypoints": lambda: KeypointEncoder.fit(train, views=views, steps=1000 * len(views)),
             "adapted_time_contrastive": lambda: adapted("time_contrastive"),
             "adapted_inverse_dynamics": lambda: adapted("inverse_dynamics"),
+            "keypoints": lambda: KeypointEncoder.fit(train, views=views, steps=800 * len(views)),
         }
     return found
 
 
-def probes(quick: bool) -> dict[str, float]:
+def pictures(episode: Episode) -> np.ndarray:
+    """The frames of an episode that has some."""
+    assert episode.frames is not None
+    return episode.frames
+
+
+def probed(name: str, cameras: tuple[str, ...], cache: str, quick: bool) -> dict[str, float]:
     """Median error [cm] and R² of each object's position, fit time [s] and ms/frame of each encoder."""
+    task = make_task(name)
+    train, test = (clips(task, cameras, 6 if quick else 10, seed) for seed in (0, 100))
+    views = camera_views(len(cameras)) if len(cameras) > 1 else WHOLE
     found = {}
-    for name in list(FIELDS)[: 1 if quick else None]:
-        task = make_task(name)
-        for cameras in CAMERAS[: 1 if quick else None]:
-            train, test = (clips(task, cameras, 8 if quick else 16, seed) for seed in (0, 100))
-            views = camera_views(len(cameras)) if len(cameras) > 1 else WHOLE
-            for kind, make in rivals(views, train, quick).items():
-                begun = time.perf_counter()
-                encoder = make()
-                key = f"{kind}.{name.partition('/')[2]}.{'+'.join(cameras)}"
-                found[f"fit_s.{key}"] = time.perf_counter() - begun
-                frames = train[0].frames
-                assert frames is not None
-                found[f"ms_per_frame.{key}"] = milliseconds(encoder.encode, frames, 2)
-                for field, values in probe(encoder, train, test, FIELDS[name]).items():
-                    found[f"cm.{key}.{field}"] = 100 * values.error
-                    found[f"r2.{key}.{field}"] = values.r2
-                print(*(f"{k}={v:.3g}" for k, v in found.items() if f".{key}" in k), flush=True)
+    for kind, make in rivals(views, train, cache, quick).items():
+        begun = time.perf_counter()
+        encoder = make()
+        key, own = f"{kind}.{name.partition('/')[2]}.{'+'.join(cameras)}", {}
+        own[f"fit_s.{key}"] = time.perf_counter() - begun
+        if not kind.startswith(("timm", "adapted")):  # those are the backbone's, see `speeds`
+            own[f"ms_per_frame.{key}"] = milliseconds(encoder.encode, pictures(train[0]), 3)
+        for field, values in probe(encoder, train, test, FIELDS[name]).items():
+            own |= {f"cm.{key}.{field}": 100 * values.error, f"r2.{key}.{field}": values.r2}
+        print(*(f"{k}={v:.3g}" for k, v in own.items()), flush=True)
+        found |= own
+    return found
+
+
+def probes(quick: bool) -> dict[str, float]:
+    """All tasks and cameras."""
+    found = {}
+    with TemporaryDirectory() as cache:
+        for name in list(FIELDS)[: 1 if quick else None]:
+            for cameras in CAMERAS[: 1 if quick else None]:
+                found |= probed(name, cameras, cache, quick)
     return found
 
 
 def main() -> None:
     """Measures, prints and writes."""
     args = arguments(__doc__)
-    frames = clips(make_task("panda/push"), ("front",), 2, 0)[0].frames
-    assert frames is not None
+    frames = pictures(clips(make_task("panda/push"), ("front",), 2, 0)[0])
     times = speeds(frames, 3 if args.quick else 8)
     ratio = times["ms_per_frame.frame_by_frame"] / times["ms_per_frame.timm_auto"]
     values = {"vs_frame_by_frame": ratio, **times, **probes(args.quick), "torch_threads": torch.get_num_threads()}

@@ -245,6 +245,12 @@ def _matching(spec: Mapping[str, Any], weights: Weights) -> Any:
     return matching_from_spec(spec, weights)
 
 
+def _networks(spec: Mapping[str, Any], weights: Weights) -> Any:
+    from robo_reward.preferences.bradley_terry import networks_from_spec
+
+    return networks_from_spec(spec, weights)
+
+
 def _perceptual(spec: Mapping[str, Any], weights: Weights) -> Any:
     from robo_reward.demos.perceptual import perceptual_from_spec  # likewise
 
@@ -252,6 +258,7 @@ def _perceptual(spec: Mapping[str, Any], weights: Weights) -> Any:
 
 
 rewards.register("program", _program)
+rewards.register("networks", _networks)
 rewards.register("weighted", _weighted)
 rewards.register("matching", _matching)
 rewards.register("perceptual", _perceptual)

@@ -81,6 +81,12 @@ VERBS = {
         "robo-reward evaluate runs/NAME episodes=200 min_success=0.9",
         bare="run",
     ),
+    "label": Verb(
+        "a page in the browser on which people compare clips: which is better?",
+        "robo_reward.cli.label:run",
+        "robo-reward label runs/NAME mode=triplet",
+        bare="source",
+    ),
     "report": Verb(
         "write a run's report.html anew", "robo_reward.cli.report:run", "robo-reward report runs/NAME", bare="folder"
     ),

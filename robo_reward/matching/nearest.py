@@ -67,6 +67,9 @@ class FinalFrame(Rule):
     def __call__(self, cost: Tensor) -> Tensor:
         return -cost[..., -self.last :].mean(-1)
 
+    def targets(self, demonstrations: Sequence[Tensor]) -> list[Tensor]:
+        return [demonstration[-self.last :] for demonstration in demonstrations]
+
 
 @dataclass(frozen=True)
 class GoalDistance(Rule):

@@ -38,6 +38,9 @@ class MatchingReward:
             found the factor stays, and stands in the spec. An episode that sums to 0 does not fix it.
         causal: whether step t may only see what came before.
 
+    Attributes:
+        frames: what it must be shown, or none.
+
     Raises:
         UsageError: no demonstrations, features that are not finite, or a scale that is neither.
         WrongShape: demonstrations whose features differ in length.
@@ -57,6 +60,7 @@ class MatchingReward:
         if not isinstance(scale, str) and not np.isfinite(scale):
             raise UsageError(f"scale is {scale}, expected a finite number or 'first_episode'")
         self.look, self.rule, self.cost, self.causal = look, rule or OT(), cost, causal
+        self.frames: FrameSpec | None = look.frames
         self.scale = scale if isinstance(scale, str) else float(scale)
         self.demonstrations = _checked(demonstrations)
         self._cost = cost_function(cost)
@@ -73,11 +77,6 @@ class MatchingReward:
             options: of the class.
         """
         return cls(look, look(episodes) if episodes else [], rule, **options)
-
-    @property
-    def frames(self) -> FrameSpec | None:
-        """What it must be shown."""
-        return self.look.frames
 
     def __call__(self, episode: Episode) -> RewardOutput:
         return self.batch([episode])[0]

@@ -28,8 +28,9 @@ def sinkhorn_plan(
     P = argmin over P >= 0 of <P, C> + ε KL(P ‖ a bᵀ), with P 1 = a and Pᵀ 1 = b (Cuturi 2013). With a finite `relax`
     = ρ the marginals are prices instead, + ρ KL(P 1 ‖ a) + ρ KL(Pᵀ 1 ‖ b): unbalanced transport (Chizat et al. 2018).
 
-    Each problem stops by itself, so its plan does not depend on its company. Computed in float64. The gradient with
-    respect to `cost` is that of the converged plan, by implicit differentiation; a second derivative does not exist.
+    Each problem stops by itself, so its plan does not depend on its company. A tolerance of 1e-6 or more is met in
+    float32 where the spread of cost / ε allows, a finer one in float64. The gradient with respect to `cost` is that of
+    the converged plan, by implicit differentiation; a second derivative does not exist.
 
     Args:
         cost: C (..., T, S), finite.
@@ -38,7 +39,7 @@ def sinkhorn_plan(
         columns: b (..., S), likewise.
         mask: bool (..., T, S), where mass may go. Rows are filled as far as the mask lets them.
         relax: ρ > 0, in the unit of the cost.
-        tolerance: largest sum of |Pᵀ 1 - b|, as a share of the total mass; rows are met exactly.
+        tolerance: largest norm of Pᵀ 1 - b, as a share of the total mass (POT's rule); rows are met but for rounding.
         max_iterations: after these the plan is returned as it is.
 
     Returns:
@@ -82,8 +83,8 @@ def _marginal(name: str, given: Tensor | None, batch: torch.Size, length: int, c
     if given is None:
         return torch.full((math.prod(batch), length), 1.0 / length, dtype=torch.float64, device=cost.device)
     mass = _fit(name, given, (*batch, length)).reshape(-1, length).double()
-    if not bool(((mass >= 0) & torch.isfinite(mass)).all()):
-        raise UsageError(f"{name} must be finite masses of at least 0")
+    if not bool(((mass >= 0) & torch.isfinite(mass)).all() & (mass.sum(-1) > 0).all()):
+        raise UsageError(f"{name} must be finite masses of at least 0, not all of them 0")
     return mass.detach()
 
 

@@ -35,12 +35,14 @@ class CachedEncoder:
 
     Attributes:
         dim: of the encoder.
+        shape: of its features, (V, C, h, w) of maps.
         hits: frames found so far.
         misses: frames encoded so far.
     """
 
     def __init__(self, encoder: Encoder, folder: Path | str) -> None:
         self.encoder, self.dim, self.hits, self.misses = encoder, encoder.dim, 0, 0
+        self.shape: tuple[int, ...] = getattr(encoder, "shape", (encoder.dim,))
         self.folder = Path(folder) / fingerprint(encoder.spec())
         self.folder.mkdir(parents=True, exist_ok=True)
         self._type = np.dtype([("key", f"V{KEY}"), ("feature", np.float32, (self.dim,))])

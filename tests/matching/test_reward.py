@@ -73,6 +73,11 @@ def encoder(seed: int = 0) -> Mixing:
     return Mixing(np.random.default_rng(seed).normal(size=(3, 4)).astype(np.float32))
 
 
+def pixels(episode: Episode) -> np.ndarray:
+    assert episode.frames is not None
+    return episode.frames
+
+
 def pictures(**options) -> MatchingReward:
     return MatchingReward.of(FrameLook(encoder(), FRAMES), [episode(100), episode(101, 9)], **options)
 
@@ -127,27 +132,27 @@ class TestContract:
 
 def test_step_t_is_judged_by_frame_t_plus_1():
     e, reward = episode(5), pictures(rule=MinDistance())
-    changed = e.frames.copy()
+    changed = pixels(e).copy()
     changed[0] = 0
     first = Episode(e.state, e.action, e.success, SPEC, frames=changed)
     np.testing.assert_array_equal(reward(first).total, reward(e).total)
-    changed = e.frames.copy()
+    changed = pixels(e).copy()
     changed[3] = 0
     third = Episode(e.state, e.action, e.success, SPEC, frames=changed)
     assert (reward(third).total != reward(e).total).tolist() == [False, False, True, False, False, False]
 
 
 def test_the_frames_of_all_episodes_go_through_the_encoder_at_once():
-    look = FrameLook(encoder(), FRAMES)
-    reward = MatchingReward.of(look, [episode(100)])
-    look.encoder.calls = 0
+    counting = encoder()
+    reward = MatchingReward.of(FrameLook(counting, FRAMES), [episode(100)])
+    counting.calls = 0
     reward.batch([episode(i, 4 + i % 2) for i in range(6)])
-    assert look.encoder.calls == 1
+    assert counting.calls == 1
 
 
 def test_frames_of_another_size_still_go_through():
     e = episode(1)
-    small = Episode(e.state, e.action, e.success, SPEC, frames=np.ascontiguousarray(e.frames[:, :4, :4]))
+    small = Episode(e.state, e.action, e.success, SPEC, frames=np.ascontiguousarray(pixels(e)[:, :4, :4]))
     outputs = pictures().batch([e, small])
     assert np.isfinite(outputs[1].total).all()
 
@@ -175,9 +180,8 @@ def test_the_closest_demonstration_is_the_one_with_the_largest_sum(rule: Rule):
 
 def test_causal_rewards_do_not_know_what_comes():
     demonstrations, e = [episode(s) for s in range(20, 23)], episode(33)
-    later = Episode(
-        np.concatenate([e.state[:4], e.state[4:] + 3.0]), e.action, e.success, SPEC
-    )  # differs from state 4 on: from step 3 on
+    moved = np.concatenate([e.state[:4], e.state[4:] + 3.0])  # from state 4 on, which judges step 3
+    later = Episode(moved, e.action, e.success, SPEC)
     look = StateLook(["hand_position"])
     for rule in (OT(0.3), DTW(), ORCA(1.0), MinDistance()):
         causal = MatchingReward.of(look, demonstrations, rule, cost="euclidean", causal=True)

@@ -2,17 +2,24 @@
 
 import itertools
 import math
+from typing import Any
 
 import numpy as np
 import ot
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from robo_reward.errors import UsageError, WrongShape
 from robo_reward.matching import sinkhorn_plan
-from robo_reward.matching.scaling import _iterate, _Logarithms, _Products
+from robo_reward.matching.scaling import LANES, _iterate, _Logarithms, _Products
+
+
+def pot(*arguments: Any, **options: Any) -> np.ndarray:
+    """POT's plan; its functions are annotated with the tuples that they return with `log=True`."""
+    plan: Any = ot.sinkhorn(*arguments, **options)
+    return plan
 
 
 def uniform(n: int) -> np.ndarray:
@@ -28,21 +35,21 @@ def cost(rng: np.random.Generator) -> torch.Tensor:
 def test_plans_are_those_of_pot(cost: torch.Tensor, epsilon: float, method: str):
     plans = sinkhorn_plan(cost, epsilon, tolerance=1e-9, max_iterations=5000).numpy().reshape(-1, 12, 17)
     for plan, c in zip(plans, cost.reshape(-1, 12, 17).numpy(), strict=True):
-        wanted = ot.sinkhorn(uniform(12), uniform(17), c, epsilon, method=method, stopThr=1e-10, numItermax=20000)
+        wanted = pot(uniform(12), uniform(17), c, epsilon, method=method, stopThr=1e-10, numItermax=20000)
         np.testing.assert_allclose(plan, wanted, atol=1e-8)
 
 
 def test_marginals_are_those_of_pot(cost: torch.Tensor, rng: np.random.Generator):
     a, b = rng.dirichlet(np.ones(12)), rng.dirichlet(np.ones(17))
     plan = sinkhorn_plan(cost[0, 0], 0.2, torch.from_numpy(a), torch.from_numpy(b), tolerance=1e-10)
-    np.testing.assert_allclose(plan, ot.sinkhorn(a, b, cost[0, 0].numpy(), 0.2, stopThr=1e-12), atol=1e-9)
+    np.testing.assert_allclose(plan, pot(a, b, cost[0, 0].numpy(), 0.2, stopThr=1e-12), atol=1e-9)
 
 
 @pytest.mark.parametrize("relax", [0.05, 0.5, 20.0])
 @pytest.mark.parametrize("epsilon", [1.0, 0.05])
 def test_relaxed_plans_are_those_of_pot(cost: torch.Tensor, relax: float, epsilon: float):
     a, b, c = uniform(12), uniform(17), cost[0, 0].numpy() * 3.0
-    wanted = ot.unbalanced.sinkhorn_unbalanced(a, b, c, epsilon, relax, stopThr=1e-13, numItermax=100000)
+    wanted: Any = ot.unbalanced.sinkhorn_unbalanced(a, b, c, epsilon, relax, stopThr=1e-13, numItermax=100000)
     plan = sinkhorn_plan(torch.from_numpy(c), epsilon, relax=relax, tolerance=1e-11, max_iterations=20000)
     np.testing.assert_allclose(plan, wanted, atol=1e-8)
 
@@ -69,10 +76,12 @@ def test_two_by_two_in_closed_form():
 
 def test_a_sum_of_row_and_column_costs_says_nothing(rng: np.random.Generator):
     cost = torch.from_numpy(rng.random((6, 1)) + rng.random((1, 9)))
-    np.testing.assert_allclose(sinkhorn_plan(cost, 0.01), np.full((6, 9), 1 / 54), atol=1e-12)
+    np.testing.assert_allclose(sinkhorn_plan(cost, 0.01), np.full((6, 9), 1 / 54), atol=1e-7)
+    np.testing.assert_allclose(sinkhorn_plan(cost, 0.01, tolerance=1e-12), np.full((6, 9), 1 / 54), atol=1e-12)
 
 
 @settings(max_examples=40)
+@example(seed=5329, shape=(2, 1, 2), epsilon=1e-6, scale=1e-3, masked=True)  # both left over, in another order
 @given(
     seed=st.integers(0, 10**6),
     shape=st.tuples(st.integers(1, 3), st.integers(1, 9), st.integers(1, 9)),
@@ -89,7 +98,7 @@ def test_plans_are_finite_and_rows_are_full(
     plan = sinkhorn_plan(cost, epsilon, mask=mask, max_iterations=50)
     assert torch.isfinite(plan).all() and (plan >= 0).all()
     if mask is None:
-        rounding = 1e-9 + 1e-14 * scale / epsilon  # of cost / ε
+        rounding = 1e-6 + 1e-14 * scale / epsilon  # of float32, and of cost / ε
         np.testing.assert_allclose(plan.sum(-1), np.full(shape[:2], 1 / shape[1]), rtol=rounding)
     else:
         assert (plan[~mask] == 0).all()
@@ -99,12 +108,14 @@ def test_plans_are_finite_and_rows_are_full(
 @given(seed=st.integers(0, 10**6), factor=st.floats(1e-3, 1e3), shift=st.floats(-5, 5))
 def test_scaling_cost_and_epsilon_together_changes_nothing(seed: int, factor: float, shift: float):
     cost = torch.from_numpy(np.random.default_rng(seed).random((2, 7, 8)))
-    plan = sinkhorn_plan(cost, 0.1)
-    np.testing.assert_allclose(sinkhorn_plan(cost * factor + shift, 0.1 * factor), plan, atol=1e-9)
+    for tolerance, atol in ((1e-6, 1e-6), (1e-10, 1e-10)):
+        plan = sinkhorn_plan(cost, 0.1, tolerance=tolerance)
+        other = sinkhorn_plan(cost * factor + shift, 0.1 * factor, tolerance=tolerance)
+        np.testing.assert_allclose(other, plan, atol=atol)
 
 
 def test_company_and_order_in_the_batch_do_not_matter(rng: np.random.Generator):
-    """Among them problems that need products, logarithms, and many or few iterations."""
+    """Among them problems for each kind of numbers, that need many or few iterations."""
     spread = np.array([1e-3, 0.1, 1.0, 3.0, 20.0, 500.0])[:, None, None]
     cost = torch.from_numpy(rng.random((6, 10, 11)) * spread)
     together = sinkhorn_plan(cost, 0.02)
@@ -112,7 +123,8 @@ def test_company_and_order_in_the_batch_do_not_matter(rng: np.random.Generator):
     np.testing.assert_allclose(sinkhorn_plan(cost[order], 0.02), together[order], atol=1e-12)
     for alone, wanted in zip(cost, together, strict=True):
         np.testing.assert_allclose(sinkhorn_plan(alone, 0.02), wanted, atol=1e-12)
-    np.testing.assert_allclose(sinkhorn_plan(cost.reshape(2, 3, 10, 11), 0.02).reshape(6, 10, 11), together, atol=1e-12)
+    folded = sinkhorn_plan(cost.reshape(2, 3, 10, 11), 0.02)
+    np.testing.assert_allclose(folded.reshape(6, 10, 11), together, atol=1e-12)
 
 
 def test_transposing_transposes(rng: np.random.Generator):
@@ -125,8 +137,11 @@ def test_transposing_transposes(rng: np.random.Generator):
 def test_products_and_logarithms_agree(rng: np.random.Generator, relax: float):
     cost = torch.from_numpy(rng.random((3, 8, 6)))
     a, b = torch.from_numpy(rng.dirichlet(np.ones(8), 3)), torch.from_numpy(rng.dirichlet(np.ones(6), 3))
-    plans = [_iterate(kind(cost, a, b, 0.03, relax), 1e-10, 5000)[0] for kind in (_Products, _Logarithms)]
-    np.testing.assert_allclose(*plans, atol=1e-9)
+    logarithms, _ = _iterate(_Logarithms(cost, a, b, 0.03, relax), 1e-10, 5000)
+    for lane, atol in zip(LANES, (1e-6, 1e-9), strict=True):
+        products, trusted = _iterate(_Products(cost, a, b, 0.03, relax, lane), max(lane.finest, 1e-10), 5000)
+        np.testing.assert_allclose(products, logarithms, atol=atol)
+        assert trusted.all()
 
 
 def test_rows_without_mass_take_no_part(rng: np.random.Generator):
@@ -142,9 +157,7 @@ def test_a_mask_is_an_infinite_cost(rng: np.random.Generator):
     cost, mask = rng.random((10, 10)), rng.random((10, 10)) < 0.5
     mask |= np.eye(10, dtype=bool)  # so that a plan exists
     plan = sinkhorn_plan(torch.from_numpy(cost), 0.1, mask=torch.from_numpy(mask), max_iterations=20000)
-    wanted = ot.sinkhorn(
-        uniform(10), uniform(10), np.where(mask, cost, 1e3), 0.1, method="sinkhorn_log", numItermax=20000
-    )
+    wanted = pot(uniform(10), uniform(10), np.where(mask, cost, 1e3), 0.1, method="sinkhorn_log", numItermax=20000)
     np.testing.assert_allclose(plan, wanted, atol=1e-6)
 
 
@@ -212,6 +225,7 @@ def test_types_and_empty_batches():
         (UsageError, {"cost": torch.tensor([[1.0, math.inf]])}),
         (UsageError, {"cost": torch.ones(2, 2, dtype=torch.long)}),
         (UsageError, {"rows": torch.tensor([1.5, -0.5])}),
+        (UsageError, {"columns": torch.zeros(2)}),
         (WrongShape, {"cost": torch.ones(3)}),
         (WrongShape, {"rows": torch.ones(3)}),
         (WrongShape, {"mask": torch.ones(3, 2)}),

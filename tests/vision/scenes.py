@@ -40,6 +40,11 @@ def episode(seed: int, steps: int = 14, size: int = 48) -> Episode:
     return Episode(snapped(path[:, :4], size), action, np.zeros(steps, bool), SPEC, "drawn", frames=frames)
 
 
+def pictures(found: list[Episode]) -> list[np.ndarray]:
+    """The frames of each."""
+    return [e.frames for e in found if e.frames is not None]
+
+
 def episodes(count: int, seed: int = 0, **options: int) -> list[Episode]:
     """Several, each with a seed of its own."""
     return [episode(1000 * seed + i, **options) for i in range(count)]

@@ -6,7 +6,7 @@ from robo_reward.vision.adapt import adapt
 from robo_reward.vision.encoder import build_encoder
 from robo_reward.vision.pixels import PixelsEncoder
 from robo_reward.vision.probe import probe
-from tests.vision.scenes import episodes
+from tests.vision.scenes import episodes, pictures
 
 CLIPS, OTHERS = episodes(16), episodes(6, seed=5)
 
@@ -20,8 +20,7 @@ def test_the_loss_falls_and_the_encoder_is_rebuilt(loss: str):
     )  # fmt: skip
     assert len(losses) == 80
     assert np.mean(losses[-20:]) < 0.9 * np.mean(losses[:10])
-    frames = OTHERS[0].frames
-    assert frames is not None
+    frames = pictures(OTHERS)[0]
     again = build_encoder(encoder.spec(), encoder.weights())
     np.testing.assert_array_equal(again.encode(frames), encoder.encode(frames))
 

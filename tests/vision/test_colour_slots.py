@@ -11,9 +11,10 @@ from robo_reward.vision.encoder import WrongEncoder, build_encoder
 from robo_reward.vision.probe import probe
 from robo_reward.vision.views import camera_views
 from tests.contracts.encoder import EncoderContract
-from tests.vision.scenes import episodes, scene
+from tests.vision.scenes import episodes, pictures, scene
 
 CLIPS = episodes(12)
+FRAMES = pictures(CLIPS)
 SLOTS = ColourSlots.fit(CLIPS)
 BLUE, RED = sorted(range(2), key=lambda k: SLOTS.weights()[SLOTS.spec()["weights"]]["colours"][k, 0])
 PLACES = st.tuples(*[st.integers(-14, 14)] * 2).map(lambda p: np.array(p) / 24)  # whole pixels of a 48-pixel frame
@@ -28,7 +29,7 @@ class TestContract(EncoderContract):
         return ColourSlots.fit(CLIPS, parts=2)
 
     def make_frames(self, n, seed):
-        frames = np.concatenate([e.frames for e in episodes(1 + n // 15, seed=seed + 1)])
+        frames = np.concatenate(pictures(episodes(1 + n // 15, seed=seed + 1)))
         return frames[:n]
 
 
@@ -108,7 +109,7 @@ def test_two_things_of_one_colour_are_told_apart():
 
 
 def test_views_are_cameras_side_by_side():
-    wide = [np.concatenate([e.frames, e.frames[:, :, ::-1]], axis=2) for e in CLIPS]
+    wide = [np.concatenate([clip, clip[:, :, ::-1]], axis=2) for clip in FRAMES]
     encoder = ColourSlots.fit(wide, views=camera_views(2))
     left, right = np.moveaxis(encoder.encode(wide[0]).reshape(-1, 2, 2, len(MOMENTS)), 1, 0)
     np.testing.assert_allclose(left[..., 1], -right[..., 1], atol=0.02)  # x is mirrored
@@ -116,16 +117,16 @@ def test_views_are_cameras_side_by_side():
 
 
 def test_a_still_thing_of_the_same_colour_is_left_out():
-    clips = [e.frames.copy() for e in CLIPS]
+    clips = [clip.copy() for clip in FRAMES]
     for clip in clips:
         clip[:, 40:48, :10] = (214, 44, 38)
     encoder = ColourSlots.fit(clips)
-    with_it, without = clips[0][:1].copy(), CLIPS[0].frames[:1]
+    with_it, without = clips[0][:1].copy(), FRAMES[0][:1]
     np.testing.assert_allclose(encoder.encode(with_it), encoder.encode(without), atol=1e-6)
 
 
 def test_larger_frames_are_read_at_the_fitted_size():
-    frame = CLIPS[0].frames[:3]
+    frame = FRAMES[0][:3]
     larger = frame.repeat(2, axis=1).repeat(2, axis=2)
     np.testing.assert_allclose(SLOTS.encode(larger), SLOTS.encode(frame), atol=1e-6)
 
@@ -142,7 +143,7 @@ def test_nothing_that_moves():
     with pytest.raises(UsageError, match="no frames"):
         ColourSlots.fit([])
     with pytest.raises(WrongShape, match="one size"):
-        ColourSlots.fit([CLIPS[0].frames, CLIPS[0].frames[:, :20]])
+        ColourSlots.fit([FRAMES[0], FRAMES[0][:, :20]])
 
 
 def test_weights_of_another_encoder_are_refused_with_both_fingerprints():
@@ -154,7 +155,7 @@ def test_weights_of_another_encoder_are_refused_with_both_fingerprints():
 
 
 def test_it_takes_less_than_a_millisecond_a_frame():
-    frames = np.concatenate([e.frames for e in episodes(4, size=112)])
+    frames = np.concatenate(pictures(episodes(4, size=112)))
     encoder = ColourSlots.fit([frames])
     encoder.encode(frames)
     begun = time.process_time()

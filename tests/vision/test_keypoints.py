@@ -5,7 +5,7 @@ from robo_reward.vision.keypoints import KeypointEncoder
 from robo_reward.vision.probe import probe
 from robo_reward.vision.views import camera_views
 from tests.contracts.encoder import EncoderContract
-from tests.vision.scenes import episodes
+from tests.vision.scenes import episodes, pictures
 
 CLIPS = episodes(4)
 
@@ -25,7 +25,7 @@ def test_the_loss_falls_and_is_reported():
 
 
 def test_views_have_points_of_their_own():
-    wide = [np.concatenate([e.frames, e.frames[:, ::-1]], axis=2) for e in CLIPS if e.frames is not None]
+    wide = [np.concatenate([clip, clip[:, ::-1]], axis=2) for clip in pictures(CLIPS)]
     encoder = KeypointEncoder.fit(wide, points=3, size=24, steps=4, views=camera_views(2))
     assert encoder.dim == 2 * 3 * 3
     found = encoder.encode(wide[0]).reshape(-1, 2, 3, 3)

@@ -1,10 +1,15 @@
+import importlib
+import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from safetensors.torch import save_file
+from timm.data import create_transform, resolve_model_data_config
 
 from robo_reward.errors import MissingExtra, UnknownName, UsageError
 from robo_reward.reward import fingerprint
@@ -49,16 +54,13 @@ class TestFromAFile(EncoderContract):
 
 def test_it_is_the_model_on_normalised_pictures():
     """Against timm called as its documentation says."""
-    from timm.data import create_transform, resolve_model_data_config
-
     encoder = TimmEncoder(size=40, views=[(0, 0, 0.5, 1)], runtime="torch")
     config = resolve_model_data_config(encoder.network.body)
-    from PIL import Image
-
     transform = create_transform(input_size=(3, 40, 40), mean=config["mean"], std=config["std"], crop_pct=1.0)
-    pictures = torch.stack([transform(Image.fromarray(frame[:, :40])) for frame in FRAMES])
+    body: Any = encoder.network.body
+    pictures = torch.stack([transform(Image.fromarray(frame[:, :40])) for frame in FRAMES])  # type: ignore[operator]
     with torch.inference_mode():
-        wanted = encoder.network.body(pictures).numpy()
+        wanted = body(pictures).numpy()
     np.testing.assert_allclose(encoder.encode(FRAMES), wanted, atol=1e-4)
 
 
@@ -72,14 +74,13 @@ def test_openvino_gives_torch_s_features(layer: str):
 
 
 def test_openvino_does_not_report_its_use(monkeypatch: pytest.MonkeyPatch):
-    import openvino  # noqa: F401
-    from openvino_telemetry.main import Telemetry
+    telemetry = importlib.import_module("openvino_telemetry.main").Telemetry
 
     def spoken(*arguments: object, **options: object) -> None:
         raise AssertionError("OpenVINO speaks to a server")
 
     for name in ("send_event", "start_session"):
-        monkeypatch.setattr(Telemetry, name, spoken)
+        monkeypatch.setattr(telemetry, name, spoken)
     TimmEncoder("test_resnet", source="random", size=32, runtime="openvino").encode(FRAMES)
 
 
@@ -145,7 +146,5 @@ def test_an_artifact_s_encoder_is_checked_by_fingerprint():
 
 
 def test_importing_the_contract_imports_no_torch():
-    import subprocess
-
     script = f"import sys, {module.__name__}; print([m for m in ('torch', 'timm', 'openvino') if m in sys.modules])"
     assert subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout == "[]\n"
