@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,9 +24,11 @@ from robo_reward.demos.sources import Demonstration, load_demonstrations
 from robo_reward.envs.frames import FrameSpec
 from robo_reward.errors import UnknownName, UsageError
 from robo_reward.report.steps import StepsPage, write_steps_page
+from robo_reward.vision.colour_slots import ColourSlots
 from robo_reward.vision.encoder import Encoder
 from robo_reward.vision.pixels import PixelsEncoder
 from robo_reward.vision.timm_encoder import TimmEncoder
+from robo_reward.vision.views import camera_views
 
 METHODS = ("ours", "paper")
 CAPTION = (
@@ -37,11 +41,11 @@ def run(config: DictConfig, arguments: list[str]) -> int:
     os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")  # broken videos are told in our own words
     console, clock = Console(), _Clock()
     steps = _steps(config)
-    encoder = make_encoder(config.encoder)
     demos = load_demonstrations(config.demos, config.fps)
     frames = FrameSpec(_cameras(config.camera, demos), config.size)
     demos = [_as_seen(demo, frames) for demo in demos]
     clock.lap("read")
+    encoder = make_encoder(config.encoder, [demo.frames for demo in demos], len(frames.cameras))
     folder = run_folder(config, "discover", Path(str(config.demos)).stem.replace(":", "-"))
     with only_me(folder):
         write_json(folder / "provenance.json", provenance(arguments))
@@ -63,18 +67,27 @@ def run(config: DictConfig, arguments: list[str]) -> int:
     return 0
 
 
-def make_encoder(config: DictConfig) -> Encoder:
-    """The encoder that `encoder=...` names.
+def make_encoder(config: DictConfig, clips: Sequence[np.ndarray], cameras: int) -> Encoder:
+    """The encoder that `encoder=...` names, with a view of each camera.
+
+    Args:
+        config: its `kind` and options.
+        clips: (T, H, W, 3) each, what an encoder that finds its features in the scene learns from.
+        cameras: how many stand side by side in a frame.
 
     Raises:
         UnknownName: no such kind.
     """
-    kinds: dict[str, type[Any]] = {"timm": TimmEncoder, "pixels": PixelsEncoder}
+    kinds: dict[str, Callable[..., Encoder]] = {
+        "timm": TimmEncoder,
+        "pixels": PixelsEncoder,
+        "colour_slots": partial(ColourSlots.fit, clips),
+    }
     options: Any = OmegaConf.to_container(config)
     kind = options.pop("kind")
     if kind not in kinds:
         raise UnknownName("encoder kind", kind, kinds)
-    return kinds[kind](**options)
+    return kinds[kind](**options, views=camera_views(cameras))
 
 
 def _steps(config: DictConfig) -> Any:
