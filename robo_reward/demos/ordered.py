@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from robo_reward.demos.align import principal_components
+from robo_reward.demos.familiar import Familiarity
 
 DIMS = 48
 SHRINK = 0.1  # of the covariance toward a multiple of the identity
@@ -28,9 +29,11 @@ class OrderedSteps:
        seldom, back by one. p_t (n,) depends on the past alone.
     4. Phase phi_k(f) in [0, 1], by ridge regression within step k: how much of it is done.
 
-    The total is `sum_k p_k (2^(k + phi_k) - 1) / (2^n - 1)`, k from 0: it climbs from 0 to 1 through the whole task,
-    and through each step by twice as much as through the one before. A recording ends when the task is done, an episode
-    may go on: the last frame of each demonstration is learnt as if it stayed for a second.
+    5. Familiarity of y_t, in (0, 1]: see `Familiarity`.
+
+    The total is `sum_k p_k (2^(k + phi_k) - 1) / (2^n - 1)`, k from 0, times the familiarity: it climbs from 0 to 1
+    through the whole task, and through each step by twice as much as through the one before. A recording ends when the
+    task is done, an episode may go on: the last frame of each demonstration is learnt as if it stayed for a second.
 
     Args:
         project: (F, d) basis of the principal components.
@@ -40,6 +43,7 @@ class OrderedSteps:
         weight: (3 d, n) kappa W.
         bias: (n,) kappa b.
         phase: (3 d + 1, n), the last row is the constant.
+        known: of y_t.
         leave: share of the frames at which a step ends.
         window: w [s].
     """
@@ -55,11 +59,12 @@ class OrderedSteps:
         weight: np.ndarray,
         bias: np.ndarray,
         phase: np.ndarray,
+        known: Familiarity,
         leave: float,
         window: float,
     ) -> None:
         self.project, self.mean, self.centre, self.scale = project, mean, centre, scale
-        self.weight, self.bias, self.phase = weight, bias, phase
+        self.weight, self.bias, self.phase, self.known = weight, bias, phase, known
         self.leave, self.window = leave, window
         self.steps = len(bias)
 
@@ -85,7 +90,8 @@ class OrderedSteps:
         held = round(HOLD * fps)
         labels = [np.concatenate([label, np.repeat(label[-1:], held)]) for label in labels]
         shown = [np.concatenate([x, np.repeat(x[-1:], held, axis=0)]) for x in features]
-        described = [_described((x - mean) @ project, _frames(window, fps)) for x in shown]
+        components = [(x - mean) @ project for x in shown]
+        described = [_described(y, _frames(window, fps)) for y in components]
         every = np.concatenate(described)
         centre, scale = every.mean(axis=0), every.std(axis=0)
         scale = np.where(scale > 1e-9 * scale.max(), scale, 1.0)
@@ -95,7 +101,8 @@ class OrderedSteps:
         kappa = _temperature(standard, labels, steps)
         leave = steps * len(features) / sum(map(len, features))
         phase = _phases(standard, labels, steps, held)
-        return cls(project, mean, centre, scale, kappa * weight, kappa * bias, phase, min(leave, 0.5), window)
+        known = Familiarity.fit(components, labels)
+        return cls(project, mean, centre, scale, kappa * weight, kappa * bias, phase, known, min(leave, 0.5), window)
 
     def describe(self, features: np.ndarray, fps: float) -> np.ndarray:
         """f_t (T, 3 d), standardised, of features (T, F) at a frame rate [Hz]."""
@@ -120,7 +127,8 @@ class OrderedSteps:
         """Progress (T,) through the task, in [0, 1]."""
         phase = np.clip(described @ self.phase[:-1] + self.phase[-1], 0.0, 1.0)  # (T, n)
         worth = (2.0 ** (np.arange(self.steps) + phase) - 1) / (2.0**self.steps - 1)
-        return (recognised * worth).sum(axis=1)
+        y = (described * self.scale + self.centre)[:, : self.project.shape[1]]
+        return (recognised * worth).sum(axis=1) * self.known(y)
 
     def spec(self) -> dict[str, Any]:
         """JSON from which, with `tensors`, `from_spec` makes the same."""
@@ -128,12 +136,13 @@ class OrderedSteps:
 
     def tensors(self) -> dict[str, np.ndarray]:
         """What was learnt."""
-        return {name: getattr(self, name) for name in _TENSORS}
+        return {**{name: getattr(self, name) for name in _TENSORS}, **self.known.tensors()}
 
     @classmethod
     def from_spec(cls, spec: Mapping[str, Any], tensors: Mapping[str, np.ndarray]) -> OrderedSteps:
         """The inverse of `spec` and `tensors`."""
-        return cls(**{name: tensors[name] for name in _TENSORS}, leave=spec["leave"], window=spec["window"])
+        own = {name: tensors[name] for name in _TENSORS}
+        return cls(**own, known=Familiarity.from_tensors(tensors), leave=spec["leave"], window=spec["window"])
 
     def _transitions(self) -> np.ndarray:
         n = self.steps
