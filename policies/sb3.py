@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import sys
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
@@ -158,22 +157,12 @@ def train(
 
 def _build(algorithm: str, chosen: dict[str, Any], env: SB3VecEnv, seed: int) -> Any:
     """The SB3 model; a `final_learning_rate` becomes a linear schedule."""
-    _keep_triton_out()
     final = chosen.pop("final_learning_rate", None)
     if final is not None:
         first = float(chosen["learning_rate"])
         chosen["learning_rate"] = lambda left: final + (first - final) * left
     policy = {"recurrentppo": "MlpLstmPolicy", "ars": "LinearPolicy"}.get(algorithm.lower(), "MlpPolicy")
     return algorithm_class(algorithm)(policy, env, seed=seed, device="cpu", verbose=0, **chosen)
-
-
-def _keep_triton_out() -> None:
-    """Spares a process that has drawn in software the import of triton, which torch's optimisers cause.
-
-    Both bring an LLVM of their own; the process crashes when triton's comes second. Training here needs no triton.
-    """
-    if "OpenGL" in sys.modules and "triton" not in sys.modules:
-        sys.modules["triton"] = None  # type: ignore[assignment]
 
 
 def _resume(watcher: _Watcher, model: Any, env: SB3VecEnv, start: Path | None) -> None:
