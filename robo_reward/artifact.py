@@ -174,7 +174,12 @@ def _parts(spec: Any) -> list[Mapping[str, Any]]:
 
 
 def _kinds(spec: Any) -> list[str]:
-    return [str(part["kind"]) for part in _parts(spec)]
+    """The kinds of the rewards in a spec; what stands under `encoder` is of kinds that another registry knows."""
+    return [str(part["kind"]) for part in _parts(_map(spec, _without_encoder))]
+
+
+def _without_encoder(part: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in part.items() if key != "encoder"}
 
 
 def _map(spec: Any, change: Callable[[dict[str, Any]], dict[str, Any]]) -> Any:
@@ -234,5 +239,26 @@ def _weighted(spec: Mapping[str, Any], weights: Weights) -> WeightedReward:
     return WeightedReward({part["name"]: (build_reward(part["reward"], weights), part["weight"]) for part in parts})
 
 
+def _matching(spec: Mapping[str, Any], weights: Weights) -> Any:
+    from robo_reward.matching.reward import matching_from_spec  # rewards that look stand above this module
+
+    return matching_from_spec(spec, weights)
+
+
+def _networks(spec: Mapping[str, Any], weights: Weights) -> Any:
+    from robo_reward.preferences.bradley_terry import networks_from_spec
+
+    return networks_from_spec(spec, weights)
+
+
+def _perceptual(spec: Mapping[str, Any], weights: Weights) -> Any:
+    from robo_reward.demos.perceptual import perceptual_from_spec  # likewise
+
+    return perceptual_from_spec(spec, weights)
+
+
 rewards.register("program", _program)
+rewards.register("networks", _networks)
 rewards.register("weighted", _weighted)
+rewards.register("matching", _matching)
+rewards.register("perceptual", _perceptual)

@@ -65,11 +65,27 @@ VERBS = {
         "robo-reward train task=panda/drawer reward=expert policy=sac",
         REWARD,
     ),
+    "record": Verb(
+        "record demonstrations of a task: by its scripted expert, or by you at the keyboard",
+        "robo_reward.cli.record:run",
+        "robo-reward record task=panda/drawer by=keyboard episodes=3",
+    ),
+    "discover": Verb(
+        "a reward from a few demonstrations: find the steps of the task, learn to recognise them",
+        "robo_reward.cli.discover:run",
+        "robo-reward discover demos=FOLDER steps=auto camera=front",
+    ),
     "evaluate": Verb(
         "measure the success of a trained policy",
         "robo_reward.cli.evaluate:run",
         "robo-reward evaluate runs/NAME episodes=200 min_success=0.9",
         bare="run",
+    ),
+    "label": Verb(
+        "a page in the browser on which people compare clips: which is better?",
+        "robo_reward.cli.label:run",
+        "robo-reward label runs/NAME mode=triplet",
+        bare="source",
     ),
     "report": Verb(
         "write a run's report.html anew", "robo_reward.cli.report:run", "robo-reward report runs/NAME", bare="folder"
