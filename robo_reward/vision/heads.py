@@ -300,7 +300,7 @@ class HeadedEncoder:
         if features.ndim != 2 or features.shape[1] != self.head.in_dim:
             raise WrongShape("features", features.shape, f"(T, {self.head.in_dim})")
         with torch.inference_mode():
-            return self.head(torch.from_numpy(np.require(features, np.float32, "CW"))).numpy()
+            return self.head(torch.from_numpy(np.require(features, np.float32, ["C", "W"]))).numpy()
 
     def spec(self) -> dict[str, Any]:
         spec = {"kind": "headed", "encoder": self.encoder.spec(), "head": self.head.spec()}

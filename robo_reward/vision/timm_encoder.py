@@ -84,7 +84,9 @@ class TimmEncoder:
             if self._run is None:
                 self._run = compiled(self.network, self.runtime, self.size, torch.get_num_threads())
             for v, view in enumerate(self.views):
-                pictures = torch.from_numpy(np.require(crop(frames, view, (self.size, self.size)), requirements="CW"))
+                pictures = torch.from_numpy(
+                    np.require(crop(frames, view, (self.size, self.size)), requirements=["C", "W"])
+                )
                 for start in range(0, len(pictures), self.batch):
                     part = pictures[start : start + self.batch].permute(0, 3, 1, 2)  # channels_last as it lies
                     found[start : start + self.batch, v] = self._run(self.network.normalised(part))
