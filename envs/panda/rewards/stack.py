@@ -1,5 +1,5 @@
 def compute_reward(state, action, previous):
-    """Come close and grasp the red cube, bring it down a cone onto the blue one, then open the fingers and keep still."""
+    """Grasp the red cube, bring it down a cone onto the blue one, then open the fingers and keep still."""
     distance = np.linalg.norm(state.red_position - state.hand_position, axis=-1)
     gap = state.red_position - state.blue_position
     aside = np.linalg.norm(gap[:, :2], axis=-1)
