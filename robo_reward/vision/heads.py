@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -236,6 +237,31 @@ class Keypoints(Head):
         return soft_argmax(self.filters(maps), self.places).reshape(*features.shape[:-1], self.dim)
 
 
+class Chain(Head):
+    """Heads one after the other.
+
+    Args:
+        heads: the first one first; heads, or their specs.
+    """
+
+    kind = "chain"
+
+    def __init__(self, heads: Sequence[Head | Mapping[str, Any]]) -> None:
+        super().__init__()
+        if not heads:
+            raise UsageError("a chain of heads needs at least one")
+        parts = [head if isinstance(head, Head) else head_from_spec(head) for head in heads]
+        for before, after in itertools.pairwise(parts):
+            if before.dim != after.in_dim:
+                raise WrongShape(f"features for the head {after.kind!r}", (before.dim,), f"({after.in_dim},)")
+        self.in_dim, self.dim = parts[0].in_dim, parts[-1].dim
+        self.options = {"heads": [head.spec() for head in parts]}
+        self.parts = nn.Sequential(*parts)
+
+    def forward(self, features: torch.Tensor) -> torch.Tensor:
+        return self.parts(features)
+
+
 def grid(height: int, width: int) -> torch.Tensor:
     """x and y in [-1, 1] of the cells of a map, (h w, 2)."""
     y, x = torch.meshgrid(
@@ -250,7 +276,7 @@ def soft_argmax(heat: torch.Tensor, places: torch.Tensor) -> torch.Tensor:
 
 
 HEADS: dict[str, type[Head]] = {
-    head.kind: head for head in (Standardise, PCA, Linear, MLP, Temporal, Keypoints)
+    head.kind: head for head in (Standardise, PCA, Linear, MLP, Temporal, Keypoints, Chain)
 }  # fmt: skip
 
 
@@ -272,6 +298,16 @@ def make_head(kind: str, /, *, seed: int | None = None, **options: Any) -> Head:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         return HEADS[kind](**options)
+
+
+def head_from_spec(spec: Mapping[str, Any]) -> Head:
+    """A head from what its `spec()` gave; its weights are still to be loaded.
+
+    Raises:
+        UnknownName: no such head.
+    """
+    options = dict(spec)
+    return make_head(options.pop("kind"), seed=0, **options)
 
 
 class HeadedEncoder:
@@ -316,7 +352,6 @@ class HeadedEncoder:
 
 def from_spec(spec: Mapping[str, Any], weights: Weights) -> HeadedEncoder:
     """Builds the encoder of a spec."""
-    options = dict(spec["head"])
-    head = make_head(options.pop("kind"), seed=0, **options)
+    head = head_from_spec(spec["head"])
     head.load_state_dict({key: torch.from_numpy(np.array(value)) for key, value in tensors_of(spec, weights).items()})
     return HeadedEncoder(build_encoder(spec["encoder"], weights), head)
