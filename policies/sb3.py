@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import sys
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
@@ -16,6 +15,7 @@ from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.logger import configure
 
 from robo_reward.envs.batch import BatchSim
+from robo_reward.envs.gl import keep_triton_out
 from robo_reward.envs.task import Task
 from robo_reward.envs.vec import SB3VecEnv
 from robo_reward.errors import RoboRewardError, UsageError
@@ -173,22 +173,13 @@ def _worlds(
 
 def _build(algorithm: str, chosen: dict[str, Any], env: SB3VecEnv, seed: int) -> Any:
     """The SB3 model; a `final_learning_rate` becomes a linear schedule."""
-    _keep_triton_out()
+    keep_triton_out()
     final = chosen.pop("final_learning_rate", None)
     if final is not None:
         first = float(chosen["learning_rate"])
         chosen["learning_rate"] = lambda left: final + (first - final) * left
     policy = {"recurrentppo": "MlpLstmPolicy", "ars": "LinearPolicy"}.get(algorithm.lower(), "MlpPolicy")
     return algorithm_class(algorithm)(policy, env, seed=seed, device="cpu", verbose=0, **chosen)
-
-
-def _keep_triton_out() -> None:
-    """Spares a process that has drawn in software the import of triton, which torch's optimisers cause.
-
-    Both bring an LLVM of their own; the process crashes when triton's comes second. Training here needs no triton.
-    """
-    if "OpenGL" in sys.modules and "triton" not in sys.modules:
-        sys.modules["triton"] = None  # type: ignore[assignment]
 
 
 def _resume(watcher: _Watcher, model: Any, env: SB3VecEnv, start: Path | None) -> None:
