@@ -1,4 +1,4 @@
-"""The baseline of learning from preferences: a reward network under a Bradley-Terry likelihood (Christiano et al. 2017)."""
+"""The usual way to learn from preferences: a reward network under a Bradley-Terry model (Christiano et al. 2017)."""
 
 from __future__ import annotations
 

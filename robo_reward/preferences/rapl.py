@@ -169,9 +169,7 @@ def _head(clips: Tensor, settings: RaplSettings, seed: int) -> Head:
     return Chain([Standardise.fit(clips.reshape(-1, width).numpy()), trained])
 
 
-def _gap(
-    head: Head, clips: Tensor, rows: Comparisons, anchors: np.ndarray, rule: Rule, cost: Any, own: bool
-) -> Tensor:
+def _gap(head: Head, clips: Tensor, rows: Comparisons, anchors: np.ndarray, rule: Rule, cost: Any, own: bool) -> Tensor:
     """S(winner) - S(loser), (B,); with `own`, anchor i belongs to comparison i alone."""
     shown, place = np.unique(np.concatenate([rows.winner, rows.loser]), return_inverse=True)
     winner, loser = place[: len(rows)], place[len(rows) :]
