@@ -86,7 +86,7 @@ def _drive(task: Task, filmer: Filmer, seed: int, head: str, view: bool) -> Epis
     Raises:
         KeyboardInterrupt: Ctrl-C, or the end of the input.
     """
-    sim, hand = BatchSim(task, 1, seed, threads=1), Hand(task.action)
+    sim, hand = BatchSim(task, 1, seed, threads=1), Hand(task.action)  # one thread: nothing to close
     states, actions, success = [sim.state.array[0].copy()], [], []
     pictures = [filmer(sim.qpos, sim.mocap)[0]]
     _show(sim, pictures[-1], head, False, hand, 0, view)
@@ -107,7 +107,6 @@ def _drive(task: Task, filmer: Filmer, seed: int, head: str, view: bool) -> Epis
         success.append(bool(result.success[0]))
         pictures.append(filmer(result.qpos, result.mocap)[0])
         _show(sim, pictures[-1], head, success[-1], hand, len(actions), view)
-    sim.close()
     meta = {"by": "keyboard", "seed": seed, "fps": 1 / task.control_dt, "cameras": list(filmer.spec.cameras)}
     return Episode(
         np.stack(states), np.stack(actions), np.array(success), task.spec, task.id, frames=np.stack(pictures), meta=meta
