@@ -47,7 +47,7 @@ class RaplSettings:
         frames: clips are thinned to so many frames for training.
     """
 
-    head: Mapping[str, Any] = field(default_factory=lambda: {"kind": "mlp", "dim": 32, "hidden": [64]})
+    head: Mapping[str, Any] = field(default_factory=lambda: {"kind": "mlp", "dim": 32, "hidden": [64], "bend": "tanh"})
     standardise: bool = True
     cost: str = "euclidean"
     rule: Mapping[str, Any] = field(default_factory=lambda: {"name": "final_frame", "last": 5})
@@ -58,7 +58,7 @@ class RaplSettings:
     experts: int = 8
     learning_rate: float = 3e-3
     weight_decay: float = 1e-2
-    steps: int = 300
+    steps: int = 200
     batch: int = 96
     frames: int = 45
 

@@ -140,24 +140,33 @@ class Linear(Head):
 
 
 class MLP(Head):
-    """Linear layers with ReLU between.
+    """Linear layers with a bend between.
 
     Args:
         in_dim: F.
         dim: D.
         hidden: widths of the layers between.
         dropout: share of hidden numbers that training drops.
+        bend: `relu` or `tanh`.
+
+    Raises:
+        UnknownName: no such bend.
     """
 
     kind = "mlp"
 
-    def __init__(self, in_dim: int, dim: int = 32, hidden: Sequence[int] = (128,), dropout: float = 0.0) -> None:
+    def __init__(
+        self, in_dim: int, dim: int = 32, hidden: Sequence[int] = (128,), dropout: float = 0.0, bend: str = "relu"
+    ) -> None:
         super().__init__()
+        bends: dict[str, type[nn.Module]] = {"relu": nn.ReLU, "tanh": nn.Tanh}
+        if bend not in bends:
+            raise UnknownName("bend of an MLP", bend, bends)
         self.in_dim, self.dim = in_dim, dim
-        self.options = {"in_dim": in_dim, "dim": dim, "hidden": list(hidden), "dropout": dropout}
+        self.options = {"in_dim": in_dim, "dim": dim, "hidden": list(hidden), "dropout": dropout, "bend": bend}
         layers: list[nn.Module] = []
         for wide, narrow in zip([in_dim, *hidden], hidden, strict=False):
-            layers += [nn.Linear(wide, narrow), nn.ReLU(), nn.Dropout(dropout)]
+            layers += [nn.Linear(wide, narrow), bends[bend](), nn.Dropout(dropout)]
         self.map = nn.Sequential(*layers, nn.Linear([in_dim, *hidden][-1], dim))
 
     def forward(self, features: torch.Tensor) -> torch.Tensor:
