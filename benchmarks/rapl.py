@@ -18,7 +18,6 @@ from __future__ import annotations
 import tempfile
 import time
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -40,7 +39,6 @@ from robo_reward.vision.timm_encoder import TimmEncoder
 
 GAP, LEAST, NEGATIVES, EXPERTS = 5.0, 0.02, 60, 5
 SIZES = (15, 30, 75, 150)
-RAPL = replace(PRESETS["rapl"])
 
 Rewards = Callable[[list[np.ndarray]], np.ndarray]
 """Features (T, F) of clips to rewards (n, T)."""
@@ -145,8 +143,8 @@ def methods(bench: Bench, values: np.ndarray, seed: int, quick: bool) -> dict[st
     many, few = triplets(values, 150, seed), triplets(values, 30, seed)
     experts = np.unique(many[:, 0])[:EXPERTS]
     found: dict[str, tuple[str, Rewards]] = {
-        "rapl": ("slots", bench.rapl("slots", RAPL, many, seed)),
-        "rapl_30": ("slots", bench.rapl("slots", RAPL, few, seed)),
+        "rapl": ("slots", bench.rapl("slots", PRESETS["rapl"], many, seed)),
+        "rapl_30": ("slots", bench.rapl("slots", PRESETS["rapl"], few, seed)),
         "rlhf": ("slots", bench.rlhf(many, seed)),
         "rlhf_30": ("slots", bench.rlhf(few, seed)),
         "slots_last": (
@@ -158,7 +156,7 @@ def methods(bench: Bench, values: np.ndarray, seed: int, quick: bool) -> dict[st
         for count in SIZES:
             if count not in (30, 150):
                 some = triplets(values, count, seed)
-                found[f"rapl_{count}"] = ("slots", bench.rapl("slots", RAPL, some, seed))
+                found[f"rapl_{count}"] = ("slots", bench.rapl("slots", PRESETS["rapl"], some, seed))
                 found[f"rlhf_{count}"] = ("slots", bench.rlhf(some, seed))
     train = bench.features["imagenet"]["train"]
     found["rapl_code"] = ("imagenet", bench.rapl("imagenet", PRESETS["rapl-code"], many, seed))
