@@ -92,15 +92,14 @@ class PCA(Head):
         Args:
             features: of unlabelled frames.
             dim: D, fewer where the features span fewer directions.
-            scaled: divide each feature by its deviation first, so that strong channels do not drown the others.
+            scaled: divide each feature first by its deviation, so that strong channels do not drown the others, or by
+                a tenth of the average deviation: what hardly ever changed must not explode in other frames.
             most: of so many rows, evenly chosen.
         """
         rows = np.asarray(features[np.linspace(0, len(features) - 1, min(len(features), most)).astype(int)], np.float64)
         mean = rows.mean(axis=0)
         std = rows.std(axis=0)
-        scale = (
-            np.where(std > 1e-6 * (1 + np.abs(mean)), 1 / np.maximum(std, 1e-12), 0) if scaled else np.ones_like(std)
-        )
+        scale = 1 / np.maximum(std, 0.1 * std.mean() + 1e-12) if scaled else np.ones_like(std)
         rows = (rows - mean) * scale
         small = rows.shape[1] <= rows.shape[0]  # the smaller of the two Gram matrices has the same directions
         values, vectors = np.linalg.eigh(rows.T @ rows if small else rows @ rows.T)
@@ -346,7 +345,7 @@ class HeadedEncoder:
         if features.ndim != 2 or features.shape[1] != self.head.in_dim:
             raise WrongShape("features", features.shape, f"(T, {self.head.in_dim})")
         with torch.inference_mode():
-            return self.head(torch.from_numpy(np.ascontiguousarray(features, np.float32))).numpy()
+            return self.head(torch.from_numpy(np.require(features, np.float32, ["C", "W"]))).numpy()
 
     def spec(self) -> dict[str, Any]:
         spec = {"kind": "headed", "encoder": self.encoder.spec(), "head": self.head.spec()}
