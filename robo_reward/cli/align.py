@@ -34,7 +34,7 @@ def run(config: DictConfig, arguments: list[str]) -> int:
         loaded = time.monotonic()
         console.print(f"{len(answers)} answers, {len(clips)} clips; {folder}", soft_wrap=True, highlight=False)
         chosen: Any = OmegaConf.to_container(config.encoder)
-        encoder = choose_encoder(chosen, list(frames.values()), config.seed)
+        encoder = choose_encoder(chosen, list(frames.values()), config.seed, len(shown.cameras))
         settings: Any = OmegaConf.to_container(config.settings)
         options = {"holdout": config.holdout, "seed": config.seed}
         found = align(frames, answers, encoder, shown, config.method, settings, **options, report=_teller(console))

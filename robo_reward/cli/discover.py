@@ -41,7 +41,7 @@ def run(config: DictConfig, arguments: list[str]) -> int:
     demos = [_as_seen(demo, frames) for demo in demos]
     clock.lap("read")
     chosen: Any = OmegaConf.to_container(config.encoder)
-    encoder = choose_encoder(chosen, [demo.frames for demo in demos])
+    encoder = choose_encoder(chosen, [demo.frames for demo in demos], cameras=len(frames.cameras))
     folder = run_folder(config, "discover", Path(str(config.demos)).stem.replace(":", "-"))
     with only_me(folder):
         write_json(folder / "provenance.json", provenance(arguments))

@@ -64,6 +64,13 @@ def test_the_paper_s_way(videos: Path) -> None:
     assert load_reward(Path("runs/paper/reward")).model.form == "gaussian"
 
 
+def test_colours_of_the_scene_itself(videos: Path) -> None:
+    slots = ["encoder=colour_slots", "encoder.slots=3", "size=24", "min_size=3", "steps=2"]
+    assert main(["discover", f"demos={videos}", *slots, "run=slots"]) == 0
+    reward = load_reward(Path("runs/slots/reward"))
+    assert reward(episode((13, 9, 13), 9)).total[-1] > 0.8
+
+
 def test_one_demonstration(videos: Path) -> None:
     assert main(["discover", f"demos={videos / '1.mp4'}", *FAST, "run=alone"]) == 0
     assert result(Path("runs/alone"))["recognised"] == {}

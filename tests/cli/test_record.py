@@ -31,8 +31,9 @@ class Terminal:
         self.theirs = theirs
         command = [sys.executable, "-m", "robo_reward.cli", "record", "by=keyboard", *arguments]
         environment = {**os.environ, "TERM": "xterm-256color", "COLUMNS": "80", "LINES": "24"}
-        streams = {"stdin": theirs, "stdout": theirs, "stderr": theirs}
-        self.process = subprocess.Popen(command, **streams, cwd=ROOT, env=environment, start_new_session=True)
+        self.process = subprocess.Popen(
+            command, stdin=theirs, stdout=theirs, stderr=theirs, cwd=ROOT, env=environment, start_new_session=True
+        )
         self.said = ""
 
     def until(self, text: str, seconds: float = 60.0) -> None:

@@ -43,5 +43,7 @@ def test_pages_and_files(tmp_path: Path) -> None:
     page = discovery_picture([drawn(title="a"), drawn(title="é")], "caption")
     assert page.dtype == np.uint8 and page.shape[0] > 2 * drawn().shape[0]
     path = write_png(tmp_path / "steps.png", page)
-    np.testing.assert_array_equal(cv2.cvtColor(cv2.imread(str(path)), cv2.COLOR_BGR2RGB), page)
+    back = cv2.imread(str(path))
+    assert back is not None
+    np.testing.assert_array_equal(back[..., ::-1], page)
     assert [p.name for p in tmp_path.iterdir()] == ["steps.png"]

@@ -20,7 +20,7 @@ def test_the_expert_still_succeeds_slowly() -> None:
     slow = collect(task, demonstrator(task, 0.3, 0.02, np.random.default_rng(0)), 6, seed=0)
     assert all(e.success.any() for e in slow)
     lengths = [[len(trimmed(e, 0)) for e in group] for group in (quick, slow)]
-    assert np.mean(lengths[1]) > 1.5 * np.mean(lengths[0])
+    assert np.mean(lengths[1]) > 1.2 * np.mean(lengths[0])
     assert all(np.abs(e.action).max() <= 1 for e in slow)
 
 

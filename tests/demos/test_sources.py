@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import warnings
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -77,7 +78,7 @@ def test_minari(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         "truncations": np.arange(steps) == steps - 1,
     }
 
-    def made(name: str, observations: np.ndarray, space: Box) -> str:
+    def made(name: str, observations: Any, space: Box) -> str:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)  # advice about authors and links
             minari.create_dataset_from_buffers(
