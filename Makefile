@@ -18,8 +18,8 @@ export OMP_NUM_THREADS ?= 1
 help:  ## what can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
-setup: $(STAMP)  ## .venv with everything the tests need, and the system's GL and browser where possible
-	@bash .ci/system gl browser
+setup: $(STAMP)  ## .venv with everything the tests need, and the system's GL, browser and PostgreSQL where possible
+	@bash .ci/system gl browser postgres
 
 $(STAMP): pyproject.toml constraints.txt
 	@bash .ci/venv "$(PYTHON)" "$(VENV)" "$(EXTRAS)"

@@ -30,8 +30,9 @@ def report(args: argparse.Namespace, values: Mapping[str, Any], targets: Mapping
 
     Args:
         args: from `arguments`.
-        values: key -> number, or a list of them, or none; the key names the unit.
-        targets: key -> what we want, such as "<= 150".
+        values: key -> number, or a list of them, or none; the key names the unit. A mapping of such is a group, whose
+            rows in the table are `group.key`.
+        targets: row of the table -> what we want, such as "<= 150".
     """
     print(table(values, targets or {}, args.title))
     if args.json:
@@ -40,6 +41,7 @@ def report(args: argparse.Namespace, values: Mapping[str, Any], targets: Mapping
 
 def table(values: Mapping[str, Any], targets: Mapping[str, str], title: str) -> str:
     """The numbers as aligned text, with a mark behind each that has a target."""
+    values = flat(values)
     width = max(map(len, values))
     lines = [title, ""]
     for key, value in values.items():
@@ -48,6 +50,14 @@ def table(values: Mapping[str, Any], targets: Mapping[str, str], title: str) -> 
         shown = f"{value:>12,.4g}" if isinstance(value, int | float) else f"{value!s:>12}"
         lines.append(f"{key:<{width}}  {shown}  {mark}".rstrip())
     return "\n".join(lines)
+
+
+def flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Groups inside groups as one mapping, `group.key` -> value."""
+    found: dict[str, Any] = {}
+    for key, value in values.items():
+        found |= flat(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {f"{prefix}{key}": value}
+    return found
 
 
 def met(value: float, target: str) -> bool:

@@ -27,12 +27,16 @@ class StepResult(NamedTuple):
         reward: of the transitions, or none if the simulator has no reward.
         success: (N,) bool, of the state after the action.
         truncated: (N,) bool, the episode reached its horizon; `BatchSim.state` is then already the next start.
+        qpos: (N, nq), where the action led, before any reset; with `mocap` it is what a camera sees.
+        mocap: (N, 7 nmocap), likewise.
     """
 
     transitions: Transitions
     reward: RewardOutput | None
     success: np.ndarray
     truncated: np.ndarray
+    qpos: np.ndarray
+    mocap: np.ndarray
 
 
 class BatchSim:
@@ -109,10 +113,12 @@ class BatchSim:
         reward = self.reward(transitions) if self.reward else None
         success = self.task.success(self.state)
         truncated = self.elapsed >= self.task.horizon
+        result = StepResult(transitions, reward, success, truncated, self.qpos, self.mocap)
         if truncated.any():
             self.state = State(self.task.spec, self.state.array.copy())
+            self._physics, self._controls = self._physics.copy(), self._controls.copy()
             self._restart(np.flatnonzero(truncated))
-        return StepResult(transitions, reward, success, truncated)
+        return result
 
     def observation(self) -> np.ndarray:
         """What a policy sees of the current states, (N, O) float32."""

@@ -235,10 +235,11 @@ def make_task(id: str, /, **options: Any) -> Task:
     from robo_reward.envs import catalogue  # registers the built-in tasks
 
     catalogue.load()
-    if id in tasks.names() and options and id.partition("/")[0] in catalogue.ARMS:
+    known = catalogue.OPTIONS.get(id.partition("/")[0])
+    if id in tasks.names() and known is not None:
         for option in options:
-            if option not in catalogue.OPTIONS:
-                raise UnknownName(f"option of {id}", option, catalogue.OPTIONS)
+            if option not in known:
+                raise UnknownName(f"option of {id}", option, known)
     return tasks.create(id, **options)
 
 

@@ -3,13 +3,32 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 from stable_baselines3.common.vec_env import VecEnv
 
-from robo_reward.envs.batch import BatchSim
+from robo_reward.envs.batch import BatchSim, StepResult
 from robo_reward.envs.gym import spaces
+
+if TYPE_CHECKING:
+    from robo_reward.reward import RewardOutput
+
+
+class Judge(Protocol):
+    """Watches episodes of all worlds and judges them when they are whole, see `policies.judge`."""
+
+    def begin(self, sim: BatchSim) -> None:
+        """All worlds begin an episode."""
+        ...
+
+    def add(self, result: StepResult) -> list[RewardOutput]:
+        """All worlds made a step; the N judgements when the episodes are whole, else none."""
+        ...
+
+    def close(self) -> None:
+        """Frees what it holds."""
+        ...
 
 
 class SB3VecEnv(VecEnv):
@@ -20,16 +39,19 @@ class SB3VecEnv(VecEnv):
 
     Args:
         sim: the simulator; its reward is what the algorithm maximises, and without one the sparse success is.
+        judge: judges whole episodes instead. Each step then pays nothing and the last one the whole return; who
+            learns from steps spreads it with `relabelled`, as `policies.sb3` does.
     """
 
-    def __init__(self, sim: BatchSim) -> None:
-        self.sim = sim
+    def __init__(self, sim: BatchSim, judge: Judge | None = None) -> None:
+        self.sim, self.judge = sim, judge
         task = sim.task
         self.render_mode = None
         super().__init__(sim.n, *spaces(task))
         self._action = np.zeros((sim.n, task.action.dim))
         self._return = np.zeros(sim.n)
         self._terms: dict[str, np.ndarray] = {}
+        self._relabelled: list[np.ndarray] = []
 
     def reset(self) -> np.ndarray:
         """Starts all worlds afresh and returns the observations (N, O)."""
@@ -45,11 +67,10 @@ class SB3VecEnv(VecEnv):
 
     def step_wait(self) -> tuple[np.ndarray, np.ndarray, np.ndarray, list[dict[str, Any]]]:
         """Observations (N, O), rewards (N,), ends (N,) and infos of the step."""
+        if self.judge and not self.sim.elapsed.any():
+            self.judge.begin(self.sim)
         result = self.sim.step(self._action)
-        if result.reward is None:
-            reward, terms = result.success.astype(np.float64), {}
-        else:
-            reward, terms = result.reward
+        reward, terms = self._judged(result)
         self._return += reward
         for name, value in terms.items():
             self._terms[name] = self._terms[name] + value if name in self._terms else value.copy()
@@ -63,6 +84,24 @@ class SB3VecEnv(VecEnv):
             for total in self._terms.values():
                 total[ended] = 0
         return self.sim.observation(), reward.astype(np.float32), result.truncated, infos
+
+    def _judged(self, result: StepResult) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+        """The step's rewards (N,) and their terms."""
+        if self.judge:
+            outputs = self.judge.add(result)
+            if not outputs:
+                return np.zeros(self.num_envs), {}
+            self._relabelled.append(np.stack([output.total for output in outputs], axis=1))
+            terms = {name: np.array([output.terms[name].sum() for output in outputs]) for name in outputs[0].terms}
+            return self._relabelled[-1].sum(axis=0), terms
+        if result.reward is None:
+            return result.success.astype(np.float64), {}
+        return result.reward
+
+    def relabelled(self) -> np.ndarray:
+        """The rewards (T, N) of all steps of the episodes that ended since the last call, in order of time."""
+        taken, self._relabelled = self._relabelled, []
+        return np.concatenate(taken)
 
     def _farewell(self, i: int, observation: np.ndarray, success: bool) -> dict[str, Any]:
         return {
@@ -86,6 +125,8 @@ class SB3VecEnv(VecEnv):
 
     def close(self) -> None:
         self.sim.close()
+        if self.judge:
+            self.judge.close()
 
     def get_attr(self, attr_name: str, indices: Any = None) -> list[Any]:
         return [getattr(self, attr_name)] * len(self._indices(indices))

@@ -81,28 +81,62 @@ def write_video(path: Path | str, frames: np.ndarray, fps: float, crf: int = 23)
     return path
 
 
-def read_video(path: Path | str) -> np.ndarray:
+def read_video(path: Path | str, largest: int = 0) -> np.ndarray:
     """All frames of a video, (T, H, W, 3) uint8.
+
+    Args:
+        path: the video.
+        largest: shrink frames as they are read until their longer side is at most this [pixels]; 0 for as they are.
 
     Raises:
         VideoError: there is no such file, or it is no video.
     """
     path = Path(path)
-    capture = cv2.VideoCapture(str(path), cv2.CAP_FFMPEG) if path.is_file() else None
-    if capture is None or not capture.isOpened():
-        raise VideoError("read", path, "it is not a video" if path.is_file() else "there is no such file")
+    capture = _opened(path)
     frames = []
     try:
         while True:
             more, frame = capture.read()
             if not more:
                 break
-            frames.append(cv2.cvtColor(frame, cv2.COLOR_BGR2RGB))
+            frames.append(cv2.cvtColor(_within(frame, largest), cv2.COLOR_BGR2RGB))
     finally:
         capture.release()
     if not frames:
         raise VideoError("read", path, "it holds no frames")
     return np.stack(frames)
+
+
+def video_rate(path: Path | str) -> float:
+    """Frames per second that a video says it has [Hz].
+
+    Raises:
+        VideoError: there is no such file, it is no video, or it does not say.
+    """
+    path = Path(path)
+    capture = _opened(path)
+    rate = float(capture.get(cv2.CAP_PROP_FPS))
+    capture.release()
+    if not 0 < rate < 1e4:
+        raise VideoError("read", path, f"its rate is {rate:g} frames per second")
+    return rate
+
+
+def _opened(path: Path) -> cv2.VideoCapture:
+    capture = cv2.VideoCapture(str(path), cv2.CAP_FFMPEG) if path.is_file() else None
+    if capture is None or not capture.isOpened():
+        raise VideoError("read", path, "it is not a video" if path.is_file() else "there is no such file")
+    return capture
+
+
+def _within(frame: np.ndarray, largest: int) -> np.ndarray:
+    """A frame (H, W, 3) whose longer side is at most `largest` pixels, or as it is for 0."""
+    height, width = frame.shape[:2]
+    if not largest or max(height, width) <= largest:
+        return frame
+    shrink = largest / max(height, width)
+    size = (max(1, round(width * shrink)), max(1, round(height * shrink)))
+    return cv2.resize(frame, size, interpolation=cv2.INTER_AREA)
 
 
 def side_by_side(clips: Sequence[np.ndarray], labels: Sequence[str] = (), height: int | None = None) -> np.ndarray:

@@ -10,8 +10,9 @@ import numpy as np
 
 from robo_reward.envs.batch import BatchSim
 from robo_reward.envs.task import Task
+from robo_reward.policies.judge import EpisodeJudge
 from robo_reward.policies.policy import Policy
-from robo_reward.reward import StepReward
+from robo_reward.reward import EpisodeReward, StepReward
 
 
 @dataclass(frozen=True)
@@ -59,7 +60,7 @@ def evaluate(
     policy: Policy,
     episodes: int = 100,
     seed: int = 0,
-    reward: StepReward | None = None,
+    reward: StepReward | EpisodeReward | None = None,
     threads: int | None = None,
     worlds: int = 100,
 ) -> Evaluation:
@@ -77,19 +78,26 @@ def evaluate(
         worlds: how many episodes run side by side.
     """
     n = min(episodes, worlds)
-    sim = BatchSim(task, n, seed, reward, threads)
+    judge = EpisodeJudge(task, reward, n) if isinstance(reward, EpisodeReward) else None
+    sim = BatchSim(task, n, seed, None if isinstance(reward, EpisodeReward) else reward, threads)
     successes, held, returns = [], [], []
     for _ in range(-(-episodes // n)):
         good, total = np.zeros(n), np.zeros(n)
+        if judge:
+            judge.begin(sim)
         for _ in range(task.horizon):
             result = sim.step(policy.act(sim.observation()))
             good += result.success
             if result.reward is not None:
                 total += result.reward.total
+            for i, output in enumerate(judge.add(result) if judge else []):
+                total[i] = output.total.sum()
         successes.append(result.success)
         held.append(good / task.horizon)
         returns.append(total)
     sim.close()
+    if judge:
+        judge.close()
     hits = int(np.concatenate(successes)[:episodes].sum())
     mean_return = float(np.concatenate(returns)[:episodes].mean()) if reward else None
     share = float(np.concatenate(held)[:episodes].mean())

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import sys
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
@@ -16,6 +15,7 @@ from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.logger import configure
 
 from robo_reward.envs.batch import BatchSim
+from robo_reward.envs.gl import keep_triton_out
 from robo_reward.envs.task import Task
 from robo_reward.envs.vec import SB3VecEnv
 from robo_reward.errors import RoboRewardError, UsageError
@@ -23,8 +23,9 @@ from robo_reward.policies.algorithms import algorithm_class, settings
 from robo_reward.policies.checkpoint import load_checkpoint, save_checkpoint
 from robo_reward.policies.evaluate import Evaluation, evaluate
 from robo_reward.policies.export import export_policy
+from robo_reward.policies.judge import EpisodeJudge, fit_to_episodes, relabel_rollout
 from robo_reward.policies.policy import MLPPolicy
-from robo_reward.reward import StepReward
+from robo_reward.reward import EpisodeReward, StepReward
 
 
 @dataclass(frozen=True)
@@ -89,7 +90,7 @@ class TrainingFailed(RoboRewardError):
 
 def train(
     task: Task,
-    reward: StepReward | None,
+    reward: StepReward | EpisodeReward | None,
     folder: Path,
     algorithm: str = "ppo",
     steps: int = 200_000,
@@ -112,7 +113,8 @@ def train(
 
     Args:
         task: what to do.
-        reward: what to maximise; none means the sparse success.
+        reward: what to maximise; none means the sparse success. A reward of whole episodes is spread over their steps
+            before the algorithm learns from them; rollouts are then whole episodes.
         folder: where checkpoint, logs (`progress.csv`, TensorBoard) and the policy go.
         algorithm: an SB3 or sb3-contrib name, any case.
         steps: the whole budget, which schedules refer to.
@@ -136,8 +138,7 @@ def train(
         raise UsageError(f"steps is {steps}, expected a positive number")
     torch.set_num_threads(torch_threads)
     chosen = settings(algorithm, params or {})
-    sim = BatchSim(task, chosen.pop("worlds"), seed, reward, threads)
-    env = SB3VecEnv(sim)
+    env = _worlds(task, reward, chosen, seed, threads)
     model = _build(algorithm, chosen, env, seed)
     model.set_logger(configure(str(folder / "log"), ["tensorboard"]))
     watcher = _Watcher(folder / "checkpoint", env, steps, until or steps, points, checkpoint_seconds, stop, report)
@@ -156,24 +157,29 @@ def train(
     return Training(policy, model.num_timesteps, progress.points, evaluation, progress.seconds, watcher.stopped)
 
 
+def _worlds(
+    task: Task, reward: StepReward | EpisodeReward | None, chosen: dict[str, Any], seed: int, threads: int
+) -> SB3VecEnv:
+    """The worlds to learn in; takes `worlds` from the settings and fits these to whole episodes if need be."""
+    worlds = chosen["worlds"]
+    if isinstance(reward, EpisodeReward):
+        chosen.update(fit_to_episodes(chosen, task.horizon))
+        env = SB3VecEnv(BatchSim(task, worlds, seed, None, threads), EpisodeJudge(task, reward, worlds))
+    else:
+        env = SB3VecEnv(BatchSim(task, worlds, seed, reward, threads))
+    del chosen["worlds"]
+    return env
+
+
 def _build(algorithm: str, chosen: dict[str, Any], env: SB3VecEnv, seed: int) -> Any:
     """The SB3 model; a `final_learning_rate` becomes a linear schedule."""
-    _keep_triton_out()
+    keep_triton_out()
     final = chosen.pop("final_learning_rate", None)
     if final is not None:
         first = float(chosen["learning_rate"])
         chosen["learning_rate"] = lambda left: final + (first - final) * left
     policy = {"recurrentppo": "MlpLstmPolicy", "ars": "LinearPolicy"}.get(algorithm.lower(), "MlpPolicy")
     return algorithm_class(algorithm)(policy, env, seed=seed, device="cpu", verbose=0, **chosen)
-
-
-def _keep_triton_out() -> None:
-    """Spares a process that has drawn in software the import of triton, which torch's optimisers cause.
-
-    Both bring an LLVM of their own; the process crashes when triton's comes second. Training here needs no triton.
-    """
-    if "OpenGL" in sys.modules and "triton" not in sys.modules:
-        sys.modules["triton"] = None  # type: ignore[assignment]
 
 
 def _resume(watcher: _Watcher, model: Any, env: SB3VecEnv, start: Path | None) -> None:
@@ -238,6 +244,10 @@ class _Watcher(BaseCallback):
                 for info in ended
             ]
         return True
+
+    def _on_rollout_end(self) -> None:
+        if self.env.judge:
+            relabel_rollout(self.model, self.env.relabelled(), self.locals.get("values"), self.locals.get("dones"))
 
     def _on_rollout_start(self) -> None:
         """Between rollouts everything has been learnt from: the only moment when a checkpoint is exact."""

@@ -1,7 +1,7 @@
 """A reward on disk: a folder that a person can read, and from which the same reward is built again.
 
-`reward.json` holds the spec and its fingerprint; the source of a reward program stands beside it in `reward.py`.
-Nothing is pickled, and loading runs nothing but the reward language.
+`reward.json` holds the spec and its fingerprint; the source of a reward program stands beside it in `reward.py`, what
+was learnt in `weights-DIGEST.safetensors`. Nothing is pickled, and loading runs nothing but the reward language.
 """
 
 from __future__ import annotations
@@ -13,17 +13,21 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from safetensors import SafetensorError
+from safetensors.numpy import load, save
+
 from robo_reward.compose import WeightedReward
 from robo_reward.envs.state import StateSpec
 from robo_reward.errors import RoboRewardError, UnknownName, UsageError
 from robo_reward.registry import Registry
-from robo_reward.reward import EpisodeReward, StepReward, fingerprint
+from robo_reward.reward import EpisodeReward, StepReward, Weights, digest, fingerprint, learnt
 
 FORMAT = "robo-reward/reward"
 VERSION = 1
 
 rewards: Registry[Any] = Registry("reward kind", "robo_reward.rewards")
-"""Kind -> factory `(spec) -> reward`, by the `kind` of `spec()`; other packages add theirs by entry points."""
+"""Kind -> factory `(spec, weights) -> reward`, by the `kind` of `spec()`; other packages add theirs by entry points."""
 
 
 class BadArtifact(RoboRewardError):
@@ -34,8 +38,12 @@ class BadArtifact(RoboRewardError):
         super().__init__(f"reward folder {folder}: {problem}. {remedy}")
 
 
-def build_reward(spec: Mapping[str, Any]) -> Any:
+def build_reward(spec: Mapping[str, Any], weights: Weights | None = None) -> Any:
     """Builds a reward from what its `spec()` gave.
+
+    Args:
+        spec: JSON with a `kind`.
+        weights: what the reward's `weights()` gave, if it has any.
 
     Raises:
         UsageError: the spec has no kind.
@@ -44,7 +52,7 @@ def build_reward(spec: Mapping[str, Any]) -> Any:
     kind = spec.get("kind") if isinstance(spec, Mapping) else None
     if not isinstance(kind, str):
         raise UsageError(f"a reward spec names its 'kind', one of: {', '.join(rewards.names())}")
-    return rewards.create(kind, spec)
+    return rewards.create(kind, spec, weights or {})
 
 
 def save_reward(reward: StepReward | EpisodeReward, folder: Path | str) -> Path:
@@ -70,11 +78,17 @@ def save_reward(reward: StepReward | EpisodeReward, folder: Path | str) -> Path:
     stored = _without_sources(spec, sources)
     for name, source in sources.items():
         _write(folder / name, source)
+    weights = learnt(reward)
+    for name, tensors in weights.items():
+        _write(folder / f"weights-{name}.safetensors", save({k: np.ascontiguousarray(v) for k, v in tensors.items()}))
     document = {"format": FORMAT, "version": VERSION, "fingerprint": fingerprint(spec), "spec": stored}
     _write(folder / "reward.json", json.dumps(document, indent=2) + "\n")
     for path in folder.glob("reward*.py"):
         if path.name not in sources:
             path.unlink()  # of the reward that was here before
+    for path in folder.glob("weights-*.safetensors"):
+        if path.stem.removeprefix("weights-") not in weights:
+            path.unlink()
     return folder
 
 
@@ -100,7 +114,20 @@ def load_reward(
         raise BadArtifact(folder, problem, "If you changed it on purpose, load it with edited=True and save it again")
     for part in _parts(spec):
         _check_fit(folder, part, state, action_dim)
-    return build_reward(spec)
+    return build_reward(spec, _read_weights(spec, folder))
+
+
+def _read_weights(spec: Any, folder: Path) -> Weights:
+    """The tensors that the parts of a spec name, each checked against its digest."""
+    found: dict[str, dict[str, np.ndarray]] = {}
+    for name in {str(part["weights"]) for part in _parts(spec) if "weights" in part}:
+        try:
+            found[name] = load((folder / f"weights-{name}.safetensors").read_bytes())
+        except (OSError, SafetensorError) as error:
+            raise BadArtifact(folder, f"weights {name} cannot be read: {error}", "Save the reward again") from error
+        if digest(found[name]) != name:
+            raise BadArtifact(folder, f"weights-{name}.safetensors is damaged", "Save the reward again")
+    return found
 
 
 def _document(folder: Path) -> dict[str, Any]:
@@ -147,7 +174,12 @@ def _parts(spec: Any) -> list[Mapping[str, Any]]:
 
 
 def _kinds(spec: Any) -> list[str]:
-    return [str(part["kind"]) for part in _parts(spec)]
+    """The kinds of the rewards in a spec; what stands under `encoder` and `heads` is of kinds that others know."""
+    return [str(part["kind"]) for part in _parts(_map(spec, _without_networks))]
+
+
+def _without_networks(part: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in part.items() if key not in ("encoder", "heads")}
 
 
 def _map(spec: Any, change: Callable[[dict[str, Any]], dict[str, Any]]) -> Any:
@@ -185,26 +217,48 @@ def _with_sources(spec: Any, folder: Path) -> Any:
     return _map(spec, change)
 
 
-def _write(path: Path, text: str) -> None:
+def _write(path: Path, content: str | bytes) -> None:
     handle, temporary = tempfile.mkstemp(prefix=f".{path.name}-", dir=path.parent)
     try:
-        with os.fdopen(handle, "w", encoding="utf-8", newline="") as file:
-            file.write(text)
+        with os.fdopen(handle, "wb") as file:
+            file.write(content.encode() if isinstance(content, str) else content)
         os.chmod(temporary, 0o644)
         os.replace(temporary, path)
     finally:
         Path(temporary).unlink(missing_ok=True)
 
 
-def _program(spec: Mapping[str, Any]) -> Any:
+def _program(spec: Mapping[str, Any], weights: Weights) -> Any:
     from robo_reward.code.language import program_from_spec  # rewards as programs stand above this module
 
     return program_from_spec(spec)
 
 
-def _weighted(spec: Mapping[str, Any]) -> WeightedReward:
-    return WeightedReward({part["name"]: (build_reward(part["reward"]), part["weight"]) for part in spec["parts"]})
+def _weighted(spec: Mapping[str, Any], weights: Weights) -> WeightedReward:
+    parts = spec["parts"]
+    return WeightedReward({part["name"]: (build_reward(part["reward"], weights), part["weight"]) for part in parts})
+
+
+def _matching(spec: Mapping[str, Any], weights: Weights) -> Any:
+    from robo_reward.matching.reward import matching_from_spec  # rewards that look stand above this module
+
+    return matching_from_spec(spec, weights)
+
+
+def _networks(spec: Mapping[str, Any], weights: Weights) -> Any:
+    from robo_reward.preferences.bradley_terry import networks_from_spec
+
+    return networks_from_spec(spec, weights)
+
+
+def _perceptual(spec: Mapping[str, Any], weights: Weights) -> Any:
+    from robo_reward.demos.perceptual import perceptual_from_spec  # likewise
+
+    return perceptual_from_spec(spec, weights)
 
 
 rewards.register("program", _program)
+rewards.register("networks", _networks)
 rewards.register("weighted", _weighted)
+rewards.register("matching", _matching)
+rewards.register("perceptual", _perceptual)

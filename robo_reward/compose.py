@@ -9,7 +9,7 @@ import numpy as np
 
 from robo_reward.envs.state import Transitions
 from robo_reward.errors import UsageError
-from robo_reward.reward import RewardOutput, StepReward, validated
+from robo_reward.reward import RewardOutput, StepReward, Weights, learnt, validated
 
 
 class WeightedReward:
@@ -42,6 +42,10 @@ class WeightedReward:
             else:
                 terms[name] = weight * output.total
         return validated(total, terms, len(batch.action))
+
+    def weights(self) -> Weights:
+        """What the parts have learnt."""
+        return {name: tensors for reward, _ in self.parts.values() for name, tensors in learnt(reward).items()}
 
     def spec(self) -> dict[str, Any]:
         parts = [{"name": n, "weight": w, "reward": r.spec()} for n, (r, w) in self.parts.items()]

@@ -20,7 +20,14 @@ import numpy as np
 from robo_reward.errors import RoboRewardError
 
 PACKAGES = ("numpy", "mujoco", "gymnasium", "torch", "stable-baselines3", "sb3-contrib", "opencv-python-headless")
-EXTRAS = {"llm": ("openai",), "minari": ("minari", "pyarrow"), "metaworld": ("metaworld",)}
+EXTRAS = {
+    "llm": ("openai",),
+    "minari": ("minari", "pyarrow"),
+    "metaworld": ("metaworld",),
+    "label": ("starlette", "uvicorn"),
+    "postgres": ("psycopg",),
+    "parquet": ("pyarrow",),
+}
 _LAYERS = """
 import json, sys
 from pathlib import Path

@@ -228,6 +228,17 @@ class EpisodeStore:
                 meta=head["meta"],
             )
 
+    def video(self, key: str) -> Path | None:
+        """The mp4 of an episode's frames, or none if it has no frames or keeps them in its npz.
+
+        Raises:
+            UnknownName: no such episode.
+            CorruptEpisode: its file cannot be read.
+        """
+        with self._open(key) as arrays:
+            name = _head(arrays)["video"]
+        return self._episodes / name if name else None
+
     def __len__(self) -> int:
         return len(self.keys())
 

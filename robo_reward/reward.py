@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 
+from robo_reward.envs.frames import FrameSpec
 from robo_reward.envs.state import Transitions
 from robo_reward.errors import RoboRewardError, WrongShape
 
@@ -43,17 +44,49 @@ class StepReward(Protocol):
         ...
 
 
+Weights = Mapping[str, Mapping[str, np.ndarray]]
+"""Digest -> tensor name -> array: what a reward has learnt, see `digest`. A spec names its digest as `"weights"`."""
+
+
 @runtime_checkable
 class EpisodeReward(Protocol):
-    """Judges one whole episode in order; for rewards that only exist afterwards."""
+    """Judges one whole episode in order; for rewards that only exist afterwards.
+
+    Step t is judged by what followed it: state and frame t + 1. A reward that has learnt something also has
+    `weights() -> Weights`, and names the digest of its own tensors in its spec.
+
+    Attributes:
+        frames: what it must be shown, or none if the states are enough.
+    """
+
+    frames: FrameSpec | None
 
     def __call__(self, episode: Episode) -> RewardOutput:
         """Returns the reward of each step of the episode."""
         ...
 
+    def batch(self, episodes: Sequence[Episode]) -> list[RewardOutput]:
+        """Judges several episodes at once: the same numbers as one by one, faster."""
+        ...
+
     def spec(self) -> dict[str, Any]:
         """JSON, enough to rebuild this reward."""
         ...
+
+
+def learnt(reward: Any) -> Weights:
+    """What a reward has learnt; empty for one that has learnt nothing."""
+    return reward.weights() if hasattr(reward, "weights") else {}
+
+
+def digest(tensors: Mapping[str, np.ndarray]) -> str:
+    """Sixteen hex digits of named arrays: names, types, shapes and bytes."""
+    found = hashlib.sha256()
+    for name in sorted(tensors):
+        array = np.ascontiguousarray(tensors[name])
+        found.update(f"{name} {array.dtype.str} {array.shape};".encode())
+        found.update(array.tobytes())
+    return found.hexdigest()[:16]
 
 
 class InvalidReward(RoboRewardError):

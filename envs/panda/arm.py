@@ -1,17 +1,23 @@
-"""Official numbers of the Franka arms: one table each for Panda (FER) and FR3.
+"""Official numbers of the arms: one table each for Panda (FER), FR3 and UR5e.
 
-Kinematics and limits: Franka Robotics, "Robot and interface specifications" (frankarobotics/docs). Craig's modified
-Denavit-Hartenberg convention: frame i is reached from frame i-1 by RotX(alpha) TransX(a) RotZ(q) TransZ(d).
+All chains are in Craig's modified Denavit-Hartenberg convention: frame i is reached from frame i-1 by
+RotX(alpha) TransX(a) RotZ(q) TransZ(d). `craig` turns a table of the standard convention into it.
+
+Franka, kinematics and limits: Franka Robotics, "Robot and interface specifications" (frankarobotics/docs).
 Inertial parameters: Panda, C. Gaz et al., "Dynamic identification of the Franka Emika Panda robot with retrieval of
 feasible parameters", RA-L 2019, as in franka_description; FR3, franka_description by Franka Robotics, principal axes.
+Universal Robots: "DH parameters for calculations of kinematics and dynamics" (support article 45257) for kinematics,
+masses and centres of mass; Universal_Robots_ROS2_Description by Universal Robots for inertias (turned into our frames),
+joint limits (UR5e user manual 5.8) and torques ("Max. joint torques"). It publishes no limits of acceleration or jerk.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import pi
+from typing import Any
 
-from robo_reward.errors import UnknownName
+from robo_reward.errors import UnknownName, UsageError
 
 
 @dataclass(frozen=True)
@@ -33,22 +39,24 @@ class Link:
 
 @dataclass(frozen=True)
 class Arm:
-    """A seven-joint Franka arm with its hand.
+    """An arm of n joints with the tool at its flange.
 
     Args:
-        name: `panda` or `fr3`.
-        dh: seven rows (a [m], d [m], alpha [rad]).
+        name: `panda`, `fr3` or `ur5e`.
+        dh: n rows (a [m], d [m], alpha [rad]).
         q_min: lower joint limits [rad].
         q_max: upper joint limits [rad].
         dq_max: joint speed limits [rad/s].
-        ddq_max: joint acceleration limits [rad/s²].
-        dddq_max: joint jerk limits [rad/s³].
         tau_max: joint torque limits [N m].
-        links: mass properties of links 1 to 7.
-        home: the ready pose [rad], hand pointing down.
-        flange: from joint 7 to the flange along z [m].
-        tcp: from the flange to the tool centre point between the finger tips [m].
-        hand_yaw: the hand's rotation about the flange's z [rad].
+        links: mass properties of links 1 to n.
+        stiffness: gains of the position servos in our simulation [N m/rad].
+        home: the ready pose [rad], tool pointing down.
+        flange: from the last joint's frame to the flange along z [m].
+        tool: `hand` (Franka's, two fingers) or `pusher` (a rigid board).
+        tcp: from the flange to the tool centre point [m]: between the finger tips, or the middle of the board.
+        hand_yaw: the tool's rotation about the flange's z [rad].
+        ddq_max: joint acceleration limits [rad/s²], empty where the maker publishes none; likewise all below.
+        dddq_max: joint jerk limits [rad/s³].
         max_translation: Cartesian limits: speed [m/s], acceleration [m/s²], jerk [m/s³].
         max_rotation: Cartesian limits: speed [rad/s], acceleration [rad/s²], jerk [rad/s³].
         max_elbow: elbow limits: speed [rad/s], acceleration [rad/s²], jerk [rad/s³].
@@ -59,17 +67,46 @@ class Arm:
     q_min: tuple[float, ...]
     q_max: tuple[float, ...]
     dq_max: tuple[float, ...]
-    ddq_max: tuple[float, ...]
-    dddq_max: tuple[float, ...]
     tau_max: tuple[float, ...]
     links: tuple[Link, ...]
-    max_translation: tuple[float, float, float]
-    max_rotation: tuple[float, float, float]
-    max_elbow: tuple[float, float, float]
-    home: tuple[float, ...] = (0.0, -pi / 4, 0.0, -3 * pi / 4, 0.0, pi / 2, pi / 4)
-    flange: float = 0.107
+    stiffness: tuple[float, ...]
+    home: tuple[float, ...]
+    flange: float
+    tool: str = "hand"
     tcp: float = 0.1034
-    hand_yaw: float = -pi / 4
+    hand_yaw: float = 0.0
+    ddq_max: tuple[float, ...] = ()
+    dddq_max: tuple[float, ...] = ()
+    max_translation: tuple[float, ...] = ()
+    max_rotation: tuple[float, ...] = ()
+    max_elbow: tuple[float, ...] = ()
+
+    @property
+    def joints(self) -> int:
+        """n, the number of joints."""
+        return len(self.dh)
+
+    @property
+    def fingers(self) -> int:
+        """How many finger joints the tool has; they follow the arm's own in `qpos` and among the actuators."""
+        return 2 if self.tool == "hand" else 0
+
+
+def craig(rows: tuple[tuple[float, float, float], ...]) -> tuple[tuple[float, float, float], ...]:
+    """The modified table of the same chain as a standard one (RotZ(q) TransZ(d) TransX(a) RotX(alpha) per row).
+
+    a and alpha move one row down, for TransX and RotX commute. The last row's must be zero: they would move the
+    flange, not a joint.
+
+    Args:
+        rows: (a [m], d [m], alpha [rad]) of the standard convention.
+    """
+    if rows[-1][0] or rows[-1][2]:
+        raise UsageError(
+            "the last row of a standard Denavit-Hartenberg table must have a = alpha = 0 to be turned over"
+        )
+    before = ((0.0, 0.0, 0.0), *rows[:-1])
+    return tuple((a, d, alpha) for (a, _, alpha), (_, d, _) in zip(before, rows, strict=True))
 
 
 DH = (
@@ -81,17 +118,23 @@ DH = (
     (0.0, 0.0, pi / 2),
     (0.088, 0.0, pi / 2),
 )
-TORQUE = (87.0,) * 4 + (12.0,) * 3
+FRANKA: dict[str, Any] = {
+    "dh": DH,
+    "tau_max": (87.0,) * 4 + (12.0,) * 3,
+    "stiffness": (4500.0, 4500.0, 3500.0, 3500.0, 2000.0, 2000.0, 2000.0),
+    "home": (0.0, -pi / 4, 0.0, -3 * pi / 4, 0.0, pi / 2, pi / 4),
+    "flange": 0.107,
+    "hand_yaw": -pi / 4,
+}
 
 PANDA = Arm(
     name="panda",
-    dh=DH,
+    **FRANKA,
     q_min=(-2.8973, -1.7628, -2.8973, -3.0718, -2.8973, -0.0175, -2.8973),
     q_max=(2.8973, 1.7628, 2.8973, -0.0698, 2.8973, 3.7525, 2.8973),
     dq_max=(2.175,) * 4 + (2.61,) * 3,
     ddq_max=(15.0, 7.5, 10.0, 12.5, 15.0, 20.0, 20.0),
     dddq_max=(7500.0, 3750.0, 5000.0, 6250.0, 7500.0, 10000.0, 10000.0),
-    tau_max=TORQUE,
     max_translation=(1.7, 13.0, 6500.0),
     max_rotation=(2.5, 25.0, 12500.0),
     max_elbow=(2.175, 10.0, 5000.0),
@@ -112,13 +155,12 @@ PANDA = Arm(
 
 FR3 = Arm(
     name="fr3",
-    dh=DH,
+    **FRANKA,
     q_min=(-2.9007, -1.8361, -2.9007, -3.0770, -2.8763, 0.4398, -3.0508),
     q_max=(2.9007, 1.8361, 2.9007, -0.1169, 2.8763, 4.6216, 3.0508),
     dq_max=(2.62, 2.62, 2.62, 2.62, 5.26, 4.18, 5.26),
     ddq_max=(10.0,) * 7,
     dddq_max=(5000.0,) * 7,
-    tau_max=TORQUE,
     max_translation=(3.0, 9.0, 4500.0),
     max_rotation=(2.5, 17.0, 8500.0),
     max_elbow=(2.62, 10.0, 5000.0),
@@ -168,15 +210,56 @@ FR3 = Arm(
     ),
 )
 
-ARMS = {arm.name: arm for arm in (PANDA, FR3)}
+UR5E = Arm(
+    name="ur5e",
+    dh=craig(
+        (
+            (0.0, 0.1625, pi / 2),
+            (-0.425, 0.0, 0.0),
+            (-0.3922, 0.0, 0.0),
+            (0.0, 0.1333, pi / 2),
+            (0.0, 0.0997, -pi / 2),
+            (0.0, 0.0996, 0.0),
+        )
+    ),
+    q_min=(-2 * pi, -2 * pi, -pi, -2 * pi, -2 * pi, -2 * pi),
+    q_max=(2 * pi, 2 * pi, pi, 2 * pi, 2 * pi, 2 * pi),
+    dq_max=(pi,) * 6,
+    tau_max=(150.0,) * 3 + (28.0,) * 3,
+    links=(
+        Link(3.761, (0.0, -0.00193, -0.02561), (0.0070021, 0.00657286, 0.00648091, 1.053e-5, 7.3e-7, -0.00049994)),
+        Link(8.058, (-0.2125, 0.0, 0.11336), (0.01505885, 0.33388086, 0.33247207, -5.4e-5, 5.63e-6, -1.81e-6)),
+        Link(2.846, (-0.2422, 0.0, 0.0265), (0.00399632, 0.07879254, 0.0784851, -1.365e-5, 0.00137272, -6.6e-6)),
+        Link(1.37, (0.0, -0.01634, -0.0018), (0.00165491, 0.00126279, 0.00135962, 4.38e-6, -2.82e-6, -0.00010157)),
+        Link(1.3, (0.0, 0.01634, -0.0018), (0.00135617, 0.00096614, 0.00127827, 4.44e-6, 2.74e-6, 5.048e-5)),
+        Link(0.365, (0.0, 0.0, -0.001159), (0.00018694, 0.00018908, 0.00025756, 6e-8, -1.7e-7, -9.2e-7)),
+    ),
+    stiffness=(4500.0, 4500.0, 3500.0, 2000.0, 2000.0, 2000.0),
+    home=(2.87, -1.44, 2.02, 1.44 - 2.02 - pi / 2, -pi / 2, 2.87 - pi),
+    flange=0.0,
+    hand_yaw=-pi / 2,
+)
+
+ARMS = {arm.name: arm for arm in (PANDA, FR3, UR5E)}
+TOOL_LENGTHS = {"hand": 0.1034, "pusher": 0.17}
+"""From the flange to the tool centre point [m]."""
 
 
-def arm_named(name: str) -> Arm:
+def arm_named(name: str, tool: str = "") -> Arm:
     """The table of one arm.
 
+    Args:
+        name: one of `ARMS`.
+        tool: one of `TOOL_LENGTHS`, or the arm's usual one.
+
     Raises:
-        UnknownName: neither `panda` nor `fr3`.
+        UnknownName: no such arm or tool.
     """
     if name not in ARMS:
         raise UnknownName("arm", name, ARMS)
-    return ARMS[name]
+    arm = ARMS[name]
+    if not tool:
+        return arm
+    if tool not in TOOL_LENGTHS:
+        raise UnknownName("tool", tool, TOOL_LENGTHS)
+    return replace(arm, tool=tool, tcp=TOOL_LENGTHS[tool])

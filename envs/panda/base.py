@@ -11,7 +11,7 @@ import numpy as np
 from robo_reward.envs.panda.arm import Arm, arm_named
 from robo_reward.envs.panda.control import FINGER_MAX, EndEffectorDelta, JointDelta
 from robo_reward.envs.panda.kinematics import solve_position
-from robo_reward.envs.panda.menagerie import dress, menagerie_model
+from robo_reward.envs.panda.menagerie import ROBOTS, dress, menagerie_model
 from robo_reward.envs.panda.mjcf import scene_xml
 from robo_reward.envs.state import Field, State, StateSpec
 from robo_reward.envs.task import Observable, ObservationSpec, Start, Task
@@ -33,12 +33,14 @@ class ArmTask(Task):
     The table's top is z = 0; x points away from the robot, y to its left.
 
     Args:
-        arm: `panda` or `fr3`.
+        arm: `panda`, `fr3` or `ur5e`.
         control: `ee_delta`, `ee_delta_yaw` (the hand also turns about the vertical) or `joint_delta`.
         assets: what the arm looks like: `primitive`, or `menagerie` for the meshes of MuJoCo Menagerie.
     """
 
     name: ClassVar[str]
+    tool: ClassVar[str] = "hand"
+    cameras = ("front", "side", "top", "wrist")
     things: ClassVar[tuple[Field, ...]] = ()
     bodies: ClassVar[str] = ""
     extra: ClassVar[str] = ""
@@ -53,13 +55,12 @@ class ArmTask(Task):
     start_high: ClassVar[Vector] = (0.50, 0.08, 0.24)
 
     def __init__(self, arm: str = "panda", control: str = "ee_delta", assets: str = "primitive") -> None:
-        self.arm: Arm = arm_named(arm)
+        self.arm: Arm = arm_named(arm, self.tool)
         self.id = f"{arm}/{self.name}"
-        self.spec = StateSpec([*HAND_FIELDS, *self.things])
-        xml = scene_xml(self.arm, self.bodies, HAND_SENSORS + self.thing_sensors, self.extra)
+        self.spec = StateSpec([*hand_fields(self.arm), *self.things])
+        xml = scene_xml(self.arm, self.bodies, hand_sensors(self.arm) + self.thing_sensors, self.extra)
         self.model = _compiled(xml, self.arm, assets)
         self.substeps = 8
-        self.cameras = ("front", "side", "top", "wrist")
         self.observation = ObservationSpec(self.spec, [*self._hand_views(control), *self.views])
         self.controller = self._controller(control)
         self.expert_reward = (files("robo_reward.envs.panda") / "rewards" / f"{self.name}.py").read_text()
@@ -86,11 +87,12 @@ class ArmTask(Task):
         """The hand somewhere above the table, pointing down; the things as `place` puts them."""
         hand = rng.uniform(self.start_low, self.start_high, (n, 3))
         qpos = np.zeros((n, self.model.nq))
-        qpos[:, :7] = solve_position(self.arm, hand)
-        qpos[:, 7:9] = self.opening / 2
+        things = self.arm.joints + self.arm.fingers
+        qpos[:, : self.arm.joints] = solve_position(self.arm, hand)
+        qpos[:, self.arm.joints : things] = self.opening / 2
         mocap = np.zeros((n, 7 * self.model.nmocap))
         mocap[:, 3 * self.model.nmocap :: 4] = 1.0
-        self.place(rng, qpos[:, 9:], mocap)
+        self.place(rng, qpos[:, things:], mocap)
         return Start(qpos, mocap)
 
     def place(self, rng: np.random.Generator, qpos: np.ndarray, mocap: np.ndarray) -> None:
@@ -98,7 +100,7 @@ class ArmTask(Task):
 
         Args:
             rng: the source of all randomness.
-            qpos: (n, nq - 9), behind the arm's and the fingers' own.
+            qpos: (n, nq - joints - fingers), behind the arm's and the fingers' own.
             mocap: (n, 7 nmocap): positions, then quaternions (identity already).
         """
 
@@ -119,13 +121,14 @@ class ArmTask(Task):
 
 def _compiled(xml: str, arm: Arm, assets: str) -> mujoco.MjModel:
     """The scene's model, with the arm looking as asked."""
+    known = ("menagerie", "primitive") if arm.name in ROBOTS else ("primitive",)
+    if assets not in known:
+        raise UnknownName(f"assets of {arm.name}", assets, known)
     if assets == "primitive":
         return mujoco.MjModel.from_xml_string(xml)
-    if assets == "menagerie":
-        scene = mujoco.MjSpec.from_string(xml)
-        dress(scene, menagerie_model(arm.name))
-        return scene.compile()
-    raise UnknownName("assets", assets, ("menagerie", "primitive"))
+    scene = mujoco.MjSpec.from_string(xml)
+    dress(scene, menagerie_model(arm.name))
+    return scene.compile()
 
 
 def free_body(rng: np.random.Generator, n: int, low: Vector, high: Vector, turn: float = np.pi) -> np.ndarray:
@@ -136,10 +139,10 @@ def free_body(rng: np.random.Generator, n: int, low: Vector, high: Vector, turn:
     return np.concatenate([position, quat], axis=1)
 
 
-def object_fields(name: str, what: str) -> tuple[Field, ...]:
+def object_fields(name: str, what: str, typical: tuple[float, float] = (-0.3, 0.7)) -> tuple[Field, ...]:
     """Position, orientation and velocity of a free object."""
     return (
-        Field(f"{name}_position", (3,), "m", f"centre of {what}", "object", typical=(-0.3, 0.7)),
+        Field(f"{name}_position", (3,), "m", f"centre of {what}", "object", typical=typical),
         Field(f"{name}_rotation", (4,), "quaternion", f"orientation of {what}", "object"),
         Field(f"{name}_velocity", (3,), "m/s", f"linear velocity of {what}", "object"),
     )
@@ -160,14 +163,29 @@ def goal_field(what: str) -> Field:
 
 GOAL_SENSOR = '<framepos name="goal_position" objtype="xbody" objname="goal"/>'
 
-HAND_FIELDS = (
-    Field("hand_position", (3,), "m", "tool centre point between the finger tips", "hand", typical=(-0.3, 0.7)),
-    Field("hand_velocity", (3,), "m/s", "linear velocity of the tool centre point", "hand"),
-    Field("gripper_opening", (), "m", "width between the fingers, 0 closed to 0.08 open", "gripper", typical=(0, 0.08)),
-    Field("joint_position", (7,), "rad", "angles of the arm's joints", "joint", typical=(-2.8, 2.8)),
-)
-HAND_SENSORS = """
+
+def hand_fields(arm: Arm) -> tuple[Field, ...]:
+    """Where the tool is and how the arm holds it."""
+    turn = 2.8 if max(map(abs, arm.home)) < 2.8 else 3.2
+    point = "tool centre point between the finger tips" if arm.fingers else "middle of the board that pushes"
+    return (
+        Field("hand_position", (3,), "m", point, "hand", typical=(-0.3, 0.7)),
+        Field("hand_velocity", (3,), "m/s", "linear velocity of the tool centre point", "hand"),
+        *((OPENING,) if arm.fingers else ()),
+        Field("joint_position", (arm.joints,), "rad", "angles of the arm's joints", "joint", typical=(-turn, turn)),
+    )
+
+
+def hand_sensors(arm: Arm) -> str:
+    """The sensors of `hand_fields`."""
+    fingers = '<tendonpos name="gripper_opening" tendon="opening"/>' if arm.fingers else ""
+    joints = (f'<jointpos name="joint_position_{i}" joint="joint{i}"/>' for i in range(1, arm.joints + 1))
+    return f"""
     <framepos name="hand_position" objtype="site" objname="tcp"/>
     <framelinvel name="hand_velocity" objtype="site" objname="tcp"/>
-    <tendonpos name="gripper_opening" tendon="opening"/>
-""" + "".join(f'<jointpos name="joint_position_{i}" joint="joint{i}"/>' for i in range(1, 8))
+    {fingers}{"".join(joints)}"""
+
+
+OPENING = Field(
+    "gripper_opening", (), "m", "width between the fingers, 0 closed to 0.08 open", "gripper", typical=(0, 0.08)
+)

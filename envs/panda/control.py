@@ -65,15 +65,16 @@ class EndEffectorDelta:
         self.spec = ActionSpec("ee_delta", names, scales, units, round(1 / dt, 6))
 
     def start(self, qpos: np.ndarray) -> np.ndarray:
-        """Targets (n, 9) that hold the configuration."""
-        fingers = np.full((len(qpos), 2), self.opening / 2)
-        return np.concatenate([qpos[:, :7], qpos[:, 7:9] if self.gripper else fingers], axis=1)
+        """Targets (n, j + fingers) that hold the configuration."""
+        joints, fingers = self.arm.joints, np.full((len(qpos), self.arm.fingers), self.opening / 2)
+        held = qpos[:, joints : joints + self.arm.fingers] if self.gripper else fingers
+        return np.concatenate([qpos[:, :joints], held], axis=1)
 
     def advance(self, ctrl: np.ndarray, qpos: np.ndarray, action: np.ndarray) -> np.ndarray:
-        """The next targets (n, 9)."""
-        n = len(ctrl)
-        q = ctrl[:, :7]
-        both = forward(self.arm, np.concatenate([q, qpos[:, :7]]))
+        """The next targets (n, j + fingers)."""
+        n, j = len(ctrl), self.arm.joints
+        q = ctrl[:, :j]
+        both = forward(self.arm, np.concatenate([q, qpos[:, :j]]))
         target = Pose(*(part[..., :n] for part in both))
         actual = both.position[:, n:].T
         wanted = target.position.T + action[:, :3] * self.scale
@@ -82,7 +83,7 @@ class EndEffectorDelta:
         error = np.concatenate([wanted - target.position.T, turn.T], axis=1)
         step = damped_step(jacobian(target), error, self.home - q)
         joints = np.clip(q + np.clip(step, -self.max_step, self.max_step), self.q_min, self.q_max)
-        fingers = self.gripper.advance(ctrl[:, 7:9], action[:, -1]) if self.gripper else ctrl[:, 7:9]
+        fingers = self.gripper.advance(ctrl[:, j:], action[:, -1]) if self.gripper else ctrl[:, j:]
         return np.concatenate([joints, fingers], axis=1)
 
     def _heading(self, pose: Pose, action: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -110,22 +111,22 @@ class JointDelta:
     def __init__(
         self, arm: Arm, dt: float, scale: float = 0.05, gripper: bool = True, opening: float = 2 * FINGER_MAX
     ) -> None:
-        self.scale, self.opening = scale, opening
+        self.arm, self.scale, self.opening = arm, scale, opening
         self.gripper = Gripper(dt) if gripper else None
         self.max_step = np.array(arm.dq_max) * dt
         self.q_min, self.q_max = np.array(arm.q_min) + 0.01, np.array(arm.q_max) - 0.01
-        names = tuple(f"dq{i}" for i in range(1, 8)) + (("gripper",) if gripper else ())
-        scales = (scale,) * 7 + ((FINGER_MAX,) if gripper else ())
-        units = ("rad",) * 7 + (("m",) if gripper else ())
+        names = tuple(f"dq{i}" for i in range(1, arm.joints + 1)) + (("gripper",) if gripper else ())
+        scales = (scale,) * arm.joints + ((FINGER_MAX,) if gripper else ())
+        units = ("rad",) * arm.joints + (("m",) if gripper else ())
         self.spec = ActionSpec("joint_delta", names, scales, units, round(1 / dt, 6))
 
     start = EndEffectorDelta.start
 
     def advance(self, ctrl: np.ndarray, qpos: np.ndarray, action: np.ndarray) -> np.ndarray:
-        """The next targets (n, 9)."""
-        step = np.clip(action[:, :7] * self.scale, -self.max_step, self.max_step)
-        leash = 2 * self.scale
-        joints = np.clip(ctrl[:, :7] + step, qpos[:, :7] - leash, qpos[:, :7] + leash)
+        """The next targets (n, j + fingers)."""
+        j, leash = self.arm.joints, 2 * self.scale
+        step = np.clip(action[:, :j] * self.scale, -self.max_step, self.max_step)
+        joints = np.clip(ctrl[:, :j] + step, qpos[:, :j] - leash, qpos[:, :j] + leash)
         joints = np.clip(joints, self.q_min, self.q_max)
-        fingers = self.gripper.advance(ctrl[:, 7:9], action[:, -1]) if self.gripper else ctrl[:, 7:9]
+        fingers = self.gripper.advance(ctrl[:, j:], action[:, -1]) if self.gripper else ctrl[:, j:]
         return np.concatenate([joints, fingers], axis=1)

@@ -1,4 +1,4 @@
-"""Forward kinematics, Jacobian and inverse kinematics of a Franka arm, for many configurations at once.
+"""Forward kinematics, Jacobian and inverse kinematics of an arm, for many configurations at once.
 
 Vectors are kept as (3, n), so that every operation runs over contiguous rows.
 """
@@ -21,8 +21,8 @@ class Pose(NamedTuple):
         x: the hand's x axis, (3, n); likewise y and z.
         y: the axis along which the fingers slide.
         z: the approach direction.
-        joint_axes: seven joint axes, (7, 3, n).
-        joint_origins: a point on each, (7, 3, n) [m].
+        joint_axes: the j joint axes, (j, 3, n).
+        joint_origins: a point on each, (j, 3, n) [m].
     """
 
     position: np.ndarray
@@ -34,17 +34,17 @@ class Pose(NamedTuple):
 
 
 def forward(arm: Arm, q: np.ndarray) -> Pose:
-    """The hand's pose for joint angles `q` (n, 7) [rad], from the Denavit-Hartenberg chain."""
+    """The hand's pose for joint angles `q` (n, j) [rad], from the Denavit-Hartenberg chain."""
     n = len(q)
-    cosines, sines = np.cos(q.T), np.sin(q.T)  # (7, n)
+    cosines, sines = np.cos(q.T), np.sin(q.T)  # (j, n)
     x, y, z = (np.repeat(axis[:, None], n, axis=1) for axis in np.eye(3))
     position = np.zeros((3, n))
-    axes, origins = np.empty((7, 3, n)), np.empty((7, 3, n))
+    axes, origins = np.empty((arm.joints, 3, n)), np.empty((arm.joints, 3, n))
     for i, (a, d, alpha) in enumerate(arm.dh):
         if a:
             position = position + a * x
         if alpha:
-            ca, sa = round(cos(alpha)), round(sin(alpha))  # the arm has right angles only
+            ca, sa = round(cos(alpha)), round(sin(alpha))  # all arms have right angles only
             y, z = ca * y + sa * z, ca * z - sa * y
         x, y = cosines[i] * x + sines[i] * y, cosines[i] * y - sines[i] * x
         if d:
@@ -56,8 +56,8 @@ def forward(arm: Arm, q: np.ndarray) -> Pose:
 
 
 def jacobian(pose: Pose) -> np.ndarray:
-    """The geometric Jacobian at the TCP, (n, 6, 7): three rows [m/rad], three rows [rad/rad], in the base frame."""
-    linear = _cross(pose.joint_axes, pose.position - pose.joint_origins)  # (7, 3, n)
+    """The geometric Jacobian at the TCP, (n, 6, j): three rows [m/rad], three rows [rad/rad], in the base frame."""
+    linear = _cross(pose.joint_axes, pose.position - pose.joint_origins)  # (j, 3, n)
     return np.concatenate([linear, pose.joint_axes], axis=1).transpose(2, 1, 0)
 
 
@@ -79,14 +79,14 @@ def orientation_error(pose: Pose, x: np.ndarray, y: np.ndarray, z: np.ndarray) -
 def damped_step(
     jac: np.ndarray, error: np.ndarray, posture: np.ndarray, damping: float = 0.02, posture_gain: float = 0.1
 ) -> np.ndarray:
-    """A joint step (n, 7) [rad] by damped least squares with a posture task in the null space.
+    """A joint step (n, j) [rad] by damped least squares with a posture task in the null space.
 
     dq = J⁺ e + (I - J⁺ J) k p, with J⁺ = Jᵀ (J Jᵀ + λ² I)⁻¹ (Nakamura and Hanafusa 1986).
 
     Args:
-        jac: (n, 6, 7).
+        jac: (n, 6, j).
         error: the wanted Cartesian step, (n, 6) [m, rad].
-        posture: from the configuration to the preferred one, (n, 7) [rad].
+        posture: from the configuration to the preferred one, (n, j) [rad].
         damping: λ.
         posture_gain: k.
     """
@@ -97,7 +97,7 @@ def damped_step(
 
 
 def solve_position(arm: Arm, target: np.ndarray, iterations: int = 25) -> np.ndarray:
-    """Joint angles (n, 7) [rad] near the home pose that put the TCP at `target` (n, 3) [m], hand pointing down."""
+    """Joint angles (n, j) [rad] near the home pose that put the TCP at `target` (n, 3) [m], hand pointing down."""
     home, low, high = np.array(arm.home), np.array(arm.q_min), np.array(arm.q_max)
     q = np.repeat(home[None], len(target), axis=0)
     for _ in range(iterations):

@@ -39,7 +39,7 @@ def film(
         policy: whose actions.
         folder: gets `episode1.mp4` and so on.
         episodes: how many.
-        camera: one of the task's cameras.
+        camera: one of the task's cameras, or empty for its first.
         seed: of the initial conditions.
         size: width and height [px].
 
@@ -58,12 +58,12 @@ def film(
             qpos.append(sim.qpos.copy())
             mocap.append(sim.mocap.copy())
     sim.close()
-    films = []
+    films, shown = [], camera or task.cameras[0]
     for i in range(episodes):
         path = folder / f"episode{i + 1}.mp4"
         snapshots = [(q[i], m[i]) for q, m in zip(qpos, mocap, strict=True)]
         width, height = size
-        frames = render_frames(task.model, snapshots, width=width, height=height, camera=camera, quality="high")
+        frames = render_frames(task.model, snapshots, width=width, height=height, camera=shown, quality="high")
         write_video(path, frames, fps=1 / task.control_dt)
         films.append(Film(path, bool(success[i]), seed))
     return films

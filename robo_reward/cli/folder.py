@@ -43,14 +43,16 @@ class RunBusy(RoboRewardError):
     """Another process works in the run folder."""
 
 
-def run_folder(config: DictConfig, verb: str) -> Path:
+def run_folder(config: DictConfig, verb: str, subject: str = "") -> Path:
     """Where a run lives: the same settings lead to the same folder, so that starting again resumes.
 
-    An explicit `run=NAME` with other settings than the folder holds is refused, so that nothing is mixed or lost.
+    The folder is named after the task, or after `subject` where a verb has none. An explicit `run=NAME` with other
+    settings than the folder holds is refused, so that nothing is mixed or lost.
     """
     value: Any = OmegaConf.to_container(config, resolve=True)
     mark = fingerprint(_settings(value))
-    name = config.run or f"{verb}-{config.task.id.replace('/', '-')}-s{config.seed}-{mark[:6]}"
+    seed = f"-s{config.seed}" if "seed" in config else ""
+    name = config.run or f"{verb}-{subject or config.task.id.replace('/', '-')}{seed}-{mark[:6]}"
     folder = Path(config.runs) / name
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / "config.yaml"

@@ -35,7 +35,7 @@ def run(config: DictConfig, arguments: list[str]) -> int:
     begun = time.monotonic()
     task = make_task(config.task.id, **config.task.options)
     settings = search_settings(config)
-    if config.camera not in task.cameras:
+    if config.camera and config.camera not in task.cameras:
         raise UnknownName("camera", config.camera, task.cameras)
     folder = run_folder(config, arguments[0])
     with only_me(folder):

@@ -20,7 +20,7 @@ from robo_reward.envs.task import Task, make_task
 from robo_reward.errors import UnknownName, UsageError
 from robo_reward.policies.sb3 import Point, Training, train
 from robo_reward.report.runs import report_train
-from robo_reward.reward import StepReward
+from robo_reward.reward import EpisodeReward, StepReward
 
 FILM_SIZE = (480, 360)
 
@@ -30,7 +30,7 @@ def run(config: DictConfig, arguments: list[str]) -> int:
     console = Console()
     begun = time.monotonic()
     task = make_task(config.task.id, **config.task.options)
-    if config.camera not in task.cameras:
+    if config.camera and config.camera not in task.cameras:
         raise UnknownName("camera", config.camera, task.cameras)
     reward = chosen_reward(task, config.reward)
     folder = run_folder(config, "train")
@@ -64,7 +64,7 @@ def run(config: DictConfig, arguments: list[str]) -> int:
     return 0
 
 
-def chosen_reward(task: Task, config: DictConfig) -> StepReward | None:
+def chosen_reward(task: Task, config: DictConfig) -> StepReward | EpisodeReward | None:
     """The reward that `reward=...` names; none for the sparse success.
 
     Raises:

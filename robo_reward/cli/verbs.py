@@ -65,10 +65,37 @@ VERBS = {
         "robo-reward train task=panda/drawer reward=expert policy=sac",
         REWARD,
     ),
+    "record": Verb(
+        "record demonstrations of a task: by its scripted expert, or by you at the keyboard",
+        "robo_reward.cli.record:run",
+        "robo-reward record task=panda/drawer by=keyboard episodes=3",
+    ),
+    "discover": Verb(
+        "a reward from a few demonstrations: find the steps of the task, learn to recognise them",
+        "robo_reward.cli.discover:run",
+        "robo-reward discover demos=FOLDER steps=auto camera=front",
+    ),
     "evaluate": Verb(
         "measure the success of a trained policy",
         "robo_reward.cli.evaluate:run",
         "robo-reward evaluate runs/NAME episodes=200 min_success=0.9",
+        bare="run",
+    ),
+    "label": Verb(
+        "a page in the browser on which people compare clips: which is better?",
+        "robo_reward.cli.label:run",
+        "robo-reward label runs/NAME mode=triplet",
+        bare="source",
+    ),
+    "align": Verb(
+        "a reward that agrees with people's answers about clips: RAPL, or Bradley-Terry",
+        "robo_reward.cli.align:run",
+        "robo-reward align preferences=FOLDER method=rapl",
+    ),
+    "check": Verb(
+        "does a learnt reward agree with people, and with the truth where it is known?",
+        "robo_reward.cli.check:run",
+        "robo-reward check runs/NAME",
         bare="run",
     ),
     "report": Verb(

@@ -30,10 +30,10 @@ def render_report(report: RunReport, folder: Path | None = None, video_budget: i
         video_budget: how many characters of base64 the videos may take together.
     """
     report = view.cleaned(report)
-    environment = _environment()
-    style, script = _asset("style.css"), _asset("script.js")
+    style, script = asset("style.css"), asset("script.js")
     message, next_step = view.verdict(report)
-    return environment.get_template("report.html.jinja").render(
+    template = environment().get_template("report.html.jinja")
+    return template.render(
         report=report,
         head=report.headline,
         style=Markup(style),
@@ -64,12 +64,12 @@ def write_report(report: RunReport, path: Path, video_budget: int = BUDGET_BYTES
     Relative video paths are relative to the page's folder.
     """
     path = Path(path)
-    return _write(path, render_report(report, folder=path.parent, video_budget=video_budget))
+    return write_page(path, render_report(report, folder=path.parent, video_budget=video_budget))
 
 
 def save_report(report: RunReport, folder: Path) -> Path:
     """Writes `report.json` and, from it, `report.html` into a run folder; gives the path of the page."""
-    _write(Path(folder) / "report.json", report.to_json())
+    write_page(Path(folder) / "report.json", report.to_json())
     return write_report(report, Path(folder) / "report.html")
 
 
@@ -87,7 +87,8 @@ def rebuild_report(folder: Path) -> Path:
     return write_report(RunReport.from_json(text), Path(folder) / "report.html")
 
 
-def _write(path: Path, text: str) -> Path:
+def write_page(path: Path, text: str) -> Path:
+    """Writes text under a temporary name and renames; gives the path."""
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
     try:
@@ -109,24 +110,26 @@ def _date(created: str) -> str:
 
 
 @cache
-def _environment() -> Environment:
-    environment = Environment(
+def environment() -> Environment:
+    """Where templates come from, and what they may call."""
+    made = Environment(
         loader=PackageLoader("robo_reward.report"),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {
+    made.filters |= {
         "percent": wording.percent,
         "duration": wording.duration,
         "count": wording.count,
         "whole": wording.whole,
     }
-    environment.globals["plural"] = wording.plural
-    return environment
+    made.globals["plural"] = wording.plural
+    return made
 
 
 @cache
-def _asset(name: str) -> str:
+def asset(name: str) -> str:
+    """A file beside the templates."""
     return (Path(__file__).parent / "templates" / name).read_text(encoding="utf-8")

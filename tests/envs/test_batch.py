@@ -45,7 +45,12 @@ def single_world(task: Task, sim: BatchSim, world: int, moves: np.ndarray) -> np
     return np.stack(states)
 
 
-@pytest.mark.parametrize("name", ["panda/reach", "panda/lift", "panda/push", "panda/drawer", "panda/door", "fr3/stack"])
+BATCHED = (
+    "panda/reach panda/lift panda/push panda/drawer panda/door fr3/stack panda/clutter ur5e/group magical/sweep-long"
+)
+
+
+@pytest.mark.parametrize("name", BATCHED.split())
 def test_a_batch_equals_single_worlds(name: str) -> None:
     task = make_task(name)
     moves = actions(task, 15, 5)
@@ -155,8 +160,11 @@ def test_reward_and_terms_reach_the_vec_env(lift: Task) -> None:
     assert infos[0]["is_success"] is False
 
 
-def test_public_checkers_pass() -> None:
-    env = gym.make("RoboReward/PandaLift-v0", reward="expert")
+@pytest.mark.parametrize(
+    "name", ["PandaLift", "Ur5eGroup", "MagicalSweepMedium", "MagicalGroupLong", "MagicalAvoidShort"]
+)
+def test_public_checkers_pass(name: str) -> None:
+    env = gym.make(f"RoboReward/{name}-v0", reward="expert")
     check_env(env.unwrapped, skip_render_check=True)
     sb3_check_env(env.unwrapped)
 

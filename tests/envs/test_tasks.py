@@ -1,4 +1,4 @@
-"""Every task of the catalogue, on both arms: the expert solves it, chance does not, its reward is a program."""
+"""Every task of the arms: the expert solves it, chance does not, its reward is a program."""
 
 from __future__ import annotations
 
@@ -11,17 +11,23 @@ import pytest
 from robo_reward.code.language import compile_program
 from robo_reward.code.probes import probe
 from robo_reward.envs.batch import BatchSim, StepResult
-from robo_reward.envs.catalogue import ARM_TASKS
+from robo_reward.envs.catalogue import ARM_TASKS, ARMS
+from robo_reward.envs.panda.base import ArmTask
 from robo_reward.envs.state import State, Transitions
 from robo_reward.envs.task import Task, make_task, task_names
 from robo_reward.errors import UsageError
 from robo_reward.reward import RewardOutput
 
-IDS = [f"{arm}/{task.name}" for arm in ("panda", "fr3") for task in ARM_TASKS]
+IDS = [f"{arm}/{task.name}" for arm, kinds in ARMS.items() for task in kinds]
 EPISODES = 100
 EVERY = pytest.mark.parametrize("name", IDS)
 
-task_of = cache(make_task)
+
+@cache
+def task_of(name: str) -> ArmTask:
+    task = make_task(name)
+    assert isinstance(task, ArmTask)
+    return task
 
 
 def act(task: Task, policy: str, state: State, rng: np.random.Generator) -> np.ndarray:
@@ -116,9 +122,10 @@ def test_the_same_seed_gives_the_same_start(name: str) -> None:
 def test_starts_are_at_rest(name: str) -> None:
     task = task_of(name)
     sim = BatchSim(task, 20, seed=2)
-    things, hand = sim.qpos[:, 9:].copy(), sim.state.hand_position.copy()
+    own = task.arm.joints + task.arm.fingers
+    things, hand = sim.qpos[:, own:].copy(), sim.state.hand_position.copy()
     sim.step(np.zeros((20, task.action.dim)))
-    np.testing.assert_allclose(sim.qpos[:, 9:], things, atol=2e-3)
+    np.testing.assert_allclose(sim.qpos[:, own:], things, atol=2e-3)
     np.testing.assert_allclose(sim.state.hand_position, hand, atol=5e-3)
 
 

@@ -12,7 +12,7 @@ LAYERS = (
     ("robo_reward", "robo_reward.errors", "robo_reward.registry", "robo_reward.files", "robo_reward.configs"),
     ("robo_reward.envs",),
     ("robo_reward.reward", "robo_reward.episode", "robo_reward.artifact", "robo_reward.compose",
-     "robo_reward.minari_exchange"),
+     "robo_reward.minari_exchange", "robo_reward.collect"),
     ("robo_reward.code", "robo_reward.jobs", "robo_reward.vision", "robo_reward.matching", "robo_reward.demos",
      "robo_reward.preferences", "robo_reward.checks"),
     ("robo_reward.policies",),
@@ -24,6 +24,8 @@ LAYERS = (
 LATE = {
     ("robo_reward.envs.gym", "robo_reward.code.language"),  # reward="expert"
     ("robo_reward.artifact", "robo_reward.code.language"),  # a stored reward of the kind "program"
+    ("robo_reward.artifact", "robo_reward.matching.reward"),  # ... of the kind "matching"
+    ("robo_reward.artifact", "robo_reward.demos.perceptual"),  # ... of the kind "perceptual"
 }
 HEAVY = ("torch", "mujoco", "gymnasium", "stable_baselines3", "cv2", "timm", "hydra", "matplotlib", "tensorboard")
 

@@ -1,0 +1,1 @@
+"""X-MAGICAL re-made: pushing flat shapes about a flat arena with sticks of three lengths."""

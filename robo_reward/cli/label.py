@@ -1,0 +1,74 @@
+"""`robo-reward label`: a page in the browser on which people compare clips."""
+
+from __future__ import annotations
+
+import os
+import socket
+from pathlib import Path
+
+import cv2
+from omegaconf import DictConfig
+from rich.console import Console
+
+from robo_reward.errors import UsageError
+from robo_reward.preferences.clips import Clips, find_clips
+from robo_reward.preferences.page.app import make_app
+from robo_reward.preferences.page.server import listen, serve
+from robo_reward.preferences.page.session import Session, Settings, clips_at_once, token_of
+from robo_reward.preferences.queries import make_queries
+from robo_reward.preferences.store import FILE, PreferenceStore
+
+_QUESTIONS = {"pair": "Which clip is better?", "triplet": "From best to worst?", "rank": "From best to worst?"}
+
+
+def run(config: DictConfig, arguments: list[str]) -> int:
+    """Serves the page until Ctrl-C and says how many answers there are."""
+    os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")  # broken videos are told in our own words
+    cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
+    console = Console()
+    k = clips_at_once(config.mode, config.k)
+    if config.target < 1:
+        raise UsageError(f"target={config.target}: expected at least one answer")
+    source = Path(config.source)
+    folder = _folder(source)
+    clips = find_clips(source, folder / "videos")
+    queries = make_queries(config.query, [v.id for v in clips.videos], k, config.seed, config.shared, config.scores)
+    with PreferenceStore(config.preferences or folder / FILE) as store:
+        instructions = config.instructions or clips.goal or _QUESTIONS[config.mode]
+        target = min(config.target, queries.total)
+        title = source.resolve().name
+        settings = Settings(config.mode, k, target, title, instructions, config.annotator)
+        app = make_app(Session(clips, store, queries, settings), token_of(folder), config.host)
+        with listen(config.host, config.port) as listening:
+            _greet(console, clips, store, listening, f"{token_of(folder)}/")
+            serve(app, listening)
+        console.print(f"\n{len(store)} answers in {store.where}", soft_wrap=True, highlight=False)
+    return 0
+
+
+def _folder(source: Path) -> Path:
+    """Where the page keeps its token, and answers unless told otherwise."""
+    if not source.is_dir():
+        raise UsageError(f"no folder {source}: give a run, a folder of videos or an episode store")
+    folder = source / "labels"
+    try:
+        folder.mkdir(exist_ok=True)
+    except OSError as error:
+        raise UsageError(f"the page keeps its address in {folder}, which cannot be made: {error.strerror}") from error
+    return folder
+
+
+def _greet(console: Console, clips: Clips, store: PreferenceStore, listening: socket.socket, path: str) -> None:
+    host, port = listening.getsockname()[:2]
+    shown: str = socket.gethostname() if host in ("0.0.0.0", "::") else host
+    for one in clips.refused:
+        console.print(f"left out: {one.name}: {one.reason}", style="yellow", soft_wrap=True, highlight=False)
+    console.print(f"{len(clips.videos)} clips, {len(store)} answers in {store.where}", soft_wrap=True, highlight=False)
+    address = f"[{shown}]" if ":" in shown else shown
+    console.print(f"\n  [bold]http://{address}:{port}/{path}[/]\n", soft_wrap=True, highlight=False)
+    if host in ("127.0.0.1", "::1"):
+        console.print(
+            f"From another machine: ssh -N -L {port}:127.0.0.1:{port} THIS_MACHINE, then the same address there.",
+            style="dim", soft_wrap=True, highlight=False,
+        )  # fmt: skip
+    console.print("Ctrl-C ends; the same command goes on, under the same address.", style="dim", highlight=False)

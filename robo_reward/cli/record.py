@@ -1,0 +1,126 @@
+"""`robo-reward record`: demonstrations of a task, by its scripted expert or by a person at the keyboard."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from pathlib import Path
+
+import numpy as np
+from omegaconf import DictConfig
+from rich.console import Console
+
+from robo_reward.collect import collect
+from robo_reward.demos.keyboard import AGAIN, HELP, KEEP, Hand, blocks, raw_keys, read_key
+from robo_reward.demos.script import demonstrator, trimmed
+from robo_reward.envs.batch import BatchSim
+from robo_reward.envs.frames import Filmer, FrameSpec
+from robo_reward.envs.task import Task, make_task
+from robo_reward.episode import Episode, EpisodeStore
+from robo_reward.errors import UnknownName, UsageError
+
+PATIENCE = 3  # how many times the usual length of an episode a slow demonstrator may take
+NEVER = 10**9
+
+
+def run(config: DictConfig, arguments: list[str]) -> int:
+    """Adds episodes to a store, one by one: what is there when somebody stops, stays."""
+    if config.by not in ("expert", "keyboard"):
+        raise UnknownName("way to record", config.by, ("expert", "keyboard"))
+    if config.episodes < 1:
+        raise UsageError(f"episodes={config.episodes}: expected at least one")
+    task = make_task(config.task.id, **config.task.options)
+    frames = FrameSpec(tuple(config.cameras), config.size)
+    for camera in frames.cameras:
+        if camera not in task.cameras:
+            raise UnknownName("camera", camera, task.cameras)
+    folder = Path(config.to or f"demos/{task.id.replace('/', '-')}")
+    console = Console()
+    begun = len(EpisodeStore(folder))
+    try:
+        (_by_expert if config.by == "expert" else _by_keyboard)(task, frames, EpisodeStore(folder), config, console)
+    finally:
+        console.print(
+            f"{len(EpisodeStore(folder)) - begun} episodes added; store: {folder}", soft_wrap=True, highlight=False
+        )
+    console.print(f"next: robo-reward discover demos={folder}", soft_wrap=True, highlight=False)
+    return 0
+
+
+def _by_expert(task: Task, frames: FrameSpec, store: EpisodeStore, config: DictConfig, console: Console) -> None:
+    usual, task.horizon = task.horizon, PATIENCE * task.horizon
+    for number in range(config.episodes):
+        seed = config.seed + len(store)
+        actor = demonstrator(task, config.speed, config.noise, np.random.default_rng([seed, 1]))
+        about = {"by": "expert", "speed": config.speed, "noise": config.noise}
+        (episode,) = collect(task, actor, 1, seed, frames, about, threads=1)
+        episode = trimmed(episode, config.rest)
+        store.append(episode)
+        done = "done" if episode.succeeded else "[red]not done[/]"
+        slow = "" if len(episode) <= usual else f", longer than the task's {usual}"
+        console.print(
+            f"{number + 1}/{config.episodes}  seed {seed}  {len(episode)} steps{slow}  {done}", highlight=False
+        )
+
+
+def _by_keyboard(task: Task, frames: FrameSpec, store: EpisodeStore, config: DictConfig, console: Console) -> None:
+    Hand(task.action)  # refuses a task that keys cannot drive, before anything is drawn
+    task.horizon = NEVER  # a person takes the time it takes
+    console.print(f"{task.goal}\n{HELP}", highlight=False)
+    with raw_keys(), Filmer(task, frames) as filmer:
+        kept, seed = 0, config.seed + len(store)
+        while kept < config.episodes:
+            episode = _drive(task, filmer, seed, f"episode {kept + 1}/{config.episodes}", config.view)
+            seed += 1
+            if episode is not None:
+                store.append(episode)
+                kept += 1
+                console.print(
+                    f"\nkept: {len(episode)} steps, {'done' if episode.succeeded else 'not done'}", highlight=False
+                )
+
+
+def _drive(task: Task, filmer: Filmer, seed: int, head: str, view: bool) -> Episode | None:
+    """One episode by keys, or none if it was thrown away.
+
+    Raises:
+        KeyboardInterrupt: Ctrl-C, or the end of the input.
+    """
+    sim, hand = BatchSim(task, 1, seed, threads=1), Hand(task.action)  # one thread: nothing to close
+    states, actions, success = [sim.state.array[0].copy()], [], []
+    pictures = [filmer(sim.qpos, sim.mocap)[0]]
+    _show(sim, pictures[-1], head, False, hand, 0, view)
+    while True:
+        key = read_key()
+        if not key:
+            raise KeyboardInterrupt
+        if key == AGAIN or (key in KEEP and not actions):
+            return None
+        if key in KEEP:
+            break
+        action = hand.press(key)
+        if action is None:
+            continue
+        result = sim.step(action[None])
+        states.append(result.transitions.state.array[0].copy())
+        actions.append(action)
+        success.append(bool(result.success[0]))
+        pictures.append(filmer(result.qpos, result.mocap)[0])
+        _show(sim, pictures[-1], head, success[-1], hand, len(actions), view)
+    meta = {"by": "keyboard", "seed": seed, "fps": 1 / task.control_dt, "cameras": list(filmer.spec.cameras)}
+    return Episode(
+        np.stack(states), np.stack(actions), np.array(success), task.spec, task.id, frames=np.stack(pictures), meta=meta
+    )
+
+
+def _show(sim: BatchSim, frame: np.ndarray, head: str, done: bool, hand: Hand, step: int, view: bool) -> None:
+    """The picture, and below it one line that is written over at every key."""
+    x, y, z = sim.state.hand_position[0]
+    gripper = f"  gripper {'open' if hand.open else 'closed'}" if "gripper" in hand.action.names else ""
+    line = f"{head}  step {step}  hand {x:.2f} {y:+.2f} {z:.2f} m{gripper}  {'DONE: enter keeps it' if done else ''}"
+    if view:
+        size = shutil.get_terminal_size()
+        columns = max(16, min(size.columns - 1, 2 * (size.lines - 5) * frame.shape[1] // frame.shape[0], 120))
+        sys.stdout.write("\x1b[H\x1b[J" + blocks(frame, columns) + "\n" + HELP + "\n")
+    sys.stdout.write("\r\x1b[K" + line)
+    sys.stdout.flush()

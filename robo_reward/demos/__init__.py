@@ -1,0 +1,1 @@
+"""Rewards from demonstrations: the steps of a task found in a few videos."""

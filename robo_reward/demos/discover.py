@@ -1,0 +1,148 @@
+"""From demonstrations to their steps and a reward that recognises them."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from robo_reward.demos.align import joint_cuts, principal_components, still_cost
+from robo_reward.demos.gaussian import GaussianSteps
+from robo_reward.demos.ordered import DIMS, OrderedSteps
+from robo_reward.demos.perceptual import Steps, curves
+from robo_reward.demos.steps import best_cuts, labels_of, objective, total_cost, trend_cost, variance_cost
+from robo_reward.errors import UnknownName, UsageError
+
+log = logging.getLogger(__name__)
+
+MOST = 5  # steps that are tried when their number is not given
+AS_GOOD = 0.04  # how much worse than the best number of steps a larger one may be recognised
+WORTH = 0.15  # nats per frame that one more step must explain in a single demonstration
+
+
+@dataclass(frozen=True, eq=False)
+class Discovery:
+    """The steps of some demonstrations.
+
+    Args:
+        cuts: of each demonstration, its n - 1 first frames of steps 2 to n.
+        recognised: n -> mean Jaccard with which a reward fitted on all but one demonstration finds the steps of the one
+            left out; empty if n was given or there is one demonstration.
+    """
+
+    cuts: tuple[tuple[int, ...], ...]
+    recognised: dict[int, float]
+
+    @property
+    def steps(self) -> int:
+        """n."""
+        return len(self.cuts[0]) + 1
+
+
+def discover_steps(
+    features: Sequence[np.ndarray],
+    steps: int | Literal["auto"] = "auto",
+    alignment: Literal["joint", "each"] = "joint",
+    cost: str = "trend",
+    min_size: int = 5,
+    fps: float = 25.0,
+) -> Discovery:
+    """Cuts demonstrations of one task into its steps.
+
+    With `steps="auto"`, n is the largest number up to 5 whose steps a reward that was fitted on all demonstrations but
+    one finds in the one left out (mean Jaccard) nearly as well as those of the best n, within 0.04. A single
+    demonstration is cut as long as one more step explains 0.15 nats per frame of `still_cost`.
+
+    Args:
+        features: (T_i, F) of each demonstration, of one encoder.
+        steps: n, or `auto`.
+        alignment: `joint` (`align.joint_cuts`), or `each` demonstration alone, as in the paper.
+        cost: an objective of `robo_reward.demos.steps`, for `each`; the paper's is `paper`.
+        min_size: fewest frames of a step.
+        fps: of the demonstrations [Hz].
+
+    Raises:
+        UsageError: no demonstrations, or one that is too short.
+        UnknownName: no such alignment or objective.
+    """
+    if not features:
+        raise UsageError("no demonstrations: give at least one")
+    if alignment not in ("joint", "each"):
+        raise UnknownName("alignment", alignment, ("joint", "each"))
+    if alignment == "joint":
+        mean, basis = principal_components(features, DIMS)
+        reduced = [(x - mean) @ basis for x in features]
+
+    def cut(n: int) -> list[tuple[int, ...]]:
+        if alignment == "joint":
+            return joint_cuts(reduced, n, min_size)
+        return [best_cuts(objective(cost)(x), n, min_size) for x in features]
+
+    if steps != "auto":
+        return Discovery(tuple(cut(int(steps))), {})
+    most = min(MOST, min(map(len, features)) // min_size)
+    if most < 2:
+        shortest = min(map(len, features))
+        raise UsageError(f"a demonstration of {shortest} frames is too short for two steps of {min_size}")
+    if len(features) == 1:
+        return Discovery(tuple(cut(_worth(features[0], most, min_size))), {})
+    tried = {n: cut(n) for n in range(2, most + 1)}
+    recognised = {n: recognition(features, cuts, fps) for n, cuts in tried.items()}
+    best = max(recognised.values())
+    chosen = max(n for n, value in recognised.items() if value >= best - AS_GOOD)
+    log.info("%d steps: left-out recognition %s", chosen, {n: round(v, 2) for n, v in recognised.items()})
+    return Discovery(tuple(tried[chosen]), recognised)
+
+
+def recognition(features: Sequence[np.ndarray], cuts: Sequence[Sequence[int]], fps: float) -> float:
+    """Mean Jaccard of the steps that a reward of all other demonstrations finds in each one left out."""
+    labels = [labels_of(c, len(x)) for c, x in zip(cuts, features, strict=True)]
+    found = []
+    for i, (x, label) in enumerate(zip(features, labels, strict=True)):
+        rest = [j for j in range(len(features)) if j != i]
+        model = OrderedSteps.fit([features[j] for j in rest], [labels[j] for j in rest], fps)
+        seen = curves(model, x, fps)[0].argmax(axis=1)
+        found.append(jaccard(np.eye(model.steps, dtype=bool)[seen], label))
+    return float(np.mean(found))
+
+
+def jaccard(detected: np.ndarray, label: np.ndarray) -> np.ndarray:
+    """Intersection over union of the frames detected as each step and those labelled so.
+
+    Args:
+        detected: (T, n) bool.
+        label: (T,) the step of each frame.
+
+    Returns:
+        (n,), 0 for a step that neither has.
+    """
+    true = label[:, None] == np.arange(detected.shape[1])
+    either = (detected | true).sum(axis=0)
+    return (detected & true).sum(axis=0) / np.maximum(either, 1)
+
+
+def fit_steps(
+    features: Sequence[np.ndarray],
+    cuts: Sequence[Sequence[int]],
+    fps: float,
+    form: Literal["ordered", "gaussian"] = "ordered",
+) -> Steps:
+    """Learns to recognise the steps of demonstrations that are cut: ours (`ordered`) or the paper's (`gaussian`)."""
+    labels = [labels_of(c, len(x)) for c, x in zip(cuts, features, strict=True)]
+    if form == "ordered":
+        return OrderedSteps.fit(features, labels, fps)
+    if form == "gaussian":
+        return GaussianSteps.fit(features, labels)
+    raise UnknownName("form of perceptual steps", form, ("ordered", "gaussian"))
+
+
+def _worth(x: np.ndarray, most: int, min_size: int) -> int:
+    cost = still_cost(trend_cost(x) / max(variance_cost(x)[0, -1], 1e-12))
+    costs = [total_cost(cost, best_cuts(cost, n, min_size)) / len(x) for n in range(1, most + 1)]
+    n = 2
+    while n < most and costs[n - 1] - costs[n] >= WORTH:
+        n += 1
+    return n

@@ -1,0 +1,191 @@
+"""Our reward of steps: one classifier of all steps, filtered by their order, and how far each step has come."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from robo_reward.demos.align import principal_components
+
+DIMS = 48
+SHRINK = 0.1  # of the covariance toward a multiple of the identity
+BACK = 0.1  # of the transitions that leave a step, how many go back by one: a thing can be dropped
+TEMPERATURES = 2.0 ** np.arange(-7, 1)
+RIDGE = 0.1  # of the phase regressions, on standardised features
+
+
+class OrderedSteps:
+    """Recognises steps that come in order.
+
+    1. Of the encoder's features x_t, d principal components y_t. A frame is described by f_t = [y_t, y_t - y_0,
+       y_t - y_{t-w}], standardised: where things are, what has changed since the beginning, what moves. (3 d,)
+    2. Linear discriminant: Gaussians with one shared covariance, s_t = kappa (W f_t + b). Frames of a video resemble
+       their neighbours, so their evidence is overcounted; kappa makes up for it, chosen by leaving demonstrations out.
+    3. Forward filter over the order: p_t ~ (A' p_{t-1}) exp(s_t), p_0 ~ e_1 exp(s_0), where A stays, goes on by one or,
+       seldom, back by one. p_t (n,) depends on the past alone.
+    4. Phase phi_k(f) in [0, 1], by ridge regression within step k: how much of it is done.
+
+    The total is `sum_k p_k (k + phi_k) / n`, k from 0: it climbs from 0 to 1 through the whole task.
+
+    Args:
+        project: (F, d) basis of the principal components.
+        mean: (F,).
+        centre: (3 d,) of f_t.
+        scale: (3 d,) of f_t.
+        weight: (3 d, n) kappa W.
+        bias: (n,) kappa b.
+        phase: (3 d + 1, n), the last row is the constant.
+        leave: share of the frames at which a step ends.
+        window: w [s].
+    """
+
+    form = "ordered"
+
+    def __init__(
+        self,
+        project: np.ndarray,
+        mean: np.ndarray,
+        centre: np.ndarray,
+        scale: np.ndarray,
+        weight: np.ndarray,
+        bias: np.ndarray,
+        phase: np.ndarray,
+        leave: float,
+        window: float,
+    ) -> None:
+        self.project, self.mean, self.centre, self.scale = project, mean, centre, scale
+        self.weight, self.bias, self.phase = weight, bias, phase
+        self.leave, self.window = leave, window
+        self.steps = len(bias)
+
+    @classmethod
+    def fit(
+        cls,
+        features: Sequence[np.ndarray],
+        labels: Sequence[np.ndarray],
+        fps: float,
+        dims: int = DIMS,
+        window: float = 0.12,
+    ) -> OrderedSteps:
+        """Learns from demonstrations cut into steps.
+
+        Args:
+            features: (T_i, F) of each.
+            labels: the step (T_i,) of each frame, 0 to n - 1; every step occurs in every demonstration.
+            fps: of the demonstrations [Hz].
+            dims: d.
+            window: w [s].
+        """
+        mean, project = principal_components(features, dims)
+        described = [_described((x - mean) @ project, _frames(window, fps)) for x in features]
+        every = np.concatenate(described)
+        centre, scale = every.mean(axis=0), every.std(axis=0)
+        scale = np.where(scale > 1e-9 * scale.max(), scale, 1.0)
+        standard = [(f - centre) / scale for f in described]
+        steps = int(max(label.max() for label in labels)) + 1
+        weight, bias = _discriminant(np.concatenate(standard), np.concatenate(labels), steps)
+        kappa = _temperature(standard, labels, steps)
+        leave = steps * len(labels) / sum(map(len, labels))
+        phase = _phases(standard, labels, steps)
+        return cls(project, mean, centre, scale, kappa * weight, kappa * bias, phase, min(leave, 0.5), window)
+
+    def describe(self, features: np.ndarray, fps: float) -> np.ndarray:
+        """f_t (T, 3 d), standardised, of features (T, F) at a frame rate [Hz]."""
+        y = (np.asarray(features, dtype=np.float64) - self.mean) @ self.project
+        return (_described(y, _frames(self.window, fps)) - self.centre) / self.scale
+
+    def recognise(self, described: np.ndarray) -> np.ndarray:
+        """p_t (T, n), which sums to 1, of what `describe` gave for a whole episode from its first frame."""
+        score = described @ self.weight + self.bias
+        score = np.exp(score - score.max(axis=1, keepdims=True))
+        move = self._transitions()
+        now, found = np.eye(self.steps)[0], np.empty_like(score)
+        for t, likelihood in enumerate(score):
+            now = (now @ move if t else now) * likelihood
+            # Likelihoods may underflow; the floor lets a later frame speak for a step that seemed impossible.
+            now = np.maximum(now / max(now.sum(), 1e-300), 1e-12)
+            now /= now.sum()
+            found[t] = now
+        return found
+
+    def total(self, described: np.ndarray, recognised: np.ndarray) -> np.ndarray:
+        """Progress (T,) through the task, in [0, 1]."""
+        phase = np.clip(described @ self.phase[:-1] + self.phase[-1], 0.0, 1.0)  # (T, n)
+        return (recognised * (np.arange(self.steps) + phase)).sum(axis=1) / self.steps
+
+    def spec(self) -> dict[str, Any]:
+        """JSON from which, with `tensors`, `from_spec` makes the same."""
+        return {"form": self.form, "leave": self.leave, "window": self.window}
+
+    def tensors(self) -> dict[str, np.ndarray]:
+        """What was learnt."""
+        return {name: getattr(self, name) for name in _TENSORS}
+
+    @classmethod
+    def from_spec(cls, spec: Mapping[str, Any], tensors: Mapping[str, np.ndarray]) -> OrderedSteps:
+        """The inverse of `spec` and `tensors`."""
+        return cls(**{name: tensors[name] for name in _TENSORS}, leave=spec["leave"], window=spec["window"])
+
+    def _transitions(self) -> np.ndarray:
+        n = self.steps
+        move = (1 - self.leave) * np.eye(n) + self.leave * ((1 - BACK) * np.eye(n, k=1) + BACK * np.eye(n, k=-1))
+        return move / move.sum(axis=1, keepdims=True)
+
+
+_TENSORS = ("project", "mean", "centre", "scale", "weight", "bias", "phase")
+
+
+def _frames(window: float, fps: float) -> int:
+    return max(1, round(window * fps))
+
+
+def _described(y: np.ndarray, window: int) -> np.ndarray:
+    before = y[np.maximum(np.arange(len(y)) - window, 0)]
+    return np.concatenate([y, y - y[0], y - before], axis=1)
+
+
+def _discriminant(f: np.ndarray, label: np.ndarray, steps: int) -> tuple[np.ndarray, np.ndarray]:
+    """W (D, n) and b (n,) of Gaussians with one shared, shrunk covariance and the steps' shares as priors."""
+    means = np.stack([f[label == step].mean(axis=0) for step in range(steps)])
+    rest = f - means[label]
+    covariance = rest.T @ rest / len(f)
+    size = len(covariance)
+    covariance = (1 - SHRINK) * covariance + SHRINK * (np.trace(covariance) / size + 1e-9) * np.eye(size)
+    weight = np.linalg.solve(covariance, means.T)
+    share = np.bincount(label, minlength=steps) / len(label)
+    return weight, -0.5 * (means.T * weight).sum(axis=0) + np.log(share)
+
+
+def _temperature(standard: Sequence[np.ndarray], labels: Sequence[np.ndarray], steps: int) -> float:
+    """The kappa under which the steps of demonstrations that were left out are most likely."""
+    if len(standard) < 2:
+        return float(TEMPERATURES[3])
+    scores = []
+    for i, left_out in enumerate(standard):
+        rest = [j for j in range(len(standard)) if j != i]
+        weight, bias = _discriminant(
+            np.concatenate([standard[j] for j in rest]), np.concatenate([labels[j] for j in rest]), steps
+        )
+        scores.append(left_out @ weight + bias)
+    score, label = np.concatenate(scores), np.concatenate(labels)
+
+    def likelihood(kappa: float) -> float:
+        s = kappa * (score - score.max(axis=1, keepdims=True))
+        return float((s[np.arange(len(s)), label] - np.log(np.exp(s).sum(axis=1))).mean())
+
+    return float(max(TEMPERATURES, key=likelihood))
+
+
+def _phases(standard: Sequence[np.ndarray], labels: Sequence[np.ndarray], steps: int) -> np.ndarray:
+    """Ridge regressions (D + 1, n) of the share of a step that is over, each on the step's own frames."""
+    found = []
+    for step in range(steps):
+        f = np.concatenate([x[label == step] for x, label in zip(standard, labels, strict=True)])
+        share = np.concatenate([(np.arange(m) + 1) / m for m in (int((label == step).sum()) for label in labels)])
+        middle = f.mean(axis=0)
+        gram = (f - middle).T @ (f - middle) + RIDGE * len(f) * np.eye(f.shape[1])
+        slope = np.linalg.solve(gram, (f - middle).T @ (share - share.mean()))
+        found.append(np.r_[slope, share.mean() - middle @ slope])
+    return np.stack(found, axis=1)

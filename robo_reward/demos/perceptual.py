@@ -1,0 +1,117 @@
+"""Unsupervised Perceptual Rewards: a reward that knows the steps of a task from a few videos."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from robo_reward.demos.gaussian import GaussianSteps
+from robo_reward.demos.ordered import OrderedSteps
+from robo_reward.envs.frames import FrameSpec
+from robo_reward.episode import Episode
+from robo_reward.errors import UnknownName, UsageError, WrongShape
+from robo_reward.reward import RewardOutput, Weights, digest, validated
+from robo_reward.vision.encoder import Encoder, build_encoder
+
+Steps = GaussianSteps | OrderedSteps
+
+
+class PerceptualReward:
+    """How far an episode has come through the steps that demonstrations showed (Sermanet, Xu and Levine, 2017).
+
+    Step t is judged by the frames up to t + 1 alone. The terms `step_1` ... `step_n` say how surely frame t + 1 shows
+    each step, in [0, 1]; the total puts them together as `GaussianSteps` (the paper) or `OrderedSteps` (ours) say, also
+    in [0, 1]. It is no sum of its terms.
+
+    Args:
+        encoder: turns frames into features.
+        model: recognises the steps in features.
+        frames: what the episodes must show: the demonstrations' camera and size.
+        fps: frames per second of the demonstrations [Hz]; an episode's `meta["fps"]` goes before it.
+    """
+
+    def __init__(self, encoder: Encoder, model: Steps, frames: FrameSpec, fps: float) -> None:
+        self.encoder, self.model, self.fps = encoder, model, fps
+        self.frames: FrameSpec | None = frames
+        self._frames = frames
+
+    def __call__(self, episode: Episode) -> RewardOutput:
+        return self.batch([episode])[0]
+
+    def batch(self, episodes: Sequence[Episode]) -> list[RewardOutput]:
+        """Judges several episodes; all frames of one size go through the encoder in one call."""
+        shown = [_shown(episode, self._frames) for episode in episodes]
+        return [
+            self.judge(features, float(episode.meta.get("fps", self.fps)))
+            for episode, features in zip(episodes, encode_clips(self.encoder, shown), strict=True)
+        ]
+
+    def judge(self, features: np.ndarray, fps: float) -> RewardOutput:
+        """The reward of T steps from the features (T + 1, F) of an episode's frames."""
+        recognised, total = curves(self.model, features, fps)
+        terms = {f"step_{k + 1}": recognised[1:, k] for k in range(self.model.steps)}
+        return validated(total[1:], terms, len(features) - 1)
+
+    def spec(self) -> dict[str, Any]:
+        return {
+            "kind": "perceptual",
+            "encoder": self.encoder.spec(),
+            "frames": self._frames.to_json(),
+            "fps": self.fps,
+            "model": self.model.spec(),
+            "weights": digest(self.model.tensors()),
+        }
+
+    def weights(self) -> Weights:
+        """What the steps look like, and what the encoder has learnt."""
+        tensors = self.model.tensors()
+        return {digest(tensors): tensors, **self.encoder.weights()}
+
+
+def curves(model: Steps, features: np.ndarray, fps: float) -> tuple[np.ndarray, np.ndarray]:
+    """Recognition (T, n) and total (T,) of every frame of a clip, from its features (T, F)."""
+    described = model.describe(features, fps) if isinstance(model, OrderedSteps) else features
+    recognised = model.recognise(described)
+    return recognised, model.total(described, recognised)
+
+
+def encode_clips(encoder: Encoder, clips: Sequence[np.ndarray]) -> list[np.ndarray]:
+    """Features (T_i, F) of clips (T_i, H, W, 3), those of one size in one call."""
+    if len({clip.shape[1:] for clip in clips}) > 1:
+        return [encoder.encode(clip) for clip in clips]
+    if not clips:
+        return []
+    features = encoder.encode(np.concatenate(clips) if len(clips) > 1 else clips[0])
+    return np.split(features, np.cumsum([len(clip) for clip in clips])[:-1])
+
+
+def perceptual_from_spec(spec: Mapping[str, Any], weights: Weights) -> PerceptualReward:
+    """The inverse of `PerceptualReward.spec` and `weights`.
+
+    Raises:
+        UsageError: the weights that the spec names are not given.
+    """
+    if spec["weights"] not in weights:
+        raise UsageError(f"this perceptual reward needs its weights {spec['weights']}, which were not given")
+    forms = {form.form: form for form in (GaussianSteps, OrderedSteps)}
+    form = spec["model"]["form"]
+    if form not in forms:
+        raise UnknownName("form of perceptual steps", form, forms)
+    model = forms[form].from_spec(spec["model"], weights[spec["weights"]])
+    encoder = build_encoder(spec["encoder"], weights)
+    return PerceptualReward(encoder, model, FrameSpec.from_json(spec["frames"]), spec["fps"])
+
+
+def _shown(episode: Episode, wanted: FrameSpec) -> np.ndarray:
+    if episode.frames is None:
+        raise UsageError(
+            f"this reward looks at frames of {wanted.size} pixels from {', '.join(wanted.cameras)}, but an episode of "
+            f"{episode.task_id or 'no task'} has none: collect it with frames={wanted!r}"
+        )
+    if episode.frames.shape[1:] != wanted.shape:
+        raise WrongShape(
+            f"frames of an episode of {episode.task_id or 'no task'}", episode.frames.shape, f"(T + 1, *{wanted.shape})"
+        )
+    return episode.frames

@@ -1,0 +1,42 @@
+"""From the distances between an episode's features and a demonstration's to a reward per step."""
+
+from robo_reward.matching.cost import cosine, cost_function, costs, euclidean, squared_euclidean
+from robo_reward.matching.coverage import ORCA, orca_reward
+from robo_reward.matching.look import FrameLook, Look, StateLook
+from robo_reward.matching.nearest import FinalFrame, GoalDistance, MinDistance, SegmentMatch
+from robo_reward.matching.reward import MatchingReward
+from robo_reward.matching.rule import Rule, build_rule, only_seen, rules
+from robo_reward.matching.sinkhorn import sinkhorn_plan
+from robo_reward.matching.transport import OT, TemporalOT, UnbalancedOT
+from robo_reward.matching.warping import DTW, SoftDTW
+
+__all__ = [
+    "DTW",
+    "ORCA",
+    "OT",
+    "FinalFrame",
+    "FrameLook",
+    "GoalDistance",
+    "Look",
+    "MatchingReward",
+    "MinDistance",
+    "Rule",
+    "SegmentMatch",
+    "SoftDTW",
+    "StateLook",
+    "TemporalOT",
+    "UnbalancedOT",
+    "build_rule",
+    "cosine",
+    "cost_function",
+    "costs",
+    "euclidean",
+    "only_seen",
+    "orca_reward",
+    "rules",
+    "sinkhorn_plan",
+    "squared_euclidean",
+]
+
+for _rule in (OT, UnbalancedOT, TemporalOT, ORCA, DTW, SoftDTW, MinDistance, SegmentMatch, FinalFrame, GoalDistance):
+    rules.register(_rule.name, _rule)

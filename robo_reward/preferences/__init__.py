@@ -1,0 +1,1 @@
+"""What people prefer: their answers, and rewards that agree with them."""

@@ -1,0 +1,258 @@
+"""What a person said about a few clips, and what a learner makes of it."""
+
+from __future__ import annotations
+
+import itertools
+import math
+import uuid as uuids
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any, NamedTuple
+
+from robo_reward.errors import RoboRewardError, UnknownName
+
+KINDS = ("pair", "triplet", "ranking", "rating", "text")
+NAME_LIMIT, TEXT_LIMIT = 64, 10_000
+
+
+class BadAnswer(RoboRewardError):
+    """An answer that contradicts itself; the message says where."""
+
+    exit_code = 2
+
+
+def new_uuid() -> str:
+    """A name for an answer, made by whoever asks, so that sending it twice does not count it twice."""
+    return uuids.uuid4().hex
+
+
+def now() -> str:
+    """The time in UTC, ISO 8601."""
+    return datetime.now(UTC).isoformat(timespec="milliseconds")
+
+
+def kind_of(clips: int) -> str:
+    """What a comparison of so many clips is called: `pair`, `triplet` or `ranking`."""
+    return {2: "pair", 3: "triplet"}.get(clips, "ranking")
+
+
+@dataclass(frozen=True)
+class Answer:
+    """One answer of one person.
+
+    A pair, a triplet and a ranking are the same thing: groups of clips, best first, where clips in one group are
+    equally good. An answer of these kinds without groups is "can't tell".
+
+    Args:
+        clips: ids of the clips shown, from left to right.
+        annotator: who answered.
+        ranking: groups of clip ids, best first; every clip once, or no groups at all.
+        kind: `pair`, `triplet`, `ranking`, `rating` or `text`; from the number of clips if not given.
+        ratings: clip id -> number, larger is better; only for the kind `rating`.
+        text: a comment, or what the kind `text` is about.
+        seconds: from showing to answering [s].
+        created: UTC, ISO 8601.
+        uuid: made by the client; a store takes each once.
+        provenance: JSON: session, source of the query, version of the page, …
+
+    Raises:
+        BadAnswer: a ranking that is none, and the like.
+    """
+
+    clips: tuple[str, ...]
+    annotator: str
+    ranking: tuple[tuple[str, ...], ...] = ()
+    kind: str = ""
+    ratings: Mapping[str, float] = field(default_factory=dict)
+    text: str = ""
+    seconds: float = 0.0
+    created: str = field(default_factory=now)
+    uuid: str = field(default_factory=new_uuid)
+    provenance: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "clips", tuple(self.clips))
+        object.__setattr__(self, "ranking", tuple(tuple(group) for group in self.ranking))
+        object.__setattr__(self, "kind", self.kind or kind_of(len(self.clips)))
+        _check(self)
+
+    @property
+    def skipped(self) -> bool:
+        """Whether the person could not tell: clips to compare, and no ranking of them."""
+        return self.kind in ("pair", "triplet", "ranking") and not self.ranking
+
+    @property
+    def all_tied(self) -> bool:
+        """Whether every clip is as good as every other."""
+        return len(self.ranking) == 1
+
+    @property
+    def groups(self) -> tuple[tuple[str, ...], ...]:
+        """Best first: the ranking, or the order that ratings make."""
+        if self.kind != "rating":
+            return self.ranking
+        by_rating = sorted(self.ratings, key=lambda clip: -self.ratings[clip])
+        return tuple(tuple(group) for _, group in itertools.groupby(by_rating, key=lambda clip: self.ratings[clip]))
+
+    def to_json(self) -> dict[str, Any]:
+        """A JSON value from which `from_json` makes the same answer."""
+        return {
+            "uuid": self.uuid,
+            "kind": self.kind,
+            "annotator": self.annotator,
+            "clips": list(self.clips),
+            "ranking": [list(group) for group in self.ranking],
+            "ratings": dict(self.ratings),
+            "text": self.text,
+            "seconds": self.seconds,
+            "created": self.created,
+            "provenance": dict(self.provenance),
+        }
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> Answer:
+        """The inverse of `to_json`.
+
+        Raises:
+            BadAnswer: keys that are missing or unknown, or values that make no answer.
+        """
+        try:
+            return cls(**value)
+        except TypeError as error:
+            raise BadAnswer(f"no answer: {error}") from error
+
+
+def _check(answer: Answer) -> None:
+    """Raises what is wrong with an answer. Types too: answers come over the network and out of files."""
+    if answer.kind not in KINDS:
+        raise UnknownName("kind of answer", str(answer.kind), KINDS)
+    for name, limit in (("annotator", NAME_LIMIT), ("uuid", NAME_LIMIT), ("text", TEXT_LIMIT), ("created", 40)):
+        value = getattr(answer, name)
+        if not is_text(value, limit):
+            raise BadAnswer(f"{name} {str(value)[:40]!r} of an answer must be text of at most {limit} characters")
+    if not answer.annotator.strip() or not answer.uuid.strip():
+        raise BadAnswer("an answer needs an annotator and a uuid")
+    try:
+        datetime.fromisoformat(answer.created)
+    except ValueError:
+        raise BadAnswer(f"created {answer.created!r} is no ISO 8601 time") from None
+    if not _is_number(answer.seconds) or answer.seconds < 0:
+        raise BadAnswer(f"an answer cannot take {answer.seconds!r} seconds")
+    if not all(isinstance(clip, str) and clip for clip in answer.clips) or len(set(answer.clips)) < len(answer.clips):
+        raise BadAnswer(f"clips {answer.clips} must be different ids")
+    _check_content(answer)
+
+
+def is_text(value: object, limit: int) -> bool:
+    """Whether a value is text that every database keeps: no NUL, no half of a surrogate pair, not too long."""
+    return (
+        isinstance(value, str)
+        and len(value) <= limit
+        and not any(c == "\0" or "\ud800" <= c <= "\udfff" for c in value)
+    )
+
+
+def _check_content(answer: Answer) -> None:
+    count = len(answer.clips)
+    if answer.kind in ("pair", "triplet", "ranking"):
+        if count < 2 or (answer.kind == "pair" and count != 2) or (answer.kind == "triplet" and count != 3):
+            raise BadAnswer(f"a {answer.kind} of {count} clips")
+        ranked = [clip for group in answer.ranking for clip in group]
+        if answer.ranking and (sorted(ranked) != sorted(answer.clips) or not all(answer.ranking)):
+            raise BadAnswer(f"ranking {answer.ranking} must hold each of the clips {answer.clips} once, no empty group")
+    elif answer.ranking:
+        raise BadAnswer(f"an answer of the kind {answer.kind!r} has no ranking")
+    if answer.kind == "rating":
+        if not count or set(answer.ratings) != set(answer.clips) or not all(map(_is_number, answer.ratings.values())):
+            raise BadAnswer(
+                f"ratings {dict(answer.ratings)} must give each of the clips {answer.clips} a finite number"
+            )
+    elif answer.ratings:
+        raise BadAnswer(f"an answer of the kind {answer.kind!r} has no ratings")
+    if answer.kind == "text" and not answer.text.strip():
+        raise BadAnswer("an answer of the kind 'text' says nothing")
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+
+class Pair(NamedTuple):
+    """Two clips that a person compared.
+
+    Args:
+        winner: the better clip; of a tie, the one shown further left.
+        loser: the other.
+        tie: whether they are equally good.
+        annotator: who says so.
+    """
+
+    winner: str
+    loser: str
+    tie: bool
+    annotator: str
+
+    @property
+    def target(self) -> float:
+        """The label of a Bradley–Terry loss: P(winner is better), 1 or, for a tie, 1/2."""
+        return 0.5 if self.tie else 1.0
+
+
+class Triplet(NamedTuple):
+    """Three clips that a person ordered (RAPL's query).
+
+    Args:
+        positive: the best; the anchor of RAPL's loss.
+        neutral: in between.
+        negative: the worst.
+        equal: all three are equally good, in the order shown.
+        annotator: who says so.
+    """
+
+    positive: str
+    neutral: str
+    negative: str
+    equal: bool
+    annotator: str
+
+
+def pairs(answers: Iterable[Answer], ties: bool = True) -> list[Pair]:
+    """Every comparison of two clips that the answers contain, in their order.
+
+    A ranking of K clips holds K (K - 1) / 2 of them; so do K ratings in one answer. "Can't tell" holds none.
+
+    Args:
+        answers: of any kinds.
+        ties: keep pairs of equally good clips.
+    """
+    return [pair for answer in answers for pair in _pairs(answer) if ties or not pair.tie]
+
+
+def _pairs(answer: Answer) -> Iterator[Pair]:
+    place = {clip: place for place, group in enumerate(answer.groups) for clip in group}
+    for left, right in itertools.combinations([clip for clip in answer.clips if clip in place], 2):
+        winner, loser = (left, right) if place[left] <= place[right] else (right, left)
+        yield Pair(winner, loser, place[left] == place[right], answer.annotator)
+
+
+def triplets(answers: Iterable[Answer], equal: bool = True) -> list[Triplet]:
+    """Every three clips that the answers put in a strict order, or call equally good, in their order.
+
+    A ranking of K clips without ties holds K (K - 1) (K - 2) / 6 of them. Three clips of which just two are tied
+    are left out: `pairs` keeps what they say.
+
+    Args:
+        answers: of any kinds.
+        equal: keep triplets of equally good clips too.
+    """
+    return [triplet for answer in answers for triplet in _triplets(answer) if equal or not triplet.equal]
+
+
+def _triplets(answer: Answer) -> Iterator[Triplet]:
+    place = {clip: place for place, group in enumerate(answer.groups) for clip in group}
+    for three in itertools.combinations([clip for clip in answer.clips if clip in place], 3):
+        best, middle, worst = sorted(three, key=lambda clip: place[clip])
+        levels = len({place[clip] for clip in three})
+        if levels != 2:
+            yield Triplet(best, middle, worst, levels == 1, answer.annotator)

@@ -1,0 +1,229 @@
+"""Videos to show: found in a folder, a run or an episode store, checked, and made playable in a browser."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+
+from robo_reward.envs.task import make_task, task_names
+from robo_reward.envs.video import read_video, write_video
+from robo_reward.episode import EpisodeStore
+from robo_reward.errors import RoboRewardError, UsageError
+from robo_reward.preferences.store import Clip
+
+ENDINGS = (".mp4", ".m4v", ".mov", ".webm", ".mkv", ".avi")
+_YUV420 = ("I420", "J420")
+_PLAYABLE = {".mp4": {"avc1", "h264", "av01", "vp09"}, ".webm": {"vp80", "vp90", "vp09", "av01"}}
+"""What browsers play as it is, if its colours are 4:2:0: endings and codecs. All else is written anew as H.264."""
+
+
+class Unusable(RoboRewardError):
+    """Why one video cannot be shown."""
+
+
+class NotEnoughClips(UsageError):
+    """Fewer than two usable videos; the message names the others with what is wrong with each."""
+
+
+@dataclass(frozen=True)
+class Video:
+    """A clip that can be shown.
+
+    Args:
+        id: the hash of its content, or its key in an `EpisodeStore`.
+        path: of a file that browsers play.
+        name: for people: the path inside the source.
+        seconds: how long [s].
+        fps: frames per second [Hz].
+        size: width and height [px].
+        meta: JSON: what else is known, such as the task.
+    """
+
+    id: str
+    path: Path
+    name: str
+    seconds: float
+    fps: float
+    size: tuple[int, int]
+    meta: Mapping[str, Any] = field(default_factory=dict)
+
+    def to_clip(self, path: Path) -> Clip:
+        """What the preference store keeps of it, with the path of the original."""
+        known = {"name": self.name, "seconds": round(self.seconds, 3), "fps": self.fps, "size": list(self.size)}
+        return Clip(self.id, str(path), {**known, **self.meta})
+
+
+@dataclass(frozen=True)
+class Refused:
+    """A file that cannot be shown, and why."""
+
+    name: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Clips:
+    """What a source holds.
+
+    Args:
+        videos: usable clips, by name.
+        refused: the others.
+        store: the records for a preference store.
+        goal: the sentence that the clips' task states, if they have one task.
+    """
+
+    videos: tuple[Video, ...]
+    refused: tuple[Refused, ...]
+    store: tuple[Clip, ...]
+    goal: str = ""
+
+
+def find_clips(source: Path | str, work: Path | str) -> Clips:
+    """All videos of a source that can be shown.
+
+    A folder that is an `EpisodeStore`, or has one in `episodes/`, gives its episodes that have frames; a run gives its
+    `videos/`; any other folder all videos in and below it. Every file is decoded once, so that a broken one is found
+    now and not by a person.
+
+    Args:
+        source: the folder.
+        work: where videos are written that no browser would play as they are.
+
+    Raises:
+        UsageError: no such folder.
+        NotEnoughClips: fewer than two usable videos.
+    """
+    source, work = Path(source), Path(work)
+    if not source.is_dir():
+        raise UsageError(f"no folder {source}: give a run, a folder of videos or an episode store")
+    for folder in (source, source / "episodes"):
+        if (folder / "store.json").is_file():
+            found = _from_store(EpisodeStore(folder), work)
+            break
+    else:
+        folder = source / "videos" if (source / "videos").is_dir() else source
+        found = _from_folder(folder, work)
+    if len(found.videos) < 2:
+        broken = "".join(f"\n  {one.name}: {one.reason}" for one in found.refused)
+        raise NotEnoughClips(f"{folder} holds {len(found.videos)} usable videos; comparing needs two or more{broken}")
+    return found
+
+
+def _from_folder(folder: Path, work: Path) -> Clips:
+    paths = sorted(
+        path
+        for path in folder.rglob("*")
+        if path.suffix.lower() in ENDINGS and work not in path.parents and not path.name.startswith(".")
+    )
+
+    def look(path: Path) -> Video | Refused:
+        name = path.relative_to(folder).as_posix()
+        try:
+            content = path.read_bytes()
+            return _video(hashlib.sha256(content).hexdigest()[:32], path, name, work)
+        except OSError as error:
+            return Refused(name, error.strerror or str(error))
+        except RoboRewardError as error:
+            return Refused(name, str(error))
+
+    return _sorted(zip(paths, _at_once(look, paths), strict=True))
+
+
+def _from_store(store: EpisodeStore, work: Path) -> Clips:
+    def look(key: str) -> Video | Refused:
+        try:
+            entry = store.entry(key)
+            path = store.video(key) or _drawn(store, key, work)
+            meta = {"task": entry.task_id, "steps": entry.steps, "success": entry.success}
+            return replace(_video(key, path, key, work), meta=meta) if path else Refused(key, "it has no frames")
+        except RoboRewardError as error:
+            return Refused(key, str(error))
+
+    keys = store.keys()
+    found = _sorted(zip([store.folder] * len(keys), _at_once(look, keys), strict=True))
+    tasks = {video.meta["task"] for video in found.videos}
+    return replace(found, goal=_goal(tasks.pop()) if len(tasks) == 1 else "")
+
+
+def _drawn(store: EpisodeStore, key: str, work: Path) -> Path | None:
+    """A video of an episode that keeps its frames as arrays."""
+    path = work / f"{key}.mp4"
+    if not path.is_file():
+        episode = store.load(key)
+        if episode.frames is None:
+            return None
+        write_video(path, episode.frames, fps=float(episode.meta.get("fps", store.fps)), crf=12)
+    return path
+
+
+def _goal(task: str) -> str:
+    return make_task(task).goal if task in task_names() else ""
+
+
+def _at_once(look: Any, items: Iterable[Any]) -> list[Any]:
+    with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:  # decoding is C code that runs beside Python
+        return list(pool.map(look, items))
+
+
+def _sorted(found: Iterable[tuple[Path, Video | Refused]]) -> Clips:
+    """Usable ones apart from the others; the second of two files with the same content is not needed."""
+    videos: dict[str, tuple[Path, Video]] = {}
+    refused = []
+    for path, one in found:
+        if isinstance(one, Refused):
+            refused.append(one)
+        elif one.id in videos:
+            refused.append(Refused(one.name, f"it is the same as {videos[one.id][1].name}"))
+        else:
+            videos[one.id] = path, one
+    store = tuple(video.to_clip(path.resolve()) for path, video in videos.values())
+    return Clips(tuple(video for _, video in videos.values()), tuple(refused), store)
+
+
+def _video(key: str, path: Path, name: str, work: Path) -> Video:
+    """Decodes a file from end to end.
+
+    Raises:
+        Unusable: it is empty, no video, or breaks off.
+    """
+    if not path.stat().st_size:
+        raise Unusable("the file is empty")
+    capture = cv2.VideoCapture(str(path), cv2.CAP_FFMPEG)
+    try:
+        if not capture.isOpened():
+            raise Unusable("it is not a video")
+        fps = capture.get(cv2.CAP_PROP_FPS)
+        promised = int(capture.get(cv2.CAP_PROP_FRAME_COUNT))
+        code = _four_letters(capture, cv2.CAP_PROP_FOURCC).lower()
+        colours = _four_letters(capture, cv2.CAP_PROP_CODEC_PIXEL_FORMAT)
+        frames = 0
+        while capture.grab():
+            frames += 1
+        size = int(capture.get(cv2.CAP_PROP_FRAME_WIDTH)), int(capture.get(cv2.CAP_PROP_FRAME_HEIGHT))
+    finally:
+        capture.release()
+    if not frames or not all(size):
+        raise Unusable("it holds no frames")
+    if frames < promised - 1:
+        raise Unusable(f"it breaks off after {frames} of {promised} frames")
+    fps = fps if np.isfinite(fps) and 0 < fps <= 1000 else 25.0
+    if code not in _PLAYABLE.get(path.suffix.lower(), ()) or colours not in _YUV420:
+        path = _playable(key, path, fps, work)
+    return Video(key, path, name, frames / fps, fps, size)
+
+
+def _four_letters(capture: cv2.VideoCapture, what: int) -> str:
+    return int(capture.get(what)).to_bytes(4, "little", signed=True).decode("latin1")
+
+
+def _playable(key: str, path: Path, fps: float, work: Path) -> Path:
+    target = work / f"{key}.h264.mp4"
+    return target if target.is_file() else write_video(target, read_video(path), fps, crf=18)

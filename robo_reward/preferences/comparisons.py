@@ -1,0 +1,104 @@
+"""What learners make of answers: comparisons of numbered clips, and which clips a person liked."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from robo_reward.errors import UsageError
+from robo_reward.preferences.answers import Answer, pairs, triplets
+
+NO_ANCHOR = -1
+
+
+@dataclass(frozen=True)
+class Comparisons:
+    """Statements "the winner is at least as good as the loser" about numbered clips.
+
+    Args:
+        winner: (P,) int.
+        loser: (P,) int.
+        target: (P,), the probability that the winner is better: 1, or 1/2 for a tie.
+        anchor: (P,) int, the best clip of the triplet that the statement comes from (RAPL's anchor), or `NO_ANCHOR`.
+    """
+
+    winner: np.ndarray
+    loser: np.ndarray
+    target: np.ndarray
+    anchor: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.winner)
+
+    def rows(self, index: np.ndarray) -> Comparisons:
+        """Some of them."""
+        return Comparisons(self.winner[index], self.loser[index], self.target[index], self.anchor[index])
+
+    def decided(self) -> Comparisons:
+        """Those that are not ties."""
+        return self.rows(np.flatnonzero(self.target != 0.5))
+
+
+def comparisons(answers: Sequence[Answer], numbers: Mapping[str, int]) -> Comparisons:
+    """Every pair of clips that the answers compare; the lower pair of a triplet carries its best clip as anchor.
+
+    Args:
+        answers: of any kinds; "can't tell" says nothing.
+        numbers: clip id -> number; clips without one are left out.
+
+    Raises:
+        UsageError: nothing can be learnt: no pair, or only ties.
+    """
+    anchors = {(t.neutral, t.negative): t.positive for t in triplets(answers, equal=False)}
+    found = [pair for pair in pairs(answers) if pair.winner in numbers and pair.loser in numbers]
+    if all(pair.tie for pair in found):
+        said = f"all {len(found)} comparisons are ties" if found else "they compare no clips that are here"
+        raise UsageError(f"nothing can be learnt from {len(answers)} answers: {said}. Label clips that differ more")
+    return Comparisons(
+        np.array([numbers[pair.winner] for pair in found]),
+        np.array([numbers[pair.loser] for pair in found]),
+        np.array([pair.target for pair in found]),
+        np.array([numbers.get(anchors.get((pair.winner, pair.loser), ""), NO_ANCHOR) for pair in found]),
+    )
+
+
+def of_triplets(rows: np.ndarray) -> Comparisons:
+    """Comparisons of triplets (Q, 3) of clip numbers: positive, neutral, negative."""
+    positive, neutral, negative = rows.T
+    none = np.full(len(rows), NO_ANCHOR)
+    return Comparisons(
+        np.concatenate([positive, neutral, positive]),
+        np.concatenate([neutral, negative, negative]),
+        np.ones(3 * len(rows)),
+        np.concatenate([none, positive, none]),
+    )
+
+
+def liked(known: Comparisons, most: int) -> np.ndarray:
+    """The clips that a person likes best, (K,), K <= `most`: those with the largest share of comparisons won.
+
+    Shares are drawn toward a half by one win and one loss that did not happen, so that one lucky clip is not first.
+    Only clips that win more than they lose are taken, but at least one.
+    """
+    count, won = np.zeros((2, int(max(known.winner.max(), known.loser.max())) + 1))
+    np.add.at(won, known.winner, known.target)
+    np.add.at(won, known.loser, 1 - known.target)
+    for side in (known.winner, known.loser):
+        np.add.at(count, side, 1)
+    share = np.where(count > 0, (won + 1) / (count + 2), 0.0)
+    order = np.argsort(-share, kind="stable")
+    return order[: max(1, min(most, int((share > 0.5).sum())))]
+
+
+def accuracy(scores: np.ndarray, known: Comparisons) -> float:
+    """Share of the decided comparisons that scores (n,) put in the same order.
+
+    Raises:
+        UsageError: all are ties.
+    """
+    decided = known.decided()
+    if not len(decided):
+        raise UsageError("no decided comparison to measure accuracy on: all are ties")
+    return float(np.mean(scores[decided.winner] > scores[decided.loser]))

@@ -1,0 +1,140 @@
+"""A store's whole history as a file, JSONL or Parquet, and back; what two stores share is merged by uuid."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from robo_reward.errors import MissingExtra, UnknownName, UsageError
+from robo_reward.preferences.answers import BadAnswer
+from robo_reward.preferences.store import Clip, Event, PreferenceStore, event_from_json
+
+FORMATS = (".jsonl", ".parquet")
+_BATCH = 500
+
+
+class Imported(NamedTuple):
+    """What an import did.
+
+    Args:
+        new: events that the store did not have.
+        known: events that it had.
+        clips: clips in the file.
+    """
+
+    new: int
+    known: int
+    clips: int
+
+
+def export_preferences(store: PreferenceStore, path: Path | str) -> Path:
+    """Writes clips and everything that was recorded, by rename.
+
+    Each row is one clip, answer or undo: `row` says which, `value` is its JSON in Parquet; in JSONL the value's own
+    keys stand beside `row`. Parquet also has the columns that people filter by.
+
+    Args:
+        store: what to write.
+        path: ends in `.jsonl` or `.parquet`.
+
+    Raises:
+        UnknownName: another ending.
+        MissingExtra: Parquet without pyarrow.
+    """
+    path = _known(Path(path))
+    partial = path.with_name(f".{path.name}.{os.getpid()}.part")
+    rows = list(rows_of(store))
+    try:
+        if path.suffix == ".jsonl":
+            text = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+            partial.write_text(text, encoding="utf-8")
+        else:
+            _write_parquet(rows, partial)
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
+    return path
+
+
+def import_preferences(store: PreferenceStore, path: Path | str) -> Imported:
+    """Adds what a file holds; the same file twice changes nothing.
+
+    Raises:
+        BadAnswer: a line that is no answer; the message says which. What came before it is in the store.
+        UsageError: no such file, or another ending.
+    """
+    path = _known(Path(path))
+    if not path.is_file():
+        raise UsageError(f"no file {path} to import preferences from")
+    clips: list[Clip] = []
+    events: list[Event] = []
+    for number, row in enumerate(_read_jsonl(path) if path.suffix == ".jsonl" else _read_parquet(path), 1):
+        try:
+            what = row.pop("row")
+            if what == "clip":
+                clips.append(Clip(**row))
+            else:
+                events.append(event_from_json(row))
+        except (BadAnswer, TypeError, KeyError, AttributeError) as error:
+            raise BadAnswer(f"{path}, row {number}: {error}") from error
+    store.add_clips(clips)
+    new = sum(store.add(*events[i : i + _BATCH]) for i in range(0, len(events), _BATCH))
+    return Imported(new, len(events) - new, len(clips))
+
+
+def rows_of(store: PreferenceStore) -> Iterator[dict[str, Any]]:
+    """The rows of an export: all clips, then all that was recorded in its order."""
+    for clip in store.clips().values():
+        yield {"row": "clip", "id": clip.id, "path": clip.path, "meta": dict(clip.meta)}
+    for event in store.history():
+        yield {"row": "event", **event.to_json()}
+
+
+def _known(path: Path) -> Path:
+    if path.suffix not in FORMATS:
+        raise UnknownName("format of preferences", path.suffix or path.name, FORMATS)
+    return path
+
+
+def _arrow() -> tuple[Any, Any]:
+    try:
+        import pyarrow
+        import pyarrow.parquet
+    except ImportError:
+        raise MissingExtra("pyarrow", "parquet", "preferences as Parquet") from None
+    return pyarrow, pyarrow.parquet
+
+
+def _write_parquet(rows: list[dict[str, Any]], path: Path) -> None:
+    arrow, parquet = _arrow()
+    text, strings = arrow.string(), arrow.list_(arrow.string())
+    plain = dict.fromkeys(("row", "uuid", "kind", "annotator", "undoes", "created", "text"), text)
+    columns = {**plain, "seconds": arrow.float64(), "clips": strings, "ranking": arrow.list_(strings), "value": text}
+    table = [
+        {**{name: row.get(name) for name in columns}, "value": json.dumps({k: v for k, v in row.items() if k != "row"})}
+        for row in rows
+    ]
+    parquet.write_table(arrow.Table.from_pylist(table, schema=arrow.schema(list(columns.items()))), path)
+
+
+def _read_parquet(path: Path) -> Iterator[dict[str, Any]]:
+    arrow, parquet = _arrow()
+    try:
+        table = parquet.read_table(path, columns=["row", "value"])
+    except (arrow.ArrowException, OSError) as error:
+        raise UsageError(f"{path} is no Parquet file of preferences: {error}") from error
+    for row in table.to_pylist():
+        yield {"row": row["row"], **json.loads(row["value"])}
+
+
+def _read_jsonl(path: Path) -> Iterator[dict[str, Any]]:
+    with path.open(encoding="utf-8") as file:
+        for number, line in enumerate(file, 1):
+            if line.strip():
+                try:
+                    yield json.loads(line)
+                except ValueError as error:
+                    raise BadAnswer(f"{path}, line {number}: {error}") from error

@@ -1,0 +1,1 @@
+"""The labelling page: a small server, and plain HTML, CSS and JavaScript for the browser."""

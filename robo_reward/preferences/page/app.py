@@ -1,0 +1,139 @@
+"""The labelling page over HTTP."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from functools import partial
+from importlib.resources import files
+from typing import TYPE_CHECKING, Any
+
+from robo_reward.errors import MissingExtra, RoboRewardError, UnknownName
+from robo_reward.preferences.answers import NAME_LIMIT, BadAnswer
+from robo_reward.preferences.exchange import rows_of
+from robo_reward.preferences.page.guard import Application, Guard
+from robo_reward.preferences.page.session import Session
+
+if TYPE_CHECKING:
+    from starlette.requests import Request
+    from starlette.responses import Response
+
+STATIC = {
+    "index.html": "text/html",
+    "style.css": "text/css",
+    "icon.svg": "image/svg+xml",
+    **dict.fromkeys(
+        ("main.js", "server.js", "outbox.js", "player.js", "ranking.js", "summary.js", "dom.js"), "text/javascript"
+    ),
+}
+_BODY_LIMIT = 64 * 1024
+_QUERY_LIMIT = 20
+
+
+def make_app(session: Session, token: str, host: str) -> Application:
+    """The ASGI application of a page.
+
+    Args:
+        session: what it shows and records.
+        token: the secret part of its address.
+        host: what the server is bound to.
+
+    Raises:
+        MissingExtra: starlette is not installed.
+    """
+    try:
+        from starlette.applications import Starlette
+        from starlette.routing import Route
+    except ImportError:
+        raise MissingExtra("starlette", "label", "the labelling page") from None
+    routes = [
+        Route("/", partial(_static, "index.html")),
+        *(Route(f"/{name}", partial(_static, name)) for name in STATIC),
+        Route("/clips/{clip}", partial(_clip, session)),
+        Route("/preferences.jsonl", partial(_export, session)),
+        Route("/api/state", partial(_answered, lambda ask: session.state(ask.get("annotator", "")[:NAME_LIMIT]))),
+        Route("/api/queries", partial(_answered, partial(_queries, session))),
+        Route("/api/summary", partial(_answered, lambda ask: session.summary())),
+        Route("/api/events", partial(_record, session), methods=["POST"]),
+    ]
+    return Guard(Starlette(routes=routes), token, host)
+
+
+def _queries(session: Session, ask: Any) -> list[dict[str, Any]]:
+    annotator = ask.get("annotator", "").strip()[:NAME_LIMIT]
+    if not annotator:
+        raise BadAnswer("who asks? annotator is missing")
+    count = ask.get("count", "1")
+    if not count.isdigit() or not 1 <= int(count) <= _QUERY_LIMIT:
+        raise BadAnswer(f"count={count!r}: expected 1 to {_QUERY_LIMIT}")
+    held = [key for key in ask.get("exclude", "").split(",") if key]
+    return session.next(annotator, ask.get("tab", ""), int(count), held)
+
+
+async def _answered(answer: Callable[[Any], Any], request: Request) -> Response:
+    """What `answer` makes of the parameters, as JSON; the database is asked beside the event loop."""
+    from starlette.concurrency import run_in_threadpool
+
+    return await _told(run_in_threadpool(answer, request.query_params))
+
+
+async def _record(session: Session, request: Request) -> Response:
+    """Records one event; the reply is sent when it is on disk."""
+    from starlette.concurrency import run_in_threadpool
+
+    if request.headers.get("content-type", "").partition(";")[0] != "application/json":
+        return _json({"error": "expected application/json"}, 415)
+    body = b""
+    async for part in request.stream():
+        body += part
+        if len(body) > _BODY_LIMIT:
+            return _json({"error": f"more than {_BODY_LIMIT} bytes"}, 413)
+    try:
+        value = json.loads(body)
+    except (ValueError, RecursionError):
+        value = None
+    if not isinstance(value, dict):
+        return _json({"error": "expected a JSON object"}, 400)
+    return await _told(run_in_threadpool(session.record, value))
+
+
+async def _told(result: Any) -> Response:
+    """A result, or the error: 422 is final, 503 means try again."""
+    try:
+        return _json(await result)
+    except RoboRewardError as error:
+        return _json({"error": str(error)}, 422 if isinstance(error, BadAnswer | UnknownName) else 503)
+
+
+async def _clip(session: Session, request: Request) -> Response:
+    from starlette.responses import FileResponse
+
+    video = session.video(request.path_params["clip"])
+    if video is None or not video.path.is_file():
+        return _json({"error": "no such clip"}, 404)
+    kind = "video/webm" if video.path.suffix == ".webm" else "video/mp4"
+    headers = {"cache-control": "private, max-age=86400"}  # the id names the content
+    return FileResponse(video.path, media_type=kind, headers=headers)
+
+
+async def _export(session: Session, request: Request) -> Response:
+    from starlette.concurrency import run_in_threadpool
+    from starlette.responses import Response
+
+    rows = await run_in_threadpool(lambda: list(rows_of(session.store)))
+    text = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+    headers = {"content-disposition": 'attachment; filename="preferences.jsonl"', "cache-control": "no-store"}
+    return Response(text, media_type="application/x-ndjson", headers=headers)
+
+
+async def _static(name: str, request: Request) -> Response:
+    from starlette.responses import Response
+
+    content = (files("robo_reward.preferences.page") / "static" / name).read_bytes()
+    return Response(content, media_type=STATIC[name], headers={"cache-control": "no-cache"})
+
+
+def _json(value: Any, status: int = 200) -> Response:
+    from starlette.responses import JSONResponse
+
+    return JSONResponse(value, status, headers={"cache-control": "no-store"})

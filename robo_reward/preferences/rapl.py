@@ -1,0 +1,214 @@
+"""RAPL: a representation in which matching agrees with what a person prefers (Tian et al., 2310.07932, 2412.04835)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from robo_reward.errors import UnknownName, UsageError
+from robo_reward.matching.cost import cost_function
+from robo_reward.matching.look import FrameLook
+from robo_reward.matching.reward import MatchingReward
+from robo_reward.matching.rule import Rule, build_rule
+from robo_reward.preferences.comparisons import NO_ANCHOR, Comparisons, liked
+from robo_reward.vision.heads import Chain, Head, HeadedEncoder, Standardise, make_head
+
+LOSSES = ("log", "one_minus_p")
+
+
+@dataclass(frozen=True)
+class RaplSettings:
+    """How the head is trained and what the reward is.
+
+    The score of a clip x is S(x) = max_k mean_t rule(C(φ(x), φ(y_k)))_t over anchors y_k, clips that the person likes.
+    A comparison of w and l has p = σ((S(w) - S(l)) / τ), and its loss is the cross entropy with its target y:
+    -y log p - (1 - y) log(1 - p), or as in the reference code 1 - p, and (1/2 - p)² for ties.
+
+    Args:
+        head: kind and options of φ's head, but its input width.
+        standardise: give the head z-scored features.
+        cost: of two features, see `robo_reward.matching.costs`.
+        rule: name and parameters of a matching rule, see `robo_reward.matching.rules`.
+        loss: `log` or `one_minus_p`.
+        temperature: τ at the beginning.
+        learn_temperature: fit τ too.
+        anchors: how many liked clips a batch is compared with; 0: as in the reference, each triplet's neutral and
+            negative clip with its own positive one, and nothing else is used.
+        experts: how many liked clips the reward has as demonstrations.
+        learning_rate: of AdamW.
+        weight_decay: of AdamW, on the head.
+        steps: of it.
+        batch: comparisons per step.
+        frames: clips are thinned to so many frames for training.
+    """
+
+    head: Mapping[str, Any] = field(default_factory=lambda: {"kind": "mlp", "dim": 32, "hidden": [64], "bend": "tanh"})
+    standardise: bool = True
+    cost: str = "euclidean"
+    rule: Mapping[str, Any] = field(default_factory=lambda: {"name": "final_frame", "last": 5})
+    loss: str = "log"
+    temperature: float = 0.1
+    learn_temperature: bool = True
+    anchors: int = 8
+    experts: int = 8
+    learning_rate: float = 3e-3
+    weight_decay: float = 1e-2
+    steps: int = 200
+    batch: int = 96
+    frames: int = 45
+
+    def __post_init__(self) -> None:
+        if self.loss not in LOSSES:
+            raise UnknownName("RAPL loss", self.loss, LOSSES)
+        build_rule(self.rule)
+        cost_function(self.cost)
+
+
+PRESETS = {
+    "rapl": RaplSettings(),
+    "rapl-code": RaplSettings(
+        head={"kind": "linear", "dim": 32},
+        standardise=False,
+        cost="cosine",
+        rule={"name": "ot", "epsilon": 1.0},
+        loss="one_minus_p",
+        temperature=1.0,
+        learn_temperature=False,
+        anchors=0,
+        experts=6,
+        learning_rate=1e-3,
+        weight_decay=0.0,
+        steps=1200,  # 100 epochs of 120 triplets in batches of 10
+        batch=10,
+    ),
+}
+"""`rapl-code`: what the reference code does, on frozen features with normalisation in evaluation mode. `rapl`: ours."""
+
+
+def settings_of(preset: str, changes: Mapping[str, Any] | None = None) -> RaplSettings:
+    """A preset with some settings changed.
+
+    Raises:
+        UnknownName: no such preset or setting.
+    """
+    if preset not in PRESETS:
+        raise UnknownName("RAPL preset", preset, PRESETS)
+    for name in changes or {}:
+        if name not in RaplSettings.__dataclass_fields__:
+            raise UnknownName("RAPL setting", name, RaplSettings.__dataclass_fields__)
+    return replace(PRESETS[preset], **(changes or {}))
+
+
+def thinned(features: Sequence[np.ndarray], frames: int) -> Tensor:
+    """Clips (T_i, F) at `frames` evenly chosen moments each, (n, frames, F) float32."""
+    rows = [f[np.linspace(0, len(f) - 1, frames).round().astype(int)] for f in features]
+    return torch.from_numpy(np.stack(rows).astype(np.float32, copy=False))
+
+
+def train_head(
+    features: Sequence[np.ndarray],
+    known: Comparisons,
+    settings: RaplSettings = PRESETS["rapl"],
+    seed: int = 0,
+    report: Callable[[int, float], None] = lambda step, accuracy: None,
+) -> Head:
+    """Trains φ's head on comparisons of clips.
+
+    Args:
+        features: (T_i, F) of each clip, from the frozen encoder.
+        known: what the person said of them.
+        settings: see there.
+        seed: of the head's first weights and the batches.
+        report: called now and then with the step and the share of the batch that is ranked right.
+
+    Returns:
+        Features (..., F) to (..., D), in evaluation mode.
+
+    Raises:
+        UsageError: `anchors=0` and no triplet with a strict order.
+    """
+    clips = thinned(features, settings.frames)
+    seen = clips[torch.from_numpy(np.union1d(known.winner, known.loser))]
+    head = _head(seen, settings, seed)
+    if not settings.anchors:
+        known = known.rows(np.flatnonzero(known.anchor != NO_ANCHOR))
+        if not len(known):
+            raise UsageError("RAPL with anchors=0 learns from triplets alone, and no answer puts three clips in order")
+    rule, cost = build_rule(settings.rule), cost_function(settings.cost)
+    log_temperature = nn.Parameter(torch.tensor(float(np.log(settings.temperature))), settings.learn_temperature)
+    weights = {"params": list(head.parameters()), "weight_decay": settings.weight_decay}
+    optimizer = torch.optim.AdamW(
+        [weights, {"params": [log_temperature], "weight_decay": 0.0}], lr=settings.learning_rate
+    )
+    favourites = liked(known, max(4 * settings.anchors, 1))
+    rng = np.random.default_rng(seed)
+    for step in range(settings.steps):
+        rows = known.rows(rng.choice(len(known), min(settings.batch, len(known)), replace=False))
+        anchors = rng.permutation(favourites)[: settings.anchors] if settings.anchors else rows.anchor
+        gap = _gap(head, clips, rows, anchors, rule, cost, own=not settings.anchors) / log_temperature.exp()
+        loss = _loss(gap, torch.from_numpy(rows.target).float(), settings.loss)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        if step % 50 == 0 or step == settings.steps - 1:
+            report(step, float((gap.detach() > 0).float().mean()))
+    return head.eval()
+
+
+def _head(clips: Tensor, settings: RaplSettings, seed: int) -> Head:
+    width = clips.shape[-1]
+    options = dict(settings.head)
+    trained = make_head(options.pop("kind"), seed=seed, in_dim=width, **options)
+    if not settings.standardise:
+        return trained
+    return Chain([Standardise.fit(clips.reshape(-1, width).numpy()), trained])
+
+
+def _gap(head: Head, clips: Tensor, rows: Comparisons, anchors: np.ndarray, rule: Rule, cost: Any, own: bool) -> Tensor:
+    """S(winner) - S(loser), (B,); with `own`, anchor i belongs to comparison i alone."""
+    shown, place = np.unique(np.concatenate([rows.winner, rows.loser]), return_inverse=True)
+    winner, loser = place[: len(rows)], place[len(rows) :]
+    z = head(clips[shown])  # (n, T, D)
+    targets = torch.stack(rule.targets(list(head(clips[anchors]))))  # (K, S, D)
+    if own:
+        scores = [rule(cost(z[side], targets)).mean(-1) for side in (winner, loser)]
+        return scores[0] - scores[1]
+    match = rule(cost(z[:, None], targets[None])).mean(-1)  # (n, K)
+    itself = torch.from_numpy(shown[:, None] == anchors[None])
+    score = match.masked_fill(itself & (len(anchors) > 1), -torch.inf).amax(1)  # a clip matches itself too well
+    return score[winner] - score[loser]
+
+
+def _loss(gap: Tensor, target: Tensor, kind: str) -> Tensor:
+    if kind == "log":
+        return nn.functional.binary_cross_entropy_with_logits(gap, target)
+    p = torch.sigmoid(gap)
+    return torch.where(target == 0.5, (0.5 - p) ** 2, 1 - p).mean()
+
+
+def rapl_reward(
+    look: FrameLook, head: Head, features: Sequence[np.ndarray], known: Comparisons, settings: RaplSettings
+) -> MatchingReward:
+    """The reward: matching with the clips that the person likes best, in the trained representation.
+
+    It is scaled so that its steps over all the clips have standard deviation 1.
+
+    Args:
+        look: the frozen encoder that `features` come from.
+        head: from `train_head`.
+        features: (T_i, F) of each clip.
+        known: what the person said of them.
+        settings: those of the training.
+    """
+    aligned = HeadedEncoder(look.encoder, head)
+    z = [aligned.project(f) for f in features]
+    demonstrations = [z[i] for i in liked(known, settings.experts)]
+    options: dict[str, Any] = {"rule": build_rule(settings.rule), "cost": settings.cost}
+    reward = MatchingReward(FrameLook(aligned, look.frames), demonstrations, **options)
+    steps = np.concatenate([reward.match([clip])[0] for clip in z])
+    return MatchingReward(reward.look, demonstrations, scale=float(1 / max(steps.std(), 1e-9)), **options)

@@ -1,0 +1,127 @@
+"""Views: which parts of a frame an encoder looks at, and what a frame must be."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import cv2
+import numpy as np
+
+from robo_reward.episode import Episode
+from robo_reward.errors import UsageError, WrongShape
+
+View = tuple[float, float, float, float]
+"""A box (left, top, right, bottom) in fractions of the frame: (0, 0, 1, 1) is all of it."""
+
+WHOLE: tuple[View, ...] = ((0.0, 0.0, 1.0, 1.0),)
+
+
+def camera_views(count: int, box: View = WHOLE[0]) -> tuple[View, ...]:
+    """The same box in each of several cameras that stand side by side in one frame.
+
+    Args:
+        count: how many cameras the frame shows.
+        box: in fractions of one camera's picture.
+    """
+    left, top, right, bottom = box
+    return tuple(((i + left) / count, top, (i + right) / count, bottom) for i in range(count))
+
+
+def checked_views(views: Iterable[Sequence[float]]) -> tuple[View, ...]:
+    """Views as tuples of floats.
+
+    Raises:
+        UsageError: no view, or a box that is empty or leaves the frame.
+    """
+    found = []
+    for view in views:
+        box = tuple(float(edge) for edge in view)
+        if len(box) != 4 or not (0 <= box[0] < box[2] <= 1 and 0 <= box[1] < box[3] <= 1):
+            problem = "is not a box (left, top, right, bottom) with 0 <= left < right <= 1 and 0 <= top < bottom <= 1"
+            raise UsageError(f"view {tuple(view)} {problem}, in fractions of the frame")
+        found.append((box[0], box[1], box[2], box[3]))
+    if not found:
+        raise UsageError("an encoder needs at least one view; (0, 0, 1, 1) is the whole frame")
+    return tuple(found)
+
+
+def checked_frames(frames: Any) -> np.ndarray:
+    """Frames as encoders take them.
+
+    Args:
+        frames: (T, H, W, 3) uint8, RGB.
+
+    Raises:
+        WrongShape: another shape or type of number; the message says which.
+    """
+    array = np.asarray(frames)
+    if array.dtype != np.uint8 or array.ndim != 4 or array.shape[3] != 3 or 0 in array.shape[1:]:
+        raise WrongShape(f"frames ({array.dtype})", array.shape, "(T, H, W, 3) uint8, RGB")
+    return array
+
+
+def crop(frames: np.ndarray, view: View, size: tuple[int, int] | None = None) -> np.ndarray:
+    """One view of frames, resized.
+
+    Shrinking averages over areas, growing interpolates linearly: both as OpenCV does, frame by frame.
+
+    Args:
+        frames: (T, H, W, 3) uint8.
+        view: the box; its edges are rounded to pixels, at least one remains.
+        size: (h, w) of the result, or as large as the box.
+
+    Returns:
+        (T, h, w, 3) uint8; a view of `frames` where nothing had to be resized.
+    """
+    height, width = frames.shape[1:3]
+    left, right = _edges(view[0], view[2], width)
+    top, bottom = _edges(view[1], view[3], height)
+    part = frames[:, top:bottom, left:right]
+    if size is None or part.shape[1:3] == tuple(size):
+        return part
+    shrinks = size[0] <= part.shape[1] and size[1] <= part.shape[2]
+    how = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
+    resized = np.empty((len(part), *size, 3), np.uint8)
+    for source, target in zip(part, resized, strict=True):
+        cv2.resize(np.ascontiguousarray(source), (size[1], size[0]), dst=target, interpolation=how)
+    return resized
+
+
+def _edges(low: float, high: float, length: int) -> tuple[int, int]:
+    first = min(round(low * length), length - 1)
+    return first, max(round(high * length), first + 1)
+
+
+def clips_of(source: Sequence[Episode] | Sequence[np.ndarray] | np.ndarray) -> list[np.ndarray]:
+    """The clips to learn from, each (T, H, W, 3) uint8.
+
+    Args:
+        source: episodes with frames, arrays of frames (T, H, W, 3), or one array of clips (N, T, H, W, 3).
+
+    Raises:
+        UsageError: no frames at all, or an episode without frames.
+        WrongShape: frames of another shape, or clips of several sizes.
+    """
+    clips = []
+    for index, item in enumerate(source):
+        frames = item.frames if isinstance(item, Episode) else item
+        if frames is None:
+            raise UsageError(f"episode {index} has no frames: collect it with frames=FrameSpec(...)")
+        clips.append(checked_frames(frames))
+    if not sum(map(len, clips)):
+        raise UsageError("there are no frames to learn from")
+    sizes = {clip.shape[1:] for clip in clips}
+    if len(sizes) > 1:
+        raise WrongShape("clips", max(sizes), f"one size for all; {min(sizes)} is there too")
+    return clips
+
+
+def sample_frames(clips: Sequence[np.ndarray], count: int, rng: np.random.Generator) -> np.ndarray:
+    """Up to `count` frames (n, H, W, 3) spread evenly over all clips, from a random start."""
+    ends = np.cumsum([len(clip) for clip in clips])
+    total = int(ends[-1])
+    count = min(count, total)
+    chosen = ((np.arange(count) + rng.uniform()) * total / count).astype(int)
+    owner = np.searchsorted(ends, chosen, side="right")
+    return np.stack([clips[c][i - (ends[c] - len(clips[c]))] for c, i in zip(owner, chosen, strict=True)])
