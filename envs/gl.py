@@ -136,6 +136,15 @@ def choose() -> str:
     raise NoRenderer(tried)
 
 
+def keep_triton_out() -> None:
+    """Spares a process that has drawn in software the import of triton, which parts of torch and torchvision cause.
+
+    Both bring an LLVM of their own; the process crashes when triton's comes second. Nothing here needs triton.
+    """
+    if "OpenGL" in sys.modules and "triton" not in sys.modules:
+        sys.modules["triton"] = None  # type: ignore[assignment]
+
+
 def make_context(width: int, height: int) -> Any:
     """Makes a GL context, current in this thread.
 

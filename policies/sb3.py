@@ -15,6 +15,7 @@ from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.logger import configure
 
 from robo_reward.envs.batch import BatchSim
+from robo_reward.envs.gl import keep_triton_out
 from robo_reward.envs.task import Task
 from robo_reward.envs.vec import SB3VecEnv
 from robo_reward.errors import RoboRewardError, UsageError
@@ -172,6 +173,7 @@ def _worlds(
 
 def _build(algorithm: str, chosen: dict[str, Any], env: SB3VecEnv, seed: int) -> Any:
     """The SB3 model; a `final_learning_rate` becomes a linear schedule."""
+    keep_triton_out()
     final = chosen.pop("final_learning_rate", None)
     if final is not None:
         first = float(chosen["learning_rate"])

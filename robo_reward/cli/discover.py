@@ -22,9 +22,8 @@ from robo_reward.demos.sources import Demonstration, load_demonstrations
 from robo_reward.envs.frames import FrameSpec
 from robo_reward.errors import UnknownName, UsageError
 from robo_reward.report.steps import StepsPage, write_steps_page
+from robo_reward.vision.choose import choose_encoder
 from robo_reward.vision.encoder import Encoder
-from robo_reward.vision.pixels import PixelsEncoder
-from robo_reward.vision.timm_encoder import TimmEncoder
 
 METHODS = ("ours", "paper")
 CAPTION = (
@@ -37,11 +36,12 @@ def run(config: DictConfig, arguments: list[str]) -> int:
     os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")  # broken videos are told in our own words
     console, clock = Console(), _Clock()
     steps = _steps(config)
-    encoder = make_encoder(config.encoder)
     demos = load_demonstrations(config.demos, config.fps)
     frames = FrameSpec(_cameras(config.camera, demos), config.size)
     demos = [_as_seen(demo, frames) for demo in demos]
     clock.lap("read")
+    chosen: Any = OmegaConf.to_container(config.encoder)
+    encoder = choose_encoder(chosen, [demo.frames for demo in demos], cameras=len(frames.cameras))
     folder = run_folder(config, "discover", Path(str(config.demos)).stem.replace(":", "-"))
     with only_me(folder):
         write_json(folder / "provenance.json", provenance(arguments))
@@ -61,20 +61,6 @@ def run(config: DictConfig, arguments: list[str]) -> int:
         )
     _tell(console, found, folder, page)
     return 0
-
-
-def make_encoder(config: DictConfig) -> Encoder:
-    """The encoder that `encoder=...` names.
-
-    Raises:
-        UnknownName: no such kind.
-    """
-    kinds: dict[str, type[Any]] = {"timm": TimmEncoder, "pixels": PixelsEncoder}
-    options: Any = OmegaConf.to_container(config)
-    kind = options.pop("kind")
-    if kind not in kinds:
-        raise UnknownName("encoder kind", kind, kinds)
-    return kinds[kind](**options)
 
 
 def _steps(config: DictConfig) -> Any:

@@ -20,6 +20,7 @@ from robo_reward.episode import Episode, EpisodeStore
 from robo_reward.errors import UnknownName, UsageError
 
 PATIENCE = 3  # how many times the usual length of an episode a slow demonstrator may take
+PACES = (0.7, 1.3)  # nobody does a thing twice at the same speed
 NEVER = 10**9
 
 
@@ -29,6 +30,8 @@ def run(config: DictConfig, arguments: list[str]) -> int:
         raise UnknownName("way to record", config.by, ("expert", "keyboard"))
     if config.episodes < 1:
         raise UsageError(f"episodes={config.episodes}: expected at least one")
+    if not 0 < config.speed <= 1:
+        raise UsageError(f"speed={config.speed}: expected above 0, at most 1")
     task = make_task(config.task.id, **config.task.options)
     frames = FrameSpec(tuple(config.cameras), config.size)
     for camera in frames.cameras:
@@ -36,13 +39,12 @@ def run(config: DictConfig, arguments: list[str]) -> int:
             raise UnknownName("camera", camera, task.cameras)
     folder = Path(config.to or f"demos/{task.id.replace('/', '-')}")
     console = Console()
-    begun = len(EpisodeStore(folder))
+    store = EpisodeStore(folder, frames=config.frames)
+    begun = len(store)
     try:
-        (_by_expert if config.by == "expert" else _by_keyboard)(task, frames, EpisodeStore(folder), config, console)
+        (_by_expert if config.by == "expert" else _by_keyboard)(task, frames, store, config, console)
     finally:
-        console.print(
-            f"{len(EpisodeStore(folder)) - begun} episodes added; store: {folder}", soft_wrap=True, highlight=False
-        )
+        console.print(f"{len(store) - begun} episodes added; store: {folder}", soft_wrap=True, highlight=False)
     console.print(f"next: robo-reward discover demos={folder}", soft_wrap=True, highlight=False)
     return 0
 
@@ -51,8 +53,10 @@ def _by_expert(task: Task, frames: FrameSpec, store: EpisodeStore, config: DictC
     usual, task.horizon = task.horizon, PATIENCE * task.horizon
     for number in range(config.episodes):
         seed = config.seed + len(store)
-        actor = demonstrator(task, config.speed, config.noise, np.random.default_rng([seed, 1]))
-        about = {"by": "expert", "speed": config.speed, "noise": config.noise}
+        rng = np.random.default_rng([seed, 1])
+        speed = min(config.speed * float(rng.uniform(*PACES)), 1.0)
+        actor = demonstrator(task, speed, config.noise, rng)
+        about = {"by": "expert", "speed": round(speed, 3), "noise": config.noise}
         (episode,) = collect(task, actor, 1, seed, frames, about, threads=1)
         episode = trimmed(episode, config.rest)
         store.append(episode)
@@ -86,7 +90,7 @@ def _drive(task: Task, filmer: Filmer, seed: int, head: str, view: bool) -> Epis
     Raises:
         KeyboardInterrupt: Ctrl-C, or the end of the input.
     """
-    sim, hand = BatchSim(task, 1, seed, threads=1), Hand(task.action)
+    sim, hand = BatchSim(task, 1, seed, threads=1), Hand(task.action)  # one thread: nothing to close
     states, actions, success = [sim.state.array[0].copy()], [], []
     pictures = [filmer(sim.qpos, sim.mocap)[0]]
     _show(sim, pictures[-1], head, False, hand, 0, view)
@@ -107,7 +111,6 @@ def _drive(task: Task, filmer: Filmer, seed: int, head: str, view: bool) -> Epis
         success.append(bool(result.success[0]))
         pictures.append(filmer(result.qpos, result.mocap)[0])
         _show(sim, pictures[-1], head, success[-1], hand, len(actions), view)
-    sim.close()
     meta = {"by": "keyboard", "seed": seed, "fps": 1 / task.control_dt, "cameras": list(filmer.spec.cameras)}
     return Episode(
         np.stack(states), np.stack(actions), np.array(success), task.spec, task.id, frames=np.stack(pictures), meta=meta

@@ -19,7 +19,7 @@ from robo_reward.errors import UnknownName, UsageError
 log = logging.getLogger(__name__)
 
 MOST = 5  # steps that are tried when their number is not given
-AS_GOOD = 0.05  # how much worse than the best number of steps a larger one may be recognised
+AS_GOOD = 0.04  # how much worse than the best number of steps a larger one may be recognised
 WORTH = 0.15  # nats per frame that one more step must explain in a single demonstration
 
 
@@ -53,7 +53,7 @@ def discover_steps(
     """Cuts demonstrations of one task into its steps.
 
     With `steps="auto"`, n is the largest number up to 5 whose steps a reward that was fitted on all demonstrations but
-    one finds in the one left out (mean Jaccard) nearly as well as those of the best n, within 0.05. A single
+    one finds in the one left out (mean Jaccard) nearly as well as those of the best n, within 0.04. A single
     demonstration is cut as long as one more step explains 0.15 nats per frame of `still_cost`.
 
     Args:

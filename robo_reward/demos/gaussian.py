@@ -55,8 +55,9 @@ class GaussianSteps:
 
     A step's reward is `log_probability` scaled linearly such that the median frame outside the step gives 0 and the
     median frame inside it 1, clipped to [0, 1]; 0.5 is where the paper's evaluation puts its threshold. The rewards add
-    up as `R = sum_{i=2..n} 2^(i-1) R_i / sum_{i=2..n} 2^(i-1)`: the first step, which every episode begins in, counts
-    nothing, and each later one twice its predecessor (appendix A.1, rescaled to [0, 1]).
+    up as `R = min(1, sum_{i=2..n} 2^(i-n) R_i)`: the first step, which every episode begins in, counts nothing, each
+    later one twice its predecessor, and the last alone gives 1 (appendix A.1: `sum_{i=2..n} 2^(i-1) R_i`, rescaled to
+    [0, 1]).
 
     Args:
         select: (n, k) indices of features.
@@ -128,9 +129,9 @@ class GaussianSteps:
 
     def total(self, features: np.ndarray, recognised: np.ndarray) -> np.ndarray:
         """The reward (T,) over all steps, in [0, 1]."""
-        weight = 2.0 ** np.arange(self.steps)
+        weight = 2.0 ** (np.arange(self.steps) - (self.steps - 1))
         weight[0] = 0.0
-        return recognised @ (weight / weight.sum())
+        return np.minimum(recognised @ weight, 1.0)
 
     def spec(self) -> dict[str, Any]:
         """JSON from which, with `tensors`, `from_spec` makes the same."""

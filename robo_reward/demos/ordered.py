@@ -14,6 +14,7 @@ SHRINK = 0.1  # of the covariance toward a multiple of the identity
 BACK = 0.1  # of the transitions that leave a step, how many go back by one: a thing can be dropped
 TEMPERATURES = 2.0 ** np.arange(-7, 1)
 RIDGE = 0.1  # of the phase regressions, on standardised features
+HOLD = 1.0  # for how long the last frame is taken to go on: what is done stays done [s]
 
 
 class OrderedSteps:
@@ -27,7 +28,9 @@ class OrderedSteps:
        seldom, back by one. p_t (n,) depends on the past alone.
     4. Phase phi_k(f) in [0, 1], by ridge regression within step k: how much of it is done.
 
-    The total is `sum_k p_k (k + phi_k) / n`, k from 0: it climbs from 0 to 1 through the whole task.
+    The total is `sum_k p_k (2^(k + phi_k) - 1) / (2^n - 1)`, k from 0: it climbs from 0 to 1 through the whole task,
+    and through each step by twice as much as through the one before. A recording ends when the task is done, an episode
+    may go on: the last frame of each demonstration is learnt as if it stayed for a second.
 
     Args:
         project: (F, d) basis of the principal components.
@@ -79,7 +82,10 @@ class OrderedSteps:
             window: w [s].
         """
         mean, project = principal_components(features, dims)
-        described = [_described((x - mean) @ project, _frames(window, fps)) for x in features]
+        held = round(HOLD * fps)
+        labels = [np.concatenate([label, np.repeat(label[-1:], held)]) for label in labels]
+        shown = [np.concatenate([x, np.repeat(x[-1:], held, axis=0)]) for x in features]
+        described = [_described((x - mean) @ project, _frames(window, fps)) for x in shown]
         every = np.concatenate(described)
         centre, scale = every.mean(axis=0), every.std(axis=0)
         scale = np.where(scale > 1e-9 * scale.max(), scale, 1.0)
@@ -87,8 +93,8 @@ class OrderedSteps:
         steps = int(max(label.max() for label in labels)) + 1
         weight, bias = _discriminant(np.concatenate(standard), np.concatenate(labels), steps)
         kappa = _temperature(standard, labels, steps)
-        leave = steps * len(labels) / sum(map(len, labels))
-        phase = _phases(standard, labels, steps)
+        leave = steps * len(features) / sum(map(len, features))
+        phase = _phases(standard, labels, steps, held)
         return cls(project, mean, centre, scale, kappa * weight, kappa * bias, phase, min(leave, 0.5), window)
 
     def describe(self, features: np.ndarray, fps: float) -> np.ndarray:
@@ -113,7 +119,8 @@ class OrderedSteps:
     def total(self, described: np.ndarray, recognised: np.ndarray) -> np.ndarray:
         """Progress (T,) through the task, in [0, 1]."""
         phase = np.clip(described @ self.phase[:-1] + self.phase[-1], 0.0, 1.0)  # (T, n)
-        return (recognised * (np.arange(self.steps) + phase)).sum(axis=1) / self.steps
+        worth = (2.0 ** (np.arange(self.steps) + phase) - 1) / (2.0**self.steps - 1)
+        return (recognised * worth).sum(axis=1)
 
     def spec(self) -> dict[str, Any]:
         """JSON from which, with `tensors`, `from_spec` makes the same."""
@@ -178,14 +185,18 @@ def _temperature(standard: Sequence[np.ndarray], labels: Sequence[np.ndarray], s
     return float(max(TEMPERATURES, key=likelihood))
 
 
-def _phases(standard: Sequence[np.ndarray], labels: Sequence[np.ndarray], steps: int) -> np.ndarray:
-    """Ridge regressions (D + 1, n) of the share of a step that is over, each on the step's own frames."""
+def _phases(standard: Sequence[np.ndarray], labels: Sequence[np.ndarray], steps: int, held: int) -> np.ndarray:
+    """Ridge regressions (D + 1, n) of the share of a step that is over, each on its own frames; 1 for those held."""
     found = []
     for step in range(steps):
         f = np.concatenate([x[label == step] for x, label in zip(standard, labels, strict=True)])
-        share = np.concatenate([(np.arange(m) + 1) / m for m in (int((label == step).sum()) for label in labels)])
+        share = np.concatenate([_share(int((label == step).sum()), held * (step == steps - 1)) for label in labels])
         middle = f.mean(axis=0)
         gram = (f - middle).T @ (f - middle) + RIDGE * len(f) * np.eye(f.shape[1])
         slope = np.linalg.solve(gram, (f - middle).T @ (share - share.mean()))
         found.append(np.r_[slope, share.mean() - middle @ slope])
     return np.stack(found, axis=1)
+
+
+def _share(frames: int, held: int) -> np.ndarray:
+    return np.minimum((np.arange(frames) + 1) / (frames - held), 1.0)

@@ -129,9 +129,10 @@ def _folder(path: Path, fps: float) -> Iterator[Demonstration]:
             yield from _read(item, fps)
 
 
-def natural(path: Path) -> list[tuple[int, str]]:
-    """A sorting key by which `2.png` comes before `10.png`."""
-    return [(int(part), "") if part.isdigit() else (-1, part.lower()) for part in re.split(r"(\d+)", path.name) if part]
+def natural(path: Path) -> list[tuple[bool, int, str]]:
+    """A sorting key by which `2.png` comes before `10.png`, and numbers before letters."""
+    parts = [part for part in re.split(r"(\d+)", path.name) if part]
+    return [(False, int(part), "") if part.isdigit() else (True, 0, part.lower()) for part in parts]
 
 
 def _pictures(paths: Sequence[Path]) -> np.ndarray:

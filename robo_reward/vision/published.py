@@ -13,6 +13,7 @@ from urllib.request import getproxies
 
 import torch
 
+from robo_reward.envs.gl import keep_triton_out
 from robo_reward.errors import MissingExtra, RoboRewardError, UnknownName
 from robo_reward.reward import digest
 
@@ -40,6 +41,7 @@ def create_model(name: str) -> torch.nn.Module:
     Raises:
         UnknownName: timm has no such model; the message lists the closest.
     """
+    keep_triton_out()
     import timm
 
     if not timm.is_model(name.partition(".")[0]):

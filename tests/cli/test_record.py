@@ -1,0 +1,139 @@
+"""`robo-reward record`: the expert's episodes, and a person's through a real terminal."""
+
+from __future__ import annotations
+
+import os
+import pty
+import select
+import signal
+import subprocess
+import sys
+import termios
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from robo_reward.cli.app import main
+from robo_reward.envs.task import make_task
+from robo_reward.episode import EpisodeStore
+from tests.house.source import ROOT
+
+
+class Terminal:
+    """A pseudo terminal with `robo-reward record` in it."""
+
+    def __init__(self, *arguments: str) -> None:
+        self.ours, theirs = pty.openpty()
+        self.before = termios.tcgetattr(theirs)
+        self.theirs = theirs
+        command = [sys.executable, "-m", "robo_reward.cli", "record", "by=keyboard", *arguments]
+        environment = {**os.environ, "TERM": "xterm-256color", "COLUMNS": "80", "LINES": "24"}
+        self.process = subprocess.Popen(
+            command, stdin=theirs, stdout=theirs, stderr=theirs, cwd=ROOT, env=environment, start_new_session=True
+        )
+        self.said = ""
+
+    def until(self, text: str, seconds: float = 60.0) -> None:
+        """Reads until the text appears after what was read before."""
+        end, seen = time.monotonic() + seconds, ""
+        while text not in seen:
+            ready = select.select([self.ours], [], [], max(0.0, end - time.monotonic()))[0]
+            if not ready:
+                raise AssertionError(f"{text!r} did not appear; the terminal shows {seen[-800:]!r}")
+            seen += os.read(self.ours, 65536).decode(errors="replace")
+        self.said += seen
+
+    def press(self, keys: str) -> None:
+        os.write(self.ours, keys.encode())
+
+    def wait(self) -> int:
+        return self.process.wait(timeout=30)
+
+    def close(self) -> None:
+        if self.process.poll() is None:
+            self.process.kill()
+            self.process.wait()
+        os.close(self.ours)
+        os.close(self.theirs)
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Path:
+    return tmp_path / "store"
+
+
+@pytest.fixture
+def terminal(store: Path) -> Iterator[Terminal]:
+    found = Terminal("task=panda/pick", "episodes=3", f"to={store}", "size=32", "seed=7")
+    yield found
+    found.close()
+
+
+def test_a_person_drives_keeps_throws_away_and_stops(terminal: Terminal, store: Path) -> None:
+    terminal.until("step 0")
+    assert "▀" in terminal.said and "Ctrl-C" in terminal.said
+    raw = termios.tcgetattr(terminal.theirs)[3]
+    assert not raw & termios.ECHO and not raw & termios.ICANON
+    terminal.press("\x1b[A" * 4)
+    terminal.until("step 4")
+    terminal.press("qq")
+    terminal.until("step 6")
+    terminal.press(" ")
+    terminal.until("gripper closed")
+    terminal.press("\r")
+    terminal.until("episode 2/3  step 0")
+    terminal.press("wwr")
+    terminal.until("step 2")
+    terminal.until("episode 2/3  step 0")
+    terminal.press("aa")
+    terminal.until("step 2")
+    os.kill(terminal.process.pid, signal.SIGINT)
+    terminal.until("1 episodes added")
+    assert terminal.wait() == 130
+    assert termios.tcgetattr(terminal.theirs) == terminal.before
+    (episode,) = EpisodeStore(store)
+    assert episode.meta["by"] == "keyboard" and episode.meta["seed"] == 7 and not episode.succeeded
+    np.testing.assert_array_equal(episode.action[:4, :3], np.tile((1.0, 0.0, 0.0), (4, 1)))
+    np.testing.assert_array_equal(episode.action[4:6, 2], 1.0)
+    np.testing.assert_array_equal(episode.action[:, 3], [1] * 6 + [-1])
+    hand = make_task("panda/pick").spec.view(episode.state).hand_position
+    assert hand[4, 0] - hand[0, 0] > 0.02 and hand[7, 2] - hand[4, 2] > 0.01
+    assert episode.frames is not None and episode.frames.shape == (8, 32, 32, 3)
+
+
+def test_keys_need_a_terminal(store: Path) -> None:
+    command = [sys.executable, "-m", "robo_reward.cli", "record", "by=keyboard", f"to={store}", "size=32"]
+    done = subprocess.run(command, cwd=ROOT, input="w", capture_output=True, text=True, timeout=60)
+    assert done.returncode == 2 and "needs a terminal" in done.stderr and "Traceback" not in done.stderr
+
+
+def test_experts_add_to_what_is_there(store: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    command = ["record", "task=panda/reach", "episodes=2", f"to={store}", "size=32", "cameras=[front,side]"]
+    assert main(command) == 0
+    assert "2 episodes added" in capsys.readouterr().out
+    assert main(command) == 0
+    episodes = list(EpisodeStore(store))
+    assert [e.meta["seed"] for e in episodes] == [0, 1, 2, 3]
+    assert len({e.state[0].tobytes() for e in episodes}) == 4
+    for episode in episodes:
+        assert episode.succeeded and episode.meta["by"] == "expert"
+        assert episode.frames is not None and episode.frames.shape[1:] == (32, 64, 3)
+        assert int(np.argmax(episode.success)) + 13 >= len(episode)
+
+
+@pytest.mark.parametrize(
+    ("argument", "message"),
+    [
+        ("by=expart", "'expert'"),
+        ("cameras=[frnt]", "'front'"),
+        ("episodes=0", "episodes=0"),
+        ("speed=2", "speed=2"),
+        ("task=panda/raech", "'panda/reach'"),
+    ],
+)
+def test_wrong_usage(argument: str, message: str, store: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["record", f"to={store}", argument]) == 2
+    assert message in capsys.readouterr().err
