@@ -32,8 +32,15 @@ from robo_reward.vision.probe import probe
 from robo_reward.vision.timm_encoder import TimmEncoder
 from robo_reward.vision.views import WHOLE, View, camera_views
 
-FIELDS = {"panda/push": ("puck_position", "goal_position"), "panda/lift": ("cube_position",)}
-CAMERAS = (("front",), ("front", "side"))
+FRONT, BOTH = ("front",), ("front", "side")
+PROBED = (
+    ("panda/push", FRONT, ("puck_position", "goal_position")),
+    ("panda/push", BOTH, ("puck_position", "goal_position")),
+    ("panda/lift", FRONT, ("cube_position",)),
+    ("panda/lift", BOTH, ("cube_position",)),
+    ("panda/group", ("third",), ("blue_position", "yellow_position")),
+)
+"""Task, cameras side by side, and what is to be read off the frames; `--quick` takes the first alone."""
 
 
 def frame_by_frame() -> Callable[[np.ndarray], list[np.ndarray]]:
@@ -135,7 +142,7 @@ def pictures(episode: Episode) -> np.ndarray:
     return episode.frames
 
 
-def probed(name: str, cameras: tuple[str, ...], cache: str, quick: bool) -> dict[str, float]:
+def probed(name: str, cameras: tuple[str, ...], fields: tuple[str, ...], cache: str, quick: bool) -> dict[str, float]:
     """Median error [cm] and R² of each object's position, fit time [s] and ms/frame of each encoder."""
     task = make_task(name)
     train, test = (clips(task, cameras, 6 if quick else 10, seed) for seed in (0, 100))
@@ -148,7 +155,7 @@ def probed(name: str, cameras: tuple[str, ...], cache: str, quick: bool) -> dict
         own[f"fit_s.{key}"] = time.perf_counter() - begun
         if not kind.startswith(("timm", "adapted")):  # those are the backbone's, see `speeds`
             own[f"ms_per_frame.{key}"] = milliseconds(encoder.encode, pictures(train[0]), 3)
-        for field, values in probe(encoder, train, test, FIELDS[name]).items():
+        for field, values in probe(encoder, train, test, fields).items():
             own |= {f"cm.{key}.{field}": 100 * values.error, f"r2.{key}.{field}": values.r2}
         print(*(f"{k}={v:.3g}" for k, v in own.items()), flush=True)
         found |= own
@@ -156,12 +163,11 @@ def probed(name: str, cameras: tuple[str, ...], cache: str, quick: bool) -> dict
 
 
 def probes(quick: bool) -> dict[str, float]:
-    """All tasks and cameras."""
+    """All of `PROBED`."""
     found = {}
     with TemporaryDirectory() as cache:
-        for name in list(FIELDS)[: 1 if quick else None]:
-            for cameras in CAMERAS[: 1 if quick else None]:
-                found |= probed(name, cameras, cache, quick)
+        for name, cameras, fields in PROBED[: 1 if quick else None]:
+            found |= probed(name, cameras, fields, cache, quick)
     return found
 
 

@@ -161,7 +161,20 @@ def make_context(width: int, height: int) -> Any:
     except Exception as error:  # PyOpenGL and ctypes raise anything, from AttributeError to ImportError
         problem = f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"
         raise NoRenderer([Backend(name, False, problem=problem)], f"the OpenGL backend {name!r} failed") from error
+    _keep_triton_out(name)
     return context
+
+
+def _keep_triton_out(name: str) -> None:
+    """Spares a process that draws in software the later import of triton, which torchvision and optimisers cause.
+
+    Both bring an LLVM of their own; the process crashes when triton's comes second. Nothing here needs triton.
+    """
+    if name not in ("egl", "osmesa") or "triton" in sys.modules:
+        return
+    renderer = importlib.import_module("OpenGL.GL").glGetString(0x1F01).decode()  # GL_RENDERER
+    if Backend(name, True, renderer).software:
+        sys.modules["triton"] = None  # type: ignore[assignment]  `import triton` then raises ImportError
 
 
 _open: set[Callable[[], None]] = set()

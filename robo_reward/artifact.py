@@ -174,12 +174,12 @@ def _parts(spec: Any) -> list[Mapping[str, Any]]:
 
 
 def _kinds(spec: Any) -> list[str]:
-    """The kinds of the rewards in a spec; what stands under `encoder` is of kinds that another registry knows."""
-    return [str(part["kind"]) for part in _parts(_map(spec, _without_encoder))]
+    """The kinds of the rewards in a spec; what stands under `encoder` and `heads` is of kinds that others know."""
+    return [str(part["kind"]) for part in _parts(_map(spec, _without_networks))]
 
 
-def _without_encoder(part: dict[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in part.items() if key != "encoder"}
+def _without_networks(part: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in part.items() if key not in ("encoder", "heads")}
 
 
 def _map(spec: Any, change: Callable[[dict[str, Any]], dict[str, Any]]) -> Any:

@@ -15,9 +15,13 @@ from robo_reward.envs.panda.menagerie import ROBOTS, dress, menagerie_model
 from robo_reward.envs.panda.mjcf import scene_xml
 from robo_reward.envs.state import Field, State, StateSpec
 from robo_reward.envs.task import Observable, ObservationSpec, Start, Task
-from robo_reward.errors import UnknownName
+from robo_reward.errors import UnknownName, UsageError
 
 Vector = tuple[float, float, float]
+
+CONTROLS = ("ee_delta", "ee_delta_yaw", "joint_delta")
+YAW_STEP = 0.1
+"""What an action of 1.0 turns the hand by in one control step [rad]."""
 
 CENTRE: Vector = (0.5, 0.0, 0.15)
 """Middle of the workspace [m], where observations of positions are zero."""
@@ -30,7 +34,7 @@ class ArmTask(Task):
 
     Args:
         arm: `panda`, `fr3` or `ur5e`.
-        control: `ee_delta` or `joint_delta`.
+        control: `ee_delta`, `ee_delta_yaw` (the hand also turns about the vertical) or `joint_delta`.
         assets: what the arm looks like: `primitive`, or `menagerie` for the meshes of MuJoCo Menagerie.
     """
 
@@ -63,19 +67,19 @@ class ArmTask(Task):
         self.check()
 
     def _controller(self, control: str) -> Any:
-        if control == "ee_delta":
-            return EndEffectorDelta(
-                self.arm, self.control_dt, self.action_scale, self.low, self.high, self.gripper, opening=self.opening
-            )
+        if control in ("ee_delta", "ee_delta_yaw"):
+            yaw = YAW_STEP if control == "ee_delta_yaw" else 0.0
+            limits = self.action_scale, self.low, self.high
+            return EndEffectorDelta(self.arm, self.control_dt, *limits, self.gripper, yaw, self.opening)
         if control == "joint_delta":
             return JointDelta(self.arm, self.control_dt, gripper=self.gripper, opening=self.opening)
-        raise UnknownName("control", control, ("ee_delta", "joint_delta"))
+        raise UnknownName("control", control, CONTROLS)
 
     def _hand_views(self, control: str) -> list[Observable]:
         views = [Observable("hand_position", 0.2, centre=CENTRE), Observable("hand_velocity", 0.5)]
         if self.gripper:
             views.append(Observable("gripper_opening", 0.04, centre=(0.04,)))
-        if control == "joint_delta":
+        if control != "ee_delta":
             views.append(Observable("joint_position", 0.5, centre=self.arm.home))
         return views
 
@@ -101,12 +105,18 @@ class ArmTask(Task):
         """
 
     def toward(self, state: State, target: np.ndarray, gripper: float | np.ndarray = 1.0) -> np.ndarray:
-        """The action (..., A) that brings the hand to a target (..., 3) [m] as fast as it can, for scripted experts."""
-        step = np.clip((target - state.hand_position) / self.action_scale, -1, 1)
-        if not self.gripper:
-            return step
-        fingers = np.broadcast_to(gripper, step.shape[:-1])[..., None]
-        return np.concatenate([step, fingers], axis=-1)
+        """The action (..., A) that brings the hand to a target (..., 3) [m] as fast as it can, for scripted experts.
+
+        Raises:
+            UsageError: actions are joint steps, which these scripts do not speak.
+        """
+        if self.action.kind != "ee_delta":
+            raise UsageError(f"the scripted expert of {self.id!r} needs control=ee_delta, not {self.action.kind}")
+        action = np.zeros((*target.shape[:-1], self.action.dim))
+        action[..., :3] = np.clip((target - state.hand_position) / self.action_scale, -1, 1)
+        if self.gripper:
+            action[..., -1] = gripper
+        return action
 
 
 def _compiled(xml: str, arm: Arm, assets: str) -> mujoco.MjModel:

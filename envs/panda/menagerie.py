@@ -5,9 +5,13 @@ The package `mujoco-menagerie` finds the model: in the folder `MENAGERIE_ROOT` i
 
 from __future__ import annotations
 
+import logging
+
 import mujoco
 
 from robo_reward.errors import MissingExtra, UsageError
+
+log = logging.getLogger(__name__)
 
 ROBOTS = {"panda": "franka_emika_panda", "fr3": "franka_fr3"}
 VISUAL_GROUP = 2
@@ -44,29 +48,40 @@ def dress(scene: mujoco.MjSpec, donor: mujoco.MjModel) -> None:
         scene: ours, with the bodies `base`, `link1` to `link7`, `hand`, `finger1` and `finger2`.
         donor: a Franka arm of the menagerie.
     """
-    for index in range(donor.ngeom):
-        mesh = donor.geom_dataid[index]
-        if mesh < 0 or donor.geom_group[index] != VISUAL_GROUP:
-            continue
-        owner = donor.body(donor.geom_bodyid[index]).name.removeprefix("fr3_")
+    for number in range(donor.nbody):
+        meshes = _visible_meshes(donor, number)
+        owner = donor.body(number).name.removeprefix("fr3_")
         body = scene.body(BODIES.get(owner, owner))
-        if body is None:
-            continue
-        _hide(body)
-        name = f"menagerie{index}"
-        _copy_mesh(scene, donor, mesh, name)
-        material = donor.geom_matid[index]
-        body.add_geom(
-            type=mujoco.mjtGeom.mjGEOM_MESH,
-            meshname=name,
-            pos=donor.geom_pos[index],
-            quat=donor.geom_quat[index],
-            rgba=donor.mat_rgba[material] if material >= 0 else donor.geom_rgba[index],
-            contype=0,
-            conaffinity=0,
-            group=1,
-            mass=0,
-        )
+        if meshes and body is None:
+            log.warning("the menagerie's body %r is not one of ours; it is not drawn", owner)
+        elif meshes:
+            _hide(body)
+            for geom in meshes:
+                _add_mesh(scene, body, donor, geom)
+
+
+def _visible_meshes(donor: mujoco.MjModel, body: int) -> list[int]:
+    """The geoms of a body that are meshes to be seen."""
+    first = donor.body_geomadr[body]
+    geoms = range(first, first + donor.body_geomnum[body])
+    return [g for g in geoms if donor.geom_dataid[g] >= 0 and donor.geom_group[g] == VISUAL_GROUP]
+
+
+def _add_mesh(scene: mujoco.MjSpec, body: mujoco.MjsBody, donor: mujoco.MjModel, geom: int) -> None:
+    """Adds one of the donor's geoms to a body of ours: seen, without mass or contact."""
+    name, material = f"menagerie{geom}", donor.geom_matid[geom]
+    _copy_mesh(scene, donor, donor.geom_dataid[geom], name)
+    body.add_geom(
+        type=mujoco.mjtGeom.mjGEOM_MESH,
+        meshname=name,
+        pos=donor.geom_pos[geom],
+        quat=donor.geom_quat[geom],
+        rgba=donor.mat_rgba[material] if material >= 0 else donor.geom_rgba[geom],
+        contype=0,
+        conaffinity=0,
+        group=1,
+        mass=0,
+    )
 
 
 def _hide(body: mujoco.MjsBody) -> None:

@@ -122,7 +122,7 @@ def _split(verb: str, arguments: list[str]) -> tuple[list[str], list[str]]:
 
 def _open(override: str) -> str:
     """Lets any key stand below the free-form mappings, whose content the algorithm or the task checks."""
-    free = ("policy.params.", "task.params.", "task.options.", "writer.extra.")
+    free = ("policy.params.", "task.params.", "task.options.", "writer.extra.", "settings.", "encoder.")
     return f"++{override}" if override.startswith(free) else override
 
 

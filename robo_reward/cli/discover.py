@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Sequence
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,11 +22,8 @@ from robo_reward.demos.sources import Demonstration, load_demonstrations
 from robo_reward.envs.frames import FrameSpec
 from robo_reward.errors import UnknownName, UsageError
 from robo_reward.report.steps import StepsPage, write_steps_page
-from robo_reward.vision.colour_slots import ColourSlots
+from robo_reward.vision.choose import choose_encoder
 from robo_reward.vision.encoder import Encoder
-from robo_reward.vision.pixels import PixelsEncoder
-from robo_reward.vision.timm_encoder import TimmEncoder
-from robo_reward.vision.views import camera_views
 
 METHODS = ("ours", "paper")
 CAPTION = (
@@ -45,7 +40,8 @@ def run(config: DictConfig, arguments: list[str]) -> int:
     frames = FrameSpec(_cameras(config.camera, demos), config.size)
     demos = [_as_seen(demo, frames) for demo in demos]
     clock.lap("read")
-    encoder = make_encoder(config.encoder, [demo.frames for demo in demos], len(frames.cameras))
+    chosen: Any = OmegaConf.to_container(config.encoder)
+    encoder = choose_encoder(chosen, [demo.frames for demo in demos], cameras=len(frames.cameras))
     folder = run_folder(config, "discover", Path(str(config.demos)).stem.replace(":", "-"))
     with only_me(folder):
         write_json(folder / "provenance.json", provenance(arguments))
@@ -65,29 +61,6 @@ def run(config: DictConfig, arguments: list[str]) -> int:
         )
     _tell(console, found, folder, page)
     return 0
-
-
-def make_encoder(config: DictConfig, clips: Sequence[np.ndarray], cameras: int) -> Encoder:
-    """The encoder that `encoder=...` names, with a view of each camera.
-
-    Args:
-        config: its `kind` and options.
-        clips: (T, H, W, 3) each, what an encoder that finds its features in the scene learns from.
-        cameras: how many stand side by side in a frame.
-
-    Raises:
-        UnknownName: no such kind.
-    """
-    kinds: dict[str, Callable[..., Encoder]] = {
-        "timm": TimmEncoder,
-        "pixels": PixelsEncoder,
-        "colour_slots": partial(ColourSlots.fit, clips),
-    }
-    options: Any = OmegaConf.to_container(config)
-    kind = options.pop("kind")
-    if kind not in kinds:
-        raise UnknownName("encoder kind", kind, kinds)
-    return kinds[kind](**options, views=camera_views(cameras))
 
 
 def _steps(config: DictConfig) -> Any:

@@ -87,6 +87,17 @@ VERBS = {
         "robo-reward label runs/NAME mode=triplet",
         bare="source",
     ),
+    "align": Verb(
+        "a reward that agrees with people's answers about clips: RAPL, or Bradley-Terry",
+        "robo_reward.cli.align:run",
+        "robo-reward align preferences=FOLDER method=rapl",
+    ),
+    "check": Verb(
+        "does a learnt reward agree with people, and with the truth where it is known?",
+        "robo_reward.cli.check:run",
+        "robo-reward check runs/NAME",
+        bare="run",
+    ),
     "report": Verb(
         "write a run's report.html anew", "robo_reward.cli.report:run", "robo-reward report runs/NAME", bare="folder"
     ),

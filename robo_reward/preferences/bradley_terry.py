@@ -1,4 +1,4 @@
-"""The baseline of learning from preferences: a reward network under a Bradley-Terry likelihood (Christiano et al. 2017)."""
+"""The usual way to learn from preferences: a reward network under a Bradley-Terry model (Christiano et al. 2017)."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from robo_reward.matching.look import Look, build_look
 from robo_reward.preferences.comparisons import Comparisons
 from robo_reward.preferences.rapl import thinned
 from robo_reward.reward import RewardOutput, Weights, digest, validated
-from robo_reward.vision.heads import Chain, Head, Standardise, make_head
+from robo_reward.vision.heads import Chain, Head, Standardise, head_from_spec, make_head
 
 
 @dataclass(frozen=True)
@@ -196,8 +196,7 @@ def networks_from_spec(spec: Mapping[str, Any], weights: Weights) -> NetworkRewa
         raise UsageError(f"this reward needs its weights {spec['weights']}, which were not given")
     tensors, members = weights[spec["weights"]], []
     for i, wanted in enumerate(spec["heads"]):
-        options = dict(wanted)
-        head = make_head(options.pop("kind"), seed=0, **options)
+        head = head_from_spec(wanted)
         own = {k.split(".", 1)[1]: torch.from_numpy(np.array(v)) for k, v in tensors.items() if k.startswith(f"{i}.")}
         head.load_state_dict(own)
         members.append(head.eval())

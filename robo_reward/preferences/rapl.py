@@ -47,7 +47,7 @@ class RaplSettings:
         frames: clips are thinned to so many frames for training.
     """
 
-    head: Mapping[str, Any] = field(default_factory=lambda: {"kind": "mlp", "dim": 32, "hidden": [64]})
+    head: Mapping[str, Any] = field(default_factory=lambda: {"kind": "mlp", "dim": 32, "hidden": [64], "bend": "tanh"})
     standardise: bool = True
     cost: str = "euclidean"
     rule: Mapping[str, Any] = field(default_factory=lambda: {"name": "final_frame", "last": 5})
@@ -58,7 +58,7 @@ class RaplSettings:
     experts: int = 8
     learning_rate: float = 3e-3
     weight_decay: float = 1e-2
-    steps: int = 300
+    steps: int = 200
     batch: int = 96
     frames: int = 45
 
@@ -169,9 +169,7 @@ def _head(clips: Tensor, settings: RaplSettings, seed: int) -> Head:
     return Chain([Standardise.fit(clips.reshape(-1, width).numpy()), trained])
 
 
-def _gap(
-    head: Head, clips: Tensor, rows: Comparisons, anchors: np.ndarray, rule: Rule, cost: Any, own: bool
-) -> Tensor:
+def _gap(head: Head, clips: Tensor, rows: Comparisons, anchors: np.ndarray, rule: Rule, cost: Any, own: bool) -> Tensor:
     """S(winner) - S(loser), (B,); with `own`, anchor i belongs to comparison i alone."""
     shown, place = np.unique(np.concatenate([rows.winner, rows.loser]), return_inverse=True)
     winner, loser = place[: len(rows)], place[len(rows) :]

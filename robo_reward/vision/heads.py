@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -91,15 +92,14 @@ class PCA(Head):
         Args:
             features: of unlabelled frames.
             dim: D, fewer where the features span fewer directions.
-            scaled: divide each feature by its deviation first, so that strong channels do not drown the others.
+            scaled: divide each feature first by its deviation, so that strong channels do not drown the others, or by
+                a tenth of the average deviation: what hardly ever changed must not explode in other frames.
             most: of so many rows, evenly chosen.
         """
         rows = np.asarray(features[np.linspace(0, len(features) - 1, min(len(features), most)).astype(int)], np.float64)
         mean = rows.mean(axis=0)
         std = rows.std(axis=0)
-        scale = (
-            np.where(std > 1e-6 * (1 + np.abs(mean)), 1 / np.maximum(std, 1e-12), 0) if scaled else np.ones_like(std)
-        )
+        scale = 1 / np.maximum(std, 0.1 * std.mean() + 1e-12) if scaled else np.ones_like(std)
         rows = (rows - mean) * scale
         small = rows.shape[1] <= rows.shape[0]  # the smaller of the two Gram matrices has the same directions
         values, vectors = np.linalg.eigh(rows.T @ rows if small else rows @ rows.T)
@@ -139,24 +139,33 @@ class Linear(Head):
 
 
 class MLP(Head):
-    """Linear layers with ReLU between.
+    """Linear layers with a bend between.
 
     Args:
         in_dim: F.
         dim: D.
         hidden: widths of the layers between.
         dropout: share of hidden numbers that training drops.
+        bend: `relu` or `tanh`.
+
+    Raises:
+        UnknownName: no such bend.
     """
 
     kind = "mlp"
 
-    def __init__(self, in_dim: int, dim: int = 32, hidden: Sequence[int] = (128,), dropout: float = 0.0) -> None:
+    def __init__(
+        self, in_dim: int, dim: int = 32, hidden: Sequence[int] = (128,), dropout: float = 0.0, bend: str = "relu"
+    ) -> None:
         super().__init__()
+        bends: dict[str, type[nn.Module]] = {"relu": nn.ReLU, "tanh": nn.Tanh}
+        if bend not in bends:
+            raise UnknownName("bend of an MLP", bend, bends)
         self.in_dim, self.dim = in_dim, dim
-        self.options = {"in_dim": in_dim, "dim": dim, "hidden": list(hidden), "dropout": dropout}
+        self.options = {"in_dim": in_dim, "dim": dim, "hidden": list(hidden), "dropout": dropout, "bend": bend}
         layers: list[nn.Module] = []
         for wide, narrow in zip([in_dim, *hidden], hidden, strict=False):
-            layers += [nn.Linear(wide, narrow), nn.ReLU(), nn.Dropout(dropout)]
+            layers += [nn.Linear(wide, narrow), bends[bend](), nn.Dropout(dropout)]
         self.map = nn.Sequential(*layers, nn.Linear([in_dim, *hidden][-1], dim))
 
     def forward(self, features: torch.Tensor) -> torch.Tensor:
@@ -236,6 +245,31 @@ class Keypoints(Head):
         return soft_argmax(self.filters(maps), self.places).reshape(*features.shape[:-1], self.dim)
 
 
+class Chain(Head):
+    """Heads one after the other.
+
+    Args:
+        heads: the first one first; heads, or their specs.
+    """
+
+    kind = "chain"
+
+    def __init__(self, heads: Sequence[Head | Mapping[str, Any]]) -> None:
+        super().__init__()
+        if not heads:
+            raise UsageError("a chain of heads needs at least one")
+        parts = [head if isinstance(head, Head) else head_from_spec(head) for head in heads]
+        for before, after in itertools.pairwise(parts):
+            if before.dim != after.in_dim:
+                raise WrongShape(f"features for the head {after.kind!r}", (before.dim,), f"({after.in_dim},)")
+        self.in_dim, self.dim = parts[0].in_dim, parts[-1].dim
+        self.options = {"heads": [head.spec() for head in parts]}
+        self.parts = nn.Sequential(*parts)
+
+    def forward(self, features: torch.Tensor) -> torch.Tensor:
+        return self.parts(features)
+
+
 def grid(height: int, width: int) -> torch.Tensor:
     """x and y in [-1, 1] of the cells of a map, (h w, 2)."""
     y, x = torch.meshgrid(
@@ -250,7 +284,7 @@ def soft_argmax(heat: torch.Tensor, places: torch.Tensor) -> torch.Tensor:
 
 
 HEADS: dict[str, type[Head]] = {
-    head.kind: head for head in (Standardise, PCA, Linear, MLP, Temporal, Keypoints)
+    head.kind: head for head in (Standardise, PCA, Linear, MLP, Temporal, Keypoints, Chain)
 }  # fmt: skip
 
 
@@ -272,6 +306,16 @@ def make_head(kind: str, /, *, seed: int | None = None, **options: Any) -> Head:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         return HEADS[kind](**options)
+
+
+def head_from_spec(spec: Mapping[str, Any]) -> Head:
+    """A head from what its `spec()` gave; its weights are still to be loaded.
+
+    Raises:
+        UnknownName: no such head.
+    """
+    options = dict(spec)
+    return make_head(options.pop("kind"), seed=0, **options)
 
 
 class HeadedEncoder:
@@ -301,7 +345,7 @@ class HeadedEncoder:
         if features.ndim != 2 or features.shape[1] != self.head.in_dim:
             raise WrongShape("features", features.shape, f"(T, {self.head.in_dim})")
         with torch.inference_mode():
-            return self.head(torch.from_numpy(np.ascontiguousarray(features, np.float32))).numpy()
+            return self.head(torch.from_numpy(np.require(features, np.float32, ["C", "W"]))).numpy()
 
     def spec(self) -> dict[str, Any]:
         spec = {"kind": "headed", "encoder": self.encoder.spec(), "head": self.head.spec()}
@@ -316,7 +360,6 @@ class HeadedEncoder:
 
 def from_spec(spec: Mapping[str, Any], weights: Weights) -> HeadedEncoder:
     """Builds the encoder of a spec."""
-    options = dict(spec["head"])
-    head = make_head(options.pop("kind"), seed=0, **options)
+    head = head_from_spec(spec["head"])
     head.load_state_dict({key: torch.from_numpy(np.array(value)) for key, value in tensors_of(spec, weights).items()})
     return HeadedEncoder(build_encoder(spec["encoder"], weights), head)

@@ -83,7 +83,7 @@ class KeypointEncoder:
         found = np.empty((len(frames), len(self.views), 3 * self.network.points), np.float32)
         with torch.inference_mode():
             for v, view in enumerate(self.views):
-                pictures = torch.from_numpy(np.ascontiguousarray(crop(frames, view, (size, size))))
+                pictures = torch.from_numpy(np.require(crop(frames, view, (size, size)), requirements=["C", "W"]))
                 for start in range(0, len(pictures), 32):
                     points, presence = self.network(pictures[start : start + 32], v)
                     part = torch.cat([points, presence[..., None]], dim=2)

@@ -51,7 +51,7 @@ def _openvino(network: torch.nn.Module, size: int, threads: int) -> Run:
     options = {
         "INFERENCE_NUM_THREADS": threads,
         "INFERENCE_PRECISION_HINT": "f32",  # else bfloat16 where the processor has it: features off by a percent
-        "PERFORMANCE_HINT": "THROUGHPUT",
+        "PERFORMANCE_HINT": "LATENCY",  # all threads on the one batch that is waited for
     }
     run: Any = openvino.Core().compile_model(model, "CPU", options)
     return lambda pictures: run(pictures.numpy())[0]

@@ -184,3 +184,13 @@ def test_no_backend_at_all_names_what_to_install(monkeypatch: pytest.MonkeyPatch
 def test_a_backend_that_is_not_there_is_a_finding_not_a_crash(monkeypatch: pytest.MonkeyPatch):
     found = gl.probe("cgl" if sys.platform == "linux" else "osmesa")
     assert not found.works and found.problem
+
+
+def test_what_brings_an_llvm_of_its_own_may_come_after_drawing():
+    """Torchvision imports triton where it can; beside Mesa's LLVM that ends the process."""
+    script = (
+        "import mujoco; from robo_reward.envs.render import Renderer; "
+        "Renderer(mujoco.MjModel.from_xml_string('<mujoco/>'), 16, 16).render([]); import torchvision; print('alive')"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=120)
+    assert (done.returncode, done.stdout) == (0, "alive\n"), done.stderr

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from functools import cache
 
+import mujoco
 import numpy as np
 import pytest
 
@@ -14,6 +15,7 @@ from robo_reward.envs.catalogue import ARM_TASKS, ARMS
 from robo_reward.envs.panda.base import ArmTask
 from robo_reward.envs.state import State, Transitions
 from robo_reward.envs.task import Task, make_task, task_names
+from robo_reward.errors import UsageError
 from robo_reward.reward import RewardOutput
 
 IDS = [f"{arm}/{task.name}" for arm, kinds in ARMS.items() for task in kinds]
@@ -147,3 +149,42 @@ def test_the_rule_names_a_unit(name: str) -> None:
 def test_both_arms_have_the_same_state() -> None:
     for task in ARM_TASKS:
         assert task_of(f"panda/{task.name}").spec == task_of(f"fr3/{task.name}").spec
+
+
+def heading(task: Task, qpos: np.ndarray) -> np.ndarray:
+    """The hand's angle about the vertical in each world, from MuJoCo [rad]."""
+    data = mujoco.MjData(task.model)
+    angles = []
+    for row in qpos:
+        data.qpos[:] = row
+        mujoco.mj_kinematics(task.model, data)
+        x = data.site("tcp").xmat.reshape(3, 3)[:, 0]
+        angles.append(np.arctan2(x[1], x[0]))
+    return np.unwrap(angles)
+
+
+def test_yaw_turns_the_hand_in_place() -> None:
+    task = make_task("panda/lift", control="ee_delta_yaw")
+    assert task.action.names == ("dx", "dy", "dz", "dyaw", "gripper")
+    sim = BatchSim(task, 3, seed=0)
+    where, angle = sim.state.hand_position.copy(), heading(task, sim.qpos)
+    action = np.zeros((3, 5))
+    action[:, 3] = (0.5, 0.0, -0.5)
+    for _ in range(10):
+        sim.step(action)
+    for _ in range(5):
+        sim.step(np.zeros((3, 5)))
+    np.testing.assert_allclose(heading(task, sim.qpos) - angle, [0.5, 0.0, -0.5], atol=0.03)
+    np.testing.assert_allclose(sim.state.hand_position, where, atol=5e-3)
+
+
+def test_the_expert_also_solves_it_where_yaw_is_free() -> None:
+    task = make_task("panda/lift", control="ee_delta_yaw")
+    sim = BatchSim(task, 50, seed=1)
+    assert [sim.step(task.expert(sim.state)) for _ in range(task.horizon)][-1].success.mean() >= 0.95
+
+
+def test_the_expert_refuses_joint_steps() -> None:
+    task = make_task("panda/lift", control="joint_delta")
+    with pytest.raises(UsageError, match="control=ee_delta"):
+        task.expert(State(task.spec, np.zeros((1, task.spec.dim))))

@@ -25,6 +25,7 @@ LATE = {
     ("robo_reward.envs.gym", "robo_reward.code.language"),  # reward="expert"
     ("robo_reward.artifact", "robo_reward.code.language"),  # a stored reward of the kind "program"
     ("robo_reward.artifact", "robo_reward.matching.reward"),  # ... of the kind "matching"
+    ("robo_reward.artifact", "robo_reward.preferences.bradley_terry"),  # ... of the kind "networks"
     ("robo_reward.artifact", "robo_reward.demos.perceptual"),  # ... of the kind "perceptual"
 }
 HEAVY = ("torch", "mujoco", "gymnasium", "stable_baselines3", "cv2", "timm", "hydra", "matplotlib", "tensorboard")

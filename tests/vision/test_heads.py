@@ -17,6 +17,7 @@ OPTIONS = {
     "mlp": {"in_dim": 12, "dim": 4, "hidden": [8, 8], "dropout": 0.5},
     "temporal": {"in_dim": 12, "dim": 4, "hidden": 8},
     "keypoints": {"shape": [1, 3, 2, 2], "points": 5},
+    "chain": {"heads": [{"kind": "standardise", "in_dim": 12}, {"kind": "linear", "in_dim": 12, "dim": 4}]},
 }
 
 
@@ -155,3 +156,10 @@ def test_heads_that_do_not_fit():
         make_head("keypoint")
     with pytest.raises(WrongShape, match="12"):
         HeadedEncoder(PixelsEncoder(2), make_head("linear", in_dim=12)).project(np.zeros((3, 5), np.float32))
+
+
+def test_a_chain_refuses_heads_that_do_not_fit() -> None:
+    with pytest.raises(WrongShape, match="linear"):
+        make_head("chain", heads=[{"kind": "linear", "in_dim": 4, "dim": 3}, {"kind": "linear", "in_dim": 4}])
+    with pytest.raises(UsageError, match="at least one"):
+        make_head("chain", heads=[])

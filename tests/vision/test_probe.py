@@ -13,8 +13,8 @@ def test_ridge_has_no_better_neighbour(shape: tuple[int, int]):
     rng = np.random.default_rng(0)
     x, y, penalty = rng.normal(size=shape), rng.normal(size=(shape[0], 2)), 0.3
     unit = np.eye(shape[1])
-    z = (x - x.mean(axis=0)) / (x.std(axis=0) + 1e-6)
-    back = x.mean(axis=0) + unit * (x.std(axis=0) + 1e-6)  # points whose z-scores are the unit vectors
+    z = (x - x.mean(axis=0)) / x.std(axis=0)
+    back = x.mean(axis=0) + unit * x.std(axis=0)  # points whose z-scores are the unit vectors
     weights = ridge(x, y, back, penalty) - y.mean(axis=0)
 
     def cost(w: np.ndarray) -> float:

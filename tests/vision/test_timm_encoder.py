@@ -25,7 +25,7 @@ FRAMES = np.random.default_rng(0).integers(0, 256, (5, 40, 80, 3), np.uint8)
 
 class TestPooled(EncoderContract):
     def make_encoder(self):
-        return TimmEncoder(size=32, runtime="torch")
+        return TimmEncoder(size=48, runtime="torch")  # no resizing in some tests
 
 
 class TestMapsOfTwoViewsOnOpenVINO(EncoderContract):

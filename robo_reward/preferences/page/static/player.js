@@ -1,6 +1,8 @@
 // Clips side by side on one clock: they start together and run at true speed whatever their length and frame rate; a
 // shorter one rests on its last frame until all are through, then all start anew.
 
+import { pause } from "./server.js";
+
 const DRIFT = 0.12; // s that a clip may be off before it is moved
 const REST = 0.7; // s between the end of the longest and the next start
 const SPEEDS = [0.25, 0.5, 1, 1.5, 2, 4];
@@ -18,13 +20,7 @@ function address(clip) {
     loaded.set(clip.id, known);
     return known;
   }
-  const promise = fetch(direct)
-    .then((reply) => (reply.ok ? reply.blob() : Promise.reject(new Error(reply.status))))
-    .then((blob) => URL.createObjectURL(blob))
-    .catch(() => {
-      loaded.delete(clip.id);
-      return direct; // the video element tries by itself and shows its own failure
-    });
+  const promise = whole(direct);
   loaded.set(clip.id, promise);
   if (loaded.size > KEPT) {
     const [oldest, made] = loaded.entries().next().value;
@@ -32,6 +28,19 @@ function address(clip) {
     made.then((url) => URL.revokeObjectURL(url));
   }
   return promise;
+}
+
+/** The clip in memory. While the server is away, again and again. */
+async function whole(direct) {
+  for (let attempt = 0; ; attempt++) {
+    try {
+      const reply = await fetch(direct);
+      // What the server does not have, the video element tries by itself, and shows its own failure.
+      return reply.ok ? URL.createObjectURL(await reply.blob()) : direct;
+    } catch {
+      await pause(attempt);
+    }
+  }
 }
 
 /** A video element that loads its clip and resolves `element.ready` when it can be shown, or never can. */

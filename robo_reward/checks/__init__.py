@@ -1,0 +1,1 @@
+"""Can this reward be trusted?"""

@@ -1,0 +1,122 @@
+"""`robo-reward align`: from clips and people's answers to a reward that agrees with them."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+from rich.console import Console
+
+from robo_reward.artifact import save_reward
+from robo_reward.cli.folder import only_me, provenance, run_folder, write_json
+from robo_reward.envs.frames import FrameSpec
+from robo_reward.episode import EpisodeStore
+from robo_reward.errors import UnknownName, UsageError
+from robo_reward.preferences.align import METHODS, Alignment, align, load_frames
+from robo_reward.preferences.answers import Answer
+from robo_reward.preferences.store import FILE, Clip, PreferenceStore
+from robo_reward.vision.choose import choose_encoder
+
+
+def run(config: DictConfig, arguments: list[str]) -> int:
+    """Reads answers and clips, learns, and writes the reward, what it says of each clip, and how well it agrees."""
+    console, begun = Console(), time.monotonic()
+    if config.method not in METHODS:
+        raise UnknownName("method", config.method, METHODS)
+    answers, clips = read_preferences(config.preferences, config.annotator)
+    shown = FrameSpec(cameras_of(config.camera, clips), config.size)
+    folder = run_folder(config, "align", Path(str(config.preferences)).parent.parent.name or "preferences")
+    with only_me(folder):
+        write_json(folder / "provenance.json", provenance(arguments))
+        frames = {clip.id: load_frames(clip, config.size) for clip in clips}
+        loaded = time.monotonic()
+        console.print(f"{len(answers)} answers, {len(clips)} clips; {folder}", soft_wrap=True, highlight=False)
+        chosen: Any = OmegaConf.to_container(config.encoder)
+        encoder = choose_encoder(chosen, list(frames.values()), config.seed, len(shown.cameras))
+        settings: Any = OmegaConf.to_container(config.settings)
+        options = {"holdout": config.holdout, "seed": config.seed}
+        found = align(frames, answers, encoder, shown, config.method, settings, **options, report=_teller(console))
+        save_reward(found.reward, folder / "reward")
+        seconds = {"load": round(loaded - begun, 2), "learn": round(time.monotonic() - loaded, 2)}
+        write_json(folder / "scores.json", found.scores)
+        write_json(folder / "result.json", _result(config, found, shown, seconds))
+    _tell(console, found, folder)
+    return 0
+
+
+def read_preferences(where: str, annotator: str = "") -> tuple[list[Answer], list[Clip]]:
+    """The answers of a store and the clips that they are about.
+
+    Raises:
+        UsageError: there is no store, or nobody has answered yet.
+    """
+    path = Path(where)
+    if "://" not in str(where):
+        places = [path, path / FILE, path / "labels" / FILE]
+        found = next((place for place in places if place.is_file()), None)
+        if found is None:
+            raise UsageError(f"no preferences at {where}: give the folder that `robo-reward label` was given, or a URL")
+        where = str(found)
+    with PreferenceStore(where) as store:
+        answers, clips = store.answers(annotator), store.clips()
+        known = store.annotators()
+    if annotator and annotator not in known:
+        raise UnknownName("annotator", annotator, known)
+    wanted = {clip for answer in answers for clip in answer.clips}
+    if not wanted:
+        raise UsageError(f"{where} holds no answers yet: `robo-reward label` asks for them")
+    return answers, [clip for name, clip in clips.items() if name in wanted]
+
+
+def cameras_of(camera: str, clips: list[Clip]) -> tuple[str, ...]:
+    """The cameras that the clips show: the one given, else what their episodes say.
+
+    Raises:
+        UsageError: neither is known, or clips differ.
+    """
+    if camera:
+        return tuple(camera.split(","))
+    said = {tuple(_cameras(clip)) for clip in clips}
+    if len(said) == 1 and (only := said.pop()):
+        return only
+    raise UsageError(
+        "the clips do not say with one voice which camera they show: give camera=NAME, as the task names it"
+    )
+
+
+def _cameras(clip: Clip) -> list[str]:
+    path = Path(clip.path)
+    return EpisodeStore(path).entry(clip.id).meta.get("cameras", []) if path.is_dir() else []
+
+
+def _teller(console: Console) -> Any:
+    def tell(step: int, accuracy: float) -> None:
+        console.print(f"  step {step:>5}  ranked right {accuracy:.2f}", highlight=False)
+
+    return tell
+
+
+def _result(config: DictConfig, found: Alignment, shown: FrameSpec, seconds: dict[str, float]) -> dict[str, Any]:
+    return {
+        "method": config.method,
+        "cameras": list(shown.cameras),
+        "size": shown.size,
+        "pair_accuracy_train": found.train,
+        "pair_accuracy_held_out": found.held_out,
+        "counts": found.counts,
+        "seconds": seconds,
+        "reward": "reward",
+    }
+
+
+def _tell(console: Console, found: Alignment, folder: Path) -> None:
+    held = "nothing was kept back" if found.held_out is None else f"{found.held_out:.2f}"
+    console.print(
+        f"ranked right: {found.train:.2f} of what it has learnt from, {held} of what was kept back", highlight=False
+    )
+    order = sorted(found.scores, key=lambda clip: -found.scores[clip])
+    console.print(f"best clip: {order[0]}   worst clip: {order[-1]}", soft_wrap=True, highlight=False)
+    console.print(f"reward: {folder / 'reward'}", soft_wrap=True, highlight=False)
+    console.print(f"next: robo-reward train task=TASK reward={folder / 'reward'}", soft_wrap=True, highlight=False)

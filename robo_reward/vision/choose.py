@@ -1,0 +1,42 @@
+"""The encoder that a configuration names: published, or fitted to the clips at hand."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from importlib import import_module
+from typing import Any
+
+import numpy as np
+
+from robo_reward.errors import UnknownName, UsageError
+from robo_reward.vision.encoder import Encoder
+from robo_reward.vision.views import camera_views
+
+PUBLISHED = {"timm": "timm_encoder:TimmEncoder", "pixels": "pixels:PixelsEncoder"}
+FITTED = {"colour_slots": "colour_slots:ColourSlots", "keypoints": "keypoints:KeypointEncoder"}
+KINDS = (*FITTED, *PUBLISHED)
+
+
+def choose_encoder(config: Mapping[str, Any], clips: Sequence[np.ndarray], seed: int = 0, cameras: int = 1) -> Encoder:
+    """Makes the encoder; those that learn without labels learn from the clips.
+
+    Args:
+        config: its `kind`, one of `KINDS`, and options of its class or of its `fit`.
+        clips: unlabelled, (T, H, W, 3) uint8 each.
+        seed: of the fit.
+        cameras: how many stand side by side in a frame; each becomes a view unless the options give views.
+
+    Raises:
+        UnknownName: no such kind.
+        UsageError: no kind, or options that it does not take.
+    """
+    options = {"views": camera_views(cameras), **config}
+    kind = options.pop("kind", "")
+    if kind not in KINDS:
+        raise UnknownName("encoder kind", kind, KINDS)
+    module, _, name = {**PUBLISHED, **FITTED}[kind].partition(":")
+    made = getattr(import_module(f"robo_reward.vision.{module}"), name)
+    try:
+        return made.fit(clips, seed=seed, **options) if kind in FITTED else made(**options)
+    except TypeError as error:
+        raise UsageError(f"encoder {kind!r} does not take these options: {error}") from error

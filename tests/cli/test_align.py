@@ -1,0 +1,104 @@
+"""From clips to answers, a reward, its check and a policy, as a user types it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from robo_reward.cli.app import main
+from robo_reward.code.language import compile_program
+from robo_reward.collect import collect
+from robo_reward.envs.frames import FrameSpec
+from robo_reward.envs.state import State
+from robo_reward.envs.task import make_task
+from robo_reward.episode import EpisodeStore
+from robo_reward.preferences.people import teacher
+from robo_reward.preferences.queries import ask, make_queries
+from robo_reward.preferences.store import FILE, Clip, PreferenceStore
+
+TASK = "panda/push"
+
+
+@pytest.fixture(scope="module")
+def labelled(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A store of clips from good to bad, and a simulated person's answers where `robo-reward label` keeps them."""
+    folder = tmp_path_factory.mktemp("clips")
+    task, store = make_task(TASK), EpisodeStore(folder, frames="exact")
+    truth = compile_program(task.expert_reward, task.spec, task.action.dim)
+    rng, rewards = np.random.default_rng(0), {}
+    for share in (0.0, 0.4, 0.8, 1.0):
+
+        def act(state: State, share: float = share) -> np.ndarray:
+            return share * task.expert(state) + (1 - share) * rng.uniform(-1, 1, (len(state), task.action.dim))
+
+        for episode in collect(task, act, 5, int(10 * share), FrameSpec(("front",), 48)):
+            rewards[store.append(episode)] = truth(episode.transitions()).total
+    (folder / "labels").mkdir()
+    with PreferenceStore(folder / "labels" / FILE) as preferences:
+        preferences.add_clips(Clip(key, str(folder), {}) for key in rewards)
+        ask(teacher("oracle", rewards), make_queries("random", list(rewards), 3, 0), preferences, 60)
+    return folder
+
+
+def run(*arguments: str) -> int:
+    return main(list(arguments))
+
+
+def test_answers_become_a_reward_that_trains_a_policy(
+    labelled: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    runs = f"runs={tmp_path}"
+    for method in ("rapl", "bt"):
+        code = run("align", f"preferences={labelled}", f"method={method}", "size=48", runs, f"run={method}")
+        assert code == 0
+        result = json.loads((tmp_path / method / "result.json").read_text())
+        assert result["cameras"] == ["front"] and result["counts"]["answers"] == 48
+        assert result["pair_accuracy_held_out"] > 0.75
+        assert "was kept back" in capsys.readouterr().out
+
+        assert run("check", str(tmp_path / method)) == 0
+        checked = json.loads((tmp_path / method / "check.json").read_text())
+        assert checked["pair_accuracy_held_out"] == pytest.approx(result["pair_accuracy_held_out"])
+        assert checked["spearman_with_peoples_order"] > 0.6
+        assert -1 <= checked["spearman_with_expert_reward_in_clips"] <= 1
+
+    quick = ["steps=240", "episodes=2", "videos=0", "policy.params.worlds=2", "policy.params.batch_size=60"]
+    for policy in ("ppo", "sac"):
+        extra = [] if policy == "ppo" else ["policy.params.learning_starts=100", "policy.params.gradient_steps=1"]
+        where = [f"reward={tmp_path / 'rapl'}", f"policy={policy}", runs, f"run=train-{policy}"]
+        assert run("train", f"task={TASK}", *where, *quick, *extra) == 0
+        trained = json.loads((tmp_path / f"train-{policy}" / "result.json").read_text())
+        assert trained["steps"] == 240 and "matching" in trained["points"][-1]["terms"]
+
+
+def test_one_persons_answers_alone(labelled: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("align", f"preferences={labelled}", "annotator=oracl", "size=48", f"runs={tmp_path}") == 2
+    assert "oracle" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["align", "preferences=nowhere"], "robo-reward label"),
+        (["align", "preferences={folder}", "method=rapll"], "Did you mean 'rapl'"),
+        (["align", "preferences={folder}", "settings.stesp=3", "size=48"], "steps"),
+        (["align", "preferences={folder}", "encoder=colourslots"], "colour_slots"),
+        (["check", "{folder}"], "not a run of `robo-reward align`"),
+    ],
+)
+def test_mistakes_name_the_remedy(
+    labelled: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], said: str
+) -> None:
+    arguments = [argument.format(folder=labelled) for argument in arguments]
+    runs = [] if arguments[0] == "check" else [f"runs={tmp_path}"]
+    assert run(*arguments, *runs) == 2
+    assert said in capsys.readouterr().err
+
+
+def test_a_store_without_answers(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    PreferenceStore(tmp_path / FILE).close()
+    assert run("align", f"preferences={tmp_path}", f"runs={tmp_path}") == 2
+    assert "no answers yet" in capsys.readouterr().err
