@@ -8,7 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from robo_reward.envs.panda.clutter import Clutter
-from robo_reward.envs.panda.group import LOW, Group, push_target
+from robo_reward.envs.panda.group import HALF, LOW, Group, push_target
+from robo_reward.envs.panda.tools import BOARD
 from robo_reward.envs.state import State
 from robo_reward.errors import UnknownName
 
@@ -93,6 +94,17 @@ def back_and_forth(task: Group, state: State, step: int, draws: Draws) -> np.nda
     back[:, 0] -= 0.1
     phase = np.mod(step / (8.0 + 8.0 * draws.amount), 2.0)
     return np.where((phase > 1.3)[:, None], back, go)
+
+
+def backwards(task: Group, state: State, step: int, draws: Draws) -> np.ndarray:
+    """Over the cubes, down on their far side, and back towards the robot: away from the strip."""
+    return _drag(task, state, _line(state) - 0.2 - 0.1 * draws.amount)
+
+
+def there_and_back(task: Group, state: State, step: int, draws: Draws) -> np.ndarray:
+    """Both cubes towards the strip for 8 to 24 steps, then backwards."""
+    go = task.push_plan(state, _line(state))
+    return np.where((step < 8 + 16 * draws.amount)[:, None], go, backwards(task, state, step, draws))
 
 
 def late(task: Group, state: State, step: int, draws: Draws) -> np.ndarray:
@@ -187,6 +199,8 @@ BEHAVIOURS: dict[str, Behaviour] = {
         apart,
         one_after_the_other,
         back_and_forth,
+        backwards,
+        there_and_back,
         late,
         slow,
         miss,
@@ -246,6 +260,18 @@ class _Pusher:
 def _line(state: State) -> np.ndarray:
     """x of the strip's middle line, (N,) [m]."""
     return state.strip_position[:, 0]
+
+
+def _drag(task: Group, state: State, line: np.ndarray) -> np.ndarray:
+    """Where the board goes to get beyond the wanted cubes and to draw them back to a line x = `line` (N,)."""
+    cubes = np.stack([state[f"{name}_position"] for name in task.wanted], axis=-2)
+    hand, middle = state.hand_position, cubes[..., 1].mean(axis=-1)
+    far = cubes[..., 0].max(axis=-1) + HALF + BOARD[0] + 0.02
+    beyond, high, low = hand[:, 0] > far - 0.01, hand[:, 2] > HIGH - 0.015, hand[:, 2] < LOW + 0.015
+    drawing = low & (hand[:, 0] > cubes[..., 0].mean(axis=-1))
+    x = np.where(drawing, line + HALF + BOARD[0], np.where(high | beyond, far, np.minimum(far, hand[:, 0])))
+    z = np.where(drawing | beyond, LOW, HIGH)
+    return np.stack([x, middle, z], axis=1)
 
 
 def _one(task: Group, state: State, draws: Draws, line: np.ndarray) -> np.ndarray:
