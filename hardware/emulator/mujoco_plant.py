@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import math
 import threading
-from concurrent.futures import ThreadPoolExecutor
 
 import mujoco
 import numpy as np
 
 from robo_reward.envs.panda.base import ArmTask
-from robo_reward.envs.render import Renderer
 from robo_reward.envs.state import State
 from robo_reward.envs.task import Task
-from robo_reward.errors import RoboRewardError, UnknownName, UsageError, WrongShape
+from robo_reward.errors import UnknownName, UsageError, WrongShape
 from robo_reward.hardware.emulator.hand import MAX_WIDTH, Hand
+from robo_reward.hardware.emulator.painter import Painter
 from robo_reward.hardware.emulator.plant import DT, GripperCommand, PlantState
 
 FRICTION = 0.1
@@ -56,8 +55,7 @@ class MujocoPlant:
         self._read = _Sensors(self._model, self._data)
         self._hand = Hand()
         self._lock = threading.Lock()
-        self._renderers: dict[tuple[str, int], Renderer] = {}
-        self._painter = ThreadPoolExecutor(1, "painter")
+        self._painter = Painter(task.model)
         self.reset()
 
     def reset(self, q: np.ndarray | None = None) -> PlantState:
@@ -142,31 +140,14 @@ class MujocoPlant:
         """
         if camera not in self.task.cameras:
             raise UnknownName("camera", camera, self.task.cameras)
-        try:
-            return self._painter.submit(self._paint, camera, size).result()
-        except RuntimeError as error:
-            raise RoboRewardError("this plant is closed") from error
-
-    def close(self) -> None:
-        """Gives the GL contexts back; closing twice is harmless."""
-
-        def release() -> None:
-            while self._renderers:
-                self._renderers.popitem()[1].close()
-
-        try:
-            self._painter.submit(release).result()
-        except RuntimeError:
-            return  # it was closed before
-        self._painter.shutdown()
-
-    def _paint(self, camera: str, size: int) -> np.ndarray:
         with self._lock:
             data = self._data
             qpos, mocap = data.qpos.copy(), np.concatenate([data.mocap_pos.ravel(), data.mocap_quat.ravel()])
-        if (camera, size) not in self._renderers:
-            self._renderers[camera, size] = Renderer(self.task.model, size, size, camera)
-        return self._renderers[camera, size].render(qpos, mocap)
+        return self._painter.draw(camera, size, qpos, mocap)
+
+    def close(self) -> None:
+        """Gives the GL contexts back; closing twice is harmless."""
+        self._painter.close()
 
     def _place(self, mocap: np.ndarray) -> None:
         """Puts the mocap bodies where they belong and brings all sensors up to date."""
@@ -183,9 +164,10 @@ class _Sensors:
         self._model, self._data = model, data
         body = model.geom_bodyid
         arm = {model.body(name).id for name in ("base", *(f"link{i}" for i in range(1, 8)), "hand")}
-        self._is_arm = np.isin(body, list(arm))
-        self._is_taboo = self._is_arm | ((model.geom_contype & 4) != 0)  # fixtures have this bit
-        self._grip = [model.body(name).id for name in ("link7", "hand", "finger1", "finger2")]
+        self._is_arm = [int(b) in arm for b in body]
+        self._is_taboo = [a or bool(bits & 4) for a, bits in zip(self._is_arm, model.geom_contype, strict=True)]
+        first, last = model.body("link7").id, model.body("finger2").id
+        self._grip = slice(first, last + 1)  # link 7, the hand and its fingers follow one another
         self._tcp = model.site("tcp").id
         self._root = model.body_rootid[model.body("hand").id]
         self._limits = model.actuator_forcerange[7:9]
@@ -201,7 +183,7 @@ class _Sensors:
         """What the sensors read; contacts are those of the last step."""
         data = self._data
         qpos, joints = data.qpos, slice(7)
-        touched = data.qfrc_constraint[:9].any()
+        touched = data.qfrc_constraint[joints].any()
         tau_ext, wrench = self._contact_forces() if touched else self._none
         return PlantState(
             time=data.time,
@@ -223,19 +205,15 @@ class _Sensors:
         force = np.where(data.efc_type >= _CONTACTS, data.efc_force, 0.0)
         mujoco.mj_mulJacTVec(model, data, self._contact_torque, force)
         mujoco.mj_rnePostConstraint(model, data)
-        torque_force = data.cfrc_ext[self._grip].sum(axis=0)  # about the centre of mass of the whole arm
-        wrench = np.empty(6)
-        wrench[:3] = torque_force[3:]
-        arm = data.subtree_com[self._root] - data.site_xpos[self._tcp]
-        wrench[3:] = torque_force[:3] + np.cross(arm, torque_force[3:])
+        tx, ty, tz, fx, fy, fz = data.cfrc_ext[self._grip].sum(axis=0).tolist()  # about the whole arm's centre of mass
+        x, y, z = (data.subtree_com[self._root] - data.site_xpos[self._tcp]).tolist()
+        wrench = np.array((fx, fy, fz, tx + y * fz - z * fy, ty + z * fx - x * fz, tz + x * fy - y * fx))
         return self._contact_torque[:7].copy(), wrench
 
     def _touches(self) -> bool:
         """Whether a link or the hand, but not a finger, meets a fixture or another link."""
-        pairs = self._data.contact.geom
-        first, second = pairs[:, 0], pairs[:, 1]
         arm, taboo = self._is_arm, self._is_taboo
-        return bool(((arm[first] & taboo[second]) | (taboo[first] & arm[second])).any())
+        return any((arm[a] and taboo[b]) or (taboo[a] and arm[b]) for a, b in self._data.contact.geom.tolist())
 
 
 def _with_motors(task: ArmTask) -> mujoco.MjModel:
