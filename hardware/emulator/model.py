@@ -75,6 +75,7 @@ class RobotModel:
         model.body_mass[body], model.body_ipos[body] = load.mass, load.com
         model.body_inertia[body] = np.maximum(moments, 0.0)
         mujoco.mju_mat2Quat(model.body_iquat[body], axes.ravel())
+        model.body_sameframe[body] = 0  # set by the compiler, for the load was nothing in the flange's origin
         mujoco.mj_setConst(model, self._data)
         self.load = load
 
