@@ -220,7 +220,9 @@ class SafetyFilter:
         error = np.abs(state.q - self.motion.command)
         worst = int(error.argmax())
         if error[worst] > self.settings.tracking:
-            return f"joint {worst + 1} is {error[worst]:.2f} rad away from its command: something holds or moves the arm"
+            return (
+                f"joint {worst + 1} is {error[worst]:.2f} rad away from its command: something holds or moves the arm"
+            )
         return ""
 
     def _usable(self, action: Any) -> tuple[np.ndarray, str]:
@@ -260,7 +262,8 @@ class SafetyFilter:
         first = forward(self.arm, self._target[None])
         turn = np.linalg.norm(orientation_error(first, pose.x[:, 1:], pose.y[:, 1:], pose.z[:, 1:]))
         asked = {
-            "joint_speed": (np.where(step > 0, step / np.maximum(high, 1e-3), step / np.minimum(low, -1e-3))).max() / dt,
+            "joint_speed": (np.where(step > 0, step / np.maximum(high, 1e-3), step / np.minimum(low, -1e-3))).max()
+            / dt,
             "hand_speed": travel / limits.translation[0] / dt,
             "turn_speed": turn / limits.rotation[0] / dt,
         }

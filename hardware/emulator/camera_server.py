@@ -6,6 +6,7 @@ import json
 import socket
 import threading
 import time
+from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
@@ -24,6 +25,19 @@ class Scene(Protocol):
         ...
 
 
+class Freeze(Protocol):
+    """Whether cameras repeat their last frame; `robo_reward.hardware.emulator.faults.Faults` is one."""
+
+    cameras_frozen: bool
+
+
+@dataclass
+class Fine:
+    """Nothing is wrong, until somebody says so."""
+
+    cameras_frozen: bool = False
+
+
 class CameraServer:
     """Answers `EmulatorCamera`. Use it in a `with` statement, or call `start` and `close`.
 
@@ -34,17 +48,18 @@ class CameraServer:
         plant: what is drawn, at the time of the request; `render` may be called from any thread.
         host: the emulated robot's address.
         port: 0 for any that is free.
-
-    Attributes:
-        frozen: while true, each camera shows its last frame with the stamp it had.
+        faults: while its `cameras_frozen` is set, each camera repeats its last frame with the stamp that had.
 
     Raises:
         UsageError: the address cannot be served.
     """
 
-    def __init__(self, plant: Scene, host: str = "127.0.0.1", port: int = CAMERA_PORT) -> None:
-        self.frozen = False
-        self._plant, self._last = plant, {}  # type: Scene, dict[tuple[str, int], Frame]
+    def __init__(
+        self, plant: Scene, host: str = "127.0.0.1", port: int = CAMERA_PORT, faults: Freeze | None = None
+    ) -> None:
+        self.faults: Freeze = faults or Fine()
+        self._plant = plant
+        self._last: dict[tuple[str, int], Frame] = {}
         try:
             self._listening = socket.create_server((host, port))
         except OSError as error:
@@ -83,7 +98,7 @@ class CameraServer:
     def frame(self, camera: str, size: int) -> Frame:
         """The scene now, or the last frame while frozen."""
         last = self._last.get((camera, size))
-        if self.frozen and last:
+        if self.faults.cameras_frozen and last:
             return last
         stamp = time.monotonic()
         frame = self._last[camera, size] = Frame(stamp, self._plant.render(camera, size))

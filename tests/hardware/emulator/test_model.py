@@ -63,7 +63,7 @@ def tensor(link: Link) -> np.ndarray:
 
 def potential(arm: Arm, q: np.ndarray, load: Link) -> float:
     frames = chain(arm, q)
-    return sum(9.81 * link.mass * (frames[i] @ [*link.com, 1])[2] for i, link in bodies(arm, load))
+    return sum(9.81 * link.mass * float((frames[i] @ [*link.com, 1])[2]) for i, link in bodies(arm, load))
 
 
 def kinetic(arm: Arm, q: np.ndarray, dq: np.ndarray, load: Link) -> float:
