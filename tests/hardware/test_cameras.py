@@ -48,9 +48,9 @@ def test_frames_are_fresh_and_stamped(server: CameraServer) -> None:
 def test_a_frozen_camera_shows_by_its_stamps(server: CameraServer) -> None:
     eye = camera(server)
     before = eye.read()
-    server.faults.cameras_frozen = True
+    server.eyes.faults.cameras_frozen = True
     during = [eye.read() for _ in range(2)]
-    server.faults.cameras_frozen = False
+    server.eyes.faults.cameras_frozen = False
     after = eye.read()
     eye.close()
     assert {frame.stamp for frame in during} == {before.stamp}
@@ -61,7 +61,7 @@ def test_a_frozen_camera_shows_by_its_stamps(server: CameraServer) -> None:
 def test_each_camera_freezes_with_its_own_frame(server: CameraServer) -> None:
     one, other = camera(server, "front"), camera(server, "side")
     seen = one.read().image[0, 0, 0], other.read().image[0, 0, 0]
-    server.faults.cameras_frozen = True
+    server.eyes.faults.cameras_frozen = True
     assert (one.read().image[0, 0, 0], other.read().image[0, 0, 0]) == seen
     one.close()
     other.close()
