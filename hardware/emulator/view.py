@@ -29,8 +29,8 @@ if TYPE_CHECKING:
     from robo_reward.hardware.emulator.emulator import Emulator
 
 STATIC = {"index.html": "text/html", "style.css": "text/css", "view.js": "text/javascript"}
-FRAME_PERIOD = 1 / 12
-SIZE = 480
+FRAME_PERIOD = 1 / 8  # a faster film would take the processor from the arm
+SIZE = 400
 _BODY_LIMIT = 1024
 _BOUNDARY = b"frame"
 
