@@ -4,10 +4,13 @@ import time
 import numpy as np
 import pytest
 
+from robo_reward.envs.render import NoRenderer
+from robo_reward.envs.task import make_task
 from robo_reward.envs.video import write_video
 from robo_reward.errors import MissingExtra, UnknownName, UsageError
 from robo_reward.hardware.cameras import CameraFault, EmulatorCamera, UvcCamera, square
 from robo_reward.hardware.emulator.camera_server import CameraServer
+from robo_reward.hardware.emulator.mujoco_plant import MujocoPlant
 
 HOST = "127.0.2.1"
 
@@ -141,3 +144,19 @@ def test_realsense_is_an_extra() -> None:
     else:
         with pytest.raises(CameraFault, match="none is connected"):
             RealSenseCamera()
+
+
+def test_the_emulated_scene_reaches_another_socket() -> None:
+    """Frames of the task's own scene, the same as the plant draws."""
+    plant = MujocoPlant(make_task("fr3/push"))
+    try:
+        expected = plant.render("side", 48)
+    except NoRenderer as error:
+        pytest.skip(str(error))
+    with CameraServer(plant, HOST, port=0) as server:
+        eye = EmulatorCamera("side", HOST, 48, port=server.port)
+        assert (eye.read().image == expected).all()
+        plant.rearrange()
+        assert (eye.read().image != expected).any()
+        eye.close()
+    plant.close()

@@ -3,7 +3,7 @@
 import json
 import sys
 
-import franky  # pyright: ignore[reportMissingImports]
+import franky
 import numpy as np
 
 
@@ -24,7 +24,7 @@ def main() -> None:
                 "body_jacobian": model.body_jacobian(franky.Frame.EndEffector, q, tool, still).tolist(),
             }
         )
-    print(json.dumps(found))
+    json.dump(found, sys.stdout)
 
 
 main()

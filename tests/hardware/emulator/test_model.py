@@ -84,7 +84,7 @@ def kinetic(arm: Arm, q: np.ndarray, dq: np.ndarray, load: Link) -> float:
         omega = np.array([spin[2, 1], spin[0, 2], spin[1, 0]])
         rotation = here[i][:3, :3]
         total += 0.5 * link.mass * v @ v + 0.5 * omega @ rotation @ tensor(link) @ rotation.T @ omega
-    return total
+    return float(total)
 
 
 LOAD = Link(0.8, (0.01, -0.02, 0.15), (0.004, 0.003, 0.002, 0.0005, -0.0003, 0.0002))

@@ -134,7 +134,7 @@ def test_an_arm_without_a_scene_has_a_page() -> None:
 
 @pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine: apt-get install chromium")
 def test_in_a_browser(shown) -> None:
-    emulator, server = shown
+    _, server = shown
     sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
     with sync_api.sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
