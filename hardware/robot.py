@@ -1,0 +1,172 @@
+"""What every arm can do, whatever is behind it: a simulator, the emulator, a Panda or an FR3."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+from typing import Protocol, runtime_checkable
+
+import numpy as np
+
+from robo_reward.errors import RoboRewardError, UsageError, WrongShape
+
+
+class Mode(Enum):
+    """What the robot says it is doing; `reflex` and `user_stopped` end only by a person's decision."""
+
+    IDLE = "idle"
+    MOVING = "moving"
+    GUIDING = "guiding"
+    REFLEX = "reflex"
+    USER_STOPPED = "user_stopped"
+    DISCONNECTED = "disconnected"
+    OTHER = "other"
+
+
+class FaultKind(Enum):
+    """Why an arm cannot go on; `faults.py` says what follows from each."""
+
+    COMMUNICATION = "communication"
+    REFLEX = "reflex"
+    USER_STOP = "user_stop"
+    CONTROL = "control"
+    GRIPPER = "gripper"
+    VERSION = "version"
+    UNREACHABLE = "unreachable"
+
+
+class ArmFault(RoboRewardError):
+    """The arm stopped, or cannot be reached or commanded.
+
+    Args:
+        cause: what happened, in words an operator understands.
+        remedy: what to do about it.
+        recoverable: whether `recover` may help; false where a person must change something first.
+        kind: what follows from it.
+        errors: the robot's own names of it, such as `joint_reflex`.
+    """
+
+    def __init__(
+        self, cause: str, remedy: str, recoverable: bool, kind: FaultKind, errors: tuple[str, ...] = ()
+    ) -> None:
+        self.cause, self.remedy, self.recoverable, self.kind, self.errors = cause, remedy, recoverable, kind, errors
+        super().__init__(f"{cause}. {remedy}")
+
+
+@dataclass(frozen=True, eq=False)
+class ArmState:
+    """What an arm measured at one moment.
+
+    Args:
+        stamp: when it was received, by this computer's monotonic clock [s].
+        robot_time: by the robot's own clock [s].
+        q: joint angles (7,) [rad].
+        dq: joint speeds (7,) [rad/s].
+        tau_ext: joint torques of contacts (7,) [N m].
+        wrench: force and torque on the hand (6,) [N, N m], in the base frame.
+        hand_position: of the tool centre point between the finger tips, as tasks define it (3,) [m].
+        hand_quat: orientation of the hand (w, x, y, z); pointing straight down is (0, 1, 0, 0).
+        gripper_width: between the fingers [m].
+        mode: what the robot says it is doing.
+        errors: the robot's own names of what is wrong, empty if nothing is.
+    """
+
+    stamp: float
+    robot_time: float
+    q: np.ndarray
+    dq: np.ndarray
+    tau_ext: np.ndarray
+    wrench: np.ndarray
+    hand_position: np.ndarray
+    hand_quat: np.ndarray
+    gripper_width: float
+    mode: Mode
+    errors: tuple[str, ...] = ()
+
+    def finite(self) -> bool:
+        """Whether every number that a decision rests on is one."""
+        arrays = (self.q, self.dq, self.hand_position, self.hand_quat)
+        return all(bool(np.isfinite(array).all()) for array in arrays) and bool(np.isfinite(self.gripper_width))
+
+
+@dataclass(frozen=True, eq=False)
+class Target:
+    """Where an arm shall be at the next tick of the stream: a pose of the hand, or joint angles.
+
+    Args:
+        position: of the tool centre point (3,) [m].
+        quat: orientation of the hand (w, x, y, z).
+        gripper: opening between the fingers [m]; below zero means: leave the fingers alone.
+        joints: (7,) [rad] instead of `position` and `quat`.
+
+    Raises:
+        UsageError: both a pose and joints, neither, or numbers that are not finite.
+        WrongShape: an array of another length.
+    """
+
+    position: np.ndarray | None = None
+    quat: np.ndarray | None = None
+    gripper: float = -1.0
+    joints: np.ndarray | None = None
+
+    def __post_init__(self) -> None:
+        pose = self.position is not None and self.quat is not None
+        if pose == (self.joints is not None) or (self.position is None) != (self.quat is None):
+            raise UsageError("a target is either a pose (position and quat) or joints, exactly one of them")
+        for name, size in (("position", 3), ("quat", 4), ("joints", 7)):
+            array = getattr(self, name)
+            if array is None:
+                continue
+            if np.shape(array) != (size,):
+                raise WrongShape(f"target {name}", np.shape(array), f"({size},)")
+            if not np.isfinite(array).all():
+                raise UsageError(f"target {name} is not finite: {array}")
+        if not np.isfinite(self.gripper):
+            raise UsageError(f"target gripper is not finite: {self.gripper}")
+
+
+@runtime_checkable
+class Arm(Protocol):
+    """An arm that follows a stream of targets. One thread talks to it; every method may raise `ArmFault`."""
+
+    name: str
+
+    def connect(self) -> None:
+        """Reaches the robot and checks its type and version; moves nothing."""
+        ...
+
+    def state(self) -> ArmState:
+        """The latest measured state; never blocks longer than a few milliseconds once connected."""
+        ...
+
+    def start_streaming(self) -> None:
+        """Begins to follow targets, from where the arm stands."""
+        ...
+
+    def stream(self, target: Target) -> None:
+        """The next target; what is streamed must come from the safety filter, which keeps it within the limits."""
+        ...
+
+    def hold(self) -> None:
+        """Stays at the last target, still under control, ready to stream on."""
+        ...
+
+    def stop(self) -> None:
+        """Comes to rest at once but gently, and ends streaming."""
+        ...
+
+    def recover(self) -> None:
+        """Clears the robot's error after an operator confirmed; afterwards targets start from the measured state."""
+        ...
+
+    def move_to(self, q: np.ndarray, speed_fraction: float = 0.1) -> None:
+        """Moves slowly to joint angles (7,) [rad] and waits; not while streaming."""
+        ...
+
+    def gripper(self, width: float, speed: float, force: float | None = None) -> None:
+        """Moves the fingers to a width [m], or grasps with a force [N]; may return before they arrive."""
+        ...
+
+    def close(self) -> None:
+        """Stops, if need be, and lets the robot go."""
+        ...
