@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import select
 import socket
@@ -28,6 +29,8 @@ from robo_reward.hardware.emulator.versions import ROBOT_PORT
 
 log = logging.getLogger(__name__)
 
+DESCRIPTIONS = ("GetRobotModel", "LoadModelLibrary")
+"""Requests that leave the session alone and may take long."""
 POLL = 0.2
 """How often threads that wait look whether they shall end [s]."""
 
@@ -225,7 +228,8 @@ class RobotServer:
                 if not self._connect(address, identifier, body):
                     return
                 continue
-            with self._lock:
+            guard = contextlib.nullcontext() if command in DESCRIPTIONS else self._lock
+            with guard:
                 answer = self._session.request(command, identifier, body)
                 log.info("%s %s", command, "" if answer is None else answer.body[:1].hex())
                 if answer is not None:

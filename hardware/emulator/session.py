@@ -168,11 +168,13 @@ class Session:
 
     def _obey(self, motion: Motion, command: np.ndarray) -> None:
         """A command in time."""
-        cycles = int(command["message_id"]) - motion.last if motion.last else 1
+        cycles, first = int(command["message_id"]) - motion.last if motion.last else 1, not motion.last
         motion.last, motion.lost = int(command["message_id"]), 0
         self._received.append(True)
         error = ""
         if motion.controller == Controller.EXTERNAL:
+            if first:  # a client may go on from the robot's own torques, or begin with none
+                self.tau_c = np.clip(command["tau_J_d"], np.minimum(self.tau_c, 0.0), np.maximum(self.tau_c, 0.0))
             error = torque_fault(self.tau_c, command["tau_J_d"], cycles, self.checks)
         if not error and motion.reference is not None:
             error = motion.reference.follow(command, cycles)
