@@ -60,6 +60,9 @@ class Arm:
         max_translation: Cartesian limits: speed [m/s], acceleration [m/s²], jerk [m/s³].
         max_rotation: Cartesian limits: speed [rad/s], acceleration [rad/s²], jerk [rad/s³].
         max_elbow: elbow limits: speed [rad/s], acceleration [rad/s²], jerk [rad/s³].
+        dq_offset: of the limits of speed that shrink towards a joint's end [rad/s]; with `ddq_dec`, FR3 only.
+        ddq_dec: the deceleration [rad/s²] in them: |dq| <= max(0, sqrt(2 ddq_dec distance to the end) - dq_offset).
+        box: lower and upper angles [rad] and speeds [rad/s] of a box in which all limits of the FR3 always hold.
     """
 
     name: str
@@ -80,6 +83,9 @@ class Arm:
     max_translation: tuple[float, ...] = ()
     max_rotation: tuple[float, ...] = ()
     max_elbow: tuple[float, ...] = ()
+    dq_offset: tuple[float, ...] = ()
+    ddq_dec: tuple[float, ...] = ()
+    box: tuple[tuple[float, ...], ...] = ()
 
     @property
     def joints(self) -> int:
@@ -164,6 +170,13 @@ FR3 = Arm(
     max_translation=(3.0, 9.0, 4500.0),
     max_rotation=(2.5, 17.0, 8500.0),
     max_elbow=(2.62, 10.0, 5000.0),
+    dq_offset=(0.6599, 0.2517, 0.2, 0.3533, 0.5757, 0.4878, 0.4628),
+    ddq_dec=(6.0, 2.585, 3.5, 4.0, 17.0, 5.5, 17.0),
+    box=(
+        (-2.3476, -1.5454, -2.4937, -2.7714, -2.51, 0.7773, -2.7045),
+        (2.3476, 1.5454, 2.4937, -0.4226, 2.51, 4.2841, 2.7045),
+        (2.0, 1.0, 1.5, 1.25, 3.0, 1.5, 3.0),
+    ),
     links=(
         Link(
             2.92747,

@@ -1,0 +1,118 @@
+"""Whether a sequence of commands keeps every limit: the test that each plan must pass before it is streamed."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from robo_reward.envs.panda.arm import Arm
+from robo_reward.envs.panda.kinematics import Pose, forward
+from robo_reward.hardware.limits import MotionLimits, Workspace
+
+HISTORY = 3
+"""Commands before the new ones that differences of third order reach back to."""
+TOLERANCE = 1e-6
+FIRST_MOVING = 3  # the origin of joint 4, the elbow, is the first that can come down
+
+
+class Breach(NamedTuple):
+    """The limit that a sequence breaks first.
+
+    Attributes:
+        rule: such as `hand_speed`.
+        ratio: what was asked for over what is allowed.
+        index: of the offending command.
+    """
+
+    rule: str
+    ratio: float
+    index: int
+
+
+class Envelope:
+    """Measures commands by finite differences and compares them with the limits.
+
+    Speed, acceleration and jerk of K commands at rate f are f Δq, f² Δ²q, f³ Δ³q (7,); the hand's are those of its
+    position p and of its rotation, with the turn between two commands ½ Σ axis × next axis [rad].
+
+    Args:
+        arm: whose kinematics hold.
+        limits: of joints and hand.
+        workspace: of the hand.
+        rate: of the commands [Hz].
+    """
+
+    def __init__(self, arm: Arm, limits: MotionLimits, workspace: Workspace, rate: float) -> None:
+        self.arm, self.limits, self.workspace, self.rate = arm, limits, workspace, rate
+
+    def ratios(self, path: np.ndarray) -> dict[str, np.ndarray]:
+        """What is asked for over what is allowed, (K,) per rule, above 1 where a limit is broken.
+
+        Args:
+            path: (HISTORY + K, 7) [rad]: the last `HISTORY` commands that were streamed, then the K new ones.
+        """
+        pose = forward(self.arm, path)
+        return {**self._joints(path), **self._hand(pose), **self._place(pose)}
+
+    def breach(self, path: np.ndarray) -> Breach | None:
+        """The first limit that new commands break, or none; arguments as in `ratios`."""
+        first: Breach | None = None
+        for rule, ratio in self.ratios(path).items():
+            bad = np.flatnonzero(~(ratio <= 1.0 + TOLERANCE))  # catches NaN too
+            if len(bad) and (first is None or bad[0] < first.index):
+                first = Breach(rule, float(ratio[bad[0]]), int(bad[0]))
+        return first
+
+    def _joints(self, path: np.ndarray) -> dict[str, np.ndarray]:
+        limits, rate, new = self.limits, self.rate, path[HISTORY:]
+        low, high = limits.speed_bounds(path)
+        low, high = np.maximum(low[:-1], low[1:]), np.minimum(high[:-1], high[1:])  # of both ends of a step
+        speed = rate * np.diff(path, axis=0)
+        speed_ratio = np.where(speed > 0, speed / np.maximum(high, 1e-9), speed / np.minimum(low, -1e-9))
+        middle, half = (limits.q_max + limits.q_min) / 2, (limits.q_max - limits.q_min) / 2
+        return {
+            "joint_position": (np.abs(new - middle) / half).max(axis=1),
+            "joint_speed": speed_ratio[2:].max(axis=1),
+            "joint_acceleration": (np.abs(rate * np.diff(speed, axis=0)) / limits.ddq)[1:].max(axis=1),
+            "joint_jerk": (np.abs(rate**2 * np.diff(speed, n=2, axis=0)) / limits.dddq).max(axis=1),
+        }
+
+    def _hand(self, pose: Pose) -> dict[str, np.ndarray]:
+        velocity = self.rate * np.diff(pose.position, axis=1)  # (3, HISTORY + K - 1)
+        spin = self.rate * 0.5 * sum(_turn(axis) for axis in (pose.x, pose.y, pose.z))
+        out = {}
+        for name, rates, (speed, acceleration) in (
+            ("hand", velocity, self.limits.translation),
+            ("turn", spin, self.limits.rotation),
+        ):
+            out[f"{name}_speed"] = np.linalg.norm(rates, axis=0)[2:] / speed
+            change = self.rate * np.diff(rates, axis=1)
+            out[f"{name}_acceleration"] = np.linalg.norm(change, axis=0)[1:] / acceleration
+        return out
+
+    def _place(self, pose: Pose) -> dict[str, np.ndarray]:
+        """Ratios that pass 1 where a wall is reached, linear in the distance."""
+        space = self.workspace
+        middle, half = (space.high + space.low) / 2, (space.high - space.low) / 2
+        heights = np.concatenate([pose.joint_origins[FIRST_MOVING:, 2], _flange(self.arm, pose)[None, 2]])
+        lowest = heights[:, HISTORY:].min(axis=0) - space.table
+        return {
+            "workspace": (np.abs(pose.position[:, HISTORY:].T - middle) / half).max(axis=1),
+            "orientation": lean(pose)[HISTORY:] / space.cone,
+            "table": 1.0 + np.maximum(space.clearance - lowest, 0.0),
+        }
+
+
+def lean(pose: Pose) -> np.ndarray:
+    """The angle (n,) [rad] between the hand's approach direction and straight down."""
+    return np.arctan2(np.hypot(pose.z[0], pose.z[1]), -pose.z[2])
+
+
+def _flange(arm: Arm, pose: Pose) -> np.ndarray:
+    return pose.position - arm.tcp * pose.z
+
+
+def _turn(axis: np.ndarray) -> np.ndarray:
+    """The cross product (3, n - 1) of each column of (3, n) with the next."""
+    return np.cross(axis[:, :-1], axis[:, 1:], axis=0)

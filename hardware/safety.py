@@ -1,0 +1,411 @@
+"""Between a policy and an arm: whatever the policy says, what comes out keeps every limit."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from robo_reward.envs.panda.arm import ARMS, Arm
+from robo_reward.envs.panda.control import FINGER_MAX
+from robo_reward.envs.panda.kinematics import damped_step, forward, jacobian, orientation_error
+from robo_reward.envs.task import ActionSpec, Controller, ObservationSpec
+from robo_reward.errors import UsageError
+from robo_reward.hardware.envelope import lean
+from robo_reward.hardware.limits import INSET, MotionLimits, Workspace, policy_limits
+from robo_reward.hardware.motion import Motion
+from robo_reward.hardware.robot import ArmState, Mode, Target
+from robo_reward.policies.policy import PolicyMismatch
+
+SLACK = 0.03
+"""How far outside the workspace [m] and the joint margins [rad] the arm may stand when it starts; it only comes back."""
+
+
+class Verdict(Enum):
+    """What becomes of an action."""
+
+    FOLLOW = "follow"
+    HOLD = "hold"
+    STOP = "stop"
+
+
+class Clip(NamedTuple):
+    """One thing that was not done as asked.
+
+    Attributes:
+        rule: such as `joint_speed`.
+        asked: what the action would have needed, as a share of what is allowed, or a number in words.
+        done: what is done instead.
+    """
+
+    rule: str
+    asked: str
+    done: str
+
+
+@dataclass(frozen=True, eq=False)
+class Decision:
+    """What is done about one action.
+
+    Args:
+        verdict: follow it, hold, or stop the arm.
+        target: where the arm shall be when this control step is over: joints and the opening of the fingers.
+        clips: everything that was not done as asked, in the order of the rules.
+        samples: the commands of this control step (K, 7) [rad] at the stream's rate; `tick` returns the same.
+        cause: why it holds or stops, in words.
+    """
+
+    verdict: Verdict
+    target: Target
+    clips: tuple[Clip, ...]
+    samples: np.ndarray
+    cause: str = ""
+
+
+@dataclass(frozen=True)
+class SafetySettings:
+    """The numbers of the safety filter that a user may change.
+
+    Args:
+        rate: of the stream [Hz].
+        bad_actions: how many unusable actions in a row stop the arm; fewer hold it.
+        tracking: largest difference between a measured and a commanded joint angle [rad]; more stops the arm.
+        ramp_steps: the first control steps after a start are slow ...
+        ramp_from: ... beginning at this share of speed and acceleration.
+        still: joint speed at which an arm counts as at rest [rad/s].
+    """
+
+    rate: float = 200.0
+    bad_actions: int = 3
+    tracking: float = 0.3
+    ramp_steps: int = 25
+    ramp_from: float = 0.2
+    still: float = 0.05
+
+    def __post_init__(self) -> None:
+        if not 50.0 <= self.rate <= 1000.0:
+            raise UsageError(f"rate of the stream is {self.rate} Hz, expected 50 to 1000")
+        if self.bad_actions < 1 or self.ramp_steps < 0 or not 0.0 < self.ramp_from <= 1.0 or self.tracking <= 0:
+            raise UsageError(f"{self} makes no sense: counts and tracking are positive, ramp_from is above 0 up to 1")
+
+
+class SafetyFilter:
+    """Turns actions into commands that keep position, speed, acceleration and workspace limits.
+
+    An action goes through the task's own controller, as in simulation, on top of the last target; what comes out is
+    shortened to the speed limits, brought back into the workspace and the joint margins, and planned to standstill
+    (`Motion`). A plan that would break any limit is tried with half and a quarter of the step; if none is fine, the
+    arm ends at its last target. Measurements decide whether to go on and leash the controller; commands never start
+    from them, except in `start`.
+
+    Args:
+        arm: whose kinematics hold.
+        controller: the task's action convention.
+        limits: what commands keep, e.g. `policy_limits(arm)`.
+        workspace: where the hand stays.
+        settings: everything else.
+
+    Attributes:
+        stopped: why the filter stopped for good, until `start`; empty while it works.
+    """
+
+    def __init__(
+        self,
+        arm: Arm,
+        controller: Controller,
+        limits: MotionLimits,
+        workspace: Workspace,
+        settings: SafetySettings | None = None,
+    ) -> None:
+        self.arm, self.controller, self.limits, self.workspace = arm, controller, limits, workspace
+        self.settings = settings or SafetySettings()
+        self.motion = Motion(arm, limits, workspace, self.settings.rate)
+        self.stopped = "the safety filter was not started"
+        self._target, self._fingers = np.array(arm.home), np.full(arm.fingers, FINGER_MAX)
+        self._steps, self._bad = 0, 0
+
+    @classmethod
+    def of_task(
+        cls, task: Any, limits: MotionLimits | None = None, cone: float = 0.5, settings: SafetySettings | None = None
+    ) -> SafetyFilter:
+        """The filter of an arm's task: its controller, its box, and a share of the official limits.
+
+        Args:
+            task: a task of an arm (`envs.panda.base.ArmTask`).
+            limits: other limits than `policy_limits(task.arm)`.
+            cone: largest lean of the hand [rad].
+            settings: everything else.
+        """
+        workspace = Workspace.of(task.low, task.high, cone)
+        return cls(task.arm, task.controller, limits or policy_limits(task.arm), workspace, settings)
+
+    def start(self, state: ArmState) -> None:
+        """Seeds the targets where the arm stands; the only moment at which a measurement becomes a command.
+
+        Raises:
+            UsageError: the arm moves, or stands where no command is allowed; the message says where it should be.
+        """
+        if not state.finite():
+            raise UsageError("the measured state holds numbers that are not finite; check the connection to the robot")
+        if np.abs(state.dq).max() > self.settings.still:
+            raise UsageError(f"the arm still moves at {np.abs(state.dq).max():.3f} rad/s; wait until it is at rest")
+        q = np.array(state.q, float)
+        pose = forward(self.arm, q[None])
+        position, tilt = pose.position[:, 0], float(lean(pose)[0])
+        room = self.limits.including(np.clip(q, self.limits.q_min - SLACK, self.limits.q_max + SLACK))
+        problem = room.outside(q)
+        excess = float(self.workspace.excess(position))
+        if excess > SLACK:
+            problem = f"the hand at {position.round(3)} m, {excess * 100:.1f} cm outside the workspace"
+        elif tilt > self.workspace.cone + SLACK:
+            problem = f"the hand leaning {tilt:.2f} rad, allowed are {self.workspace.cone:.2f}"
+        if problem:
+            raise UsageError(f"the arm cannot start with {problem}. Move it to a start pose of the task first")
+        self.motion.envelope.limits = room
+        self.motion.envelope.workspace = self.workspace.including(position, tilt)
+        self.motion.seed(q)
+        self._target = q
+        self._fingers = np.full(self.arm.fingers, np.clip(state.gripper_width / 2, 0.0, FINGER_MAX))
+        self._steps, self._bad, self.stopped = 0, 0, ""
+
+    def decide(self, action: np.ndarray, state: ArmState, dt: float = 0.0) -> Decision:
+        """What to do about a policy's action; never raises for anything a policy may say.
+
+        Args:
+            action: (A,), each component in [-1, 1]; anything else is clipped or refused.
+            state: the latest measurement.
+            dt: how long this control step lasts [s]; the controller's own period if not given.
+        """
+        dt = dt if 0.0 < dt <= 1.0 else 1.0 / self.controller.spec.rate_hz
+        cause = self.stopped or self._broken(state)
+        if cause:
+            return self._stop(cause, dt)
+        values, problem = self._usable(action)
+        if problem:
+            self._bad += 1
+            if self._bad >= self.settings.bad_actions:
+                return self._stop(f"{self._bad} unusable actions in a row, the last because {problem}", dt)
+            return self._hold(problem, dt)
+        self._bad = 0
+        self._relax()
+        clips: list[Clip] = []
+        over = np.abs(values).max() - 1.0
+        if over > 1e-6:
+            clips.append(Clip("action", f"{over + 1.0:.3g}", "clipped to [-1, 1]"))
+        wanted, fingers = self._wanted(np.clip(values, -1.0, 1.0), state)
+        pace = self._pace()
+        wanted = self._bounded(wanted, dt * pace, clips)
+        self._advance(wanted, pace, clips)
+        self._fingers = fingers
+        self._steps += 1
+        return self._decision(Verdict.FOLLOW, dt, tuple(clips))
+
+    def hold(self) -> None:
+        """Comes to rest as fast as the limits allow; targets go on from there."""
+        self.motion.brake()
+        self._target = self.motion.end
+
+    def tick(self) -> Target:
+        """The next command, to be sent once every 1 / rate seconds."""
+        return Target(joints=self.motion.next(), gripper=self._opening())
+
+    def _broken(self, state: ArmState) -> str:
+        """Why the arm must stop whatever the action is, or nothing."""
+        if state.mode not in (Mode.MOVING, Mode.IDLE):
+            return f"the robot is in mode {state.mode.value}"
+        if not state.finite():
+            return "the measured state holds numbers that are not finite"
+        error = np.abs(state.q - self.motion.command)
+        worst = int(error.argmax())
+        if error[worst] > self.settings.tracking:
+            return f"joint {worst + 1} is {error[worst]:.2f} rad away from its command: something holds or moves the arm"
+        return ""
+
+    def _usable(self, action: Any) -> tuple[np.ndarray, str]:
+        """The action as numbers, and what is wrong with it."""
+        dim = self.controller.spec.dim
+        try:
+            values = np.asarray(action, dtype=np.float64)
+        except (TypeError, ValueError):
+            return np.zeros(dim), "the action is not an array of numbers"
+        if values.shape != (dim,):
+            return values, f"the action has shape {values.shape}, expected ({dim},)"
+        if not np.isfinite(values).all():
+            names = [n for n, value in zip(self.controller.spec.names, values, strict=True) if not np.isfinite(value)]
+            return values, f"the action is not finite in {', '.join(names)}"
+        return values, ""
+
+    def _wanted(self, action: np.ndarray, state: ArmState) -> tuple[np.ndarray, np.ndarray]:
+        """The joints and fingers that the controller wants next, from the last target."""
+        n, fingers = self.arm.joints, self.arm.fingers
+        measured = np.concatenate([state.q, np.full(fingers, state.gripper_width / 2)])
+        last = np.concatenate([self._target, self._fingers])
+        wanted = self.controller.advance(last[None], measured[None], action[None])[0]
+        return wanted[:n], np.clip(wanted[n : n + fingers], 0.0, FINGER_MAX)
+
+    def _pace(self) -> float:
+        """The share of speed and acceleration in this step of the slow start."""
+        ramp, first = self.settings.ramp_steps, self.settings.ramp_from
+        return 1.0 if self._steps >= ramp else first + (1.0 - first) * self._steps / ramp
+
+    def _bounded(self, wanted: np.ndarray, dt: float, clips: list[Clip]) -> np.ndarray:
+        """The wanted joints (7,), shortened to the speed limits and brought back into margins and workspace."""
+        limits = self.motion.envelope.limits
+        step = wanted - self._target
+        low, high = limits.speed_bounds(self._target)
+        pose = forward(self.arm, np.stack([self._target, wanted]))
+        travel = np.linalg.norm(pose.position[:, 1] - pose.position[:, 0])
+        first = forward(self.arm, self._target[None])
+        turn = np.linalg.norm(orientation_error(first, pose.x[:, 1:], pose.y[:, 1:], pose.z[:, 1:]))
+        asked = {
+            "joint_speed": (np.where(step > 0, step / np.maximum(high, 1e-3), step / np.minimum(low, -1e-3))).max() / dt,
+            "hand_speed": travel / limits.translation[0] / dt,
+            "turn_speed": turn / limits.rotation[0] / dt,
+        }
+        rule = max(asked, key=lambda name: asked[name])
+        if asked[rule] > 1.0:
+            clips.append(Clip(rule, f"{asked[rule]:.2f} of the limit", f"step times {1 / asked[rule]:.2f}"))
+            wanted = self._target + step / asked[rule]
+        inside = self._inside(np.clip(wanted, limits.q_min, limits.q_max), clips)
+        if not np.array_equal(inside, wanted) and not any(clip.rule == "workspace" for clip in clips):
+            worst = int(np.abs(inside - wanted).argmax())
+            text = f"joint {worst + 1} at {wanted[worst]:.3f} rad"
+            clips.append(Clip("joint_position", text, f"{inside[worst]:.3f} rad"))
+        return inside
+
+    def _inside(self, q: np.ndarray, clips: list[Clip]) -> np.ndarray:
+        """Joints (7,) whose hand is in the workspace and the cone, by inverse kinematics if it was not."""
+        space, limits = self.motion.envelope.workspace, self.motion.envelope.limits
+        pose = forward(self.arm, q[None])
+        place = np.clip(pose.position[:, 0], space.low + INSET / 2, space.high - INSET / 2)
+        tilt = float(lean(pose)[0])
+        if np.array_equal(place, pose.position[:, 0]) and tilt <= space.cone:
+            return q
+        what = f"hand at {pose.position[:, 0].round(3)} m leaning {tilt:.2f} rad"
+        clips.append(Clip("workspace", what, f"{place.round(3)} m, {min(tilt, space.cone):.2f} rad"))
+        upright = _leaning(pose.z[:, 0], min(tilt, 0.98 * space.cone))
+        for _ in range(4):
+            turn = np.cross(pose.z[:, 0], upright)
+            error = np.concatenate([place - pose.position[:, 0], turn])[None]
+            step = damped_step(jacobian(pose), error, np.zeros((1, 7)))[0]
+            q = np.clip(q + np.clip(step, -0.1, 0.1), limits.q_min, limits.q_max)
+            pose = forward(self.arm, q[None])
+        return q
+
+    def _advance(self, wanted: np.ndarray, pace: float, clips: list[Clip]) -> None:
+        """Plans towards the wanted joints, or as far on the way as every limit allows."""
+        breach = None
+        for share in (1.0, 0.5, 0.25):
+            goal = self._target + share * (wanted - self._target)
+            found = self.motion.toward(goal, pace)
+            if found is None:
+                self._target = goal
+                break
+            breach = breach or found
+        if breach is not None:
+            taken = "the plan stays" if found is not None else f"step times {share}"
+            clips.append(Clip(breach.rule, f"{breach.ratio:.2f} of the limit", taken))
+            if found is not None:
+                self._target = self.motion.end
+
+    def _relax(self) -> None:
+        """Takes back the room that a start outside the limits needed, as soon as the commands are inside."""
+        envelope = self.motion.envelope
+        if envelope.limits is self.limits and envelope.workspace is self.workspace:
+            return
+        path = np.concatenate([self.motion.command[None], self.motion.ahead(len(self.motion.ahead(0)) + 1)])
+        pose = forward(self.arm, path)
+        if not any(self.limits.outside(q) for q in path):
+            envelope.limits = self.limits
+        if (self.workspace.excess(pose.position.T) <= 0).all() and (lean(pose) <= self.workspace.cone).all():
+            envelope.workspace = self.workspace
+
+    def _hold(self, cause: str, dt: float) -> Decision:
+        self.hold()
+        return self._decision(Verdict.HOLD, dt, (), cause)
+
+    def _stop(self, cause: str, dt: float) -> Decision:
+        if not self.stopped:
+            self.hold()
+        self.stopped = cause
+        return self._decision(Verdict.STOP, dt, (), cause)
+
+    def _opening(self) -> float:
+        return float(self._fingers.sum()) if len(self._fingers) else -1.0
+
+    def _decision(self, verdict: Verdict, dt: float, clips: tuple[Clip, ...], cause: str = "") -> Decision:
+        samples = self.motion.ahead(max(1, round(dt * self.settings.rate)))
+        return Decision(verdict, Target(joints=samples[-1], gripper=self._opening()), clips, samples, cause)
+
+
+def _leaning(z: np.ndarray, tilt: float) -> np.ndarray:
+    """The approach direction (3,) with the azimuth of `z` but leaning `tilt` [rad] from straight down."""
+    flat = np.array((z[0], z[1], 0.0))
+    length = np.linalg.norm(flat)
+    side = flat / length if length > 1e-9 else np.zeros(3)
+    return np.sin(tilt) * side + np.cos(tilt) * np.array((0.0, 0.0, -1.0))
+
+
+def require_match(
+    policy_action: ActionSpec,
+    policy_observation: ObservationSpec,
+    action: ActionSpec,
+    observation: ObservationSpec,
+    trained_on: str = "",
+    arm: Arm | None = None,
+) -> tuple[str, ...]:
+    """Refuses a policy whose conventions are not exactly the robot's.
+
+    Args:
+        policy_action: what the policy commands.
+        policy_observation: what it sees.
+        action: what the robot understands.
+        observation: what the robot shows.
+        trained_on: the policy's task, such as `panda/push`.
+        arm: the robot's arm.
+
+    Returns:
+        Warnings, such as joints whose range on this arm is not that of the arm it was trained on.
+
+    Raises:
+        PolicyMismatch: listing every difference.
+    """
+    different = [
+        *_differences("action", policy_action.to_json(), action.to_json()),
+        *_differences("observation", policy_observation.to_json(), observation.to_json()),
+    ]
+    if different:
+        shown = "; ".join(different[:8]) + (f"; and {len(different) - 8} more" if len(different) > 8 else "")
+        raise PolicyMismatch(
+            f"the policy, trained on {trained_on or 'an unknown task'!r}, does not fit this robot: {shown}. "
+            "Train it on the robot's task and control, or choose the robot and task it was trained for"
+        )
+    before = ARMS.get(trained_on.partition("/")[0])
+    if arm is None or before is None or before.name == arm.name or before.joints != arm.joints:
+        return ()
+    return tuple(
+        f"joint {i} turns from {a:.2f} to {b:.2f} rad on {arm.name}, but from {c:.2f} to {d:.2f} on {before.name}, "
+        "where the policy was trained; the safety filter keeps the former"
+        for i, (a, b, c, d) in enumerate(zip(arm.q_min, arm.q_max, before.q_min, before.q_max, strict=True), start=1)
+        if max(abs(a - c), abs(b - d)) > 0.1
+    )
+
+
+def _differences(path: str, have: Any, want: Any) -> list[str]:
+    """Where two JSON values differ, in words."""
+    if isinstance(have, dict) and isinstance(want, dict):
+        keys = dict.fromkeys((*have, *want))
+        return [line for key in keys for line in _differences(f"{path}.{key}", have.get(key), want.get(key))]
+    if isinstance(have, list | tuple) and isinstance(want, list | tuple) and len(have) == len(want):
+        pairs = enumerate(zip(have, want, strict=True))
+        return [line for i, (a, b) in pairs for line in _differences(f"{path}[{i}]", a, b)]
+    if isinstance(have, list | tuple) and isinstance(want, list | tuple):
+        return [f"{path} has {len(have)} entries {_names(have)}, the robot's {len(want)} {_names(want)}"]
+    return [] if have == want else [f"{path} is {have!r}, the robot's {want!r}"]
+
+
+def _names(values: Any) -> str:
+    names = [str(v.get("name", v.get("field"))) if isinstance(v, dict) else str(v) for v in values]
+    return f"({', '.join(names)})"
