@@ -1,0 +1,149 @@
+"""What drives the arm: a millisecond by the wall clock, or by the client's answers."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections import deque
+
+import numpy as np
+
+from robo_reward.hardware.emulator.cycle_log import CycleLog
+from robo_reward.hardware.emulator.faults import Faults
+from robo_reward.hardware.emulator.plant import DT
+from robo_reward.hardware.emulator.server import RobotServer
+from robo_reward.hardware.emulator.session import Session
+from robo_reward.hardware.emulator.telemetry import Telemetry
+
+log = logging.getLogger(__name__)
+
+PATIENCE = 0.5
+"""In lock-step: how long a cycle waits for the client before its command counts as lost [s]. libfranka waits 1 s."""
+FAIR = 0.5e-3
+"""A command counts as lost only if the client had this long to answer; else it was the emulator that was late [s]."""
+SLIP = 0.1
+"""Free-running: later than this, the emulator gives up catching up [s]."""
+
+
+class Clock:
+    """The thread that steps the session.
+
+    Free-running, a cycle begins at every millisecond of the wall clock. In lock-step, a cycle begins when the command
+    that answers the last state is there: time is what the message identifiers say, and runs as fast as client and body
+    can. While no command is due (no motion, the start or end of one, asynchronous targets) lock-step is free-running.
+
+    Args:
+        session: the arm.
+        server: its sockets.
+        lock: held while the session changes.
+        cycles: where each is written down.
+        lockstep: whether to wait for the client.
+    """
+
+    def __init__(
+        self,
+        session: Session,
+        server: RobotServer,
+        lock: threading.RLock,
+        faults: Faults,
+        cycles: CycleLog,
+        lockstep: bool = False,
+        patience: float = PATIENCE,
+    ) -> None:
+        self._session, self._server, self._lock, self._faults = session, server, lock, faults
+        self._cycles, self._lockstep, self._patience = cycles, lockstep, patience
+        self._telemetry = Telemetry(session)
+        self._late: deque[tuple[int, np.ndarray]] = deque()
+        self._running = True
+        self._deadline = 0.0
+        self._sent = 0.0
+        self.failure: BaseException | None = None
+        self._thread = threading.Thread(target=self._guarded, name="fci-clock", daemon=True)
+
+    def start(self) -> None:
+        """Begins to tick."""
+        self._thread.start()
+
+    def close(self) -> None:
+        """Ends the thread."""
+        self._running = False
+        self._server.wake()
+        if self._thread.is_alive():
+            self._thread.join(2.0)
+
+    def _guarded(self) -> None:
+        try:
+            self._run()
+        except BaseException as error:
+            self.failure = error
+            log.exception("the emulator stopped")
+            raise
+
+    def _run(self) -> None:
+        self._deadline = time.perf_counter()
+        patient = True
+        while self._running:
+            if self._lockstep and patient and self._due():
+                commands, lateness, came = self._await()
+                self._deadline = time.perf_counter()
+            else:
+                lateness = self._sleep()
+                commands, came = self._server.newest_command(), False
+            patient = bool(commands) or not self._due() or came
+            self._cycle(commands, lateness)
+
+    def _due(self) -> bool:
+        """Whether a client that keeps up is about to answer."""
+        return self._session.expects_command and self._server.connected and not self._faults.stalled
+
+    def _await(self) -> tuple[list[np.ndarray], float, bool]:
+        """Lock-step: the answer to the last state, how long it took, and whether something came at all."""
+        begun = time.perf_counter()
+        drops = self._faults.dropped
+        while True:
+            commands = self._server.newest_command()
+            waited = time.perf_counter() - begun
+            if commands or self._faults.dropped != drops:
+                return commands, waited, True
+            if waited > self._patience or not self._due() or not self._running:
+                return [], waited, False
+            self._server.wait(min(0.05, self._patience))
+
+    def _sleep(self) -> float:
+        """Free-running: until the next deadline. Returns how late it became [s]."""
+        self._deadline += DT
+        now = time.perf_counter()
+        if self._deadline > now:
+            time.sleep(self._deadline - now)
+            now = time.perf_counter()
+        lateness = now - self._deadline
+        if lateness > SLIP:
+            log.warning("%.0f ms late; the clock slips", lateness * 1e3)
+            self._deadline = now
+        return lateness
+
+    def _cycle(self, commands: list[np.ndarray], lateness: float) -> None:
+        now = time.perf_counter()
+        with self._lock:
+            command = self._newest(commands)
+            self._session.tick(command, counted=self._lockstep or self._faults.stalled or now - self._sent > FAIR)
+            data = self._telemetry.fill()
+            answers, self._session.outbox = self._session.outbox, []
+            cycle = self._telemetry.cycle(command, time.monotonic(), lateness)
+            self._server.send_state(data)
+            self._sent = time.perf_counter()
+            if answers:
+                self._server.send_answers(answers)
+        self._cycles.append(cycle)
+
+    def _newest(self, commands: list[np.ndarray]) -> np.ndarray | None:
+        """The newest command that has arrived by now, delays counted in."""
+        delay = self._faults.delay_ms
+        if not delay and not self._late:
+            return commands[-1] if commands else None
+        self._late.extend((self._session.time + 1 + delay, command) for command in commands)
+        newest = None
+        while self._late and self._late[0][0] <= self._session.time + 1:
+            newest = self._late.popleft()[1]
+        return newest

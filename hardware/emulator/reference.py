@@ -1,0 +1,156 @@
+"""Where the motion generators want the joints: what a client commands, as joint positions and velocities."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from robo_reward.errors import MissingExtra
+from robo_reward.hardware.emulator.control import resolve, resolve_twist
+from robo_reward.hardware.emulator.limits_check import CARTESIAN_JOINT, CartesianJudge, Checks, JointJudge
+from robo_reward.hardware.emulator.model import RobotModel
+from robo_reward.hardware.emulator.plant import DT
+from robo_reward.hardware.emulator.versions import Generator
+
+
+class Reference:
+    """One stream of commands for one motion.
+
+    Args:
+        generator: which of them.
+        model: the arm, with the end effector that the client has set.
+        checks: which are armed.
+        q: where the arm is commanded to be (7,) [rad].
+
+    Attributes:
+        q: commanded joint positions (7,) [rad].
+        dq: velocities (7,) [rad/s].
+        ddq: accelerations (7,) [rad/s²].
+        pose: the last commanded O_T_EE (4, 4), or none where joints are commanded.
+        twist: the last commanded O_dP_EE (6,).
+        acceleration: its rate of change (6,).
+    """
+
+    def __init__(self, generator: Generator, model: RobotModel, checks: Checks, q: np.ndarray) -> None:
+        self._generator, self._model = generator, model
+        cartesian = generator in (Generator.CARTESIAN_POSITION, Generator.CARTESIAN_VELOCITY)
+        self._joints = JointJudge(model.arm, checks, q, CARTESIAN_JOINT) if cartesian else JointJudge(model.arm, checks, q)
+        self._hand = CartesianJudge(model.arm, checks, model.pose(q)) if cartesian else None
+        self._limits = checks.limits
+        self._begun = False
+        self.q, self.dq, self.ddq = self._joints.q.copy(), np.zeros(7), np.zeros(7)
+
+    @property
+    def pose(self) -> np.ndarray | None:
+        """The last commanded O_T_EE (4, 4), or none."""
+        return None if self._hand is None else self._hand.pose
+
+    @property
+    def twist(self) -> np.ndarray:
+        """The last commanded O_dP_EE (6,)."""
+        return np.zeros(6) if self._hand is None else self._hand.twist
+
+    @property
+    def acceleration(self) -> np.ndarray:
+        """The rate of change of the last commanded O_dP_EE (6,)."""
+        return np.zeros(6) if self._hand is None else self._hand.acceleration
+
+    def follow(self, command: np.ndarray, cycles: int) -> str:
+        """The next command, `cycles` milliseconds after the last. Returns an error's name or nothing."""
+        begun, self._begun = self._begun, True
+        error = self._take(command, cycles, begun)
+        if not error:
+            self.q, self.dq, self.ddq = self._joints.q, self._joints.dq, self._joints.ddq
+        return error
+
+    def _take(self, command: np.ndarray, cycles: int, begun: bool) -> str:
+        if self._generator == Generator.JOINT_POSITION:
+            return self._joints.position(command["q_c"], cycles) if begun else self._joints.begin(command["q_c"])
+        if self._generator == Generator.JOINT_VELOCITY:
+            return self._joints.velocity(command["dq_c"], cycles)
+        assert self._hand is not None
+        elbow = command["elbow_c"] if command["valid_elbow"] else None
+        if self._generator == Generator.CARTESIAN_POSITION:
+            pose = command["O_T_EE_c"].reshape(4, 4).T
+            error = self._hand.position(pose, cycles) if begun else self._hand.begin(pose)
+            if error:
+                return error
+            q = resolve(self._model, self._joints.q, pose, cycles * DT, elbow)
+        else:
+            error = self._hand.velocity(command["O_dP_EE_c"], cycles)
+            if error:
+                return error
+            q = resolve_twist(self._model, self._joints.q, self._hand.twist, cycles * DT, elbow)
+            self._hand.pose = self._model.pose(q)
+        if not begun:
+            return self._settle(q)
+        return self._unreachable(q, cycles) or self._joints.position(q, cycles)
+
+    def _settle(self, q: np.ndarray) -> str:
+        """The first Cartesian command may be a hair from where the joints are; the stream begins there."""
+        self._joints.q = q
+        return ""
+
+    def _unreachable(self, q: np.ndarray, cycles: int) -> str:
+        """`resolve` stops at the limits: joints that are there could not follow the hand."""
+        if not self._limits:
+            return ""
+        arm, step = self._model.arm, np.abs(q - self._joints.q) / (cycles * DT)
+        if (step >= 0.999 * np.array(arm.dq_max)).any():
+            return f"{CARTESIAN_JOINT}_velocity_limits_violation"
+        stuck = ((q <= arm.q_min) | (q >= arm.q_max)) & (step > 0)
+        return f"{CARTESIAN_JOINT}_position_limits_violation" if stuck.any() else ""
+
+    def extrapolate(self) -> None:
+        """A millisecond without a command: constant acceleration, as the robot does, within the speed limits."""
+        most = np.array(self._model.arm.dq_max)
+        self.dq = np.clip(self.dq + DT * self.ddq, -most, most)
+        self.q = np.clip(self.q + DT * self.dq, self._model.arm.q_min, self._model.arm.q_max)
+
+
+class AsyncReference:
+    """Joint targets at the client's own pace, between which the robot makes its way (version 10, "experimental").
+
+    Args:
+        model: the arm.
+        q: where it is commanded to be (7,) [rad].
+        fastest: velocities not to be exceeded (7,) [rad/s].
+
+    Raises:
+        MissingExtra: `ruckig`, which makes the way, is not installed.
+    """
+
+    pose: np.ndarray | None = None
+
+    def __init__(self, model: RobotModel, q: np.ndarray, fastest: np.ndarray) -> None:
+        try:
+            import ruckig
+        except ImportError as error:
+            raise MissingExtra("ruckig", "franka", "asynchronous joint position control") from error
+        arm = model.arm
+        self._arm = arm
+        self._finished: Any = ruckig.Result.Finished
+        self._otg: Any = ruckig.Ruckig(7, DT)
+        self._in, self._out = ruckig.InputParameter(7), ruckig.OutputParameter(7)
+        self._in.max_velocity = np.minimum(np.where(fastest > 0, fastest, arm.dq_max), arm.dq_max).tolist()
+        self._in.max_acceleration = (0.5 * np.array(arm.ddq_max)).tolist()
+        self._in.max_jerk = (0.5 * np.array(arm.dddq_max)).tolist()
+        self._in.current_position = self._in.target_position = q.tolist()
+        self.q, self.dq, self.ddq = q.copy(), np.zeros(7), np.zeros(7)
+        self.twist = self.acceleration = np.zeros(6)
+
+    def follow(self, command: np.ndarray, cycles: int) -> str:
+        """A new target. Returns an error's name or nothing."""
+        target = command["q_c"]
+        if not ((target >= self._arm.q_min) & (target <= self._arm.q_max)).all():
+            return "joint_motion_generator_position_limits_violation"
+        self._in.target_position = target.tolist()
+        return ""
+
+    def extrapolate(self) -> None:
+        """A millisecond further on the way to the target."""
+        self._otg.update(self._in, self._out)
+        self._out.pass_to_input(self._in)
+        self.q, self.dq = np.array(self._out.new_position), np.array(self._out.new_velocity)
+        self.ddq = np.array(self._out.new_acceleration)

@@ -1,0 +1,77 @@
+"""What a client can set on the robot: collision thresholds; stiffness, frames and load are the model's own."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+TORQUE_THRESHOLDS = (20.0, 20.0, 18.0, 18.0, 16.0, 14.0, 12.0)
+"""What we start with [N m], the usual numbers of libfranka's examples; Franka publishes no default."""
+FORCE_THRESHOLDS = (20.0, 20.0, 20.0, 25.0, 25.0, 25.0)
+"""Likewise [N, N m]."""
+FILTER = 1 - np.exp(-2 * np.pi * 30.0 * 1e-3)
+"""External torques and forces are seen through a low-pass of 30 Hz."""
+
+
+@dataclass
+class CollisionBehavior:
+    """Above the lower thresholds is contact, above the upper ones a collision, which is a reflex.
+
+    Args:
+        lower_torque: while a joint is accelerated, and at constant speed (2, 7) [N m]; likewise all others.
+        upper_torque: (2, 7) [N m].
+        lower_force: (2, 6) [N, N m].
+        upper_force: (2, 6) [N, N m].
+    """
+
+    lower_torque: np.ndarray = field(default_factory=lambda: np.array([TORQUE_THRESHOLDS] * 2))
+    upper_torque: np.ndarray = field(default_factory=lambda: np.array([TORQUE_THRESHOLDS] * 2))
+    lower_force: np.ndarray = field(default_factory=lambda: np.array([FORCE_THRESHOLDS] * 2))
+    upper_force: np.ndarray = field(default_factory=lambda: np.array([FORCE_THRESHOLDS] * 2))
+
+    @classmethod
+    def of(cls, request: np.ndarray) -> CollisionBehavior | None:
+        """As a SetCollisionBehavior asks, or none where a threshold is not a positive number."""
+        made = cls(
+            *(
+                np.array([request[f"{side}_{kind}_acceleration"], request[f"{side}_{kind}_nominal"]])
+                for kind in ("torque", "force")
+                for side in ("lower", "upper")
+            )
+        )
+        arrays = (made.lower_torque, made.upper_torque, made.lower_force, made.upper_force)
+        return made if all((np.isfinite(a) & (a > 0)).all() for a in arrays) else None
+
+
+class ContactObserver:
+    """External torques and forces, filtered, against the thresholds.
+
+    Attributes:
+        tau: filtered external torques (7,) [N m].
+        wrench: filtered external force and torque in the base frame (6,) [N, N m].
+    """
+
+    def __init__(self) -> None:
+        self.behavior = CollisionBehavior()
+        self.reset()
+
+    def reset(self) -> None:
+        """Forgets everything felt so far."""
+        self.tau, self.wrench = np.zeros(7), np.zeros(6)
+        self.joint_contact, self.cartesian_contact = np.zeros(7), np.zeros(6)
+        self.joint_collision, self.cartesian_collision = np.zeros(7), np.zeros(6)
+
+    def update(self, tau_ext: np.ndarray, wrench: np.ndarray, accelerating: bool) -> str:
+        """One millisecond on. Returns the reflex that follows, if any."""
+        self.tau = self.tau + FILTER * (tau_ext - self.tau)
+        self.wrench = self.wrench + FILTER * (wrench - self.wrench)
+        row, behavior = 0 if accelerating else 1, self.behavior
+        tau, wrench = np.abs(self.tau), np.abs(self.wrench)
+        self.joint_contact = (tau > behavior.lower_torque[row]).astype(float)
+        self.joint_collision = (tau > behavior.upper_torque[row]).astype(float)
+        self.cartesian_contact = (wrench > behavior.lower_force[row]).astype(float)
+        self.cartesian_collision = (wrench > behavior.upper_force[row]).astype(float)
+        if self.joint_collision.any():
+            return "joint_reflex"
+        return "cartesian_reflex" if self.cartesian_collision.any() else ""
