@@ -18,7 +18,7 @@ from robo_reward.errors import MissingExtra, RoboRewardError, UsageError
 CAMERA_PORT = 1339
 """Where an emulator serves its cameras, next to the robot's 1337 and the gripper's 1338."""
 REPLY = struct.Struct("<dII")
-"""Header of an emulated frame: stamp [s], height, width; then height * width * 3 bytes. Height 0: width bytes of why."""
+"""Header of a frame: stamp [s], height, width; then height * width * 3 bytes. Height 0: width bytes of why not."""
 SIZES = (8, 2048)
 
 

@@ -51,12 +51,12 @@ class RobotModel:
         self.F_T_EE = self.F_T_NE.copy()
         self.load = Link(0.0, (0.0, 0.0, 0.0), (0.0,) * 6)
 
-    def set_NE_T_EE(self, transform: np.ndarray) -> None:  # noqa: N802, libfranka's name
+    def set_NE_T_EE(self, transform: np.ndarray) -> None:
         """Moves the end effector, (4, 4)."""
         self.NE_T_EE = rigid("NE_T_EE", transform)
         self.F_T_EE = self.F_T_NE @ self.NE_T_EE
 
-    def set_EE_T_K(self, transform: np.ndarray) -> None:  # noqa: N802, libfranka's name
+    def set_EE_T_K(self, transform: np.ndarray) -> None:
         """Moves the stiffness frame, (4, 4)."""
         self.EE_T_K = rigid("EE_T_K", transform)
 
@@ -75,6 +75,7 @@ class RobotModel:
         model.body_mass[body], model.body_ipos[body] = load.mass, load.com
         model.body_inertia[body] = np.maximum(moments, 0.0)
         mujoco.mju_mat2Quat(model.body_iquat[body], axes.ravel())
+        model.body_sameframe[body] = 0  # set by the compiler, for the load was nothing in the flange's origin
         mujoco.mj_setConst(model, self._data)
         self.load = load
 
