@@ -17,8 +17,10 @@ from robo_reward.hardware.franka.measured import arm_state, check_limits, mode_n
 from robo_reward.hardware.robot import ArmFault, ArmState, FaultKind, Mode, Target
 
 log = logging.getLogger(__name__)
-MAX_DYNAMICS = 0.5
-"""franky's own maxima are a Panda's; twice this share would pass the FR3's limits of acceleration."""
+MAX_DYNAMICS = 0.4
+"""franky's own maxima are a Panda's, 20 rad/s² in the wrist; half of that is the FR3's limit, and reaching it trips it."""
+GENTLE = 0.5
+"""Share of what is left that slow motions use of acceleration and jerk."""
 STOP_PATIENCE = 4.0
 """The stop motion ends by itself after 2 s [s]."""
 
@@ -216,7 +218,7 @@ class FrankyArm:
             raise UsageError("the arm follows targets: stop before move_to")
         self._refuse_standing_fault()
         franky, robot = self._franky, self._connected()
-        factor = franky.RelativeDynamicsFactor(speed_fraction / MAX_DYNAMICS, 1.0, 1.0)
+        factor = franky.RelativeDynamicsFactor(speed_fraction / MAX_DYNAMICS, GENTLE, GENTLE)
         try:
             robot.move(franky.JointMotion(np.asarray(q, float), relative_dynamics_factor=factor), asynchronous=True)
             self._join(120.0)
