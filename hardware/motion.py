@@ -8,11 +8,16 @@ import numpy as np
 
 from robo_reward.envs.panda.arm import Arm
 from robo_reward.errors import MissingExtra, WrongShape
+from robo_reward.hardware.coordinates import Coordinates, JointCoordinates
 from robo_reward.hardware.envelope import HISTORY, Breach, Envelope
 from robo_reward.hardware.limits import MotionLimits, Workspace
 
 PACES = (1.0, 0.6, 0.35)
 """Shares of speed and acceleration that are tried in turn, where the straight plan would break a limit."""
+STILL = 1e-5
+"""Every coordinate may go this far [m or rad]."""
+BRAKING = 0.1
+"""A coordinate that moves is given at least this long to brake [s]: its way counts as speed times this."""
 MAX_PLAN = 10.0
 """No plan lasts longer [s]."""
 
@@ -28,6 +33,7 @@ class Motion:
         limits: what the plan keeps.
         workspace: where the hand stays.
         rate: of the commands [Hz].
+        coordinates: in which plans run: joints, or the hand's pose for policies that command it.
 
     Attributes:
         envelope: the test; replace its limits or workspace to change them.
@@ -36,12 +42,20 @@ class Motion:
         MissingExtra: `ruckig`, which computes the profiles, is not installed.
     """
 
-    def __init__(self, arm: Arm, limits: MotionLimits, workspace: Workspace, rate: float = 200.0) -> None:
+    def __init__(
+        self,
+        arm: Arm,
+        limits: MotionLimits,
+        workspace: Workspace,
+        rate: float = 200.0,
+        coordinates: Coordinates | None = None,
+    ) -> None:
         try:
             import ruckig
         except ImportError as error:
             raise MissingExtra("ruckig", "franka", "smoothing commands to an arm") from error
         self._ruckig: Any = ruckig
+        self.coordinates = coordinates or JointCoordinates()
         self.rate, self.envelope = rate, Envelope(arm, limits, workspace, rate)
         self._otg, self._trajectory = ruckig.Ruckig(7), ruckig.Trajectory(7)
         self.seed(np.array(arm.home))
@@ -56,8 +70,8 @@ class Motion:
         if q.shape != (7,):
             raise WrongShape("joint angles", q.shape, "(7,)")
         self._past = np.repeat(q[None], HISTORY, axis=0)
-        self._now = np.stack([q, np.zeros(7), np.zeros(7)])
-        self._plan = np.zeros((0, 3, 7))
+        self._now = np.stack([self.coordinates.of(q), np.zeros(7), np.zeros(7)])
+        self._plan, self._profile = np.zeros((0, 7)), np.zeros((0, 3, 7))
 
     @property
     def command(self) -> np.ndarray:
@@ -67,7 +81,7 @@ class Motion:
     @property
     def end(self) -> np.ndarray:
         """Where the plan comes to rest (7,) [rad]."""
-        return self._plan[-1, 0].copy() if len(self._plan) else self.command
+        return self._plan[-1].copy() if len(self._plan) else self.command
 
     @property
     def resting(self) -> bool:
@@ -76,14 +90,16 @@ class Motion:
 
     def ahead(self, n: int) -> np.ndarray:
         """The next n commands (n, 7) [rad], if no other target comes."""
-        coming = self._plan[:n, 0]
+        coming = self._plan[:n]
         return np.concatenate([coming, np.repeat(self.end[None], n - len(coming), axis=0)])
 
     def next(self) -> np.ndarray:
         """The next command (7,) [rad]; once at rest, the same for ever."""
         if len(self._plan):
-            self._now, self._plan = self._plan[0], self._plan[1:]
-        self._past = np.concatenate([self._past[1:], self._now[None, 0]])
+            self._now, self._profile = self._profile[0], self._profile[1:]
+            self._past, self._plan = np.concatenate([self._past[1:], self._plan[:1]]), self._plan[1:]
+        else:
+            self._past = np.concatenate([self._past[1:], self._past[-1:]])
         return self.command
 
     def toward(self, target: np.ndarray, pace: float = 1.0) -> Breach | None:
@@ -96,47 +112,52 @@ class Motion:
         Returns:
             None if the plan was taken, else the limit it would break; then the old plan stays.
         """
-        breach = Breach("joint_position", np.inf, 0)
+        breach = Breach("inverse_kinematics", np.inf, 0)
         for share in PACES:
-            plan = self._profile(pace * share, target)
-            found = self._breach(plan)
-            if plan is not None and found is None:
-                self._plan = plan
+            found = self._try(pace * share, target)
+            if found is None:
                 return None
-            breach = found or breach
+            breach = found
         return breach
 
     def brake(self) -> None:
         """Plans to come to rest as fast as the limits allow, unless only the old plan passes the test."""
         for share in PACES:
-            plan = self._profile(share, None)
-            if plan is not None and self._breach(plan) is None:
-                self._plan = plan
+            if self._try(share, None) is None:
                 return
 
-    def _breach(self, plan: np.ndarray | None) -> Breach | None:
+    def _try(self, pace: float, target: np.ndarray | None) -> Breach | None:
+        """Takes a plan to a target, or to rest anywhere, if it keeps every limit."""
+        profile = self._profiled(pace, target)
+        if profile is None:
+            return Breach("no_profile", np.inf, 0)
+        plan = self.coordinates.joints(profile[:, 0], self._past[-1], self._past[-1] if target is None else target)
         if plan is None:
-            return None
-        return self.envelope.breach(np.concatenate([self._past, plan[:, 0]]))
+            return Breach("inverse_kinematics", np.inf, 0)
+        breach = self.envelope.breach(np.concatenate([self._past, plan]))
+        if breach is None:
+            self._plan, self._profile = plan, profile
+        return breach
 
-    def _profile(self, pace: float, target: np.ndarray | None) -> np.ndarray | None:
-        """Position, speed and acceleration (K, 3, 7) from the last command to rest, or none if there is no such."""
-        otg, limits = self._ruckig, self.envelope.limits
+    def _profiled(self, pace: float, target: np.ndarray | None) -> np.ndarray | None:
+        """Coordinates, their speeds and accelerations (K, 3, 7) from the last command to rest, or none."""
+        otg, here = self._ruckig, self._past[-1]
         given = otg.InputParameter(7)
         given.current_position, given.current_velocity, given.current_acceleration = self._now.tolist()
-        low, high = limits.speed_bounds(self._now[0])
+        reach = np.maximum(np.abs(self._now[1]) * BRAKING, STILL)
         if target is None:
             given.control_interface = otg.ControlInterface.Velocity
         else:
-            given.target_position = target.tolist()
-            at_target = limits.speed_bounds(target)
-            low, high = np.maximum(low, at_target[0]), np.minimum(high, at_target[1])
+            goal = self.coordinates.of(target, self._now[0])
+            given.target_position = goal.tolist()
+            reach = np.maximum(reach, np.abs(goal - self._now[0]))
         given.target_velocity = given.target_acceleration = [0.0] * 7
+        bounds = self.coordinates.bounds(self.envelope.limits, here, here if target is None else target, reach)
         slack = 1.0 - 1e-4  # rounding must not touch the limit
-        given.max_velocity = np.maximum(pace * slack * high, 1e-3).tolist()
-        given.min_velocity = np.minimum(pace * slack * low, -1e-3).tolist()
-        given.max_acceleration = (pace * slack * limits.ddq).tolist()
-        given.max_jerk = (slack * limits.dddq).tolist()
+        given.max_velocity = np.maximum(pace * slack * bounds.high, 1e-4).tolist()
+        given.min_velocity = np.minimum(pace * slack * bounds.low, -1e-4).tolist()
+        given.max_acceleration = np.maximum(pace * slack * bounds.acceleration, 1e-3).tolist()
+        given.max_jerk = np.maximum(slack * bounds.jerk, 1.0).tolist()
         given.synchronization = otg.Synchronization.Phase
         try:
             result = self._otg.calculate(given, self._trajectory)
