@@ -88,9 +88,9 @@ class Clock:
                 commands, lateness, came = self._await()
                 self._deadline = time.perf_counter()
             else:
-                lateness = self._sleep()
-                commands, came = self._server.newest_command(), False
-            patient = bool(commands) or not self._due() or came
+                commands, lateness = self._sleep()
+                came = False
+            patient = self._answered(commands) or not self._due() or came
             self._cycle(commands, lateness)
 
     def _due(self) -> bool:
@@ -99,19 +99,26 @@ class Clock:
 
     def _await(self) -> tuple[list[np.ndarray], float, bool]:
         """Lock-step: the answer to the last state, how long it took, and whether something came at all."""
-        begun = time.perf_counter()
-        drops = self._faults.dropped
+        begun, drops = time.perf_counter(), self._faults.dropped
+        commands: list[np.ndarray] = []
         while True:
-            commands = self._server.newest_command()
+            commands += self._server.newest_command()
             waited = time.perf_counter() - begun
-            if commands or self._faults.dropped != drops:
+            if self._answered(commands) or self._faults.dropped != drops:
                 return commands, waited, True
             if waited > self._patience or not self._due() or not self._running:
-                return [], waited, False
+                return commands, waited, False
             self._server.wait(min(0.05, self._patience))
 
-    def _sleep(self) -> float:
-        """Free-running: until the next deadline. Returns how late it became [s]."""
+    def _answered(self, commands: list[np.ndarray]) -> bool:
+        """Whether the last of these answers the last state."""
+        return bool(commands) and int(commands[-1]["message_id"]) >= self._session.time
+
+    def _sleep(self) -> tuple[list[np.ndarray], float]:
+        """Free-running: until the next deadline. Returns what came and how late it became [s].
+
+        If it is late already, the client still gets `FAIR` to answer, and the arm catches up bit by bit.
+        """
         self._deadline += DT
         now = time.perf_counter()
         if self._deadline > now:
@@ -121,13 +128,16 @@ class Clock:
         if lateness > SLIP:
             log.warning("%.0f ms late; the clock slips", lateness * 1e3)
             self._deadline = now
-        return lateness
+        commands = self._server.newest_command()
+        while self._due() and not self._answered(commands) and (left := self._sent + FAIR - time.perf_counter()) > 0:
+            self._server.wait(left)
+            commands += self._server.newest_command()
+        return commands, lateness
 
     def _cycle(self, commands: list[np.ndarray], lateness: float) -> None:
-        now = time.perf_counter()
         with self._lock:
             command = self._newest(commands)
-            self._session.tick(command, counted=self._lockstep or self._faults.stalled or now - self._sent > FAIR)
+            self._session.tick(command)
             data = self._telemetry.fill()
             answers, self._session.outbox = self._session.outbox, []
             cycle = self._telemetry.cycle(command, time.monotonic(), lateness)

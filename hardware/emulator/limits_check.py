@@ -7,11 +7,12 @@ a step in acceleration (beyond the jerk limit) an acceleration discontinuity.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
 from robo_reward.envs.panda.arm import Arm
-from robo_reward.hardware.emulator.control import pose_error
+from robo_reward.hardware.emulator.control import pose_error, rotation
 from robo_reward.hardware.emulator.plant import DT
 
 SLACK = 1.001
@@ -60,54 +61,84 @@ def speed_bounds(arm: Arm, q: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return -np.minimum(most, np.maximum(0.0, down)), np.minimum(most, np.maximum(0.0, up))
 
 
+class Track(NamedTuple):
+    """Where a stream of commands is: its value, rate of change, and that of the rate."""
+
+    value: np.ndarray
+    rate: np.ndarray
+    acceleration: np.ndarray
+
+
 class JointJudge:
     """Follows a stream of joint positions, or velocities, and names the first thing wrong with it.
+
+    While commands are lost the stream goes on by itself, at constant acceleration. The next command is compared with
+    where that led to, and if it does not fit, with the last command and the time since: whoever keeps to the limits
+    passes one of the two, for clients filter either against the state they read or not at all.
 
     Args:
         arm: whose limits.
         checks: which of them.
-        q: where the stream begins (7,) [rad].
+        q: where the stream begins, at rest (7,) [rad].
         prefix: `JOINT`, or `CARTESIAN_JOINT` when the positions come from a Cartesian command.
+
+    Attributes:
+        now: position, velocity and acceleration, each (7,) [rad, rad/s, rad/s²].
     """
 
     def __init__(self, arm: Arm, checks: Checks, q: np.ndarray, prefix: str = JOINT) -> None:
         self._arm, self._checks, self._prefix = arm, checks, prefix
-        self._low, self._high = np.array(arm.q_min), np.array(arm.q_max)
+        self._low, self._high, self._fastest = np.array(arm.q_min), np.array(arm.q_max), np.array(arm.dq_max)
         self._ddq_max, self._dddq_max = SLACK * np.array(arm.ddq_max), SLACK * np.array(arm.dddq_max)
-        self.q, self.dq, self.ddq = np.array(q, float), np.zeros(7), np.zeros(7)
-        self._before = 1
+        self.settle(q)
+
+    def settle(self, q: np.ndarray) -> None:
+        """The stream is at rest in `q` (7,) [rad]."""
+        self.now = self._last = Track(np.array(q, float), np.zeros(7), np.zeros(7))
 
     def begin(self, q: np.ndarray) -> str:
         """The first position; the stream is at rest there. Returns an error's name or nothing."""
-        if not (np.abs(q - self.q) <= START_JOINT).all():
-            if self._checks.start_pose:
-                return "joint_position_motion_generator_start_pose_invalid"
-            return "" if np.isfinite(q).all() else f"{self._prefix}_position_limits_violation"
-        self.q = np.array(q, float)
+        if self._checks.start_pose and not (np.abs(q - self.now.value) <= START_JOINT).all():
+            return "joint_position_motion_generator_start_pose_invalid"
+        if not np.isfinite(q).all():
+            return f"{self._prefix}_position_limits_violation"
+        self.settle(q)
         return ""
 
     def position(self, q: np.ndarray, cycles: int = 1) -> str:
         """The next position (7,) [rad], `cycles` milliseconds after the last. Returns an error's name or nothing."""
-        return self._next(q, (q - self.q) / (cycles * DT), cycles)
+        error = self._next(self.now, q, (q - self.now.value) / DT, 1)
+        if error and cycles > 1:
+            return self._next(self._last, q, (q - self._last.value) / (cycles * DT), cycles)
+        return error
 
     def velocity(self, dq: np.ndarray, cycles: int = 1) -> str:
         """The next velocity (7,) [rad/s]. Returns an error's name or nothing."""
-        return self._next(self.q + cycles * DT * dq, np.array(dq, float), cycles)
+        q = self.now.value + DT * dq
+        error = self._next(self.now, q, dq, 1)
+        return self._next(self._last, q, dq, cycles) if error and cycles > 1 else error
 
-    def _next(self, q: np.ndarray, dq: np.ndarray, cycles: int) -> str:
-        between = DT * (cycles + self._before) / 2  # from the middle of the last interval to the middle of this one
-        ddq = (dq - self.dq) / between
-        error = self._fault(q, dq, ddq, (ddq - self.ddq) / between)
+    def extrapolate(self) -> None:
+        """A millisecond without a command: constant acceleration, within the limits of position and velocity."""
+        q, dq, ddq = self.now
+        dq = np.clip(dq + DT * ddq, -self._fastest, self._fastest)
+        self.now = Track(np.clip(q + DT * dq, self._low, self._high), dq, ddq)
+
+    def _next(self, before: Track, q: np.ndarray, dq: np.ndarray, cycles: int) -> str:
+        """From `before` to `q` in so many cycles at the mean velocity `dq`."""
+        between = DT * (cycles + 1) / 2  # from the middle of the last interval to the middle of this one
+        ddq = (dq - before.rate) / between
+        error = self._fault(before.value, q, dq, ddq, (ddq - before.acceleration) / between)
         if not error:
-            self.q, self.dq, self.ddq, self._before = np.array(q, float), dq, ddq, cycles
+            self.now = self._last = Track(np.array(q, float), dq + ddq * (DT * (cycles - 1) / 2), ddq)
         return error
 
-    def _fault(self, q: np.ndarray, dq: np.ndarray, ddq: np.ndarray, dddq: np.ndarray) -> str:
+    def _fault(self, before: np.ndarray, q: np.ndarray, dq: np.ndarray, ddq: np.ndarray, dddq: np.ndarray) -> str:
         if self._checks.limits or not np.isfinite(q).all():
-            outside = ~((q >= self._low) & (q <= self._high))
-            if (outside & ~((q > self._high) & (dq <= 0) | (q < self._low) & (dq >= 0))).any():
+            returning = ((q > self._high) & (dq <= 0)) | ((q < self._low) & (dq >= 0))
+            if not (((q >= self._low) & (q <= self._high)) | returning).all():
                 return f"{self._prefix}_position_limits_violation"
-            low, high = speed_bounds(self._arm, self.q)
+            low, high = speed_bounds(self._arm, before)
             if not ((dq >= SLACK * low - 1e-3) & (dq <= SLACK * high + 1e-3)).all():
                 return f"{self._prefix}_velocity_limits_violation"
         if self._checks.discontinuity:
@@ -119,56 +150,80 @@ class JointJudge:
 
 
 class CartesianJudge:
-    """Follows a stream of end-effector poses, or twists.
+    """Follows a stream of end-effector poses, or twists, in the same way.
 
     Args:
         arm: whose limits.
         checks: which of them.
-        pose: O_T_EE where the stream begins (4, 4).
+        pose: O_T_EE where the stream begins, at rest (4, 4).
+
+    Attributes:
+        now: pose (4, 4), twist (6,) [m/s, rad/s] and its rate of change (6,).
     """
 
     def __init__(self, arm: Arm, checks: Checks, pose: np.ndarray) -> None:
         self._checks = checks
         self._limits = SLACK * np.array((arm.max_translation, arm.max_rotation))  # (2, 3)
-        self.pose, self.twist, self.acceleration = pose.copy(), np.zeros(6), np.zeros(6)
-        self._before = 1
+        self.now = self._last = Track(pose.copy(), np.zeros(6), np.zeros(6))
 
     def begin(self, pose: np.ndarray) -> str:
         """The first pose; the stream is at rest there. Returns an error's name or nothing."""
         if not _is_frame(pose):
             return "cartesian_position_motion_generator_invalid_frame"
-        away = pose_error(self.pose, pose)
-        if self._checks.start_pose and not (
-            np.linalg.norm(away[:3]) <= START_TRANSLATION and np.linalg.norm(away[3:]) <= START_ROTATION
-        ):
+        away = pose_error(self.now.value, pose)
+        near = np.linalg.norm(away[:3]) <= START_TRANSLATION and np.linalg.norm(away[3:]) <= START_ROTATION
+        if self._checks.start_pose and not near:
             return "cartesian_position_motion_generator_start_pose_invalid"
-        self.pose = pose.copy()
+        self.now = self._last = Track(pose.copy(), np.zeros(6), np.zeros(6))
         return ""
 
     def position(self, pose: np.ndarray, cycles: int = 1) -> str:
         """The next O_T_EE (4, 4). Returns an error's name or nothing."""
         if not _is_frame(pose):
             return "cartesian_position_motion_generator_invalid_frame"
-        error = self.velocity(pose_error(self.pose, pose) / (cycles * DT), cycles)
-        if not error:
-            self.pose = pose.copy()
+        error = self._next(self.now, pose, pose_error(self.now.value, pose) / DT, 1)
+        if error and cycles > 1:
+            return self._next(self._last, pose, pose_error(self._last.value, pose) / (cycles * DT), cycles)
         return error
 
     def velocity(self, twist: np.ndarray, cycles: int = 1) -> str:
         """The next O_dP_EE (6,) [m/s, rad/s]. Returns an error's name or nothing."""
-        between = DT * (cycles + self._before) / 2
-        acceleration = (twist - self.twist) / between
-        jerk = (acceleration - self.acceleration) / between
+        if not np.isfinite(twist).all():
+            return "cartesian_motion_generator_velocity_limits_violation"
+        pose = moved(self.now.value, twist)
+        error = self._next(self.now, pose, twist, 1)
+        return self._next(self._last, pose, twist, cycles) if error and cycles > 1 else error
+
+    def extrapolate(self) -> None:
+        """A millisecond without a command: constant acceleration, within the speed limits."""
+        pose, twist, acceleration = self.now
+        twist = twist + DT * acceleration
+        for part, most in ((slice(3), self._limits[0, 0]), (slice(3, 6), self._limits[1, 0])):
+            twist[part] /= max(1.0, float(np.linalg.norm(twist[part])) / most)
+        self.now = Track(moved(pose, twist), twist, acceleration)
+
+    def _next(self, before: Track, pose: np.ndarray, twist: np.ndarray, cycles: int) -> str:
+        between = DT * (cycles + 1) / 2
+        acceleration = (twist - before.rate) / between
+        jerk = (acceleration - before.acceleration) / between
         norms = [[np.linalg.norm(v[part]) for v in (twist, acceleration, jerk)] for part in (slice(3), slice(3, 6))]
         fine = (np.array(norms) <= self._limits).all(axis=0)  # (3,): of speed, acceleration, jerk
-        if not fine[0] and (self._checks.limits or not np.isfinite(twist).all()):
+        if self._checks.limits and not fine[0]:
             return "cartesian_motion_generator_velocity_limits_violation"
         if self._checks.discontinuity and not fine[1]:
             return "cartesian_motion_generator_velocity_discontinuity"
         if self._checks.discontinuity and not fine[2]:
             return "cartesian_motion_generator_acceleration_discontinuity"
-        self.twist, self.acceleration, self._before = np.array(twist, float), acceleration, cycles
+        self.now = self._last = Track(pose.copy(), twist + acceleration * (DT * (cycles - 1) / 2), acceleration)
         return ""
+
+
+def moved(pose: np.ndarray, twist: np.ndarray) -> np.ndarray:
+    """A pose (4, 4) after a millisecond of a twist (6,) in the base frame."""
+    out = pose.copy()
+    out[:3, 3] += DT * twist[:3]
+    out[:3, :3] = rotation(DT * twist[3:]) @ out[:3, :3]
+    return out
 
 
 def torque_fault(before: np.ndarray, tau: np.ndarray, cycles: int, checks: Checks) -> str:

@@ -7,11 +7,13 @@ from typing import Any
 import numpy as np
 
 from robo_reward.errors import MissingExtra
-from robo_reward.hardware.emulator.control import resolve, resolve_twist
-from robo_reward.hardware.emulator.limits_check import CARTESIAN_JOINT, CartesianJudge, Checks, JointJudge
+from robo_reward.hardware.emulator.control import resolve
+from robo_reward.hardware.emulator.limits_check import CARTESIAN_JOINT, JOINT, CartesianJudge, Checks, JointJudge
 from robo_reward.hardware.emulator.model import RobotModel
 from robo_reward.hardware.emulator.plant import DT
 from robo_reward.hardware.emulator.versions import Generator
+
+ZERO = np.zeros(6)
 
 
 class Reference:
@@ -35,78 +37,63 @@ class Reference:
     def __init__(self, generator: Generator, model: RobotModel, checks: Checks, q: np.ndarray) -> None:
         self._generator, self._model = generator, model
         cartesian = generator in (Generator.CARTESIAN_POSITION, Generator.CARTESIAN_VELOCITY)
-        self._joints = JointJudge(model.arm, checks, q, CARTESIAN_JOINT) if cartesian else JointJudge(model.arm, checks, q)
+        self._joints = JointJudge(model.arm, checks, q, CARTESIAN_JOINT if cartesian else JOINT)
         self._hand = CartesianJudge(model.arm, checks, model.pose(q)) if cartesian else None
         self._limits = checks.limits
         self._begun = False
-        self.q, self.dq, self.ddq = self._joints.q.copy(), np.zeros(7), np.zeros(7)
+        self._take()
 
-    @property
-    def pose(self) -> np.ndarray | None:
-        """The last commanded O_T_EE (4, 4), or none."""
-        return None if self._hand is None else self._hand.pose
-
-    @property
-    def twist(self) -> np.ndarray:
-        """The last commanded O_dP_EE (6,)."""
-        return np.zeros(6) if self._hand is None else self._hand.twist
-
-    @property
-    def acceleration(self) -> np.ndarray:
-        """The rate of change of the last commanded O_dP_EE (6,)."""
-        return np.zeros(6) if self._hand is None else self._hand.acceleration
+    def _take(self) -> None:
+        self.q, self.dq, self.ddq = self._joints.now
+        hand = self._hand
+        self.pose, self.twist, self.acceleration = (None, ZERO, ZERO) if hand is None else hand.now
 
     def follow(self, command: np.ndarray, cycles: int) -> str:
         """The next command, `cycles` milliseconds after the last. Returns an error's name or nothing."""
         begun, self._begun = self._begun, True
-        error = self._take(command, cycles, begun)
+        error = self._judge(command, cycles, begun)
         if not error:
-            self.q, self.dq, self.ddq = self._joints.q, self._joints.dq, self._joints.ddq
+            self._take()
         return error
 
-    def _take(self, command: np.ndarray, cycles: int, begun: bool) -> str:
+    def _judge(self, command: np.ndarray, cycles: int, begun: bool) -> str:
         if self._generator == Generator.JOINT_POSITION:
             return self._joints.position(command["q_c"], cycles) if begun else self._joints.begin(command["q_c"])
         if self._generator == Generator.JOINT_VELOCITY:
             return self._joints.velocity(command["dq_c"], cycles)
-        assert self._hand is not None
-        elbow = command["elbow_c"] if command["valid_elbow"] else None
-        if self._generator == Generator.CARTESIAN_POSITION:
-            pose = command["O_T_EE_c"].reshape(4, 4).T
-            error = self._hand.position(pose, cycles) if begun else self._hand.begin(pose)
-            if error:
-                return error
-            q = resolve(self._model, self._joints.q, pose, cycles * DT, elbow)
+        hand = self._hand
+        assert hand is not None
+        if self._generator == Generator.CARTESIAN_VELOCITY:
+            error = hand.velocity(command["O_dP_EE_c"], cycles)
         else:
-            error = self._hand.velocity(command["O_dP_EE_c"], cycles)
-            if error:
-                return error
-            q = resolve_twist(self._model, self._joints.q, self._hand.twist, cycles * DT, elbow)
-            self._hand.pose = self._model.pose(q)
-        if not begun:
-            return self._settle(q)
-        return self._unreachable(q, cycles) or self._joints.position(q, cycles)
+            pose = command["O_T_EE_c"].reshape(4, 4).T
+            error = hand.position(pose, cycles) if begun else hand.begin(pose)
+        if error:
+            return error
+        q = resolve(
+            self._model, self._joints.now.value, hand.now.value, DT, command["elbow_c"] if command["valid_elbow"] else None
+        )
+        if not begun and self._generator == Generator.CARTESIAN_POSITION:
+            self._joints.settle(q)  # the first pose may be a hair from where the joints are
+            return ""
+        return self._unreachable(q) or self._joints.position(q, cycles)
 
-    def _settle(self, q: np.ndarray) -> str:
-        """The first Cartesian command may be a hair from where the joints are; the stream begins there."""
-        self._joints.q = q
-        return ""
-
-    def _unreachable(self, q: np.ndarray, cycles: int) -> str:
+    def _unreachable(self, q: np.ndarray) -> str:
         """`resolve` stops at the limits: joints that are there could not follow the hand."""
         if not self._limits:
             return ""
-        arm, step = self._model.arm, np.abs(q - self._joints.q) / (cycles * DT)
-        if (step >= 0.999 * np.array(arm.dq_max)).any():
+        arm, speed = self._model.arm, np.abs(q - self._joints.now.value) / DT
+        if (speed >= 0.999 * np.array(arm.dq_max)).any():
             return f"{CARTESIAN_JOINT}_velocity_limits_violation"
-        stuck = ((q <= arm.q_min) | (q >= arm.q_max)) & (step > 0)
+        stuck = ((q <= arm.q_min) | (q >= arm.q_max)) & (speed > 0)
         return f"{CARTESIAN_JOINT}_position_limits_violation" if stuck.any() else ""
 
     def extrapolate(self) -> None:
-        """A millisecond without a command: constant acceleration, as the robot does, within the speed limits."""
-        most = np.array(self._model.arm.dq_max)
-        self.dq = np.clip(self.dq + DT * self.ddq, -most, most)
-        self.q = np.clip(self.q + DT * self.dq, self._model.arm.q_min, self._model.arm.q_max)
+        """A millisecond without a command: constant acceleration, as the robot does."""
+        self._joints.extrapolate()
+        if self._hand is not None:
+            self._hand.extrapolate()
+        self._take()
 
 
 class AsyncReference:

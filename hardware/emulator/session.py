@@ -125,25 +125,29 @@ class Session:
 
     # One millisecond
 
-    def tick(self, command: np.ndarray | None, counted: bool = True) -> None:
+    def tick(self, command: np.ndarray | None) -> None:
         """The next millisecond.
 
         Args:
-            command: the newest robot command since the last, if any.
-            counted: whether a missing command is the client's fault.
+            command: the newest robot command since the last, if any; it counts if it answers the last state.
         """
         self.time += 1
         self._outside()
         motion = self.motion
-        fresh = motion is not None and command is not None and motion.started <= int(command["message_id"])
         if self.braking:
             self._brake()
         elif motion is not None:
-            if fresh and command is not None and int(command["message_id"]) > motion.last:
+            if command is not None and self._in_time(motion, int(command["message_id"])):
                 self._obey(motion, command)
             else:
-                self._miss(motion, counted)
+                self._miss(motion)
         self._step()
+
+    def _in_time(self, motion: Motion, answered: int) -> bool:
+        """Whether a command answers the last state; later ones are lost, except where the client sets the pace."""
+        if motion.is_async or not motion.last:
+            return answered >= motion.started and answered > motion.last
+        return answered == self.time - 1
 
     def _outside(self) -> None:
         """What comes from outside the protocol: the stop button, the guiding button, injected reflexes."""
@@ -197,18 +201,17 @@ class Session:
         self.mode = RobotMode.IDLE
         self.braking = True
 
-    def _miss(self, motion: Motion, counted: bool) -> None:
+    def _miss(self, motion: Motion) -> None:
         """No command in this cycle: the robot goes on by itself, for a while."""
         if motion.is_async or not motion.last:
             late = self.time - motion.started > GRACE and not motion.is_async
             if motion.reference is not None and motion.is_async:
                 motion.reference.extrapolate()
                 self._adopt(motion)
-            motion.lost += late and counted
+            motion.lost += late
         else:
-            motion.lost += counted
-            if counted:
-                self._received.append(False)
+            motion.lost += 1
+            self._received.append(False)
             if motion.reference is not None:
                 motion.reference.extrapolate()
                 self._adopt(motion)
