@@ -15,8 +15,8 @@ import numpy as np
 
 from robo_reward.errors import MissingExtra, RoboRewardError, UsageError
 
-CAMERA_PORT = 1339
-"""Where an emulator serves its cameras, next to the robot's 1337 and the gripper's 1338."""
+CAMERA_PORT = 1340
+"""Where an emulator serves its cameras, next to the robot's 1337, the gripper's 1338 and the faults' 1339."""
 REPLY = struct.Struct("<dII")
 """Header of a frame: stamp [s], height, width; then height * width * 3 bytes. Height 0: width bytes of why not."""
 SIZES = (8, 2048)

@@ -8,7 +8,6 @@ from robo_reward.envs.panda.arm import Arm, Link
 from robo_reward.envs.panda.looks import LOOKS, part_xml
 from robo_reward.envs.panda.tools import FINGER_ACTUATORS, OPENING_TENDON, tool_xml
 
-
 SERVO_LAG = 0.1
 """How far the arm trails behind its servos' targets [s]: they are damped by this times their stiffness."""
 

@@ -6,6 +6,7 @@ import json
 import socket
 import threading
 import time
+from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
@@ -24,6 +25,42 @@ class Scene(Protocol):
         ...
 
 
+class Freeze(Protocol):
+    """Whether cameras repeat their last frame; `robo_reward.hardware.emulator.faults.Faults` is one."""
+
+    cameras_frozen: bool
+
+
+@dataclass
+class Fine:
+    """Nothing is wrong, until somebody says so."""
+
+    cameras_frozen: bool = False
+
+
+class Eyes:
+    """The cameras of a scene, which repeat their last frames while they are frozen.
+
+    Args:
+        plant: what is drawn; `render` may be called from any thread.
+        faults: while its `cameras_frozen` is set, each camera repeats its last frame with the stamp that had.
+    """
+
+    def __init__(self, plant: Scene, faults: Freeze | None = None) -> None:
+        self.faults: Freeze = faults or Fine()
+        self._plant = plant
+        self._last: dict[tuple[str, int], Frame] = {}
+
+    def frame(self, camera: str, size: int) -> Frame:
+        """The scene now, or the last frame while frozen."""
+        last = self._last.get((camera, size))
+        if self.faults.cameras_frozen and last:
+            return last
+        stamp = time.monotonic()
+        frame = self._last[camera, size] = Frame(stamp, self._plant.render(camera, size))
+        return frame
+
+
 class CameraServer:
     """Answers `EmulatorCamera`. Use it in a `with` statement, or call `start` and `close`.
 
@@ -34,17 +71,19 @@ class CameraServer:
         plant: what is drawn, at the time of the request; `render` may be called from any thread.
         host: the emulated robot's address.
         port: 0 for any that is free.
+        faults: as for `Eyes`.
 
     Attributes:
-        frozen: while true, each camera shows its last frame with the stamp it had.
+        eyes: what it shows.
 
     Raises:
         UsageError: the address cannot be served.
     """
 
-    def __init__(self, plant: Scene, host: str = "127.0.0.1", port: int = CAMERA_PORT) -> None:
-        self.frozen = False
-        self._plant, self._last = plant, {}  # type: Scene, dict[tuple[str, int], Frame]
+    def __init__(
+        self, plant: Scene, host: str = "127.0.0.1", port: int = CAMERA_PORT, faults: Freeze | None = None
+    ) -> None:
+        self.eyes = Eyes(plant, faults)
         try:
             self._listening = socket.create_server((host, port))
         except OSError as error:
@@ -80,15 +119,6 @@ class CameraServer:
     def __exit__(self, *exception: object) -> None:
         self.close()
 
-    def frame(self, camera: str, size: int) -> Frame:
-        """The scene now, or the last frame while frozen."""
-        last = self._last.get((camera, size))
-        if self.frozen and last:
-            return last
-        stamp = time.monotonic()
-        frame = self._last[camera, size] = Frame(stamp, self._plant.render(camera, size))
-        return frame
-
     def _accept(self) -> None:
         while True:
             try:
@@ -111,7 +141,7 @@ class CameraServer:
 
     def _answer(self, line: bytes) -> bytes:
         try:
-            stamp, image = self.frame(*_asked(line))
+            stamp, image = self.eyes.frame(*_asked(line))
         except RoboRewardError as error:
             why = str(error).encode()
             return REPLY.pack(0.0, 0, len(why)) + why

@@ -20,7 +20,7 @@ JOINT_STIFFNESS_MAX, CARTESIAN_STIFFNESS_MAX = 14250.0, (3000.0, 3000.0, 3000.0,
 ROTOR = 0.1
 """Inertia of a motor behind its gear as the scenes have it [kg m²], `armature`."""
 NULLSPACE_STIFFNESS = 100.0  # keeps the elbow while only the hand is commanded [N m/rad]
-RESOLVED = 1e-7  # an error that needs no further step [m, rad]
+STILL, RESOLVED = 1e-10, 1e-8  # errors that need no first and no further step [m, rad]
 NARROW, DAMPING = 0.04, 0.05  # below this manipulability steps are damped, by up to this
 MARGIN, RETREAT = 0.12, 0.3  # within this of a joint limit [rad] the elbow moves away, at up to this speed [rad/s]
 
@@ -132,10 +132,10 @@ def resolve(
         error = pose_error(model.pose(found), target)
         if elbow is not None:
             error = np.append(error, elbow[0] - found[2])
-        still = turn or retreat is None or not retreat.any()
-        if still and np.abs(error).max() < RESOLVED:
+        retreating = not turn and retreat is not None and bool(retreat.any())
+        if not retreating and np.abs(error).max() < (RESOLVED if turn else STILL):
             break
-        found = found + _step(model.zero_jacobian(found), error, None if still else retreat)
+        found = found + _step(model.zero_jacobian(found), error, retreat if retreating else None)
     fastest = dt * np.array(arm.dq_max)
     step = found - begun
     step = step / max(1.0, float(np.max(np.abs(step) / fastest)))

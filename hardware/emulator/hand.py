@@ -47,6 +47,7 @@ class Hand:
         """Stands still at a width [m]."""
         self.moving = self.holding = False
         self._command: GripperCommand | None = None
+        self._squeezing = False
         self._reference, self._last, self._blocked = width / 2, width, 0
 
     def command(self, command: GripperCommand, width: float) -> None:
@@ -57,6 +58,7 @@ class Hand:
         if command == self._command:
             return
         self._command, self.moving, self.holding = command, True, False
+        self._squeezing = command.force is not None and command.width <= width
         self._reference, self._last, self._blocked = width / 2, width, 0
 
     def step(self, width: float) -> Fingers:
@@ -66,20 +68,18 @@ class Hand:
         goal, speed, force = self._command.width, min(self._command.speed, MAX_SPEED), self._command.force
         goal = min(max(goal, 0.0), MAX_WIDTH) / 2
         most = MOVE_FORCE if force is None else min(force, MAX_FORCE)
-        squeezing = force is not None and (self.holding or goal <= width / 2)
-        if squeezing:
+        if self._squeezing:
             goal = width / 2 - most / STIFFNESS
-        if self.moving or squeezing:
-            pace = speed * DT / 2
-            self._reference += min(max(goal - self._reference, -pace), pace)
+        pace = speed * DT / 2
+        self._reference += min(max(goal - self._reference, -pace), pace)
         if self.moving:
-            self._watch(width, speed, squeezing, arrived=abs(2 * goal - width) < ARRIVED)
+            self._watch(width, speed, arrived=abs(2 * goal - width) < ARRIVED)
         return Fingers(self._reference, most)
 
-    def _watch(self, width: float, speed: float, squeezing: bool, arrived: bool) -> None:
+    def _watch(self, width: float, speed: float, arrived: bool) -> None:
         """Ends the motion when it has arrived or does not get on."""
         slow = abs(width - self._last) < STILL * speed * DT
         self._blocked = self._blocked + 1 if slow else 0
         self._last = width
-        if (arrived and not squeezing) or self._blocked >= PATIENCE:
-            self.moving, self.holding = False, squeezing
+        if (arrived and not self._squeezing) or self._blocked >= PATIENCE:
+            self.moving, self.holding = False, self._squeezing

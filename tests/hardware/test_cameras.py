@@ -4,10 +4,13 @@ import time
 import numpy as np
 import pytest
 
+from robo_reward.envs.render import NoRenderer
+from robo_reward.envs.task import make_task
 from robo_reward.envs.video import write_video
 from robo_reward.errors import MissingExtra, UnknownName, UsageError
 from robo_reward.hardware.cameras import CameraFault, EmulatorCamera, UvcCamera, square
 from robo_reward.hardware.emulator.camera_server import CameraServer
+from robo_reward.hardware.emulator.mujoco_plant import MujocoPlant
 
 HOST = "127.0.2.1"
 
@@ -48,9 +51,9 @@ def test_frames_are_fresh_and_stamped(server: CameraServer) -> None:
 def test_a_frozen_camera_shows_by_its_stamps(server: CameraServer) -> None:
     eye = camera(server)
     before = eye.read()
-    server.frozen = True
+    server.eyes.faults.cameras_frozen = True
     during = [eye.read() for _ in range(2)]
-    server.frozen = False
+    server.eyes.faults.cameras_frozen = False
     after = eye.read()
     eye.close()
     assert {frame.stamp for frame in during} == {before.stamp}
@@ -61,9 +64,10 @@ def test_a_frozen_camera_shows_by_its_stamps(server: CameraServer) -> None:
 def test_each_camera_freezes_with_its_own_frame(server: CameraServer) -> None:
     one, other = camera(server, "front"), camera(server, "side")
     seen = one.read().image[0, 0, 0], other.read().image[0, 0, 0]
-    server.frozen = True
+    server.eyes.faults.cameras_frozen = True
     assert (one.read().image[0, 0, 0], other.read().image[0, 0, 0]) == seen
-    one.close(), other.close()
+    one.close()
+    other.close()
 
 
 def test_an_unknown_camera_is_named_and_the_connection_lives(server: CameraServer) -> None:
@@ -140,3 +144,19 @@ def test_realsense_is_an_extra() -> None:
     else:
         with pytest.raises(CameraFault, match="none is connected"):
             RealSenseCamera()
+
+
+def test_the_emulated_scene_reaches_another_socket() -> None:
+    """Frames of the task's own scene, the same as the plant draws."""
+    plant = MujocoPlant(make_task("fr3/push"))
+    try:
+        expected = plant.render("side", 48)
+    except NoRenderer as error:
+        pytest.skip(str(error))
+    with CameraServer(plant, HOST, port=0) as server:
+        eye = EmulatorCamera("side", HOST, 48, port=server.port)
+        assert (eye.read().image == expected).all()
+        plant.rearrange()
+        assert (eye.read().image != expected).any()
+        eye.close()
+    plant.close()

@@ -1,5 +1,11 @@
 """The model against independent truth: the table's own chain in numpy, energies, and differences."""
 
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import mujoco
 import numpy as np
 import pytest
 
@@ -7,6 +13,7 @@ from robo_reward.envs.panda.arm import FR3, PANDA, UR5E, Arm, Link
 from robo_reward.envs.panda.kinematics import forward, jacobian
 from robo_reward.envs.task import make_task
 from robo_reward.errors import UnknownName, UsageError, WrongShape
+from robo_reward.hardware.emulator.emulator import Emulator
 from robo_reward.hardware.emulator.model import ELBOW_FLIP, HAND, RobotModel, elbow
 
 ARMS = pytest.mark.parametrize("arm", [PANDA, FR3], ids=lambda arm: arm.name)
@@ -63,7 +70,7 @@ def tensor(link: Link) -> np.ndarray:
 
 def potential(arm: Arm, q: np.ndarray, load: Link) -> float:
     frames = chain(arm, q)
-    return sum(9.81 * link.mass * (frames[i] @ [*link.com, 1])[2] for i, link in bodies(arm, load))
+    return sum(9.81 * link.mass * float((frames[i] @ [*link.com, 1])[2]) for i, link in bodies(arm, load))
 
 
 def kinetic(arm: Arm, q: np.ndarray, dq: np.ndarray, load: Link) -> float:
@@ -77,7 +84,7 @@ def kinetic(arm: Arm, q: np.ndarray, dq: np.ndarray, load: Link) -> float:
         omega = np.array([spin[2, 1], spin[0, 2], spin[1, 0]])
         rotation = here[i][:3, :3]
         total += 0.5 * link.mass * v @ v + 0.5 * omega @ rotation @ tensor(link) @ rotation.T @ omega
-    return total
+    return float(total)
 
 
 LOAD = Link(0.8, (0.01, -0.02, 0.15), (0.004, 0.003, 0.002, 0.0005, -0.0003, 0.0002))
@@ -198,9 +205,31 @@ def test_what_is_refused():
 def test_the_model_is_of_the_scenes_arm():
     """The same masses as the arm that is simulated: its gravity is what the scene compensates, fingers apart."""
     task = make_task("panda/reach")
-    import mujoco
-
     data = mujoco.MjData(task.model)
     data.qpos[:7] = PANDA.home
     mujoco.mj_forward(task.model, data)
     assert np.allclose(data.qfrc_gravcomp[:7], RobotModel(PANDA).gravity(np.array(PANDA.home)), atol=1.2)
+
+
+def test_libfranka_computes_the_same(rng: np.random.Generator):
+    """Pinocchio inside an unmodified client, from the URDF that the emulator serves."""
+    pytest.importorskip("franky", reason="franky is not installed: pip install 'robo-reward[franka]'")
+    model, script = RobotModel(FR3), Path(__file__).with_name("franky_model.py")
+    q, dq = configurations(FR3, rng), rng.normal(size=(5, 7))
+    asked = {"q": q.tolist(), "dq": dq.tolist(), "m": HAND.mass, "com": list(HAND.com)}
+    asked |= {"inertia": tensor(HAND).tolist(), "F_T_EE": model.F_T_EE.tolist()}
+    with Emulator("fr3", "127.0.2.13"):
+        words = [sys.executable, str(script), "127.0.2.13"]
+        done = subprocess.run(words, input=json.dumps(asked), capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    for theirs, angles, speeds in zip(json.loads(done.stdout), q, dq, strict=True):
+        ours = {
+            "mass": model.mass(angles),
+            "coriolis": model.coriolis(angles, speeds),
+            "gravity": model.gravity(angles),
+            "pose": model.pose(angles),
+            "zero_jacobian": model.zero_jacobian(angles),
+            "body_jacobian": model.body_jacobian(angles),
+        }
+        for name, value in ours.items():
+            assert np.allclose(value, theirs[name], atol=1e-4), name
