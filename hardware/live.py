@@ -81,7 +81,12 @@ class Rig:
     @property
     def ticks(self) -> int:
         """Commands per control step."""
-        return max(1, round(self.task.control_dt * self.filter.settings.rate))
+        return max(1, round(self.dt * self.filter.settings.rate))
+
+    @property
+    def dt(self) -> float:
+        """How long a control step takes [s], at the tempo that was chosen."""
+        return self.task.control_dt / self.observer.tempo
 
 
 class _End(Exception):
@@ -103,7 +108,7 @@ class LiveEpisode:
         self.rig, self.journal = rig, journal
         self.latencies = Latencies(LATENCIES)
         self.interventions = 0
-        self._queue = ActionQueue(rig.task.control_dt)
+        self._queue = ActionQueue(rig.dt)
         self._asked: dict[int, tuple[float, float]] = {}  # ticket -> time of the observation, wall clock of the question
         self._last: tuple[np.ndarray, ArmState, np.ndarray | None] | None = None
         self._step = 0
@@ -178,14 +183,14 @@ class LiveEpisode:
         for tick in range(rig.ticks):
             decided: Decision | None = None
             if person.action is not None and tick == 0:
-                action, verdict, decided = person.action, "person", rig.filter.decide(person.action, arm)
+                action, verdict, decided = person.action, "person", rig.filter.decide(person.action, arm, rig.dt)
                 self._queue.clear()
                 rig.watchdog.answered()
             elif times["late"] and verdict == "hold":
                 given = self._action(now)
                 if given is not None:
                     times |= {"late": 0.0, "answered": time.monotonic(), "inference": self._thought}
-                    action, verdict, decided = given, "follow", rig.filter.decide(given, arm)
+                    action, verdict, decided = given, "follow", rig.filter.decide(given, arm, rig.dt)
                     rig.watchdog.answered()
             if decided is not None:
                 verdict = self._judged(decided, verdict, action, state, arm, times, frame)
@@ -254,7 +259,7 @@ class LiveEpisode:
         if self.rig.policy is None or len(self._asked) >= 2:
             return
         self._asked[self._step] = (now, time.monotonic())
-        self.rig.policy.ask(self._step, self.rig.task.observation(state))
+        self.rig.policy.ask(self._step, self.rig.observer.observation(state))
 
     def _action(self, now: float) -> np.ndarray | None:
         """The action for the step that began at `now`, if it is there before the next command is due."""

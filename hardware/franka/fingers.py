@@ -12,12 +12,12 @@ from typing import Any, Protocol
 from robo_reward.hardware.robot import ArmFault
 
 log = logging.getLogger(__name__)
-STEP = 0.003
-"""A target must move by this much in one direction before it counts as opening or closing [m]."""
-STEADY = 4
-"""So many equal targets in a row count as a width that is meant."""
-OPEN_ENOUGH = 0.006
-"""How far the fingers may stand from a steady target before they are sent there [m]."""
+NEAR = 0.003
+"""Fingers this close to a target stay where they are [m]."""
+SHUT = 0.005
+"""A target below this means: close until something is held [m]."""
+AWAY = 0.02
+"""A running motion whose goal is this far from the newest target is ended for it [m]."""
 
 
 class Client(Protocol):
@@ -54,79 +54,74 @@ class Wish:
 
 
 class Intent:
-    """Reads from a stream of widths what is meant: a policy's targets creep, a hand moves or grasps in one go.
+    """Reads from a stream of widths what the hand shall do, which moves or grasps but cannot be servoed.
 
-    Falling targets mean closing, rising ones opening, both as far as it goes; a target that then stays where it is
-    while the fingers are elsewhere means that width. What is held, because the fingers stopped above the target, is held on.
+    The fingers are sent to the newest target one motion after the other. Where a closing motion ends above its goal
+    something is between them, and it is grasped with a force; so it is when the target says closed. What is held is held
+    until the target is wider than it.
 
     Args:
-        widest: opening of the open hand [m].
         force: to grasp with [N].
     """
 
-    def __init__(self, widest: float = 0.08, force: float = 20.0) -> None:
-        self.widest, self.force = widest, force
-        self._last: float | None = None
-        self._extreme, self._steady = 0.0, 0
-        self._direction = 0
+    def __init__(self, force: float = 20.0) -> None:
+        self.force, self.holding = force, False
+        self._closing_to: float | None = None
 
     def reset(self) -> None:
-        """Forgets everything: the next target starts anew."""
-        self._last, self._direction, self._steady = None, 0, 0
+        """Forgets what is held: the next target starts anew."""
+        self.holding, self._closing_to = False, None
 
-    def update(self, target: float, measured: float) -> Wish | None:
-        """The wish that a new target [m] brings, or none if what the fingers do is what is meant.
+    def next(self, target: float, measured: float) -> Wish | None:
+        """What to do next, or none where the fingers are as they should be.
 
         Args:
-            target: streamed opening [m].
-            measured: of the fingers now [m].
+            target: newest streamed opening [m].
+            measured: of the resting fingers now [m].
         """
-        if self._last is None:
-            self._last = self._extreme = target
+        if target > measured + NEAR:
+            self.holding, self._closing_to = False, None
+            return Wish(target)
+        if self.holding or target >= measured - NEAR:
             return None
-        self._steady = self._steady + 1 if abs(target - self._last) < 1e-6 else 0
-        self._last = target
-        before = self._direction
-        if target <= self._extreme - STEP:
-            self._direction, self._extreme = -1, target
-        elif target >= self._extreme + STEP:
-            self._direction, self._extreme = 1, target
-        elif (target - self._extreme) * self._direction > 0:
-            self._extreme = target
-        if self._direction != before:
-            return Wish(0.0, self.force) if self._direction < 0 else Wish(self.widest)
-        if self._steady == STEADY:
-            return self._settled(target, measured)
-        return None
-
-    def _settled(self, target: float, measured: float) -> Wish | None:
-        """A target that stays: nothing to do at either end, or while something is held above it."""
-        at_end = target <= OPEN_ENOUGH or target >= self.widest - OPEN_ENOUGH
-        holding = self._direction < 0 and measured > target
-        if at_end or holding or abs(measured - target) <= OPEN_ENOUGH:
-            return None
-        self._direction = 0
+        blocked = self._closing_to is not None and measured > self._closing_to + NEAR
+        if blocked or target <= SHUT:
+            self.holding, self._closing_to = True, None
+            return Wish(0.0, self.force)
+        self._closing_to = target
         return Wish(target)
 
 
 class Fingers:
-    """Carries out the newest wish in a thread of its own; an older one that is still running is ended.
+    """Carries out the newest wish, or follows the newest target, in a thread of its own.
 
     Args:
         client: of the hand.
         fault: turns the library's exception into an `ArmFault`.
+        force: of grasps that a target asks for [N].
         speed: of the opening [m/s].
-        poll: how often the width is read while nothing moves [s].
+        poll: how often the width is read [s].
+
+    Attributes:
+        width: opening between the fingers [m].
     """
 
     def __init__(
-        self, client: Client, fault: Callable[[Exception], ArmFault], speed: float = 0.1, poll: float = 0.02
+        self,
+        client: Client,
+        fault: Callable[[Exception], ArmFault],
+        force: float = 20.0,
+        speed: float = 0.1,
+        poll: float = 0.01,
     ) -> None:
         self._client, self._fault, self._speed, self._poll = client, fault, speed, poll
+        self._intent = Intent(force)
         self._wish: tuple[Wish, float] | None = None
+        self._target: float | None = None
+        self._goal = 0.0
         self._problem: ArmFault | None = None
         self._news = threading.Condition()
-        self._busy = self._closing = False
+        self._busy = self._closing = self._halted = False
         self.width = client.width()
         self._thread = threading.Thread(target=self._run, name="fingers", daemon=True)
         self._watch = threading.Thread(target=self._measure, name="finger-width", daemon=True)
@@ -134,17 +129,32 @@ class Fingers:
         self._watch.start()
 
     def do(self, wish: Wish, speed: float | None = None) -> None:
-        """Takes a wish and returns at once.
+        """Takes a wish and returns at once; targets are followed from it on.
 
         Raises:
             ArmFault: an earlier wish failed; told once.
         """
         self.check()
         with self._news:
-            self._wish = (wish, speed or self._speed)
+            self._target, self._wish = None, (wish, speed or self._speed)
+            self._intent.reset()
             busy = self._busy
             self._news.notify_all()
         if busy:
+            self._halt()
+
+    def follow(self, target: float) -> None:
+        """Takes the newest target [m] of a stream and returns at once.
+
+        Raises:
+            ArmFault: an earlier motion failed; told once.
+        """
+        self.check()
+        with self._news:
+            self._target = target
+            away = self._busy and not self._intent.holding and abs(target - self._goal) > AWAY
+            self._news.notify_all()
+        if away:
             self._halt()
 
     def check(self) -> None:
@@ -175,6 +185,7 @@ class Fingers:
         self._watch.join(2)
 
     def _halt(self) -> None:
+        self._halted = True
         try:
             self._client.halt()
         except Exception as error:  # noqa: BLE001  the libraries' exceptions have no common base
@@ -183,24 +194,39 @@ class Fingers:
     def _run(self) -> None:
         while True:
             with self._news:
-                self._news.wait_for(lambda: self._wish is not None or self._closing)
-                if self._closing:
+                task = self._next()
+                while task is None and not self._closing:
+                    self._news.wait(self._poll)
+                    task = self._next()
+                if task is None or self._closing:
                     return
-                (wish, speed), self._wish, self._busy = self._wish, None, True  # type: ignore[misc]
+                (wish, speed), self._busy, self._goal = task, True, task[0].width
+                self._halted = False
             try:
                 if wish.force is None:
                     self._client.move(wish.width, speed)
                 else:
                     self._client.grasp(speed, wish.force)
+                self.width = self._client.width()  # what follows depends on where the fingers stopped
             except Exception as error:  # noqa: BLE001  likewise; it is told by the next call
                 self._failed(error)
             with self._news:
                 self._busy = False
                 self._news.notify_all()
 
+    def _next(self) -> tuple[Wish, float] | None:
+        """What to do now; called with the lock held, while the fingers rest."""
+        if self._wish is not None:
+            task, self._wish = self._wish, None
+            return task
+        if self._target is None or self._problem is not None:
+            return None
+        wish = self._intent.next(self._target, self.width)
+        return None if wish is None else (wish, self._speed)
+
     def _failed(self, error: Exception) -> None:
         with self._news:
-            if self._wish is None and not self._closing:  # else it was ended on purpose
+            if not (self._halted or self._closing):  # else it was ended on purpose
                 self._problem = self._fault(error)
 
     def _measure(self) -> None:

@@ -12,7 +12,7 @@ from robo_reward.envs.panda.arm import FR3
 from robo_reward.errors import MissingExtra, UsageError
 from robo_reward.hardware.franka.complaints import classified
 from robo_reward.hardware.franka.compliance import Compliance, checked_realtime
-from robo_reward.hardware.franka.fingers import Fingers, Intent, LibraryHand, Wish
+from robo_reward.hardware.franka.fingers import Fingers, LibraryHand, Wish
 from robo_reward.hardware.franka.measured import arm_state, check_limits, mode_named, standing_fault
 from robo_reward.hardware.robot import ArmFault, ArmState, FaultKind, Mode, Target
 
@@ -55,7 +55,7 @@ class FrankyArm:
         self.host, self.realtime = host, checked_realtime(realtime)
         self.compliance = compliance or Compliance()
         self._with_gripper = gripper
-        self._intent = Intent(force=force)
+        self._force = force
         self._franky: Any = None
         self._robot: Any = None
         self._tracker: Any = None
@@ -81,7 +81,7 @@ class FrankyArm:
                 self._robot.set_collision_behavior(list(torque), list(force))
             if self._with_gripper:
                 hand = franky.Gripper(self.host)
-                self._fingers = Fingers(LibraryHand(hand, lambda: hand.width), self._gripper_fault)
+                self._fingers = Fingers(LibraryHand(hand, lambda: hand.width), self._gripper_fault, self._force)
         except ArmFault:
             self._drop()
             raise
@@ -117,7 +117,6 @@ class FrankyArm:
 
     def start_streaming(self) -> None:
         self._refuse_standing_fault()
-        self._intent.reset()
         c = self.compliance
         try:
             self._tracker = self._franky.JointImpedanceTracker(
@@ -166,13 +165,8 @@ class FrankyArm:
         self._tracker.set_target(franky.Affine(np.asarray(position, float), np.array([x, y, z, w])))
 
     def _follow_gripper(self, width: float) -> None:
-        if self._fingers is None or width < 0:
-            return
-        wish = self._intent.update(width, self._fingers.width)
-        if wish is not None:
-            self._fingers.do(wish)
-        else:
-            self._fingers.check()
+        if self._fingers is not None and width >= 0:
+            self._fingers.follow(width)
 
     def hold(self) -> None:
         """Nothing needs to be sent: the tracker holds its last target."""
@@ -231,7 +225,6 @@ class FrankyArm:
     def gripper(self, width: float, speed: float, force: float | None = None) -> None:
         if self._fingers is None:
             return
-        self._intent.reset()
         self._fingers.do(Wish(width, force), speed)
 
     def close(self) -> None:

@@ -18,7 +18,7 @@ from robo_reward.envs.panda.arm import PANDA
 from robo_reward.errors import MissingExtra, UsageError
 from robo_reward.hardware.franka.complaints import classified, incompatible
 from robo_reward.hardware.franka.compliance import Compliance, checked_realtime
-from robo_reward.hardware.franka.fingers import Fingers, Intent, LibraryHand, Wish
+from robo_reward.hardware.franka.fingers import Fingers, LibraryHand, Wish
 from robo_reward.hardware.franka.measured import arm_state, mode_named, standing_fault
 from robo_reward.hardware.robot import ArmFault, ArmState, FaultKind, Mode, Target
 
@@ -57,7 +57,7 @@ class PandaArm:
         self.host, self.realtime = host, checked_realtime(realtime)
         self.compliance = compliance or Compliance()
         self._with_gripper = gripper
-        self._intent = Intent(force=force)
+        self._force = force
         self._robot: Any = None
         self._targets: Any = None
         self._fingers: Fingers | None = None
@@ -82,7 +82,7 @@ class PandaArm:
                 self._set_thresholds()
             if self._with_gripper:
                 hand = self._robot.gripper()
-                self._fingers = Fingers(LibraryHand(hand, lambda: hand.read_once().width), self._gripper_fault)
+                self._fingers = Fingers(LibraryHand(hand, lambda: hand.read_once().width), self._gripper_fault, self._force)
         except ArmFault:
             self._drop()
             raise
@@ -117,7 +117,6 @@ class PandaArm:
 
     def start_streaming(self) -> None:
         self._refuse_standing_fault()
-        self._intent.reset()
         c = self.compliance
         try:
             self._targets = self._connected().joint_targets(
@@ -153,13 +152,8 @@ class PandaArm:
         self._follow_gripper(target.gripper)
 
     def _follow_gripper(self, width: float) -> None:
-        if self._fingers is None or width < 0:
-            return
-        wish = self._intent.update(width, self._fingers.width)
-        if wish is not None:
-            self._fingers.do(wish)
-        else:
-            self._fingers.check()
+        if self._fingers is not None and width >= 0:
+            self._fingers.follow(width)
 
     def hold(self) -> None:
         """Nothing needs to be sent: the loop holds its last target."""
@@ -229,7 +223,6 @@ class PandaArm:
     def gripper(self, width: float, speed: float, force: float | None = None) -> None:
         if self._fingers is None:
             return
-        self._intent.reset()
         self._fingers.do(Wish(width, force), speed)
 
     def close(self) -> None:
