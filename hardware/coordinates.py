@@ -2,25 +2,17 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple, Protocol
+from typing import Protocol
 
 import numpy as np
 
 from robo_reward.envs.panda.arm import Arm
 from robo_reward.envs.panda.kinematics import Pose, forward, jacobian, orientation_error
 from robo_reward.hardware.limits import MotionLimits
+from robo_reward.hardware.profile import Bounds
 
 CONVERGED = 1e-11
 """Largest residual of the inverse kinematics; third differences at 1 kHz multiply it by 8e9."""
-
-
-class Bounds(NamedTuple):
-    """What the profile of each coordinate keeps, (7,) each, in its unit per second, squared and cubed."""
-
-    low: np.ndarray
-    high: np.ndarray
-    acceleration: np.ndarray
-    jerk: np.ndarray
 
 
 class Coordinates(Protocol):

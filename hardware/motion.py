@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
 from robo_reward.envs.panda.arm import Arm
-from robo_reward.errors import MissingExtra, WrongShape
+from robo_reward.errors import WrongShape
 from robo_reward.hardware.coordinates import Coordinates, JointCoordinates
 from robo_reward.hardware.envelope import HISTORY, Breach, Envelope
 from robo_reward.hardware.limits import MotionLimits, Workspace
+from robo_reward.hardware.profile import Bounds, Profiler, Segment
 
 PACES = (1.0, 0.6, 0.35)
 """Shares of speed and acceleration that are tried in turn, where the straight plan would break a limit."""
@@ -18,8 +17,6 @@ STILL = 1e-5
 """Every coordinate may go this far [m or rad]."""
 BRAKING = 0.1
 """A coordinate that moves is given at least this long to brake [s]: its way counts as speed times this."""
-MAX_PLAN = 10.0
-"""No plan lasts longer [s]."""
 
 
 class Motion:
@@ -27,6 +24,9 @@ class Motion:
 
     A new target replaces the plan only if the new one, from the last command on, passes `Envelope`; else the old plan
     goes on, and ends at rest. So the stream needs no further target to stay safe: whoever falls silent, stops.
+
+    A plan goes through the target at the speed at which targets move, to be there when the next one is due, and then
+    brakes; if that would break a limit, it comes to rest at the target.
 
     Args:
         arm: whose kinematics hold.
@@ -50,14 +50,9 @@ class Motion:
         rate: float = 200.0,
         coordinates: Coordinates | None = None,
     ) -> None:
-        try:
-            import ruckig
-        except ImportError as error:
-            raise MissingExtra("ruckig", "franka", "smoothing commands to an arm") from error
-        self._ruckig: Any = ruckig
         self.coordinates = coordinates or JointCoordinates()
         self.rate, self.envelope = rate, Envelope(arm, limits, workspace, rate)
-        self._otg, self._trajectory = ruckig.Ruckig(7), ruckig.Trajectory(7)
+        self._profiler = Profiler()
         self.seed(np.array(arm.home))
 
     def seed(self, q: np.ndarray) -> None:
@@ -84,9 +79,9 @@ class Motion:
         return self._plan[-1].copy() if len(self._plan) else self.command
 
     @property
-    def resting(self) -> bool:
-        """Whether the plan is at its end."""
-        return not len(self._plan)
+    def plan(self) -> np.ndarray:
+        """All commands until the arm is at rest (K, 7) [rad], if no other target comes."""
+        return self._plan.copy()
 
     def ahead(self, n: int) -> np.ndarray:
         """The next n commands (n, 7) [rad], if no other target comes."""
@@ -100,38 +95,69 @@ class Motion:
             self._past, self._plan = np.concatenate([self._past[1:], self._plan[:1]]), self._plan[1:]
         else:
             self._past = np.concatenate([self._past[1:], self._past[-1:]])
+            self._now = np.stack([self._now[0], np.zeros(7), np.zeros(7)])
         return self.command
 
-    def toward(self, target: np.ndarray, pace: float = 1.0) -> Breach | None:
-        """Plans anew, to rest at joint angles (7,) [rad].
+    def toward(
+        self, target: np.ndarray, pace: float = 1.0, before: np.ndarray | None = None, dt: float = 0.0
+    ) -> Breach | None:
+        """Plans anew to joint angles (7,) [rad].
 
         Args:
             target: where to.
             pace: share of speed and acceleration to use.
+            before: the target before this one (7,) [rad], which tells how fast targets move; at rest if not given.
+            dt: when the next target is due [s].
 
         Returns:
             None if the plan was taken, else the limit it would break; then the old plan stays.
         """
-        breach = Breach("inverse_kinematics", np.inf, 0)
+        goal = self.coordinates.of(target, self._now[0])
+        speed = np.zeros(7)
+        if before is not None and dt > 0.0:
+            speed = (goal - self.coordinates.of(before, goal)) / dt
+            if self._try(pace, target, goal, speed, dt) is None:
+                return None
+        breach = None
         for share in PACES:
-            found = self._try(pace * share, target)
+            found = self._try(pace * share, target, goal, np.zeros(7), 0.0)
             if found is None:
                 return None
-            breach = found
+            breach = breach or found
         return breach
 
     def brake(self) -> None:
         """Plans to come to rest as fast as the limits allow, unless only the old plan passes the test."""
+        here = self._past[-1]
+        reach = np.maximum(np.abs(self._now[1]) * BRAKING, STILL)
+        bounds = self.coordinates.bounds(self.envelope.limits, here, here, reach)
         for share in PACES:
-            if self._try(share, None) is None:
+            segment = self._profiler.brake(self._now, bounds.paced(share))
+            if segment is not None and self._take([segment], here) is None:
                 return
 
-    def _try(self, pace: float, target: np.ndarray | None) -> Breach | None:
-        """Takes a plan to a target, or to rest anywhere, if it keeps every limit."""
-        profile = self._profiled(pace, target)
-        if profile is None:
+    def _try(self, pace: float, target: np.ndarray, goal: np.ndarray, speed: np.ndarray, dt: float) -> Breach | None:
+        """Takes a plan through coordinates `goal` at a speed and on to rest, if it keeps every limit."""
+        here = self._past[-1]
+        reach = np.abs(goal - self._now[0]) + np.abs(speed) * BRAKING
+        reach = np.maximum(np.maximum(reach, np.abs(self._now[1]) * BRAKING), STILL)
+        bounds = self.coordinates.bounds(self.envelope.limits, here, target, reach).paced(pace)
+        speed = speed * _attainable(goal - self._now[0], speed, bounds)
+        first = self._profiler.reach(self._now, goal, speed, bounds, dt)
+        if first is None:
             return Breach("no_profile", np.inf, 0)
-        plan = self.coordinates.joints(profile[:, 0], self._past[-1], self._past[-1] if target is None else target)
+        segments = [first]
+        if speed.any():
+            last = self._profiler.brake(np.stack([goal, speed, np.zeros(7)]), bounds)
+            if last is None:
+                return Breach("no_profile", np.inf, 0)
+            segments.append(last)
+        return self._take(segments, target)
+
+    def _take(self, segments: list[Segment], target: np.ndarray) -> Breach | None:
+        """Makes segments the plan, if it keeps every limit."""
+        profile = self._sampled(segments)
+        plan = self.coordinates.joints(profile[:, 0], self._past[-1], target)
         if plan is None:
             return Breach("inverse_kinematics", np.inf, 0)
         breach = self.envelope.breach(np.concatenate([self._past, plan]))
@@ -139,31 +165,21 @@ class Motion:
             self._plan, self._profile = plan, profile
         return breach
 
-    def _profiled(self, pace: float, target: np.ndarray | None) -> np.ndarray | None:
-        """Coordinates, their speeds and accelerations (K, 3, 7) from the last command to rest, or none."""
-        otg, here = self._ruckig, self._past[-1]
-        given = otg.InputParameter(7)
-        given.current_position, given.current_velocity, given.current_acceleration = self._now.tolist()
-        reach = np.maximum(np.abs(self._now[1]) * BRAKING, STILL)
-        if target is None:
-            given.control_interface = otg.ControlInterface.Velocity
-        else:
-            goal = self.coordinates.of(target, self._now[0])
-            given.target_position = goal.tolist()
-            reach = np.maximum(reach, np.abs(goal - self._now[0]))
-        given.target_velocity = given.target_acceleration = [0.0] * 7
-        bounds = self.coordinates.bounds(self.envelope.limits, here, here if target is None else target, reach)
-        slack = 1.0 - 1e-4  # rounding must not touch the limit
-        given.max_velocity = np.maximum(pace * slack * bounds.high, 1e-4).tolist()
-        given.min_velocity = np.minimum(pace * slack * bounds.low, -1e-4).tolist()
-        given.max_acceleration = np.maximum(pace * slack * bounds.acceleration, 1e-3).tolist()
-        given.max_jerk = np.maximum(slack * bounds.jerk, 1.0).tolist()
-        given.synchronization = otg.Synchronization.Phase
-        try:
-            result = self._otg.calculate(given, self._trajectory)
-        except otg.RuckigError:
-            return None
-        if result not in (otg.Result.Working, otg.Result.Finished) or not self._trajectory.duration < MAX_PLAN:
-            return None
-        count = int(np.ceil(self._trajectory.duration * self.rate)) + HISTORY  # the end, until all differences vanish
-        return np.array([self._trajectory.at_time((k + 1) / self.rate)[:3] for k in range(count)]).reshape(-1, 3, 7)
+    def _sampled(self, segments: list[Segment]) -> np.ndarray:
+        """Coordinates, speeds and accelerations (K, 3, 7) of segments in a row, until all differences vanish."""
+        whole = sum(segment.duration for segment in segments)
+        times = np.arange(1, int(np.ceil(whole * self.rate)) + HISTORY + 1) / self.rate
+        parts, begin = [], 0.0
+        for k, segment in enumerate(segments):
+            end = begin + segment.duration if k < len(segments) - 1 else np.inf
+            parts.append(segment.at(times[(times > begin) & (times <= end)] - begin))
+            begin = end
+        return np.concatenate(parts)
+
+
+def _attainable(way: np.ndarray, speed: np.ndarray, bounds: Bounds) -> float:
+    """The share of a speed (7,) that all coordinates can have after a way (7,) from rest, without a run-up."""
+    allowed = np.minimum(np.where(speed > 0, bounds.high, -bounds.low), np.sqrt(bounds.acceleration * np.abs(way)))
+    allowed = np.where(way * speed >= 0, allowed, 0.0)
+    small = np.abs(speed) < 1e-3
+    return float(np.where(small, 1.0, np.minimum(1.0, 0.9 * allowed / np.maximum(np.abs(speed), 1e-9))).min())

@@ -201,7 +201,7 @@ class SafetyFilter:
         wanted, fingers = self._wanted(np.clip(values, -1.0, 1.0), state)
         pace = self._pace()
         wanted = self._bounded(wanted, dt * pace, clips)
-        self._advance(wanted, pace, clips)
+        self._advance(wanted, pace, dt, clips)
         self._fingers = fingers
         self._steps += 1
         return self._decision(Verdict.FOLLOW, dt, tuple(clips))
@@ -307,12 +307,12 @@ class SafetyFilter:
             pose = forward(self.arm, q[None])
         return q
 
-    def _advance(self, wanted: np.ndarray, pace: float, clips: list[Clip]) -> None:
+    def _advance(self, wanted: np.ndarray, pace: float, dt: float, clips: list[Clip]) -> None:
         """Plans towards the wanted joints, or as far on the way as every limit allows."""
         breach = None
         for share in (1.0, 0.5, 0.25):
             goal = self._target + share * (wanted - self._target)
-            found = self.motion.toward(goal, pace)
+            found = self.motion.toward(goal, pace, self._target, dt)
             if found is None:
                 self._target = goal
                 break
@@ -328,7 +328,7 @@ class SafetyFilter:
         envelope = self.motion.envelope
         if envelope.limits is self.limits and envelope.workspace is self.workspace:
             return
-        path = np.concatenate([self.motion.command[None], self.motion.ahead(len(self.motion.ahead(0)) + 1)])
+        path = np.concatenate([self.motion.command[None], self.motion.plan])
         pose = forward(self.arm, path)
         if not any(self.limits.outside(q) for q in path):
             envelope.limits = self.limits
