@@ -6,8 +6,8 @@ import threading
 from pathlib import Path
 from types import TracebackType
 
-from robo_reward.envs.panda.arm import ARMS, arm_named
-from robo_reward.errors import UnknownName, UsageError
+from robo_reward.envs.panda.arm import arm_named
+from robo_reward.errors import RoboRewardError, UnknownName, UsageError
 from robo_reward.hardware.emulator.clock import PATIENCE, Clock
 from robo_reward.hardware.emulator.cycle_log import CycleLog
 from robo_reward.hardware.emulator.fault_server import FaultServer
@@ -116,6 +116,5 @@ class Emulator:
 
     def __exit__(self, kind: type | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self.close()
-
-
-assert set(USUAL_VERSION) <= set(ARMS)
+        if self.clock.failure is not None and error is None:
+            raise RoboRewardError(f"the emulator stopped: {self.clock.failure}") from self.clock.failure

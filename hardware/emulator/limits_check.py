@@ -18,7 +18,7 @@ from robo_reward.hardware.emulator.plant import DT
 SLACK = 1.001
 """Clients clip to the limits less a little; rounding must not trip what they clipped."""
 START_JOINT, START_TRANSLATION, START_ROTATION = 0.02, 0.01, 0.05
-"""How far the first command may be from where the robot is commanded to be [rad, m, rad]; Franka publishes no number."""
+"""How far the first command may be from the robot's own [rad, m, rad]; Franka publishes no number."""
 TORQUE_RATE = 1000.0
 """Largest rate of commanded torques [N m/s] (Franka Robotics, "Robot and interface specifications")."""
 LOST_IN_A_ROW = 20
@@ -206,8 +206,8 @@ class CartesianJudge:
         between = DT * (cycles + 1) / 2
         acceleration = (twist - before.rate) / between
         jerk = (acceleration - before.acceleration) / between
-        norms = [[np.linalg.norm(v[part]) for v in (twist, acceleration, jerk)] for part in (slice(3), slice(3, 6))]
-        fine = (np.array(norms) <= self._limits).all(axis=0)  # (3,): of speed, acceleration, jerk
+        norms = np.linalg.norm(np.array((twist, acceleration, jerk)).reshape(3, 2, 3), axis=2)  # (3, 2)
+        fine = np.all(norms.T <= self._limits, axis=0).tolist()  # of speed, acceleration, jerk
         if self._checks.limits and not fine[0]:
             return "cartesian_motion_generator_velocity_limits_violation"
         if self._checks.discontinuity and not fine[1]:

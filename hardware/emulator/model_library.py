@@ -96,7 +96,8 @@ typedef struct { double m, com[3], I[3][3]; } Body;
 static const Body LINKS[7] = {@LINKS@};
 
 /* Newton and Euler's recursion in the base frame: torques for a motion under gravity. */
-static void torques(const double *q, const double *dq, const double *ddq, const double *g, const Body *load, double *tau) {
+static void torques(const double *q, const double *dq, const double *ddq, const double *g, const Body *load,
+                    double *tau) {
   Frame f[9];
   double w[3] = {0, 0, 0}, dw[3] = {0, 0, 0}, a[3], before[3] = {0, 0, 0};
   double F[8][3], N[8][3], at[8][3];
@@ -195,7 +196,9 @@ def model_library(arm: Arm, architecture: int = X64, system: int = LINUX) -> byt
         system: likewise.
     """
     if (architecture, system) != (X64, LINUX):
-        log.warning("a model library for architecture %d, system %d was asked for: only x86-64 Linux", architecture, system)
+        log.warning(
+            "a model library for architecture %d, system %d was asked for: only x86-64 Linux", architecture, system
+        )
         return b""
     return _compiled(arm)
 
@@ -212,10 +215,8 @@ def model_source(arm: Arm) -> str:
     links = []
     for link in arm.links:
         xx, yy, zz, xy, xz, yz = inertia_tensor(link)
-        com = ", ".join(map(repr, link.com))
-        links.append(
-            f"{{{link.mass!r}, {{{com}}}, {{{{{xx!r}, {xy!r}, {xz!r}}}, {{{xy!r}, {yy!r}, {yz!r}}}, {{{xz!r}, {yz!r}, {zz!r}}}}}}}"
-        )
+        numbers = (link.mass, *link.com, xx, xy, xz, xy, yy, yz, xz, yz, zz)
+        links.append(", ".join(map(repr, numbers)))
     return f"{tables}#define FLANGE {arm.flange!r}\n" + _SOURCE.replace("@LINKS@", ",\n".join(links))
 
 

@@ -71,7 +71,11 @@ class Reference:
         if error:
             return error
         q = resolve(
-            self._model, self._joints.now.value, hand.now.value, DT, command["elbow_c"] if command["valid_elbow"] else None
+            self._model,
+            self._joints.now.value,
+            hand.now.value,
+            DT,
+            command["elbow_c"] if command["valid_elbow"] else None,
         )
         if not begun and self._generator == Generator.CARTESIAN_POSITION:
             self._joints.settle(q)  # the first pose may be a hair from where the joints are
