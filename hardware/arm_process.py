@@ -166,7 +166,9 @@ class ArmProcess:
     def _end(self) -> str:
         self.process.join(1)
         code = self.process.exitcode
-        return f"it was ended by {signal.Signals(-code).name}" if code is not None and code < 0 else f"it ended ({code})"
+        return (
+            f"it was ended by {signal.Signals(-code).name}" if code is not None and code < 0 else f"it ended ({code})"
+        )
 
 
 def _gone(how: str) -> ArmFault:

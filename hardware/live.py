@@ -109,7 +109,9 @@ class LiveEpisode:
         self.latencies = Latencies(LATENCIES)
         self.interventions = 0
         self._queue = ActionQueue(rig.dt)
-        self._asked: dict[int, tuple[float, float]] = {}  # ticket -> time of the observation, wall clock of the question
+        self._asked: dict[
+            int, tuple[float, float]
+        ] = {}  # ticket -> time of the observation, wall clock of the question
         self._last: tuple[np.ndarray, ArmState, np.ndarray | None] | None = None
         self._step = 0
         self._thought = np.nan

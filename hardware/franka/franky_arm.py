@@ -71,7 +71,9 @@ class FrankyArm:
         """
         self._franky = franky = _library()
         if self.realtime == "ignore":
-            log.warning("realtime=ignore: when this computer is late by 20 ms the robot stops itself; not for daily use")
+            log.warning(
+                "realtime=ignore: when this computer is late by 20 ms the robot stops itself; not for daily use"
+            )
         mode = franky.RealtimeConfig.Ignore if self.realtime == "ignore" else franky.RealtimeConfig.Enforce
         try:
             self._robot = franky.Robot(self.host, relative_dynamics_factor=MAX_DYNAMICS, realtime_config=mode)
