@@ -161,16 +161,18 @@ class JointJudge:
 
     def begin(self, q: np.ndarray) -> str:
         """The first position; the stream is at rest there. Returns an error's name or nothing."""
-        if self._checks.start_pose and not (np.abs(q - self.now.value) <= START_JOINT).all():
-            return "joint_position_motion_generator_start_pose_invalid"
         if not np.isfinite(q).all():
             return f"{self._prefix}_position_limits_violation"
+        if self._checks.start_pose and not (np.abs(q - self.now.value) <= START_JOINT).all():
+            return "joint_position_motion_generator_start_pose_invalid"
         self.settle(q)
         self._pardon.factor = PARDON_START
         return ""
 
     def position(self, q: np.ndarray, cycles: int = 1) -> str:
         """The next position (7,) [rad], `cycles` milliseconds after the last. Returns an error's name or nothing."""
+        if not np.isfinite(q).all():
+            return f"{self._prefix}_position_limits_violation"
         self._pardon.grant(cycles)
         steps = [long_step(self.now, (q - self.now.value) / DT)]
         if cycles > 1:
@@ -179,6 +181,8 @@ class JointJudge:
 
     def velocity(self, dq: np.ndarray, cycles: int = 1) -> str:
         """The next velocity (7,) [rad/s]. Returns an error's name or nothing."""
+        if not np.isfinite(dq).all():
+            return f"{self._prefix}_velocity_limits_violation"
         self._pardon.grant(cycles)
         steps = [rate_step(self.now, dq), rate_step(self._last, dq, cycles)]
         return self._next(self.now.value + DT * dq, smoothest(steps))
@@ -196,7 +200,7 @@ class JointJudge:
         return error
 
     def _fault(self, before: np.ndarray, q: np.ndarray, dq: np.ndarray, ddq: np.ndarray, dddq: np.ndarray) -> str:
-        if self._checks.limits or not np.isfinite(q).all():
+        if self._checks.limits:
             returning = ((q > self._high) & (dq <= 0)) | ((q < self._low) & (dq >= 0))
             if not (((q >= self._low) & (q <= self._high)) | returning).all():
                 return f"{self._prefix}_position_limits_violation"

@@ -27,13 +27,20 @@ def rotation(roll, pitch, yaw):
     return z @ y @ x
 
 
+def told(element, child, name):
+    """An attribute of a child element."""
+    found = element.find(child)
+    assert found is not None
+    return found.attrib[name]
+
+
 def flange_by_urdf(text, q):
     """Where `link8` is, by an own reading of the URDF."""
     pose, angles = np.eye(4), iter(q)
     for joint in ET.fromstring(text).iter("joint"):
-        origin, here = joint.find("origin"), np.eye(4)
-        here[:3, :3] = rotation(*map(float, origin.get("rpy").split()))
-        here[:3, 3] = list(map(float, origin.get("xyz").split()))
+        here = np.eye(4)
+        here[:3, :3] = rotation(*map(float, told(joint, "origin", "rpy").split()))
+        here[:3, 3] = list(map(float, told(joint, "origin", "xyz").split()))
         turn = np.eye(4)
         if joint.get("type") == "revolute":
             turn[:3, :3] = rotation(0, 0, next(angles))
@@ -49,12 +56,12 @@ def test_the_urdf_is_the_same_arm(arm):
     assert [joint.get("name") for joint in joints] == [f"joint{i}" for i in range(1, 9)]
     assert root.findall("link")[-1].get("name") == "link8"
     for i, joint in enumerate(joints[:7]):
-        limit, shrinking = joint.find("limit"), joint.find("position_based_velocity_limits")
-        assert (float(limit.get("lower")), float(limit.get("upper"))) == (arm.q_min[i], arm.q_max[i])
-        assert (float(limit.get("velocity")), float(limit.get("effort"))) == (arm.dq_max[i], arm.tau_max[i])
-        assert float(shrinking.get("deceleration_limit")) > 0
+        limits = [float(told(joint, "limit", name)) for name in ("lower", "upper", "velocity", "effort")]
+        assert limits == [arm.q_min[i], arm.q_max[i], arm.dq_max[i], arm.tau_max[i]]
+        shrinking = "position_based_velocity_limits"
+        assert float(told(joint, shrinking, "deceleration_limit")) > 0
         if arm is FR3:
-            assert float(shrinking.get("velocity_offset")) == FR3.dq_offset[i]
+            assert float(told(joint, shrinking, "velocity_offset")) == FR3.dq_offset[i]
     model, rng = RobotModel(arm), np.random.default_rng(0)
     for q in rng.uniform(arm.q_min, arm.q_max, (5, 7)):
         assert np.abs(flange_by_urdf(text, q) - model.pose(q, "F")).max() < 1e-9

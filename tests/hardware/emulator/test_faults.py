@@ -2,6 +2,9 @@
 
 import json
 import socket
+import subprocess
+import sys
+import time
 
 import numpy as np
 import pytest
@@ -11,7 +14,8 @@ from robo_reward.hardware.emulator.emulator import Emulator
 from robo_reward.hardware.emulator.fault_server import CALLS, FAULT_PORT, FaultClient, FaultServer
 from robo_reward.hardware.emulator.faults import Faults
 from robo_reward.hardware.emulator.server import PortBusy
-from tests.hardware.emulator.serving import drive, free_host, needs, serving
+from robo_reward.hardware.emulator.versions import RobotMode
+from tests.hardware.emulator.serving import CLIENTS, drive, free_host, needs, serving
 
 SEEN = {  # fault: exception, its words, mode afterwards, mode once the fault is gone
     "user_stop": ("ControlException", "User Stop pressed", "UserStopped", "Idle"),
@@ -128,3 +132,30 @@ def test_a_busy_port_and_wrong_names_are_explained():
         Emulator("fr4")
     with pytest.raises(UnknownName, match="'7'"):
         Emulator("fr3", version=7)
+
+
+def test_a_client_that_is_killed_leaves_an_arm_that_stops():
+    needs("pylibfranka")
+    with serving("fr3") as emulator:
+        command = [sys.executable, str(CLIENTS / "pylibfranka_examples.py"), emulator.host, "joint_position"]
+        with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as client:
+            until(lambda: np.abs(emulator.session.dq_d).max() > 0.3)
+            client.kill()
+        until(lambda: emulator.session.mode == RobotMode.REFLEX and not emulator.session.dq_d.any())
+        log = emulator.log.cycles()
+        assert emulator.log.errors() == ["communication_constraints_violation"]
+    last = np.flatnonzero(log["received"])[-1]
+    stopped = last + np.argmax(log["robot_mode"][last:] == RobotMode.REFLEX)
+    assert stopped - last == 20
+    still = stopped + np.argmin(np.abs(log["dq_d"][stopped:]).max(axis=1) > 0)
+    speed = np.abs(log["dq_d"][stopped - 1]).max()
+    assert still - stopped <= speed / 10e-3 + 2  # at the FR3's 10 rad/s²
+    assert np.abs(log["dq"][still + 200 :]).max(initial=0) < 0.05
+
+
+def until(true, patience=60.0):
+    """Waits for something that will happen."""
+    end = time.monotonic() + patience
+    while not true():
+        assert time.monotonic() < end
+        time.sleep(0.002)
