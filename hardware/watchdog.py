@@ -65,7 +65,7 @@ class Watchdog:
         state_age: float = 0.2,
         heartbeat_age: float = 0.25,
     ) -> None:
-        if missed < 1 or not min(silent, camera_age, state_age, heartbeat_age) > 0:
+        if missed < 1 or not all(limit > 0 for limit in (silent, camera_age, state_age, heartbeat_age)):
             raise UsageError(
                 f"missed={missed} silent={silent} camera_age={camera_age} state_age={state_age} "
                 f"heartbeat_age={heartbeat_age}: expected positive numbers"
