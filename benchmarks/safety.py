@@ -29,6 +29,7 @@ from benchmarks.output import arguments, report
 from tests.hardware.wild import SHARES, WORLDS, Event, World, events, violations
 
 TICKS = 8
+SLOW = (HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.large_base_example)
 
 
 @cache
@@ -42,9 +43,7 @@ def filtered(count: int) -> dict[str, Any]:
     tally: Counter[str] = Counter()
 
     @seed(0)
-    @settings(
-        max_examples=count, deadline=None, database=None, phases=[Phase.generate], suppress_health_check=[*HealthCheck]
-    )
+    @settings(max_examples=count, deadline=None, database=None, phases=[Phase.generate], suppress_health_check=SLOW)
     @given(st.sampled_from(SHARES), st.sampled_from(WORLDS), st.integers(0, 2**31), st.lists(events(), max_size=10))
     def run(share: float, which: tuple[str, str, str], start: int, sequence: list[Event]) -> None:
         if tally["sequences"] == count:

@@ -108,11 +108,11 @@ def test_a_joint_outside_is_named():
 )
 def test_impossible_workspaces(low: tuple, high: tuple, cone: float, words: str):
     with pytest.raises(UsageError, match=words):
-        Workspace(low, high, cone)
+        Workspace(np.array(low), np.array(high), cone)
 
 
 def test_a_workspace_has_room_for_where_the_hand_stands_but_never_in_the_table():
-    space = Workspace.of((0.3, -0.3, 0.001), (0.5, 0.3, 0.2))
+    space = Workspace.of(np.array((0.3, -0.3, 0.001)), np.array((0.5, 0.3, 0.2)))
     assert space.low == pytest.approx((0.298, -0.302, 0.0))
     wider = space.including(np.array((0.52, 0.0, -0.01)), 0.6)
     assert wider.high == pytest.approx((0.52, 0.302, 0.202)) and wider.low[2] == 0.0 and wider.cone == 0.6

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -18,7 +20,7 @@ from robo_reward.hardware.safety import SafetyFilter, SafetySettings, Verdict
 
 pytest.importorskip("ruckig")
 
-TASK = make_task("panda/lift")
+TASK: Any = make_task("panda/lift")
 
 
 @pytest.fixture
@@ -97,7 +99,8 @@ def test_moves_are_slow_and_arrive(arm: MujocoArm):
 
 
 def test_streaming_has_to_be_started_and_ends_with_stop(arm: MujocoArm):
-    here = Target(joints=arm.state().q)
+    q = arm.state().q
+    here = Target(joints=q)
     with pytest.raises(ArmFault, match="is idle, expected moving") as fault:
         arm.stream(here)
     assert fault.value.kind is FaultKind.CONTROL
@@ -106,7 +109,7 @@ def test_streaming_has_to_be_started_and_ends_with_stop(arm: MujocoArm):
     with pytest.raises(ArmFault):
         arm.move_to(arm.state().q)
     for _ in range(20):
-        arm.stream(Target(joints=here.joints + 0.1))
+        arm.stream(Target(joints=q + 0.1))
     arm.stop()
     assert np.abs(arm.state().dq).max() < 2e-3
     with pytest.raises(ArmFault):
@@ -174,7 +177,7 @@ def test_versions_are_refused_on_connect():
 
 def test_a_calm_expert_reaches_through_the_filter():
     """At a third of the speed of training it arrives, within 30 % of the limits of the FR3."""
-    task = make_task("fr3/reach")
+    task: Any = make_task("fr3/reach")
     arm = MujocoArm(task, seed=5)
     arm.connect()
     filter = SafetyFilter.of_task(task, policy_limits(task.arm, 0.3, 0.3), settings=SafetySettings(ramp_steps=5))

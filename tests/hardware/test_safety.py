@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import mujoco
 import numpy as np
@@ -19,7 +20,7 @@ from tests.hardware.wild import state_at
 
 pytest.importorskip("ruckig")
 
-TASK = make_task("fr3/lift")
+TASK: Any = make_task("fr3/lift")
 
 
 def started(task=TASK, **settings) -> tuple[SafetyFilter, np.ndarray]:
@@ -32,8 +33,14 @@ def started(task=TASK, **settings) -> tuple[SafetyFilter, np.ndarray]:
 def step(filter: SafetyFilter, action, q: np.ndarray, ticks: int = 8) -> tuple:
     decision = filter.decide(np.asarray(action, float), state_at(q))
     for _ in range(ticks):
-        q = filter.tick().joints
+        q = tick(filter)
     return decision, q
+
+
+def tick(filter: SafetyFilter) -> np.ndarray:
+    joints = filter.tick().joints
+    assert joints is not None
+    return joints
 
 
 def place(task, q: np.ndarray) -> np.ndarray:
@@ -63,7 +70,7 @@ def test_targets_accumulate_on_the_last_target_not_on_the_measurement():
             decision = filter.decide(np.array((0, 0, 0, 1.0)), state_at(q + np.array((0, sag, 0, 0, 0, 0, 0))))
             assert decision.verdict is Verdict.FOLLOW
             for _ in range(8):
-                q = filter.tick().joints
+                q = tick(filter)
         ends.append(q)
     assert np.array_equal(*ends)
 
@@ -71,9 +78,9 @@ def test_targets_accumulate_on_the_last_target_not_on_the_measurement():
 def test_decision_and_ticks_agree():
     filter, q = started()
     decision, _ = step(filter, (0.5, -1, 0.2, -1), q, ticks=0)
-    ticked = [filter.tick().joints for _ in range(8)]
+    ticked = [tick(filter) for _ in range(8)]
     assert np.array_equal(decision.samples, ticked)
-    assert np.array_equal(decision.target.joints, ticked[-1])
+    assert decision.target.joints is not None and np.array_equal(decision.target.joints, ticked[-1])
 
 
 def test_dt_sets_how_far_a_step_goes():
@@ -125,7 +132,7 @@ def test_after_a_hold_the_arm_rests_and_targets_go_on_from_there():
     for _ in range(8):
         _, q = step(filter, (1, 0, 0, 1), q)
     filter.hold()
-    path = np.array([filter.tick().joints for _ in range(150)])
+    path = np.array([tick(filter) for _ in range(150)])
     assert np.ptp(path[-10:], axis=0).max() == 0
     _, q = step(filter, (0, 0, 0, 1), path[-1], ticks=100)
     assert np.abs(place(TASK, q) - place(TASK, path[-1])).max() < 0.002
@@ -191,7 +198,7 @@ def test_the_hand_stops_at_the_walls_of_its_box(direction: tuple):
 
 
 def test_a_joint_policy_cannot_push_joint_6_of_an_fr3_below_its_end():
-    task = make_task("fr3/lift", control="joint_delta")
+    task: Any = make_task("fr3/lift", control="joint_delta")
     filter, q = started(task)
     for _ in range(80):
         decision, q = step(filter, (0, 0, 0, 0, 0, -1, 0, 1), q)
@@ -200,7 +207,7 @@ def test_a_joint_policy_cannot_push_joint_6_of_an_fr3_below_its_end():
 
 
 def test_the_hand_cannot_lean_out_of_its_cone():
-    task = make_task("panda/lift", control="joint_delta")
+    task: Any = make_task("panda/lift", control="joint_delta")
     filter, q = started(task)
     for _ in range(80):
         _, q = step(filter, (0, 0, 0, 0, 0, 1, 0, 1), q)
@@ -225,7 +232,7 @@ def test_where_an_arm_cannot_start(change: dict, words: str):
 
 
 def test_an_arm_that_starts_a_little_outside_only_comes_back():
-    task = make_task("fr3/push")
+    task: Any = make_task("fr3/push")
     filter = SafetyFilter.of_task(task, settings=SafetySettings(ramp_steps=0))
     data = mujoco.MjData(task.model)
     from robo_reward.envs.panda.kinematics import solve_position
@@ -253,12 +260,12 @@ def test_limits_hold_at_a_finer_rate_too():
     path = [q]
     for _ in range(30):
         filter.decide(rng.uniform(-1, 1, 4), state_at(path[-1]))
-        path += [filter.tick().joints for _ in range(40)]
+        path += [tick(filter) for _ in range(40)]
     assert not violations(Judge(TASK, 0.3, 1000.0)(np.array(path)))
 
 
 def test_a_policy_that_fits():
-    panda = make_task("panda/lift")
+    panda: Any = make_task("panda/lift")
     assert require_match(panda.action, panda.observation, TASK.action, TASK.observation, "fr3/lift", TASK.arm) == ()
     warnings = require_match(panda.action, panda.observation, TASK.action, TASK.observation, "panda/lift", TASK.arm)
     assert any("joint 6 turns from 0.44 to 4.62 rad on fr3, but from -0.02 to 3.75 on panda" in w for w in warnings)

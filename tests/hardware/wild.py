@@ -190,7 +190,7 @@ class World:
     """A filter, its judge, and a stream of commands."""
 
     def __init__(self, arm: str, name: str, control: str, share: float = 0.3, rate: float = 200.0) -> None:
-        self.task = make_task(f"{arm}/{name}", control=control)
+        self.task: Any = make_task(f"{arm}/{name}", control=control)
         limits = policy_limits(self.task.arm, share, share)
         self.filter = SafetyFilter.of_task(self.task, limits, CONE, SafetySettings(rate=rate, ramp_steps=5))
         self.judge = Judge(self.task, share, rate)
