@@ -1,4 +1,4 @@
-"""An arm's library in a process of its own, with a heartbeat: whatever becomes of the deployment, the arm comes to rest.
+"""An arm's library in a process of its own, with a heartbeat: whatever becomes of the deployment, the arm rests.
 
 The rule. While targets are streamed, every call counts as a sign of life.
 - No call for `hold_after` seconds: the arm holds its last target.
@@ -74,8 +74,9 @@ class ArmProcess:
         head, arrays = self._call("state")
         vectors = {name: np.array(arrays[name]) for name in VECTORS}
         mode, errors = Mode(head["mode"]), tuple(head["errors"])
-        scalars = (float(head[name]) for name in ("stamp", "robot_time"))
-        return ArmState(*scalars, **vectors, gripper_width=float(head["gripper_width"]), mode=mode, errors=errors)
+        stamp, robot_time = float(head["stamp"]), float(head["robot_time"])
+        width = float(head["gripper_width"])
+        return ArmState(stamp, robot_time, **vectors, gripper_width=width, mode=mode, errors=errors)
 
     def start_streaming(self) -> None:
         self._call("start_streaming")
@@ -166,7 +167,9 @@ class ArmProcess:
     def _end(self) -> str:
         self.process.join(1)
         code = self.process.exitcode
-        return f"it was ended by {signal.Signals(-code).name}" if code is not None and code < 0 else f"it ended ({code})"
+        return (
+            f"it was ended by {signal.Signals(-code).name}" if code is not None and code < 0 else f"it ended ({code})"
+        )
 
 
 def _gone(how: str) -> ArmFault:

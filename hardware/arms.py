@@ -31,7 +31,9 @@ def _panda(host: str, **options: Any) -> Arm:
 
 def _with_compliance(options: Mapping[str, Any]) -> dict[str, Any]:
     given = dict(options)
-    numbers = {k: tuple(v) if isinstance(v, list) else v for k, v in (given.pop("compliance", None) or {}).items()}
+    numbers: dict[str, Any] = {
+        k: tuple(v) if isinstance(v, list) else v for k, v in (given.pop("compliance", None) or {}).items()
+    }
     return {**given, "compliance": Compliance(**numbers)}
 
 
@@ -85,6 +87,7 @@ def task_for(robot: str, task_id: str, options: Mapping[str, Any], trained_on: s
     if not isinstance(task, ArmTask) or task.arm.joints != 7:
         raise UsageError(f"{name} is no task of a Franka arm; choose one of panda/… or fr3/…")
     if robot in ("fr3", "panda") and task.arm.name != robot:
-        raise UsageError(f"task {name} is for the {task.arm.name}, not for robot={robot}: joint limits differ (joint 6!)")
+        raise UsageError(
+            f"task {name} is for the {task.arm.name}, not for robot={robot}: joint limits differ (joint 6!)"
+        )
     return task
-

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import logging
+import shutil
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,16 +12,16 @@ import numpy as np
 
 from robo_reward.envs.task import Task
 from robo_reward.episode import Episode, EpisodeStore
-from robo_reward.errors import RoboRewardError, UsageError
-from robo_reward.hardware.faults import FaultMachine
+from robo_reward.errors import UsageError
 from robo_reward.hardware.live import Ending, LiveEpisode, Rig
 from robo_reward.hardware.operator import Operator
 from robo_reward.hardware.recording import Journal, Judge, finish, leftovers
 from robo_reward.hardware.reset import Reset
-from robo_reward.hardware.robot import ArmFault
+from robo_reward.hardware.robot import ArmFault, FaultKind
 from robo_reward.policies.evaluate import wilson
 
-log = logging.getLogger(__name__)
+RETRIES = 3
+"""How often in a row a lost connection is made anew without a person."""
 
 
 @dataclass(frozen=True)
@@ -93,7 +93,6 @@ class Deployment:
         settings: what the user chose.
         meta: kept with every episode: robot, policy, versions.
         report: called with the summary after every episode.
-        faults: decides what follows from a fault.
     """
 
     def __init__(
@@ -107,12 +106,11 @@ class Deployment:
         settings: DeploySettings,
         meta: dict[str, Any],
         report: Callable[[Summary], None] = lambda _: None,
-        faults: FaultMachine | None = None,
     ) -> None:
         self.rig, self.reset, self.judge, self.operator = rig, reset, judge, operator
         self.store, self.folder, self.settings, self.meta, self.report = store, folder, settings, meta, report
-        self.faults = faults or FaultMachine()
         self.summary = Summary()
+        self._retries = 0
 
     def run(self) -> Summary:
         """Saves what an earlier run left behind, then goes on with the next episode; the arm is at rest at the end."""
@@ -126,6 +124,7 @@ class Deployment:
                 break
             kept = self._episode(number)
             number += kept
+            self._retries = 0 if kept and not self.summary.episodes[-1]["fault"] else self._retries
             self._publish()
         self._publish()
         return self.summary
@@ -152,7 +151,7 @@ class Deployment:
     def _begin(self) -> bool:
         arm = self.rig.arm
         where = arm.state().hand_position
-        text = f"{arm.name} stands with its hand at {np.round(where, 3)} m and will move slowly; is the space around it free"
+        text = f"{arm.name}, its hand at {np.round(where, 3)} m, will move slowly. Is the space around it free"
         return not self.settings.confirm or self.operator.confirm(text)
 
     def _episode(self, number: int) -> int:
@@ -177,7 +176,7 @@ class Deployment:
         """Puts an episode into the store and says what follows from how it ended."""
         self.operator.tell(f"{key}: {ending.steps} steps, {ending.text}")
         if ending.reason == "discard":
-            _discard(self.folder / key)
+            shutil.rmtree(self.folder / key)
         else:
             episode = finish(self.folder / key, self.store, self.judge, self._label(ending))
             self._count(key, episode, ending, interventions)
@@ -214,9 +213,40 @@ class Deployment:
         )
 
     def _fault(self, fault: ArmFault) -> None:
-        """What follows from a fault: recovery, after a person said so where one must, or the end."""
+        """What follows from a fault: recovery, after a person said so where one must, or the end.
+
+        Only a lost connection is recovered without a person, and not more than `RETRIES` times in a row.
+        """
         self.operator.tell(f"{fault.kind.value}: {fault.cause}. {fault.remedy}")
-        raise NotImplementedError
+        noted = {"kind": fault.kind.value, "cause": fault.cause, "errors": list(fault.errors), "recovered": False}
+        self.summary.faults.append(noted)
+        while not self._recovered(fault):
+            if self.summary.stopped:
+                return
+        noted["recovered"] = True
+
+    def _recovered(self, fault: ArmFault) -> bool:
+        """One attempt; sets `summary.stopped` where there shall be no other."""
+        if fault.kind in (FaultKind.VERSION, FaultKind.UNREACHABLE):
+            self.summary.stopped = str(fault)
+            return False
+        alone = fault.kind is FaultKind.COMMUNICATION and fault.recoverable
+        self._retries += alone
+        if alone and self._retries > RETRIES:
+            self.summary.stopped = f"{fault.cause}, {RETRIES} times in a row"
+            return False
+        if not alone and not (self.settings.confirm and self.operator.confirm(f"{fault.remedy}. Recover and go on")):
+            self.summary.stopped = str(fault)
+            return False
+        try:
+            self.rig.arm.recover()
+        except ArmFault as again:
+            self.operator.tell(str(again))
+            self._retries += 1
+            if self._retries > RETRIES:
+                self.summary.stopped = str(again)
+            return False
+        return True
 
     def _after_stop(self, ending: Ending) -> None:
         """The arm was stopped by us; a person looks before it goes on."""
@@ -239,12 +269,6 @@ class Deployment:
         self.report(self.summary)
 
 
-def _discard(journal: Path) -> None:
-    import shutil
-
-    shutil.rmtree(journal)
-
-
 def check_fit(task: Task, rig: Rig) -> None:
     """Refuses a policy of another convention, or one that sees what nobody measures.
 
@@ -262,6 +286,3 @@ def check_fit(task: Task, rig: Rig) -> None:
             f"{policy.observation.state!r}; {task.id} shows {task.observation.dim} of {task.spec!r}"
         )
     rig.observer.require(policy.observation)
-
-
-__all__ = ["DeploySettings", "Deployment", "RoboRewardError", "Summary", "check_fit"]

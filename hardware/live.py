@@ -18,7 +18,7 @@ from robo_reward.hardware.observe import ObjectsLost, Observer
 from robo_reward.hardware.pace import Pace
 from robo_reward.hardware.policy_process import PolicyDied, PolicySource
 from robo_reward.hardware.recording import Journal
-from robo_reward.hardware.robot import Arm, ArmFault, ArmState
+from robo_reward.hardware.robot import Arm, ArmFault, ArmState, Target
 from robo_reward.hardware.safety import Decision, SafetyFilter, Verdict
 from robo_reward.hardware.teleop import Teleop
 from robo_reward.hardware.watchdog import Watchdog
@@ -27,12 +27,18 @@ LATENCIES = ("read_state", "inference", "answer", "first_command", "step", "fram
 """Reading the arm's state; the policy's own time; from the question to its answer; from the measurement to the first
 command that follows from it; a whole control step; how old the newest frame was [s]."""
 
+BRAKING = 1.0
+"""The stream comes to rest within this time after the last action [s]."""
+AT_REST = 1e-7
+"""Commands this close to each other stand still [rad]."""
+
 
 class Ending(NamedTuple):
     """How an episode ended.
 
     Attributes:
-        reason: `horizon`, `end`, `discard`, `stop` (somebody asked), `watchdog`, `safety`, `fault`, `policy` or `objects`.
+        reason: `horizon`, `end`, `discard`, `stop` (somebody asked), `watchdog`, `safety`, `fault`, `policy` or
+            `objects`.
         text: in words.
         steps: control steps that were made.
         fault: of the arm, if that is why.
@@ -109,7 +115,9 @@ class LiveEpisode:
         self.latencies = Latencies(LATENCIES)
         self.interventions = 0
         self._queue = ActionQueue(rig.dt)
-        self._asked: dict[int, tuple[float, float]] = {}  # ticket -> time of the observation, wall clock of the question
+        self._asked: dict[
+            int, tuple[float, float]
+        ] = {}  # ticket -> time of the observation, wall clock of the question
         self._last: tuple[np.ndarray, ArmState, np.ndarray | None] | None = None
         self._step = 0
         self._thought = np.nan
@@ -159,11 +167,13 @@ class LiveEpisode:
         if ending.fault is not None or ending.reason in ("safety", "stop"):
             return
         self.rig.filter.hold()
-        for _ in range(round(0.5 * self.rig.filter.settings.rate)):
-            if self.rig.filter.motion.resting:
-                return
-            self._send()
+        before: np.ndarray | None = None
+        for _ in range(round(BRAKING * self.rig.filter.settings.rate)):
+            now = self._send().joints
             self.rig.pace.wait()
+            if now is not None and before is not None and np.abs(now - before).max() < AT_REST:
+                return
+            before = now
 
     def _one_step(self) -> None:
         """One control step: `ticks` commands."""
@@ -278,11 +288,12 @@ class LiveEpisode:
             ready = self._queue.at(now)
         return ready
 
-    def _send(self) -> None:
+    def _send(self) -> Target:
         """The next command."""
         target = self.rig.filter.tick()
         self.rig.arm.stream(target)
         self.journal.command(time.monotonic(), target)
+        return target
 
     def _check_person_and_signals(self) -> None:
         if self.rig.stop():

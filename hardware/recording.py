@@ -68,7 +68,9 @@ class Journal:
         frame: np.ndarray | None = None,
     ) -> None:
         """One control step that begins in `state` (D,), with what is done in it: `action` (A,)."""
-        seen = np.concatenate([[arm.stamp, arm.robot_time], arm.q, arm.dq, arm.tau_ext, arm.wrench, [arm.gripper_width]])
+        seen = np.concatenate(
+            [[arm.stamp, arm.robot_time], arm.q, arm.dq, arm.tau_ext, arm.wrench, [arm.gripper_width]]
+        )
         when = [times.get(name, np.nan) for name in TIMES]
         row = np.concatenate([state, action, [VERDICTS.index(verdict)], when, seen])
         if self._frame_shape is not None and frame is not None:
@@ -239,5 +241,3 @@ def _table(rows: np.ndarray, columns: Mapping[str, int]) -> dict[str, list[Any]]
 def leftovers(folder: Path) -> list[Path]:
     """Journals of episodes that were cut off before they reached the store."""
     return sorted(path for path in folder.glob("*") if (path / "head.json").is_file()) if folder.exists() else []
-
-

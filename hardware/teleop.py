@@ -184,7 +184,9 @@ def _spacemouse() -> Any:
     try:
         opened = pyspacemouse.open()
     except Exception as error:
-        raise UsageError(f"no SpaceMouse can be opened ({error}); plug it in, and give your user access to it") from error
+        raise UsageError(
+            f"no SpaceMouse can be opened ({error}); plug it in, and give your user access to it"
+        ) from error
     if not opened:
         raise UsageError("no SpaceMouse is connected; plug it in, and give your user access to it")
     return opened if hasattr(opened, "read") else pyspacemouse

@@ -41,7 +41,9 @@ def classified(error: Exception, host: str, connected: bool = True) -> ArmFault:
     if "user stop" in text.lower() or "user_stopped" in text.lower() or "userstopped" in text.lower():
         return user_stop()
     if LOST in text or LOST in errors:
-        return ArmFault(f"the robot missed commands ({text})", LATENCY, True, FaultKind.COMMUNICATION, errors or (LOST,))
+        return ArmFault(
+            f"the robot missed commands ({text})", LATENCY, True, FaultKind.COMMUNICATION, errors or (LOST,)
+        )
     if "reflex" in text.lower() or (errors and kind == "ControlException"):
         return reflex(errors or ("reflex",))
     if kind == "NetworkException" or variant in ("Network", "Io", "Timeout", "Connection") or _network(text):
@@ -49,7 +51,9 @@ def classified(error: Exception, host: str, connected: bool = True) -> ArmFault:
             return ArmFault(f"the connection to {host} was lost ({text})", TIMEOUT, True, FaultKind.COMMUNICATION)
         return unreachable(host, text)
     if "gripper" in kind.lower() or "gripper" in text.lower():
-        return ArmFault(f"the gripper failed ({text})", "see that nothing jams it; home it in Desk", True, FaultKind.GRIPPER)
+        return ArmFault(
+            f"the gripper failed ({text})", "see that nothing jams it; home it in Desk", True, FaultKind.GRIPPER
+        )
     if not connected:
         return unreachable(host, text)
     return ArmFault(f"the robot refused a command ({text})", RETREAT, True, FaultKind.CONTROL, errors)
@@ -66,15 +70,17 @@ def _network(text: str) -> bool:
 
 def incompatible(text: str) -> ArmFault:
     """The robot's software speaks another version of the protocol."""
-    remedy = "robot=fr3 is for an FR3 with system 5.9 or later, robot=panda for a Panda with system 4.2; update either side"
+    remedy = (
+        "robot=fr3 is for an FR3 with system 5.9 or later, robot=panda for a Panda with system 4.2; update either side"
+    )
     return ArmFault(f"the robot speaks another version ({text})", remedy, False, FaultKind.VERSION)
 
 
 def no_realtime(text: str) -> ArmFault:
     """The computer's kernel gives no guarantees."""
     remedy = (
-        "install a PREEMPT_RT kernel and let your user have real-time priority (docs/deploy.md), or accept a robot that "
-        "stops when the computer is late: robot.realtime=ignore"
+        "install a PREEMPT_RT kernel and let your user have real-time priority (docs/deploy.md), or accept a robot "
+        "that stops when the computer is late: robot.realtime=ignore"
     )
     return ArmFault(f"this computer's kernel is not real-time ({text})", remedy, False, FaultKind.CONTROL)
 

@@ -18,7 +18,7 @@ from robo_reward.hardware.robot import ArmFault, ArmState, FaultKind, Mode, Targ
 
 log = logging.getLogger(__name__)
 MAX_DYNAMICS = 0.4
-"""franky's own maxima are a Panda's, 20 rad/s² in the wrist; half of that is the FR3's limit, and reaching it trips it."""
+"""franky's own maxima are a Panda's, 20 rad/s² in the wrist; half of that is the FR3's limit and trips it."""
 GENTLE = 0.5
 """Share of what is left that slow motions use of acceleration and jerk."""
 STOP_PATIENCE = 4.0
@@ -71,7 +71,9 @@ class FrankyArm:
         """
         self._franky = franky = _library()
         if self.realtime == "ignore":
-            log.warning("realtime=ignore: when this computer is late by 20 ms the robot stops itself; not for daily use")
+            log.warning(
+                "realtime=ignore: when this computer is late by 20 ms the robot stops itself; not for daily use"
+            )
         mode = franky.RealtimeConfig.Ignore if self.realtime == "ignore" else franky.RealtimeConfig.Enforce
         try:
             self._robot = franky.Robot(self.host, relative_dynamics_factor=MAX_DYNAMICS, realtime_config=mode)
@@ -194,13 +196,14 @@ class FrankyArm:
         if self._robot is None or not self._alive():
             self._drop()
             self.connect()
+        robot = self._connected()
         if self.state_mode() is Mode.USER_STOPPED:
             self._refuse_standing_fault()
         try:
-            if self.state_mode() is Mode.REFLEX or self._robot.has_errors:
-                self._robot.recover_from_errors()
+            if self.state_mode() is Mode.REFLEX or robot.has_errors:
+                robot.recover_from_errors()
             torque, force = self.compliance.torque_threshold, self.compliance.force_threshold
-            self._robot.set_collision_behavior(list(torque), list(force))
+            robot.set_collision_behavior(list(torque), list(force))
         except Exception as error:
             raise self._fault(error) from error
         self._refuse_standing_fault()
@@ -286,7 +289,7 @@ class FrankyArm:
 
 def _errors(state: Any) -> tuple[str, ...]:
     """Names of the active errors, and in a reflex of those that ended the last motion."""
-    found = [n for n in _flags(state.current_errors)]
+    found = _flags(state.current_errors)
     if not found and state.robot_mode.name == "Reflex":
         found = _flags(state.last_motion_errors)
     return tuple(found)

@@ -56,9 +56,18 @@ def arm_state(
     """An `ArmState` stamped now."""
     q = np.array(q, float)
     position, quat = tool_pose(arm, q)
-    arrays = (np.array(a, float) for a in (dq, tau_ext, wrench))
     return ArmState(
-        time.monotonic(), robot_time, q, *arrays, position, quat, gripper_width, mode, tuple(errors)
+        time.monotonic(),
+        robot_time,
+        q,
+        np.array(dq, float),
+        np.array(tau_ext, float),
+        np.array(wrench, float),
+        position,
+        quat,
+        gripper_width,
+        mode,
+        tuple(errors),
     )
 
 
@@ -80,13 +89,13 @@ def check_limits(arm: Arm, urdf: str) -> None:
     Raises:
         ArmFault: they differ by more than a hundredth of a radian or so: another arm, or another system version.
     """
-    limits = [
-        (float(low), float(high))
-        for name, low, high in _joint_limits(urdf)
-        if re.search(r"joint[1-7]$", name)
-    ][:7]
+    limits = [(float(low), float(high)) for name, low, high in _joint_limits(urdf) if re.search(r"joint[1-7]$", name)][
+        :7
+    ]
     if len(limits) != 7:
-        log.warning("the robot's model names no limits of its seven joints; the table of %s is used unchecked", arm.name)
+        log.warning(
+            "the robot's model names no limits of its seven joints; the table of %s is used unchecked", arm.name
+        )
         return
     for i, ((low, high), own_low, own_high) in enumerate(zip(limits, arm.q_min, arm.q_max, strict=True), 1):
         if abs(low - own_low) > 0.02 or abs(high - own_high) > 0.02:

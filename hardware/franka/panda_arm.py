@@ -73,7 +73,9 @@ class PandaArm:
         """
         library = _library()
         if self.realtime == "ignore":
-            log.warning("realtime=ignore: when this computer is late by 20 ms the robot stops itself; not for daily use")
+            log.warning(
+                "realtime=ignore: when this computer is late by 20 ms the robot stops itself; not for daily use"
+            )
         try:
             self._robot = library.Robot(self.host, realtime=self.realtime)
             if self._robot.fci_version != PANDA_VERSION:
@@ -82,7 +84,9 @@ class PandaArm:
                 self._set_thresholds()
             if self._with_gripper:
                 hand = self._robot.gripper()
-                self._fingers = Fingers(LibraryHand(hand, lambda: hand.read_once().width), self._gripper_fault, self._force)
+                self._fingers = Fingers(
+                    LibraryHand(hand, lambda: hand.read_once().width), self._gripper_fault, self._force
+                )
         except ArmFault:
             self._drop()
             raise
@@ -102,7 +106,9 @@ class PandaArm:
             raise classified(error, self.host) from error
 
     def _read(self) -> ArmState:
-        state = self._targets.state() if self._targets is not None and self._targets.running else self._robot.read_once()
+        state = (
+            self._targets.state() if self._targets is not None and self._targets.running else self._robot.read_once()
+        )
         return arm_state(
             PANDA,
             state.time,
@@ -187,12 +193,12 @@ class PandaArm:
         if self._robot is None or not self._alive():
             self._drop()
             self.connect()
-        state = self._read()
+        robot, state = self._connected(), self._read()
         if state.mode is Mode.USER_STOPPED:
             self._refuse_standing_fault()
         try:
             if state.mode is Mode.REFLEX or state.errors:
-                self._robot.automatic_error_recovery()
+                robot.automatic_error_recovery()
             self._set_thresholds()
         except Exception as error:
             raise classified(error, self.host) from error
@@ -206,7 +212,9 @@ class PandaArm:
         self._refuse_standing_fault()
         goal = np.asarray(q, float)
         try:
-            with self._connected().joint_targets(fraction=speed_fraction, max_deviation=6.0, backend="robot") as targets:
+            with self._connected().joint_targets(
+                fraction=speed_fraction, max_deviation=6.0, backend="robot"
+            ) as targets:
                 targets.move_to(goal)
                 self._arrive(targets, goal)
         except Exception as error:
