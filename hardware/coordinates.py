@@ -15,8 +15,18 @@ CONVERGED = 1e-11
 """Largest residual of the inverse kinematics; third differences at 1 kHz multiply it by 8e9."""
 
 
+SMALL = 3e-3
+"""Limits of a turn are never lower than for this way [rad]."""
+
+
 class Coordinates(Protocol):
-    """A smooth one-to-one map between joint angles and the numbers a plan runs in."""
+    """A smooth one-to-one map between joint angles and the numbers a plan runs in.
+
+    Attributes:
+        straight: whether all coordinates should arrive together, on a straight line where they can.
+    """
+
+    straight: bool
 
     def of(self, q: np.ndarray, near: np.ndarray | None = None) -> np.ndarray:
         """The coordinates (7,) of joint angles (7,) [rad], without a jump from coordinates `near` (7,)."""
@@ -36,6 +46,8 @@ class Coordinates(Protocol):
 
 class JointCoordinates:
     """The joints themselves: for policies that command joints."""
+
+    straight = True
 
     def of(self, q: np.ndarray, near: np.ndarray | None = None) -> np.ndarray:
         return np.array(q, float)
@@ -57,6 +69,8 @@ class HandCoordinates:
     Args:
         arm: whose kinematics hold.
     """
+
+    straight = False  # else the axis that turns round would hold up the others
 
     def __init__(self, arm: Arm) -> None:
         self.arm = arm
@@ -102,6 +116,9 @@ class HandCoordinates:
         On the straight line to the goal joint j turns by dq_j; what a coordinate goes beyond the line adds
         |dq_j/dc_i| of it. Speed and acceleration are the largest for which joints and hand keep their limits.
         """
+        floor = np.full(7, SMALL)
+        floor[:3] = 0.35 * np.linalg.norm(reach[:3])  # or the smallest way would take the longest time to turn round
+        reach = np.maximum(reach, floor)
         line = np.abs(self.of(goal, self.of(start)) - self.of(start))
         gain = np.maximum(np.abs(self._gain(start)), np.abs(self._gain(goal)))
         turns = np.abs(goal - start) + gain @ np.maximum(reach - line, 0.0)
@@ -112,6 +129,7 @@ class HandCoordinates:
         speed = (np.concatenate([room, (limits.translation[0], limits.rotation[0])]) / ways).min()
         acceleration = (np.concatenate([limits.ddq, (limits.translation[1], limits.rotation[1])]) / ways).min()
         jerk = (limits.dddq / limits.ddq).min()
+        acceleration *= 0.8
         return Bounds(-speed * reach, speed * reach, acceleration * reach, jerk * acceleration * reach)
 
     def _gain(self, q: np.ndarray) -> np.ndarray:

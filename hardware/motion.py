@@ -52,7 +52,7 @@ class Motion:
     ) -> None:
         self.coordinates = coordinates or JointCoordinates()
         self.rate, self.envelope = rate, Envelope(arm, limits, workspace, rate)
-        self._profiler = Profiler()
+        self._profiler = Profiler(self.coordinates.straight)
         self.seed(np.array(arm.home))
 
     def seed(self, q: np.ndarray) -> None:
@@ -142,7 +142,7 @@ class Motion:
         reach = np.abs(goal - self._now[0]) + np.abs(speed) * BRAKING
         reach = np.maximum(np.maximum(reach, np.abs(self._now[1]) * BRAKING), STILL)
         bounds = self.coordinates.bounds(self.envelope.limits, here, target, reach).paced(pace)
-        speed = speed * _attainable(goal - self._now[0], speed, bounds)
+        speed = _attainable(goal - self._now[0], speed, bounds)
         first = self._profiler.reach(self._now, goal, speed, bounds, dt)
         if first is None:
             return Breach("no_profile", np.inf, 0)
@@ -177,9 +177,7 @@ class Motion:
         return np.concatenate(parts)
 
 
-def _attainable(way: np.ndarray, speed: np.ndarray, bounds: Bounds) -> float:
-    """The share of a speed (7,) that all coordinates can have after a way (7,) from rest, without a run-up."""
-    allowed = np.minimum(np.where(speed > 0, bounds.high, -bounds.low), np.sqrt(bounds.acceleration * np.abs(way)))
-    allowed = np.where(way * speed >= 0, allowed, 0.0)
-    small = np.abs(speed) < 1e-3
-    return float(np.where(small, 1.0, np.minimum(1.0, 0.9 * allowed / np.maximum(np.abs(speed), 1e-9))).min())
+def _attainable(way: np.ndarray, speed: np.ndarray, bounds: Bounds) -> np.ndarray:
+    """As much of a speed (7,) as each coordinate can have after a way (7,) from rest, without a run-up."""
+    limit = 0.9 * np.minimum(np.where(speed > 0, bounds.high, -bounds.low), np.sqrt(bounds.acceleration * np.abs(way)))
+    return np.where(way * speed > 0, np.clip(speed, -limit, limit), 0.0)
