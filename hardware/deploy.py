@@ -168,7 +168,7 @@ class Deployment:
             ending = live.run()
         finally:  # Ctrl-C pressed twice, or an error of ours: what was done is kept all the same
             journal.update(ending=ending.reason, interventions=live.interventions, latency_ms=live.latencies.to_json())
-            journal.update(fault=str(ending.fault or ""), text=ending.text)
+            journal.update(fault=str(ending.fault or ""), text=ending.text, clips=dict(live.clips))
             journal.close()
         return self._keep(key, ending, live.interventions)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import NamedTuple
@@ -108,12 +109,17 @@ class LiveEpisode:
     Args:
         rig: what to use.
         journal: gets every step as it is made.
+
+    Attributes:
+        interventions: control steps in which a person drove.
+        clips: how often each rule of the safety filter changed an action.
     """
 
     def __init__(self, rig: Rig, journal: Journal) -> None:
         self.rig, self.journal = rig, journal
         self.latencies = Latencies(LATENCIES)
         self.interventions = 0
+        self.clips: Counter[str] = Counter()
         self._queue = ActionQueue(rig.dt)
         self._asked: dict[
             int, tuple[float, float]
@@ -227,6 +233,7 @@ class LiveEpisode:
         frame: np.ndarray | None,
     ) -> str:
         """What the filter made of an action; ends the episode where it says stop."""
+        self.clips.update(clip.rule for clip in decided.clips)
         if decided.verdict is Verdict.STOP:
             self.journal.step(state.array, arm, _usable(action, self.rig.task.action.dim), "stop", times, frame)
             raise _End(Ending("safety", f"the safety filter stopped the arm: {decided.cause}", self._step))
