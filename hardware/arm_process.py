@@ -175,7 +175,7 @@ class ArmProcess:
 def _gone(how: str) -> ArmFault:
     return ArmFault(
         f"the arm's control process is gone: {how}",
-        "the robot has stopped by itself; look at it, then start the deployment again",
+        "The robot has stopped by itself; look at it, then start the deployment again.",
         False,
         FaultKind.COMMUNICATION,
     )
@@ -275,7 +275,7 @@ class _Servant:
                 self._arm.stop()
                 raise ArmFault(
                     f"the deployment was silent for {silence:.2f} s and the arm was stopped",
-                    "something held the computer up; close other programs, then start streaming again",
+                    "Something held the computer up; close other programs, then confirm.",
                     True,
                     FaultKind.CONTROL,
                 )

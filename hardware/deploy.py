@@ -13,15 +13,13 @@ import numpy as np
 from robo_reward.envs.task import Task
 from robo_reward.episode import Episode, EpisodeStore
 from robo_reward.errors import UsageError
+from robo_reward.hardware.faults import Phase, Reaction, Step
 from robo_reward.hardware.live import Ending, LiveEpisode, Rig
 from robo_reward.hardware.operator import Operator
 from robo_reward.hardware.recording import Journal, Judge, finish, leftovers
 from robo_reward.hardware.reset import Reset
-from robo_reward.hardware.robot import ArmFault, FaultKind
+from robo_reward.hardware.robot import ArmFault, Mode
 from robo_reward.policies.evaluate import wilson
-
-RETRIES = 3
-"""How often in a row a lost connection is made anew without a person."""
 
 
 @dataclass(frozen=True)
@@ -110,7 +108,6 @@ class Deployment:
         self.rig, self.reset, self.judge, self.operator = rig, reset, judge, operator
         self.store, self.folder, self.settings, self.meta, self.report = store, folder, settings, meta, report
         self.summary = Summary()
-        self._retries = 0
 
     def run(self) -> Summary:
         """Saves what an earlier run left behind, then goes on with the next episode; the arm is at rest at the end."""
@@ -124,7 +121,6 @@ class Deployment:
                 break
             kept = self._episode(number)
             number += kept
-            self._retries = 0 if kept and not self.summary.episodes[-1]["fault"] else self._retries
             self._publish()
         self._publish()
         return self.summary
@@ -182,10 +178,14 @@ class Deployment:
             self._count(key, episode, ending, interventions)
         if ending.fault is not None:
             self._fault(ending.fault)
-        elif ending.reason in ("stop", "policy"):
-            self.summary.stopped = ending.text
+        elif ending.reason == "policy":
+            self.rig.machine.stop(ending.text)
         elif ending.reason in ("watchdog", "safety", "objects"):
-            self._after_stop(ending)
+            self._follow(self.rig.machine.stop(ending.text))
+        else:
+            self._finish()
+        if ending.reason in ("stop", "policy"):
+            self.summary.stopped = ending.text
         return int(ending.reason != "discard" and ending.steps > 0)
 
     def _label(self, ending: Ending) -> bool | None:
@@ -212,47 +212,49 @@ class Deployment:
             }
         )
 
-    def _fault(self, fault: ArmFault) -> None:
-        """What follows from a fault: recovery, after a person said so where one must, or the end.
-
-        Only a lost connection is recovered without a person, and not more than `RETRIES` times in a row.
-        """
-        self.operator.tell(f"{fault.kind.value}: {fault.cause}. {fault.remedy}")
-        noted = {"kind": fault.kind.value, "cause": fault.cause, "errors": list(fault.errors), "recovered": False}
-        self.summary.faults.append(noted)
-        while not self._recovered(fault):
-            if self.summary.stopped:
+    def _follow(self, step: Step) -> None:
+        """Does what the state machine says, until the arm may move again or the deployment ends."""
+        machine, arm = self.rig.machine, self.rig.arm
+        while step.reaction is not Reaction.NOTHING:
+            if step.message:
+                self.operator.tell(step.message)
+            if step.reaction is Reaction.END or (step.reaction is Reaction.ASK and not self._asked()):
+                self.summary.stopped = step.message
                 return
-        noted["recovered"] = True
+            try:
+                if step.reaction is Reaction.ASK:
+                    step = machine.confirm("the operator", self._mode())
+                else:
+                    arm.recover()
+                    step = machine.recovered(arm.state())
+                    self._noted(step.reaction is Reaction.NOTHING)
+            except ArmFault as again:
+                step = machine.fault(again)
 
-    def _recovered(self, fault: ArmFault) -> bool:
-        """One attempt; sets `summary.stopped` where there shall be no other."""
-        if fault.kind in (FaultKind.VERSION, FaultKind.UNREACHABLE):
-            self.summary.stopped = str(fault)
-            return False
-        alone = fault.kind is FaultKind.COMMUNICATION and fault.recoverable
-        self._retries += alone
-        if alone and self._retries > RETRIES:
-            self.summary.stopped = f"{fault.cause}, {RETRIES} times in a row"
-            return False
-        if not alone and not (self.settings.confirm and self.operator.confirm(f"{fault.remedy}. Recover and go on")):
-            self.summary.stopped = str(fault)
-            return False
+    def _finish(self) -> None:
+        """The episode ended as it should, wherever in it."""
+        if self.rig.machine.phase in (Phase.READY, Phase.RUNNING, Phase.HOLDING):
+            self.rig.machine.finish()
+
+    def _asked(self) -> bool:
+        return self.settings.confirm and self.operator.confirm("Is the arm free, and shall it go on")
+
+    def _mode(self) -> Mode:
+        """What the robot says; a dead connection says nothing."""
         try:
-            self.rig.arm.recover()
-        except ArmFault as again:
-            self.operator.tell(str(again))
-            self._retries += 1
-            if self._retries > RETRIES:
-                self.summary.stopped = str(again)
-            return False
-        return True
+            return self.rig.arm.state().mode
+        except ArmFault:
+            return Mode.DISCONNECTED
 
-    def _after_stop(self, ending: Ending) -> None:
-        """The arm was stopped by us; a person looks before it goes on."""
-        if self.settings.confirm and self.operator.confirm(f"{ending.text}. Go on with the next episode"):
-            return
-        self.summary.stopped = ending.text
+    def _noted(self, recovered: bool) -> None:
+        if self.summary.faults:
+            self.summary.faults[-1]["recovered"] = recovered
+
+    def _fault(self, fault: ArmFault) -> None:
+        """What follows from a fault of the arm."""
+        about = {"kind": fault.kind.value, "cause": fault.cause, "remedy": fault.remedy, "errors": list(fault.errors)}
+        self.summary.faults.append({**about, "recovered": False})
+        self._follow(self.rig.machine.fault(fault))
 
     def _about(self, number: int) -> dict[str, Any]:
         rate = self.rig.task.action.rate_hz

@@ -13,6 +13,7 @@ import numpy as np
 from robo_reward.envs.panda.base import ArmTask
 from robo_reward.envs.state import State
 from robo_reward.hardware.chunks import ActionQueue
+from robo_reward.hardware.faults import FaultMachine, Phase
 from robo_reward.hardware.frames import Frames
 from robo_reward.hardware.latency import Latencies
 from robo_reward.hardware.observe import ObjectsLost, Observer
@@ -66,6 +67,7 @@ class Rig:
         pace: of the stream.
         policy: decides; none where a person drives.
         teleop: the person's device.
+        machine: keeps the order of things.
         frames: what the cameras see, or none.
         stop: whether somebody asked to stop, by Ctrl-C or a signal.
         horizon: control steps of an episode at most.
@@ -80,6 +82,7 @@ class Rig:
     pace: Pace
     policy: PolicySource | None
     teleop: Teleop
+    machine: FaultMachine = field(default_factory=FaultMachine)
     frames: Frames | None = None
     stop: Callable[[], bool] = lambda: False
     horizon: int = 60
@@ -127,17 +130,22 @@ class LiveEpisode:
         self._last: tuple[np.ndarray, ArmState, np.ndarray | None] | None = None
         self._step = 0
         self._thought = np.nan
+        self._streaming = False
 
     def run(self) -> Ending:
         """From the arm's present pose to the end of the episode."""
         rig, ending = self.rig, Ending("stop", "it was interrupted", 0)
         try:
-            rig.filter.start(rig.arm.state())
+            seed = rig.arm.state()
+            rig.filter.start(seed)
+            rig.machine.seed(seed)
             rig.teleop.reset()
             rig.watchdog.start()
             if rig.policy is not None:
                 rig.policy.reset()
             rig.arm.start_streaming()
+            self._streaming = True
+            rig.machine.start()
             rig.pace.start()
             while self._step < rig.horizon:
                 self._one_step()
@@ -170,7 +178,7 @@ class LiveEpisode:
 
     def _brake(self, ending: Ending) -> None:
         """Lets the stream end at rest, unless the arm does not take it any more."""
-        if ending.fault is not None or ending.reason in ("safety", "stop"):
+        if not self._streaming or ending.fault is not None or ending.reason in ("safety", "stop"):
             return
         self.rig.filter.hold()
         before: np.ndarray | None = None
@@ -186,11 +194,13 @@ class LiveEpisode:
         rig, begun = self.rig, time.monotonic()
         self._check_person_and_signals()
         arm = rig.arm.state()
+        rig.watchdog.state(arm.stamp)
         read = time.monotonic() - begun
-        state = self._state(arm)
+        state, known = self._state(arm)
         frame, frame_age = self._look()
         now = rig.pace.now()
-        self._ask(state, now)
+        if known:
+            self._ask(state, now)
         self._last = (state.array, arm, frame)
         person = rig.teleop.read()
         self._obey(person.event)
@@ -246,19 +256,22 @@ class LiveEpisode:
             rig.watchdog.missed()
         alarm = rig.watchdog.verdict()
         if alarm.verdict is Verdict.STOP:
-            raise _End(Ending("watchdog", alarm.cause, self._step))
+            raise _End(Ending("watchdog", f"{alarm.cause}. {alarm.remedy}", self._step))
         if alarm.verdict is Verdict.HOLD:
+            rig.machine.hold()
             rig.filter.hold()
             self._queue.clear()
+        elif rig.machine.phase is Phase.HOLDING:
+            rig.machine.resume()
 
-    def _state(self, arm: ArmState) -> State:
-        """The task's state; where the objects are lost, the last one known, for as long as the watchdog allows."""
+    def _state(self, arm: ArmState) -> tuple[State, bool]:
+        """The task's state and whether it is known: where the objects are lost it is the last one, and not shown."""
         try:
-            return self.rig.observer.state(arm)
+            return self.rig.observer.state(arm), True
         except ObjectsLost as lost:
             if self._last is None:
                 raise _End(Ending("objects", str(lost), self._step)) from lost
-            raise _End(Ending("objects", str(lost), self._step)) from lost
+            return State(self.rig.task.spec, self._last[0]), False
 
     def _look(self) -> tuple[np.ndarray | None, float]:
         """The newest frame and its age [s]."""

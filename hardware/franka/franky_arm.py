@@ -10,7 +10,7 @@ import numpy as np
 
 from robo_reward.envs.panda.arm import FR3
 from robo_reward.errors import MissingExtra, UsageError
-from robo_reward.hardware.franka.complaints import classified
+from robo_reward.hardware.franka.complaints import classified, told
 from robo_reward.hardware.franka.compliance import Compliance, checked_realtime
 from robo_reward.hardware.franka.fingers import Fingers, LibraryHand, Wish
 from robo_reward.hardware.franka.measured import arm_state, check_limits, mode_named, standing_fault
@@ -271,14 +271,14 @@ class FrankyArm:
         if fault.kind is FaultKind.CONTROL and self._robot is not None and self._alive():
             standing = self._robot.state
             if mode_named(standing.robot_mode.name) is Mode.USER_STOPPED:
-                return classified(RuntimeError("user stop"), self.host)
+                return told(FaultKind.USER_STOP)
         return fault
 
     def _gripper_fault(self, error: Exception) -> ArmFault:
         found = classified(error, self.host)
         if found.kind is FaultKind.COMMUNICATION:
             return found
-        return classified(RuntimeError(f"gripper: {error}"), self.host)
+        return told(FaultKind.GRIPPER, str(error))
 
     def _drop(self) -> None:
         if self._fingers:
