@@ -130,13 +130,14 @@ def assemble(
     settings = SafetySettings(ramp_steps=wishes.ramp)
     limits = policy_limits(task.arm, wishes.speed, wishes.acceleration)
     filter = SafetyFilter.of_task(task, limits, settings=settings)
+    step = task.control_dt / wishes.tempo
     clock = ("none" if isinstance(arm, MujocoArm) else "wall") if wishes.clock == "auto" else wishes.clock
     rig = Rig(
         task=task,
         arm=arm,
         observer=Observer(task, objects, wishes.tempo),
         filter=filter,
-        watchdog=Watchdog(wishes.missed, wishes.silent, wishes.camera_age),
+        watchdog=Watchdog(wishes.missed, wishes.silent, wishes.camera_age, state_age=max(0.25, 3 * step)),
         pace=make_pace(clock, 1 / settings.rate, lambda: arm.state().robot_time),
         policy=policy,
         teleop=teleop,
