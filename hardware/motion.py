@@ -9,7 +9,7 @@ from robo_reward.errors import WrongShape
 from robo_reward.hardware.coordinates import Coordinates, JointCoordinates
 from robo_reward.hardware.envelope import HISTORY, Breach, Envelope
 from robo_reward.hardware.limits import MotionLimits, Workspace
-from robo_reward.hardware.profile import Bounds, Profiler, Segment
+from robo_reward.hardware.profile import LONGEST, Bounds, Profiler, Segment
 
 PACES = (1.0, 0.6, 0.35)
 """Shares of speed and acceleration that are tried in turn, where the straight plan would break a limit."""
@@ -152,6 +152,8 @@ class Motion:
             if last is None:
                 return Breach("no_profile", np.inf, 0)
             segments.append(last)
+            if first.duration + last.duration > LONGEST:
+                return Breach("no_profile", np.inf, 0)
         return self._take(segments, target)
 
     def _take(self, segments: list[Segment], target: np.ndarray) -> Breach | None:

@@ -8,8 +8,8 @@ import numpy as np
 
 from robo_reward.errors import MissingExtra
 
-LONGEST = 10.0
-"""No profile lasts longer [s]."""
+LONGEST = 2.0
+"""No profile lasts longer [s], so an arm that gets no further target is at rest after that time."""
 SLACK = 1.0 - 1e-4
 """Of every limit, so that rounding does not touch it."""
 
@@ -103,7 +103,7 @@ class Profiler:
         trajectory = self._ruckig.Trajectory(7)
         try:
             result = self._otg.calculate(given, trajectory)
-        except self._ruckig.RuckigError:
+        except (self._ruckig.RuckigError, ValueError):  # ValueError: some of its error codes have no name in Python
             return None
         good = result in (self._ruckig.Result.Working, self._ruckig.Result.Finished)
         return Segment(trajectory.duration, trajectory) if good and trajectory.duration < LONGEST else None

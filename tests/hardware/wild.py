@@ -41,6 +41,7 @@ OFFICIAL: dict[str, dict[str, Any]] = {
     },
 }
 TOLERANCE = 1e-5
+LONGEST_REST = 2.05  # [s]
 CONE, INSET, CLEARANCE, MARGIN = 0.5, 0.002, 0.08, 0.1
 
 
@@ -165,14 +166,14 @@ def events() -> st.SearchStrategy[Event]:
         st.lists(numbers, min_size=8, max_size=8),
         st.lists(st.sampled_from([-1.0, 1.0]), min_size=8, max_size=8),
         st.lists(anything, min_size=8, max_size=8),
-    )
-    action = st.one_of(*[fitting.map(lambda a: (a, True))] * 4, rubbish.map(lambda a: (a, False)))
+    )  # cut to the length of the action
+    action = st.one_of(*[fitting.map(lambda a: (a, True))] * 9, rubbish.map(lambda a: (a, False)))
     return st.builds(
         lambda action, **rest: Event(*action, **rest),
         action,
-        repeat=st.sampled_from([1, 1, 1, 2, 4, 8]),
+        repeat=st.sampled_from([1, 1, 2, 4, 8, 25]),
         ticks=st.sampled_from([8, 8, 8, 8, 0, 1, 7, 9, 16, 40]),
-        measured=st.sampled_from(["", "", "", "", "frozen", "noisy", "far", "nan", "mode"]),
+        measured=st.sampled_from([""] * 12 + ["frozen", "noisy", "noisy", "far", "nan", "mode"]),
         dt=st.sampled_from([0.04, 0.04, 0.04, 0.08, 0.0, 1e-9, -1.0, 1e9, float("nan")]),
         hold=st.sampled_from([False] * 7 + [True]),
     )
@@ -180,6 +181,9 @@ def events() -> st.SearchStrategy[Event]:
 
 WORLDS = [(arm, name, control) for arm in ("panda", "fr3") for name in ("lift", "push") for control in
           ("ee_delta", "ee_delta_yaw", "joint_delta")]  # fmt: skip
+
+
+SHARES = (0.2, 0.3, 0.8)
 
 
 class World:
@@ -191,6 +195,7 @@ class World:
         self.filter = SafetyFilter.of_task(self.task, limits, CONE, SafetySettings(rate=rate, ramp_steps=5))
         self.judge = Judge(self.task, share, rate)
         self.rng = np.random.default_rng(0)
+        self.rest: dict[bool, float] = {True: 0.0, False: 0.0}  # longest time to rest [s], with hold() and without
 
     def run(self, seed: int, sequence: list[Event]) -> tuple[dict[str, float], list[Decision]]:
         """Streams everything a sequence leads to, and on until rest; returns the worst ratios and all decisions."""
@@ -206,10 +211,10 @@ class World:
                 decisions.append(decision)
                 self._tick(event.ticks)
                 if decision.verdict is Verdict.STOP:
-                    self._rest()
+                    self._rest(hold=True)
                     self._note(worst)
                     self._begin(self.filter.motion.command)
-        self._rest()
+        self._rest(hold=bool(seed % 2))
         self._note(worst)
         return worst, decisions
 
@@ -224,12 +229,15 @@ class World:
             assert -1.0 <= target.gripper <= 0.0801
             self.path.append(target.joints)
 
-    def _rest(self) -> None:
+    def _rest(self, hold: bool) -> None:
         """Nobody decides any more: the stream must come to rest by itself, and soon."""
+        if hold:
+            self.filter.hold()
         for count in range(1000):
             self._tick(1)
             if len(self.path) > 4 and np.ptp(self.path[-4:], axis=0).max() < 1e-12:
-                assert count < 400, f"{count} commands until rest"
+                assert count / self.filter.settings.rate <= LONGEST_REST
+                self.rest[hold] = max(self.rest[hold], count / self.filter.settings.rate)
                 return
         raise AssertionError("the stream does not come to rest")
 
