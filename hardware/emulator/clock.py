@@ -37,8 +37,13 @@ class Clock:
         session: the arm.
         server: its sockets.
         lock: held while the session changes.
+        faults: what shall go wrong.
         cycles: where each is written down.
         lockstep: whether to wait for the client.
+        patience: how long [s].
+
+    Attributes:
+        failure: what stopped the thread, or none.
     """
 
     def __init__(
@@ -58,7 +63,7 @@ class Clock:
         self._running = True
         self._deadline = 0.0
         self._sent = 0.0
-        self.failure: BaseException | None = None
+        self.failure: Exception | None = None
         self._thread = threading.Thread(target=self._guarded, name="fci-clock", daemon=True)
 
     def start(self) -> None:
@@ -75,10 +80,10 @@ class Clock:
     def _guarded(self) -> None:
         try:
             self._run()
-        except BaseException as error:
+        except Exception as error:  # whoever closes the emulator gets it
             self.failure = error
             log.exception("the emulator stopped")
-            raise
+            self._server.hang_up()
 
     def _run(self) -> None:
         self._deadline = time.perf_counter()

@@ -18,7 +18,7 @@ from robo_reward.hardware.emulator.plant import DT
 SLACK = 1.001
 """Clients clip to the limits less a little; rounding must not trip what they clipped."""
 START_JOINT, START_TRANSLATION, START_ROTATION = 0.02, 0.01, 0.05
-"""How far the first command may be from where the robot is commanded to be [rad, m, rad]; Franka publishes no number."""
+"""How far the first command may be from the robot's own [rad, m, rad]; Franka publishes no number."""
 TORQUE_RATE = 1000.0
 """Largest rate of commanded torques [N m/s] (Franka Robotics, "Robot and interface specifications")."""
 LOST_IN_A_ROW = 20
@@ -47,18 +47,26 @@ class Checks:
     collision: bool = True
 
 
-def speed_bounds(arm: Arm, q: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Lowest and highest joint velocities (7,) [rad/s] in `q`: dq <= sqrt(2 dec (q_max - q)) - offset and its mirror.
+class SpeedLimit:
+    """How fast joints may be where they are: dq <= sqrt(2 dec (q_max - q)) - offset and its mirror, and dq_max.
 
-    The FR3's depend on the position, the Panda's do not (Franka Robotics, "Robot and interface specifications").
+    The FR3's limits depend on the position, the Panda's do not (Franka Robotics, "Robot and interface specifications").
+
+    Args:
+        arm: whose limits.
     """
-    most = np.array(arm.dq_max)
-    if not arm.dq_offset:
-        return -most, most
-    offset, dec = np.array(arm.dq_offset), np.array(arm.ddq_dec)
-    up = np.sqrt(2 * dec * np.maximum(0.0, np.array(arm.q_max) - q)) - offset
-    down = np.sqrt(2 * dec * np.maximum(0.0, q - np.array(arm.q_min))) - offset
-    return -np.minimum(most, np.maximum(0.0, down)), np.minimum(most, np.maximum(0.0, up))
+
+    def __init__(self, arm: Arm) -> None:
+        self._most, self._low, self._high = np.array(arm.dq_max), np.array(arm.q_min), np.array(arm.q_max)
+        self._offset, self._dec = np.array(arm.dq_offset), 2 * np.array(arm.ddq_dec)
+
+    def __call__(self, q: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Lowest and highest joint velocities (7,) [rad/s] in `q` (7,) [rad]."""
+        if not len(self._offset):
+            return -self._most, self._most
+        up = np.sqrt(self._dec * np.maximum(0.0, self._high - q)) - self._offset
+        down = np.sqrt(self._dec * np.maximum(0.0, q - self._low)) - self._offset
+        return -np.minimum(self._most, np.maximum(0.0, down)), np.minimum(self._most, np.maximum(0.0, up))
 
 
 class Track(NamedTuple):
@@ -87,7 +95,7 @@ class JointJudge:
     """
 
     def __init__(self, arm: Arm, checks: Checks, q: np.ndarray, prefix: str = JOINT) -> None:
-        self._arm, self._checks, self._prefix = arm, checks, prefix
+        self._checks, self._prefix, self._speed = checks, prefix, SpeedLimit(arm)
         self._low, self._high, self._fastest = np.array(arm.q_min), np.array(arm.q_max), np.array(arm.dq_max)
         self._ddq_max, self._dddq_max = SLACK * np.array(arm.ddq_max), SLACK * np.array(arm.dddq_max)
         self.settle(q)
@@ -138,7 +146,7 @@ class JointJudge:
             returning = ((q > self._high) & (dq <= 0)) | ((q < self._low) & (dq >= 0))
             if not (((q >= self._low) & (q <= self._high)) | returning).all():
                 return f"{self._prefix}_position_limits_violation"
-            low, high = speed_bounds(self._arm, before)
+            low, high = self._speed(before)
             if not ((dq >= SLACK * low - 1e-3) & (dq <= SLACK * high + 1e-3)).all():
                 return f"{self._prefix}_velocity_limits_violation"
         if self._checks.discontinuity:
@@ -206,8 +214,8 @@ class CartesianJudge:
         between = DT * (cycles + 1) / 2
         acceleration = (twist - before.rate) / between
         jerk = (acceleration - before.acceleration) / between
-        norms = [[np.linalg.norm(v[part]) for v in (twist, acceleration, jerk)] for part in (slice(3), slice(3, 6))]
-        fine = (np.array(norms) <= self._limits).all(axis=0)  # (3,): of speed, acceleration, jerk
+        norms = np.linalg.norm(np.array((twist, acceleration, jerk)).reshape(3, 2, 3), axis=2)  # (3, 2)
+        fine = (norms <= self._limits.T).all(axis=1).tolist()  # of speed, acceleration, jerk
         if self._checks.limits and not fine[0]:
             return "cartesian_motion_generator_velocity_limits_violation"
         if self._checks.discontinuity and not fine[1]:
@@ -236,17 +244,29 @@ def torque_fault(before: np.ndarray, tau: np.ndarray, cycles: int, checks: Check
     return ""
 
 
-def measured_fault(arm: Arm, q: np.ndarray, dq: np.ndarray, checks: Checks) -> str:
-    """What is wrong with how the arm really moves, if anything: 0.02 rad and 10 % beyond the limits."""
-    if not checks.limits:
-        return ""
-    if ((q < np.array(arm.q_min) - START_JOINT) | (q > np.array(arm.q_max) + START_JOINT)).any():
-        return "joint_position_limits_violation"
-    if (np.abs(dq) > 1.1 * np.array(arm.dq_max)).any():
-        return "joint_velocity_violation"
-    return ""
+class MeasuredJudge:
+    """Watches how the arm really moves: up to 0.02 rad and 10 % beyond the limits.
+
+    Args:
+        arm: whose limits.
+        checks: which of them.
+    """
+
+    def __init__(self, arm: Arm, checks: Checks) -> None:
+        self._armed, self._fastest = checks.limits, 1.1 * np.array(arm.dq_max)
+        self._low, self._high = np.array(arm.q_min) - START_JOINT, np.array(arm.q_max) + START_JOINT
+
+    def __call__(self, q: np.ndarray, dq: np.ndarray) -> str:
+        """An error's name or nothing, for joint positions (7,) [rad] and velocities (7,) [rad/s]."""
+        if not self._armed:
+            return ""
+        if not ((q >= self._low) & (q <= self._high)).all():
+            return "joint_position_limits_violation"
+        return "" if (np.abs(dq) <= self._fastest).all() else "joint_velocity_violation"
 
 
 def _is_frame(pose: np.ndarray) -> bool:
     turn = pose[:3, :3]
+    if not np.isfinite(pose).all():
+        return False
     return bool(np.abs(turn @ turn.T - np.eye(3)).max() < 1e-4 and np.linalg.det(turn) > 0)
