@@ -130,7 +130,7 @@ class Motion:
         """Plans to come to rest as fast as the limits allow, unless only the old plan passes the test."""
         here = self._past[-1]
         reach = np.maximum(np.abs(self._now[1]) * BRAKING, STILL)
-        bounds = self.coordinates.bounds(self.envelope.limits, here, here, reach)
+        bounds = self.coordinates.bounds(self.envelope.limits, here, here, np.zeros(7), reach)
         for share in PACES:
             segment = self._profiler.brake(self._now, bounds.paced(share))
             if segment is not None and self._take([segment], here) is None:
@@ -139,9 +139,10 @@ class Motion:
     def _try(self, pace: float, target: np.ndarray, goal: np.ndarray, speed: np.ndarray, dt: float) -> Breach | None:
         """Takes a plan through coordinates `goal` at a speed and on to rest, if it keeps every limit."""
         here = self._past[-1]
-        reach = np.abs(goal - self._now[0]) + np.abs(speed) * BRAKING
+        line = np.abs(goal - self._now[0])
+        reach = line + np.abs(speed) * BRAKING
         reach = np.maximum(np.maximum(reach, np.abs(self._now[1]) * BRAKING), STILL)
-        bounds = self.coordinates.bounds(self.envelope.limits, here, target, reach).paced(pace)
+        bounds = self.coordinates.bounds(self.envelope.limits, here, target, line, reach).paced(pace)
         speed = _attainable(goal - self._now[0], speed, bounds)
         first = self._profiler.reach(self._now, goal, speed, bounds, dt)
         if first is None:
