@@ -10,7 +10,8 @@ A simulated person ranks clips by their ground-truth return: triplets of a bad, 
 
 The ground truth also pays for other things than that distance, so `spearman` of the truth itself (`truth`) is what a
 reward that agrees perfectly with this person reaches. `spearman_strip` is the same figure for a person who ranks by the
-distance alone. `hard` are bad clips on which the mere clock has ρ < .3.
+distance alone. `hard` are bad clips on which the mere clock has ρ < .3. In the end policies are trained on three
+rewards for equally many steps (not with `--quick`): `policies` is their success over 100 episodes.
 """
 
 from __future__ import annotations
@@ -27,11 +28,20 @@ import torch
 from benchmarks.clips import SHOWN, Clips, clips
 from benchmarks.output import arguments, report
 from robo_reward.checks.rank import kendall, pair_accuracy, within_clips
+from robo_reward.code.language import compile_program
+from robo_reward.envs.panda.group import Group
+from robo_reward.envs.task import make_task
 from robo_reward.matching import OT, FinalFrame, MatchingReward
 from robo_reward.matching.look import FrameLook
-from robo_reward.preferences.bradley_terry import BradleyTerrySettings, bradley_terry_reward, train_ensemble
+from robo_reward.policies.sb3 import train
+from robo_reward.preferences.bradley_terry import (
+    BradleyTerrySettings,
+    NetworkReward,
+    bradley_terry_reward,
+    train_ensemble,
+)
 from robo_reward.preferences.comparisons import of_triplets
-from robo_reward.preferences.rapl import PRESETS, rapl_reward, train_head
+from robo_reward.preferences.rapl import PRESETS, RaplSettings, rapl_reward, train_head
 from robo_reward.vision.colour_slots import ColourSlots
 from robo_reward.vision.encoder import Encoder
 from robo_reward.vision.heads import HeadedEncoder, make_head
@@ -39,6 +49,9 @@ from robo_reward.vision.timm_encoder import TimmEncoder
 
 GAP, LEAST, NEGATIVES, EXPERTS = 5.0, 0.02, 60, 5
 SIZES = (15, 30, 75, 150)
+PARTS = {"panda/group": 0, "panda/clutter": 2}
+"""Things of one colour that the slots tell apart; clutter has four red ones. 4 was no better than 2."""
+POLICY_STEPS = 120_000
 
 Rewards = Callable[[list[np.ndarray]], np.ndarray]
 """Features (T, F) of clips to rewards (n, T)."""
@@ -93,7 +106,7 @@ class Bench:
         self.judged = {key: Judged(shown) for key, shown in test.items()}
         self.seconds: dict[str, float] = {}
         begun = time.monotonic()
-        self.slots = ColourSlots.fit(list(train.frames[::4]), seed=seed)
+        self.slots = ColourSlots.fit(list(train.frames[::4]), parts=PARTS[name], seed=seed)
         self.seconds["fit_slots"] = time.monotonic() - begun
         self.features = {"slots": self._encode(self.slots, self.train, test)}
 
@@ -117,24 +130,32 @@ class Bench:
         reward = MatchingReward(FrameLook(encoder, SHOWN), [features[i] for i in experts], rule, cost)
         return lambda clips: reward.match(clips)
 
-    def rapl(self, kind: str, settings: Any, answers: np.ndarray, seed: int) -> Rewards:
-        """A reward by RAPL."""
+    def rapl_artifact(self, kind: str, settings: RaplSettings, answers: np.ndarray, seed: int) -> MatchingReward:
+        """A reward of frames by RAPL."""
         encoder: Encoder = self.slots if kind == "slots" else self.imagenet
         known, train = of_triplets(answers), self.features[kind]["train"]
         begun = time.monotonic()
         head = train_head(train, known, settings, seed)
         self.seconds[f"fit_{kind}_{len(answers)}"] = time.monotonic() - begun
-        reward = rapl_reward(FrameLook(encoder, SHOWN), head, train, known, settings)
+        return rapl_reward(FrameLook(encoder, SHOWN), head, train, known, settings)
+
+    def rapl(self, kind: str, settings: RaplSettings, answers: np.ndarray, seed: int) -> Rewards:
+        """The same, of features."""
+        reward = self.rapl_artifact(kind, settings, answers, seed)
         aligned = reward.look
         assert isinstance(aligned, FrameLook) and isinstance(aligned.encoder, HeadedEncoder)
         project = aligned.encoder.project
         return lambda clips: reward.match([project(f) for f in clips])
 
-    def rlhf(self, answers: np.ndarray, seed: int) -> Rewards:
-        """A reward by Bradley-Terry, on the same features."""
+    def rlhf_artifact(self, answers: np.ndarray, seed: int) -> NetworkReward:
+        """A reward of frames by Bradley-Terry, on the same features."""
         train = self.features["slots"]["train"]
         members = train_ensemble(train, of_triplets(answers), BradleyTerrySettings(), seed)
-        reward = bradley_terry_reward(FrameLook(self.slots, SHOWN), members, train)
+        return bradley_terry_reward(FrameLook(self.slots, SHOWN), members, train)
+
+    def rlhf(self, answers: np.ndarray, seed: int) -> Rewards:
+        """The same, of features."""
+        reward = self.rlhf_artifact(answers, seed)
         return lambda clips: np.stack([reward.opinions(f).mean(axis=0) for f in clips])
 
 
@@ -195,7 +216,7 @@ def judge(bench: Bench, seeds: range, quick: bool) -> dict[str, dict[str, dict[s
 
 def bench_of(name: str, folder: Path, quick: bool, seed: int) -> Bench:
     """Films a task (and, for group, the second arm) and encodes everything."""
-    each = 10 if quick else 16
+    each = 8 if quick else 16
     key = name.partition("/")[2]
     begun = time.monotonic()
     train = clips(name, folder / key, each, seed, print)
@@ -209,16 +230,38 @@ def bench_of(name: str, folder: Path, quick: bool, seed: int) -> Bench:
     return bench
 
 
+def policies(bench: Bench, seeds: range) -> dict[str, list[float]]:
+    """Success of policies trained on rewards of 150 triplets and on the truth, each for `POLICY_STEPS` steps."""
+    task = make_task(bench.name)
+    assert isinstance(task, Group)
+    found: dict[str, list[float]] = {"rapl": [], "rlhf": [], "truth": []}
+    for seed in seeds:
+        answers = triplets(bench.train.returns, 150, seed)
+        rewards = {
+            "rapl": bench.rapl_artifact("slots", PRESETS["rapl"], answers, seed),
+            "rlhf": bench.rlhf_artifact(answers, seed),
+            "truth": compile_program(task.truth_reward, task.spec, task.action.dim),
+        }
+        for name, reward in rewards.items():
+            begun = time.monotonic()
+            with tempfile.TemporaryDirectory() as folder:
+                trained = train(task, reward, Path(folder), steps=POLICY_STEPS, seed=seed, threads=2)
+            found[name].append(trained.evaluation.success)
+            print(f"policy on {name}, seed {seed}: {found[name][-1]:.2f}, {time.monotonic() - begun:.0f} s", flush=True)
+    return found
+
+
 def main() -> None:
     """Measures, prints and writes."""
     args = arguments(__doc__)
     torch.set_num_threads(2)
     seeds = range(1) if args.quick else range(3)
     values: dict[str, Any] = {"seconds": {}, "clips": {}}
+    benches: list[Bench] = []
     with tempfile.TemporaryDirectory() as folder:
         for name in ("panda/group", "panda/clutter"):
-            # 100 and 101: not the clips on which the settings were explored
-            bench = bench_of(name, Path(folder), args.quick, seed=100)
+            # 200 and 201: not the clips on which the settings were explored
+            bench = bench_of(name, Path(folder), args.quick, seed=200)
             for figure, table in judge(bench, seeds, args.quick).items():
                 for method, row in table.items():
                     values.setdefault(figure, {}).setdefault(method, {}).update(row)
@@ -227,7 +270,10 @@ def main() -> None:
                 k: {"held_out": len(j.shown.source), "negatives": len(j.negatives), "hard": len(j.hard)}
                 for k, j in bench.judged.items()
             }
-    report(args, values)
+            report(args, values)  # what is known so far
+            benches.append(bench)
+    if not args.quick:
+        report(args, {**values, "policies": policies(benches[0], seeds)})
 
 
 if __name__ == "__main__":

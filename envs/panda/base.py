@@ -60,11 +60,17 @@ class ArmTask(Task):
         self.spec = StateSpec([*hand_fields(self.arm), *self.things])
         xml = scene_xml(self.arm, self.bodies, hand_sensors(self.arm) + self.thing_sensors, self.extra)
         self.model = _compiled(xml, self.arm, assets)
+        self._source = xml, assets
         self.substeps = 8
         self.observation = ObservationSpec(self.spec, [*self._hand_views(control), *self.views])
         self.controller = self._controller(control)
         self.expert_reward = (files("robo_reward.envs.panda") / "rewards" / f"{self.name}.py").read_text()
         self.check()
+
+    def scene(self) -> mujoco.MjSpec:
+        """The scene as it was written, to be changed and compiled anew."""
+        xml, assets = self._source
+        return _scene(xml, self.arm, assets)
 
     def _controller(self, control: str) -> Any:
         if control in ("ee_delta", "ee_delta_yaw"):
@@ -124,11 +130,14 @@ def _compiled(xml: str, arm: Arm, assets: str) -> mujoco.MjModel:
     known = ("menagerie", "primitive") if arm.name in ROBOTS else ("primitive",)
     if assets not in known:
         raise UnknownName(f"assets of {arm.name}", assets, known)
-    if assets == "primitive":
-        return mujoco.MjModel.from_xml_string(xml)
+    return mujoco.MjModel.from_xml_string(xml) if assets == "primitive" else _scene(xml, arm, assets).compile()
+
+
+def _scene(xml: str, arm: Arm, assets: str) -> mujoco.MjSpec:
     scene = mujoco.MjSpec.from_string(xml)
-    dress(scene, menagerie_model(arm.name))
-    return scene.compile()
+    if assets != "primitive":
+        dress(scene, menagerie_model(arm.name))
+    return scene
 
 
 def free_body(rng: np.random.Generator, n: int, low: Vector, high: Vector, turn: float = np.pi) -> np.ndarray:

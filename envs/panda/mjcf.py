@@ -8,6 +8,9 @@ from robo_reward.envs.panda.arm import Arm, Link
 from robo_reward.envs.panda.looks import LOOKS, part_xml
 from robo_reward.envs.panda.tools import FINGER_ACTUATORS, OPENING_TENDON, tool_xml
 
+SERVO_LAG = 0.1
+"""How far the arm trails behind its servos' targets [s]: they are damped by this times their stiffness."""
+
 
 def scene_xml(arm: Arm, body: str, sensors: str, extra: str = "", timestep: float = 0.005) -> str:
     """A whole scene: the arm on a table, light, cameras, and what the task adds.
@@ -93,7 +96,7 @@ def _inertial(link: Link) -> str:
 
 def _actuators(arm: Arm) -> str:
     joints = "".join(
-        f'<position name="joint{i}" joint="joint{i}" kp="{kp}" kv="{kp / 10}" forcerange="{-tau} {tau}" '
+        f'<position name="joint{i}" joint="joint{i}" kp="{kp}" kv="{kp * SERVO_LAG}" forcerange="{-tau} {tau}" '
         f'ctrlrange="{low} {high}"/>'
         for i, (kp, tau, low, high) in enumerate(zip(arm.stiffness, arm.tau_max, arm.q_min, arm.q_max, strict=True), 1)
     )

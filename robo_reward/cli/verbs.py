@@ -98,8 +98,25 @@ VERBS = {
         "robo-reward check runs/NAME",
         bare="run",
     ),
+    "deploy": Verb(
+        "run a policy on an arm: a Panda, an FR3, their emulator, or a simulation",
+        "robo_reward.cli.deploy:run",
+        "robo-reward deploy policy=runs/NAME robot=fr3 host=172.16.0.2 episodes=10",
+        {"policy": ("policy_folder={}",), "reward": ("reward_path={}",)},
+    ),
+    "serve-policy": Verb(
+        "serve a policy to a control box that has no GPU",
+        "robo_reward.cli.serve_policy:run",
+        "robo-reward serve-policy policy=runs/NAME host=0.0.0.0",
+        {"policy": ("policy_folder={}",)},
+    ),
     "report": Verb(
         "write a run's report.html anew", "robo_reward.cli.report:run", "robo-reward report runs/NAME", bare="folder"
+    ),
+    "emulate": Verb(
+        "a Franka arm on the network, emulated, with a task's scene: any libfranka client drives it",
+        "robo_reward.cli.emulate:run",
+        "robo-reward emulate task=panda/push robot=fr3 host=127.0.0.1",
     ),
     "doctor": Verb(
         "what works on this machine, and what to install", "robo_reward.cli.doctor:run", "robo-reward doctor"

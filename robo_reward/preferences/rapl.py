@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from robo_reward.errors import UnknownName, UsageError
-from robo_reward.matching.cost import cost_function
+from robo_reward.matching.cost import Cost, cost_function
 from robo_reward.matching.look import FrameLook
 from robo_reward.matching.reward import MatchingReward
 from robo_reward.matching.rule import Rule, build_rule
@@ -45,6 +45,7 @@ class RaplSettings:
         steps: of it.
         batch: comparisons per step.
         frames: clips are thinned to so many frames for training.
+        noise: augmentation: Gaussian noise on the features while training, in units of each one's deviation.
     """
 
     head: Mapping[str, Any] = field(default_factory=lambda: {"kind": "mlp", "dim": 32, "hidden": [64], "bend": "tanh"})
@@ -61,6 +62,7 @@ class RaplSettings:
     steps: int = 200
     batch: int = 96
     frames: int = 45
+    noise: float = 0.3
 
     def __post_init__(self) -> None:
         if self.loss not in LOSSES:
@@ -85,6 +87,7 @@ PRESETS = {
         weight_decay=0.0,
         steps=1200,  # 100 epochs of 120 triplets in batches of 10
         batch=10,
+        noise=0.0,
     ),
 }
 """`rapl-code`: what the reference code does, on frozen features with normalisation in evaluation mode. `rapl`: ours."""
@@ -146,11 +149,17 @@ def train_head(
         [weights, {"params": [log_temperature], "weight_decay": 0.0}], lr=settings.learning_rate
     )
     favourites = liked(known, max(4 * settings.anchors, 1))
+    jitter, dice = settings.noise * seen.std(dim=(0, 1)), torch.Generator().manual_seed(seed)
     rng = np.random.default_rng(seed)
+
+    def embed(which: np.ndarray) -> Tensor:
+        x = clips[which]
+        return head(x + jitter * torch.randn(x.shape, generator=dice) if settings.noise else x)
+
     for step in range(settings.steps):
         rows = known.rows(rng.choice(len(known), min(settings.batch, len(known)), replace=False))
         anchors = rng.permutation(favourites)[: settings.anchors] if settings.anchors else rows.anchor
-        gap = _gap(head, clips, rows, anchors, rule, cost, own=not settings.anchors) / log_temperature.exp()
+        gap = _gap(embed, rows, anchors, rule, cost, own=not settings.anchors) / log_temperature.exp()
         loss = _loss(gap, torch.from_numpy(rows.target).float(), settings.loss)
         optimizer.zero_grad()
         loss.backward()
@@ -169,12 +178,16 @@ def _head(clips: Tensor, settings: RaplSettings, seed: int) -> Head:
     return Chain([Standardise.fit(clips.reshape(-1, width).numpy()), trained])
 
 
-def _gap(head: Head, clips: Tensor, rows: Comparisons, anchors: np.ndarray, rule: Rule, cost: Any, own: bool) -> Tensor:
-    """S(winner) - S(loser), (B,); with `own`, anchor i belongs to comparison i alone."""
+def _gap(
+    embed: Callable[[np.ndarray], Tensor], rows: Comparisons, anchors: np.ndarray, rule: Rule, cost: Cost, own: bool
+) -> Tensor:
+    """S(winner) - S(loser), (B,), of clips that `embed` turns into (n, T, D); with `own`, anchor i belongs to
+    comparison i alone.
+    """
     shown, place = np.unique(np.concatenate([rows.winner, rows.loser]), return_inverse=True)
     winner, loser = place[: len(rows)], place[len(rows) :]
-    z = head(clips[shown])  # (n, T, D)
-    targets = torch.stack(rule.targets(list(head(clips[anchors]))))  # (K, S, D)
+    z = embed(shown)  # (n, T, D)
+    targets = torch.stack(rule.targets(list(embed(anchors))))  # (K, S, D)
     if own:
         scores = [rule(cost(z[side], targets)).mean(-1) for side in (winner, loser)]
         return scores[0] - scores[1]

@@ -113,6 +113,9 @@ def test_starts_keep_the_cubes_apart_and_out_of_the_strip(name: str) -> None:
     assert 0.3 < left.mean() < 0.7
 
 
+WRONG = ("backwards", "there_and_back")
+
+
 def successes(name: str, *which: str) -> list[float]:
     return [float(np.mean([episode.succeeded for episode in clips(name, behaviour)])) for behaviour in which]
 
@@ -129,6 +132,12 @@ def test_pushers_differ_in_quality() -> None:
         for b in known
     }
     assert max(returns, key=returns.__getitem__) == "together"
+
+
+def test_pushers_can_move_the_cubes_away_from_the_strip() -> None:
+    distance = {b: [task_of("panda/group").true_preference(e.states) for e in clips("panda/group", b)] for b in WRONG}
+    assert all(d[-1] < d[0] - 0.02 for d in distance["backwards"])
+    assert np.mean([d[-1] < d.max() - 0.03 for d in distance["there_and_back"]]) >= 0.4
 
 
 def test_pushers_of_clutter_know_how_to_spoil_it() -> None:

@@ -1,4 +1,4 @@
-"""Who may talk to the labelling page: those who know the token, under a name of this machine, from the page itself."""
+"""Who may talk to a page of ours: those who know the token, under a name of this machine, from the page itself."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _HEADERS = (
     (b"x-content-type-options", b"nosniff"),
     (b"cross-origin-resource-policy", b"same-origin"),
 )
-_HELP = b"Nothing here. Open the whole address that `robo-reward label` printed.\n"
+_HELP = "Nothing here. Open the whole address that `robo-reward {}` printed.\n"
 
 Application = Callable[[Any, Any, Any], Awaitable[None]]
 
@@ -37,10 +37,12 @@ class Guard:
         app: what is guarded; it sees paths without the token.
         token: the secret part of the address.
         host: what the server is bound to.
+        verb: the command that printed the address.
     """
 
-    def __init__(self, app: Application, token: str, host: str) -> None:
+    def __init__(self, app: Application, token: str, host: str, verb: str = "label") -> None:
         self._app, self._token, self._names = app, token.encode(), host_names(host)
+        self._help = _HELP.format(verb).encode()
         self._any_address = host in _EVERYWHERE
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
@@ -57,7 +59,7 @@ class Guard:
             return
         first, slash, rest = scope["path"].lstrip("/").partition("/")
         if not hmac.compare_digest(first.encode(), self._token):
-            await _plain(send, 404, _HELP)
+            await _plain(send, 404, self._help)
             return
         if not slash:
             await _plain(send, 307, b"", ((b"location", b"/" + self._token + b"/"),))

@@ -1,0 +1,160 @@
+"""Frames of the emulated scene for other processes: one TCP connection per camera, one request per frame."""
+
+from __future__ import annotations
+
+import json
+import socket
+import threading
+import time
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+
+from robo_reward.errors import RoboRewardError, UsageError
+from robo_reward.hardware.cameras import CAMERA_PORT, REPLY, SIZES, Frame
+
+_LINE = 256
+
+
+class Scene(Protocol):
+    """What can be drawn."""
+
+    def render(self, camera: str, size: int) -> np.ndarray:
+        """A frame (size, size, 3) uint8."""
+        ...
+
+
+class Freeze(Protocol):
+    """Whether cameras repeat their last frame; `robo_reward.hardware.emulator.faults.Faults` is one."""
+
+    cameras_frozen: bool
+
+
+@dataclass
+class Fine:
+    """Nothing is wrong, until somebody says so."""
+
+    cameras_frozen: bool = False
+
+
+class Eyes:
+    """The cameras of a scene, which repeat their last frames while they are frozen.
+
+    Args:
+        plant: what is drawn; `render` may be called from any thread.
+        faults: while its `cameras_frozen` is set, each camera repeats its last frame with the stamp that had.
+    """
+
+    def __init__(self, plant: Scene, faults: Freeze | None = None) -> None:
+        self.faults: Freeze = faults or Fine()
+        self._plant = plant
+        self._last: dict[tuple[str, int], Frame] = {}
+
+    def frame(self, camera: str, size: int) -> Frame:
+        """The scene now, or the last frame while frozen."""
+        last = self._last.get((camera, size))
+        if self.faults.cameras_frozen and last:
+            return last
+        stamp = time.monotonic()
+        frame = self._last[camera, size] = Frame(stamp, self._plant.render(camera, size))
+        return frame
+
+
+class CameraServer:
+    """Answers `EmulatorCamera`. Use it in a `with` statement, or call `start` and `close`.
+
+    A request is a line of JSON, `{"camera": "front", "size": 112}`; `robo_reward.hardware.cameras.REPLY` heads the
+    answer.
+
+    Args:
+        plant: what is drawn, at the time of the request; `render` may be called from any thread.
+        host: the emulated robot's address.
+        port: 0 for any that is free.
+        faults: as for `Eyes`.
+
+    Attributes:
+        eyes: what it shows.
+
+    Raises:
+        UsageError: the address cannot be served.
+    """
+
+    def __init__(
+        self, plant: Scene, host: str = "127.0.0.1", port: int = CAMERA_PORT, faults: Freeze | None = None
+    ) -> None:
+        self.eyes = Eyes(plant, faults)
+        try:
+            self._listening = socket.create_server((host, port))
+        except OSError as error:
+            raise UsageError(f"cameras cannot be served at {host}:{port} ({error.strerror or error})") from error
+        self._connections: set[socket.socket] = set()
+        self._thread = threading.Thread(target=self._accept, name="cameras", daemon=True)
+
+    @property
+    def port(self) -> int:
+        """Where it listens."""
+        return self._listening.getsockname()[1]
+
+    def start(self) -> None:
+        """Begins to answer."""
+        self._thread.start()
+
+    def close(self) -> None:
+        """Hangs up; closing twice is harmless."""
+        for connection in (self._listening, *self._connections):
+            try:
+                connection.shutdown(socket.SHUT_RDWR)
+            except OSError:
+                continue  # it was closed from the other side
+            finally:
+                connection.close()
+        if self._thread.is_alive():
+            self._thread.join(2)
+
+    def __enter__(self) -> CameraServer:
+        self.start()
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                connection, _ = self._listening.accept()
+            except OSError:
+                return
+            self._connections.add(connection)
+            threading.Thread(target=self._serve, args=(connection,), name="camera", daemon=True).start()
+
+    def _serve(self, connection: socket.socket) -> None:
+        try:
+            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            with connection, connection.makefile("rb") as lines:
+                while line := lines.readline(_LINE):
+                    connection.sendall(self._answer(line))
+        except (OSError, ValueError):  # hung up, by the reader or by `close`
+            return
+        finally:
+            self._connections.discard(connection)
+
+    def _answer(self, line: bytes) -> bytes:
+        try:
+            stamp, image = self.eyes.frame(*_asked(line))
+        except RoboRewardError as error:
+            why = str(error).encode()
+            return REPLY.pack(0.0, 0, len(why)) + why
+        return REPLY.pack(stamp, image.shape[0], image.shape[1]) + image.tobytes()
+
+
+def _asked(line: bytes) -> tuple[str, int]:
+    """Camera and size of a request."""
+    try:
+        ask = json.loads(line)
+        camera, size = ask["camera"], ask["size"]
+    except (ValueError, KeyError, TypeError):
+        raise UsageError('expected a line such as {"camera": "front", "size": 112}') from None
+    if not isinstance(camera, str) or type(size) is not int or not SIZES[0] <= size <= SIZES[1]:
+        raise UsageError(f"camera {camera!r} of size {size!r}: expected a name, and {SIZES[0]} to {SIZES[1]} pixels")
+    return camera, size

@@ -1,0 +1,120 @@
+"""An emulated Franka arm on the network: put together, started and stopped."""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+from types import TracebackType
+
+from robo_reward.envs.panda.arm import arm_named
+from robo_reward.errors import RoboRewardError, UnknownName, UsageError
+from robo_reward.hardware.emulator.clock import PATIENCE, Clock
+from robo_reward.hardware.emulator.cycle_log import CycleLog
+from robo_reward.hardware.emulator.fault_server import FaultServer
+from robo_reward.hardware.emulator.faults import Faults
+from robo_reward.hardware.emulator.gripper_server import GripperServer
+from robo_reward.hardware.emulator.limits_check import Checks
+from robo_reward.hardware.emulator.plant import KinematicPlant, Plant
+from robo_reward.hardware.emulator.server import RobotServer
+from robo_reward.hardware.emulator.session import Session
+from robo_reward.hardware.emulator.versions import version_numbered
+
+USUAL_VERSION = {"panda": 5, "fr3": 10}
+
+
+class Emulator:
+    """A Franka arm that unmodified clients of its control interface connect to; a context manager.
+
+    ```python
+    with Emulator("fr3", host="127.0.0.2", lockstep=True) as arm:
+        ...  # franky.Robot("127.0.0.2") works here, or in any other process
+        arm.faults.user_stop(True)
+        arm.log.cycles()["q"]
+    ```
+
+    Args:
+        robot: `fr3` or `panda`.
+        host: the address to serve on; the ports are fixed, so every arm needs one of its own.
+        plant: the body; none for `KinematicPlant`.
+        lockstep: whether robot time waits for the client.
+        version: of the protocol, 10 or 5; none for the robot's usual one.
+        checks: which reflexes are armed; none for all.
+        log_file: where every cycle is written.
+        log_cycles: how many are kept in memory.
+        patience: how long lock-step waits for a command [s].
+        fault_port: where other processes inject faults, or none.
+
+    Attributes:
+        faults: what shall go wrong.
+        log: what happened, cycle by cycle.
+        plant: the body; its `step` and `reset` belong to the emulator's thread.
+        session: the arm's state machine.
+
+    Raises:
+        UnknownName: no such robot or version.
+        UsageError: the plant's arm is another.
+        PortBusy: somebody serves there already.
+    """
+
+    def __init__(
+        self,
+        robot: str = "fr3",
+        host: str = "127.0.0.1",
+        plant: Plant | None = None,
+        lockstep: bool = False,
+        version: int | None = None,
+        checks: Checks | None = None,
+        log_file: Path | None = None,
+        log_cycles: int = 60_000,
+        patience: float = PATIENCE,
+        fault_port: int | None = None,
+    ) -> None:
+        if robot not in USUAL_VERSION:
+            raise UnknownName("robot", robot, USUAL_VERSION)
+        body = plant if plant is not None else KinematicPlant(arm_named(robot))
+        if body.arm.name != robot:
+            raise UsageError(f"robot={robot} with a body of {body.arm.name!r}: expected the same arm")
+        self.robot, self.host, self.lockstep = robot, host, lockstep
+        self.faults, self.plant = Faults(), body
+        self.log = CycleLog(log_cycles, log_file)
+        lock = threading.RLock()
+        self.session = Session(
+            body, version_numbered(USUAL_VERSION[robot] if version is None else version), checks, self.faults
+        )
+        self._server = RobotServer(self.session, host, lock, self.faults)
+        self._parts: list[RobotServer | GripperServer | Clock | FaultServer | CycleLog] = [self.log, self._server]
+        try:
+            gripper = GripperServer(self.session, host, lock, self.faults)
+            self._parts.append(gripper)
+            if fault_port is not None:
+                self._parts.append(FaultServer(self.faults, host, fault_port))
+        except BaseException:
+            self.close()
+            raise
+        self.clock = Clock(self.session, self._server, lock, self.faults, self.log, lockstep, patience)
+        self._parts.append(self.clock)
+
+    def start(self) -> Emulator:
+        """Begins to serve, in threads of this process."""
+        for part in self._parts:
+            if not isinstance(part, CycleLog):
+                part.start()
+        return self
+
+    def close(self) -> None:
+        """Ends the service; the log stays readable."""
+        for part in reversed(self._parts):
+            part.close()
+
+    @property
+    def connected(self) -> bool:
+        """Whether a client is there."""
+        return self._server.connected
+
+    def __enter__(self) -> Emulator:
+        return self.start()
+
+    def __exit__(self, kind: type | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.close()
+        if self.clock.failure is not None and error is None:
+            raise RoboRewardError(f"the emulator stopped: {self.clock.failure}") from self.clock.failure

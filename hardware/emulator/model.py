@@ -1,0 +1,223 @@
+"""What the robot knows of itself: frames, Jacobian, masses, from the arm's table of numbers."""
+
+from __future__ import annotations
+
+from math import cos, sin
+
+import mujoco
+import numpy as np
+
+from robo_reward.envs.panda.arm import Arm, Link
+from robo_reward.errors import UnknownName, UsageError, WrongShape
+
+ELBOW_FLIP = -0.467002423653011
+"""Where joint 4 changes the elbow's side [rad] (Franka Robotics, libfranka)."""
+HAND = Link(0.73, (-0.01, 0.0, 0.03), (0.001, 0.0025, 0.0017, 0.0, 0.0, 0.0))
+"""Franka's hand in the flange's frame, as the robot is configured with it (Franka Robotics, Desk)."""
+GRAVITY = (0.0, 0.0, -9.81)  # [m/s²]
+
+
+class RobotModel:
+    """Kinematics and dynamics of one arm with its hand, in libfranka's frames and names.
+
+    O is the base, F the flange, NE the nominal end effector (the hand's tool centre point), EE the end effector, K the
+    stiffness frame. O_T_EE = O_T_F F_T_NE NE_T_EE; mass, Coriolis and gravity include end effector and load, but no
+    rotors. An instance belongs to one thread.
+
+    Args:
+        arm: `panda` or `fr3`.
+
+    Attributes:
+        F_T_NE: the nominal end effector in the flange's frame, (4, 4): the hand's TCP, turned by -45 degrees.
+        NE_T_EE: what a client sets, (4, 4).
+        EE_T_K: what a client sets, (4, 4).
+        F_T_EE: F_T_NE NE_T_EE.
+        load: mass properties of the load in the flange's frame.
+
+    Raises:
+        UsageError: the arm has not seven joints.
+    """
+
+    def __init__(self, arm: Arm) -> None:
+        if arm.joints != 7:
+            raise UsageError(f"arm {arm.name!r} has {arm.joints} joints; the model is of Franka's arms, panda and fr3")
+        self.arm = arm
+        self._model = mujoco.MjModel.from_xml_string(_chain_xml(arm))
+        self._data = mujoco.MjData(self._model)
+        self._flange = self._model.site("flange").id
+        self._last, self._load = self._model.body("link7").id, self._model.body("load").id
+        self._jacobian = np.zeros((6, 7))
+        self.F_T_NE, self.NE_T_EE, self.EE_T_K = _nominal(arm), np.eye(4), np.eye(4)
+        self.F_T_EE = self.F_T_NE.copy()
+        self.load = Link(0.0, (0.0, 0.0, 0.0), (0.0,) * 6)
+
+    def set_NE_T_EE(self, transform: np.ndarray) -> None:
+        """Moves the end effector, (4, 4)."""
+        self.NE_T_EE = rigid("NE_T_EE", transform)
+        self.F_T_EE = self.F_T_NE @ self.NE_T_EE
+
+    def set_EE_T_K(self, transform: np.ndarray) -> None:
+        """Moves the stiffness frame, (4, 4)."""
+        self.EE_T_K = rigid("EE_T_K", transform)
+
+    def set_load(self, load: Link) -> None:
+        """Sets what the hand carries; its inertia as `xx yy zz xy xz yz` about its centre of mass.
+
+        Raises:
+            UsageError: a negative mass, or an inertia that no body has.
+        """
+        moments, axes = np.linalg.eigh(_matrix(load.inertia))
+        if load.mass < 0 or moments[0] < -1e-9:
+            raise UsageError(f"load of {load.mass} kg with moments of inertia {moments}: they must not be negative")
+        if np.linalg.det(axes) < 0:
+            axes[:, 0] *= -1
+        model, body = self._model, self._load
+        model.body_mass[body], model.body_ipos[body] = load.mass, load.com
+        model.body_inertia[body] = np.maximum(moments, 0.0)
+        mujoco.mju_mat2Quat(model.body_iquat[body], axes.ravel())
+        model.body_sameframe[body] = 0  # set by the compiler, for the load was nothing in the flange's origin
+        mujoco.mj_setConst(model, self._data)
+        self.load = load
+
+    def pose(self, q: np.ndarray, frame: str = "EE") -> np.ndarray:
+        """Where a frame is in the base frame, (4, 4).
+
+        Args:
+            q: joint angles (7,) [rad].
+            frame: `joint1` to `joint7`, `F`, `NE`, `EE` or `K`.
+
+        Raises:
+            UnknownName: no such frame.
+        """
+        self._place(q)
+        if frame.startswith("joint"):
+            if frame[5:] not in tuple("1234567"):
+                raise UnknownName("frame", frame, (*(f"joint{i}" for i in range(1, 8)), "F", "NE", "EE", "K"))
+            body = self._data.body(f"link{frame[5:]}")
+            return _transform(body.xmat, body.xpos)
+        return _transform(self._data.site_xmat[self._flange], self._data.site_xpos[self._flange]) @ self._tool(frame)
+
+    def zero_jacobian(self, q: np.ndarray, frame: str = "EE") -> np.ndarray:
+        """The Jacobian of a frame's origin in the base frame, (6, 7): three rows [m/rad], three [rad/rad]."""
+        self._place(q)
+        model, data = self._model, self._data
+        mujoco.mj_comPos(model, data)
+        tool = self._tool(frame)[:3, 3]
+        point = data.site_xpos[self._flange] + data.site_xmat[self._flange].reshape(3, 3) @ tool
+        mujoco.mj_jac(model, data, self._jacobian[:3], self._jacobian[3:], point, self._last)
+        return self._jacobian.copy()
+
+    def body_jacobian(self, q: np.ndarray, frame: str = "EE") -> np.ndarray:
+        """The same in the frame itself, (6, 7)."""
+        turn = self.pose(q, frame)[:3, :3].T
+        jacobian = self.zero_jacobian(q, frame)
+        return np.concatenate([turn @ jacobian[:3], turn @ jacobian[3:]])
+
+    def mass(self, q: np.ndarray) -> np.ndarray:
+        """The mass matrix M(q), (7, 7) [kg m²]."""
+        self._place(q)
+        mujoco.mj_comPos(self._model, self._data)
+        mujoco.mj_crb(self._model, self._data)
+        full = np.zeros((7, 7))
+        mujoco.mj_fullM(self._model, full, self._data.qM)
+        return full
+
+    def coriolis(self, q: np.ndarray, dq: np.ndarray) -> np.ndarray:
+        """C(q, dq) dq, (7,) [N m]."""
+        return self._bias(q, dq, (0.0, 0.0, 0.0))
+
+    def gravity(self, q: np.ndarray, gravity: tuple[float, float, float] = GRAVITY) -> np.ndarray:
+        """g(q), (7,) [N m]: what the motors must give to hold the arm."""
+        return self._bias(q, np.zeros(7), gravity)
+
+    def _bias(self, q: np.ndarray, dq: np.ndarray, gravity: tuple[float, float, float]) -> np.ndarray:
+        self._place(q)
+        model, data = self._model, self._data
+        data.qvel[:] = dq
+        model.opt.gravity[:] = gravity
+        mujoco.mj_comPos(model, data)
+        mujoco.mj_comVel(model, data)
+        torque = np.zeros(7)
+        mujoco.mj_rne(model, data, 0, torque)
+        return torque
+
+    def _place(self, q: np.ndarray) -> None:
+        self._data.qpos[:] = q
+        mujoco.mj_kinematics(self._model, self._data)
+
+    def _tool(self, frame: str) -> np.ndarray:
+        """A frame behind the flange, in the flange's."""
+        if frame == "EE":
+            return self.F_T_EE
+        known = {"F": np.eye(4), "NE": self.F_T_NE, "K": self.F_T_EE @ self.EE_T_K}
+        if frame not in known:
+            raise UnknownName("frame", frame, (*(f"joint{i}" for i in range(1, 8)), "EE", *known))
+        return known[frame]
+
+
+def elbow(q: np.ndarray) -> np.ndarray:
+    """The elbow (2,): angle of joint 3 [rad], and on which side of its flip joint 4 is, -1, 0 or 1."""
+    return np.array([q[2], np.sign(q[3] - ELBOW_FLIP)])
+
+
+def rigid(name: str, transform: np.ndarray) -> np.ndarray:
+    """A checked copy of a rigid transform (4, 4).
+
+    Raises:
+        WrongShape: not (4, 4).
+        UsageError: its rotation is none, or its last row is not 0 0 0 1.
+    """
+    transform = np.array(transform, float)
+    if transform.shape != (4, 4):
+        raise WrongShape(name, transform.shape, "(4, 4)")
+    turn = transform[:3, :3]
+    turned = np.abs(turn @ turn.T - np.eye(3)).max() < 1e-5 and np.linalg.det(turn) > 0
+    if not (turned and np.array_equal(transform[3], (0, 0, 0, 1))):
+        raise UsageError(f"{name} is no rigid transform: a rotation and a translation over a row 0 0 0 1 were expected")
+    return transform
+
+
+def _transform(rotation: np.ndarray, position: np.ndarray) -> np.ndarray:
+    out = np.eye(4)
+    out[:3, :3] = rotation.reshape(3, 3)
+    out[:3, 3] = position
+    return out
+
+
+def _nominal(arm: Arm) -> np.ndarray:
+    """The tool's centre point in the flange's frame."""
+    c, s = cos(arm.hand_yaw), sin(arm.hand_yaw)
+    return np.array([(c, -s, 0, 0), (s, c, 0, 0), (0, 0, 1, arm.tcp), (0, 0, 0, 1)], float)
+
+
+def _matrix(inertia: tuple[float, ...]) -> np.ndarray:
+    """`xx yy zz xy xz yz` as (3, 3)."""
+    xx, yy, zz, xy, xz, yz = inertia
+    return np.array([(xx, xy, xz), (xy, yy, yz), (xz, yz, zz)])
+
+
+def _chain_xml(arm: Arm) -> str:
+    """The bare chain as MJCF: joints and masses, nothing to see or to touch."""
+    opening = ""
+    for i, ((a, d, alpha), link) in enumerate(zip(arm.dh, arm.links, strict=True), start=1):
+        turn = f"{cos(alpha / 2):.17g} {sin(alpha / 2):.17g} 0 0"
+        opening += f"""
+        <body name="link{i}" pos="{a} {-d * sin(alpha):.17g} {d * cos(alpha):.17g}" quat="{turn}">
+          {_inertial(link)}<joint name="joint{i}"/>"""
+    tool = f"""
+        <site name="flange" pos="0 0 {arm.flange}"/>
+        <body name="tool" pos="0 0 {arm.flange}">{_inertial(HAND)}</body>
+        <body name="load" pos="0 0 {arm.flange}"><inertial pos="0 0 0" mass="0" diaginertia="0 0 0"/></body>"""
+    return f"""
+<mujoco>
+  <compiler angle="radian" boundmass="0" boundinertia="0"/>
+  <worldbody>{opening}{tool}{"</body>" * arm.joints}</worldbody>
+</mujoco>"""
+
+
+def _inertial(link: Link) -> str:
+    com, inertia = " ".join(map(str, link.com)), " ".join(map(str, link.inertia))
+    if link.quat is None:
+        return f'<inertial pos="{com}" mass="{link.mass}" fullinertia="{inertia}"/>'
+    quat = " ".join(map(str, link.quat))
+    return f'<inertial pos="{com}" mass="{link.mass}" quat="{quat}" diaginertia="{inertia}"/>'

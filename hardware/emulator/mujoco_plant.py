@@ -1,0 +1,242 @@
+"""The body behind the protocol: a task's own scene, its arm driven by torques once a millisecond."""
+
+from __future__ import annotations
+
+import math
+import threading
+
+import mujoco
+import numpy as np
+
+from robo_reward.envs.panda.base import ArmTask
+from robo_reward.envs.state import State
+from robo_reward.envs.task import Task
+from robo_reward.errors import UnknownName, UsageError, WrongShape
+from robo_reward.hardware.emulator.hand import MAX_WIDTH, Hand
+from robo_reward.hardware.emulator.painter import Painter
+from robo_reward.hardware.emulator.plant import DT, GripperCommand, PlantState
+
+FRICTION = 0.1
+"""What the robot's compensation of friction leaves in each joint [N m s/rad]."""
+_SELF = 8  # contact bit of the lower links, which the wrist and the hand can meet
+_LOWER, _UPPER = ("base", "link1", "link2"), ("link5", "link6", "link7", "hand")
+_BULKY = ("link3", "link4", "link5", "link6", "link7")
+_CONTACTS = mujoco.mjtConstraint.mjCNSTR_CONTACT_FRICTIONLESS.value  # the first of the kinds of contact constraints
+
+
+class MujocoPlant:
+    """A task's scene as a robot would find it.
+
+    The scene is the task's own with three changes: the arm's position servos are torque motors, the physics takes a
+    step of 1 ms, and the arm's links collide with the scene and the lower with the upper ones. Gravity of the arm, the
+    hand and the fingers is compensated, friction of the joints but for a rest; what the hand holds is felt.
+
+    Stepping belongs to one thread; `render`, `task_state`, `success` and `rearrange` may be called from any.
+
+    Args:
+        task: of a Franka arm with its hand, `panda/…` or `fr3/…`.
+        seed: of where things lie; `BatchSim` of the same seed begins alike.
+
+    Attributes:
+        arm: the arm's table of numbers.
+        start: the joint positions from which the task begins in this arrangement (7,) [rad].
+
+    Raises:
+        UsageError: the task is not one of a Franka arm.
+    """
+
+    def __init__(self, task: Task, seed: int = 0) -> None:
+        if not (isinstance(task, ArmTask) and task.arm.joints == 7 and task.arm.tool == "hand"):
+            raise UsageError(f"task {task.id!r} has no Franka arm with a hand; choose one of panda/… or fr3/…")
+        self.task, self.arm = task, task.arm
+        self.rng = np.random.default_rng(seed)
+        self._model = _with_motors(task)
+        self._data = mujoco.MjData(self._model)
+        self._read = _Sensors(self._model, self._data)
+        self._hand = Hand()
+        self._lock = threading.Lock()
+        self._painter = Painter(task.model)
+        self.reset()
+
+    def reset(self, q: np.ndarray | None = None) -> PlantState:
+        """Back to time zero, at rest, with newly arranged things.
+
+        Args:
+            q: where the arm is (7,) [rad], or where the task begins.
+
+        Raises:
+            WrongShape: not seven angles.
+        """
+        if q is not None and np.shape(q) != (7,):
+            raise WrongShape("q", np.shape(q), "(7,)")
+        with self._lock:
+            start = self.task.sample(self.rng, 1)
+            self.start = start.qpos[0, :7].copy()
+            mujoco.mj_resetData(self._model, self._data)
+            self._data.qpos[:] = start.qpos[0]
+            if q is not None:
+                self._data.qpos[:7] = q
+            self._place(start.mocap[0])
+            self._hand.rest(float(self._data.qpos[7] + self._data.qpos[8]))
+            self._state = self._read(self._hand)
+        return self._state
+
+    def rearrange(self) -> np.ndarray:
+        """Arranges the things anew, as a person does between episodes; the arm stays as it is.
+
+        Returns:
+            Where the arm should go for the task to begin, `start` (7,) [rad].
+        """
+        with self._lock:
+            start = self.task.sample(self.rng, 1)
+            self.start = start.qpos[0, :7].copy()
+            things = 7 + self.arm.fingers
+            self._data.qpos[things:] = start.qpos[0, things:]
+            self._data.qvel[things:] = 0.0
+            self._data.qacc_warmstart[:] = 0.0
+            self._place(start.mocap[0])
+        return self.start
+
+    def step(self, tau: np.ndarray, gripper: GripperCommand | None = None) -> PlantState:
+        """One millisecond under `tau` (7,) [N m], without gravity and friction.
+
+        Raises:
+            UsageError: a torque that is no number.
+        """
+        if not math.isfinite(float(np.add.reduce(tau))):
+            raise UsageError(f"torques {np.asarray(tau).tolist()}: seven finite numbers were expected")
+        with self._lock:
+            data, hand = self._data, self._hand
+            width = float(data.qpos[7] + data.qpos[8])
+            if gripper is not None:
+                hand.command(gripper, width)
+            fingers = hand.step(width)
+            data.ctrl[:7] = tau
+            data.ctrl[7:9] = fingers.target
+            self._read.limit(fingers.force)
+            mujoco.mj_step(self._model, data)
+            self._state = self._read(hand)
+        return self._state
+
+    def state(self) -> PlantState:
+        """What the sensors read now."""
+        return self._state
+
+    def task_state(self) -> State:
+        """The named quantities of the task, (D,), as in simulation."""
+        with self._lock:
+            return self.task.spec.view(self._data.sensordata.copy())
+
+    def success(self) -> bool:
+        """Whether the task is done now."""
+        return bool(self.task.success(self.task_state()))
+
+    def render(self, camera: str, size: int) -> np.ndarray:
+        """A picture of the scene now, uint8 (size, size, 3), as the task's own cameras see it.
+
+        Raises:
+            UnknownName: the task has no such camera.
+            NoRenderer: this machine cannot draw.
+        """
+        if camera not in self.task.cameras:
+            raise UnknownName("camera", camera, self.task.cameras)
+        with self._lock:
+            data = self._data
+            qpos, mocap = data.qpos.copy(), np.concatenate([data.mocap_pos.ravel(), data.mocap_quat.ravel()])
+        return self._painter.draw(camera, size, qpos, mocap)
+
+    def close(self) -> None:
+        """Gives the GL contexts back; closing twice is harmless."""
+        self._painter.close()
+
+    def _place(self, mocap: np.ndarray) -> None:
+        """Puts the mocap bodies where they belong and brings all sensors up to date."""
+        split = 3 * self._model.nmocap
+        self._data.mocap_pos.flat = mocap[:split]
+        self._data.mocap_quat.flat = mocap[split:]
+        mujoco.mj_forward(self._model, self._data)
+
+
+class _Sensors:
+    """Reads a `PlantState` out of the simulation."""
+
+    def __init__(self, model: mujoco.MjModel, data: mujoco.MjData) -> None:
+        self._model, self._data = model, data
+        body = model.geom_bodyid
+        arm = {model.body(name).id for name in ("base", *(f"link{i}" for i in range(1, 8)), "hand")}
+        self._is_arm = [int(b) in arm for b in body]
+        self._is_taboo = [a or bool(bits & 4) for a, bits in zip(self._is_arm, model.geom_contype, strict=True)]
+        first, last = model.body("link7").id, model.body("finger2").id
+        self._grip = slice(first, last + 1)  # link 7, the hand and its fingers follow one another
+        self._tcp = model.site("tcp").id
+        self._root = model.body_rootid[model.body("hand").id]
+        self._limits = model.actuator_forcerange[7:9]
+        self._contact_torque = np.zeros(model.nv)
+        self._none = np.zeros(7), np.zeros(6)
+
+    def limit(self, force: float) -> None:
+        """Bounds what the finger servos press with [N]."""
+        if self._limits[0, 1] != force:
+            self._limits[:] = (-force, force)
+
+    def __call__(self, hand: Hand) -> PlantState:
+        """What the sensors read; contacts are those of the last step."""
+        data = self._data
+        qpos, joints = data.qpos, slice(7)
+        touched = data.qfrc_constraint[joints].any()
+        tau_ext, wrench = self._contact_forces() if touched else self._none
+        return PlantState(
+            time=data.time,
+            q=qpos[joints].copy(),
+            dq=data.qvel[joints].copy(),
+            tau_J=data.qfrc_actuator[joints] + data.qfrc_gravcomp[joints],
+            tau_ext=tau_ext,
+            wrench=wrench,
+            gripper_width=max(0.0, float(qpos[7] + qpos[8])),
+            gripper_max_width=MAX_WIDTH,
+            gripper_moving=hand.moving,
+            gripper_force=float(np.abs(data.actuator_force[7:9]).min()) if hand.holding else 0.0,
+            contact=bool(touched) and self._touches(),
+        )
+
+    def _contact_forces(self) -> tuple[np.ndarray, np.ndarray]:
+        """Joint torques (7,) of all contacts, and the wrench (6,) of those at the hand about the TCP."""
+        model, data = self._model, self._data
+        force = np.where(data.efc_type >= _CONTACTS, data.efc_force, 0.0)
+        mujoco.mj_mulJacTVec(model, data, self._contact_torque, force)
+        mujoco.mj_rnePostConstraint(model, data)
+        tx, ty, tz, fx, fy, fz = data.cfrc_ext[self._grip].sum(axis=0).tolist()  # about the whole arm's centre of mass
+        x, y, z = (data.subtree_com[self._root] - data.site_xpos[self._tcp]).tolist()
+        wrench = np.array((fx, fy, fz, tx + y * fz - z * fy, ty + z * fx - x * fz, tz + x * fy - y * fx))
+        return self._contact_torque[:7].copy(), wrench
+
+    def _touches(self) -> bool:
+        """Whether a link or the hand, but not a finger, meets a fixture or another link."""
+        arm, taboo = self._is_arm, self._is_taboo
+        return any((arm[a] and taboo[b]) or (taboo[a] and arm[b]) for a, b in self._data.contact.geom.tolist())
+
+
+def _with_motors(task: ArmTask) -> mujoco.MjModel:
+    """The task's scene with torque motors, at 1 kHz."""
+    scene = task.scene()
+    scene.option.timestep = DT
+    for i, (motor, tau) in enumerate(zip(scene.actuators[:7], task.arm.tau_max, strict=True), 1):
+        motor.biastype = mujoco.mjtBias.mjBIAS_NONE
+        motor.gainprm[0] = 1.0
+        motor.biasprm[:] = 0.0
+        motor.ctrllimited = False
+        motor.forcerange = (-tau, tau)
+        scene.joint(f"joint{i}").damping = FRICTION
+    for finger in scene.actuators[7:9]:
+        finger.ctrllimited = False
+    for name in {*_BULKY, *_LOWER, *_UPPER}:
+        for geom in scene.body(name).geoms:
+            if geom.type == mujoco.mjtGeom.mjGEOM_MESH:
+                continue
+            if name in _LOWER:
+                geom.contype = _SELF
+            elif name in _BULKY:
+                geom.contype, geom.conaffinity = 2, 4
+            if name in _UPPER and geom.contype:
+                geom.conaffinity |= _SELF
+    return scene.compile()

@@ -1,0 +1,367 @@
+"""The arm's state machine: modes, motions, requests and reflexes, one millisecond at a time, without any socket."""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass
+
+import numpy as np
+
+from robo_reward.hardware.emulator.codec import response_layout
+from robo_reward.hardware.emulator.control import InternalControl
+from robo_reward.hardware.emulator.faults import Faults
+from robo_reward.hardware.emulator.limits_check import LOST_IN_A_ROW, Checks, MeasuredJudge, torque_fault
+from robo_reward.hardware.emulator.model import RobotModel
+from robo_reward.hardware.emulator.model_library import model_library
+from robo_reward.hardware.emulator.plant import DT, GripperCommand, Plant
+from robo_reward.hardware.emulator.reference import AsyncReference, Reference
+from robo_reward.hardware.emulator.settings import ContactObserver, apply
+from robo_reward.hardware.emulator.urdf import robot_urdf
+from robo_reward.hardware.emulator.versions import Controller, Generator, RobotMode, Version
+
+GRACE = 500
+"""Cycles a client may take from the start of a motion to its first command before they count as lost."""
+RATE_WINDOW = 100
+"""Cycles over which the success rate of commands is counted."""
+
+
+@dataclass
+class Motion:
+    """A Move in progress.
+
+    Args:
+        identifier: of the request, which is answered a second time at the end.
+        generator: where the motion comes from.
+        controller: what turns it into torques.
+        reference: the generator's, or none in pure torque control.
+        started: robot time [ms].
+        last: robot time of the state that the newest command answers, or 0 before the first.
+        lost: cycles in a row without a command.
+        stop: the identifier of a StopMove to be answered when the arm stands, or none.
+    """
+
+    identifier: int
+    generator: Generator
+    controller: Controller
+    reference: Reference | AsyncReference | None
+    started: int
+    last: int = 0
+    lost: int = 0
+    stop: int | None = None
+
+    @property
+    def is_async(self) -> bool:
+        """Whether the robot interpolates between targets."""
+        return isinstance(self.reference, AsyncReference)
+
+
+@dataclass(frozen=True)
+class Answer:
+    """A response to be sent on the client's TCP connection."""
+
+    command: str
+    identifier: int
+    body: bytes
+
+
+class Session:
+    """One arm as its client sees it. `tick` and `request` must not run at the same time.
+
+    Args:
+        plant: the body.
+        version: of the protocol.
+        checks: which reflexes are armed.
+        faults: what shall go wrong.
+
+    Attributes:
+        time: robot time [ms], the message identifier of states.
+        mode: what the arm does.
+        motion: the Move in progress, or none.
+        q_d: commanded joint positions (7,) [rad], also while nobody commands; likewise `dq_d` and `ddq_d`.
+        tau: torques of the last cycle, without gravity (7,) [N m].
+        errors: what holds the arm now.
+        last_errors: what ended the last motion.
+        outbox: answers that the next state must precede.
+        gripper: what the gripper is told in the next cycle, or none.
+        settings: counts what clients have set.
+    """
+
+    def __init__(self, plant: Plant, version: Version, checks: Checks | None = None, faults: Faults | None = None):
+        self.plant, self.version = plant, version
+        self.checks, self.faults = checks or Checks(), faults or Faults()
+        self.model = RobotModel(plant.arm)
+        self.control = InternalControl(self.model)
+        self.observer = ContactObserver()
+        self._measured = MeasuredJudge(plant.arm, self.checks)
+        self._brakes = DT * np.array(plant.arm.ddq_max)
+        self._low, self._high = np.array(plant.arm.q_min), np.array(plant.arm.q_max)
+        self.state = plant.state()
+        self.time = 1
+        self.mode = RobotMode.IDLE
+        self.motion: Motion | None = None
+        self.braking = False
+        self.q_d, self.dq_d, self.ddq_d = self.state.q.copy(), np.zeros(7), np.zeros(7)
+        self.tau, self.tau_c = np.zeros(7), np.zeros(7)
+        self.errors: frozenset[str] = frozenset()
+        self.last_errors: frozenset[str] = frozenset()
+        self.outbox: list[Answer] = []
+        self.gripper: GripperCommand | None = None
+        self.settings = 0
+        self._received: deque[bool] = deque([True] * RATE_WINDOW, maxlen=RATE_WINDOW)
+
+    # What the clock needs to know
+
+    @property
+    def expects_command(self) -> bool:
+        """Whether a client that keeps up has a command for the last state."""
+        motion = self.motion
+        return motion is not None and motion.last > 0 and not motion.is_async and not self.braking
+
+    @property
+    def success_rate(self) -> float:
+        """The share of the last hundred cycles of the motion that had a command; 0 without motion."""
+        return sum(self._received) / RATE_WINDOW if self.motion is not None else 0.0
+
+    # One millisecond
+
+    def tick(self, command: np.ndarray | None) -> None:
+        """The next millisecond.
+
+        Args:
+            command: the newest robot command since the last, if any; it counts if it answers the last state.
+        """
+        self.time += 1
+        self._outside()
+        motion = self.motion
+        if self.braking:
+            self._brake()
+        elif motion is not None:
+            if command is not None and self._in_time(motion, int(command["message_id"])):
+                self._obey(motion, command)
+            else:
+                self._miss(motion)
+        self._step()
+
+    def _in_time(self, motion: Motion, answered: int) -> bool:
+        """Whether a command answers the last state; later ones are lost, except where the client sets the pace."""
+        if motion.is_async or not motion.last:
+            return answered >= motion.started and answered > motion.last
+        return answered == self.time - 1
+
+    def _outside(self) -> None:
+        """What comes from outside the protocol: the stop button, the guiding button, injected reflexes."""
+        name = self.faults.take_reflex()
+        if name:
+            self.reflex(name)
+        if self.faults.user_stopped and self.mode != RobotMode.USER_STOPPED:
+            self._abort("emergency_aborted")
+            self.mode = RobotMode.USER_STOPPED
+        elif not self.faults.user_stopped and self.mode == RobotMode.USER_STOPPED:
+            self.mode = RobotMode.REFLEX if self.errors else RobotMode.IDLE
+        if self.faults.guided and self.mode in (RobotMode.IDLE, RobotMode.MOVE):
+            self._abort("aborted")
+            self.mode = RobotMode.GUIDING
+        elif not self.faults.guided and self.mode == RobotMode.GUIDING:
+            self._hold_here()
+            self.mode = RobotMode.IDLE
+
+    def _obey(self, motion: Motion, command: np.ndarray) -> None:
+        """A command in time."""
+        cycles, first = int(command["message_id"]) - motion.last if motion.last else 1, not motion.last
+        motion.last, motion.lost = int(command["message_id"]), 0
+        self._received.append(True)
+        error = ""
+        if motion.controller == Controller.EXTERNAL:
+            if first:  # a client may go on from the robot's own torques, or begin with none
+                self.tau_c = np.clip(command["tau_J_d"], np.minimum(self.tau_c, 0.0), np.maximum(self.tau_c, 0.0))
+            error = torque_fault(self.tau_c, command["tau_J_d"], cycles, self.checks)
+        if not error and motion.reference is not None:
+            error = motion.reference.follow(command, cycles)
+            if motion.is_async and not error:
+                motion.reference.extrapolate()
+        if error:
+            self.reflex(error)
+            return
+        if motion.controller == Controller.EXTERNAL:
+            self.tau_c = np.array(command["tau_J_d"], float)
+        self._adopt(motion)
+        done = command["motion_generation_finished"]
+        if self.version.has_torque_finished and motion.reference is None:
+            done = command["torque_command_finished"]
+        if done:
+            self._finish(motion)
+
+    def _finish(self, motion: Motion) -> None:
+        """The client says that it is done; a generator must have come to rest by then."""
+        moving = motion.reference is not None and motion.controller != Controller.EXTERNAL
+        if (
+            moving
+            and self.checks.discontinuity
+            and not motion.is_async
+            and (np.abs(self.dq_d) > 10 * self._brakes).any()
+        ):
+            self.reflex("joint_motion_generator_velocity_discontinuity")
+            return
+        self._end(motion, "success")
+        self.mode = RobotMode.IDLE
+        self.braking = True
+
+    def _miss(self, motion: Motion) -> None:
+        """No command in this cycle: the robot goes on by itself, for a while."""
+        if motion.is_async or not motion.last:
+            late = self.time - motion.started > GRACE and not motion.is_async
+            if motion.reference is not None and motion.is_async:
+                motion.reference.extrapolate()
+                self._adopt(motion)
+            motion.lost += late
+        else:
+            motion.lost += 1
+            self._received.append(False)
+            if motion.reference is not None:
+                motion.reference.extrapolate()
+                self._adopt(motion)
+        if motion.lost >= LOST_IN_A_ROW and self.checks.communication:
+            self.reflex("communication_constraints_violation")
+
+    def _adopt(self, motion: Motion) -> None:
+        """Takes over what the motion generator wants."""
+        if motion.reference is None:
+            self.q_d, self.dq_d, self.ddq_d = self.state.q, self.state.dq, np.zeros(7)
+        else:
+            self.q_d, self.dq_d, self.ddq_d = motion.reference.q, motion.reference.dq, motion.reference.ddq
+
+    def _brake(self) -> None:
+        """One millisecond of the robot's own way to standstill."""
+        dq = self.dq_d - np.clip(self.dq_d, -self._brakes, self._brakes)
+        self.ddq_d = (dq - self.dq_d) / DT
+        self.q_d = np.clip(self.q_d + DT * dq, self._low, self._high)
+        self.dq_d = dq
+        if not dq.any():
+            self.braking, self.ddq_d = False, np.zeros(7)
+            if self.motion is not None and self.motion.stop is not None:
+                stop, motion = self.motion.stop, self.motion
+                self._end(motion, "preempted")
+                self._answer("StopMove", stop, "success")
+                self.mode = RobotMode.IDLE if self.mode == RobotMode.MOVE else self.mode
+
+    def _step(self) -> None:
+        """Torques, the body, and what is felt."""
+        motion, mode = self.motion, Controller.JOINT_IMPEDANCE
+        if motion is not None and not self.braking:
+            mode = motion.controller if motion.last or motion.controller != Controller.EXTERNAL else mode
+        if self.mode == RobotMode.GUIDING and not self.braking:
+            self.q_d, mode, self.tau_c = self.state.q, Controller.EXTERNAL, np.zeros(7)
+        self.tau = self.control.torque(mode, self.state, self.q_d, self.dq_d, self.tau_c)
+        gripper, self.gripper = self.gripper, None
+        self.state = self.plant.step(self.tau, gripper)
+        felt = self.observer.update(self.state.tau_ext, self.state.wrench, bool(np.abs(self.ddq_d).max() > 0.1))
+        if self.motion is not None and self.mode == RobotMode.MOVE:
+            error = self._measured(self.state.q, self.state.dq)
+            error = error or (felt if self.checks.collision else "")
+            if error:
+                self.reflex(error)
+
+    # Ends of motions
+
+    def reflex(self, name: str) -> None:
+        """The arm stops by itself and stays so until the client asks for recovery."""
+        self.errors = self.errors | {name}
+        self.last_errors = self.errors
+        self._abort("reflex_aborted")
+        if self.mode != RobotMode.USER_STOPPED:
+            self.mode = RobotMode.REFLEX
+
+    def _abort(self, status: str) -> None:
+        """Ends the motion, if any, and brakes."""
+        motion = self.motion
+        if motion is not None:
+            if motion.stop is not None:
+                self._answer("StopMove", motion.stop, "success")
+            self._end(motion, status)
+        self.braking = True
+
+    def _end(self, motion: Motion, status: str) -> None:
+        if motion.reference is None or motion.controller == Controller.EXTERNAL:
+            self.q_d, self.dq_d, self.ddq_d = self.state.q.copy(), self.state.dq.copy(), np.zeros(7)
+        self.motion, self.tau_c = None, np.zeros(7)
+        self._answer("Move", motion.identifier, status)
+
+    def _hold_here(self) -> None:
+        self.q_d, self.dq_d, self.ddq_d = self.state.q.copy(), np.zeros(7), np.zeros(7)
+
+    def lose_client(self) -> None:
+        """The connection ended; what is in the outbox has no reader."""
+        self.outbox.clear()
+
+    def _answer(self, command: str, identifier: int, status: str) -> None:
+        self.outbox.append(self._reply(command, identifier, status))
+
+    def _reply(self, command: str, identifier: int, status: str, more: bytes = b"") -> Answer:
+        body = np.zeros((), response_layout(command))
+        body["status"] = self.version.status(command, status)
+        return Answer(command, identifier, body.tobytes() + more)
+
+    # Requests
+
+    def request(self, command: str, identifier: int, body: np.ndarray) -> Answer | None:
+        """Does what a request asks for. Returns its answer, or none if that comes later, by the outbox."""
+        if command == "Move":
+            return self._move(identifier, body)
+        if command == "StopMove":
+            return self._stop(identifier)
+        if command == "AutomaticErrorRecovery":
+            return self._recover(identifier)
+        if command == "GetRobotModel":
+            return self._reply(command, identifier, "success", robot_urdf(self.plant.arm).encode())
+        if command == "LoadModelLibrary":
+            library = model_library(self.plant.arm, int(body["architecture"]), int(body["system"]))
+            return self._reply(command, identifier, "success" if library else "error", library)
+        if command == "GetCartesianLimit":
+            return self._reply(command, identifier, "success")
+        if self.mode == RobotMode.MOVE or self.motion is not None:
+            return self._reply(command, identifier, "not_possible")
+        self.settings += 1
+        accepted = apply(command, body, self.model, self.control, self.observer)
+        return self._reply(command, identifier, "success" if accepted else "invalid_argument")
+
+    def _move(self, identifier: int, body: np.ndarray) -> Answer:
+        if self.mode != RobotMode.IDLE or self.motion is not None:
+            return self._reply("Move", identifier, "not_possible")
+        generator, controller = int(body["motion_generator_mode"]) + 1, int(body["controller_mode"])
+        pure = generator == Generator.NONE
+        if generator > Generator.NONE or controller > Controller.EXTERNAL:
+            return self._reply("Move", identifier, "invalid_argument")
+        if pure and (controller != Controller.EXTERNAL or not self.version.has_torque_finished):
+            return self._reply("Move", identifier, "invalid_argument")
+        wants_async = self.version.has_async and bool(body["use_async_motion_generator"])
+        if wants_async and generator != Generator.JOINT_POSITION:
+            return self._reply("Move", identifier, "invalid_argument")
+        if self.braking:  # a motion that just ended leaves the arm all but at rest
+            self.braking, self.dq_d, self.ddq_d = False, np.zeros(7), np.zeros(7)
+        if pure:
+            reference = None
+        elif wants_async:
+            reference = AsyncReference(self.model, self.q_d, np.array(body["maximum_velocity"], float))
+        else:
+            reference = Reference(Generator(generator), self.model, self.checks, self.q_d)
+        self.motion = Motion(identifier, Generator(generator), Controller(controller), reference, self.time)
+        self.mode, self.last_errors, self.tau_c = RobotMode.MOVE, frozenset(), self.tau.copy()
+        self._received.extend([True] * RATE_WINDOW)
+        return self._reply("Move", identifier, "started")
+
+    def _stop(self, identifier: int) -> Answer | None:
+        motion = self.motion
+        if motion is None:
+            return self._reply("StopMove", identifier, "success")
+        if motion.reference is None or motion.controller == Controller.EXTERNAL:
+            self.q_d, self.dq_d = self.state.q.copy(), self.state.dq.copy()
+        motion.stop, self.braking = identifier, True
+        return None
+
+    def _recover(self, identifier: int) -> Answer:
+        if self.mode not in (RobotMode.IDLE, RobotMode.REFLEX):
+            return self._reply("AutomaticErrorRecovery", identifier, "not_possible")
+        self.errors, self.mode = frozenset(), RobotMode.IDLE
+        self.observer.reset()
+        self._hold_here()
+        return self._reply("AutomaticErrorRecovery", identifier, "success")
