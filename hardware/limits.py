@@ -153,7 +153,7 @@ class Workspace:
     high: np.ndarray
     cone: float = 0.5
     table: float = 0.0
-    clearance: float = 0.10
+    clearance: float = 0.08
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "low", np.asarray(self.low, float))

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
 from robo_reward.envs.panda.arm import Arm
-from robo_reward.errors import MissingExtra, WrongShape
+from robo_reward.errors import WrongShape
+from robo_reward.hardware.coordinates import Coordinates, JointCoordinates
 from robo_reward.hardware.envelope import HISTORY, Breach, Envelope
 from robo_reward.hardware.limits import MotionLimits, Workspace
+from robo_reward.hardware.profile import Bounds, Profiler, Segment
 
 PACES = (1.0, 0.6, 0.35)
 """Shares of speed and acceleration that are tried in turn, where the straight plan would break a limit."""
-MAX_PLAN = 10.0
-"""No plan lasts longer [s]."""
+STILL = 1e-5
+"""Every coordinate may go this far [m or rad]."""
+BRAKING = 0.1
+"""A coordinate that moves is given at least this long to brake [s]: its way counts as speed times this."""
 
 
 class Motion:
@@ -23,11 +25,15 @@ class Motion:
     A new target replaces the plan only if the new one, from the last command on, passes `Envelope`; else the old plan
     goes on, and ends at rest. So the stream needs no further target to stay safe: whoever falls silent, stops.
 
+    A plan goes through the target at the speed at which targets move, to be there when the next one is due, and then
+    brakes; if that would break a limit, it comes to rest at the target.
+
     Args:
         arm: whose kinematics hold.
         limits: what the plan keeps.
         workspace: where the hand stays.
         rate: of the commands [Hz].
+        coordinates: in which plans run: joints, or the hand's pose for policies that command it.
 
     Attributes:
         envelope: the test; replace its limits or workspace to change them.
@@ -36,14 +42,17 @@ class Motion:
         MissingExtra: `ruckig`, which computes the profiles, is not installed.
     """
 
-    def __init__(self, arm: Arm, limits: MotionLimits, workspace: Workspace, rate: float = 200.0) -> None:
-        try:
-            import ruckig
-        except ImportError as error:
-            raise MissingExtra("ruckig", "franka", "smoothing commands to an arm") from error
-        self._ruckig: Any = ruckig
+    def __init__(
+        self,
+        arm: Arm,
+        limits: MotionLimits,
+        workspace: Workspace,
+        rate: float = 200.0,
+        coordinates: Coordinates | None = None,
+    ) -> None:
+        self.coordinates = coordinates or JointCoordinates()
         self.rate, self.envelope = rate, Envelope(arm, limits, workspace, rate)
-        self._otg, self._trajectory = ruckig.Ruckig(7), ruckig.Trajectory(7)
+        self._profiler = Profiler()
         self.seed(np.array(arm.home))
 
     def seed(self, q: np.ndarray) -> None:
@@ -56,8 +65,8 @@ class Motion:
         if q.shape != (7,):
             raise WrongShape("joint angles", q.shape, "(7,)")
         self._past = np.repeat(q[None], HISTORY, axis=0)
-        self._now = np.stack([q, np.zeros(7), np.zeros(7)])
-        self._plan = np.zeros((0, 3, 7))
+        self._now = np.stack([self.coordinates.of(q), np.zeros(7), np.zeros(7)])
+        self._plan, self._profile = np.zeros((0, 7)), np.zeros((0, 3, 7))
 
     @property
     def command(self) -> np.ndarray:
@@ -67,82 +76,110 @@ class Motion:
     @property
     def end(self) -> np.ndarray:
         """Where the plan comes to rest (7,) [rad]."""
-        return self._plan[-1, 0].copy() if len(self._plan) else self.command
+        return self._plan[-1].copy() if len(self._plan) else self.command
 
     @property
-    def resting(self) -> bool:
-        """Whether the plan is at its end."""
-        return not len(self._plan)
+    def plan(self) -> np.ndarray:
+        """All commands until the arm is at rest (K, 7) [rad], if no other target comes."""
+        return self._plan.copy()
 
     def ahead(self, n: int) -> np.ndarray:
         """The next n commands (n, 7) [rad], if no other target comes."""
-        coming = self._plan[:n, 0]
+        coming = self._plan[:n]
         return np.concatenate([coming, np.repeat(self.end[None], n - len(coming), axis=0)])
 
     def next(self) -> np.ndarray:
         """The next command (7,) [rad]; once at rest, the same for ever."""
         if len(self._plan):
-            self._now, self._plan = self._plan[0], self._plan[1:]
-        self._past = np.concatenate([self._past[1:], self._now[None, 0]])
+            self._now, self._profile = self._profile[0], self._profile[1:]
+            self._past, self._plan = np.concatenate([self._past[1:], self._plan[:1]]), self._plan[1:]
+        else:
+            self._past = np.concatenate([self._past[1:], self._past[-1:]])
+            self._now = np.stack([self._now[0], np.zeros(7), np.zeros(7)])
         return self.command
 
-    def toward(self, target: np.ndarray, pace: float = 1.0) -> Breach | None:
-        """Plans anew, to rest at joint angles (7,) [rad].
+    def toward(
+        self, target: np.ndarray, pace: float = 1.0, before: np.ndarray | None = None, dt: float = 0.0
+    ) -> Breach | None:
+        """Plans anew to joint angles (7,) [rad].
 
         Args:
             target: where to.
             pace: share of speed and acceleration to use.
+            before: the target before this one (7,) [rad], which tells how fast targets move; at rest if not given.
+            dt: when the next target is due [s].
 
         Returns:
             None if the plan was taken, else the limit it would break; then the old plan stays.
         """
-        breach = Breach("joint_position", np.inf, 0)
-        for share in PACES:
-            plan = self._profile(pace * share, target)
-            found = self._breach(plan)
-            if plan is not None and found is None:
-                self._plan = plan
+        goal = self.coordinates.of(target, self._now[0])
+        speed = np.zeros(7)
+        if before is not None and dt > 0.0:
+            speed = (goal - self.coordinates.of(before, goal)) / dt
+            if self._try(pace, target, goal, speed, dt) is None:
                 return None
-            breach = found or breach
+        breach = None
+        for share in PACES:
+            found = self._try(pace * share, target, goal, np.zeros(7), 0.0)
+            if found is None:
+                return None
+            breach = breach or found
         return breach
 
     def brake(self) -> None:
         """Plans to come to rest as fast as the limits allow, unless only the old plan passes the test."""
+        here = self._past[-1]
+        reach = np.maximum(np.abs(self._now[1]) * BRAKING, STILL)
+        bounds = self.coordinates.bounds(self.envelope.limits, here, here, reach)
         for share in PACES:
-            plan = self._profile(share, None)
-            if plan is not None and self._breach(plan) is None:
-                self._plan = plan
+            segment = self._profiler.brake(self._now, bounds.paced(share))
+            if segment is not None and self._take([segment], here) is None:
                 return
 
-    def _breach(self, plan: np.ndarray | None) -> Breach | None:
-        if plan is None:
-            return None
-        return self.envelope.breach(np.concatenate([self._past, plan[:, 0]]))
+    def _try(self, pace: float, target: np.ndarray, goal: np.ndarray, speed: np.ndarray, dt: float) -> Breach | None:
+        """Takes a plan through coordinates `goal` at a speed and on to rest, if it keeps every limit."""
+        here = self._past[-1]
+        reach = np.abs(goal - self._now[0]) + np.abs(speed) * BRAKING
+        reach = np.maximum(np.maximum(reach, np.abs(self._now[1]) * BRAKING), STILL)
+        bounds = self.coordinates.bounds(self.envelope.limits, here, target, reach).paced(pace)
+        speed = speed * _attainable(goal - self._now[0], speed, bounds)
+        first = self._profiler.reach(self._now, goal, speed, bounds, dt)
+        if first is None:
+            return Breach("no_profile", np.inf, 0)
+        segments = [first]
+        if speed.any():
+            last = self._profiler.brake(np.stack([goal, speed, np.zeros(7)]), bounds)
+            if last is None:
+                return Breach("no_profile", np.inf, 0)
+            segments.append(last)
+        return self._take(segments, target)
 
-    def _profile(self, pace: float, target: np.ndarray | None) -> np.ndarray | None:
-        """Position, speed and acceleration (K, 3, 7) from the last command to rest, or none if there is no such."""
-        otg, limits = self._ruckig, self.envelope.limits
-        given = otg.InputParameter(7)
-        given.current_position, given.current_velocity, given.current_acceleration = self._now.tolist()
-        low, high = limits.speed_bounds(self._now[0])
-        if target is None:
-            given.control_interface = otg.ControlInterface.Velocity
-        else:
-            given.target_position = target.tolist()
-            at_target = limits.speed_bounds(target)
-            low, high = np.maximum(low, at_target[0]), np.minimum(high, at_target[1])
-        given.target_velocity = given.target_acceleration = [0.0] * 7
-        slack = 1.0 - 1e-4  # rounding must not touch the limit
-        given.max_velocity = np.maximum(pace * slack * high, 1e-3).tolist()
-        given.min_velocity = np.minimum(pace * slack * low, -1e-3).tolist()
-        given.max_acceleration = (pace * slack * limits.ddq).tolist()
-        given.max_jerk = (slack * limits.dddq).tolist()
-        given.synchronization = otg.Synchronization.Phase
-        try:
-            result = self._otg.calculate(given, self._trajectory)
-        except otg.RuckigError:
-            return None
-        if result not in (otg.Result.Working, otg.Result.Finished) or not self._trajectory.duration < MAX_PLAN:
-            return None
-        count = int(np.ceil(self._trajectory.duration * self.rate)) + HISTORY  # the end, until all differences vanish
-        return np.array([self._trajectory.at_time((k + 1) / self.rate)[:3] for k in range(count)]).reshape(-1, 3, 7)
+    def _take(self, segments: list[Segment], target: np.ndarray) -> Breach | None:
+        """Makes segments the plan, if it keeps every limit."""
+        profile = self._sampled(segments)
+        plan = self.coordinates.joints(profile[:, 0], self._past[-1], target)
+        if plan is None:
+            return Breach("inverse_kinematics", np.inf, 0)
+        breach = self.envelope.breach(np.concatenate([self._past, plan]))
+        if breach is None:
+            self._plan, self._profile = plan, profile
+        return breach
+
+    def _sampled(self, segments: list[Segment]) -> np.ndarray:
+        """Coordinates, speeds and accelerations (K, 3, 7) of segments in a row, until all differences vanish."""
+        whole = sum(segment.duration for segment in segments)
+        times = np.arange(1, int(np.ceil(whole * self.rate)) + HISTORY + 1) / self.rate
+        parts, begin = [], 0.0
+        for k, segment in enumerate(segments):
+            end = begin + segment.duration if k < len(segments) - 1 else np.inf
+            parts.append(segment.at(times[(times > begin) & (times <= end)] - begin))
+            begin = end
+        return np.concatenate(parts)
+
+
+def _attainable(way: np.ndarray, speed: np.ndarray, bounds: Bounds) -> float:
+    """The share of a speed (7,) that all coordinates can have after a way (7,) from rest, without a run-up."""
+    allowed = np.minimum(np.where(speed > 0, bounds.high, -bounds.low), np.sqrt(bounds.acceleration * np.abs(way)))
+    allowed = np.where(way * speed >= 0, allowed, 0.0)
+    small = np.abs(speed) < 1e-3
+    return float(np.where(small, 1.0, np.minimum(1.0, 0.9 * allowed / np.maximum(np.abs(speed), 1e-9))).min())

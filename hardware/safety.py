@@ -13,6 +13,7 @@ from robo_reward.envs.panda.control import FINGER_MAX
 from robo_reward.envs.panda.kinematics import damped_step, forward, jacobian, orientation_error
 from robo_reward.envs.task import ActionSpec, Controller, ObservationSpec
 from robo_reward.errors import UsageError
+from robo_reward.hardware.coordinates import HandCoordinates, JointCoordinates
 from robo_reward.hardware.envelope import lean
 from robo_reward.hardware.limits import INSET, MotionLimits, Workspace, policy_limits
 from robo_reward.hardware.motion import Motion
@@ -20,7 +21,7 @@ from robo_reward.hardware.robot import ArmState, Mode, Target
 from robo_reward.policies.policy import PolicyMismatch
 
 SLACK = 0.03
-"""How far outside the workspace [m] and the joint margins [rad] the arm may stand when it starts; it only comes back."""
+"""How far outside the workspace [m] and the joint margins [rad] the arm may stand when it starts."""
 
 
 class Verdict(Enum):
@@ -74,6 +75,7 @@ class SafetySettings:
         tracking: largest difference between a measured and a commanded joint angle [rad]; more stops the arm.
         ramp_steps: the first control steps after a start are slow ...
         ramp_from: ... beginning at this share of speed and acceleration.
+        lead: targets stay within what the speed limits allow in this time from the last command [s].
         still: joint speed at which an arm counts as at rest [rad/s].
     """
 
@@ -82,6 +84,7 @@ class SafetySettings:
     tracking: float = 0.3
     ramp_steps: int = 25
     ramp_from: float = 0.2
+    lead: float = 0.25
     still: float = 0.05
 
     def __post_init__(self) -> None:
@@ -121,7 +124,8 @@ class SafetyFilter:
     ) -> None:
         self.arm, self.controller, self.limits, self.workspace = arm, controller, limits, workspace
         self.settings = settings or SafetySettings()
-        self.motion = Motion(arm, limits, workspace, self.settings.rate)
+        coordinates = HandCoordinates(arm) if controller.spec.kind.startswith("ee_") else JointCoordinates()
+        self.motion = Motion(arm, limits, workspace, self.settings.rate, coordinates)
         self.stopped = "the safety filter was not started"
         self._target, self._fingers = np.array(arm.home), np.full(arm.fingers, FINGER_MAX)
         self._steps, self._bad = 0, 0
@@ -197,7 +201,7 @@ class SafetyFilter:
         wanted, fingers = self._wanted(np.clip(values, -1.0, 1.0), state)
         pace = self._pace()
         wanted = self._bounded(wanted, dt * pace, clips)
-        self._advance(wanted, pace, clips)
+        self._advance(wanted, pace, dt, clips)
         self._fingers = fingers
         self._steps += 1
         return self._decision(Verdict.FOLLOW, dt, tuple(clips))
@@ -255,28 +259,34 @@ class SafetyFilter:
     def _bounded(self, wanted: np.ndarray, dt: float, clips: list[Clip]) -> np.ndarray:
         """The wanted joints (7,), shortened to the speed limits and brought back into margins and workspace."""
         limits = self.motion.envelope.limits
-        step = wanted - self._target
-        low, high = limits.speed_bounds(self._target)
-        pose = forward(self.arm, np.stack([self._target, wanted]))
-        travel = np.linalg.norm(pose.position[:, 1] - pose.position[:, 0])
-        first = forward(self.arm, self._target[None])
-        turn = np.linalg.norm(orientation_error(first, pose.x[:, 1:], pose.y[:, 1:], pose.z[:, 1:]))
-        asked = {
-            "joint_speed": (np.where(step > 0, step / np.maximum(high, 1e-3), step / np.minimum(low, -1e-3))).max()
-            / dt,
-            "hand_speed": travel / limits.translation[0] / dt,
-            "turn_speed": turn / limits.rotation[0] / dt,
-        }
+        asked = self._share(self._target, wanted, dt)
         rule = max(asked, key=lambda name: asked[name])
         if asked[rule] > 1.0:
             clips.append(Clip(rule, f"{asked[rule]:.2f} of the limit", f"step times {1 / asked[rule]:.2f}"))
-            wanted = self._target + step / asked[rule]
+            wanted = self._target + (wanted - self._target) / asked[rule]
+        lead = max(self._share(self.motion.command, wanted, self.settings.lead).values())
+        if lead > 1.0:
+            clips.append(Clip("lead", f"{lead:.2f} of the limit", "the target waits for the command"))
+            wanted = self.motion.command + (wanted - self.motion.command) / lead
         inside = self._inside(np.clip(wanted, limits.q_min, limits.q_max), clips)
         if not np.array_equal(inside, wanted) and not any(clip.rule == "workspace" for clip in clips):
             worst = int(np.abs(inside - wanted).argmax())
             text = f"joint {worst + 1} at {wanted[worst]:.3f} rad"
             clips.append(Clip("joint_position", text, f"{inside[worst]:.3f} rad"))
         return inside
+
+    def _share(self, begin: np.ndarray, end: np.ndarray, dt: float) -> dict[str, float]:
+        """How much of each speed limit a step from joints (7,) to joints (7,) in dt [s] needs."""
+        limits, step = self.motion.envelope.limits, end - begin
+        low, high = limits.speed_bounds(begin)
+        pose, first = forward(self.arm, np.stack([begin, end])), forward(self.arm, begin[None])
+        turn = orientation_error(first, pose.x[:, 1:], pose.y[:, 1:], pose.z[:, 1:])
+        joints = np.where(step > 0, step / np.maximum(high, 1e-3), step / np.minimum(low, -1e-3))
+        return {
+            "joint_speed": float(joints.max()) / dt,
+            "hand_speed": float(np.linalg.norm(pose.position[:, 1] - pose.position[:, 0])) / limits.translation[0] / dt,
+            "turn_speed": float(np.linalg.norm(turn)) / limits.rotation[0] / dt,
+        }
 
     def _inside(self, q: np.ndarray, clips: list[Clip]) -> np.ndarray:
         """Joints (7,) whose hand is in the workspace and the cone, by inverse kinematics if it was not."""
@@ -297,12 +307,12 @@ class SafetyFilter:
             pose = forward(self.arm, q[None])
         return q
 
-    def _advance(self, wanted: np.ndarray, pace: float, clips: list[Clip]) -> None:
+    def _advance(self, wanted: np.ndarray, pace: float, dt: float, clips: list[Clip]) -> None:
         """Plans towards the wanted joints, or as far on the way as every limit allows."""
         breach = None
         for share in (1.0, 0.5, 0.25):
             goal = self._target + share * (wanted - self._target)
-            found = self.motion.toward(goal, pace)
+            found = self.motion.toward(goal, pace, self._target, dt)
             if found is None:
                 self._target = goal
                 break
@@ -318,7 +328,7 @@ class SafetyFilter:
         envelope = self.motion.envelope
         if envelope.limits is self.limits and envelope.workspace is self.workspace:
             return
-        path = np.concatenate([self.motion.command[None], self.motion.ahead(len(self.motion.ahead(0)) + 1)])
+        path = np.concatenate([self.motion.command[None], self.motion.plan])
         pose = forward(self.arm, path)
         if not any(self.limits.outside(q) for q in path):
             envelope.limits = self.limits

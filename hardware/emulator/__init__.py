@@ -1,1 +1,1 @@
-"""An emulator of Franka's control interface (FCI) that unmodified clients drive over sockets."""
+"""A Franka arm that is not there: the protocol on real sockets, the task's own scene behind it."""

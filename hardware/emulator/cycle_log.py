@@ -22,7 +22,8 @@ CYCLE = layout(_FIELDS)
 """One cycle: robot time [ms], wall clock and lateness [s], the newest command received in it, and the state after it.
 
 `lateness` is how long after its deadline the cycle began (free-running) or how long it waited for the client
-(lock-step). `q_c`, `dq_c`, `O_T_EE_c`, `O_dP_EE_c` and `tau_c` are what came by UDP; `q_d` and `tau` what was made of it.
+(lock-step). `q_c`, `dq_c`, `O_T_EE_c`, `O_dP_EE_c` and `tau_c` are what came by UDP, in this cycle or, where `received`
+is false, in an earlier one; `q_d` and `tau` are what was made of it.
 """
 
 

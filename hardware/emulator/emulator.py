@@ -6,12 +6,12 @@ import threading
 from pathlib import Path
 from types import TracebackType
 
-from robo_reward.envs.panda.arm import ARMS, arm_named
-from robo_reward.errors import UnknownName, UsageError
+from robo_reward.envs.panda.arm import arm_named
+from robo_reward.errors import RoboRewardError, UnknownName, UsageError
 from robo_reward.hardware.emulator.clock import PATIENCE, Clock
 from robo_reward.hardware.emulator.cycle_log import CycleLog
 from robo_reward.hardware.emulator.fault_server import FaultServer
-from robo_reward.hardware.emulator.faults import Faults, frozen
+from robo_reward.hardware.emulator.faults import Faults
 from robo_reward.hardware.emulator.gripper_server import GripperServer
 from robo_reward.hardware.emulator.limits_check import Checks
 from robo_reward.hardware.emulator.plant import KinematicPlant, Plant
@@ -47,7 +47,7 @@ class Emulator:
     Attributes:
         faults: what shall go wrong.
         log: what happened, cycle by cycle.
-        plant: the body; do not touch it while the emulator runs, but for `render`.
+        plant: the body; its `step` and `reset` belong to the emulator's thread.
         session: the arm's state machine.
 
     Raises:
@@ -81,7 +81,6 @@ class Emulator:
         self.session = Session(
             body, version_numbered(USUAL_VERSION[robot] if version is None else version), checks, self.faults
         )
-        self.render = frozen(body.render, self.faults)
         self._server = RobotServer(self.session, host, lock, self.faults)
         self._parts: list[RobotServer | GripperServer | Clock | FaultServer | CycleLog] = [self.log, self._server]
         try:
@@ -117,6 +116,5 @@ class Emulator:
 
     def __exit__(self, kind: type | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self.close()
-
-
-assert set(USUAL_VERSION) <= set(ARMS)
+        if self.clock.failure is not None and error is None:
+            raise RoboRewardError(f"the emulator stopped: {self.clock.failure}") from self.clock.failure

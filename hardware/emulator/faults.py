@@ -7,8 +7,6 @@ import time
 from collections import deque
 from collections.abc import Callable
 
-import numpy as np
-
 from robo_reward.errors import UsageError
 from robo_reward.hardware.emulator.reflex import error_named
 
@@ -135,16 +133,3 @@ class Faults:
     def on_refuse(self, callback: Callable[[], None]) -> None:
         """Calls back when connections are refused from now on."""
         self._on_refuse.append(callback)
-
-
-def frozen(render: Callable[[str, int], np.ndarray], faults: Faults) -> Callable[[str, int], np.ndarray]:
-    """The same cameras, which repeat their last picture while `faults.cameras_frozen` is set."""
-    last: dict[tuple[str, int], np.ndarray] = {}
-
-    def picture(camera: str, size: int) -> np.ndarray:
-        key = (camera, size)
-        if not (faults.cameras_frozen and key in last):
-            last[key] = render(camera, size)
-        return last[key]
-
-    return picture

@@ -18,11 +18,16 @@ from robo_reward.hardware.emulator.plant import DT
 SLACK = 1.001
 """Clients clip to the limits less a little; rounding must not trip what they clipped."""
 START_JOINT, START_TRANSLATION, START_ROTATION = 0.02, 0.01, 0.05
-"""How far the first command may be from where the robot is commanded to be [rad, m, rad]; Franka publishes no number."""
+"""How far the first command may be from the robot's own [rad, m, rad]; Franka publishes no number."""
 TORQUE_RATE = 1000.0
 """Largest rate of commanded torques [N m/s] (Franka Robotics, "Robot and interface specifications")."""
 LOST_IN_A_ROW = 20
 """So many lost packets stop the arm (Franka Robotics, "Robot and interface specifications")."""
+PARDON = 5
+"""After lost packets limits of acceleration and jerk are up to so many times wider, less with each packet that arrives.
+
+libfranka's low-pass mixes each command with the state it answers, so what follows a gap is jerky however smooth the
+motion; how much of that the arm forgives is not published."""
 JOINT, CARTESIAN_JOINT = "joint_motion_generator", "cartesian_motion_generator_joint"
 
 
@@ -47,18 +52,26 @@ class Checks:
     collision: bool = True
 
 
-def speed_bounds(arm: Arm, q: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Lowest and highest joint velocities (7,) [rad/s] in `q`: dq <= sqrt(2 dec (q_max - q)) - offset and its mirror.
+class SpeedLimit:
+    """How fast joints may be where they are: dq <= sqrt(2 dec (q_max - q)) - offset and its mirror, and dq_max.
 
-    The FR3's depend on the position, the Panda's do not (Franka Robotics, "Robot and interface specifications").
+    The FR3's limits depend on the position, the Panda's do not (Franka Robotics, "Robot and interface specifications").
+
+    Args:
+        arm: whose limits.
     """
-    most = np.array(arm.dq_max)
-    if not arm.dq_offset:
-        return -most, most
-    offset, dec = np.array(arm.dq_offset), np.array(arm.ddq_dec)
-    up = np.sqrt(2 * dec * np.maximum(0.0, np.array(arm.q_max) - q)) - offset
-    down = np.sqrt(2 * dec * np.maximum(0.0, q - np.array(arm.q_min))) - offset
-    return -np.minimum(most, np.maximum(0.0, down)), np.minimum(most, np.maximum(0.0, up))
+
+    def __init__(self, arm: Arm) -> None:
+        self._most, self._low, self._high = np.array(arm.dq_max), np.array(arm.q_min), np.array(arm.q_max)
+        self._offset, self._dec = np.array(arm.dq_offset), 2 * np.array(arm.ddq_dec)
+
+    def __call__(self, q: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Lowest and highest joint velocities (7,) [rad/s] in `q` (7,) [rad]."""
+        if not len(self._offset):
+            return -self._most, self._most
+        up = np.sqrt(self._dec * np.maximum(0.0, self._high - q)) - self._offset
+        down = np.sqrt(self._dec * np.maximum(0.0, q - self._low)) - self._offset
+        return -np.minimum(self._most, np.maximum(0.0, down)), np.minimum(self._most, np.maximum(0.0, up))
 
 
 class Track(NamedTuple):
@@ -67,6 +80,21 @@ class Track(NamedTuple):
     value: np.ndarray
     rate: np.ndarray
     acceleration: np.ndarray
+
+
+class Pardon:
+    """How much wider limits are for what follows lost packets.
+
+    Attributes:
+        factor: at least 1.
+    """
+
+    def __init__(self) -> None:
+        self.factor = 1
+
+    def grant(self, cycles: int) -> None:
+        """A command came, `cycles` milliseconds after the last."""
+        self.factor = max(1, self.factor - 1) if cycles == 1 else min(PARDON, max(self.factor, cycles))
 
 
 class JointJudge:
@@ -87,9 +115,10 @@ class JointJudge:
     """
 
     def __init__(self, arm: Arm, checks: Checks, q: np.ndarray, prefix: str = JOINT) -> None:
-        self._arm, self._checks, self._prefix = arm, checks, prefix
+        self._checks, self._prefix, self._speed = checks, prefix, SpeedLimit(arm)
         self._low, self._high, self._fastest = np.array(arm.q_min), np.array(arm.q_max), np.array(arm.dq_max)
         self._ddq_max, self._dddq_max = SLACK * np.array(arm.ddq_max), SLACK * np.array(arm.dddq_max)
+        self._pardon = Pardon()
         self.settle(q)
 
     def settle(self, q: np.ndarray) -> None:
@@ -97,7 +126,13 @@ class JointJudge:
         self.now = self._last = Track(np.array(q, float), np.zeros(7), np.zeros(7))
 
     def begin(self, q: np.ndarray) -> str:
-        """The first position; the stream is at rest there. Returns an error's name or nothing."""
+        """The first position. Returns an error's name or nothing.
+
+        It goes on from where the robot is; one that is merely near, as when a client begins with measured positions,
+        is where the stream rests.
+        """
+        if not self._next(self.now, q, (q - self.now.value) / DT, 1):
+            return ""
         if self._checks.start_pose and not (np.abs(q - self.now.value) <= START_JOINT).all():
             return "joint_position_motion_generator_start_pose_invalid"
         if not np.isfinite(q).all():
@@ -107,6 +142,7 @@ class JointJudge:
 
     def position(self, q: np.ndarray, cycles: int = 1) -> str:
         """The next position (7,) [rad], `cycles` milliseconds after the last. Returns an error's name or nothing."""
+        self._pardon.grant(cycles)
         error = self._next(self.now, q, (q - self.now.value) / DT, 1)
         if error and cycles > 1:
             return self._next(self._last, q, (q - self._last.value) / (cycles * DT), cycles)
@@ -114,6 +150,7 @@ class JointJudge:
 
     def velocity(self, dq: np.ndarray, cycles: int = 1) -> str:
         """The next velocity (7,) [rad/s]. Returns an error's name or nothing."""
+        self._pardon.grant(cycles)
         q = self.now.value + DT * dq
         error = self._next(self.now, q, dq, 1)
         return self._next(self._last, q, dq, cycles) if error and cycles > 1 else error
@@ -138,13 +175,13 @@ class JointJudge:
             returning = ((q > self._high) & (dq <= 0)) | ((q < self._low) & (dq >= 0))
             if not (((q >= self._low) & (q <= self._high)) | returning).all():
                 return f"{self._prefix}_position_limits_violation"
-            low, high = speed_bounds(self._arm, before)
+            low, high = self._speed(before)
             if not ((dq >= SLACK * low - 1e-3) & (dq <= SLACK * high + 1e-3)).all():
                 return f"{self._prefix}_velocity_limits_violation"
         if self._checks.discontinuity:
-            if not (np.abs(ddq) <= self._ddq_max).all():
+            if not (np.abs(ddq) <= self._pardon.factor * self._ddq_max).all():
                 return f"{self._prefix}_velocity_discontinuity"
-            if not (np.abs(dddq) <= self._dddq_max).all():
+            if not (np.abs(dddq) <= self._pardon.factor * self._dddq_max).all():
                 return f"{self._prefix}_acceleration_discontinuity"
         return ""
 
@@ -164,13 +201,16 @@ class CartesianJudge:
     def __init__(self, arm: Arm, checks: Checks, pose: np.ndarray) -> None:
         self._checks = checks
         self._limits = SLACK * np.array((arm.max_translation, arm.max_rotation))  # (2, 3)
+        self._pardon = Pardon()
         self.now = self._last = Track(pose.copy(), np.zeros(6), np.zeros(6))
 
     def begin(self, pose: np.ndarray) -> str:
-        """The first pose; the stream is at rest there. Returns an error's name or nothing."""
+        """The first pose, likewise. Returns an error's name or nothing."""
         if not _is_frame(pose):
             return "cartesian_position_motion_generator_invalid_frame"
         away = pose_error(self.now.value, pose)
+        if not self._next(self.now, pose, away / DT, 1):
+            return ""
         near = np.linalg.norm(away[:3]) <= START_TRANSLATION and np.linalg.norm(away[3:]) <= START_ROTATION
         if self._checks.start_pose and not near:
             return "cartesian_position_motion_generator_start_pose_invalid"
@@ -181,6 +221,7 @@ class CartesianJudge:
         """The next O_T_EE (4, 4). Returns an error's name or nothing."""
         if not _is_frame(pose):
             return "cartesian_position_motion_generator_invalid_frame"
+        self._pardon.grant(cycles)
         error = self._next(self.now, pose, pose_error(self.now.value, pose) / DT, 1)
         if error and cycles > 1:
             return self._next(self._last, pose, pose_error(self._last.value, pose) / (cycles * DT), cycles)
@@ -190,6 +231,7 @@ class CartesianJudge:
         """The next O_dP_EE (6,) [m/s, rad/s]. Returns an error's name or nothing."""
         if not np.isfinite(twist).all():
             return "cartesian_motion_generator_velocity_limits_violation"
+        self._pardon.grant(cycles)
         pose = moved(self.now.value, twist)
         error = self._next(self.now, pose, twist, 1)
         return self._next(self._last, pose, twist, cycles) if error and cycles > 1 else error
@@ -206,8 +248,9 @@ class CartesianJudge:
         between = DT * (cycles + 1) / 2
         acceleration = (twist - before.rate) / between
         jerk = (acceleration - before.acceleration) / between
-        norms = [[np.linalg.norm(v[part]) for v in (twist, acceleration, jerk)] for part in (slice(3), slice(3, 6))]
-        fine = (np.array(norms) <= self._limits).all(axis=0)  # (3,): of speed, acceleration, jerk
+        norms = np.linalg.norm(np.array((twist, acceleration, jerk)).reshape(3, 2, 3), axis=2)  # (3, 2)
+        wider = np.array((1, self._pardon.factor, self._pardon.factor))[:, None]
+        fine = (norms <= wider * self._limits.T).all(axis=1).tolist()  # of speed, acceleration, jerk
         if self._checks.limits and not fine[0]:
             return "cartesian_motion_generator_velocity_limits_violation"
         if self._checks.discontinuity and not fine[1]:
@@ -236,17 +279,29 @@ def torque_fault(before: np.ndarray, tau: np.ndarray, cycles: int, checks: Check
     return ""
 
 
-def measured_fault(arm: Arm, q: np.ndarray, dq: np.ndarray, checks: Checks) -> str:
-    """What is wrong with how the arm really moves, if anything: 0.02 rad and 10 % beyond the limits."""
-    if not checks.limits:
-        return ""
-    if ((q < np.array(arm.q_min) - START_JOINT) | (q > np.array(arm.q_max) + START_JOINT)).any():
-        return "joint_position_limits_violation"
-    if (np.abs(dq) > 1.1 * np.array(arm.dq_max)).any():
-        return "joint_velocity_violation"
-    return ""
+class MeasuredJudge:
+    """Watches how the arm really moves: up to 0.02 rad and 10 % beyond the limits.
+
+    Args:
+        arm: whose limits.
+        checks: which of them.
+    """
+
+    def __init__(self, arm: Arm, checks: Checks) -> None:
+        self._armed, self._fastest = checks.limits, 1.1 * np.array(arm.dq_max)
+        self._low, self._high = np.array(arm.q_min) - START_JOINT, np.array(arm.q_max) + START_JOINT
+
+    def __call__(self, q: np.ndarray, dq: np.ndarray) -> str:
+        """An error's name or nothing, for joint positions (7,) [rad] and velocities (7,) [rad/s]."""
+        if not self._armed:
+            return ""
+        if not ((q >= self._low) & (q <= self._high)).all():
+            return "joint_position_limits_violation"
+        return "" if (np.abs(dq) <= self._fastest).all() else "joint_velocity_violation"
 
 
 def _is_frame(pose: np.ndarray) -> bool:
     turn = pose[:3, :3]
+    if not np.isfinite(pose).all():
+        return False
     return bool(np.abs(turn @ turn.T - np.eye(3)).max() < 1e-4 and np.linalg.det(turn) > 0)

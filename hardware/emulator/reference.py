@@ -39,7 +39,8 @@ class Reference:
         cartesian = generator in (Generator.CARTESIAN_POSITION, Generator.CARTESIAN_VELOCITY)
         self._joints = JointJudge(model.arm, checks, q, CARTESIAN_JOINT if cartesian else JOINT)
         self._hand = CartesianJudge(model.arm, checks, model.pose(q)) if cartesian else None
-        self._limits = checks.limits
+        self._limits, self._fastest = checks.limits, 0.999 * DT * np.array(model.arm.dq_max)
+        self._low, self._high = np.array(model.arm.q_min), np.array(model.arm.q_max)
         self._begun = False
         self._take()
 
@@ -71,21 +72,24 @@ class Reference:
         if error:
             return error
         q = resolve(
-            self._model, self._joints.now.value, hand.now.value, DT, command["elbow_c"] if command["valid_elbow"] else None
+            self._model,
+            self._joints.now.value,
+            hand.now.value,
+            DT,
+            command["elbow_c"] if command["valid_elbow"] else None,
         )
         if not begun and self._generator == Generator.CARTESIAN_POSITION:
-            self._joints.settle(q)  # the first pose may be a hair from where the joints are
-            return ""
+            return self._joints.begin(q)  # the first pose may be a hair from where the joints are
         return self._unreachable(q) or self._joints.position(q, cycles)
 
     def _unreachable(self, q: np.ndarray) -> str:
         """`resolve` stops at the limits: joints that are there could not follow the hand."""
         if not self._limits:
             return ""
-        arm, speed = self._model.arm, np.abs(q - self._joints.now.value) / DT
-        if (speed >= 0.999 * np.array(arm.dq_max)).any():
+        step = np.abs(q - self._joints.now.value)
+        if (step >= self._fastest).any():
             return f"{CARTESIAN_JOINT}_velocity_limits_violation"
-        stuck = ((q <= arm.q_min) | (q >= arm.q_max)) & (speed > 0)
+        stuck = ((q <= self._low) | (q >= self._high)) & (step > 0)
         return f"{CARTESIAN_JOINT}_position_limits_violation" if stuck.any() else ""
 
     def extrapolate(self) -> None:
@@ -129,6 +133,8 @@ class AsyncReference:
 
     def follow(self, command: np.ndarray, cycles: int) -> str:
         """A new target. Returns an error's name or nothing."""
+        if command["motion_generation_finished"]:
+            return ""  # libfranka ends with zeros for a target: the robot stops where it is
         target = command["q_c"]
         if not ((target >= self._arm.q_min) & (target <= self._arm.q_max)).all():
             return "joint_motion_generator_position_limits_violation"

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import logging
 import select
 import socket
 import threading
-import time
 from collections.abc import Callable
 
 import numpy as np
@@ -28,18 +29,20 @@ from robo_reward.hardware.emulator.versions import ROBOT_PORT
 
 log = logging.getLogger(__name__)
 
+DESCRIPTIONS = ("GetRobotModel", "LoadModelLibrary")
+"""Requests that leave the session alone and may take long."""
 POLL = 0.2
 """How often threads that wait look whether they shall end [s]."""
 
 
 class PortBusy(RoboRewardError):
-    """Somebody else serves there already."""
+    """Somebody else serves there already, or the address is not of this machine."""
 
-    def __init__(self, host: str, port: int, why: str) -> None:
-        super().__init__(
-            f"cannot serve on {host}:{port}: {why}. Another emulator, or an arm, may be there; every address of "
-            f"127.0.0.0/8 is this machine, so host=127.0.0.2 is another arm"
-        )
+    def __init__(self, host: str, port: int, why: OSError) -> None:
+        remedy = "every address 127.x.x.x is this machine"
+        if why.errno == errno.EADDRINUSE:
+            remedy = "another emulator is there; a second arm needs a second address, such as host=127.0.0.2"
+        super().__init__(f"cannot serve on {host}:{port} ({why.strerror or why}): {remedy}")
 
 
 def listen(host: str, port: int) -> socket.socket:
@@ -55,7 +58,7 @@ def listen(host: str, port: int) -> socket.socket:
         server.listen(4)
     except OSError as error:
         server.close()
-        raise PortBusy(host, port, error.strerror or str(error)) from error
+        raise PortBusy(host, port, error) from error
     server.settimeout(POLL)
     return server
 
@@ -121,7 +124,7 @@ class RobotServer:
         self._peer: tuple[str, int] | None = None
         self._running = True
         self.changed = threading.Event()
-        faults.on_refuse(self._disconnect)
+        faults.on_refuse(self.hang_up)
         self._thread = threading.Thread(target=self._serve, name="fci-tcp", daemon=True)
 
     def start(self) -> None:
@@ -132,7 +135,7 @@ class RobotServer:
         """Ends everything."""
         self._running = False
         self._server.close()
-        self._disconnect()
+        self.hang_up()
         if self._thread.is_alive():
             self._thread.join(2.0)
         for each in (self._udp, self._waker, self._wakes):
@@ -225,7 +228,8 @@ class RobotServer:
                 if not self._connect(address, identifier, body):
                     return
                 continue
-            with self._lock:
+            guard = contextlib.nullcontext() if command in DESCRIPTIONS else self._lock
+            with guard:
                 answer = self._session.request(command, identifier, body)
                 log.info("%s %s", command, "" if answer is None else answer.body[:1].hex())
                 if answer is not None:
@@ -255,7 +259,8 @@ class RobotServer:
         except OSError as error:
             log.debug("answer not sent: %s", error)
 
-    def _disconnect(self) -> None:
+    def hang_up(self) -> None:
+        """Ends the client's connection."""
         client = self._client
         if client is not None:
             try:

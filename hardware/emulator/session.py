@@ -7,23 +7,22 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from robo_reward.envs.panda.arm import Link
-from robo_reward.errors import RoboRewardError
 from robo_reward.hardware.emulator.codec import response_layout
 from robo_reward.hardware.emulator.control import InternalControl
 from robo_reward.hardware.emulator.faults import Faults
-from robo_reward.hardware.emulator.limits_check import LOST_IN_A_ROW, Checks, measured_fault, torque_fault
+from robo_reward.hardware.emulator.limits_check import LOST_IN_A_ROW, Checks, MeasuredJudge, torque_fault
 from robo_reward.hardware.emulator.model import RobotModel
 from robo_reward.hardware.emulator.model_library import model_library
 from robo_reward.hardware.emulator.plant import DT, GripperCommand, Plant
 from robo_reward.hardware.emulator.reference import AsyncReference, Reference
-from robo_reward.hardware.emulator.reflex import ERRORS
-from robo_reward.hardware.emulator.settings import CollisionBehavior, ContactObserver
+from robo_reward.hardware.emulator.settings import ContactObserver, apply
 from robo_reward.hardware.emulator.urdf import robot_urdf
 from robo_reward.hardware.emulator.versions import Controller, Generator, RobotMode, Version
 
 GRACE = 500
 """Cycles a client may take from the start of a motion to its first command before they count as lost."""
+OPENING = 20
+"""Within so many cycles from the start of a motion a client that keeps up sends its first command."""
 RATE_WINDOW = 100
 """Cycles over which the success rate of commands is counted."""
 
@@ -95,9 +94,11 @@ class Session:
         self.model = RobotModel(plant.arm)
         self.control = InternalControl(self.model)
         self.observer = ContactObserver()
-        self.guiding_mask = np.ones(7, bool)
+        self._measured = MeasuredJudge(plant.arm, self.checks)
+        self._brakes = DT * np.array(plant.arm.ddq_max)
+        self._low, self._high = np.array(plant.arm.q_min), np.array(plant.arm.q_max)
         self.state = plant.state()
-        self.time = 0
+        self.time = 1
         self.mode = RobotMode.IDLE
         self.motion: Motion | None = None
         self.braking = False
@@ -117,6 +118,14 @@ class Session:
         """Whether a client that keeps up has a command for the last state."""
         motion = self.motion
         return motion is not None and motion.last > 0 and not motion.is_async and not self.braking
+
+    @property
+    def opening(self) -> bool:
+        """Whether a motion has just begun and the client is about to send its first command."""
+        motion = self.motion
+        if motion is None or motion.last or motion.is_async or self.braking:
+            return False
+        return self.time - motion.started < OPENING
 
     @property
     def success_rate(self) -> float:
@@ -168,11 +177,13 @@ class Session:
 
     def _obey(self, motion: Motion, command: np.ndarray) -> None:
         """A command in time."""
-        cycles = int(command["message_id"]) - motion.last if motion.last else 1
+        cycles, first = int(command["message_id"]) - motion.last if motion.last else 1, not motion.last
         motion.last, motion.lost = int(command["message_id"]), 0
         self._received.append(True)
         error = ""
         if motion.controller == Controller.EXTERNAL:
+            if first:  # a client may go on from the robot's own torques, or begin with none
+                self.tau_c = np.clip(command["tau_J_d"], np.minimum(self.tau_c, 0.0), np.maximum(self.tau_c, 0.0))
             error = torque_fault(self.tau_c, command["tau_J_d"], cycles, self.checks)
         if not error and motion.reference is not None:
             error = motion.reference.follow(command, cycles)
@@ -192,9 +203,8 @@ class Session:
 
     def _finish(self, motion: Motion) -> None:
         """The client says that it is done; a generator must have come to rest by then."""
-        fastest = np.array(self.plant.arm.ddq_max) * 10 * DT
-        moving = motion.reference is not None and motion.controller != Controller.EXTERNAL
-        if moving and self.checks.discontinuity and not motion.is_async and (np.abs(self.dq_d) > fastest).any():
+        follows = isinstance(motion.reference, Reference) and motion.controller != Controller.EXTERNAL
+        if follows and self.checks.discontinuity and (np.abs(self.dq_d) > 10 * self._brakes).any():
             self.reflex("joint_motion_generator_velocity_discontinuity")
             return
         self._end(motion, "success")
@@ -227,10 +237,9 @@ class Session:
 
     def _brake(self) -> None:
         """One millisecond of the robot's own way to standstill."""
-        most = np.array(self.plant.arm.ddq_max) * DT
-        dq = self.dq_d - np.clip(self.dq_d, -most, most)
+        dq = self.dq_d - np.clip(self.dq_d, -self._brakes, self._brakes)
         self.ddq_d = (dq - self.dq_d) / DT
-        self.q_d = np.clip(self.q_d + DT * dq, self.plant.arm.q_min, self.plant.arm.q_max)
+        self.q_d = np.clip(self.q_d + DT * dq, self._low, self._high)
         self.dq_d = dq
         if not dq.any():
             self.braking, self.ddq_d = False, np.zeros(7)
@@ -252,7 +261,7 @@ class Session:
         self.state = self.plant.step(self.tau, gripper)
         felt = self.observer.update(self.state.tau_ext, self.state.wrench, bool(np.abs(self.ddq_d).max() > 0.1))
         if self.motion is not None and self.mode == RobotMode.MOVE:
-            error = measured_fault(self.plant.arm, self.state.q, self.state.dq, self.checks)
+            error = self._measured(self.state.q, self.state.dq)
             error = error or (felt if self.checks.collision else "")
             if error:
                 self.reflex(error)
@@ -316,7 +325,9 @@ class Session:
             return self._reply(command, identifier, "success")
         if self.mode == RobotMode.MOVE or self.motion is not None:
             return self._reply(command, identifier, "not_possible")
-        return self._reply(command, identifier, "success" if self._set(command, body) else "invalid_argument")
+        self.settings += 1
+        accepted = apply(command, body, self.model, self.control, self.observer)
+        return self._reply(command, identifier, "success" if accepted else "invalid_argument")
 
     def _move(self, identifier: int, body: np.ndarray) -> Answer:
         if self.mode != RobotMode.IDLE or self.motion is not None:
@@ -359,34 +370,3 @@ class Session:
         self.observer.reset()
         self._hold_here()
         return self._reply("AutomaticErrorRecovery", identifier, "success")
-
-    def _set(self, command: str, body: np.ndarray) -> bool:
-        """Whether a setting was accepted."""
-        self.settings += 1
-        try:
-            if command == "SetCollisionBehavior":
-                behavior = CollisionBehavior.of(body)
-                self.observer.behavior = behavior or self.observer.behavior
-                return behavior is not None
-            if command == "SetJointImpedance":
-                self.control.set_joint_impedance(body["K_theta"])
-            elif command == "SetCartesianImpedance":
-                self.control.set_cartesian_impedance(body["K_x"])
-            elif command == "SetEEToK":
-                self.model.set_EE_T_K(body["EE_T_K"].reshape(4, 4).T)
-            elif command == "SetNEToEE":
-                self.model.set_NE_T_EE(body["NE_T_EE"].reshape(4, 4).T)
-            elif command == "SetLoad":
-                inertia = body["I_load"].reshape(3, 3)
-                moments = tuple(float(inertia[i, j]) for i, j in ((0, 0), (1, 1), (2, 2), (0, 1), (0, 2), (1, 2)))
-                com = (float(body["F_x_Cload"][0]), float(body["F_x_Cload"][1]), float(body["F_x_Cload"][2]))
-                self.model.set_load(Link(float(body["m_load"]), com, moments))
-            elif command == "SetGuidingMode":
-                self.guiding_mask = np.append(body["guiding_mode"], body["nullspace"])
-        except RoboRewardError:
-            return False  # the protocol has a status for it
-        return True
-
-    def error_flags(self) -> np.ndarray:
-        """The flags (41,) of what holds the arm now."""
-        return np.array([name in self.errors for name in ERRORS])

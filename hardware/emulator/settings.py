@@ -1,10 +1,15 @@
-"""What a client can set on the robot: collision thresholds; stiffness, frames and load are the model's own."""
+"""What a client can set on the robot: collision thresholds, stiffness, frames, load."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 
 import numpy as np
+
+from robo_reward.envs.panda.arm import Link
+from robo_reward.errors import RoboRewardError
+from robo_reward.hardware.emulator.control import InternalControl
+from robo_reward.hardware.emulator.model import RobotModel
 
 TORQUE_THRESHOLDS = (20.0, 20.0, 18.0, 18.0, 16.0, 14.0, 12.0)
 """What we start with [N m], the usual numbers of libfranka's examples; Franka publishes no default."""
@@ -75,3 +80,36 @@ class ContactObserver:
         if self.joint_collision.any():
             return "joint_reflex"
         return "cartesian_reflex" if self.cartesian_collision.any() else ""
+
+
+def apply(
+    command: str, body: np.ndarray, model: RobotModel, control: InternalControl, observer: ContactObserver
+) -> bool:
+    """Does what a setting asks for; false where the robot would refuse its numbers.
+
+    Guiding masks and filters are accepted and change nothing.
+    """
+    try:
+        if command == "SetCollisionBehavior":
+            behavior = CollisionBehavior.of(body)
+            observer.behavior = behavior or observer.behavior
+            return behavior is not None
+        if command == "SetJointImpedance":
+            control.set_joint_impedance(body["K_theta"])
+        elif command == "SetCartesianImpedance":
+            control.set_cartesian_impedance(body["K_x"])
+        elif command == "SetEEToK":
+            model.set_EE_T_K(body["EE_T_K"].reshape(4, 4).T)
+        elif command == "SetNEToEE":
+            model.set_NE_T_EE(body["NE_T_EE"].reshape(4, 4).T)
+        elif command == "SetLoad":
+            model.set_load(_load(body))
+    except RoboRewardError:
+        return False  # the protocol has a status for it
+    return True
+
+
+def _load(body: np.ndarray) -> Link:
+    inertia, (x, y, z) = body["I_load"].reshape(3, 3).tolist(), body["F_x_Cload"].tolist()
+    moments = tuple(inertia[i][j] for i, j in ((0, 0), (1, 1), (2, 2), (0, 1), (0, 2), (1, 2)))
+    return Link(float(body["m_load"]), (x, y, z), moments)

@@ -62,7 +62,9 @@ class Telemetry:
         fields["elbow_d"][:] = fields["elbow_c"][:] = elbow(session.q_d)
         fields["tau_J"][:], fields["dtau_J"][:] = state.tau_J, (state.tau_J - self._tau_before) * 1e3
         self._tau_before = state.tau_J
-        fields["tau_J_d"][:] = session.tau_c if motion is not None and motion.controller == Controller.EXTERNAL else session.tau
+        fields["tau_J_d"][:] = (
+            session.tau_c if motion is not None and motion.controller == Controller.EXTERNAL else session.tau
+        )
         fields["q"][:], fields["dq"][:], fields["theta"][:], fields["dtheta"][:] = state.q, state.dq, state.q, state.dq
         fields["q_d"][:], fields["dq_d"][:], fields["ddq_d"][:] = session.q_d, session.dq_d, session.ddq_d
         self._contacts(pose)
@@ -76,7 +78,10 @@ class Telemetry:
         fields["cartesian_collision"][:] = observer.cartesian_collision
         fields["tau_ext_hat_filtered"][:], fields["O_F_ext_hat_K"][:] = observer.tau, observer.wrench
         turn = (pose[:3, :3] @ self._session.model.EE_T_K[:3, :3]).T
-        fields["K_F_ext_hat_K"][:3], fields["K_F_ext_hat_K"][3:] = turn @ observer.wrench[:3], turn @ observer.wrench[3:]
+        fields["K_F_ext_hat_K"][:3], fields["K_F_ext_hat_K"][3:] = (
+            turn @ observer.wrench[:3],
+            turn @ observer.wrench[3:],
+        )
 
     def _modes(self) -> None:
         session, motion, record = self._session, self._session.motion, self.record

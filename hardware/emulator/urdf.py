@@ -24,7 +24,7 @@ def robot_urdf(arm: Arm) -> str:
     Args:
         arm: `panda` or `fr3`. An arm without position-based velocity limits gets ones that never bind.
     """
-    parts = [f'<link name="link0"/>']
+    parts = ['<link name="link0"/>']
     for i, ((a, d, alpha), link) in enumerate(zip(arm.dh, arm.links, strict=True), start=1):
         # Craig's RotX(alpha) TransX(a) TransZ(d) before the joint's own turn
         y, z = -d * _sign(alpha), d * _cosine(alpha)

@@ -58,8 +58,8 @@ _RECOVERY = "success not_possible manual_recovery_required reflex_aborted emerge
 _FETCH = "success error"
 
 _COMMANDS_5 = (
-    "Connect Move StopMove GetCartesianLimit SetCollisionBehavior SetJointImpedance SetCartesianImpedance SetGuidingMode "
-    "SetEEToK SetNEToEE SetLoad SetFilters AutomaticErrorRecovery LoadModelLibrary"
+    "Connect Move StopMove GetCartesianLimit SetCollisionBehavior SetJointImpedance SetCartesianImpedance "
+    "SetGuidingMode SetEEToK SetNEToEE SetLoad SetFilters AutomaticErrorRecovery LoadModelLibrary"
 )
 _COMMANDS_10 = (
     "Connect Move StopMove SetCollisionBehavior SetJointImpedance SetCartesianImpedance SetGuidingMode SetEEToK "

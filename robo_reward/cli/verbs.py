@@ -101,6 +101,11 @@ VERBS = {
     "report": Verb(
         "write a run's report.html anew", "robo_reward.cli.report:run", "robo-reward report runs/NAME", bare="folder"
     ),
+    "emulate": Verb(
+        "a Franka arm on the network, emulated, with a task's scene: any libfranka client drives it",
+        "robo_reward.cli.emulate:run",
+        "robo-reward emulate task=panda/push robot=fr3 host=127.0.0.1",
+    ),
     "doctor": Verb(
         "what works on this machine, and what to install", "robo_reward.cli.doctor:run", "robo-reward doctor"
     ),

@@ -1,0 +1,303 @@
+"""An arm's library in a process of its own, with a heartbeat: whatever becomes of the deployment, the arm comes to rest.
+
+The rule. While targets are streamed, every call counts as a sign of life.
+- No call for `hold_after` seconds: the arm holds its last target.
+- No call for `stop_after` seconds, or the deployment's process is gone: the arm is stopped gently and let go.
+- The deployment dies during a slow motion (`move_to`): the motion is interrupted and brakes.
+- This process itself dies: the robot misses its commands and stops itself within 20 ms.
+"""
+
+from __future__ import annotations
+
+import logging
+import multiprocessing
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import asdict
+from multiprocessing.connection import Connection, wait
+from typing import Any
+
+import numpy as np
+
+from robo_reward.errors import RoboRewardError, UsageError
+from robo_reward.hardware.messages import pack, unpack
+from robo_reward.hardware.robot import Arm, ArmFault, ArmState, FaultKind, Mode, Target
+
+log = logging.getLogger(__name__)
+VECTORS = ("q", "dq", "tau_ext", "wrench", "hand_position", "hand_quat")
+TURN = 0.02
+"""How often the child looks at the clock while nobody calls [s]."""
+
+
+class ArmProcess:
+    """An `Arm` whose library runs in a child process.
+
+    Args:
+        make: makes the arm in the child: a function of a module.
+        options: its arguments.
+        name: of the arm.
+        hold_after: silence after which the arm holds [s].
+        stop_after: silence after which it is stopped [s].
+        patience: how long a call may take, slow motions included [s].
+
+    Raises:
+        UsageError: times that make no sense.
+    """
+
+    def __init__(
+        self,
+        make: Callable[..., Arm],
+        options: dict[str, Any],
+        name: str,
+        hold_after: float = 0.15,
+        stop_after: float = 0.5,
+        patience: float = 180.0,
+    ) -> None:
+        if not 0 < hold_after < stop_after:
+            raise UsageError(f"hold_after={hold_after} stop_after={stop_after}: expected 0 < hold_after < stop_after")
+        self.name, self._patience = name, patience
+        context = multiprocessing.get_context("spawn")
+        self._pipe, theirs = context.Pipe()
+        self.process = context.Process(
+            target=_serve, args=(theirs, make, options, hold_after, stop_after), name=f"arm-{name}", daemon=True
+        )
+        self.process.start()
+        theirs.close()
+
+    def connect(self) -> None:
+        self._call("connect")
+
+    def state(self) -> ArmState:
+        head, arrays = self._call("state")
+        vectors = {name: np.array(arrays[name]) for name in VECTORS}
+        mode, errors = Mode(head["mode"]), tuple(head["errors"])
+        scalars = (float(head[name]) for name in ("stamp", "robot_time"))
+        return ArmState(*scalars, **vectors, gripper_width=float(head["gripper_width"]), mode=mode, errors=errors)
+
+    def start_streaming(self) -> None:
+        self._call("start_streaming")
+
+    def stream(self, target: Target) -> None:
+        """The next target; a fault that it meets is told by the next call."""
+        if self._pipe.poll(0):
+            self._receive()
+        given = {"position": target.position, "quat": target.quat, "joints": target.joints}
+        arrays = {name: np.asarray(value, float) for name, value in given.items() if value is not None}
+        self._send("stream", {"gripper": float(target.gripper)}, arrays)
+
+    def hold(self) -> None:
+        self._call("hold")
+
+    def stop(self) -> None:
+        self._call("stop")
+
+    def recover(self) -> None:
+        self._call("recover")
+
+    def move_to(self, q: np.ndarray, speed_fraction: float = 0.1) -> None:
+        self._call("move_to", {"speed_fraction": speed_fraction}, {"q": np.asarray(q, float)})
+
+    def gripper(self, width: float, speed: float, force: float | None = None) -> None:
+        self._call("gripper", {"width": width, "speed": speed, "force": force})
+
+    def close(self) -> None:
+        try:
+            if self.process.is_alive():
+                self._call("close")
+        except ArmFault as fault:
+            log.warning("while letting the arm go: %s", fault)
+        finally:
+            self._pipe.close()
+            self.process.join(5)
+            if self.process.is_alive():
+                self.process.kill()
+                self.process.join(2)
+
+    def _call(
+        self, name: str, given: dict[str, Any] | None = None, arrays: dict[str, np.ndarray] | None = None
+    ) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+        if name == "stop":
+            self._drain()
+        self._send(name, given or {}, arrays or {})
+        while True:
+            if not self._ready(self._patience):
+                raise _gone(f"it did not answer {name!r} within {self._patience:g} s")
+            head, values = self._receive(name)
+            if head.get("to") == name:
+                return head, values
+
+    def _ready(self, timeout: float) -> bool:
+        try:
+            return self._pipe.poll(timeout)
+        except OSError as error:
+            raise _gone(self._end()) from error
+
+    def _drain(self) -> None:
+        """A fault that was not yet read must not keep the arm from being stopped."""
+        while self._ready(0):
+            try:
+                self._receive()
+            except ArmFault as fault:
+                log.warning("before stop: %s", fault)
+                if fault.kind is FaultKind.CONTROL and "process" in fault.cause:
+                    return
+
+    def _receive(self, asked: str = "") -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+        try:
+            head, arrays = unpack(self._pipe.recv_bytes())
+        except (EOFError, OSError) as error:
+            raise _gone(self._end()) from error
+        if head.get("kind") == "fault":
+            errors = tuple(head["errors"])
+            raise ArmFault(head["cause"], head["remedy"], head["recoverable"], FaultKind(head["fault"]), errors)
+        if head.get("kind") == "error":
+            raise (UsageError if head["usage"] else RoboRewardError)(head["text"])
+        return head, arrays
+
+    def _send(self, name: str, given: dict[str, Any], arrays: dict[str, np.ndarray]) -> None:
+        try:
+            self._pipe.send_bytes(pack({"call": name, **given}, arrays))
+        except OSError as error:
+            raise _gone(self._end()) from error
+
+    def _end(self) -> str:
+        self.process.join(1)
+        code = self.process.exitcode
+        return (
+            f"it was ended by {signal.Signals(-code).name}" if code is not None and code < 0 else f"it ended ({code})"
+        )
+
+
+def _gone(how: str) -> ArmFault:
+    return ArmFault(
+        f"the arm's control process is gone: {how}",
+        "the robot has stopped by itself; look at it, then start the deployment again",
+        False,
+        FaultKind.COMMUNICATION,
+    )
+
+
+class _Abandoned(BaseException):
+    """The deployment died while a slow motion ran."""
+
+
+def _serve(pipe: Connection, make: Callable[..., Arm], options: dict[str, Any], hold: float, stop: float) -> None:
+    """The child."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # the parent decides; if it dies, so do we
+    _watch_parent()
+    try:
+        arm = make(**options)
+    except Exception as error:  # noqa: BLE001  the parent must be told, whatever it is
+        pipe.send_bytes(_told(error))
+        return
+    _Servant(pipe, arm, hold, stop).run()
+
+
+def _watch_parent() -> None:
+    """Interrupts the main thread, in whatever it waits, when the parent is gone."""
+
+    def interrupt(*_: object) -> None:
+        raise _Abandoned
+
+    signal.signal(signal.SIGUSR1, interrupt)
+    main, parent = threading.main_thread(), multiprocessing.parent_process()
+
+    def watch() -> None:
+        if parent is not None:
+            wait([parent.sentinel])
+            signal.pthread_kill(main.ident or 0, signal.SIGUSR1)
+
+    threading.Thread(target=watch, name="parent", daemon=True).start()
+
+
+class _Servant:
+    """Does what the parent asks, and what the rule says when it does not."""
+
+    def __init__(self, pipe: Connection, arm: Arm, hold_after: float, stop_after: float) -> None:
+        self._pipe, self._arm = pipe, arm
+        self._hold_after, self._stop_after = hold_after, stop_after
+        self._streaming, self._holding = False, False
+        self._heard = time.monotonic()
+
+    def run(self) -> None:
+        try:
+            while self._turn():
+                pass
+        except (_Abandoned, EOFError, OSError):
+            pass
+        finally:
+            signal.signal(signal.SIGUSR1, signal.SIG_IGN)
+            self._let_go()
+
+    def _turn(self) -> bool:
+        if not self._pipe.poll(TURN):
+            self._overdue(time.monotonic() - self._heard)
+            return True
+        head, arrays = unpack(self._pipe.recv_bytes())
+        self._heard, self._holding = time.monotonic(), False
+        name = head.pop("call")
+        try:
+            answer = self._do(name, head, arrays)
+        except Exception as error:  # noqa: BLE001  the parent must be told, whatever it is
+            self._streaming = self._streaming and not isinstance(error, ArmFault)
+            self._pipe.send_bytes(_told(error))
+        else:
+            if answer is not None:
+                self._pipe.send_bytes(answer)
+        self._heard = time.monotonic()
+        return name != "close"
+
+    def _do(self, name: str, given: dict[str, Any], arrays: dict[str, np.ndarray]) -> bytes | None:
+        if name == "stream":
+            self._arm.stream(Target(gripper=given["gripper"], **arrays))  # type: ignore[arg-type]
+            return None
+        if name == "state":
+            state = self._arm.state()
+            head = {k: v for k, v in asdict(state).items() if k not in VECTORS} | {"mode": state.mode.value}
+            return pack({"to": name, **head}, {k: getattr(state, k) for k in VECTORS})
+        getattr(self._arm, name)(**given, **arrays)
+        if name in ("start_streaming", "stop", "close"):
+            self._streaming = name == "start_streaming"
+        return pack({"to": name})
+
+    def _overdue(self, silence: float) -> None:
+        """What the rule says about silence."""
+        if not self._streaming or silence < self._hold_after:
+            return
+        try:
+            if silence >= self._stop_after:
+                self._streaming = False
+                self._arm.stop()
+                raise ArmFault(
+                    f"the deployment was silent for {silence:.2f} s and the arm was stopped",
+                    "something held the computer up; close other programs, then start streaming again",
+                    True,
+                    FaultKind.CONTROL,
+                )
+            if not self._holding:
+                self._holding = True
+                self._arm.hold()
+        except ArmFault as fault:
+            self._streaming = False
+            self._pipe.send_bytes(_told(fault))
+
+    def _let_go(self) -> None:
+        try:
+            self._arm.close()
+        except Exception as error:  # noqa: BLE001  nobody is left to be told
+            log.warning("the arm could not be closed: %s", error)
+            os._exit(1)  # silence stops the robot
+
+
+def _told(error: Exception) -> bytes:
+    """An exception as a message."""
+    if isinstance(error, ArmFault):
+        about = {"cause": error.cause, "remedy": error.remedy, "recoverable": error.recoverable}
+        return pack({"kind": "fault", **about, "fault": error.kind.value, "errors": list(error.errors)})
+    known = isinstance(error, RoboRewardError)
+    text = str(error) if known else f"{type(error).__name__}: {error}"
+    return pack({"kind": "error", "usage": isinstance(error, UsageError), "text": text})

@@ -1,0 +1,162 @@
+"""Seven numbers in which a plan runs from one target to the next: the joints, or the hand's pose and the elbow."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import numpy as np
+
+from robo_reward.envs.panda.arm import Arm
+from robo_reward.envs.panda.kinematics import Pose, forward, jacobian, orientation_error
+from robo_reward.hardware.limits import MotionLimits
+from robo_reward.hardware.profile import Bounds
+
+CONVERGED = 1e-11
+"""Largest residual of the inverse kinematics; third differences at 1 kHz multiply it by 8e9."""
+
+
+class Coordinates(Protocol):
+    """A smooth one-to-one map between joint angles and the numbers a plan runs in."""
+
+    def of(self, q: np.ndarray, near: np.ndarray | None = None) -> np.ndarray:
+        """The coordinates (7,) of joint angles (7,) [rad], without a jump from coordinates `near` (7,)."""
+        ...
+
+    def joints(self, path: np.ndarray, start: np.ndarray, goal: np.ndarray) -> np.ndarray | None:
+        """Joint angles (K, 7) [rad] of coordinates (K, 7) between joint angles `start` and `goal`, or none."""
+        ...
+
+    def bounds(self, limits: MotionLimits, start: np.ndarray, goal: np.ndarray, reach: np.ndarray) -> Bounds:
+        """Limits for the profile of each coordinate from joint angles `start` to `goal`, (7,) [rad] each.
+
+        `reach` (7,) is how far each coordinate will still go: its way to the goal, or that of braking if longer.
+        """
+        ...
+
+
+class JointCoordinates:
+    """The joints themselves: for policies that command joints."""
+
+    def of(self, q: np.ndarray, near: np.ndarray | None = None) -> np.ndarray:
+        return np.array(q, float)
+
+    def joints(self, path: np.ndarray, start: np.ndarray, goal: np.ndarray) -> np.ndarray | None:
+        return path
+
+    def bounds(self, limits: MotionLimits, start: np.ndarray, goal: np.ndarray, reach: np.ndarray) -> Bounds:
+        (low, high), (low_end, high_end) = limits.speed_bounds(start), limits.speed_bounds(goal)
+        return Bounds(np.maximum(low, low_end), np.minimum(high, high_end), limits.ddq, limits.dddq)
+
+
+class HandCoordinates:
+    """Position x, y, z of the TCP, its yaw, its lean as a vector (2,), and joint 3, which turns the elbow.
+
+    The hand's axes are Rz(yaw) Exp(lean) R_down, so that straight down is lean zero whatever the yaw, and each
+    position coordinate stays between those of the targets: a box of targets is a box of commands.
+
+    Args:
+        arm: whose kinematics hold.
+    """
+
+    def __init__(self, arm: Arm) -> None:
+        self.arm = arm
+
+    def of(self, q: np.ndarray, near: np.ndarray | None = None) -> np.ndarray:
+        pose = forward(self.arm, q[None])
+        z = pose.z[:, 0]
+        sine = np.hypot(z[0], z[1])
+        angle = np.arctan2(sine, -z[2])
+        # The smallest rotation that takes straight down to the approach direction; what is left is yaw.
+        swing = np.array((z[1], -z[0], 0.0)) * (angle / sine if sine > 1e-12 else 1.0)
+        x = _exp(-swing) @ pose.x[:, 0]
+        yaw = np.arctan2(x[1], x[0])
+        lean = _exp(np.array((0.0, 0.0, -yaw))) @ swing
+        if near is not None:  # a yaw of -pi is one of pi
+            yaw = near[3] + (yaw - near[3] + np.pi) % (2 * np.pi) - np.pi
+        return np.array((*pose.position[:, 0], yaw, lean[0], lean[1], q[2]))
+
+    def joints(self, path: np.ndarray, start: np.ndarray, goal: np.ndarray) -> np.ndarray | None:
+        """Newton's method on seven equations, for all K at once, from a straight line between the ends."""
+        span = path[-1] - path[0]
+        share = np.clip((path - path[0]) @ span / max(span @ span, 1e-18), 0.0, 1.0)[:, None]
+        q = start + share * (goal - start)
+        q[:, 2] = path[:, 6]
+        axes = self._axes(path)
+        for _ in range(8):
+            pose = forward(self.arm, q)
+            error = self._error(pose, path, axes)
+            if np.abs(error).max() < CONVERGED:
+                return q
+            try:
+                step = np.linalg.solve(self._jacobian(pose), error[..., None])[..., 0]
+            except np.linalg.LinAlgError:
+                return None
+            if not np.abs(step).max() < 1.0:  # near a singularity, or NaN
+                return None
+            q[:, [0, 1, 3, 4, 5, 6]] += step
+        return None
+
+    def bounds(self, limits: MotionLimits, start: np.ndarray, goal: np.ndarray, reach: np.ndarray) -> Bounds:
+        """Shares of the limits in proportion to the ways, so that all coordinates need about the same time.
+
+        On the straight line to the goal joint j turns by dq_j; what a coordinate goes beyond the line adds
+        |dq_j/dc_i| of it. Speed and acceleration are the largest for which joints and hand keep their limits.
+        """
+        line = np.abs(self.of(goal, self.of(start)) - self.of(start))
+        gain = np.maximum(np.abs(self._gain(start)), np.abs(self._gain(goal)))
+        turns = np.abs(goal - start) + gain @ np.maximum(reach - line, 0.0)
+        (low, high), (low_end, high_end) = limits.speed_bounds(start), limits.speed_bounds(goal)
+        room = np.maximum(np.minimum.reduce([-low, high, -low_end, high_end]), 0.05 * limits.dq)
+        hand = np.array((np.linalg.norm(reach[:3]), np.linalg.norm(reach[3:6])))
+        ways = np.maximum(np.concatenate([turns, hand]), 1e-9)
+        speed = (np.concatenate([room, (limits.translation[0], limits.rotation[0])]) / ways).min()
+        acceleration = (np.concatenate([limits.ddq, (limits.translation[1], limits.rotation[1])]) / ways).min()
+        jerk = (limits.dddq / limits.ddq).min()
+        return Bounds(-speed * reach, speed * reach, acceleration * reach, jerk * acceleration * reach)
+
+    def _gain(self, q: np.ndarray) -> np.ndarray:
+        """dq/dc (7, 7) at joint angles (7,): with joint 3 given, the other six follow from the pose."""
+        pose = forward(self.arm, q[None])
+        full = jacobian(pose)[0]
+        others = [0, 1, 3, 4, 5, 6]
+        try:
+            inverse = np.linalg.inv(full[:, others])
+        except np.linalg.LinAlgError:
+            return np.full((7, 7), 1e6)
+        gain = np.zeros((7, 7))
+        # Yaw turns about the vertical; a lean about an axis that yaw has turned.
+        yaw = np.arctan2(pose.x[1, 0], pose.x[0, 0])
+        turns = np.array(((0, np.cos(yaw), -np.sin(yaw)), (0, np.sin(yaw), np.cos(yaw)), (1, 0, 0)))
+        gain[others, :3], gain[others, 3:6] = inverse[:, :3], inverse[:, 3:] @ turns
+        gain[others, 6], gain[2, 6] = -inverse @ full[:, 2], 1.0
+        return gain
+
+    def _axes(self, path: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """The wanted axes of the hand, (3, K) each."""
+        yaw, lean = path[:, 3], np.zeros((3, len(path)))
+        lean[:2] = path[:, 4:6].T
+        down = np.eye(3) * (1.0, -1.0, -1.0)
+        leaned = [_rotated(lean, np.repeat(axis[:, None], len(path), axis=1)) for axis in down.T]
+        c, s = np.cos(yaw), np.sin(yaw)
+        x, y, z = (np.stack([c * v[0] - s * v[1], s * v[0] + c * v[1], v[2]]) for v in leaned)
+        return x, y, z
+
+    def _error(self, pose: Pose, path: np.ndarray, axes: tuple[np.ndarray, ...]) -> np.ndarray:
+        turn = orientation_error(pose, *axes)
+        return np.concatenate([path[:, :3].T - pose.position, turn]).T  # (K, 6)
+
+    def _jacobian(self, pose: Pose) -> np.ndarray:
+        return jacobian(pose)[..., [0, 1, 3, 4, 5, 6]]  # (K, 6, 6)
+
+
+def _rotated(vector: np.ndarray, axis: np.ndarray) -> np.ndarray:
+    """Vectors (3, K) turned by rotation vectors (3, K) [rad]: Rodrigues' formula, smooth at zero."""
+    angle = np.linalg.norm(vector, axis=0)
+    sine, cosine = np.sinc(angle / np.pi), 0.5 * np.sinc(angle / (2 * np.pi)) ** 2
+    across = np.cross(vector, axis, axis=0)
+    return axis + sine * across + cosine * np.cross(vector, across, axis=0)
+
+
+def _exp(vector: np.ndarray) -> np.ndarray:
+    """The rotation matrix (3, 3) of a rotation vector (3,) [rad]."""
+    return _rotated(np.repeat(vector[:, None], 3, axis=1), np.eye(3))

@@ -1,0 +1,267 @@
+"""Deployment: episodes of a policy on an arm, one after the other, none of them lost."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from robo_reward.envs.task import Task
+from robo_reward.episode import Episode, EpisodeStore
+from robo_reward.errors import RoboRewardError, UsageError
+from robo_reward.hardware.faults import FaultMachine
+from robo_reward.hardware.live import Ending, LiveEpisode, Rig
+from robo_reward.hardware.operator import Operator
+from robo_reward.hardware.recording import Journal, Judge, finish, leftovers
+from robo_reward.hardware.reset import Reset
+from robo_reward.hardware.robot import ArmFault
+from robo_reward.policies.evaluate import wilson
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class DeploySettings:
+    """What a user may choose.
+
+    Args:
+        episodes: how many there shall be in the end, those of an earlier run included.
+        confirm: ask a person before the first motion and after each fault.
+        label: ask a person after each episode whether it succeeded, where the task cannot tell.
+        label_all: ask even where it can.
+    """
+
+    episodes: int = 1
+    confirm: bool = True
+    label: bool = True
+    label_all: bool = False
+
+    def __post_init__(self) -> None:
+        if self.episodes < 1:
+            raise UsageError(f"episodes={self.episodes}: expected at least one")
+
+
+@dataclass
+class Summary:
+    """What came of a deployment.
+
+    Args:
+        episodes: one JSON object each: key, steps, reason, success, fault, interventions.
+        faults: every fault: kind, cause, what was done.
+        latency: histograms.
+        stopped: why it ended before all episodes were made; empty if it did not.
+    """
+
+    episodes: list[dict[str, Any]] = field(default_factory=list)
+    faults: list[dict[str, Any]] = field(default_factory=list)
+    latency: dict[str, Any] = field(default_factory=dict)
+    stopped: str = ""
+
+    def to_json(self) -> dict[str, Any]:
+        """All of it, with the success rate and its 95 % Wilson interval over episodes whose success is known."""
+        known = [e["success"] for e in self.episodes if e["success"] is not None]
+        rate = sum(known) / len(known) if known else None
+        low, high = wilson(sum(known), len(known)) if known else (None, None)
+        return {
+            "episodes": len(self.episodes),
+            "judged": len(known),
+            "successes": sum(known),
+            "success": rate,
+            "low": low,
+            "high": high,
+            "faults": self.faults,
+            "latency_ms": self.latency,
+            "stopped": self.stopped,
+            "each": self.episodes,
+        }
+
+
+class Deployment:
+    """Runs episodes on an arm.
+
+    Args:
+        rig: everything an episode needs; its arm is connected.
+        reset: prepares an episode.
+        judge: says what came of one.
+        operator: the person.
+        store: gets the episodes.
+        folder: for journals of episodes that run.
+        settings: what the user chose.
+        meta: kept with every episode: robot, policy, versions.
+        report: called with the summary after every episode.
+        faults: decides what follows from a fault.
+    """
+
+    def __init__(
+        self,
+        rig: Rig,
+        reset: Reset,
+        judge: Judge,
+        operator: Operator,
+        store: EpisodeStore,
+        folder: Path,
+        settings: DeploySettings,
+        meta: dict[str, Any],
+        report: Callable[[Summary], None] = lambda _: None,
+        faults: FaultMachine | None = None,
+    ) -> None:
+        self.rig, self.reset, self.judge, self.operator = rig, reset, judge, operator
+        self.store, self.folder, self.settings, self.meta, self.report = store, folder, settings, meta, report
+        self.faults = faults or FaultMachine()
+        self.summary = Summary()
+
+    def run(self) -> Summary:
+        """Saves what an earlier run left behind, then goes on with the next episode; the arm is at rest at the end."""
+        self._take_up()
+        number = len(self.store)
+        if number < self.settings.episodes and not self._begin():
+            self.summary.stopped = "nobody confirmed the first motion"
+        while number < self.settings.episodes and not self.summary.stopped:
+            if self.rig.stop():
+                self.summary.stopped = "it was asked to stop"
+                break
+            kept = self._episode(number)
+            number += kept
+            self._publish()
+        self._publish()
+        return self.summary
+
+    def _take_up(self) -> None:
+        """What is there already: stored episodes, and journals that were cut off."""
+        for journal in leftovers(self.folder):
+            episode = finish(journal, self.store, self.judge)
+            if episode is not None:
+                self.operator.tell(f"{journal.name}: {len(episode)} steps saved that an earlier run left behind")
+        for entry in self.store.entries():
+            known = entry.meta.get("success_known")
+            self.summary.episodes.append(
+                {
+                    "key": entry.key,
+                    "steps": entry.steps,
+                    "reason": entry.meta.get("ending", "cut off"),
+                    "success": entry.success if known else None,
+                    "interventions": entry.meta.get("interventions", 0),
+                    "fault": entry.meta.get("fault", ""),
+                }
+            )
+
+    def _begin(self) -> bool:
+        arm = self.rig.arm
+        where = arm.state().hand_position
+        text = f"{arm.name} stands with its hand at {np.round(where, 3)} m and will move slowly; is the space around it free"
+        return not self.settings.confirm or self.operator.confirm(text)
+
+    def _episode(self, number: int) -> int:
+        """One episode, from reset to store; returns 1 if it was kept."""
+        try:
+            self.reset(number)
+        except ArmFault as fault:
+            self._fault(fault)
+            return 0
+        key = self._key(number)
+        journal = Journal(self.folder / key, self.rig.task, self._about(number), self._frame_shape())
+        live, ending = LiveEpisode(self.rig, journal), Ending("stop", "it was interrupted", 0)
+        try:
+            ending = live.run()
+        finally:  # Ctrl-C pressed twice, or an error of ours: what was done is kept all the same
+            journal.update(ending=ending.reason, interventions=live.interventions, latency_ms=live.latencies.to_json())
+            journal.update(fault=str(ending.fault or ""), text=ending.text)
+            journal.close()
+        return self._keep(key, ending, live.interventions)
+
+    def _keep(self, key: str, ending: Ending, interventions: int) -> int:
+        """Puts an episode into the store and says what follows from how it ended."""
+        self.operator.tell(f"{key}: {ending.steps} steps, {ending.text}")
+        if ending.reason == "discard":
+            _discard(self.folder / key)
+        else:
+            episode = finish(self.folder / key, self.store, self.judge, self._label(ending))
+            self._count(key, episode, ending, interventions)
+        if ending.fault is not None:
+            self._fault(ending.fault)
+        elif ending.reason in ("stop", "policy"):
+            self.summary.stopped = ending.text
+        elif ending.reason in ("watchdog", "safety", "objects"):
+            self._after_stop(ending)
+        return int(ending.reason != "discard" and ending.steps > 0)
+
+    def _label(self, ending: Ending) -> bool | None:
+        """What a person says, if a person is wanted."""
+        if ending.labelled is not None:
+            return ending.labelled
+        wanted = self.settings.label_all or (self.settings.label and bool(self.judge.unknown))
+        return self.operator.success(f"{self.rig.task.goal} Did it succeed") if wanted and ending.steps else None
+
+    def _count(self, key: str, episode: Episode | None, ending: Ending, interventions: int) -> None:
+        if episode is None:
+            return
+        entry = self.store.entry(key)
+        success = entry.success if entry.meta.get("success_known") else None
+        self.summary.episodes.append(
+            {
+                "key": key,
+                "steps": ending.steps,
+                "reason": ending.reason,
+                "success": success,
+                "interventions": interventions,
+                "fault": str(ending.fault or ""),
+                "reward": entry.total,
+            }
+        )
+
+    def _fault(self, fault: ArmFault) -> None:
+        """What follows from a fault: recovery, after a person said so where one must, or the end."""
+        self.operator.tell(f"{fault.kind.value}: {fault.cause}. {fault.remedy}")
+        raise NotImplementedError
+
+    def _after_stop(self, ending: Ending) -> None:
+        """The arm was stopped by us; a person looks before it goes on."""
+        if self.settings.confirm and self.operator.confirm(f"{ending.text}. Go on with the next episode"):
+            return
+        self.summary.stopped = ending.text
+
+    def _about(self, number: int) -> dict[str, Any]:
+        rate = self.rig.task.action.rate_hz
+        return {**self.meta, "episode": number, "fps": rate, "by": "policy" if self.rig.policy else "teleop"}
+
+    def _frame_shape(self) -> tuple[int, int, int] | None:
+        return None if self.rig.frames is None else self.rig.frames.shape
+
+    def _key(self, number: int) -> str:
+        return f"episode-{number:04d}"
+
+    def _publish(self) -> None:
+        self.summary.latency = self.rig.latencies.to_json()
+        self.report(self.summary)
+
+
+def _discard(journal: Path) -> None:
+    import shutil
+
+    shutil.rmtree(journal)
+
+
+def check_fit(task: Task, rig: Rig) -> None:
+    """Refuses a policy of another convention, or one that sees what nobody measures.
+
+    Raises:
+        UsageError: naming what differs.
+    """
+    policy = rig.policy
+    if policy is None:
+        return
+    if policy.action != task.action:
+        raise UsageError(f"the policy commands {policy.action}, but {task.id} expects {task.action}")
+    if policy.observation.to_json() != task.observation.to_json():
+        raise UsageError(
+            f"the policy, trained on {policy.meta.get('task')!r}, sees {policy.observation.dim} numbers of "
+            f"{policy.observation.state!r}; {task.id} shows {task.observation.dim} of {task.spec!r}"
+        )
+    rig.observer.require(policy.observation)
+
+
+__all__ = ["DeploySettings", "Deployment", "RoboRewardError", "Summary", "check_fit"]

@@ -1,0 +1,112 @@
+"""Frames for the control loop: the newest of every camera, side by side, without waiting for any."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Sequence
+from typing import Protocol
+
+import numpy as np
+
+from robo_reward.hardware.cameras import Camera, CameraFault, Frame
+from robo_reward.hardware.mujoco_arm import MujocoArm
+
+
+class Frames(Protocol):
+    """What the cameras see.
+
+    Attributes:
+        shape: (H, W, 3) of a frame.
+    """
+
+    shape: tuple[int, int, int]
+
+    def read(self) -> Frame:
+        """The newest frame; its stamp is that of the oldest picture in it."""
+        ...
+
+    def close(self) -> None:
+        """Lets the cameras go."""
+        ...
+
+
+class LatestFrames:
+    """Reads every camera in a thread of its own at a fixed rate.
+
+    Args:
+        cameras: at least one, whose pictures are equally high.
+        rate: how often each is read [Hz].
+        timeout: how long the first pictures may take [s].
+
+    Raises:
+        CameraFault: a camera delivers nothing.
+    """
+
+    def __init__(self, cameras: Sequence[Camera], rate: float = 25.0, timeout: float = 5.0) -> None:
+        self._cameras, self._period = list(cameras), 1 / rate
+        self._newest: list[Frame | None] = [None] * len(self._cameras)
+        self._problem: CameraFault | None = None
+        self._closing, self._arrived = False, threading.Condition()
+        self._threads = [
+            threading.Thread(target=self._run, args=(i,), name=f"frames-{camera.name}", daemon=True)
+            for i, camera in enumerate(self._cameras)
+        ]
+        for thread in self._threads:
+            thread.start()
+        with self._arrived:
+            self._arrived.wait_for(lambda: self._problem or all(self._newest), timeout)
+        for camera, frame in zip(self._cameras, self._newest, strict=True):
+            if frame is None:
+                self.close()
+                raise self._problem or CameraFault(camera.name, f"no frame within {timeout:g} s", "check its cable")
+        self.shape = self.read().image.shape
+
+    def read(self) -> Frame:
+        with self._arrived:
+            frames = [frame for frame in self._newest if frame is not None]
+        return Frame(min(f.stamp for f in frames), np.concatenate([f.image for f in frames], axis=1))
+
+    def close(self) -> None:
+        self._closing = True
+        for thread in self._threads:
+            thread.join(3)
+        for camera in self._cameras:
+            camera.close()
+
+    def _run(self, index: int) -> None:
+        while not self._closing:
+            begun = time.monotonic()
+            try:
+                frame = self._cameras[index].read()
+            except CameraFault as fault:
+                with self._arrived:
+                    self._problem = fault  # its stamps grow old, which is what the watchdog looks at
+                    self._arrived.notify_all()
+                time.sleep(0.2)
+                continue
+            with self._arrived:
+                self._newest[index] = frame
+                self._arrived.notify_all()
+            time.sleep(max(self._period - (time.monotonic() - begun), 1e-3))
+
+
+class SimulatedFrames:
+    """The cameras of a `MujocoArm`, drawn when they are read.
+
+    Args:
+        arm: whose scene.
+        cameras: of its task.
+        size: side of a picture [pixels].
+    """
+
+    def __init__(self, arm: MujocoArm, cameras: Sequence[str], size: int) -> None:
+        self._arm, self._cameras, self._size = arm, tuple(cameras), size
+        self.shape = (size, size * len(self._cameras), 3)
+
+    def read(self) -> Frame:
+        pictures = [self._arm.render(camera, self._size) for camera in self._cameras]
+        return Frame(time.monotonic(), np.concatenate(pictures, axis=1))
+
+    def close(self) -> None:
+        pass

@@ -1,0 +1,305 @@
+"""One episode on an arm: measure, ask the policy, filter what it says, stream, and write everything down."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+import numpy as np
+
+from robo_reward.envs.panda.base import ArmTask
+from robo_reward.envs.state import State
+from robo_reward.hardware.chunks import ActionQueue
+from robo_reward.hardware.frames import Frames
+from robo_reward.hardware.latency import Latencies
+from robo_reward.hardware.observe import ObjectsLost, Observer
+from robo_reward.hardware.pace import Pace
+from robo_reward.hardware.policy_process import PolicyDied, PolicySource
+from robo_reward.hardware.recording import Journal
+from robo_reward.hardware.robot import Arm, ArmFault, ArmState
+from robo_reward.hardware.safety import Decision, SafetyFilter, Verdict
+from robo_reward.hardware.teleop import Teleop
+from robo_reward.hardware.watchdog import Watchdog
+
+LATENCIES = ("read_state", "inference", "answer", "first_command", "step", "frame_age")
+"""Reading the arm's state; the policy's own time; from the question to its answer; from the measurement to the first
+command that follows from it; a whole control step; how old the newest frame was [s]."""
+
+
+class Ending(NamedTuple):
+    """How an episode ended.
+
+    Attributes:
+        reason: `horizon`, `end`, `discard`, `stop` (somebody asked), `watchdog`, `safety`, `fault`, `policy` or `objects`.
+        text: in words.
+        steps: control steps that were made.
+        fault: of the arm, if that is why.
+        labelled: what a person said of its success, or none.
+    """
+
+    reason: str
+    text: str
+    steps: int
+    fault: ArmFault | None = None
+    labelled: bool | None = None
+
+
+@dataclass
+class Rig:
+    """Everything that an episode needs; made once per deployment.
+
+    Args:
+        task: whose convention holds.
+        arm: connected.
+        observer: makes the task's state.
+        filter: between policy and arm.
+        watchdog: on the policy's and the cameras' clocks.
+        pace: of the stream.
+        policy: decides; none where a person drives.
+        teleop: the person's device.
+        frames: what the cameras see, or none.
+        stop: whether somebody asked to stop, by Ctrl-C or a signal.
+        horizon: control steps of an episode at most.
+        finger_speed: of the opening, when the arm is not streamed [m/s].
+    """
+
+    task: ArmTask
+    arm: Arm
+    observer: Observer
+    filter: SafetyFilter
+    watchdog: Watchdog
+    pace: Pace
+    policy: PolicySource | None
+    teleop: Teleop
+    frames: Frames | None = None
+    stop: Callable[[], bool] = lambda: False
+    horizon: int = 60
+    latencies: Latencies = field(default_factory=lambda: Latencies(LATENCIES))
+
+    @property
+    def ticks(self) -> int:
+        """Commands per control step."""
+        return max(1, round(self.dt * self.filter.settings.rate))
+
+    @property
+    def dt(self) -> float:
+        """How long a control step takes [s], at the tempo that was chosen."""
+        return self.task.control_dt / self.observer.tempo
+
+
+class _End(Exception):
+    """Leaves the loop."""
+
+    def __init__(self, ending: Ending) -> None:
+        self.ending = ending
+
+
+class LiveEpisode:
+    """One episode. Whatever happens in it, the arm is at rest afterwards, or has been told to stop.
+
+    Args:
+        rig: what to use.
+        journal: gets every step as it is made.
+    """
+
+    def __init__(self, rig: Rig, journal: Journal) -> None:
+        self.rig, self.journal = rig, journal
+        self.latencies = Latencies(LATENCIES)
+        self.interventions = 0
+        self._queue = ActionQueue(rig.dt)
+        self._asked: dict[
+            int, tuple[float, float]
+        ] = {}  # ticket -> time of the observation, wall clock of the question
+        self._last: tuple[np.ndarray, ArmState, np.ndarray | None] | None = None
+        self._step = 0
+        self._thought = np.nan
+
+    def run(self) -> Ending:
+        """From the arm's present pose to the end of the episode."""
+        rig, ending = self.rig, Ending("stop", "it was interrupted", 0)
+        try:
+            rig.filter.start(rig.arm.state())
+            rig.teleop.reset()
+            rig.watchdog.start()
+            if rig.policy is not None:
+                rig.policy.reset()
+            rig.arm.start_streaming()
+            rig.pace.start()
+            while self._step < rig.horizon:
+                self._one_step()
+                self._step += 1
+            ending = Ending("horizon", "all steps were made", self._step)
+        except _End as end:
+            ending = end.ending
+        except ArmFault as fault:
+            ending = Ending("fault", str(fault), self._step, fault)
+        except PolicyDied as died:
+            ending = Ending("policy", str(died), self._step)
+        finally:
+            ending = self._rest(ending)
+            self.rig.latencies.extend(self.latencies)
+        return ending._replace(steps=self.journal.steps)
+
+    def _rest(self, ending: Ending) -> Ending:
+        """Brings the arm to rest and takes the last state."""
+        try:
+            self._brake(ending)
+            self.rig.arm.stop()
+            arm = self.rig.arm.state()
+            self.journal.end(self.rig.observer.state(arm).array, arm, self._frame())
+        except (ArmFault, ObjectsLost) as problem:
+            if self._last is not None:
+                self.journal.end(*self._last[:2], self._last[2])
+            if isinstance(problem, ArmFault) and ending.fault is None:
+                return ending._replace(reason="fault", text=str(problem), fault=problem)
+        return ending
+
+    def _brake(self, ending: Ending) -> None:
+        """Lets the stream end at rest, unless the arm does not take it any more."""
+        if ending.fault is not None or ending.reason in ("safety", "stop"):
+            return
+        self.rig.filter.hold()
+        for _ in range(round(0.5 * self.rig.filter.settings.rate)):
+            if self.rig.filter.motion.resting:
+                return
+            self._send()
+            self.rig.pace.wait()
+
+    def _one_step(self) -> None:
+        """One control step: `ticks` commands."""
+        rig, begun = self.rig, time.monotonic()
+        self._check_person_and_signals()
+        arm = rig.arm.state()
+        read = time.monotonic() - begun
+        state = self._state(arm)
+        frame, frame_age = self._look()
+        now = rig.pace.now()
+        self._ask(state, now)
+        self._last = (state.array, arm, frame)
+        person = rig.teleop.read()
+        self._obey(person.event)
+        times = {"begun": begun, "stamp": arm.stamp, "robot_time": arm.robot_time, "late": 1.0}
+        action, verdict, sent = np.zeros(rig.task.action.dim), "hold", np.nan
+        for tick in range(rig.ticks):
+            decided: Decision | None = None
+            if person.action is not None and tick == 0:
+                action, verdict, decided = person.action, "person", rig.filter.decide(person.action, arm, rig.dt)
+                self._queue.clear()
+                rig.watchdog.answered()
+            elif times["late"] and verdict == "hold":
+                given = self._action(now)
+                if given is not None:
+                    times |= {"late": 0.0, "answered": time.monotonic(), "inference": self._thought}
+                    action, verdict, decided = given, "follow", rig.filter.decide(given, arm, rig.dt)
+                    rig.watchdog.answered()
+            if decided is not None:
+                verdict = self._judged(decided, verdict, action, state, arm, times, frame)
+            self._send()
+            if decided is not None or tick == 0:
+                sent = time.monotonic()
+            rig.pace.wait()
+        if person.action is not None:
+            self.interventions += 1
+        times["sent"] = sent
+        self.journal.step(state.array, arm, np.clip(action, -1, 1), verdict, times, frame)
+        self.latencies.add(read_state=read, inference=times.get("inference", np.nan), step=time.monotonic() - begun)
+        self.latencies.add(first_command=sent - arm.stamp, frame_age=frame_age)
+        self._watch(verdict)
+
+    def _judged(
+        self,
+        decided: Decision,
+        verdict: str,
+        action: np.ndarray,
+        state: State,
+        arm: ArmState,
+        times: dict[str, float],
+        frame: np.ndarray | None,
+    ) -> str:
+        """What the filter made of an action; ends the episode where it says stop."""
+        if decided.verdict is Verdict.STOP:
+            self.journal.step(state.array, arm, _usable(action, self.rig.task.action.dim), "stop", times, frame)
+            raise _End(Ending("safety", f"the safety filter stopped the arm: {decided.cause}", self._step))
+        return "hold" if decided.verdict is Verdict.HOLD else verdict
+
+    def _watch(self, verdict: str) -> None:
+        """Asks the watchdog after every step."""
+        rig = self.rig
+        if verdict == "hold" and rig.policy is not None:
+            rig.watchdog.missed()
+        alarm = rig.watchdog.verdict()
+        if alarm.verdict is Verdict.STOP:
+            raise _End(Ending("watchdog", alarm.cause, self._step))
+        if alarm.verdict is Verdict.HOLD:
+            rig.filter.hold()
+            self._queue.clear()
+
+    def _state(self, arm: ArmState) -> State:
+        """The task's state; where the objects are lost, the last one known, for as long as the watchdog allows."""
+        try:
+            return self.rig.observer.state(arm)
+        except ObjectsLost as lost:
+            if self._last is None:
+                raise _End(Ending("objects", str(lost), self._step)) from lost
+            raise _End(Ending("objects", str(lost), self._step)) from lost
+
+    def _look(self) -> tuple[np.ndarray | None, float]:
+        """The newest frame and its age [s]."""
+        if self.rig.frames is None:
+            return None, np.nan
+        frame = self.rig.frames.read()
+        self.rig.watchdog.frame(frame.stamp)
+        return frame.image, time.monotonic() - frame.stamp
+
+    def _frame(self) -> np.ndarray | None:
+        return None if self.rig.frames is None else self.rig.frames.read().image
+
+    def _ask(self, state: State, now: float) -> None:
+        """Shows the policy what is seen now, unless it still thinks about two questions."""
+        if self.rig.policy is None or len(self._asked) >= 2:
+            return
+        self._asked[self._step] = (now, time.monotonic())
+        self.rig.policy.ask(self._step, self.rig.observer.observation(state))
+
+    def _action(self, now: float) -> np.ndarray | None:
+        """The action for the step that began at `now`, if it is there before the next command is due."""
+        rig = self.rig
+        ready = self._queue.at(now)
+        if rig.policy is None:
+            return ready
+        while ready is None or self._asked:
+            reply = rig.policy.reply(0.0 if ready is not None else max(rig.pace.left(), 0.0))
+            if reply is None:
+                return ready
+            start, asked = self._asked.pop(reply.ticket, (now, np.nan))
+            self.latencies.add(answer=time.monotonic() - asked)
+            self._thought = reply.seconds
+            self._queue.put(start, reply.actions, rig.pace.now())
+            ready = self._queue.at(now)
+        return ready
+
+    def _send(self) -> None:
+        """The next command."""
+        target = self.rig.filter.tick()
+        self.rig.arm.stream(target)
+        self.journal.command(time.monotonic(), target)
+
+    def _check_person_and_signals(self) -> None:
+        if self.rig.stop():
+            raise _End(Ending("stop", "it was asked to stop", self._step))
+
+    def _obey(self, event: str) -> None:
+        """What a person's key means."""
+        if not event:
+            return
+        label = {"success": True, "failure": False}.get(event)
+        reason = {"stop": "stop", "discard": "discard"}.get(event, "end")
+        raise _End(Ending(reason, f"the person at the controls: {event}", self._step, labelled=label))
+
+
+def _usable(action: np.ndarray, dim: int) -> np.ndarray:
+    """An action as the journal can keep it."""
+    array = np.asarray(action, float)
+    return np.clip(np.nan_to_num(array), -1, 1) if array.shape == (dim,) else np.zeros(dim)

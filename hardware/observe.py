@@ -1,0 +1,147 @@
+"""What a policy sees on a robot: the task's state, put together from the arm's kinematics and the objects' source."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+import numpy as np
+
+from robo_reward.envs.panda.base import ArmTask
+from robo_reward.envs.panda.kinematics import forward, jacobian
+from robo_reward.envs.state import State
+from robo_reward.envs.task import ObservationSpec
+from robo_reward.errors import RoboRewardError, UsageError
+from robo_reward.hardware.robot import ArmState
+
+ARM_FIELDS = ("hand_position", "hand_velocity", "gripper_opening", "joint_position")
+"""What the arm knows of itself."""
+
+
+class ObjectSource(Protocol):
+    """Where the things on the table are: a tracker, or an emulator that knows.
+
+    Attributes:
+        fields: the state fields it gives; empty for one that sees nothing.
+    """
+
+    fields: tuple[str, ...]
+
+    def read(self) -> Mapping[str, np.ndarray]:
+        """The newest value of each of its fields, in the robot's base frame.
+
+        Raises:
+            ObjectsLost: they cannot be told at the moment.
+        """
+        ...
+
+    def close(self) -> None:
+        """Gives its resources back; closing twice is harmless."""
+        ...
+
+
+class ObjectsLost(RoboRewardError):
+    """The source of the objects' state does not deliver; the arm holds until it does."""
+
+    def __init__(self, cause: str) -> None:
+        super().__init__(f"where the objects are is unknown: {cause}. Look at the tracker or its camera")
+
+
+class NoObjects:
+    """Nothing on the table is tracked: for policies that look, or that need the arm alone."""
+
+    fields: tuple[str, ...] = ()
+
+    def read(self) -> Mapping[str, np.ndarray]:
+        return {}
+
+    def close(self) -> None:
+        pass
+
+
+def object_source(name: str, *arguments: Any) -> ObjectSource:
+    """A user's own source: `package.module:function`, called with the task and the robot's host.
+
+    Raises:
+        UsageError: nothing of that name can be imported.
+    """
+    module, _, function = name.partition(":")
+    try:
+        return getattr(importlib.import_module(module), function)(*arguments)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise UsageError(
+            f"objects={name!r} cannot be imported ({error}); expected MODULE:FUNCTION that returns an ObjectSource"
+        ) from error
+
+
+class Observer:
+    """Makes states of a task from measurements, with the same meaning as in simulation.
+
+    Position and velocity of the hand come from the joints by the kinematics that the simulated scene is made of;
+    fields that nobody gives are zero and listed in `unknown`.
+
+    Args:
+        task: a task of an arm.
+        objects: gives the rest of the state.
+        tempo: how fast time passes for the policy, 1 as in training. At half the tempo a control step takes twice as
+            long, and a policy that was trained at full tempo sees velocities twice as large as they are.
+
+    Raises:
+        UsageError: the source gives a field that the task does not have, or a tempo outside 0 to 1.
+    """
+
+    def __init__(self, task: ArmTask, objects: ObjectSource, tempo: float = 1.0) -> None:
+        if not 0.1 <= tempo <= 1.0:
+            raise UsageError(f"tempo={tempo}: expected 0.1 to 1; 1 is the speed of training")
+        self.task, self.objects, self.tempo = task, objects, tempo
+        self._pace = np.ones(task.spec.dim)
+        for field in task.spec:
+            if field.unit.endswith("/s"):
+                self._pace[task.spec.slice(field.name)] = 1.0 / tempo
+        for name in objects.fields:
+            task.spec.slice(name)
+        given = {*ARM_FIELDS, *objects.fields}
+        self.unknown = tuple(name for name in task.spec.names if name not in given)
+
+    def require(self, observation: ObservationSpec) -> None:
+        """Refuses a policy that sees what nobody gives.
+
+        Raises:
+            UsageError: naming the fields.
+        """
+        seen = {name for part in observation.parts for name in (part.field, part.minus) if name}
+        blind = [name for name in self.unknown if name in seen]
+        if blind:
+            raise UsageError(
+                f"the policy sees {', '.join(blind)}, which no source gives on this robot: give objects=MODULE:FUNCTION "
+                "(a tracker), or a policy that sees only the arm and the cameras"
+            )
+
+    def state(self, arm: ArmState) -> State:
+        """The task's state (D,) at a measurement.
+
+        Raises:
+            ObjectsLost: the objects' source does not deliver.
+        """
+        values = {**arm_fields(self.task, arm), **self.objects.read()}
+        zero = {name: np.zeros(self.task.spec[name].shape) for name in self.unknown}
+        named = {name: {**zero, **values}[name] for name in self.task.spec.names}
+        return self.task.spec.pack(named)
+
+    def observation(self, state: State) -> np.ndarray:
+        """What the policy is shown (O,), by the task's own map, with velocities as the policy's time has them."""
+        return self.task.observation(State(state.spec, state.array * self._pace))
+
+
+def arm_fields(task: ArmTask, arm: ArmState) -> dict[str, np.ndarray]:
+    """The arm's own fields of a task's state."""
+    pose = forward(task.arm, arm.q[None])
+    velocity = jacobian(pose)[0, :3] @ arm.dq
+    values: dict[str, Any] = {
+        "hand_position": pose.position[:, 0],
+        "hand_velocity": velocity,
+        "gripper_opening": np.array(arm.gripper_width),
+        "joint_position": arm.q,
+    }
+    return {name: value for name, value in values.items() if name in task.spec}

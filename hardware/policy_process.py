@@ -1,0 +1,233 @@
+"""A policy in a process of its own: however long it thinks, or if it dies, the control loop goes on."""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import os
+import signal
+import time
+from collections.abc import Callable
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+
+from robo_reward.envs.task import ActionSpec, ObservationSpec
+from robo_reward.errors import RoboRewardError, UsageError
+from robo_reward.hardware.messages import BadMessage, pack, unpack
+
+THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+
+
+class Reply(NamedTuple):
+    """What a policy decided.
+
+    Attributes:
+        ticket: of the question.
+        actions: (K, A): for the step of the observation and K - 1 more.
+        seconds: how long it thought [s].
+    """
+
+    ticket: int
+    actions: np.ndarray
+    seconds: float
+
+
+class PolicyDied(RoboRewardError):
+    """The policy's process or server ended or cannot be reached."""
+
+    def __init__(self, cause: str) -> None:
+        self.cause = cause
+        super().__init__(f"the policy is gone: {cause}. The arm was stopped; start the deployment again")
+
+
+class PolicySource(Protocol):
+    """Somebody who decides, asked without waiting.
+
+    Attributes:
+        action: the convention of its actions.
+        observation: what it sees.
+        meta: where it comes from.
+    """
+
+    action: ActionSpec
+    observation: ObservationSpec
+    meta: dict[str, Any]
+
+    def ask(self, ticket: int, observation: np.ndarray) -> None:
+        """Sends an observation (O,)."""
+        ...
+
+    def reply(self, timeout: float) -> Reply | None:
+        """The next answer, or none within the time [s].
+
+        Raises:
+            PolicyDied: there will be none.
+        """
+        ...
+
+    def reset(self) -> None:
+        """A new episode begins."""
+        ...
+
+    def close(self) -> None:
+        """Ends it."""
+        ...
+
+
+def specification(policy: Any) -> dict[str, Any]:
+    """What a policy says of itself when somebody connects."""
+    return {
+        "action": policy.action.to_json(),
+        "observation": policy.observation.to_json(),
+        "meta": json.loads(json.dumps(policy.meta, default=str)),
+    }
+
+
+def answer(policy: Any, data: bytes) -> bytes | None:
+    """The message that answers a question; none for one that needs no answer.
+
+    A policy gives (N, A), one action, or (N, K, A), a chunk of them.
+
+    Raises:
+        BadMessage: not a question.
+    """
+    head, arrays = unpack(data)
+    if head.get("kind") == "reset":
+        if hasattr(policy, "reset"):
+            policy.reset()
+        return None
+    if head.get("kind") != "ask" or "observation" not in arrays:
+        raise BadMessage(f"a message of kind {head.get('kind')!r}: expected 'ask' with an observation, or 'reset'")
+    begun = time.perf_counter()
+    actions = np.asarray(policy.act(arrays["observation"][None]), dtype=np.float64)[0]
+    reply = {"kind": "reply", "ticket": int(head["ticket"]), "seconds": time.perf_counter() - begun}
+    return pack(reply, {"actions": np.atleast_2d(actions)})
+
+
+def read_reply(data: bytes) -> Reply:
+    """The inverse of `answer`.
+
+    Raises:
+        PolicyDied: the message tells of a failure.
+        BadMessage: not a reply.
+    """
+    head, arrays = unpack(data)
+    if head.get("kind") == "failed":
+        raise PolicyDied(str(head.get("cause")))
+    if head.get("kind") != "reply" or "actions" not in arrays:
+        raise BadMessage(f"a message of kind {head.get('kind')!r}: expected 'reply' with actions")
+    return Reply(int(head["ticket"]), arrays["actions"], float(head["seconds"]))
+
+
+class PolicyProcess:
+    """A policy folder behind a pipe.
+
+    The child ignores Ctrl-C, which the terminal sends to everybody: it ends when the pipe closes, so it never outlives
+    its parent.
+
+    Args:
+        folder: with `policy.json`, or another argument of `load`.
+        load: makes the policy in the child; by default `load_policy`. A function of a module, not a closure.
+        threads: of the child's numerical libraries.
+        patience: how long the start may take [s].
+
+    Raises:
+        PolicyDied: it did not start; with the child's own words.
+    """
+
+    def __init__(
+        self,
+        folder: Path | str,
+        load: Callable[[str], Any] | None = None,
+        threads: int = 1,
+        patience: float = 120.0,
+    ) -> None:
+        if threads < 1:
+            raise UsageError(f"threads={threads}: expected at least 1")
+        context = multiprocessing.get_context("spawn")
+        self._pipe, theirs = context.Pipe()
+        self.process = context.Process(
+            target=_serve, args=(theirs, str(folder), load, threads), name="policy", daemon=True
+        )
+        self.process.start()
+        theirs.close()
+        said = self._first_word(patience)
+        self.action = ActionSpec.from_json(said["action"])
+        self.observation = ObservationSpec.from_json(said["observation"])
+        self.meta: dict[str, Any] = said["meta"]
+
+    def ask(self, ticket: int, observation: np.ndarray) -> None:
+        self._send(pack({"kind": "ask", "ticket": ticket}, {"observation": np.asarray(observation)}))
+
+    def reply(self, timeout: float) -> Reply | None:
+        try:
+            if not self._pipe.poll(max(timeout, 0.0)):
+                return None
+            return read_reply(self._pipe.recv_bytes())
+        except (EOFError, OSError) as error:
+            raise PolicyDied(self._end()) from error
+
+    def reset(self) -> None:
+        self._send(pack({"kind": "reset"}))
+
+    def close(self) -> None:
+        self._pipe.close()
+        self.process.join(2)
+        if self.process.is_alive():
+            self.process.kill()
+            self.process.join(2)
+
+    def _send(self, data: bytes) -> None:
+        try:
+            self._pipe.send_bytes(data)
+        except OSError as error:
+            raise PolicyDied(self._end()) from error
+
+    def _first_word(self, patience: float) -> dict[str, Any]:
+        try:
+            if not self._pipe.poll(patience):
+                self.close()
+                raise PolicyDied(f"it did not load within {patience:g} s")
+            head, _ = unpack(self._pipe.recv_bytes())
+        except (EOFError, OSError) as error:
+            raise PolicyDied(self._end()) from error
+        if head.get("kind") == "failed":
+            self.close()
+            raise PolicyDied(f"it cannot be loaded: {head.get('cause')}")
+        return head
+
+    def _end(self) -> str:
+        self.process.join(1)
+        code = self.process.exitcode
+        if code is not None and code < 0:
+            return f"its process was ended by {signal.Signals(-code).name}"
+        return "its process ended" if code is None else f"its process ended with code {code}"
+
+
+def _serve(pipe: Connection, folder: str, load: Callable[[str], Any] | None, threads: int) -> None:
+    """The child: answers until the pipe closes."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    for name in THREADS:
+        os.environ[name] = str(threads)
+    try:
+        if load is None:
+            from robo_reward.policies.policy import load_policy as load  # noqa: PLW0127
+        policy = load(folder)  # type: ignore[misc]
+        pipe.send_bytes(pack({"kind": "ready", **specification(policy)}))
+    except Exception as error:  # noqa: BLE001  whatever it is, the parent must be told
+        pipe.send_bytes(pack({"kind": "failed", "cause": f"{type(error).__name__}: {error}"}))
+        return
+    try:
+        while True:
+            data = pipe.recv_bytes()
+            try:
+                reply = answer(policy, data)
+            except Exception as error:  # noqa: BLE001  likewise
+                reply = pack({"kind": "failed", "cause": f"{type(error).__name__}: {error}"})
+            if reply is not None:
+                pipe.send_bytes(reply)
+    except (EOFError, OSError):
+        return

@@ -1,0 +1,79 @@
+"""Between episodes: open the hand, go up, go home, have the things put back, go to the start; all of it slowly."""
+
+from __future__ import annotations
+
+import time
+
+import numpy as np
+
+from robo_reward.envs.panda.arm import Arm as Numbers
+from robo_reward.envs.panda.base import ArmTask
+from robo_reward.envs.panda.kinematics import solve_position
+from robo_reward.hardware.mujoco_arm import MujocoArm
+from robo_reward.hardware.robot import Arm
+from robo_reward.hardware.scene import SceneReset
+
+RETREAT = 0.08
+"""How far the hand goes up before it moves sideways [m]."""
+FINGER_SPEED = 0.05
+NEAR = 0.02
+"""Joints this close to their goal need no motion [rad]."""
+
+
+class Reset:
+    """The reset procedure.
+
+    Args:
+        task: whose workspace bounds the retreat.
+        arm: connected, not streaming.
+        scene: puts the things back and says where the arm begins.
+        speed: share of the joints' speed limits.
+        settle: how long the fingers get to open [s].
+    """
+
+    def __init__(self, task: ArmTask, arm: Arm, scene: SceneReset, speed: float = 0.1, settle: float = 1.5) -> None:
+        self.task, self.arm, self.scene, self.speed, self.settle = task, arm, scene, speed, settle
+
+    def __call__(self, episode: int) -> np.ndarray:
+        """Prepares an episode; returns where the arm stands (7,) [rad].
+
+        Raises:
+            ArmFault: the arm cannot.
+        """
+        if not isinstance(self.arm, MujocoArm):  # whose scene's reset puts the arm back, too
+            self.open()
+            self.clear()
+        start = self.scene(episode)
+        self.go(start)
+        return start
+
+    def open(self) -> None:
+        """Opens the hand and waits until the fingers rest."""
+        if self.task.gripper:
+            self.arm.gripper(self.task.opening, FINGER_SPEED)
+        end, last = time.monotonic() + self.settle, -1.0
+        while time.monotonic() < end:
+            width = self.arm.state().gripper_width
+            if width >= self.task.opening - 0.002 and abs(width - last) < 1e-4:
+                return
+            last = width
+            time.sleep(0.05)
+
+    def clear(self) -> None:
+        """Goes up, then home."""
+        here = self.arm.state()
+        above = np.clip(here.hand_position + (0.0, 0.0, RETREAT), self.task.low, self.task.high)
+        if above[2] > here.hand_position[2] + 0.01:
+            self.go(nearest(self.task.arm, above, here.q))
+        self.go(np.array(self.task.arm.home))
+
+    def go(self, q: np.ndarray) -> None:
+        """A slow joint motion, unless the arm is there."""
+        if np.abs(self.arm.state().q - q).max() > NEAR / 10:
+            self.arm.move_to(q, self.speed)
+
+
+def nearest(arm: Numbers, position: np.ndarray, q: np.ndarray) -> np.ndarray:
+    """Joints (7,) [rad] with the hand at a position [m], pointing down; the present ones if there are none."""
+    found = solve_position(arm, position[None])[0]
+    return found if np.abs(found - q).max() < 1.5 else q

@@ -1,0 +1,208 @@
+"""A person at the controls: keys in the terminal or a SpaceMouse, for demonstrations and to step in for a policy."""
+
+from __future__ import annotations
+
+import select
+import sys
+import time
+from collections.abc import Callable
+from contextlib import ExitStack
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+
+from robo_reward.demos.keyboard import AGAIN, ARROWS, GRIP, KEEP, MOVES, Hand, raw_keys, read_key
+from robo_reward.envs.task import ActionSpec
+from robo_reward.errors import MissingExtra, UnknownName, UsageError
+
+HELP = (
+    "arrows or wasd, q/e: you drive · space: gripper · p: the policy goes on · enter: end the episode · y/n: end it as "
+    "success/failure · r: throw it away · x: stop the arm (the red button is faster)"
+)
+STOP, POLICY, SUCCESS, FAILURE = "x", "p", "y", "n"
+HELD = 0.3
+"""A terminal tells no releases: a key counts as held for this long [s], bridging the pauses of its repetition."""
+DEADZONE = 0.05
+"""Of the SpaceMouse's range: less is a hand that rests on it."""
+KINDS = ("none", "keyboard", "spacemouse")
+
+
+class Input(NamedTuple):
+    """What a person does at the moment.
+
+    Attributes:
+        action: (A,), or none while the policy shall act.
+        event: "", or one of `end`, `success`, `failure`, `discard`, `stop`.
+    """
+
+    action: np.ndarray | None = None
+    event: str = ""
+
+
+class Teleop(Protocol):
+    """A device in a person's hands."""
+
+    def read(self) -> Input:
+        """What is asked for now; returns at once."""
+        ...
+
+    def reset(self) -> None:
+        """A new episode begins, gripper open."""
+        ...
+
+    def close(self) -> None:
+        """Lets go of the device."""
+        ...
+
+
+class Nobody:
+    """No device: the policy acts."""
+
+    def read(self) -> Input:
+        return Input()
+
+    def reset(self) -> None:
+        pass
+
+    def close(self) -> None:
+        pass
+
+
+class Keyboard:
+    """The terminal's keys.
+
+    The first key takes over from the policy and keeps the controls until `p` gives them back.
+
+    Args:
+        action: the task's convention, `ee_delta`.
+        speed: share of a full step that a key moves the hand by.
+        clock: [s].
+
+    Raises:
+        UsageError: standard input is no terminal, or the task's actions are no steps of the hand.
+    """
+
+    def __init__(self, action: ActionSpec, speed: float = 0.5, clock: Callable[[], float] = time.monotonic) -> None:
+        self._spec, self._speed, self._clock = action, speed, clock
+        self._hand = Hand(action)
+        self._driving = False
+        self._last, self._until = np.zeros(action.dim), 0.0
+        self._terminal = ExitStack()
+        self._terminal.enter_context(raw_keys())
+
+    def read(self) -> Input:
+        event = ""
+        while not event and select.select([sys.stdin], [], [], 0)[0]:
+            key = read_key()
+            if not key:
+                return Input(None, "stop")  # the terminal is gone, and with it the person
+            event = self.press(key)
+        return Input(self._action() if self._driving else None, event)
+
+    def press(self, key: str) -> str:
+        """Takes one key; returns the event it means, if any."""
+        if key in KEEP:
+            return "end"
+        plain = ARROWS.get(key, key).lower()
+        events = {AGAIN: "discard", STOP: "stop", SUCCESS: "success", FAILURE: "failure"}
+        if plain in events:
+            return events[plain]
+        if plain == POLICY:
+            self._driving = False
+        elif plain in MOVES or plain == GRIP:
+            action = self._hand.press(key)
+            if action is not None:
+                self._driving, self._last = True, action
+                self._until = self._clock() + (HELD if plain in MOVES else 0.0)
+        return ""
+
+    def reset(self) -> None:
+        self._hand.open, self._driving = True, False
+
+    def close(self) -> None:
+        self._terminal.close()
+
+    def _action(self) -> np.ndarray:
+        action = self._last.copy()
+        action[:3] *= self._speed if self._clock() < self._until else 0.0
+        return action
+
+
+class SpaceMouse:
+    """A 3Dconnexion SpaceMouse: whoever moves it drives; left button: gripper, right button: end of the episode.
+
+    Args:
+        action: the task's convention, `ee_delta`.
+        speed: share of a full step at full deflection.
+        device: something like `pyspacemouse`, for tests.
+
+    Raises:
+        MissingExtra: pyspacemouse is not installed.
+        UsageError: no SpaceMouse is connected, or the task's actions are no steps of the hand.
+    """
+
+    def __init__(self, action: ActionSpec, speed: float = 1.0, device: Any = None) -> None:
+        self._spec, self._speed = action, speed
+        self._hand = Hand(action)
+        self._device = device or _spacemouse()
+        self._buttons: list[int] = [0, 0]
+        self._driving_until = 0.0
+
+    def read(self) -> Input:
+        state = self._device.read()
+        axes = np.array([state.y, -state.x, state.z], float)  # forward, left, up
+        pressed = [int(b) for b in state.buttons[:2]]
+        left, right = (now and not before for now, before in zip(pressed, self._buttons, strict=False))
+        self._buttons = pressed
+        if left:
+            self._hand.open = not self._hand.open
+        moving = float(np.linalg.norm(axes)) > DEADZONE
+        if moving or left:
+            self._driving_until = time.monotonic() + HELD
+        if time.monotonic() >= self._driving_until:
+            return Input(None, "end" if right else "")
+        action = self._hand.press(".")
+        if action is None:
+            return Input()
+        action[:3] = np.clip(axes * self._speed, -1.0, 1.0) if moving else 0.0
+        if "dyaw" in self._spec.names:
+            action[self._spec.names.index("dyaw")] = float(np.clip(-state.yaw * self._speed, -1.0, 1.0))
+        return Input(action, "end" if right else "")
+
+    def reset(self) -> None:
+        self._hand.open, self._driving_until = True, 0.0
+
+    def close(self) -> None:
+        self._device.close()
+
+
+def _spacemouse() -> Any:
+    try:
+        import pyspacemouse
+    except ImportError as error:
+        raise MissingExtra("pyspacemouse", "spacemouse", "teleop=spacemouse") from error
+    try:
+        opened = pyspacemouse.open()
+    except Exception as error:
+        raise UsageError(
+            f"no SpaceMouse can be opened ({error}); plug it in, and give your user access to it"
+        ) from error
+    if not opened:
+        raise UsageError("no SpaceMouse is connected; plug it in, and give your user access to it")
+    return opened if hasattr(opened, "read") else pyspacemouse
+
+
+def make_teleop(kind: str, action: ActionSpec) -> Teleop:
+    """The device of that name.
+
+    Raises:
+        UnknownName: none of `KINDS`.
+    """
+    if kind not in KINDS:
+        raise UnknownName("teleop", kind, KINDS)
+    makers: dict[str, Callable[[], Teleop]] = {
+        "none": Nobody,
+        "keyboard": lambda: Keyboard(action),
+        "spacemouse": lambda: SpaceMouse(action),
+    }
+    return makers[kind]()

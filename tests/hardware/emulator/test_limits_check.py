@@ -1,0 +1,189 @@
+"""The judges of commands against smooth motions that keep the limits, and against each way to break them."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from robo_reward.envs.panda.arm import FR3, PANDA
+from robo_reward.hardware.emulator.control import rotation
+from robo_reward.hardware.emulator.limits_check import (
+    CARTESIAN_JOINT,
+    CartesianJudge,
+    Checks,
+    JointJudge,
+    MeasuredJudge,
+    SpeedLimit,
+    torque_fault,
+)
+from robo_reward.hardware.emulator.model import RobotModel
+
+ruckig = pytest.importorskip("ruckig")
+HOME = np.array(FR3.home)
+
+
+def profile(arm, q, share=0.98):
+    """Time-optimal joint positions from home to `q` within a share of the limits, every millisecond."""
+    otg, given_, out = ruckig.Ruckig(7, 0.001), ruckig.InputParameter(7), ruckig.OutputParameter(7)
+    given_.current_position, given_.target_position = list(arm.home), list(q)
+    given_.max_velocity = (share * np.array(arm.dq_max)).tolist()
+    given_.max_acceleration = (share * np.array(arm.ddq_max)).tolist()
+    given_.max_jerk = (share * np.array(arm.dddq_max)).tolist()
+    path = [np.array(arm.home)]
+    while otg.update(given_, out) == ruckig.Result.Working:
+        path.append(np.array(out.new_position))
+        out.pass_to_input(given_)
+    return path
+
+
+def judged(judge, path, skip=()):
+    """The first error on the way, or nothing; the commands numbered in `skip` get lost."""
+    assert judge.begin(np.array(path[0])) == ""
+    last = 0
+    for k, q in enumerate(path[1:], start=1):
+        if k in skip:
+            judge.extrapolate()
+            continue
+        error = judge.position(q, k - last)
+        if error:
+            return error
+        last = k
+    return ""
+
+
+def judged_on(judge, path):
+    """The first error of the positions to come, or nothing."""
+    return next(filter(None, map(judge.position, path)), "")
+
+
+@pytest.mark.parametrize("arm", [FR3, PANDA], ids=lambda arm: arm.name)
+@given(move=st.lists(st.floats(-0.3, 0.3), min_size=7, max_size=7))
+@settings(max_examples=10, deadline=None)
+def test_whoever_keeps_the_limits_passes(arm, move):
+    assert judged(JointJudge(arm, Checks(), np.array(arm.home)), profile(arm, np.array(arm.home) + move)) == ""
+
+
+@given(move=st.lists(st.floats(-0.3, 0.3), min_size=7, max_size=7), begun=st.integers(2, 100), lost=st.integers(1, 19))
+@settings(max_examples=20, deadline=None)
+def test_lost_packets_of_a_gentle_motion_are_forgiven(move, begun, lost):
+    path = profile(FR3, HOME + move, share=0.2)
+    assert judged(JointJudge(FR3, Checks(), HOME), path, range(begun, begun + lost)) == ""
+
+
+@pytest.mark.parametrize(("arm", "share"), [(FR3, 1.3), (PANDA, 1.3)], ids=["fr3", "panda"])
+def test_whoever_exceeds_acceleration_fails(arm, share):
+    error = judged(JointJudge(arm, Checks(), np.array(arm.home)), profile(arm, np.array(arm.home) + 0.3, share))
+    assert error.endswith("_discontinuity")
+
+
+def test_each_break_has_its_name():
+    still = [HOME] * 3
+    step = np.zeros(7)
+    step[3] = 0.02  # 20 rad/s
+    assert judged(JointJudge(FR3, Checks(), HOME), [*still, HOME + step]).endswith("velocity_limits_violation")
+    step[3] = 1e-4  # 0.1 rad/s at once: 100 rad/s²
+    assert (
+        judged(JointJudge(FR3, Checks(), HOME), [*still, HOME + step])
+        == "joint_motion_generator_velocity_discontinuity"
+    )
+    step[3] = 8e-6  # 8 rad/s² at once: 8000 rad/s³
+    error = judged(JointJudge(FR3, Checks(), HOME, CARTESIAN_JOINT), [*still, HOME + step])
+    assert error == "cartesian_motion_generator_joint_acceleration_discontinuity"
+    step[3] = 4e-6
+    assert judged(JointJudge(FR3, Checks(), HOME), [*still, HOME + step]) == ""
+    beyond = np.array(FR3.q_max) + 1e-6
+    judge = JointJudge(FR3, Checks(discontinuity=False), beyond - 2e-6)
+    assert judge.position(beyond).endswith("position_limits_violation")
+    assert JointJudge(FR3, Checks(), HOME).begin(HOME + 0.03).endswith("start_pose_invalid")
+
+
+def test_a_motion_goes_on_from_the_robot_or_begins_near_it():
+    path = profile(FR3, HOME + 0.3)
+    late = JointJudge(FR3, Checks(), HOME)
+    assert late.begin(path[1]) == "" and judged_on(late, path[2:]) == ""  # no command for where it already is
+    near = JointJudge(FR3, Checks(), HOME + 0.003)
+    assert near.begin(path[0]) == "" and judged_on(near, path[1:]) == ""
+    assert not JointJudge(FR3, Checks(), HOME + 0.003).now.rate.any()
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+def test_what_is_no_number_never_passes_even_unchecked(bad):
+    off = Checks(False, False, False, False, False, False)
+    q = HOME.copy()
+    q[2] = bad
+    assert JointJudge(FR3, off, HOME).position(q)
+    assert JointJudge(FR3, off, HOME).begin(q)
+    assert JointJudge(FR3, off, HOME).velocity(q)
+    pose = np.eye(4)
+    pose[0, 0] = bad
+    assert CartesianJudge(FR3, off, np.eye(4)).position(pose)
+    assert CartesianJudge(FR3, off, np.eye(4)).begin(pose)
+    assert CartesianJudge(FR3, off, np.eye(4)).velocity(np.array([bad, 0, 0, 0, 0, 0]))
+    assert torque_fault(np.zeros(7), q, 1, off)
+
+
+def test_the_speed_limit_shrinks_towards_the_end_of_a_joint():
+    low, high = SpeedLimit(FR3)((np.array(FR3.q_min) + FR3.q_max) / 2)
+    assert np.allclose(high, FR3.dq_max) and np.allclose(low, -np.array(FR3.dq_max))
+    q = np.array(FR3.q_max) - 0.1
+    q[3] = FR3.q_min[3] + 0.1
+    low, high = SpeedLimit(FR3)(q)
+    # by hand, joint 1: sqrt(2 · 6 · 0.1) - 0.6599; joint 4: sqrt(2 · 4 · 0.1) - 0.3533 downwards
+    assert high[0] == pytest.approx(1.0954451 - 0.6599, abs=1e-6)
+    assert low[3] == pytest.approx(-(0.8944272 - 0.3533), abs=1e-6)
+    assert (high >= 0).all() and (SpeedLimit(FR3)(np.array(FR3.q_max))[1] == 0).all()
+    assert (SpeedLimit(PANDA)(np.array(PANDA.q_max))[1] == PANDA.dq_max).all()
+
+
+def test_fr3_is_stopped_where_a_panda_is_not():
+    q = np.array(FR3.q_max) - 0.02
+    dq = np.zeros(7)
+    dq[0] = 0.5
+    checks = Checks(discontinuity=False)
+    assert JointJudge(FR3, checks, q).velocity(dq).endswith("velocity_limits_violation")
+    q = np.array(PANDA.q_max) - 0.02
+    assert JointJudge(PANDA, checks, q).velocity(dq) == ""
+
+
+def test_the_hand_is_judged_like_the_joints():
+    pose = RobotModel(FR3).pose(HOME)
+
+    def moved(x=0.0, turn=0.0):
+        out = pose.copy()
+        out[0, 3] += x
+        out[:3, :3] = rotation(np.array([0, 0, turn])) @ out[:3, :3]
+        return out
+
+    assert CartesianJudge(FR3, Checks(), pose).position(moved(4e-3)).endswith("velocity_limits_violation")
+    assert CartesianJudge(FR3, Checks(), pose).position(moved(turn=3e-3)).endswith("velocity_limits_violation")
+    for other in (moved(1e-4), moved(turn=1e-4)):
+        assert (
+            CartesianJudge(FR3, Checks(), pose).position(other) == "cartesian_motion_generator_velocity_discontinuity"
+        )
+    for other in (moved(8e-6), moved(turn=1.5e-5)):
+        error = CartesianJudge(FR3, Checks(), pose).position(other)
+        assert error == "cartesian_motion_generator_acceleration_discontinuity"
+    for other in (moved(4e-6), moved(turn=8e-6)):
+        assert CartesianJudge(FR3, Checks(), pose).position(other) == ""
+    skewed = pose.copy()
+    skewed[0, 0] *= 1.01
+    assert CartesianJudge(FR3, Checks(), pose).position(skewed).endswith("invalid_frame")
+    assert CartesianJudge(FR3, Checks(), pose).begin(moved(0.02)).endswith("start_pose_invalid")
+    assert CartesianJudge(FR3, Checks(), pose).begin(moved(0.005)) == ""
+
+
+def test_torques_may_change_by_one_newton_metre_a_millisecond():
+    before, tau = np.zeros(7), np.zeros(7)
+    tau[6] = 1.0
+    assert torque_fault(before, tau, 1, Checks()) == ""
+    tau[6] = 1.1
+    assert torque_fault(before, tau, 1, Checks()) == "controller_torque_discontinuity"
+    assert torque_fault(before, tau, 2, Checks()) == ""
+    assert torque_fault(before, tau, 1, Checks(torque_rate=False)) == ""
+
+
+def test_how_the_arm_really_moves_is_watched_too():
+    assert MeasuredJudge(FR3, Checks())(HOME, np.zeros(7)) == ""
+    assert MeasuredJudge(FR3, Checks())(np.array(FR3.q_max) + 0.05, np.zeros(7)) == "joint_position_limits_violation"
+    assert MeasuredJudge(FR3, Checks())(HOME, 1.2 * np.array(FR3.dq_max)) == "joint_velocity_violation"
+    assert MeasuredJudge(FR3, Checks(limits=False))(HOME, 1.2 * np.array(FR3.dq_max)) == ""
