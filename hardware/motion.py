@@ -9,7 +9,7 @@ from robo_reward.errors import WrongShape
 from robo_reward.hardware.coordinates import Coordinates, JointCoordinates
 from robo_reward.hardware.envelope import HISTORY, Breach, Envelope
 from robo_reward.hardware.limits import MotionLimits, Workspace
-from robo_reward.hardware.profile import Bounds, Profiler, Segment
+from robo_reward.hardware.profile import LONGEST, Bounds, Profiler, Segment
 
 PACES = (1.0, 0.6, 0.35)
 """Shares of speed and acceleration that are tried in turn, where the straight plan would break a limit."""
@@ -52,7 +52,7 @@ class Motion:
     ) -> None:
         self.coordinates = coordinates or JointCoordinates()
         self.rate, self.envelope = rate, Envelope(arm, limits, workspace, rate)
-        self._profiler = Profiler()
+        self._profiler = Profiler(self.coordinates.straight)
         self.seed(np.array(arm.home))
 
     def seed(self, q: np.ndarray) -> None:
@@ -130,7 +130,7 @@ class Motion:
         """Plans to come to rest as fast as the limits allow, unless only the old plan passes the test."""
         here = self._past[-1]
         reach = np.maximum(np.abs(self._now[1]) * BRAKING, STILL)
-        bounds = self.coordinates.bounds(self.envelope.limits, here, here, reach)
+        bounds = self.coordinates.bounds(self.envelope.limits, here, here, np.zeros(7), reach)
         for share in PACES:
             segment = self._profiler.brake(self._now, bounds.paced(share))
             if segment is not None and self._take([segment], here) is None:
@@ -139,10 +139,11 @@ class Motion:
     def _try(self, pace: float, target: np.ndarray, goal: np.ndarray, speed: np.ndarray, dt: float) -> Breach | None:
         """Takes a plan through coordinates `goal` at a speed and on to rest, if it keeps every limit."""
         here = self._past[-1]
-        reach = np.abs(goal - self._now[0]) + np.abs(speed) * BRAKING
+        line = np.abs(goal - self._now[0])
+        reach = line + np.abs(speed) * BRAKING
         reach = np.maximum(np.maximum(reach, np.abs(self._now[1]) * BRAKING), STILL)
-        bounds = self.coordinates.bounds(self.envelope.limits, here, target, reach).paced(pace)
-        speed = speed * _attainable(goal - self._now[0], speed, bounds)
+        bounds = self.coordinates.bounds(self.envelope.limits, here, target, line, reach).paced(pace)
+        speed = _attainable(goal - self._now[0], speed, bounds)
         first = self._profiler.reach(self._now, goal, speed, bounds, dt)
         if first is None:
             return Breach("no_profile", np.inf, 0)
@@ -152,6 +153,8 @@ class Motion:
             if last is None:
                 return Breach("no_profile", np.inf, 0)
             segments.append(last)
+            if first.duration + last.duration > LONGEST:
+                return Breach("no_profile", np.inf, 0)
         return self._take(segments, target)
 
     def _take(self, segments: list[Segment], target: np.ndarray) -> Breach | None:
@@ -177,9 +180,7 @@ class Motion:
         return np.concatenate(parts)
 
 
-def _attainable(way: np.ndarray, speed: np.ndarray, bounds: Bounds) -> float:
-    """The share of a speed (7,) that all coordinates can have after a way (7,) from rest, without a run-up."""
-    allowed = np.minimum(np.where(speed > 0, bounds.high, -bounds.low), np.sqrt(bounds.acceleration * np.abs(way)))
-    allowed = np.where(way * speed >= 0, allowed, 0.0)
-    small = np.abs(speed) < 1e-3
-    return float(np.where(small, 1.0, np.minimum(1.0, 0.9 * allowed / np.maximum(np.abs(speed), 1e-9))).min())
+def _attainable(way: np.ndarray, speed: np.ndarray, bounds: Bounds) -> np.ndarray:
+    """As much of a speed (7,) as each coordinate can have after a way (7,) from rest, without a run-up."""
+    limit = 0.9 * np.minimum(np.where(speed > 0, bounds.high, -bounds.low), np.sqrt(bounds.acceleration * np.abs(way)))
+    return np.where(way * speed > 0, np.clip(speed, -limit, limit), 0.0)

@@ -161,9 +161,9 @@ class SafetyFilter:
         room = self.limits.including(np.clip(q, self.limits.q_min - SLACK, self.limits.q_max + SLACK))
         problem = room.outside(q)
         excess = float(self.workspace.excess(position))
-        if excess > SLACK:
+        if not problem and excess > SLACK:
             problem = f"the hand at {position.round(3)} m, {excess * 100:.1f} cm outside the workspace"
-        elif tilt > self.workspace.cone + SLACK:
+        elif not problem and tilt > self.workspace.cone + SLACK:
             problem = f"the hand leaning {tilt:.2f} rad, allowed are {self.workspace.cone:.2f}"
         if problem:
             raise UsageError(f"the arm cannot start with {problem}. Move it to a start pose of the task first")
