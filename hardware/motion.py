@@ -9,7 +9,7 @@ from robo_reward.errors import WrongShape
 from robo_reward.hardware.coordinates import Coordinates, JointCoordinates
 from robo_reward.hardware.envelope import HISTORY, Breach, Envelope
 from robo_reward.hardware.limits import MotionLimits, Workspace
-from robo_reward.hardware.profile import LONGEST, Bounds, Profiler, Segment
+from robo_reward.hardware.profile import Bounds, Profiler, Segment, Strands
 
 PACES = (1.0, 0.6, 0.35)
 """Shares of speed and acceleration that are tried in turn, where the straight plan would break a limit."""
@@ -133,7 +133,7 @@ class Motion:
         bounds = self.coordinates.bounds(self.envelope.limits, here, here, np.zeros(7), reach)
         for share in PACES:
             segment = self._profiler.brake(self._now, bounds.paced(share))
-            if segment is not None and self._take([segment], here) is None:
+            if segment is not None and self._take(segment, here) is None:
                 return
 
     def _try(self, pace: float, target: np.ndarray, goal: np.ndarray, speed: np.ndarray, dt: float) -> Breach | None:
@@ -144,22 +144,16 @@ class Motion:
         reach = np.maximum(np.maximum(reach, np.abs(self._now[1]) * BRAKING), STILL)
         bounds = self.coordinates.bounds(self.envelope.limits, here, target, line, reach).paced(pace)
         speed = _attainable(goal - self._now[0], speed, bounds)
-        first = self._profiler.reach(self._now, goal, speed, bounds, dt)
-        if first is None:
-            return Breach("no_profile", np.inf, 0)
-        segments = [first]
         if speed.any():
-            last = self._profiler.brake(np.stack([goal, speed, np.zeros(7)]), bounds)
-            if last is None:
-                return Breach("no_profile", np.inf, 0)
-            segments.append(last)
-            if first.duration + last.duration > LONGEST:
-                return Breach("no_profile", np.inf, 0)
-        return self._take(segments, target)
+            way = self._profiler.through(self._now, goal, speed, bounds, dt)
+        else:
+            way = self._profiler.reach(self._now, goal, bounds)
+        return Breach("no_profile", np.inf, 0) if way is None else self._take(way, target)
 
-    def _take(self, segments: list[Segment], target: np.ndarray) -> Breach | None:
-        """Makes segments the plan, if it keeps every limit."""
-        profile = self._sampled(segments)
+    def _take(self, way: Segment | Strands, target: np.ndarray) -> Breach | None:
+        """Makes a profile the plan, if it keeps every limit."""
+        times = np.arange(1, int(np.ceil(way.duration * self.rate)) + HISTORY + 1) / self.rate
+        profile = way.at(times)  # HISTORY more, until all differences vanish
         plan = self.coordinates.joints(profile[:, 0], self._past[-1], target)
         if plan is None:
             return Breach("inverse_kinematics", np.inf, 0)
@@ -167,17 +161,6 @@ class Motion:
         if breach is None:
             self._plan, self._profile = plan, profile
         return breach
-
-    def _sampled(self, segments: list[Segment]) -> np.ndarray:
-        """Coordinates, speeds and accelerations (K, 3, 7) of segments in a row, until all differences vanish."""
-        whole = sum(segment.duration for segment in segments)
-        times = np.arange(1, int(np.ceil(whole * self.rate)) + HISTORY + 1) / self.rate
-        parts, begin = [], 0.0
-        for k, segment in enumerate(segments):
-            end = begin + segment.duration if k < len(segments) - 1 else np.inf
-            parts.append(segment.at(times[(times > begin) & (times <= end)] - begin))
-            begin = end
-        return np.concatenate(parts)
 
 
 def _attainable(way: np.ndarray, speed: np.ndarray, bounds: Bounds) -> np.ndarray:
