@@ -199,6 +199,8 @@ class SafetyFilter:
         if over > 1e-6:
             clips.append(Clip("action", f"{over + 1.0:.3g}", "clipped to [-1, 1]"))
         wanted, fingers = self._wanted(np.clip(values, -1.0, 1.0), state)
+        if not (np.isfinite(wanted).all() and np.isfinite(fingers).all()):
+            return self._hold("the task's controller answered with numbers that are not finite", dt)
         pace = self._pace()
         wanted = self._bounded(wanted, dt * pace, clips)
         self._advance(wanted, pace, dt, clips)
@@ -234,7 +236,7 @@ class SafetyFilter:
         dim = self.controller.spec.dim
         try:
             values = np.asarray(action, dtype=np.float64)
-        except (TypeError, ValueError):
+        except (TypeError, ValueError, OverflowError):
             return np.zeros(dim), "the action is not an array of numbers"
         if values.shape != (dim,):
             return values, f"the action has shape {values.shape}, expected ({dim},)"

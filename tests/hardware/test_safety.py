@@ -101,6 +101,7 @@ def test_dt_sets_how_far_a_step_goes():
         ((0, np.inf, 0, -np.inf), "not finite in dy, gripper"),
         ((0, 0, 0), r"shape \(3,\), expected \(4,\)"),
         ("left", "not an array of numbers"),
+        ([10**400, 0, 0, 0], "not an array of numbers"),
         (None, "shape"),
     ],
 )
@@ -117,6 +118,23 @@ def test_unusable_actions_hold_and_then_stop(action, words: str):
     assert third.verdict is Verdict.STOP and "3 unusable actions in a row" in third.cause
     again = filter.decide(np.zeros(4), state_at(q))
     assert again.verdict is Verdict.STOP and again.cause == third.cause
+
+
+def test_a_broken_controller_holds():
+    class Broken:
+        spec = TASK.action
+
+        def start(self, qpos: np.ndarray) -> np.ndarray:
+            return qpos[:, :9]
+
+        def advance(self, ctrl: np.ndarray, qpos: np.ndarray, action: np.ndarray) -> np.ndarray:
+            return np.full_like(ctrl, np.nan)
+
+    filter, q = started()
+    filter.controller = Broken()
+    decision, after = step(filter, (1, 0, 0, 1), q)
+    assert decision.verdict is Verdict.HOLD and "controller" in decision.cause
+    assert np.array_equal(after, q)
 
 
 def test_a_good_action_forgives_bad_ones():
