@@ -39,7 +39,10 @@ class Recording:
 
     @classmethod
     def of(cls, episode: Episode) -> Recording:
-        """The recording in an episode of `deploy`.
+        """The recording in an episode of `deploy`, on the robot's own clock.
+
+        Simulated and lock-step robots have a time of their own; commands are stamped by the computer's clock, which
+        the measurements, stamped by both, translate.
 
         Raises:
             UsageError: the episode holds none, as those from simulation.
@@ -54,12 +57,21 @@ class Recording:
         good = np.isfinite(joints).all(axis=1) if joints.size else np.zeros(0, bool)
         if good.sum() < 10 or len(measured["q"]) < 5:
             raise UsageError(f"the episode of {episode.task_id!r} is too short: {good.sum()} commands")
-        return cls(
-            np.array(commands["time"], float)[good],
-            joints[good],
-            np.array(measured["stamp"], float),
-            np.array(measured["q"], float),
-        )
+        sent, stamp = np.array(commands["time"], float)[good], np.array(measured["stamp"], float)
+        q, own = np.array(measured["q"], float), np.array(measured["robot_time"], float)
+        new = np.concatenate([[True], (np.diff(own) > 0) & (np.diff(stamp) > 0)])  # not the same state twice
+        if new.sum() < 5:
+            raise UsageError(
+                f"the episode of {episode.task_id!r} holds {new.sum()} different states, expected 5 or more"
+            )
+        return cls(_translated(sent, stamp[new], own[new]), joints[good], own[new], q[new])
+
+
+def _translated(times: np.ndarray, theirs: np.ndarray, ours: np.ndarray) -> np.ndarray:
+    """Times by one clock as those of another, from moments (M,) that both saw; straight on at the ends."""
+    inside = np.interp(times, theirs, ours)
+    rate = (ours[-1] - ours[0]) / (theirs[-1] - theirs[0])
+    return inside + rate * (np.minimum(times - theirs[0], 0.0) + np.maximum(times - theirs[-1], 0.0))
 
 
 @dataclass(frozen=True, eq=False)

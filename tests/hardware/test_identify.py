@@ -69,13 +69,20 @@ def test_dynamics_go_to_a_file_and_into_a_model(tmp_path: Path):
 
 def test_recordings_come_from_episodes():
     r = recording(0)
+    wall = 1e6 + 0.3 * r.command_time  # a simulated robot, three times faster than the clock on the wall
     meta = {
-        "commands": {"time": r.command_time.tolist(), "joints": r.command.tolist()},
-        "measured": {"stamp": r.time.tolist(), "q": r.q.tolist()},
+        "commands": {"time": wall.tolist(), "joints": r.command.tolist()},
+        "measured": {
+            "stamp": (1e6 + 0.3 * r.time).tolist(),
+            "robot_time": r.time.tolist(),
+            "q": r.q.tolist(),
+        },
     }
     zeros = np.zeros((2, TASK.spec.dim))
     episode = Episode(zeros, np.zeros((1, TASK.action.dim)), np.zeros(1, bool), TASK.spec, TASK.id, meta=meta)
-    assert np.array_equal(recordings_of([episode])[0].q, r.q)
+    back = recordings_of([episode])[0]
+    assert np.array_equal(back.q, r.q)
+    assert back.command_time == pytest.approx(r.command_time, abs=1e-6)
     with pytest.raises(UsageError, match="no episode holds"):
         recordings_of([replace(episode, meta={})])
     with pytest.raises(UsageError, match="holds no commands"):
