@@ -64,7 +64,9 @@ class Recording:
             raise UsageError(
                 f"the episode of {episode.task_id!r} holds {new.sum()} different states, expected 5 or more"
             )
-        return cls(_translated(sent, stamp[new], own[new]), joints[good], own[new], q[new])
+        times = _translated(sent, stamp[new], own[new])
+        during = own[new] <= times[-1] + LONGEST_DELAY  # the last state may be from after the stop
+        return cls(times, joints[good], own[new][during], q[new][during])
 
 
 def _translated(times: np.ndarray, theirs: np.ndarray, ours: np.ndarray) -> np.ndarray:
