@@ -23,8 +23,9 @@ TORQUE_RATE = 1000.0
 """Largest rate of commanded torques [N m/s] (Franka Robotics, "Robot and interface specifications")."""
 LOST_IN_A_ROW = 20
 """So many lost packets stop the arm (Franka Robotics, "Robot and interface specifications")."""
-PARDON = 5
-"""After lost packets limits of acceleration and jerk are up to so many times wider, less with each packet that arrives.
+PARDON, PARDON_START = 5, 3
+"""After lost packets limits of acceleration and jerk are up to so many times wider, less with each packet that arrives;
+likewise after the first command of a motion, with which a client may already be under way.
 
 libfranka's low-pass mixes each command with the state it answers, so what follows a gap is jerky however smooth the
 motion; how much of that the arm forgives is not published."""
@@ -82,6 +83,39 @@ class Track(NamedTuple):
     acceleration: np.ndarray
 
 
+class Step(NamedTuple):
+    """From somewhere on a stream to the next command, some milliseconds later, and the rate in the last of them."""
+
+    begun: Track
+    rate: np.ndarray
+    acceleration: np.ndarray
+    jerk: np.ndarray
+    last_rate: np.ndarray
+
+    def end(self, value: np.ndarray) -> Track:
+        """Where the stream is then."""
+        return Track(np.array(value, float), self.last_rate, self.acceleration)
+
+
+def long_step(begun: Track, rate: np.ndarray, cycles: int = 1) -> Step:
+    """The finite differences of a step of so many milliseconds at a mean rate."""
+    between = DT * (cycles + 1) / 2  # from the middle of the last interval to the middle of this one
+    acceleration = (rate - begun.rate) / between
+    last_rate = rate + DT * (cycles - 1) / 2 * acceleration
+    return Step(begun, rate, acceleration, (acceleration - begun.acceleration) / between, last_rate)
+
+
+def rate_step(begun: Track, rate: np.ndarray, cycles: int = 1) -> Step:
+    """Likewise for a rate that is commanded itself."""
+    acceleration = (rate - begun.rate) / (DT * cycles)
+    return Step(begun, rate, acceleration, (acceleration - begun.acceleration) / (DT * cycles), rate)
+
+
+def smoothest(steps: list[Step]) -> Step:
+    """The one with the least jerk."""
+    return min(steps, key=lambda taken: float(np.abs(taken.jerk).max())) if len(steps) > 1 else steps[0]
+
+
 class Pardon:
     """How much wider limits are for what follows lost packets.
 
@@ -100,9 +134,9 @@ class Pardon:
 class JointJudge:
     """Follows a stream of joint positions, or velocities, and names the first thing wrong with it.
 
-    While commands are lost the stream goes on by itself, at constant acceleration. The next command is compared with
-    where that led to, and if it does not fit, with the last command and the time since: whoever keeps to the limits
-    passes one of the two, for clients filter either against the state they read or not at all.
+    While commands are lost the stream goes on by itself, at constant acceleration. The next command is taken as a step
+    from there, or as a longer one from the last command, whichever is smoother: clients filter either against the state
+    they read or not at all.
 
     Args:
         arm: whose limits.
@@ -126,34 +160,28 @@ class JointJudge:
         self.now = self._last = Track(np.array(q, float), np.zeros(7), np.zeros(7))
 
     def begin(self, q: np.ndarray) -> str:
-        """The first position. Returns an error's name or nothing.
-
-        It goes on from where the robot is; one that is merely near, as when a client begins with measured positions,
-        is where the stream rests.
-        """
-        if not self._next(self.now, q, (q - self.now.value) / DT, 1):
-            return ""
+        """The first position; the stream is at rest there. Returns an error's name or nothing."""
         if self._checks.start_pose and not (np.abs(q - self.now.value) <= START_JOINT).all():
             return "joint_position_motion_generator_start_pose_invalid"
         if not np.isfinite(q).all():
             return f"{self._prefix}_position_limits_violation"
         self.settle(q)
+        self._pardon.factor = PARDON_START
         return ""
 
     def position(self, q: np.ndarray, cycles: int = 1) -> str:
         """The next position (7,) [rad], `cycles` milliseconds after the last. Returns an error's name or nothing."""
         self._pardon.grant(cycles)
-        error = self._next(self.now, q, (q - self.now.value) / DT, 1)
-        if error and cycles > 1:
-            return self._next(self._last, q, (q - self._last.value) / (cycles * DT), cycles)
-        return error
+        steps = [long_step(self.now, (q - self.now.value) / DT)]
+        if cycles > 1:
+            steps.append(long_step(self._last, (q - self._last.value) / (cycles * DT), cycles))
+        return self._next(q, smoothest(steps))
 
     def velocity(self, dq: np.ndarray, cycles: int = 1) -> str:
         """The next velocity (7,) [rad/s]. Returns an error's name or nothing."""
         self._pardon.grant(cycles)
-        q = self.now.value + DT * dq
-        error = self._next(self.now, q, dq, 1)
-        return self._next(self._last, q, dq, cycles) if error and cycles > 1 else error
+        steps = [rate_step(self.now, dq), rate_step(self._last, dq, cycles)]
+        return self._next(self.now.value + DT * dq, smoothest(steps))
 
     def extrapolate(self) -> None:
         """A millisecond without a command: constant acceleration, within the limits of position and velocity."""
@@ -161,13 +189,10 @@ class JointJudge:
         dq = np.clip(dq + DT * ddq, -self._fastest, self._fastest)
         self.now = Track(np.clip(q + DT * dq, self._low, self._high), dq, ddq)
 
-    def _next(self, before: Track, q: np.ndarray, dq: np.ndarray, cycles: int) -> str:
-        """From `before` to `q` in so many cycles at the mean velocity `dq`."""
-        between = DT * (cycles + 1) / 2  # from the middle of the last interval to the middle of this one
-        ddq = (dq - before.rate) / between
-        error = self._fault(before.value, q, dq, ddq, (ddq - before.acceleration) / between)
+    def _next(self, q: np.ndarray, taken: Step) -> str:
+        error = self._fault(taken.begun.value, q, taken.rate, taken.acceleration, taken.jerk)
         if not error:
-            self.now = self._last = Track(np.array(q, float), dq + ddq * (DT * (cycles - 1) / 2), ddq)
+            self.now = self._last = taken.end(q)
         return error
 
     def _fault(self, before: np.ndarray, q: np.ndarray, dq: np.ndarray, ddq: np.ndarray, dddq: np.ndarray) -> str:
@@ -205,16 +230,15 @@ class CartesianJudge:
         self.now = self._last = Track(pose.copy(), np.zeros(6), np.zeros(6))
 
     def begin(self, pose: np.ndarray) -> str:
-        """The first pose, likewise. Returns an error's name or nothing."""
+        """The first pose; the stream is at rest there. Returns an error's name or nothing."""
         if not _is_frame(pose):
             return "cartesian_position_motion_generator_invalid_frame"
         away = pose_error(self.now.value, pose)
-        if not self._next(self.now, pose, away / DT, 1):
-            return ""
         near = np.linalg.norm(away[:3]) <= START_TRANSLATION and np.linalg.norm(away[3:]) <= START_ROTATION
         if self._checks.start_pose and not near:
             return "cartesian_position_motion_generator_start_pose_invalid"
         self.now = self._last = Track(pose.copy(), np.zeros(6), np.zeros(6))
+        self._pardon.factor = PARDON_START
         return ""
 
     def position(self, pose: np.ndarray, cycles: int = 1) -> str:
@@ -222,19 +246,18 @@ class CartesianJudge:
         if not _is_frame(pose):
             return "cartesian_position_motion_generator_invalid_frame"
         self._pardon.grant(cycles)
-        error = self._next(self.now, pose, pose_error(self.now.value, pose) / DT, 1)
-        if error and cycles > 1:
-            return self._next(self._last, pose, pose_error(self._last.value, pose) / (cycles * DT), cycles)
-        return error
+        steps = [long_step(self.now, pose_error(self.now.value, pose) / DT)]
+        if cycles > 1:
+            steps.append(long_step(self._last, pose_error(self._last.value, pose) / (cycles * DT), cycles))
+        return self._next(pose, smoothest(steps))
 
     def velocity(self, twist: np.ndarray, cycles: int = 1) -> str:
         """The next O_dP_EE (6,) [m/s, rad/s]. Returns an error's name or nothing."""
         if not np.isfinite(twist).all():
             return "cartesian_motion_generator_velocity_limits_violation"
         self._pardon.grant(cycles)
-        pose = moved(self.now.value, twist)
-        error = self._next(self.now, pose, twist, 1)
-        return self._next(self._last, pose, twist, cycles) if error and cycles > 1 else error
+        steps = [rate_step(self.now, twist), rate_step(self._last, twist, cycles)]
+        return self._next(moved(self.now.value, twist), smoothest(steps))
 
     def extrapolate(self) -> None:
         """A millisecond without a command: constant acceleration, within the speed limits."""
@@ -244,11 +267,9 @@ class CartesianJudge:
             twist[part] /= max(1.0, float(np.linalg.norm(twist[part])) / most)
         self.now = Track(moved(pose, twist), twist, acceleration)
 
-    def _next(self, before: Track, pose: np.ndarray, twist: np.ndarray, cycles: int) -> str:
-        between = DT * (cycles + 1) / 2
-        acceleration = (twist - before.rate) / between
-        jerk = (acceleration - before.acceleration) / between
-        norms = np.linalg.norm(np.array((twist, acceleration, jerk)).reshape(3, 2, 3), axis=2)  # (3, 2)
+    def _next(self, pose: np.ndarray, taken: Step) -> str:
+        rates = np.array((taken.rate, taken.acceleration, taken.jerk))
+        norms = np.linalg.norm(rates.reshape(3, 2, 3), axis=2)  # (3, 2)
         wider = np.array((1, self._pardon.factor, self._pardon.factor))[:, None]
         fine = (norms <= wider * self._limits.T).all(axis=1).tolist()  # of speed, acceleration, jerk
         if self._checks.limits and not fine[0]:
@@ -257,7 +278,7 @@ class CartesianJudge:
             return "cartesian_motion_generator_velocity_discontinuity"
         if self._checks.discontinuity and not fine[2]:
             return "cartesian_motion_generator_acceleration_discontinuity"
-        self.now = self._last = Track(pose.copy(), twist + acceleration * (DT * (cycles - 1) / 2), acceleration)
+        self.now = self._last = taken.end(pose)
         return ""
 
 

@@ -55,6 +55,7 @@ def needs(module: str) -> None:
 def drive(emulator: Emulator, script: str, *words: str, timeout: float = 120) -> dict[str, Any]:
     """Runs a client script against the emulator; its last line is JSON."""
     command = [sys.executable, str(CLIENTS / f"{script}.py"), emulator.host, *words]
-    ended = subprocess.run(command, capture_output=True, text=True, timeout=timeout, check=False)
+    here = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[3])}
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=timeout, check=False, env=here)
     assert ended.returncode == 0, f"{ended.stdout}\n{ended.stderr}"
     return json.loads(ended.stdout.strip().splitlines()[-1])

@@ -27,5 +27,5 @@ with robot.joint_targets(backend="robot") as joints:
     found["joints"] = float(np.mean(np.array(joints.state().q) - before))
 
 gripper = franka.Gripper(sys.argv[1])
-found |= {"homed": gripper.homing(), "moved": gripper.move(0.03, 0.1), "width": gripper.read_once().width}
+found |= {"moved": gripper.move(0.03, 0.1), "width": gripper.read_once().width}
 json.dump(found, sys.stdout)

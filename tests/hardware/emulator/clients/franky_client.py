@@ -13,7 +13,7 @@ GOAL = [0.2, -0.6, 0.1, -2.2, 0.0, 1.6, 0.8]
 
 def here(robot):
     """The state when the arm has come to rest; the first ones read may be old, they wait in the socket."""
-    for _ in range(4):
+    for _ in range(3):
         time.sleep(0.05)
         state = robot.state
     return state
@@ -49,7 +49,7 @@ def cartesian_impedance(robot):
             shift = np.array([0.0, 0.002 * (k + 1), 0.0])
             tracker.set_target(franky.Affine(np.array(begun.translation) + shift, begun.quaternion))
             tracker.tick()
-        for _ in range(30):
+        for _ in range(15):
             tracker.tick()
     return {"moved": float(np.array(here(robot).O_T_EE.translation)[1] - np.array(begun.translation)[1])}
 
@@ -60,7 +60,7 @@ def joint_impedance(robot):
         for k in range(20):
             tracker.set_target(begun + 0.005 * (k + 1))
             tracker.tick()
-        for _ in range(30):
+        for _ in range(15):
             tracker.tick()
     return {"moved": float(np.mean(here(robot).q - begun))}
 
@@ -85,7 +85,7 @@ def reflex(robot):
 
 def gripper(robot):
     hand_ = franky.Gripper(HOST)
-    return {"homed": hand_.homing(), "moved": hand_.move(0.03, 0.1), "width": hand_.width}
+    return {"moved": hand_.move(0.03, 0.1), "width": hand_.width}
 
 
 robot = franky.Robot(HOST, realtime_config=franky.RealtimeConfig.Ignore)

@@ -30,14 +30,14 @@ def connect():
 
 def mode(robot):
     """What the arm does now; the first states read may be old."""
-    for _ in range(4):
-        time.sleep(0.05)
+    for _ in range(3):
+        time.sleep(0.02)
         state = robot.read_once()
     return state.robot_mode.name
 
 
 def move(robot, seconds, at=None):
-    """There and back, and the fault `at` seconds after the start."""
+    """A smooth turn of all joints, and the fault `at` seconds after the start."""
     control = robot.start_joint_position_control(fci.ControllerMode.JointImpedance)
     first, _ = control.readOnce()
     t, injected = 0.0, at is None
@@ -47,10 +47,10 @@ def move(robot, seconds, at=None):
         if not injected and t >= at:
             injected = True
             getattr(faults, FAULT)(*ACTIONS[FAULT])
-        command = fci.JointPositions([q + 0.1 * (1 - math.cos(2 * math.pi * t / seconds)) for q in first.q])
+        share = 2 * math.pi * min(t / seconds, 1.0)
+        turn = 0.15 * seconds * (share - math.sin(share)) / (2 * math.pi)  # at most 0.3 rad/s, in the middle
+        command = fci.JointPositions([q + turn for q in first.q])
         command.motion_finished = t >= seconds
-        if command.motion_finished:
-            command.q = first.q
         control.writeOnce(command)
         if command.motion_finished:
             return
@@ -60,7 +60,7 @@ faults = FaultClient(HOST)
 robot = connect()
 found = {"said": "", "kind": ""}
 try:
-    move(robot, 2.0, at=0.5)
+    move(robot, 2.0, at=1.0)
 except RuntimeError as error:
     found |= {"said": str(error), "kind": type(error).__name__}
 try:
@@ -68,7 +68,7 @@ try:
 except RuntimeError as error:
     found["mode"] = type(error).__name__
 del robot
-time.sleep(0.6)
+time.sleep(0.6 if FAULT == "stall" else 0.05)
 try:
     connect()
     found["again"] = "connected"
