@@ -216,7 +216,7 @@ def judge(bench: Bench, seeds: range, quick: bool) -> dict[str, dict[str, dict[s
 
 def bench_of(name: str, folder: Path, quick: bool, seed: int) -> Bench:
     """Films a task (and, for group, the second arm) and encodes everything."""
-    each = 10 if quick else 16
+    each = 8 if quick else 16
     key = name.partition("/")[2]
     begun = time.monotonic()
     train = clips(name, folder / key, each, seed, print)

@@ -1,4 +1,4 @@
-"""An arm's library in a process of its own, with a heartbeat: whatever becomes of the deployment, the arm comes to rest.
+"""An arm's library in a process of its own, with a heartbeat: whatever becomes of the deployment, the arm rests.
 
 The rule. While targets are streamed, every call counts as a sign of life.
 - No call for `hold_after` seconds: the arm holds its last target.
@@ -74,8 +74,9 @@ class ArmProcess:
         head, arrays = self._call("state")
         vectors = {name: np.array(arrays[name]) for name in VECTORS}
         mode, errors = Mode(head["mode"]), tuple(head["errors"])
-        scalars = (float(head[name]) for name in ("stamp", "robot_time"))
-        return ArmState(*scalars, **vectors, gripper_width=float(head["gripper_width"]), mode=mode, errors=errors)
+        stamp, robot_time = float(head["stamp"]), float(head["robot_time"])
+        width = float(head["gripper_width"])
+        return ArmState(stamp, robot_time, **vectors, gripper_width=width, mode=mode, errors=errors)
 
     def start_streaming(self) -> None:
         self._call("start_streaming")
@@ -174,7 +175,7 @@ class ArmProcess:
 def _gone(how: str) -> ArmFault:
     return ArmFault(
         f"the arm's control process is gone: {how}",
-        "the robot has stopped by itself; look at it, then start the deployment again",
+        "The robot has stopped by itself; look at it, then start the deployment again.",
         False,
         FaultKind.COMMUNICATION,
     )
@@ -274,7 +275,7 @@ class _Servant:
                 self._arm.stop()
                 raise ArmFault(
                     f"the deployment was silent for {silence:.2f} s and the arm was stopped",
-                    "something held the computer up; close other programs, then start streaming again",
+                    "Something held the computer up; close other programs, then confirm.",
                     True,
                     FaultKind.CONTROL,
                 )

@@ -31,7 +31,9 @@ def _panda(host: str, **options: Any) -> Arm:
 
 def _with_compliance(options: Mapping[str, Any]) -> dict[str, Any]:
     given = dict(options)
-    numbers = {k: tuple(v) if isinstance(v, list) else v for k, v in (given.pop("compliance", None) or {}).items()}
+    numbers: dict[str, Any] = {
+        k: tuple(v) if isinstance(v, list) else v for k, v in (given.pop("compliance", None) or {}).items()
+    }
     return {**given, "compliance": Compliance(**numbers)}
 
 

@@ -15,8 +15,18 @@ CONVERGED = 1e-11
 """Largest residual of the inverse kinematics; third differences at 1 kHz multiply it by 8e9."""
 
 
+SMALL = 3e-3
+"""Limits of a turn are never lower than for this way [rad]."""
+
+
 class Coordinates(Protocol):
-    """A smooth one-to-one map between joint angles and the numbers a plan runs in."""
+    """A smooth one-to-one map between joint angles and the numbers a plan runs in.
+
+    Attributes:
+        straight: whether all coordinates should arrive together, on a straight line where they can.
+    """
+
+    straight: bool
 
     def of(self, q: np.ndarray, near: np.ndarray | None = None) -> np.ndarray:
         """The coordinates (7,) of joint angles (7,) [rad], without a jump from coordinates `near` (7,)."""
@@ -26,10 +36,12 @@ class Coordinates(Protocol):
         """Joint angles (K, 7) [rad] of coordinates (K, 7) between joint angles `start` and `goal`, or none."""
         ...
 
-    def bounds(self, limits: MotionLimits, start: np.ndarray, goal: np.ndarray, reach: np.ndarray) -> Bounds:
+    def bounds(
+        self, limits: MotionLimits, start: np.ndarray, goal: np.ndarray, line: np.ndarray, reach: np.ndarray
+    ) -> Bounds:
         """Limits for the profile of each coordinate from joint angles `start` to `goal`, (7,) [rad] each.
 
-        `reach` (7,) is how far each coordinate will still go: its way to the goal, or that of braking if longer.
+        `line` (7,) is the way of each coordinate to the goal, `reach` (7,) that or the way of braking if longer.
         """
         ...
 
@@ -37,13 +49,17 @@ class Coordinates(Protocol):
 class JointCoordinates:
     """The joints themselves: for policies that command joints."""
 
+    straight = True
+
     def of(self, q: np.ndarray, near: np.ndarray | None = None) -> np.ndarray:
         return np.array(q, float)
 
     def joints(self, path: np.ndarray, start: np.ndarray, goal: np.ndarray) -> np.ndarray | None:
         return path
 
-    def bounds(self, limits: MotionLimits, start: np.ndarray, goal: np.ndarray, reach: np.ndarray) -> Bounds:
+    def bounds(
+        self, limits: MotionLimits, start: np.ndarray, goal: np.ndarray, line: np.ndarray, reach: np.ndarray
+    ) -> Bounds:
         (low, high), (low_end, high_end) = limits.speed_bounds(start), limits.speed_bounds(goal)
         return Bounds(np.maximum(low, low_end), np.minimum(high, high_end), limits.ddq, limits.dddq)
 
@@ -57,6 +73,8 @@ class HandCoordinates:
     Args:
         arm: whose kinematics hold.
     """
+
+    straight = False  # else the axis that turns round would hold up the others
 
     def __init__(self, arm: Arm) -> None:
         self.arm = arm
@@ -96,13 +114,17 @@ class HandCoordinates:
             q[:, [0, 1, 3, 4, 5, 6]] += step
         return None
 
-    def bounds(self, limits: MotionLimits, start: np.ndarray, goal: np.ndarray, reach: np.ndarray) -> Bounds:
+    def bounds(
+        self, limits: MotionLimits, start: np.ndarray, goal: np.ndarray, line: np.ndarray, reach: np.ndarray
+    ) -> Bounds:
         """Shares of the limits in proportion to the ways, so that all coordinates need about the same time.
 
         On the straight line to the goal joint j turns by dq_j; what a coordinate goes beyond the line adds
         |dq_j/dc_i| of it. Speed and acceleration are the largest for which joints and hand keep their limits.
         """
-        line = np.abs(self.of(goal, self.of(start)) - self.of(start))
+        floor = np.full(7, SMALL)
+        floor[:3] = 0.35 * np.linalg.norm(reach[:3])  # or the smallest way would take the longest time to turn round
+        reach = np.maximum(reach, floor)
         gain = np.maximum(np.abs(self._gain(start)), np.abs(self._gain(goal)))
         turns = np.abs(goal - start) + gain @ np.maximum(reach - line, 0.0)
         (low, high), (low_end, high_end) = limits.speed_bounds(start), limits.speed_bounds(goal)
@@ -112,6 +134,7 @@ class HandCoordinates:
         speed = (np.concatenate([room, (limits.translation[0], limits.rotation[0])]) / ways).min()
         acceleration = (np.concatenate([limits.ddq, (limits.translation[1], limits.rotation[1])]) / ways).min()
         jerk = (limits.dddq / limits.ddq).min()
+        acceleration *= 0.8
         return Bounds(-speed * reach, speed * reach, acceleration * reach, jerk * acceleration * reach)
 
     def _gain(self, q: np.ndarray) -> np.ndarray:
@@ -153,8 +176,13 @@ def _rotated(vector: np.ndarray, axis: np.ndarray) -> np.ndarray:
     """Vectors (3, K) turned by rotation vectors (3, K) [rad]: Rodrigues' formula, smooth at zero."""
     angle = np.linalg.norm(vector, axis=0)
     sine, cosine = np.sinc(angle / np.pi), 0.5 * np.sinc(angle / (2 * np.pi)) ** 2
-    across = np.cross(vector, axis, axis=0)
-    return axis + sine * across + cosine * np.cross(vector, across, axis=0)
+    across = _cross(vector, axis)
+    return axis + sine * across + cosine * _cross(vector, across)
+
+
+def _cross(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """The cross product of (3, K) vectors; several times faster than `np.cross`."""
+    return np.stack([a[1] * b[2] - a[2] * b[1], a[2] * b[0] - a[0] * b[2], a[0] * b[1] - a[1] * b[0]])
 
 
 def _exp(vector: np.ndarray) -> np.ndarray:

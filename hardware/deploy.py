@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import logging
+import shutil
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,16 +12,14 @@ import numpy as np
 
 from robo_reward.envs.task import Task
 from robo_reward.episode import Episode, EpisodeStore
-from robo_reward.errors import RoboRewardError, UsageError
-from robo_reward.hardware.faults import FaultMachine
+from robo_reward.errors import UsageError
+from robo_reward.hardware.faults import Phase, Reaction, Step
 from robo_reward.hardware.live import Ending, LiveEpisode, Rig
 from robo_reward.hardware.operator import Operator
 from robo_reward.hardware.recording import Journal, Judge, finish, leftovers
 from robo_reward.hardware.reset import Reset
-from robo_reward.hardware.robot import ArmFault
+from robo_reward.hardware.robot import ArmFault, Mode
 from robo_reward.policies.evaluate import wilson
-
-log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -93,7 +91,6 @@ class Deployment:
         settings: what the user chose.
         meta: kept with every episode: robot, policy, versions.
         report: called with the summary after every episode.
-        faults: decides what follows from a fault.
     """
 
     def __init__(
@@ -107,11 +104,9 @@ class Deployment:
         settings: DeploySettings,
         meta: dict[str, Any],
         report: Callable[[Summary], None] = lambda _: None,
-        faults: FaultMachine | None = None,
     ) -> None:
         self.rig, self.reset, self.judge, self.operator = rig, reset, judge, operator
         self.store, self.folder, self.settings, self.meta, self.report = store, folder, settings, meta, report
-        self.faults = faults or FaultMachine()
         self.summary = Summary()
 
     def run(self) -> Summary:
@@ -152,7 +147,7 @@ class Deployment:
     def _begin(self) -> bool:
         arm = self.rig.arm
         where = arm.state().hand_position
-        text = f"{arm.name} stands with its hand at {np.round(where, 3)} m and will move slowly; is the space around it free"
+        text = f"{arm.name}, its hand at {np.round(where, 3)} m, will move slowly. Is the space around it free"
         return not self.settings.confirm or self.operator.confirm(text)
 
     def _episode(self, number: int) -> int:
@@ -169,7 +164,7 @@ class Deployment:
             ending = live.run()
         finally:  # Ctrl-C pressed twice, or an error of ours: what was done is kept all the same
             journal.update(ending=ending.reason, interventions=live.interventions, latency_ms=live.latencies.to_json())
-            journal.update(fault=str(ending.fault or ""), text=ending.text)
+            journal.update(fault=str(ending.fault or ""), text=ending.text, clips=dict(live.clips))
             journal.close()
         return self._keep(key, ending, live.interventions)
 
@@ -177,16 +172,20 @@ class Deployment:
         """Puts an episode into the store and says what follows from how it ended."""
         self.operator.tell(f"{key}: {ending.steps} steps, {ending.text}")
         if ending.reason == "discard":
-            _discard(self.folder / key)
+            shutil.rmtree(self.folder / key)
         else:
             episode = finish(self.folder / key, self.store, self.judge, self._label(ending))
             self._count(key, episode, ending, interventions)
         if ending.fault is not None:
             self._fault(ending.fault)
-        elif ending.reason in ("stop", "policy"):
-            self.summary.stopped = ending.text
+        elif ending.reason == "policy":
+            self.rig.machine.stop(ending.text)
         elif ending.reason in ("watchdog", "safety", "objects"):
-            self._after_stop(ending)
+            self._follow(self.rig.machine.stop(ending.text))
+        else:
+            self._finish()
+        if ending.reason in ("stop", "policy"):
+            self.summary.stopped = ending.text
         return int(ending.reason != "discard" and ending.steps > 0)
 
     def _label(self, ending: Ending) -> bool | None:
@@ -213,16 +212,49 @@ class Deployment:
             }
         )
 
-    def _fault(self, fault: ArmFault) -> None:
-        """What follows from a fault: recovery, after a person said so where one must, or the end."""
-        self.operator.tell(f"{fault.kind.value}: {fault.cause}. {fault.remedy}")
-        raise NotImplementedError
+    def _follow(self, step: Step) -> None:
+        """Does what the state machine says, until the arm may move again or the deployment ends."""
+        machine, arm = self.rig.machine, self.rig.arm
+        while step.reaction is not Reaction.NOTHING:
+            if step.message:
+                self.operator.tell(step.message)
+            if step.reaction is Reaction.END or (step.reaction is Reaction.ASK and not self._asked()):
+                self.summary.stopped = step.message
+                return
+            try:
+                if step.reaction is Reaction.ASK:
+                    step = machine.confirm("the operator", self._mode())
+                else:
+                    arm.recover()
+                    step = machine.recovered(arm.state())
+                    self._noted(step.reaction is Reaction.NOTHING)
+            except ArmFault as again:
+                step = machine.fault(again)
 
-    def _after_stop(self, ending: Ending) -> None:
-        """The arm was stopped by us; a person looks before it goes on."""
-        if self.settings.confirm and self.operator.confirm(f"{ending.text}. Go on with the next episode"):
-            return
-        self.summary.stopped = ending.text
+    def _finish(self) -> None:
+        """The episode ended as it should, wherever in it."""
+        if self.rig.machine.phase in (Phase.READY, Phase.RUNNING, Phase.HOLDING):
+            self.rig.machine.finish()
+
+    def _asked(self) -> bool:
+        return self.settings.confirm and self.operator.confirm("Is the arm free, and shall it go on")
+
+    def _mode(self) -> Mode:
+        """What the robot says; a dead connection says nothing."""
+        try:
+            return self.rig.arm.state().mode
+        except ArmFault:
+            return Mode.DISCONNECTED
+
+    def _noted(self, recovered: bool) -> None:
+        if self.summary.faults:
+            self.summary.faults[-1]["recovered"] = recovered
+
+    def _fault(self, fault: ArmFault) -> None:
+        """What follows from a fault of the arm."""
+        about = {"kind": fault.kind.value, "cause": fault.cause, "remedy": fault.remedy, "errors": list(fault.errors)}
+        self.summary.faults.append({**about, "recovered": False})
+        self._follow(self.rig.machine.fault(fault))
 
     def _about(self, number: int) -> dict[str, Any]:
         rate = self.rig.task.action.rate_hz
@@ -237,12 +269,6 @@ class Deployment:
     def _publish(self) -> None:
         self.summary.latency = self.rig.latencies.to_json()
         self.report(self.summary)
-
-
-def _discard(journal: Path) -> None:
-    import shutil
-
-    shutil.rmtree(journal)
 
 
 def check_fit(task: Task, rig: Rig) -> None:
@@ -262,6 +288,3 @@ def check_fit(task: Task, rig: Rig) -> None:
             f"{policy.observation.state!r}; {task.id} shows {task.observation.dim} of {task.spec!r}"
         )
     rig.observer.require(policy.observation)
-
-
-__all__ = ["DeploySettings", "Deployment", "RoboRewardError", "Summary", "check_fit"]

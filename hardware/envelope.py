@@ -115,4 +115,5 @@ def _flange(arm: Arm, pose: Pose) -> np.ndarray:
 
 def _turn(axis: np.ndarray) -> np.ndarray:
     """The cross product (3, n - 1) of each column of (3, n) with the next."""
-    return np.cross(axis[:, :-1], axis[:, 1:], axis=0)
+    (a, b, c), (x, y, z) = axis[:, :-1], axis[:, 1:]
+    return np.stack([b * z - c * y, c * x - a * z, a * y - b * x])

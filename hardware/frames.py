@@ -60,7 +60,8 @@ class LatestFrames:
             if frame is None:
                 self.close()
                 raise self._problem or CameraFault(camera.name, f"no frame within {timeout:g} s", "check its cable")
-        self.shape = self.read().image.shape
+        height, width, _ = self.read().image.shape
+        self.shape: tuple[int, int, int] = (height, width, 3)
 
     def read(self) -> Frame:
         with self._arrived:
@@ -102,7 +103,7 @@ class SimulatedFrames:
 
     def __init__(self, arm: MujocoArm, cameras: Sequence[str], size: int) -> None:
         self._arm, self._cameras, self._size = arm, tuple(cameras), size
-        self.shape = (size, size * len(self._cameras), 3)
+        self.shape: tuple[int, int, int] = (size, size * len(self._cameras), 3)
 
     def read(self) -> Frame:
         pictures = [self._arm.render(camera, self._size) for camera in self._cameras]

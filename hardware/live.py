@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import NamedTuple
@@ -12,13 +13,14 @@ import numpy as np
 from robo_reward.envs.panda.base import ArmTask
 from robo_reward.envs.state import State
 from robo_reward.hardware.chunks import ActionQueue
+from robo_reward.hardware.faults import FaultMachine, Phase
 from robo_reward.hardware.frames import Frames
 from robo_reward.hardware.latency import Latencies
 from robo_reward.hardware.observe import ObjectsLost, Observer
 from robo_reward.hardware.pace import Pace
 from robo_reward.hardware.policy_process import PolicyDied, PolicySource
 from robo_reward.hardware.recording import Journal
-from robo_reward.hardware.robot import Arm, ArmFault, ArmState
+from robo_reward.hardware.robot import Arm, ArmFault, ArmState, Target
 from robo_reward.hardware.safety import Decision, SafetyFilter, Verdict
 from robo_reward.hardware.teleop import Teleop
 from robo_reward.hardware.watchdog import Watchdog
@@ -27,12 +29,18 @@ LATENCIES = ("read_state", "inference", "answer", "first_command", "step", "fram
 """Reading the arm's state; the policy's own time; from the question to its answer; from the measurement to the first
 command that follows from it; a whole control step; how old the newest frame was [s]."""
 
+BRAKING = 1.0
+"""The stream comes to rest within this time after the last action [s]."""
+AT_REST = 1e-7
+"""Commands this close to each other stand still [rad]."""
+
 
 class Ending(NamedTuple):
     """How an episode ended.
 
     Attributes:
-        reason: `horizon`, `end`, `discard`, `stop` (somebody asked), `watchdog`, `safety`, `fault`, `policy` or `objects`.
+        reason: `horizon`, `end`, `discard`, `stop` (somebody asked), `watchdog`, `safety`, `fault`, `policy` or
+            `objects`.
         text: in words.
         steps: control steps that were made.
         fault: of the arm, if that is why.
@@ -59,6 +67,7 @@ class Rig:
         pace: of the stream.
         policy: decides; none where a person drives.
         teleop: the person's device.
+        machine: keeps the order of things.
         frames: what the cameras see, or none.
         stop: whether somebody asked to stop, by Ctrl-C or a signal.
         horizon: control steps of an episode at most.
@@ -73,6 +82,7 @@ class Rig:
     pace: Pace
     policy: PolicySource | None
     teleop: Teleop
+    machine: FaultMachine = field(default_factory=FaultMachine)
     frames: Frames | None = None
     stop: Callable[[], bool] = lambda: False
     horizon: int = 60
@@ -102,12 +112,17 @@ class LiveEpisode:
     Args:
         rig: what to use.
         journal: gets every step as it is made.
+
+    Attributes:
+        interventions: control steps in which a person drove.
+        clips: how often each rule of the safety filter changed an action.
     """
 
     def __init__(self, rig: Rig, journal: Journal) -> None:
         self.rig, self.journal = rig, journal
         self.latencies = Latencies(LATENCIES)
         self.interventions = 0
+        self.clips: Counter[str] = Counter()
         self._queue = ActionQueue(rig.dt)
         self._asked: dict[
             int, tuple[float, float]
@@ -115,17 +130,22 @@ class LiveEpisode:
         self._last: tuple[np.ndarray, ArmState, np.ndarray | None] | None = None
         self._step = 0
         self._thought = np.nan
+        self._streaming = False
 
     def run(self) -> Ending:
         """From the arm's present pose to the end of the episode."""
         rig, ending = self.rig, Ending("stop", "it was interrupted", 0)
         try:
-            rig.filter.start(rig.arm.state())
+            seed = rig.arm.state()
+            rig.filter.start(seed)
+            rig.machine.seed(seed)
             rig.teleop.reset()
             rig.watchdog.start()
             if rig.policy is not None:
                 rig.policy.reset()
             rig.arm.start_streaming()
+            self._streaming = True
+            rig.machine.start()
             rig.pace.start()
             while self._step < rig.horizon:
                 self._one_step()
@@ -158,25 +178,29 @@ class LiveEpisode:
 
     def _brake(self, ending: Ending) -> None:
         """Lets the stream end at rest, unless the arm does not take it any more."""
-        if ending.fault is not None or ending.reason in ("safety", "stop"):
+        if not self._streaming or ending.fault is not None or ending.reason in ("safety", "stop"):
             return
         self.rig.filter.hold()
-        for _ in range(round(0.5 * self.rig.filter.settings.rate)):
-            if self.rig.filter.motion.resting:
-                return
-            self._send()
+        before: np.ndarray | None = None
+        for _ in range(round(BRAKING * self.rig.filter.settings.rate)):
+            now = self._send().joints
             self.rig.pace.wait()
+            if now is not None and before is not None and np.abs(now - before).max() < AT_REST:
+                return
+            before = now
 
     def _one_step(self) -> None:
         """One control step: `ticks` commands."""
         rig, begun = self.rig, time.monotonic()
         self._check_person_and_signals()
         arm = rig.arm.state()
+        rig.watchdog.state(arm.stamp)
         read = time.monotonic() - begun
-        state = self._state(arm)
+        state, known = self._state(arm)
         frame, frame_age = self._look()
         now = rig.pace.now()
-        self._ask(state, now)
+        if known:
+            self._ask(state, now)
         self._last = (state.array, arm, frame)
         person = rig.teleop.read()
         self._obey(person.event)
@@ -219,6 +243,7 @@ class LiveEpisode:
         frame: np.ndarray | None,
     ) -> str:
         """What the filter made of an action; ends the episode where it says stop."""
+        self.clips.update(clip.rule for clip in decided.clips)
         if decided.verdict is Verdict.STOP:
             self.journal.step(state.array, arm, _usable(action, self.rig.task.action.dim), "stop", times, frame)
             raise _End(Ending("safety", f"the safety filter stopped the arm: {decided.cause}", self._step))
@@ -231,19 +256,22 @@ class LiveEpisode:
             rig.watchdog.missed()
         alarm = rig.watchdog.verdict()
         if alarm.verdict is Verdict.STOP:
-            raise _End(Ending("watchdog", alarm.cause, self._step))
+            raise _End(Ending("watchdog", f"{alarm.cause}. {alarm.remedy}", self._step))
         if alarm.verdict is Verdict.HOLD:
+            rig.machine.hold()
             rig.filter.hold()
             self._queue.clear()
+        elif rig.machine.phase is Phase.HOLDING:
+            rig.machine.resume()
 
-    def _state(self, arm: ArmState) -> State:
-        """The task's state; where the objects are lost, the last one known, for as long as the watchdog allows."""
+    def _state(self, arm: ArmState) -> tuple[State, bool]:
+        """The task's state and whether it is known: where the objects are lost it is the last one, and not shown."""
         try:
-            return self.rig.observer.state(arm)
+            return self.rig.observer.state(arm), True
         except ObjectsLost as lost:
             if self._last is None:
                 raise _End(Ending("objects", str(lost), self._step)) from lost
-            raise _End(Ending("objects", str(lost), self._step)) from lost
+            return State(self.rig.task.spec, self._last[0]), False
 
     def _look(self) -> tuple[np.ndarray | None, float]:
         """The newest frame and its age [s]."""
@@ -280,11 +308,12 @@ class LiveEpisode:
             ready = self._queue.at(now)
         return ready
 
-    def _send(self) -> None:
+    def _send(self) -> Target:
         """The next command."""
         target = self.rig.filter.tick()
         self.rig.arm.stream(target)
         self.journal.command(time.monotonic(), target)
+        return target
 
     def _check_person_and_signals(self) -> None:
         if self.rig.stop():

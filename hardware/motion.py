@@ -9,7 +9,7 @@ from robo_reward.errors import WrongShape
 from robo_reward.hardware.coordinates import Coordinates, JointCoordinates
 from robo_reward.hardware.envelope import HISTORY, Breach, Envelope
 from robo_reward.hardware.limits import MotionLimits, Workspace
-from robo_reward.hardware.profile import Bounds, Profiler, Segment
+from robo_reward.hardware.profile import Bounds, Profiler, Segment, Strands
 
 PACES = (1.0, 0.6, 0.35)
 """Shares of speed and acceleration that are tried in turn, where the straight plan would break a limit."""
@@ -52,7 +52,7 @@ class Motion:
     ) -> None:
         self.coordinates = coordinates or JointCoordinates()
         self.rate, self.envelope = rate, Envelope(arm, limits, workspace, rate)
-        self._profiler = Profiler()
+        self._profiler = Profiler(self.coordinates.straight)
         self.seed(np.array(arm.home))
 
     def seed(self, q: np.ndarray) -> None:
@@ -130,33 +130,30 @@ class Motion:
         """Plans to come to rest as fast as the limits allow, unless only the old plan passes the test."""
         here = self._past[-1]
         reach = np.maximum(np.abs(self._now[1]) * BRAKING, STILL)
-        bounds = self.coordinates.bounds(self.envelope.limits, here, here, reach)
+        bounds = self.coordinates.bounds(self.envelope.limits, here, here, np.zeros(7), reach)
         for share in PACES:
             segment = self._profiler.brake(self._now, bounds.paced(share))
-            if segment is not None and self._take([segment], here) is None:
+            if segment is not None and self._take(segment, here) is None:
                 return
 
     def _try(self, pace: float, target: np.ndarray, goal: np.ndarray, speed: np.ndarray, dt: float) -> Breach | None:
         """Takes a plan through coordinates `goal` at a speed and on to rest, if it keeps every limit."""
         here = self._past[-1]
-        reach = np.abs(goal - self._now[0]) + np.abs(speed) * BRAKING
+        line = np.abs(goal - self._now[0])
+        reach = line + np.abs(speed) * BRAKING
         reach = np.maximum(np.maximum(reach, np.abs(self._now[1]) * BRAKING), STILL)
-        bounds = self.coordinates.bounds(self.envelope.limits, here, target, reach).paced(pace)
-        speed = speed * _attainable(goal - self._now[0], speed, bounds)
-        first = self._profiler.reach(self._now, goal, speed, bounds, dt)
-        if first is None:
-            return Breach("no_profile", np.inf, 0)
-        segments = [first]
+        bounds = self.coordinates.bounds(self.envelope.limits, here, target, line, reach).paced(pace)
+        speed = _attainable(goal - self._now[0], speed, bounds)
         if speed.any():
-            last = self._profiler.brake(np.stack([goal, speed, np.zeros(7)]), bounds)
-            if last is None:
-                return Breach("no_profile", np.inf, 0)
-            segments.append(last)
-        return self._take(segments, target)
+            way = self._profiler.through(self._now, goal, speed, bounds, dt)
+        else:
+            way = self._profiler.reach(self._now, goal, bounds)
+        return Breach("no_profile", np.inf, 0) if way is None else self._take(way, target)
 
-    def _take(self, segments: list[Segment], target: np.ndarray) -> Breach | None:
-        """Makes segments the plan, if it keeps every limit."""
-        profile = self._sampled(segments)
+    def _take(self, way: Segment | Strands, target: np.ndarray) -> Breach | None:
+        """Makes a profile the plan, if it keeps every limit."""
+        times = np.arange(1, int(np.ceil(way.duration * self.rate)) + HISTORY + 1) / self.rate
+        profile = way.at(times)  # HISTORY more, until all differences vanish
         plan = self.coordinates.joints(profile[:, 0], self._past[-1], target)
         if plan is None:
             return Breach("inverse_kinematics", np.inf, 0)
@@ -165,21 +162,8 @@ class Motion:
             self._plan, self._profile = plan, profile
         return breach
 
-    def _sampled(self, segments: list[Segment]) -> np.ndarray:
-        """Coordinates, speeds and accelerations (K, 3, 7) of segments in a row, until all differences vanish."""
-        whole = sum(segment.duration for segment in segments)
-        times = np.arange(1, int(np.ceil(whole * self.rate)) + HISTORY + 1) / self.rate
-        parts, begin = [], 0.0
-        for k, segment in enumerate(segments):
-            end = begin + segment.duration if k < len(segments) - 1 else np.inf
-            parts.append(segment.at(times[(times > begin) & (times <= end)] - begin))
-            begin = end
-        return np.concatenate(parts)
 
-
-def _attainable(way: np.ndarray, speed: np.ndarray, bounds: Bounds) -> float:
-    """The share of a speed (7,) that all coordinates can have after a way (7,) from rest, without a run-up."""
-    allowed = np.minimum(np.where(speed > 0, bounds.high, -bounds.low), np.sqrt(bounds.acceleration * np.abs(way)))
-    allowed = np.where(way * speed >= 0, allowed, 0.0)
-    small = np.abs(speed) < 1e-3
-    return float(np.where(small, 1.0, np.minimum(1.0, 0.9 * allowed / np.maximum(np.abs(speed), 1e-9))).min())
+def _attainable(way: np.ndarray, speed: np.ndarray, bounds: Bounds) -> np.ndarray:
+    """As much of a speed (7,) as each coordinate can have after a way (7,) from rest, without a run-up."""
+    limit = 0.9 * np.minimum(np.where(speed > 0, bounds.high, -bounds.low), np.sqrt(bounds.acceleration * np.abs(way)))
+    return np.where(way * speed > 0, np.clip(speed, -limit, limit), 0.0)

@@ -114,8 +114,8 @@ class Observer:
         blind = [name for name in self.unknown if name in seen]
         if blind:
             raise UsageError(
-                f"the policy sees {', '.join(blind)}, which no source gives on this robot: give objects=MODULE:FUNCTION "
-                "(a tracker), or a policy that sees only the arm and the cameras"
+                f"the policy sees {', '.join(blind)}, which no source gives on this robot: give "
+                "objects=MODULE:FUNCTION (a tracker), or a policy that sees only the arm and the cameras"
             )
 
     def state(self, arm: ArmState) -> State:

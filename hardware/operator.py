@@ -60,7 +60,8 @@ class AtTerminal:
     def __init__(self, tell: Callable[[str], None], ask: Callable[[str], str] | None = None) -> None:
         if ask is None and not sys.stdin.isatty():
             raise UsageError(
-                "a person must confirm before the arm moves, but standard input is no terminal: run it in one, or give confirm=false"
+                "a person must confirm before the arm moves, but standard input is no terminal: run it in one, or give "
+                "confirm=false"
             )
         self._tell, self._ask = tell, ask or input
 

@@ -214,8 +214,8 @@ def _serve(pipe: Connection, folder: str, load: Callable[[str], Any] | None, thr
         os.environ[name] = str(threads)
     try:
         if load is None:
-            from robo_reward.policies.policy import load_policy as load  # noqa: PLW0127
-        policy = load(folder)  # type: ignore[misc]
+            from robo_reward.policies.policy import load_policy as load
+        policy = load(folder)
         pipe.send_bytes(pack({"kind": "ready", **specification(policy)}))
     except Exception as error:  # noqa: BLE001  whatever it is, the parent must be told
         pipe.send_bytes(pack({"kind": "failed", "cause": f"{type(error).__name__}: {error}"}))

@@ -8,8 +8,8 @@ import numpy as np
 
 from robo_reward.errors import MissingExtra
 
-LONGEST = 10.0
-"""No profile lasts longer [s]."""
+LONGEST = 2.0
+"""No profile lasts longer [s], so an arm that gets no further target is at rest after that time."""
 SLACK = 1.0 - 1e-4
 """Of every limit, so that rounding does not touch it."""
 
@@ -43,62 +43,104 @@ class Segment(NamedTuple):
         return np.array([self.trajectory.at_time(float(t))[:3] for t in times]).reshape(-1, 3, 7)
 
 
+class Strands(NamedTuple):
+    """Profiles of seven coordinates in time, each on its own: through its goal at a speed, then to rest.
+
+    Attributes:
+        duration: until all rest [s].
+        strands: per coordinate, the trajectory to the goal, its duration [s], and the one to rest.
+    """
+
+    duration: float
+    strands: list[tuple[Any, float, Any]]
+
+    def at(self, times: np.ndarray) -> np.ndarray:
+        """As `Segment.at`."""
+        found = np.empty((len(times), 3, 7))
+        for i, (through, split, rest) in enumerate(self.strands):
+            for k, time in enumerate(times.tolist()):
+                state = through.at_time(time) if time <= split else rest.at_time(time - split)
+                found[k, :, i] = state[0][0], state[1][0], state[2][0]
+        return found
+
+
 class Profiler:
     """Ruckig (Berscheid and Kröger 2021, "Jerk-limited real-time trajectory generation") for seven coordinates.
+
+    Args:
+        straight: whether all coordinates come to rest together, on a straight line where they can.
 
     Raises:
         MissingExtra: `ruckig` is not installed.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, straight: bool) -> None:
         try:
             import ruckig
         except ImportError as error:
             raise MissingExtra("ruckig", "franka", "smoothing commands to an arm") from error
         self._ruckig: Any = ruckig
-        self._otg = ruckig.Ruckig(7)
+        self._otg, self._single = ruckig.Ruckig(7), ruckig.Ruckig(1)
+        self._together = ruckig.Synchronization.Phase if straight else ruckig.Synchronization.No
 
-    def reach(
-        self, now: np.ndarray, goal: np.ndarray, speed: np.ndarray, bounds: Bounds, at_least: float = 0.0
-    ) -> Segment | None:
-        """To coordinates (7,) with a speed (7,), at the same time in all of them, not before `at_least` [s].
+    def reach(self, now: np.ndarray, goal: np.ndarray, bounds: Bounds) -> Segment | None:
+        """To coordinates (7,), to rest as soon as each can.
 
         Args:
             now: coordinates, speeds and accelerations (3, 7) to begin with.
             goal: where to.
-            speed: there.
             bounds: on the way.
-            at_least: shortest duration [s].
         """
         given = self._given(now, bounds)
-        given.target_position, given.target_velocity = goal.tolist(), speed.tolist()
-        if at_least > 0.0:
-            given.minimum_duration = at_least
-        return self._segment(given)
+        given.target_position, given.target_velocity = goal.tolist(), [0.0] * 7
+        return self._segment(self._otg, given)
+
+    def through(
+        self, now: np.ndarray, goal: np.ndarray, speed: np.ndarray, bounds: Bounds, dt: float
+    ) -> Strands | None:
+        """Through coordinates (7,) at a speed (7,), `dt` from now or as soon after as each can, and on to rest.
+
+        Each coordinate keeps its own time: one that moves too fast for its goal and must come back, such as the elbow,
+        would hold up the hand.
+        """
+        strands, duration = [], 0.0
+        for i in range(7):
+            own = Bounds(*(bound[i : i + 1] for bound in bounds))
+            given = self._given(now[:, i : i + 1], own)
+            given.target_position, given.target_velocity = [float(goal[i])], [float(speed[i])]
+            given.synchronization = self._ruckig.Synchronization.Time  # or the minimum would not count
+            given.minimum_duration = dt
+            first = self._segment(self._single, given)
+            last = self.brake(np.array([[goal[i]], [speed[i]], [0.0]]), own)
+            if first is None or last is None:
+                return None
+            strands.append((first.trajectory, first.duration, last.trajectory))
+            duration = max(duration, first.duration + last.duration)
+        return Strands(duration, strands) if duration < LONGEST else None
 
     def brake(self, now: np.ndarray, bounds: Bounds) -> Segment | None:
         """To rest, wherever that is; arguments as in `reach`."""
         given = self._given(now, bounds)
         given.control_interface = self._ruckig.ControlInterface.Velocity
-        given.target_velocity = [0.0] * 7
-        return self._segment(given)
+        given.target_velocity = [0.0] * now.shape[1]
+        return self._segment(self._otg if now.shape[1] == 7 else self._single, given)
 
     def _given(self, now: np.ndarray, bounds: Bounds) -> Any:
-        given = self._ruckig.InputParameter(7)
+        given = self._ruckig.InputParameter(now.shape[1])
         given.current_position, given.current_velocity, given.current_acceleration = now.tolist()
-        given.target_acceleration = [0.0] * 7
+        given.target_acceleration = [0.0] * now.shape[1]
         given.max_velocity = np.maximum(SLACK * bounds.high, 1e-4).tolist()
         given.min_velocity = np.minimum(SLACK * bounds.low, -1e-4).tolist()
         given.max_acceleration = np.maximum(SLACK * bounds.acceleration, 1e-3).tolist()
         given.max_jerk = np.maximum(SLACK * bounds.jerk, 1.0).tolist()
-        given.synchronization = self._ruckig.Synchronization.Phase
+        given.synchronization = self._together
         return given
 
-    def _segment(self, given: Any) -> Segment | None:
-        trajectory = self._ruckig.Trajectory(7)
+    def _segment(self, otg: Any, given: Any) -> Segment | None:
+        trajectory = self._ruckig.Trajectory(len(given.current_position))
         try:
-            result = self._otg.calculate(given, trajectory)
-        except self._ruckig.RuckigError:
+            result = otg.calculate(given, trajectory)
+        except (self._ruckig.RuckigError, ValueError):  # ValueError: some of its error codes have no name in Python
             return None
         good = result in (self._ruckig.Result.Working, self._ruckig.Result.Finished)
         return Segment(trajectory.duration, trajectory) if good and trajectory.duration < LONGEST else None

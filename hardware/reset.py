@@ -62,7 +62,7 @@ class Reset:
     def clear(self) -> None:
         """Goes up, then home."""
         here = self.arm.state()
-        above = np.clip(here.hand_position + (0.0, 0.0, RETREAT), self.task.low, self.task.high)
+        above = np.clip(here.hand_position + np.array((0.0, 0.0, RETREAT)), self.task.low, self.task.high)
         if above[2] > here.hand_position[2] + 0.01:
             self.go(nearest(self.task.arm, above, here.q))
         self.go(np.array(self.task.arm.home))

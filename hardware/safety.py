@@ -161,9 +161,9 @@ class SafetyFilter:
         room = self.limits.including(np.clip(q, self.limits.q_min - SLACK, self.limits.q_max + SLACK))
         problem = room.outside(q)
         excess = float(self.workspace.excess(position))
-        if excess > SLACK:
+        if not problem and excess > SLACK:
             problem = f"the hand at {position.round(3)} m, {excess * 100:.1f} cm outside the workspace"
-        elif tilt > self.workspace.cone + SLACK:
+        elif not problem and tilt > self.workspace.cone + SLACK:
             problem = f"the hand leaning {tilt:.2f} rad, allowed are {self.workspace.cone:.2f}"
         if problem:
             raise UsageError(f"the arm cannot start with {problem}. Move it to a start pose of the task first")
@@ -199,6 +199,8 @@ class SafetyFilter:
         if over > 1e-6:
             clips.append(Clip("action", f"{over + 1.0:.3g}", "clipped to [-1, 1]"))
         wanted, fingers = self._wanted(np.clip(values, -1.0, 1.0), state)
+        if not (np.isfinite(wanted).all() and np.isfinite(fingers).all()):
+            return self._hold("the task's controller answered with numbers that are not finite", dt)
         pace = self._pace()
         wanted = self._bounded(wanted, dt * pace, clips)
         self._advance(wanted, pace, dt, clips)
@@ -234,7 +236,7 @@ class SafetyFilter:
         dim = self.controller.spec.dim
         try:
             values = np.asarray(action, dtype=np.float64)
-        except (TypeError, ValueError):
+        except (TypeError, ValueError, OverflowError):
             return np.zeros(dim), "the action is not an array of numbers"
         if values.shape != (dim,):
             return values, f"the action has shape {values.shape}, expected ({dim},)"

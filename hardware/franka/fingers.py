@@ -57,8 +57,8 @@ class Intent:
     """Reads from a stream of widths what the hand shall do, which moves or grasps but cannot be servoed.
 
     The fingers are sent to the newest target one motion after the other. Where a closing motion ends above its goal
-    something is between them, and it is grasped with a force; so it is when the target says closed. What is held is held
-    until the target is wider than it.
+    something is between them, and it is grasped with a force; so it is when the target says closed. What is held is
+    held until the target is wider than it.
 
     Args:
         force: to grasp with [N].

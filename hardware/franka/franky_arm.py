@@ -10,7 +10,7 @@ import numpy as np
 
 from robo_reward.envs.panda.arm import FR3
 from robo_reward.errors import MissingExtra, UsageError
-from robo_reward.hardware.franka.complaints import classified
+from robo_reward.hardware.franka.complaints import classified, told
 from robo_reward.hardware.franka.compliance import Compliance, checked_realtime
 from robo_reward.hardware.franka.fingers import Fingers, LibraryHand, Wish
 from robo_reward.hardware.franka.measured import arm_state, check_limits, mode_named, standing_fault
@@ -18,7 +18,7 @@ from robo_reward.hardware.robot import ArmFault, ArmState, FaultKind, Mode, Targ
 
 log = logging.getLogger(__name__)
 MAX_DYNAMICS = 0.4
-"""franky's own maxima are a Panda's, 20 rad/s² in the wrist; half of that is the FR3's limit, and reaching it trips it."""
+"""franky's own maxima are a Panda's, 20 rad/s² in the wrist; half of that is the FR3's limit and trips it."""
 GENTLE = 0.5
 """Share of what is left that slow motions use of acceleration and jerk."""
 STOP_PATIENCE = 4.0
@@ -196,13 +196,14 @@ class FrankyArm:
         if self._robot is None or not self._alive():
             self._drop()
             self.connect()
+        robot = self._connected()
         if self.state_mode() is Mode.USER_STOPPED:
             self._refuse_standing_fault()
         try:
-            if self.state_mode() is Mode.REFLEX or self._robot.has_errors:
-                self._robot.recover_from_errors()
+            if self.state_mode() is Mode.REFLEX or robot.has_errors:
+                robot.recover_from_errors()
             torque, force = self.compliance.torque_threshold, self.compliance.force_threshold
-            self._robot.set_collision_behavior(list(torque), list(force))
+            robot.set_collision_behavior(list(torque), list(force))
         except Exception as error:
             raise self._fault(error) from error
         self._refuse_standing_fault()
@@ -270,14 +271,14 @@ class FrankyArm:
         if fault.kind is FaultKind.CONTROL and self._robot is not None and self._alive():
             standing = self._robot.state
             if mode_named(standing.robot_mode.name) is Mode.USER_STOPPED:
-                return classified(RuntimeError("user stop"), self.host)
+                return told(FaultKind.USER_STOP)
         return fault
 
     def _gripper_fault(self, error: Exception) -> ArmFault:
         found = classified(error, self.host)
         if found.kind is FaultKind.COMMUNICATION:
             return found
-        return classified(RuntimeError(f"gripper: {error}"), self.host)
+        return told(FaultKind.GRIPPER, str(error))
 
     def _drop(self) -> None:
         if self._fingers:
@@ -288,7 +289,7 @@ class FrankyArm:
 
 def _errors(state: Any) -> tuple[str, ...]:
     """Names of the active errors, and in a reflex of those that ended the last motion."""
-    found = [n for n in _flags(state.current_errors)]
+    found = _flags(state.current_errors)
     if not found and state.robot_mode.name == "Reflex":
         found = _flags(state.last_motion_errors)
     return tuple(found)

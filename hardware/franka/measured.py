@@ -12,7 +12,7 @@ import numpy as np
 
 from robo_reward.envs.panda.arm import Arm
 from robo_reward.envs.panda.kinematics import forward
-from robo_reward.hardware.franka.complaints import LOST, reflex, user_stop
+from robo_reward.hardware.franka.complaints import LOST, told
 from robo_reward.hardware.robot import ArmFault, ArmState, FaultKind, Mode
 
 log = logging.getLogger(__name__)
@@ -56,19 +56,28 @@ def arm_state(
     """An `ArmState` stamped now."""
     q = np.array(q, float)
     position, quat = tool_pose(arm, q)
-    arrays = (np.array(a, float) for a in (dq, tau_ext, wrench))
-    return ArmState(time.monotonic(), robot_time, q, *arrays, position, quat, gripper_width, mode, tuple(errors))
+    return ArmState(
+        time.monotonic(),
+        robot_time,
+        q,
+        np.array(dq, float),
+        np.array(tau_ext, float),
+        np.array(wrench, float),
+        position,
+        quat,
+        gripper_width,
+        mode,
+        tuple(errors),
+    )
 
 
 def standing_fault(state: ArmState) -> ArmFault | None:
     """The fault that a robot which stands still reports of itself, if it has one."""
     if state.mode is Mode.USER_STOPPED:
-        return user_stop()
+        return told(FaultKind.USER_STOP)
     if state.mode is Mode.REFLEX:
-        found = reflex(state.errors or ("reflex",))
-        if LOST in state.errors:
-            return ArmFault(found.cause, found.remedy, True, FaultKind.COMMUNICATION, state.errors)
-        return found
+        kind = FaultKind.COMMUNICATION if LOST in state.errors else FaultKind.REFLEX
+        return told(kind, errors=state.errors)
     return None
 
 

@@ -16,7 +16,7 @@ import numpy as np
 
 from robo_reward.envs.panda.arm import PANDA
 from robo_reward.errors import MissingExtra, UsageError
-from robo_reward.hardware.franka.complaints import classified, incompatible
+from robo_reward.hardware.franka.complaints import classified, told
 from robo_reward.hardware.franka.compliance import Compliance, checked_realtime
 from robo_reward.hardware.franka.fingers import Fingers, LibraryHand, Wish
 from robo_reward.hardware.franka.measured import arm_state, mode_named, standing_fault
@@ -79,7 +79,7 @@ class PandaArm:
         try:
             self._robot = library.Robot(self.host, realtime=self.realtime)
             if self._robot.fci_version != PANDA_VERSION:
-                raise incompatible(f"server version {self._robot.fci_version}, a Panda's is {PANDA_VERSION}")
+                raise told(FaultKind.VERSION, f"server version {self._robot.fci_version}, a Panda's is {PANDA_VERSION}")
             if self._read().mode not in (Mode.REFLEX, Mode.USER_STOPPED):
                 self._set_thresholds()
             if self._with_gripper:
@@ -193,12 +193,12 @@ class PandaArm:
         if self._robot is None or not self._alive():
             self._drop()
             self.connect()
-        state = self._read()
+        robot, state = self._connected(), self._read()
         if state.mode is Mode.USER_STOPPED:
             self._refuse_standing_fault()
         try:
             if state.mode is Mode.REFLEX or state.errors:
-                self._robot.automatic_error_recovery()
+                robot.automatic_error_recovery()
             self._set_thresholds()
         except Exception as error:
             raise classified(error, self.host) from error
@@ -263,7 +263,7 @@ class PandaArm:
         found = classified(error, self.host)
         if found.kind is FaultKind.COMMUNICATION:
             return found
-        return classified(RuntimeError(f"gripper: {error}"), self.host)
+        return told(FaultKind.GRIPPER, str(error))
 
     def _drop(self) -> None:
         if self._fingers:

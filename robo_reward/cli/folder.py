@@ -43,14 +43,14 @@ class RunBusy(RoboRewardError):
     """Another process works in the run folder."""
 
 
-def run_folder(config: DictConfig, verb: str, subject: str = "") -> Path:
+def run_folder(config: DictConfig, verb: str, subject: str = "", free: Sequence[str] = ()) -> Path:
     """Where a run lives: the same settings lead to the same folder, so that starting again resumes.
 
     The folder is named after the task, or after `subject` where a verb has none. An explicit `run=NAME` with other
-    settings than the folder holds is refused, so that nothing is mixed or lost.
+    settings than the folder holds is refused, so that nothing is mixed or lost. `free` names keys that may change.
     """
     value: Any = OmegaConf.to_container(config, resolve=True)
-    mark = fingerprint(_settings(value))
+    mark = fingerprint(_settings(value, free))
     seed = f"-s{config.seed}" if "seed" in config else ""
     name = config.run or f"{verb}-{subject or config.task.id.replace('/', '-')}{seed}-{mark[:6]}"
     folder = Path(config.runs) / name
@@ -58,24 +58,24 @@ def run_folder(config: DictConfig, verb: str, subject: str = "") -> Path:
     path = folder / "config.yaml"
     if path.exists():
         old: Any = OmegaConf.to_container(OmegaConf.load(path), resolve=True)
-        if fingerprint(_settings(old)) != mark:
+        if fingerprint(_settings(old, free)) != mark:
             raise RoboRewardError(
-                f"{folder} holds a run with other settings: {_difference(old, value)}. "
+                f"{folder} holds a run with other settings: {_difference(old, value, free)}. "
                 "Give another run=NAME, or leave run empty to have one made."
             )
     write(path, OmegaConf.to_yaml(config, resolve=True))
     return folder
 
 
-def _settings(value: dict[str, Any]) -> dict[str, Any]:
+def _settings(value: dict[str, Any], free: Sequence[str] = ()) -> dict[str, Any]:
     """What decides what a run computes."""
-    kept = {k: v for k, v in value.items() if k not in PLACE}
+    kept = {k: v for k, v in value.items() if k not in PLACE and k not in free}
     if isinstance(kept.get("writer"), dict):
         kept["writer"] = {k: v for k, v in kept["writer"].items() if k not in PATIENCE}
     return kept
 
 
-def _difference(old: dict[str, Any], new: dict[str, Any]) -> str:
+def _difference(old: dict[str, Any], new: dict[str, Any], free: Sequence[str] = ()) -> str:
     """The first few settings that differ."""
 
     def flat(value: dict[str, Any], prefix: str = "") -> dict[str, Any]:
@@ -84,7 +84,7 @@ def _difference(old: dict[str, Any], new: dict[str, Any]) -> str:
             items |= flat(item, f"{prefix}{key}.") if isinstance(item, dict) else {f"{prefix}{key}": item}
         return items
 
-    was, now = flat(_settings(old)), flat(_settings(new))
+    was, now = flat(_settings(old, free)), flat(_settings(new, free))
     changed = [k for k in sorted({*was, *now}) if was.get(k) != now.get(k)]
     return ", ".join(f"{k} was {was.get(k)!r}, now {now.get(k)!r}" for k in changed[:4])
 

@@ -98,6 +98,18 @@ VERBS = {
         "robo-reward check runs/NAME",
         bare="run",
     ),
+    "deploy": Verb(
+        "run a policy on an arm: a Panda, an FR3, their emulator, or a simulation",
+        "robo_reward.cli.deploy:run",
+        "robo-reward deploy policy=runs/NAME robot=fr3 host=172.16.0.2 episodes=10",
+        {"policy": ("policy_folder={}",), "reward": ("reward_path={}",)},
+    ),
+    "serve-policy": Verb(
+        "serve a policy to a control box that has no GPU",
+        "robo_reward.cli.serve_policy:run",
+        "robo-reward serve-policy policy=runs/NAME host=0.0.0.0",
+        {"policy": ("policy_folder={}",)},
+    ),
     "report": Verb(
         "write a run's report.html anew", "robo_reward.cli.report:run", "robo-reward report runs/NAME", bare="folder"
     ),

@@ -1,0 +1,198 @@
+"""From settings to a deployment: which arm, which eyes, which scene, which policy."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from robo_reward.envs.panda.base import ArmTask
+from robo_reward.errors import UsageError
+from robo_reward.hardware.arms import make_arm
+from robo_reward.hardware.cameras import Camera, EmulatorCamera, RealSenseCamera, UvcCamera
+from robo_reward.hardware.frames import Frames, LatestFrames, SimulatedFrames
+from robo_reward.hardware.limits import policy_limits
+from robo_reward.hardware.live import Rig
+from robo_reward.hardware.mujoco_arm import MujocoArm
+from robo_reward.hardware.observe import NoObjects, ObjectSource, Observer, object_source
+from robo_reward.hardware.pace import make_pace
+from robo_reward.hardware.policy_process import PolicyProcess, PolicySource
+from robo_reward.hardware.robot import Arm
+from robo_reward.hardware.safety import SafetyFilter, SafetySettings
+from robo_reward.hardware.scene import ByHand, EmulatorScene, SceneReset, SimulatedScene
+from robo_reward.hardware.teleop import make_teleop
+from robo_reward.hardware.watchdog import Watchdog
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What a deployment is made of.
+
+    Args:
+        rig: for episodes; its arm is not yet connected.
+        scene: puts things back.
+    """
+
+    rig: Rig
+    scene: SceneReset
+
+
+@dataclass(frozen=True)
+class Wishes:
+    """The settings of `robo-reward deploy` that decide what is put together; see `configs/deploy.yaml`."""
+
+    robot: Mapping[str, Any]
+    host: str = ""
+    policy_folder: str = ""
+    policy_server: str = ""
+    token: str = ""
+    horizon: int = 0
+    tempo: float = 0.5
+    speed: float = 0.3
+    acceleration: float = 0.5
+    ramp: int = 15
+    teleop: str = "none"
+    objects: str = "auto"
+    cameras: Sequence[str] = ()
+    size: int = 112
+    clock: str = "auto"
+    missed: int = 3
+    silent: float = 0.75
+    camera_age: float = 0.5
+    seed: int = 0
+
+    @property
+    def address(self) -> str:
+        """The robot's."""
+        return self.host or str(self.robot.get("host", ""))
+
+    @property
+    def emulated(self) -> bool:
+        """Whether the robot is an emulator on this machine."""
+        return self.address.startswith("127.")
+
+
+def policy_source(folder: str, server: str, token: str) -> PolicySource | None:
+    """The policy in a process of its own, or on a server; none if neither is named.
+
+    Raises:
+        UsageError: both are.
+        PolicyDied: it cannot be loaded or reached.
+    """
+    if folder and server:
+        raise UsageError("policy= and policy_server= name two policies: give one")
+    if server:
+        from robo_reward.hardware.policy_server import RemotePolicy
+
+        return RemotePolicy(server, token)
+    if not folder:
+        return None
+    path = Path(folder)
+    return PolicyProcess(path / "policy" if (path / "policy" / "policy.json").is_file() else path)
+
+
+def assemble(
+    wishes: Wishes,
+    task: ArmTask,
+    policy: PolicySource | None,
+    ask: Callable[[str], bool],
+    stop: Callable[[], bool],
+    stack: ExitStack,
+) -> Parts:
+    """Puts everything together and connects the arm; what must be closed is put on the stack, the arm last to go.
+
+    Args:
+        wishes: the settings.
+        task: whose convention holds.
+        policy: decides, or none.
+        ask: asks the person beside the robot.
+        stop: whether somebody asked to stop.
+        stack: closes everything.
+
+    Raises:
+        ArmFault: the arm cannot be reached.
+        UsageError: settings that do not fit.
+    """
+    if policy is None and wishes.teleop == "none":
+        raise UsageError("nobody would decide: give policy=RUN, policy_server=ws://... or teleop=keyboard")
+    arm = _arm(wishes, task)
+    stack.callback(arm.close)
+    arm.connect()
+    objects, scene = _scene(wishes, task, arm, ask)
+    stack.callback(objects.close)
+    frames = _frames(wishes, task, arm)
+    if frames is not None:
+        stack.callback(frames.close)
+    teleop = make_teleop(wishes.teleop, task.action)
+    stack.callback(teleop.close)
+    settings = SafetySettings(ramp_steps=wishes.ramp)
+    limits = policy_limits(task.arm, wishes.speed, wishes.acceleration)
+    filter = SafetyFilter.of_task(task, limits, settings=settings)
+    step = task.control_dt / wishes.tempo
+    clock = ("none" if isinstance(arm, MujocoArm) else "wall") if wishes.clock == "auto" else wishes.clock
+    rig = Rig(
+        task=task,
+        arm=arm,
+        observer=Observer(task, objects, wishes.tempo),
+        filter=filter,
+        watchdog=Watchdog(wishes.missed, wishes.silent, wishes.camera_age, state_age=max(0.25, 3 * step)),
+        pace=make_pace(clock, 1 / settings.rate, lambda: arm.state().robot_time),
+        policy=policy,
+        teleop=teleop,
+        frames=frames,
+        stop=stop,
+        horizon=wishes.horizon or task.horizon + wishes.ramp,
+    )
+    return Parts(rig, scene)
+
+
+def _arm(wishes: Wishes, task: ArmTask) -> Arm:
+    options = dict(wishes.robot)
+    kind = str(options.pop("kind"))
+    options.pop("host", None)
+    if kind == "mujoco":
+        return MujocoArm(task, wishes.seed, realtime=bool(options.get("realtime", False)))
+    if not wishes.address:
+        raise UsageError(f"robot={kind} needs host=, the robot's address")
+    return make_arm(kind, wishes.address, options, process=bool(options.pop("process", True)))
+
+
+def _scene(wishes: Wishes, task: ArmTask, arm: Arm, ask: Callable[[str], bool]) -> tuple[ObjectSource, SceneReset]:
+    """Who knows where things are, and who puts them back."""
+    if isinstance(arm, MujocoArm):
+        scene = SimulatedScene(arm, wishes.seed)
+        return scene, scene
+    chosen = ("emulator" if wishes.emulated else "none") if wishes.objects == "auto" else wishes.objects
+    if chosen == "emulator":
+        scene = EmulatorScene(task, wishes.address, wishes.seed)
+        return scene, scene
+    source: ObjectSource = NoObjects() if chosen == "none" else object_source(chosen, task, wishes.address)
+    return source, ByHand(task, ask, wishes.seed)
+
+
+def _frames(wishes: Wishes, task: ArmTask, arm: Arm) -> Frames | None:
+    if not wishes.cameras:
+        return None
+    if isinstance(arm, MujocoArm):
+        return SimulatedFrames(arm, wishes.cameras, wishes.size)
+    cameras = [make_camera(text, wishes.address, wishes.size, wishes.emulated) for text in wishes.cameras]
+    return LatestFrames(cameras, task.action.rate_hz)
+
+
+def make_camera(text: str, host: str, size: int, emulated: bool) -> Camera:
+    """A camera by its name in `cameras=`.
+
+    Raises:
+        UsageError: a name that means no camera on this robot.
+        CameraFault: it cannot be opened.
+    """
+    kind, _, which = text.partition(":")
+    if kind == "uvc":
+        return UvcCamera(int(which) if which.isdigit() else which or 0, size)
+    if kind == "realsense":
+        return RealSenseCamera(which, size)
+    if emulated:
+        return EmulatorCamera(text, host, size)
+    raise UsageError(f"camera {text!r}: expected uvc:NUMBER or realsense:SERIAL; names are for emulated ones")

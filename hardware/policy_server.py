@@ -1,0 +1,242 @@
+"""A policy on another computer: a GPU box thinks, the control box beside the robot asks it over the network.
+
+The transport is websockets: one dependency in pure Python, message framing and keep-alives included, passes proxies and
+TLS. The messages are those of `policy_process`; nothing in them is executed. Whoever connects must know the token.
+"""
+
+from __future__ import annotations
+
+import hmac
+import logging
+import queue
+import secrets
+import ssl
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from robo_reward.envs.task import ActionSpec, ObservationSpec
+from robo_reward.errors import MissingExtra, RoboRewardError, UsageError
+from robo_reward.hardware.messages import MOST, BadMessage, pack, unpack
+from robo_reward.hardware.policy_process import PolicyDied, Reply, answer, read_reply, specification
+
+log = logging.getLogger(__name__)
+SHORTEST = 16
+"""Characters of a token at least."""
+RETRY = (0.1, 2.0)
+"""First and longest pause between attempts to connect again [s]."""
+
+
+def new_token() -> str:
+    """A token that nobody guesses."""
+    return secrets.token_urlsafe(24)
+
+
+def _checked_token(token: str) -> str:
+    if len(token) < SHORTEST:
+        raise UsageError(f"the token has {len(token)} characters, expected at least {SHORTEST}; serve-policy makes one")
+    return token
+
+
+class PolicyServer:
+    """Serves one policy to clients that know the token, one question at a time.
+
+    Args:
+        policy: with `act`, `action`, `observation` and `meta`.
+        token: what a client must present.
+        host: to listen on; 127.0.0.1 lets nobody else in.
+        port: 0 for any that is free.
+        tls: certificate and key, for networks that others use.
+
+    Raises:
+        MissingExtra: websockets is not installed.
+        UsageError: a token that is too short, or a busy address.
+    """
+
+    def __init__(
+        self, policy: Any, token: str, host: str = "127.0.0.1", port: int = 0, tls: ssl.SSLContext | None = None
+    ) -> None:
+        library = _library("websockets.sync.server")
+        self._policy, self._token = policy, _checked_token(token)
+        self._lock = threading.Lock()
+        try:
+            self._server = library.serve(
+                self._talk, host, port, process_request=self._admit, max_size=MOST, compression=None, ssl=tls
+            )
+        except OSError as error:
+            raise UsageError(f"the policy cannot be served at {host}:{port} ({error.strerror or error})") from error
+
+    @property
+    def port(self) -> int:
+        """Where it listens."""
+        return self._server.socket.getsockname()[1]
+
+    def serve(self) -> None:
+        """Answers until `close`."""
+        self._server.serve_forever()
+
+    def start(self) -> None:
+        """Answers in a thread."""
+        threading.Thread(target=self.serve, name="policy-server", daemon=True).start()
+
+    def close(self) -> None:
+        """Ends the service."""
+        self._server.shutdown()
+
+    def _admit(self, connection: Any, request: Any) -> Any:
+        """Refuses whoever does not know the token, before a message is read."""
+        given = request.headers.get("Authorization", "")
+        if hmac.compare_digest(given.encode(), f"Bearer {self._token}".encode()):
+            return None
+        return connection.respond(401, "the token is wrong\n")
+
+    def _talk(self, connection: Any) -> None:
+        connection.send(pack({"kind": "ready", **specification(self._policy)}))
+        for data in connection:
+            try:
+                if not isinstance(data, bytes):
+                    raise BadMessage("text, expected a binary message")
+                with self._lock:
+                    reply = answer(self._policy, data)
+            except Exception as error:  # noqa: BLE001  whatever it is, the client must be told
+                reply = pack({"kind": "failed", "cause": f"{type(error).__name__}: {error}"})
+            if reply is not None:
+                connection.send(reply)
+
+
+class RemotePolicy:
+    """The client: a `PolicySource` that connects again by itself.
+
+    While there is no connection, questions are not asked and no answers come, which the watchdog sees: the arm holds,
+    then stops.
+
+    Args:
+        address: `ws://HOST:PORT` or `wss://HOST:PORT`.
+        token: of the server.
+        patience: how long the first connection may take [s].
+        clock: [s].
+
+    Raises:
+        PolicyDied: no server there, a wrong token, or something that is no policy server.
+        MissingExtra: websockets is not installed.
+        UsageError: an address of another kind.
+    """
+
+    def __init__(
+        self, address: str, token: str, patience: float = 10.0, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        if not address.startswith(("ws://", "wss://")):
+            raise UsageError(
+                f"policy_server={address!r}: expected ws://HOST:PORT, or wss:// where the server has a certificate"
+            )
+        self._library = _library("websockets.sync.client")
+        self._errors = _library("websockets.exceptions")
+        self._address, self._token, self._clock = address, _checked_token(token), clock
+        self._replies: queue.Queue[Reply | Exception] = queue.Queue()
+        self._closing = threading.Event()
+        self.reconnects = 0
+        self._connection, said = self._connected(patience)
+        self.action = ActionSpec.from_json(said["action"])
+        self.observation = ObservationSpec.from_json(said["observation"])
+        self.meta: dict[str, Any] = said["meta"]
+        self._said = said
+        self._thread = threading.Thread(target=self._receive, name="policy-client", daemon=True)
+        self._thread.start()
+
+    def ask(self, ticket: int, observation: np.ndarray) -> None:
+        self._send(pack({"kind": "ask", "ticket": ticket}, {"observation": np.asarray(observation)}))
+
+    def reply(self, timeout: float) -> Reply | None:
+        try:
+            got = self._replies.get(timeout=timeout) if timeout > 0 else self._replies.get_nowait()
+        except queue.Empty:
+            return None
+        if isinstance(got, Exception):
+            raise got
+        return got
+
+    def reset(self) -> None:
+        while self.reply(0.0) is not None:  # answers of the last episode
+            pass
+        self._send(pack({"kind": "reset"}))
+
+    def close(self) -> None:
+        self._closing.set()
+        if self._connection is not None:
+            self._connection.close()
+        self._thread.join(3)
+
+    def _send(self, data: bytes) -> None:
+        connection = self._connection
+        if connection is None:
+            return
+        try:
+            connection.send(data)
+        except (OSError, self._errors.ConnectionClosed) as error:
+            log.debug("question not sent: %s", error)
+
+    def _connected(self, patience: float) -> tuple[Any, dict[str, Any]]:
+        """A connection and the first word of the server."""
+        try:
+            connection = self._library.connect(
+                self._address,
+                additional_headers={"Authorization": f"Bearer {self._token}"},
+                open_timeout=patience,
+                max_size=MOST,
+                compression=None,
+                proxy=None,
+                ping_interval=1.0,
+                ping_timeout=2.0,
+            )
+            head, _ = unpack(connection.recv(timeout=patience))
+        except self._errors.InvalidStatus as error:
+            raise PolicyDied(f"the server at {self._address} refused: {error}; is the token right?") from error
+        except (OSError, TimeoutError, self._errors.WebSocketException, BadMessage) as error:
+            raise PolicyDied(f"no policy is served at {self._address} ({error})") from error
+        if head.get("kind") != "ready":
+            raise PolicyDied(f"what answers at {self._address} is no policy server")
+        return connection, head
+
+    def _receive(self) -> None:
+        while not self._closing.is_set():
+            connection = self._connection
+            if connection is None:
+                if not self._again():
+                    return
+                continue
+            try:
+                self._replies.put(read_reply(connection.recv()))
+            except (OSError, self._errors.ConnectionClosed):
+                self._connection = None
+            except RoboRewardError as error:
+                self._replies.put(error)
+
+    def _again(self) -> bool:
+        """Connects again, with growing pauses; false when there is nothing to go on with."""
+        pause = RETRY[0]
+        while not self._closing.wait(pause):
+            try:
+                connection, said = self._connected(2.0)
+            except PolicyDied as died:
+                log.warning("%s", died)
+                pause = min(2 * pause, RETRY[1])
+                continue
+            if said != self._said:
+                self._replies.put(PolicyDied("another policy is served now"))
+                connection.close()
+                return False
+            self._connection, self.reconnects = connection, self.reconnects + 1
+            return True
+        return False
+
+
+def _library(name: str) -> Any:
+    import importlib
+
+    try:
+        return importlib.import_module(name)
+    except ImportError as error:
+        raise MissingExtra("websockets", "remote", "a policy on another computer") from error

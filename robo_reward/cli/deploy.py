@@ -1,0 +1,130 @@
+"""`robo-reward deploy`: a policy on an arm, episode by episode."""
+
+from __future__ import annotations
+
+import os
+from contextlib import ExitStack
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+from rich.console import Console
+
+from robo_reward.artifact import load_reward
+from robo_reward.cli.folder import only_me, provenance, run_folder, write_json
+from robo_reward.cli.interrupt import stop_on_signals
+from robo_reward.envs.panda.base import ArmTask
+from robo_reward.episode import EpisodeStore
+from robo_reward.hardware.arms import task_for
+from robo_reward.hardware.assemble import Parts, Wishes, assemble, policy_source
+from robo_reward.hardware.deploy import Deployment, DeploySettings, Summary, check_fit
+from robo_reward.hardware.dry_run import dry_run
+from robo_reward.hardware.operator import AtTerminal, Operator, Unattended
+from robo_reward.hardware.policy_process import PolicySource
+from robo_reward.hardware.recording import Judge
+from robo_reward.hardware.reset import Reset
+
+TOKEN = "ROBO_REWARD_TOKEN"
+FREE = ("episodes", "confirm", "label", "label_all", "host", "reset_speed", "clock")
+"""What may differ between two starts of the same deployment."""
+
+
+def run(config: DictConfig, arguments: list[str]) -> int:
+    """Runs the episodes that are missing; returns 1 if it ended early for a fault, 130 if somebody stopped it."""
+    console = Console()
+    tell = _teller(console)
+    operator: Operator = AtTerminal(tell) if config.confirm else Unattended(tell)
+    wishes = wishes_of(config)
+    with ExitStack() as stack:
+        policy = policy_source(wishes.policy_folder, wishes.policy_server, wishes.token)
+        if policy is not None:
+            stack.callback(policy.close)
+        task = _task(config, policy)
+        folder = _run_folder(config, task)
+        with only_me(folder), stop_on_signals() as stop:
+            write_json(folder / "provenance.json", provenance(arguments))
+            tell(f"{task.id} on {config.robot.kind} {wishes.address}: {folder}")
+            parts = assemble(wishes, task, policy, operator.confirm, stop, stack)
+            check_fit(task, parts.rig)
+            if config.dry_run:
+                return _dry(parts, operator, folder)
+            summary = _deployment(config, task, parts, operator, folder).run()
+        _say(console, summary, folder)
+        return 130 if stop() else int(bool(summary.stopped))
+
+
+def wishes_of(config: DictConfig) -> Wishes:
+    """The settings that decide what is put together."""
+    names = [f.name for f in fields(Wishes) if f.name != "token"]
+    given: Any = OmegaConf.to_container(config, resolve=True)
+    return Wishes(**{name: given[name] for name in names}, token=os.environ.get(TOKEN, ""))
+
+
+def _task(config: DictConfig, policy: PolicySource | None) -> ArmTask:
+    chosen = config.get("task")
+    options: Any = OmegaConf.to_container(chosen.options) if chosen else {}
+    trained_on = str(policy.meta.get("task", "")) if policy is not None else ""
+    return task_for(config.robot.kind, chosen.id if chosen else "", options, trained_on)
+
+
+def _run_folder(config: DictConfig, task: ArmTask) -> Path:
+    """Where episodes go: more of them do not make another run."""
+    if config.dry_run and not config.run:
+        config = OmegaConf.merge(config, {"run": f"dry-run-{task.id.replace('/', '-')}"})  # type: ignore[assignment]
+    return run_folder(config, "deploy", task.id.replace("/", "-"), FREE)
+
+
+def _deployment(config: DictConfig, task: ArmTask, parts: Parts, operator: Operator, folder: Path) -> Deployment:
+    rig = parts.rig
+    reward = load_reward(_reward_folder(Path(config.reward_path))) if config.reward_path else None
+    meta = {
+        "robot": config.robot.kind,
+        "policy": dict(rig.policy.meta) if rig.policy else {},
+        "tempo": config.tempo,
+        "cameras": list(config.cameras),
+        "seed": config.seed,
+        "goal": task.goal,
+    }
+    settings = DeploySettings(config.episodes, config.confirm, config.label, config.label_all)
+    return Deployment(
+        rig,
+        Reset(task, rig.arm, parts.scene, config.reset_speed),
+        Judge(task, rig.observer.unknown, reward),
+        operator,
+        EpisodeStore(folder / "episodes", frames=config.frames),
+        folder / "live",
+        settings,
+        meta,
+        lambda summary: write_json(folder / "result.json", {"task": task.id, **summary.to_json()}),
+    )
+
+
+def _reward_folder(path: Path) -> Path:
+    return path / "reward" if (path / "reward" / "reward.json").is_file() else path
+
+
+def _dry(parts: Parts, operator: Operator, folder: Path) -> int:
+    """Reads, decides, writes down; moves nothing."""
+    report = dry_run(parts.rig, operator.tell)
+    write_json(folder / "dry_run.json", report)
+    operator.tell(f"dry run: {folder / 'dry_run.json'}")
+    return int(bool(report["problem"]))
+
+
+def _say(console: Console, summary: Summary, folder: Path) -> None:
+    value = summary.to_json()
+    if value["success"] is not None:
+        console.print(
+            f"success {value['success']:.2f} (95 % interval {value['low']:.2f} to {value['high']:.2f}) over "
+            f"{value['judged']} of {value['episodes']} episodes, {len(value['faults'])} faults",
+            highlight=False,
+        )
+    if summary.stopped:
+        console.print(f"ended early: {summary.stopped}", style="yellow", highlight=False, soft_wrap=True)
+    console.print(f"episodes: {folder / 'episodes'}", soft_wrap=True, highlight=False)
+    console.print(f"label clips: robo-reward label {folder / 'episodes'}", soft_wrap=True, highlight=False)
+
+
+def _teller(console: Console) -> Any:
+    return lambda text: console.print(text, soft_wrap=True, highlight=False, markup=False)
