@@ -34,7 +34,7 @@ def run(config: DictConfig, arguments: list[str]) -> int:
         PortBusy: somebody serves there already.
         RoboRewardError: the emulator failed.
     """
-    task = scene_of(config.task.id, config.robot, **config.task.options)
+    task = scene_of(config.task.id, config.robot.kind if "robot" in config else "", **config.task.options)
     robot = task.id.partition("/")[0]
     console = Console()
     stop = threading.Event()

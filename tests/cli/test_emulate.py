@@ -41,7 +41,11 @@ def test_what_cannot_be_is_explained(task, robot, error, words):
 
 def test_wrong_usage_ends_with_2_and_a_busy_port_with_1(capsys):
     assert main(["emulate", "robot=fr4"]) == 2
-    assert "unknown robot 'fr4'" in capsys.readouterr().err
+    assert "unknown value of robot 'fr4'. Did you mean 'fr3'" in capsys.readouterr().err
+    assert main(["emulate", "robot=mujoco"]) == 2
+    assert "unknown robot 'mujoco'" in capsys.readouterr().err
+    assert main(["emulate", "robot=fr3", "task=panda/group"]) == 2
+    assert "unknown task 'fr3/group'" in capsys.readouterr().err
     assert main(["emulate", "version=7"]) == 2
     assert "unknown protocol version" in capsys.readouterr().err
     with serving("fr3") as emulator:

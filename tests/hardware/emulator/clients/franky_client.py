@@ -42,26 +42,35 @@ def velocities(robot):
     return {"turned": turned, "rose": rose}
 
 
+def arrive(tracker, away):
+    """Goes on until the arm is where it should be and stays, or for ten seconds."""
+    near = 0
+    for _ in range(500):
+        tracker.tick()
+        near = near + 1 if away(tracker.state) < 1e-3 else 0
+        if near == 5:
+            return
+
+
 def cartesian_impedance(robot):
-    begun = here(robot).O_T_EE
+    begun = robot.state.O_T_EE
+    goal = np.array(begun.translation) + (0.0, 0.04, 0.0)
     with franky.CartesianImpedanceTracker(robot, period=0.02) as tracker:
         for k in range(20):
             shift = np.array([0.0, 0.002 * (k + 1), 0.0])
             tracker.set_target(franky.Affine(np.array(begun.translation) + shift, begun.quaternion))
             tracker.tick()
-        for _ in range(15):
-            tracker.tick()
+        arrive(tracker, lambda state: np.abs(np.array(state.O_T_EE.translation) - goal).max())
     return {"moved": float(np.array(here(robot).O_T_EE.translation)[1] - np.array(begun.translation)[1])}
 
 
 def joint_impedance(robot):
-    begun = np.array(here(robot).q)
+    begun = np.array(robot.state.q)
     with franky.JointImpedanceTracker(robot, period=0.02) as tracker:
         for k in range(20):
             tracker.set_target(begun + 0.005 * (k + 1))
             tracker.tick()
-        for _ in range(15):
-            tracker.tick()
+        arrive(tracker, lambda state: np.abs(state.q - begun - 0.1).max())
     return {"moved": float(np.mean(here(robot).q - begun))}
 
 
