@@ -146,8 +146,6 @@ class RobotServer:
         """Whether a client gets states."""
         return self._peer is not None
 
-    # Used by the thread of the clock
-
     def send_state(self, data: bytes) -> None:
         """One state to the client, if there is one and the network is not down."""
         peer = self._peer
@@ -190,8 +188,6 @@ class RobotServer:
             self._waker.send(b"x")
         except OSError:
             log.debug("nobody to wake")
-
-    # The thread of the connection
 
     def _serve(self) -> None:
         while self._running:

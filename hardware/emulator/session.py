@@ -111,8 +111,6 @@ class Session:
         self.settings = 0
         self._received: deque[bool] = deque([True] * RATE_WINDOW, maxlen=RATE_WINDOW)
 
-    # What the clock needs to know
-
     @property
     def expects_command(self) -> bool:
         """Whether a client that keeps up has a command for the last state."""
@@ -131,8 +129,6 @@ class Session:
     def success_rate(self) -> float:
         """The share of the last hundred cycles of the motion that had a command; 0 without motion."""
         return sum(self._received) / RATE_WINDOW if self.motion is not None else 0.0
-
-    # One millisecond
 
     def tick(self, command: np.ndarray | None) -> None:
         """The next millisecond.
@@ -266,8 +262,6 @@ class Session:
             if error:
                 self.reflex(error)
 
-    # Ends of motions
-
     def reflex(self, name: str) -> None:
         """The arm stops by itself and stays so until the client asks for recovery."""
         self.errors = self.errors | {name}
@@ -305,8 +299,6 @@ class Session:
         body = np.zeros((), response_layout(command))
         body["status"] = self.version.status(command, status)
         return Answer(command, identifier, body.tobytes() + more)
-
-    # Requests
 
     def request(self, command: str, identifier: int, body: np.ndarray) -> Answer | None:
         """Does what a request asks for. Returns its answer, or none if that comes later, by the outbox."""

@@ -132,6 +132,7 @@ def test_franka_rs_drives_both_versions(robot, version):
     assert found["moved"] and found["width"] == pytest.approx(0.03, abs=1e-3)
 
 
+@pytest.mark.slow
 def test_two_arms_at_once():
     needs("pylibfranka")
     with serving("fr3") as one, serving("fr3") as other:

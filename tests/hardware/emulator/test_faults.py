@@ -28,7 +28,10 @@ SEEN = {  # fault: exception, its words, mode afterwards, mode once the fault is
 }
 
 
-@pytest.mark.parametrize("fault", SEEN)
+ALIKE = ("delay", "guiding")  # take the same ways as `drop_packets` and `user_stop`
+
+
+@pytest.mark.parametrize("fault", [pytest.param(f, marks=pytest.mark.slow) if f in ALIKE else f for f in SEEN])
 def test_what_the_client_sees_and_how_it_goes_on(fault):
     needs("pylibfranka")
     kind, words, mode, after = SEEN[fault]

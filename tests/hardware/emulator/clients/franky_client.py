@@ -54,7 +54,7 @@ def arrive(tracker, away):
 
 def cartesian_impedance(robot):
     begun = robot.state.O_T_EE
-    goal = np.array(begun.translation) + (0.0, 0.04, 0.0)
+    goal = np.array(begun.translation) + np.array([0.0, 0.04, 0.0])
     with franky.CartesianImpedanceTracker(robot, period=0.02) as tracker:
         for k in range(20):
             shift = np.array([0.0, 0.002 * (k + 1), 0.0])
