@@ -20,6 +20,8 @@ log = logging.getLogger(__name__)
 
 PATIENCE = 0.5
 """In lock-step: how long a cycle waits for the client before its command counts as lost [s]. libfranka waits 1 s."""
+FIRST = 0.03
+"""In lock-step: likewise for the first command of a motion, before which a client reads two states or more [s]."""
 FAIR = 0.5e-3
 """A command counts as lost only if the client had this long to answer; else it was the emulator that was late [s]."""
 SLIP = 0.1
@@ -90,7 +92,10 @@ class Clock:
         patient = True
         while self._running:
             if self._lockstep and patient and self._due():
-                commands, lateness, came = self._await()
+                commands, lateness, came = self._await(self._patience)
+                self._deadline = time.perf_counter()
+            elif self._lockstep and self._session.opening and not self._faults.stalled:
+                commands, lateness, came = self._await(FIRST)
                 self._deadline = time.perf_counter()
             else:
                 commands, lateness = self._sleep()
@@ -102,7 +107,7 @@ class Clock:
         """Whether a client that keeps up is about to answer."""
         return self._session.expects_command and self._server.connected and not self._faults.stalled
 
-    def _await(self) -> tuple[list[np.ndarray], float, bool]:
+    def _await(self, patience: float) -> tuple[list[np.ndarray], float, bool]:
         """Lock-step: the answer to the last state, how long it took, and whether something came at all."""
         begun, drops = time.perf_counter(), self._faults.dropped
         commands: list[np.ndarray] = []
@@ -111,9 +116,9 @@ class Clock:
             waited = time.perf_counter() - begun
             if self._answered(commands) or self._faults.dropped != drops:
                 return commands, waited, True
-            if waited > self._patience or not self._due() or not self._running:
+            if waited > patience or not (self._due() or self._session.opening) or not self._running:
                 return commands, waited, False
-            self._server.wait(min(0.05, self._patience))
+            self._server.wait(min(0.05, patience))
 
     def _answered(self, commands: list[np.ndarray]) -> bool:
         """Whether the last of these answers the last state."""

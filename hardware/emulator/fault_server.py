@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import socket
@@ -49,6 +50,7 @@ class FaultServer:
         if not host.startswith("127."):
             raise UsageError(f"faults can be injected on this machine only, 127.x.x.x; not on {host}")
         self._faults, self._server, self._running = faults, listen(host, port), True
+        self._client: socket.socket | None = None
         self._thread = threading.Thread(target=self._serve, name="faults", daemon=True)
 
     def start(self) -> None:
@@ -59,6 +61,10 @@ class FaultServer:
         """Ends the service."""
         self._running = False
         self._server.close()
+        client = self._client
+        if client is not None:
+            with contextlib.suppress(OSError):  # it may have left
+                client.shutdown(socket.SHUT_RDWR)
         if self._thread.is_alive():
             self._thread.join(2.0)
 
@@ -69,12 +75,14 @@ class FaultServer:
                 return
             with accepted[0] as connection:
                 connection.settimeout(2.0)
+                self._client = connection
                 try:
                     with connection.makefile("rb") as lines:
                         for line in iter(lambda: lines.readline(LONGEST), b""):
                             connection.sendall(json.dumps(self._answer(line)).encode() + b"\n")
                 except OSError as error:
                     log.debug("connection ended: %s", error)
+                self._client = None
 
     def _answer(self, line: bytes) -> dict[str, Any]:
         try:

@@ -23,6 +23,11 @@ TORQUE_RATE = 1000.0
 """Largest rate of commanded torques [N m/s] (Franka Robotics, "Robot and interface specifications")."""
 LOST_IN_A_ROW = 20
 """So many lost packets stop the arm (Franka Robotics, "Robot and interface specifications")."""
+PARDON = 5
+"""After lost packets limits of acceleration and jerk are up to so many times wider, less with each packet that arrives.
+
+libfranka's low-pass mixes each command with the state it answers, so what follows a gap is jerky however smooth the
+motion; how much of that the arm forgives is not published."""
 JOINT, CARTESIAN_JOINT = "joint_motion_generator", "cartesian_motion_generator_joint"
 
 
@@ -77,6 +82,21 @@ class Track(NamedTuple):
     acceleration: np.ndarray
 
 
+class Pardon:
+    """How much wider limits are for what follows lost packets.
+
+    Attributes:
+        factor: at least 1.
+    """
+
+    def __init__(self) -> None:
+        self.factor = 1
+
+    def grant(self, cycles: int) -> None:
+        """A command came, `cycles` milliseconds after the last."""
+        self.factor = max(1, self.factor - 1) if cycles == 1 else min(PARDON, max(self.factor, cycles))
+
+
 class JointJudge:
     """Follows a stream of joint positions, or velocities, and names the first thing wrong with it.
 
@@ -98,6 +118,7 @@ class JointJudge:
         self._checks, self._prefix, self._speed = checks, prefix, SpeedLimit(arm)
         self._low, self._high, self._fastest = np.array(arm.q_min), np.array(arm.q_max), np.array(arm.dq_max)
         self._ddq_max, self._dddq_max = SLACK * np.array(arm.ddq_max), SLACK * np.array(arm.dddq_max)
+        self._pardon = Pardon()
         self.settle(q)
 
     def settle(self, q: np.ndarray) -> None:
@@ -105,7 +126,13 @@ class JointJudge:
         self.now = self._last = Track(np.array(q, float), np.zeros(7), np.zeros(7))
 
     def begin(self, q: np.ndarray) -> str:
-        """The first position; the stream is at rest there. Returns an error's name or nothing."""
+        """The first position. Returns an error's name or nothing.
+
+        It goes on from where the robot is; one that is merely near, as when a client begins with measured positions,
+        is where the stream rests.
+        """
+        if not self._next(self.now, q, (q - self.now.value) / DT, 1):
+            return ""
         if self._checks.start_pose and not (np.abs(q - self.now.value) <= START_JOINT).all():
             return "joint_position_motion_generator_start_pose_invalid"
         if not np.isfinite(q).all():
@@ -115,6 +142,7 @@ class JointJudge:
 
     def position(self, q: np.ndarray, cycles: int = 1) -> str:
         """The next position (7,) [rad], `cycles` milliseconds after the last. Returns an error's name or nothing."""
+        self._pardon.grant(cycles)
         error = self._next(self.now, q, (q - self.now.value) / DT, 1)
         if error and cycles > 1:
             return self._next(self._last, q, (q - self._last.value) / (cycles * DT), cycles)
@@ -122,6 +150,7 @@ class JointJudge:
 
     def velocity(self, dq: np.ndarray, cycles: int = 1) -> str:
         """The next velocity (7,) [rad/s]. Returns an error's name or nothing."""
+        self._pardon.grant(cycles)
         q = self.now.value + DT * dq
         error = self._next(self.now, q, dq, 1)
         return self._next(self._last, q, dq, cycles) if error and cycles > 1 else error
@@ -150,9 +179,9 @@ class JointJudge:
             if not ((dq >= SLACK * low - 1e-3) & (dq <= SLACK * high + 1e-3)).all():
                 return f"{self._prefix}_velocity_limits_violation"
         if self._checks.discontinuity:
-            if not (np.abs(ddq) <= self._ddq_max).all():
+            if not (np.abs(ddq) <= self._pardon.factor * self._ddq_max).all():
                 return f"{self._prefix}_velocity_discontinuity"
-            if not (np.abs(dddq) <= self._dddq_max).all():
+            if not (np.abs(dddq) <= self._pardon.factor * self._dddq_max).all():
                 return f"{self._prefix}_acceleration_discontinuity"
         return ""
 
@@ -172,13 +201,16 @@ class CartesianJudge:
     def __init__(self, arm: Arm, checks: Checks, pose: np.ndarray) -> None:
         self._checks = checks
         self._limits = SLACK * np.array((arm.max_translation, arm.max_rotation))  # (2, 3)
+        self._pardon = Pardon()
         self.now = self._last = Track(pose.copy(), np.zeros(6), np.zeros(6))
 
     def begin(self, pose: np.ndarray) -> str:
-        """The first pose; the stream is at rest there. Returns an error's name or nothing."""
+        """The first pose, likewise. Returns an error's name or nothing."""
         if not _is_frame(pose):
             return "cartesian_position_motion_generator_invalid_frame"
         away = pose_error(self.now.value, pose)
+        if not self._next(self.now, pose, away / DT, 1):
+            return ""
         near = np.linalg.norm(away[:3]) <= START_TRANSLATION and np.linalg.norm(away[3:]) <= START_ROTATION
         if self._checks.start_pose and not near:
             return "cartesian_position_motion_generator_start_pose_invalid"
@@ -189,6 +221,7 @@ class CartesianJudge:
         """The next O_T_EE (4, 4). Returns an error's name or nothing."""
         if not _is_frame(pose):
             return "cartesian_position_motion_generator_invalid_frame"
+        self._pardon.grant(cycles)
         error = self._next(self.now, pose, pose_error(self.now.value, pose) / DT, 1)
         if error and cycles > 1:
             return self._next(self._last, pose, pose_error(self._last.value, pose) / (cycles * DT), cycles)
@@ -198,6 +231,7 @@ class CartesianJudge:
         """The next O_dP_EE (6,) [m/s, rad/s]. Returns an error's name or nothing."""
         if not np.isfinite(twist).all():
             return "cartesian_motion_generator_velocity_limits_violation"
+        self._pardon.grant(cycles)
         pose = moved(self.now.value, twist)
         error = self._next(self.now, pose, twist, 1)
         return self._next(self._last, pose, twist, cycles) if error and cycles > 1 else error
@@ -215,7 +249,8 @@ class CartesianJudge:
         acceleration = (twist - before.rate) / between
         jerk = (acceleration - before.acceleration) / between
         norms = np.linalg.norm(np.array((twist, acceleration, jerk)).reshape(3, 2, 3), axis=2)  # (3, 2)
-        fine = (norms <= self._limits.T).all(axis=1).tolist()  # of speed, acceleration, jerk
+        wider = np.array((1, self._pardon.factor, self._pardon.factor))[:, None]
+        fine = (norms <= wider * self._limits.T).all(axis=1).tolist()  # of speed, acceleration, jerk
         if self._checks.limits and not fine[0]:
             return "cartesian_motion_generator_velocity_limits_violation"
         if self._checks.discontinuity and not fine[1]:

@@ -79,8 +79,7 @@ class Reference:
             command["elbow_c"] if command["valid_elbow"] else None,
         )
         if not begun and self._generator == Generator.CARTESIAN_POSITION:
-            self._joints.settle(q)  # the first pose may be a hair from where the joints are
-            return ""
+            return self._joints.begin(q)  # the first pose may be a hair from where the joints are
         return self._unreachable(q) or self._joints.position(q, cycles)
 
     def _unreachable(self, q: np.ndarray) -> str:

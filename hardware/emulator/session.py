@@ -21,6 +21,8 @@ from robo_reward.hardware.emulator.versions import Controller, Generator, RobotM
 
 GRACE = 500
 """Cycles a client may take from the start of a motion to its first command before they count as lost."""
+OPENING = 20
+"""Within so many cycles from the start of a motion a client that keeps up sends its first command."""
 RATE_WINDOW = 100
 """Cycles over which the success rate of commands is counted."""
 
@@ -118,6 +120,14 @@ class Session:
         return motion is not None and motion.last > 0 and not motion.is_async and not self.braking
 
     @property
+    def opening(self) -> bool:
+        """Whether a motion has just begun and the client is about to send its first command."""
+        motion = self.motion
+        if motion is None or motion.last or motion.is_async or self.braking:
+            return False
+        return self.time - motion.started < OPENING
+
+    @property
     def success_rate(self) -> float:
         """The share of the last hundred cycles of the motion that had a command; 0 without motion."""
         return sum(self._received) / RATE_WINDOW if self.motion is not None else 0.0
@@ -193,13 +203,8 @@ class Session:
 
     def _finish(self, motion: Motion) -> None:
         """The client says that it is done; a generator must have come to rest by then."""
-        moving = motion.reference is not None and motion.controller != Controller.EXTERNAL
-        if (
-            moving
-            and self.checks.discontinuity
-            and not motion.is_async
-            and (np.abs(self.dq_d) > 10 * self._brakes).any()
-        ):
+        follows = isinstance(motion.reference, Reference) and motion.controller != Controller.EXTERNAL
+        if follows and self.checks.discontinuity and (np.abs(self.dq_d) > 10 * self._brakes).any():
             self.reflex("joint_motion_generator_velocity_discontinuity")
             return
         self._end(motion, "success")

@@ -27,8 +27,8 @@ V5, V10 = VERSIONS[5], VERSIONS[10]
 OFFSETS = {  # as the compiler lays out libfranka's packed structs
     5: {"message_id": 0, "tau_J": 1016, "q": 1184, "motion_generator_mode": 2280, "errors": 2282, "robot_mode": 2364,
         "control_command_success_rate": 2365},
-    10: {"message_id": 0, "O_T_EE": 8, "m_ee": 392, "I_ee": 396, "F_x_Cee": 432, "m_load": 444, "elbow": 496, "tau_J": 512,
-         "dtau_J": 568, "q": 596, "q_d": 624, "dq": 652, "dq_d": 680, "ddq_d": 708, "joint_contact": 736,
+    10: {"message_id": 0, "O_T_EE": 8, "m_ee": 392, "I_ee": 396, "F_x_Cee": 432, "m_load": 444, "elbow": 496,
+         "tau_J": 512, "dtau_J": 568, "q": 596, "q_d": 624, "dq": 652, "dq_d": 680, "ddq_d": 708, "joint_contact": 736,
          "cartesian_collision": 816, "tau_ext_hat_filtered": 840, "O_F_ext_hat_K": 868, "O_ddP_O": 940, "elbow_c": 952,
          "O_T_EE_c": 976, "O_ddP_EE_c": 1064, "theta": 1088, "accelerometer_top": 1144, "accelerometer_bottom": 1216,
          "motion_generator_mode": 1288, "controller_mode": 1289, "errors": 1290, "reflex_reason": 1331,

@@ -51,6 +51,11 @@ def judged(judge, path, skip=()):
     return ""
 
 
+def judged_on(judge, path):
+    """The first error of the positions to come, or nothing."""
+    return next(filter(None, map(judge.position, path)), "")
+
+
 @pytest.mark.parametrize("arm", [FR3, PANDA], ids=lambda arm: arm.name)
 @given(move=st.lists(st.floats(-0.3, 0.3), min_size=7, max_size=7))
 @settings(max_examples=10, deadline=None)
@@ -90,6 +95,15 @@ def test_each_break_has_its_name():
     judge = JointJudge(FR3, Checks(discontinuity=False), beyond - 2e-6)
     assert judge.position(beyond).endswith("position_limits_violation")
     assert JointJudge(FR3, Checks(), HOME).begin(HOME + 0.03).endswith("start_pose_invalid")
+
+
+def test_a_motion_goes_on_from_the_robot_or_begins_near_it():
+    path = profile(FR3, HOME + 0.3)
+    late = JointJudge(FR3, Checks(), HOME)
+    assert late.begin(path[1]) == "" and judged_on(late, path[2:]) == ""  # no command for where it already is
+    near = JointJudge(FR3, Checks(), HOME + 0.003)
+    assert near.begin(path[0]) == "" and judged_on(near, path[1:]) == ""
+    assert not JointJudge(FR3, Checks(), HOME + 0.003).now.rate.any()
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])

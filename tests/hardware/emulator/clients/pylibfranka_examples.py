@@ -3,6 +3,7 @@
 Each begins where the robot is, sends a command per state, and prints at the end what it saw.
 """
 
+import itertools
 import json
 import math
 import sys
@@ -30,7 +31,7 @@ def follow(control, command, seconds):
 
 def echo_state(robot):
     times = [robot.read_once().time.to_sec() for _ in range(100)]
-    return {"rising": all(b > a for a, b in zip(times, times[1:]))}
+    return {"rising": all(b > a for a, b in itertools.pairwise(times))}
 
 
 def joint_position(robot):
@@ -87,10 +88,10 @@ def joint_impedance(robot):
         wanted = [q + 0.05 * (1 - math.cos(math.pi * t)) for q in first.q]
         torque = [
             k * (w - q) - d * dq + c
-            for k, d, w, q, dq, c in zip(stiffness, damping, wanted, state.q, state.dq, coriolis)
+            for k, d, w, q, dq, c in zip(stiffness, damping, wanted, state.q, state.dq, coriolis, strict=True)
         ]
-        allowed = [max(-0.99, min(0.99, a - b)) for a, b in zip(torque, state.tau_J_d)]  # 1000 N m/s
-        return fci.Torques([b + a for a, b in zip(allowed, state.tau_J_d)])
+        allowed = [max(-0.99, min(0.99, a - b)) for a, b in zip(torque, state.tau_J_d, strict=True)]  # 1000 N m/s
+        return fci.Torques([b + a for a, b in zip(allowed, state.tau_J_d, strict=True)])
 
     return {"cycles": follow(control, command, 2.0), "mass": model.mass(robot.read_once())[0]}
 
@@ -134,6 +135,5 @@ for name in NAMES:
     Q0 = robot.read_once().q
     found[name] = globals()[name](robot)
     state = robot.read_once()
-    found[name] |= {"joints_moved": max(abs(a - b) for a, b in zip(state.q, Q0)), "mode": state.robot_mode.name}
-    print(name, "finished")
-print(json.dumps(found))
+    found[name]["mode"] = state.robot_mode.name
+json.dump(found, sys.stdout)
