@@ -191,7 +191,6 @@ class LiveEpisode:
         rig, begun = self.rig, time.monotonic()
         self._check_person_and_signals()
         arm = rig.arm.state()
-        rig.watchdog.state(arm.stamp)
         read = time.monotonic() - begun
         state, known = self._state(arm)
         frame, frame_age = self._look()
@@ -251,6 +250,7 @@ class LiveEpisode:
         rig = self.rig
         if verdict == "hold" and rig.policy is not None:
             rig.watchdog.missed()
+        rig.watchdog.state(rig.arm.state().stamp)
         alarm = rig.watchdog.verdict()
         if alarm.verdict is Verdict.STOP:
             raise _End(Ending("watchdog", f"{alarm.cause}. {alarm.remedy}", self._step))
