@@ -15,7 +15,7 @@ class Wave:
     Args:
         task_id: whose convention.
         speed: share of a full step.
-        gripper: +1 open, -1 closed.
+        gripper: +1 open, -1 opening and closing all the time.
     """
 
     def __init__(self, task_id: str, speed: float, gripper: float) -> None:
@@ -31,7 +31,7 @@ class Wave:
         """Eight steps to the left, eight to the right."""
         action = np.zeros((len(observation), self.action.dim))
         action[:, 1] = self._speed * (1.0 if self._step // 8 % 2 == 0 else -1.0)
-        action[:, -1] = self._gripper
+        action[:, -1] = 1.0 if self._gripper > 0 or self._step // 8 % 2 else -1.0
         self._step += 1
         return action
 
