@@ -143,7 +143,7 @@ class ArmProcess:
                 self._receive()
             except ArmFault as fault:
                 log.warning("before stop: %s", fault)
-                if fault.kind is FaultKind.CONTROL and "process" in fault.cause:
+                if not self.process.is_alive():
                     return
 
     def _receive(self, asked: str = "") -> tuple[dict[str, Any], dict[str, np.ndarray]]:

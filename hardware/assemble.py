@@ -23,6 +23,7 @@ from robo_reward.hardware.robot import Arm
 from robo_reward.hardware.safety import SafetyFilter, SafetySettings
 from robo_reward.hardware.scene import ByHand, EmulatorScene, SceneReset, SimulatedScene
 from robo_reward.hardware.teleop import make_teleop
+from robo_reward.hardware.tempo import Tempo
 from robo_reward.hardware.watchdog import Watchdog
 
 
@@ -52,7 +53,7 @@ class Wishes:
     tempo: float = 0.5
     speed: float = 0.3
     acceleration: float = 0.5
-    ramp: int = 15
+    ramp: int = 10
     teleop: str = "none"
     objects: str = "auto"
     cameras: Sequence[str] = ()
@@ -117,7 +118,8 @@ def assemble(
     """
     if policy is None and wishes.teleop == "none":
         raise UsageError("nobody would decide: give policy=RUN, policy_server=ws://... or teleop=keyboard")
-    arm = _arm(wishes, task)
+    tempo = Tempo(wishes.tempo, wishes.ramp)
+    arm = _arm(wishes, task, tempo.lag(task.control_dt))
     stack.callback(arm.close)
     arm.connect()
     objects, scene = _scene(wishes, task, arm, ask)
@@ -127,28 +129,29 @@ def assemble(
         stack.callback(frames.close)
     teleop = make_teleop(wishes.teleop, task.action)
     stack.callback(teleop.close)
-    settings = SafetySettings(ramp_steps=wishes.ramp)
+    settings = SafetySettings(ramp_steps=0)  # the tempo rises instead, which the policy does not notice
     limits = policy_limits(task.arm, wishes.speed, wishes.acceleration)
     filter = SafetyFilter.of_task(task, limits, settings=settings)
-    step = task.control_dt / wishes.tempo
+    longest = task.control_dt / tempo.at(0)
     clock = ("none" if isinstance(arm, MujocoArm) else "wall") if wishes.clock == "auto" else wishes.clock
     rig = Rig(
         task=task,
         arm=arm,
-        observer=Observer(task, objects, wishes.tempo),
+        observer=Observer(task, objects),
         filter=filter,
-        watchdog=Watchdog(wishes.missed, wishes.silent, wishes.camera_age, state_age=max(0.25, 3 * step)),
+        watchdog=Watchdog(wishes.missed, wishes.silent, wishes.camera_age, state_age=max(0.25, 2 * longest)),
         pace=make_pace(clock, 1 / settings.rate, lambda: arm.state().robot_time),
         policy=policy,
+        tempo=tempo,
         teleop=teleop,
         frames=frames,
         stop=stop,
-        horizon=wishes.horizon or task.horizon + wishes.ramp,
+        horizon=wishes.horizon or task.horizon,
     )
     return Parts(rig, scene)
 
 
-def _arm(wishes: Wishes, task: ArmTask) -> Arm:
+def _arm(wishes: Wishes, task: ArmTask, lag: float) -> Arm:
     options = dict(wishes.robot)
     kind = str(options.pop("kind"))
     options.pop("host", None)
@@ -156,6 +159,7 @@ def _arm(wishes: Wishes, task: ArmTask) -> Arm:
         return MujocoArm(task, wishes.seed, realtime=bool(options.get("realtime", False)))
     if not wishes.address:
         raise UsageError(f"robot={kind} needs host=, the robot's address")
+    options["compliance"] = {"lag": lag, **dict(options.get("compliance") or {})}
     return make_arm(kind, wishes.address, options, process=bool(options.pop("process", True)))
 
 

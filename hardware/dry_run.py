@@ -48,7 +48,7 @@ def dry_run(rig: Rig, tell: Callable[[str], None], steps: int = STEPS) -> dict[s
             problem = "the policy did not answer within 5 s"
             break
         answers.append(seconds)
-        decision = rig.filter.decide(action, arm, rig.dt)
+        decision = rig.filter.decide(action, arm, rig.duration(step))
         command = decision.target.joints
         taken.append(
             {
@@ -59,7 +59,7 @@ def dry_run(rig: Rig, tell: Callable[[str], None], steps: int = STEPS) -> dict[s
                 "gripper": round(float(decision.target.gripper), 4),
             }
         )
-        time.sleep(max(0.0, rig.dt - (time.monotonic() - begun)))
+        time.sleep(max(0.0, rig.duration(step) - (time.monotonic() - begun)))
     tell(f"{len(taken)} steps decided, none sent" + (f"; the arm could not start: {problem}" if problem else ""))
     return {
         "state": _numbers(arm),

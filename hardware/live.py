@@ -23,6 +23,7 @@ from robo_reward.hardware.recording import Journal
 from robo_reward.hardware.robot import Arm, ArmFault, ArmState, Target
 from robo_reward.hardware.safety import Decision, SafetyFilter, Verdict
 from robo_reward.hardware.teleop import Teleop
+from robo_reward.hardware.tempo import Tempo
 from robo_reward.hardware.watchdog import Watchdog
 
 LATENCIES = ("read_state", "inference", "answer", "first_command", "step", "frame_age")
@@ -67,6 +68,7 @@ class Rig:
         pace: of the stream.
         policy: decides; none where a person drives.
         teleop: the person's device.
+        tempo: how fast time passes for the policy.
         machine: keeps the order of things.
         frames: what the cameras see, or none.
         stop: whether somebody asked to stop, by Ctrl-C or a signal.
@@ -82,21 +84,16 @@ class Rig:
     pace: Pace
     policy: PolicySource | None
     teleop: Teleop
+    tempo: Tempo = field(default_factory=Tempo)
     machine: FaultMachine = field(default_factory=FaultMachine)
     frames: Frames | None = None
     stop: Callable[[], bool] = lambda: False
     horizon: int = 60
     latencies: Latencies = field(default_factory=lambda: Latencies(LATENCIES))
 
-    @property
-    def ticks(self) -> int:
-        """Commands per control step."""
-        return max(1, round(self.dt * self.filter.settings.rate))
-
-    @property
-    def dt(self) -> float:
-        """How long a control step takes [s], at the tempo that was chosen."""
-        return self.task.control_dt / self.observer.tempo
+    def duration(self, step: int) -> float:
+        """How long a control step takes [s]."""
+        return self.task.control_dt / self.tempo.at(step)
 
 
 class _End(Exception):
@@ -123,14 +120,14 @@ class LiveEpisode:
         self.latencies = Latencies(LATENCIES)
         self.interventions = 0
         self.clips: Counter[str] = Counter()
-        self._queue = ActionQueue(rig.dt)
+        self._queue = ActionQueue(rig.task.control_dt)
         self._asked: dict[
             int, tuple[float, float]
         ] = {}  # ticket -> time of the observation, wall clock of the question
         self._last: tuple[np.ndarray, ArmState, np.ndarray | None] | None = None
         self._step = 0
         self._thought = np.nan
-        self._streaming = False
+        self._streaming, self._begun = False, 0.0
 
     def run(self) -> Ending:
         """From the arm's present pose to the end of the episode."""
@@ -194,29 +191,28 @@ class LiveEpisode:
         rig, begun = self.rig, time.monotonic()
         self._check_person_and_signals()
         arm = rig.arm.state()
-        rig.watchdog.state(arm.stamp)
         read = time.monotonic() - begun
         state, known = self._state(arm)
         frame, frame_age = self._look()
-        now = rig.pace.now()
+        dt, self._begun = rig.duration(self._step), rig.pace.now()
         if known:
-            self._ask(state, now)
+            self._ask(state)
         self._last = (state.array, arm, frame)
         person = rig.teleop.read()
         self._obey(person.event)
         times = {"begun": begun, "stamp": arm.stamp, "robot_time": arm.robot_time, "late": 1.0}
         action, verdict, sent = np.zeros(rig.task.action.dim), "hold", np.nan
-        for tick in range(rig.ticks):
+        for tick in range(max(1, round(dt * rig.filter.settings.rate))):
             decided: Decision | None = None
             if person.action is not None and tick == 0:
-                action, verdict, decided = person.action, "person", rig.filter.decide(person.action, arm, rig.dt)
+                action, verdict, decided = person.action, "person", rig.filter.decide(person.action, arm, dt)
                 self._queue.clear()
                 rig.watchdog.answered()
             elif times["late"] and verdict == "hold":
-                given = self._action(now)
+                given = self._action()
                 if given is not None:
                     times |= {"late": 0.0, "answered": time.monotonic(), "inference": self._thought}
-                    action, verdict, decided = given, "follow", rig.filter.decide(given, arm, rig.dt)
+                    action, verdict, decided = given, "follow", rig.filter.decide(given, arm, dt)
                     rig.watchdog.answered()
             if decided is not None:
                 verdict = self._judged(decided, verdict, action, state, arm, times, frame)
@@ -254,6 +250,7 @@ class LiveEpisode:
         rig = self.rig
         if verdict == "hold" and rig.policy is not None:
             rig.watchdog.missed()
+        rig.watchdog.state(rig.arm.state().stamp)
         alarm = rig.watchdog.verdict()
         if alarm.verdict is Verdict.STOP:
             raise _End(Ending("watchdog", f"{alarm.cause}. {alarm.remedy}", self._step))
@@ -284,16 +281,21 @@ class LiveEpisode:
     def _frame(self) -> np.ndarray | None:
         return None if self.rig.frames is None else self.rig.frames.read().image
 
-    def _ask(self, state: State, now: float) -> None:
+    def _now(self) -> float:
+        """The policy's time [s]: control steps at the pace of training, however long they take."""
+        tempo, dt = self.rig.tempo.at(self._step), self.rig.task.control_dt
+        return self._step * dt + min((self.rig.pace.now() - self._begun) * tempo, dt)
+
+    def _ask(self, state: State) -> None:
         """Shows the policy what is seen now, unless it still thinks about two questions."""
         if self.rig.policy is None or len(self._asked) >= 2:
             return
-        self._asked[self._step] = (now, time.monotonic())
-        self.rig.policy.ask(self._step, self.rig.observer.observation(state))
+        self._asked[self._step] = (self._step * self.rig.task.control_dt, time.monotonic())
+        self.rig.policy.ask(self._step, self.rig.observer.observation(state, self.rig.tempo.at(self._step)))
 
-    def _action(self, now: float) -> np.ndarray | None:
-        """The action for the step that began at `now`, if it is there before the next command is due."""
-        rig = self.rig
+    def _action(self) -> np.ndarray | None:
+        """The action for this control step, if it is there before the next command is due."""
+        rig, now = self.rig, self._step * self.rig.task.control_dt
         ready = self._queue.at(now)
         if rig.policy is None:
             return ready
@@ -304,7 +306,7 @@ class LiveEpisode:
             start, asked = self._asked.pop(reply.ticket, (now, np.nan))
             self.latencies.add(answer=time.monotonic() - asked)
             self._thought = reply.seconds
-            self._queue.put(start, reply.actions, rig.pace.now())
+            self._queue.put(start, reply.actions, self._now())
             ready = self._queue.at(now)
         return ready
 

@@ -84,21 +84,16 @@ class Observer:
     Args:
         task: a task of an arm.
         objects: gives the rest of the state.
-        tempo: how fast time passes for the policy, 1 as in training. At half the tempo a control step takes twice as
-            long, and a policy that was trained at full tempo sees velocities twice as large as they are.
 
     Raises:
-        UsageError: the source gives a field that the task does not have, or a tempo outside 0 to 1.
+        UnknownName: the source gives a field that the task does not have.
     """
 
-    def __init__(self, task: ArmTask, objects: ObjectSource, tempo: float = 1.0) -> None:
-        if not 0.1 <= tempo <= 1.0:
-            raise UsageError(f"tempo={tempo}: expected 0.1 to 1; 1 is the speed of training")
-        self.task, self.objects, self.tempo = task, objects, tempo
-        self._pace = np.ones(task.spec.dim)
+    def __init__(self, task: ArmTask, objects: ObjectSource) -> None:
+        self.task, self.objects = task, objects
+        self._rates = np.zeros(task.spec.dim, bool)
         for field in task.spec:
-            if field.unit.endswith("/s"):
-                self._pace[task.spec.slice(field.name)] = 1.0 / tempo
+            self._rates[task.spec.slice(field.name)] = field.unit.endswith("/s")
         for name in objects.fields:
             task.spec.slice(name)
         given = {*ARM_FIELDS, *objects.fields}
@@ -129,9 +124,14 @@ class Observer:
         named = {name: {**zero, **values}[name] for name in self.task.spec.names}
         return self.task.spec.pack(named)
 
-    def observation(self, state: State) -> np.ndarray:
-        """What the policy is shown (O,), by the task's own map, with velocities as the policy's time has them."""
-        return self.task.observation(State(state.spec, state.array * self._pace))
+    def observation(self, state: State, tempo: float = 1.0) -> np.ndarray:
+        """What the policy is shown (O,), by the task's own map, with velocities as the policy's time has them.
+
+        Args:
+            state: (D,).
+            tempo: how fast that time passes.
+        """
+        return self.task.observation(State(state.spec, np.where(self._rates, state.array / tempo, state.array)))
 
 
 def arm_fields(task: ArmTask, arm: ArmState) -> dict[str, np.ndarray]:

@@ -15,13 +15,12 @@ REALTIME = ("enforce", "ignore")
 class Compliance:
     """Gains and collision thresholds, set explicitly on every connect.
 
-    The joint gains are those of libfranka's own impedance example. Damping is a tenth of the stiffness: the arm then
-    nears a target with the time constant of the simulated servos, kv / kp = 0.1 s, so that a policy finds the same
-    lag on the robot as in training.
+    The stiffness is half that of libfranka's own impedance example: a hand that is led 3 cm into the table presses
+    with some 40 N. Damping follows from it, so that the arm is behind its targets by as much as the simulated arm was.
 
     Args:
         stiffness: of the joints (7,) [N m/rad].
-        damping: of the joints (7,) [N m s/rad].
+        lag: damping over stiffness, the time constant with which the arm nears a target [s].
         translational: stiffness of the hand [N/m], for targets given as poses.
         rotational: likewise [N m/rad].
         torque_threshold: external joint torque at which the robot stops itself (7,) [N m].
@@ -29,8 +28,8 @@ class Compliance:
         torque_step: by how much a commanded torque may change in a millisecond [N m].
     """
 
-    stiffness: tuple[float, ...] = (600.0, 600.0, 600.0, 600.0, 250.0, 150.0, 50.0)
-    damping: tuple[float, ...] = (60.0, 60.0, 60.0, 60.0, 25.0, 15.0, 5.0)
+    stiffness: tuple[float, ...] = (300.0, 300.0, 300.0, 300.0, 125.0, 75.0, 50.0)
+    lag: float = 0.1
     translational: float = 750.0
     rotational: float = 40.0
     torque_threshold: tuple[float, ...] = (40.0,) * 7
@@ -38,15 +37,20 @@ class Compliance:
     torque_step: float = 1.0
 
     def __post_init__(self) -> None:
-        sizes = {"stiffness": 7, "damping": 7, "torque_threshold": 7, "force_threshold": 6}
+        sizes = {"stiffness": 7, "torque_threshold": 7, "force_threshold": 6}
         for name, size in sizes.items():
             values = np.asarray(getattr(self, name), float)
             if values.shape != (size,) or not (np.isfinite(values) & (values > 0)).all():
                 raise UsageError(f"{name}={getattr(self, name)}: expected {size} positive numbers")
             object.__setattr__(self, name, tuple(map(float, values)))
-        for name in ("translational", "rotational", "torque_step"):
+        for name in ("lag", "translational", "rotational", "torque_step"):
             if not getattr(self, name) > 0:
                 raise UsageError(f"{name}={getattr(self, name)}: expected a positive number")
+
+    @property
+    def damping(self) -> tuple[float, ...]:
+        """Of the joints (7,) [N m s/rad]."""
+        return tuple(self.lag * value for value in self.stiffness)
 
 
 def checked_realtime(value: str) -> str:

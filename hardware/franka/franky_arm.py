@@ -13,7 +13,7 @@ from robo_reward.errors import MissingExtra, UsageError
 from robo_reward.hardware.franka.complaints import classified, told
 from robo_reward.hardware.franka.compliance import Compliance, checked_realtime
 from robo_reward.hardware.franka.fingers import Fingers, LibraryHand, Wish
-from robo_reward.hardware.franka.measured import arm_state, check_limits, mode_named, standing_fault
+from robo_reward.hardware.franka.measured import Receipts, arm_state, check_limits, mode_named, standing_fault
 from robo_reward.hardware.robot import ArmFault, ArmState, FaultKind, Mode, Target
 
 log = logging.getLogger(__name__)
@@ -55,6 +55,7 @@ class FrankyArm:
         self.host, self.realtime = host, checked_realtime(realtime)
         self.compliance = compliance or Compliance()
         self._with_gripper = gripper
+        self._receipts = Receipts()
         self._force = force
         self._franky: Any = None
         self._robot: Any = None
@@ -107,6 +108,7 @@ class FrankyArm:
         width = self._fingers.width if self._fingers else 0.0
         return arm_state(
             FR3,
+            self._receipts.stamp(state.time.to_sec()),
             state.time.to_sec(),
             state.q,
             state.dq,

@@ -42,8 +42,22 @@ def tool_pose(arm: Arm, q: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return pose.position[:, 0], quat
 
 
+class Receipts:
+    """When the newest state was received: a library that gives the same one again and again does not make it newer."""
+
+    def __init__(self) -> None:
+        self._robot_time, self._stamp = -1.0, 0.0
+
+    def stamp(self, robot_time: float) -> float:
+        """On this computer's monotonic clock [s], for a state of that time on the robot's [s]."""
+        if robot_time != self._robot_time:
+            self._robot_time, self._stamp = robot_time, time.monotonic()
+        return self._stamp
+
+
 def arm_state(
     arm: Arm,
+    stamp: float,
     robot_time: float,
     q: np.ndarray,
     dq: np.ndarray,
@@ -53,11 +67,11 @@ def arm_state(
     mode: Mode,
     errors: Iterable[str] = (),
 ) -> ArmState:
-    """An `ArmState` stamped now."""
+    """An `ArmState` with the hand's pose by the tasks' kinematics."""
     q = np.array(q, float)
     position, quat = tool_pose(arm, q)
     return ArmState(
-        time.monotonic(),
+        stamp,
         robot_time,
         q,
         np.array(dq, float),

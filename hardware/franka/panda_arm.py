@@ -19,7 +19,7 @@ from robo_reward.errors import MissingExtra, UsageError
 from robo_reward.hardware.franka.complaints import classified, told
 from robo_reward.hardware.franka.compliance import Compliance, checked_realtime
 from robo_reward.hardware.franka.fingers import Fingers, LibraryHand, Wish
-from robo_reward.hardware.franka.measured import arm_state, mode_named, standing_fault
+from robo_reward.hardware.franka.measured import Receipts, arm_state, mode_named, standing_fault
 from robo_reward.hardware.robot import ArmFault, ArmState, FaultKind, Mode, Target
 
 log = logging.getLogger(__name__)
@@ -57,6 +57,7 @@ class PandaArm:
         self.host, self.realtime = host, checked_realtime(realtime)
         self.compliance = compliance or Compliance()
         self._with_gripper = gripper
+        self._receipts = Receipts()
         self._force = force
         self._robot: Any = None
         self._targets: Any = None
@@ -111,6 +112,7 @@ class PandaArm:
         )
         return arm_state(
             PANDA,
+            self._receipts.stamp(state.time),
             state.time,
             state.q,
             state.dq,
