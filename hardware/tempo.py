@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from robo_reward.errors import UsageError
 
-SIMULATED_LAG = 0.125
+SIMULATED_LAG = 0.135
 """How far a simulated arm is behind its targets: the servos' kv / kp, and most of a control step [s]."""
 LEAST_LAG = 0.04
 """No robot follows closer behind its targets [s]."""

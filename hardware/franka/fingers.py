@@ -7,12 +7,13 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from math import exp
 from typing import Any, Protocol
 
 from robo_reward.hardware.robot import ArmFault
 
 log = logging.getLogger(__name__)
-NEAR = 0.003
+NEAR = 0.001
 """Fingers this close to a target stay where they are [m]."""
 SHUT = 0.005
 """A target below this means: close until something is held [m]."""
@@ -101,6 +102,8 @@ class Fingers:
         force: of grasps that a target asks for [N].
         speed: of the opening [m/s].
         poll: how often the width is read [s].
+        lag: how far the fingers shall be behind streamed targets [s], as simulated fingers are behind theirs.
+        period: of the stream [s].
 
     Attributes:
         width: opening between the fingers [m].
@@ -113,7 +116,10 @@ class Fingers:
         force: float = 20.0,
         speed: float = 0.1,
         poll: float = 0.01,
+        lag: float = 0.0,
+        period: float = 0.005,
     ) -> None:
+        self._share = 1.0 - exp(-period / lag) if lag > 0 else 1.0
         self._client, self._fault, self._speed, self._poll = client, fault, speed, poll
         self._intent = Intent(force)
         self._wish: tuple[Wish, float] | None = None
@@ -151,6 +157,8 @@ class Fingers:
         """
         self.check()
         with self._news:
+            begin = self.width if self._target is None else self._target
+            target = begin + self._share * (target - begin)
             self._target = target
             away = self._busy and not self._intent.holding and abs(target - self._goal) > AWAY
             self._news.notify_all()

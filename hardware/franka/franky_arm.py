@@ -84,7 +84,9 @@ class FrankyArm:
                 self._robot.set_collision_behavior(list(torque), list(force))
             if self._with_gripper:
                 hand = franky.Gripper(self.host)
-                self._fingers = Fingers(LibraryHand(hand, lambda: hand.width), self._gripper_fault, self._force)
+                self._fingers = Fingers(
+                    LibraryHand(hand, lambda: hand.width), self._gripper_fault, self._force, lag=self.compliance.lag / 2
+                )
         except ArmFault:
             self._drop()
             raise

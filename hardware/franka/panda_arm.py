@@ -86,7 +86,10 @@ class PandaArm:
             if self._with_gripper:
                 hand = self._robot.gripper()
                 self._fingers = Fingers(
-                    LibraryHand(hand, lambda: hand.read_once().width), self._gripper_fault, self._force
+                    LibraryHand(hand, lambda: hand.read_once().width),
+                    self._gripper_fault,
+                    self._force,
+                    lag=self.compliance.lag / 2,
                 )
         except ArmFault:
             self._drop()
