@@ -3,6 +3,8 @@
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from robo_reward.envs.panda.base import ArmTask
 from robo_reward.envs.task import make_task
 from robo_reward.episode import EpisodeStore
@@ -12,7 +14,7 @@ from robo_reward.hardware.live import Rig
 from robo_reward.hardware.mujoco_arm import MujocoArm
 from robo_reward.hardware.observe import Observer
 from robo_reward.hardware.pace import StepPace, WallPace
-from robo_reward.hardware.policy_process import PolicyProcess
+from robo_reward.hardware.policy_process import PolicyProcess, Reply
 from robo_reward.hardware.recording import Judge
 from robo_reward.hardware.reset import Reset
 from robo_reward.hardware.safety import SafetyFilter, SafetySettings
@@ -21,6 +23,27 @@ from robo_reward.hardware.teleop import Nobody
 from robo_reward.hardware.tempo import Tempo
 from robo_reward.hardware.watchdog import Watchdog
 from tests.hardware import policies
+
+
+class Inline:
+    """A policy in this process, which answers at once."""
+
+    def __init__(self, text: str) -> None:
+        self.own = policies.load(text)
+        self.action, self.observation, self.meta = self.own.action, self.own.observation, self.own.meta
+        self._replies: list[Reply] = []
+
+    def ask(self, ticket: int, observation: np.ndarray) -> None:
+        self._replies.append(Reply(ticket, np.atleast_2d(self.own.act(observation[None])[0]), 0.0))
+
+    def reply(self, timeout: float) -> Reply | None:
+        return self._replies.pop(0) if self._replies else None
+
+    def reset(self) -> None:
+        self.own.reset()
+
+    def close(self) -> None:
+        pass
 
 
 class Person:
@@ -71,7 +94,7 @@ def simulated(
         filter=filter,
         watchdog=Watchdog(silent=0.4, state_age=5.0),
         pace=WallPace(1 / 200) if wall else StepPace(1 / 200),
-        policy=PolicyProcess(f"fr3/lift {kind}", policies.load),
+        policy=Inline(f"fr3/lift {kind}") if kind == "steady" else PolicyProcess(f"fr3/lift {kind}", policies.load),
         teleop=Nobody(),
         tempo=Tempo(1.0, 3),
         frames=SimulatedFrames(arm, ("front",), 16) if frames else None,

@@ -149,9 +149,7 @@ class Failing(MujocoArm):
 
 
 @pytest.mark.parametrize("kind", list(FaultKind))
-def test_every_fault_is_told_recorded_and_recovered_from_only_as_the_rules_say(
-    tmp_path: Path, kind: FaultKind
-) -> None:
+def test_every_fault_is_told_recorded_and_recovered_from_only_as_the_rules_say(tmp_path: Path, kind: FaultKind) -> None:
     arm = Failing(make_task("fr3/lift"))
     arm.fault = fault_of(kind, recoverable=kind not in (FaultKind.VERSION, FaultKind.UNREACHABLE))
     arm.connect()
