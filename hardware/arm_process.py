@@ -221,7 +221,7 @@ class _Servant:
     def __init__(self, pipe: Connection, arm: Arm, hold_after: float, stop_after: float) -> None:
         self._pipe, self._arm = pipe, arm
         self._hold_after, self._stop_after = hold_after, stop_after
-        self._streaming, self._holding = False, False
+        self._streaming = self._holding = self._closed = False
         self._heard = time.monotonic()
 
     def run(self) -> None:
@@ -232,7 +232,8 @@ class _Servant:
             pass
         finally:
             signal.signal(signal.SIGUSR1, signal.SIG_IGN)
-            self._let_go()
+            if not self._closed:
+                self._let_go()
 
     def _turn(self) -> bool:
         if not self._pipe.poll(TURN):
@@ -262,7 +263,7 @@ class _Servant:
             return pack({"to": name, **head}, {k: getattr(state, k) for k in VECTORS})
         getattr(self._arm, name)(**given, **arrays)
         if name in ("start_streaming", "stop", "close"):
-            self._streaming = name == "start_streaming"
+            self._streaming, self._closed = name == "start_streaming", name == "close"
         return pack({"to": name})
 
     def _overdue(self, silence: float) -> None:

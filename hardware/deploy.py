@@ -22,6 +22,10 @@ from robo_reward.hardware.robot import ArmFault, Mode
 from robo_reward.policies.evaluate import wilson
 
 
+PATIENCE = 10
+"""So many confirmations in a row that change nothing end a deployment."""
+
+
 @dataclass(frozen=True)
 class DeploySettings:
     """What a user may choose.
@@ -111,6 +115,7 @@ class Deployment:
 
     def run(self) -> Summary:
         """Saves what an earlier run left behind, then goes on with the next episode; the arm is at rest at the end."""
+        self.summary = Summary()
         self._take_up()
         number = len(self.store)
         if number < self.settings.episodes and not self._begin():
@@ -214,11 +219,14 @@ class Deployment:
 
     def _follow(self, step: Step) -> None:
         """Does what the state machine says, until the arm may move again or the deployment ends."""
-        machine, arm = self.rig.machine, self.rig.arm
+        machine, arm, asked = self.rig.machine, self.rig.arm, 0
         while step.reaction is not Reaction.NOTHING:
+            asked += step.reaction is Reaction.ASK
             if step.message:
                 self.operator.tell(step.message)
-            if step.reaction is Reaction.END or (step.reaction is Reaction.ASK and not self._asked()):
+            if step.reaction is Reaction.END or (
+                step.reaction is Reaction.ASK and (asked > PATIENCE or not self._asked())
+            ):
                 self.summary.stopped = step.message
                 return
             try:

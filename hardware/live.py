@@ -288,6 +288,8 @@ class LiveEpisode:
 
     def _ask(self, state: State) -> None:
         """Shows the policy what is seen now, unless it still thinks about two questions."""
+        while self._collect(0.0):
+            pass
         if self.rig.policy is None or len(self._asked) >= 2:
             return
         self._asked[self._step] = (self._step * self.rig.task.control_dt, time.monotonic())
@@ -295,20 +297,24 @@ class LiveEpisode:
 
     def _action(self) -> np.ndarray | None:
         """The action for this control step, if it is there before the next command is due."""
-        rig, now = self.rig, self._step * self.rig.task.control_dt
-        ready = self._queue.at(now)
-        if rig.policy is None:
-            return ready
-        while ready is None or self._asked:
-            reply = rig.policy.reply(0.0 if ready is not None else max(rig.pace.left(), 0.0))
-            if reply is None:
-                return ready
-            start, asked = self._asked.pop(reply.ticket, (now, np.nan))
-            self.latencies.add(answer=time.monotonic() - asked)
-            self._thought = reply.seconds
-            self._queue.put(start, reply.actions, self._now())
+        now = self._step * self.rig.task.control_dt
+        while True:
             ready = self._queue.at(now)
-        return ready
+            if ready is not None or not self._collect(max(self.rig.pace.left(), 0.0)):
+                return ready
+
+    def _collect(self, timeout: float) -> bool:
+        """Takes one answer of the policy, if one is due and comes within the time [s]."""
+        if self.rig.policy is None or not self._asked:
+            return False
+        reply = self.rig.policy.reply(timeout)
+        if reply is None:
+            return False
+        start, asked = self._asked.pop(reply.ticket, (0.0, np.nan))
+        self.latencies.add(answer=time.monotonic() - asked)
+        self._thought = reply.seconds
+        self._queue.put(start, reply.actions, self._now())
+        return True
 
     def _send(self) -> Target:
         """The next command."""

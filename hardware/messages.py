@@ -29,7 +29,7 @@ def pack(head: Mapping[str, Any], arrays: Mapping[str, np.ndarray] | None = None
         head: JSON.
         arrays: float64, float32, uint8 or int64.
     """
-    given = {name: np.ascontiguousarray(array) for name, array in (arrays or {}).items()}
+    given = {name: np.asarray(array, order="C") for name, array in (arrays or {}).items()}
     listed = [[name, array.dtype.name, list(array.shape)] for name, array in given.items()]
     text = json.dumps({"head": head, "arrays": listed}).encode()
     return b"".join([LENGTH.pack(len(text)), text, *(array.tobytes() for array in given.values())])

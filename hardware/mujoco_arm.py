@@ -209,6 +209,8 @@ class MujocoArm:
         self._pressed = pressed
         if pressed:
             self.inject(_user_stop())
+        elif self._mode is Mode.USER_STOPPED:
+            self._mode = Mode.IDLE
 
     def _must_run(self, modes: tuple[Mode, ...]) -> None:
         if self._fault is not None and self._fault.kind is not FaultKind.GRIPPER:

@@ -14,6 +14,7 @@ import ssl
 import threading
 import time
 from collections.abc import Callable
+from contextlib import ExitStack
 from typing import Any
 
 import numpy as np
@@ -181,17 +182,21 @@ class RemotePolicy:
     def _connected(self, patience: float) -> tuple[Any, dict[str, Any]]:
         """A connection and the first word of the server."""
         try:
-            connection = self._library.connect(
-                self._address,
-                additional_headers={"Authorization": f"Bearer {self._token}"},
-                open_timeout=patience,
-                max_size=MOST,
-                compression=None,
-                proxy=None,
-                ping_interval=1.0,
-                ping_timeout=2.0,
-            )
-            head, _ = unpack(connection.recv(timeout=patience))
+            with ExitStack() as stack:
+                connection = stack.enter_context(
+                    self._library.connect(
+                        self._address,
+                        additional_headers={"Authorization": f"Bearer {self._token}"},
+                        open_timeout=patience,
+                        max_size=MOST,
+                        compression=None,
+                        proxy=None,
+                        ping_interval=1.0,
+                        ping_timeout=2.0,
+                    )
+                )
+                head, _ = unpack(connection.recv(timeout=patience))
+                stack.pop_all()  # it stays open; `close` or its own end closes it
         except self._errors.InvalidStatus as error:
             raise PolicyDied(f"the server at {self._address} refused: {error}; is the token right?") from error
         except (OSError, TimeoutError, self._errors.WebSocketException, BadMessage) as error:

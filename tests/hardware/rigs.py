@@ -1,0 +1,121 @@
+"""Deployments for tests: a simulated arm, a scripted policy, a person who says yes."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from robo_reward.envs.panda.base import ArmTask
+from robo_reward.envs.task import make_task
+from robo_reward.episode import EpisodeStore
+from robo_reward.hardware.deploy import Deployment, DeploySettings
+from robo_reward.hardware.frames import SimulatedFrames
+from robo_reward.hardware.live import Rig
+from robo_reward.hardware.mujoco_arm import MujocoArm
+from robo_reward.hardware.observe import Observer
+from robo_reward.hardware.pace import StepPace, WallPace
+from robo_reward.hardware.policy_process import PolicyProcess, Reply
+from robo_reward.hardware.recording import Judge
+from robo_reward.hardware.reset import Reset
+from robo_reward.hardware.safety import SafetyFilter, SafetySettings
+from robo_reward.hardware.scene import SimulatedScene
+from robo_reward.hardware.teleop import Nobody
+from robo_reward.hardware.tempo import Tempo
+from robo_reward.hardware.watchdog import Watchdog
+from tests.hardware import policies
+
+
+class Inline:
+    """A policy in this process, which answers at once."""
+
+    def __init__(self, text: str) -> None:
+        self.own = policies.load(text)
+        self.action, self.observation, self.meta = self.own.action, self.own.observation, self.own.meta
+        self._replies: list[Reply] = []
+
+    def ask(self, ticket: int, observation: np.ndarray) -> None:
+        self._replies.append(Reply(ticket, np.atleast_2d(self.own.act(observation[None])[0]), 0.0))
+
+    def reply(self, timeout: float) -> Reply | None:
+        return self._replies.pop(0) if self._replies else None
+
+    def reset(self) -> None:
+        self.own.reset()
+
+    def close(self) -> None:
+        pass
+
+
+class Person:
+    """Answers every question alike, and remembers what was said."""
+
+    def __init__(self, yes: bool = True, success: bool | None = None, on_ask: Any = None) -> None:
+        self.yes, self.answer, self.on_ask = yes, success, on_ask
+        self.asked: list[str] = []
+        self.told: list[str] = []
+
+    def confirm(self, question: str) -> bool:
+        self.asked.append(question)
+        if self.on_ask:
+            self.on_ask()
+        return self.yes
+
+    def success(self, question: str) -> bool | None:
+        self.asked.append(question)
+        return self.answer
+
+    def tell(self, text: str) -> None:
+        self.told.append(text)
+
+
+def simulated(
+    folder: Path,
+    kind: str = "steady",
+    episodes: int = 1,
+    horizon: int = 12,
+    person: Person | None = None,
+    wall: bool = False,
+    frames: bool = False,
+    reward: Any = None,
+    **changes: Any,
+) -> Deployment:
+    """A deployment on `MujocoArm`; whoever asks for one closes `rig.policy` and `rig.arm`."""
+    task = make_task("fr3/lift")
+    assert isinstance(task, ArmTask)
+    arm = MujocoArm(task, realtime=wall)
+    arm.connect()
+    scene = SimulatedScene(arm)
+    observer = Observer(task, scene)
+    filter = SafetyFilter.of_task(task, settings=SafetySettings(ramp_steps=0))
+    rig = Rig(
+        task=task,
+        arm=arm,
+        observer=observer,
+        filter=filter,
+        watchdog=Watchdog(silent=0.4, state_age=5.0),
+        pace=WallPace(1 / 200) if wall else StepPace(1 / 200),
+        policy=Inline(f"fr3/lift {kind}") if kind == "steady" else PolicyProcess(f"fr3/lift {kind}", policies.load),
+        teleop=Nobody(),
+        tempo=Tempo(1.0, 3),
+        frames=SimulatedFrames(arm, ("front",), 16) if frames else None,
+        horizon=horizon,
+    )
+    for name, value in changes.items():
+        setattr(rig, name, value)
+    return Deployment(
+        rig,
+        Reset(task, rig.arm, scene),
+        Judge(task, observer.unknown, reward),
+        person or Person(),
+        EpisodeStore(folder / "episodes", frames="exact"),
+        folder / "live",
+        DeploySettings(episodes),
+        {"robot": "mujoco"},
+    )
+
+
+def closed(deployment: Deployment) -> None:
+    """Ends what `simulated` began."""
+    if deployment.rig.policy is not None:
+        deployment.rig.policy.close()
+    deployment.rig.arm.close()

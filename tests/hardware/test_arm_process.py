@@ -1,0 +1,166 @@
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import psutil
+import pytest
+
+from robo_reward.errors import UsageError
+from robo_reward.hardware.arm_process import ArmProcess
+from robo_reward.hardware.robot import ArmFault, FaultKind, Mode, Target
+from tests.hardware import paper_arm
+
+
+def calls(log: Path) -> list[str]:
+    return [json.loads(line)["call"] for line in log.read_text().splitlines()] if log.exists() else []
+
+
+def eventually(what: object, seconds: float = 20.0) -> bool:
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        if what():  # type: ignore[operator]
+            return True
+        time.sleep(0.01)
+    return False
+
+
+@pytest.fixture
+def log(tmp_path: Path) -> Path:
+    return tmp_path / "calls"
+
+
+def arm_of(log: Path, **more: float) -> ArmProcess:
+    return ArmProcess(paper_arm.make, {"log": str(log)}, "paper", **more)
+
+
+def test_every_call_arrives_and_every_answer_comes_back(log: Path) -> None:
+    arm = arm_of(log)
+    try:
+        arm.connect()
+        state = arm.state()
+        np.testing.assert_array_equal(state.q, np.arange(7.0))
+        assert state.mode is Mode.IDLE and state.gripper_width == 0.07 and state.errors == ("nothing",)
+        arm.start_streaming()
+        arm.stream(Target(joints=np.ones(7), gripper=0.05))
+        arm.hold()
+        arm.stop()
+        arm.move_to(np.zeros(7), 0.2)
+        arm.gripper(0.03, 0.1, 20.0)
+        arm.recover()
+    finally:
+        arm.close()
+    assert [c for c in calls(log) if c != "state"] == [
+        "connect", "start_streaming", "stream", "hold", "stop", "move_to", "gripper", "recover", "close",
+    ]  # fmt: skip
+    assert not arm.process.is_alive()
+
+
+def test_a_fault_crosses_the_process_whole_and_one_of_the_stream_is_told_by_the_next_call(log: Path) -> None:
+    arm = arm_of(log)
+    try:
+        arm.connect()
+        with pytest.raises(ArmFault) as told:
+            arm.move_to(np.full(7, 9.0))
+        fault = told.value
+        assert (fault.cause, fault.remedy, fault.kind) == ("too far", "Come back.", FaultKind.REFLEX)
+        assert fault.recoverable and fault.errors == ("joint_reflex",)
+        arm.start_streaming()
+        arm.stream(Target(joints=np.full(7, 9.0)))
+        with pytest.raises(ArmFault, match="too far"):
+            for _ in range(100):
+                arm.stream(Target(joints=np.zeros(7)))
+                time.sleep(0.01)
+        with pytest.raises(UsageError, match="bad width"):
+            arm.gripper(9.0, 0.1)
+    finally:
+        arm.close()
+
+
+def test_silence_holds_the_arm_and_then_stops_it(log: Path) -> None:
+    arm = arm_of(log, hold_after=0.1, stop_after=0.4)
+    try:
+        arm.connect()
+        arm.start_streaming()
+        arm.stream(Target(joints=np.zeros(7)))
+        assert eventually(lambda: "stop" in calls(log))
+        assert [c for c in calls(log) if c in ("hold", "stop")] == ["hold", "stop"]
+        with pytest.raises(ArmFault, match="silent for"):
+            arm.stream(Target(joints=np.zeros(7)))
+        arm.start_streaming()
+        arm.stream(Target(joints=np.zeros(7)))
+    finally:
+        arm.close()
+
+
+def test_an_arm_that_does_not_stream_may_be_left_alone_for_long(log: Path) -> None:
+    arm = arm_of(log, hold_after=0.05, stop_after=0.1)
+    try:
+        arm.connect()
+        time.sleep(0.4)
+        assert arm.state().mode is Mode.IDLE
+        assert "stop" not in calls(log)
+    finally:
+        arm.close()
+
+
+def test_its_own_death_is_a_fault_that_says_so(log: Path) -> None:
+    arm = arm_of(log)
+    arm.connect()
+    os.kill(arm.process.pid or 0, signal.SIGKILL)
+    with pytest.raises(ArmFault, match="SIGKILL") as told:
+        for _ in range(100):
+            arm.state()
+    assert told.value.kind is FaultKind.COMMUNICATION and not told.value.recoverable
+    arm.close()
+
+
+BRIDGE = """
+import sys, time
+import numpy as np
+from robo_reward.hardware.arm_process import ArmProcess
+from robo_reward.hardware.robot import Target
+from tests.hardware import paper_arm
+
+if __name__ == "__main__":
+    arm = ArmProcess(paper_arm.make, {"log": sys.argv[1]}, "paper", hold_after=5.0, stop_after=20.0)
+    arm.connect()
+    print(arm.process.pid, flush=True)
+    if sys.argv[2] == "move_to":
+        arm.move_to(np.full(7, 5.0))
+    arm.start_streaming()
+    while True:
+        arm.stream(Target(joints=np.zeros(7)))
+        print("streaming", flush=True)
+        time.sleep(0.01)
+"""
+
+
+@pytest.mark.parametrize("what", ["stream", "move_to"])
+def test_killing_the_deployment_with_9_stops_the_arm_and_leaves_no_process(
+    log: Path, tmp_path: Path, what: str
+) -> None:
+    script = tmp_path / "bridge.py"
+    script.write_text(BRIDGE)
+    root = str(Path(__file__).parents[2])
+    bridge = subprocess.Popen(
+        [sys.executable, str(script), str(log), what],
+        stdout=subprocess.PIPE, text=True, env={**os.environ, "PYTHONPATH": root},
+    )  # fmt: skip
+    assert bridge.stdout is not None
+    child = int(bridge.stdout.readline())
+    if what == "stream":
+        assert bridge.stdout.readline() == "streaming\n"
+    else:
+        assert eventually(lambda: "move_to" in calls(log))
+    bridge.kill()
+    bridge.wait()
+    bridge.stdout.close()
+    assert eventually(lambda: not psutil.pid_exists(child))
+    assert calls(log)[-1] == "close"
+    if what == "move_to":
+        assert "interrupted" in calls(log) and "arrived" not in calls(log)

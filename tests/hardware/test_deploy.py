@@ -1,0 +1,369 @@
+import json
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from robo_reward.code.language import compile_program
+from robo_reward.envs.batch import BatchSim
+from robo_reward.envs.task import make_task
+from robo_reward.episode import EpisodeStore
+from robo_reward.hardware.deploy import Deployment, Summary, check_fit
+from robo_reward.hardware.dry_run import dry_run
+from robo_reward.hardware.explain import fault_of
+from robo_reward.hardware.faults import Phase
+from robo_reward.hardware.mujoco_arm import MujocoArm
+from robo_reward.hardware.robot import ArmFault, FaultKind, Target
+from robo_reward.hardware.teleop import Input
+from robo_reward.policies.evaluate import wilson
+from tests.hardware.rigs import Person, closed, simulated
+
+
+@pytest.fixture
+def deployed(tmp_path: Path) -> Iterator[Any]:
+    made: list[Deployment] = []
+
+    def make(**arguments: Any) -> Deployment:
+        made.append(simulated(tmp_path, **arguments))
+        return made[-1]
+
+    yield make
+    for deployment in made:
+        closed(deployment)
+
+
+def simulated_arm(deployment: Deployment) -> MujocoArm:
+    arm = deployment.rig.arm
+    assert isinstance(arm, MujocoArm)
+    return arm
+
+
+def test_episodes_are_recorded_with_everything(deployed: Any) -> None:
+    deployment = deployed(episodes=2, frames=True)
+    value = deployment.run().to_json()
+    assert value["episodes"] == 2 and value["stopped"] == "" and value["faults"] == []
+    assert [e["reason"] for e in value["each"]] == ["horizon", "horizon"]
+    assert (value["low"], value["high"]) == wilson(value["successes"], 2)
+    for episode in deployment.store:
+        assert len(episode) == 12
+        assert episode.frames is not None and episode.frames.shape == (13, 16, 16, 3)
+        meta = episode.meta
+        assert meta["verdicts"] == ["follow"] * 12 and meta["success_by"] == "task"
+        assert len(meta["commands"]["joints"]) >= 12 * 8
+        assert len(meta["measured"]["q"]) == 13
+        np.testing.assert_allclose(np.array(meta["measured"]["q"]), episode.states.joint_position, atol=1e-6)
+        np.testing.assert_array_equal(episode.action[:5, 1], 0.5)
+        assert meta["latency_ms"]["inference"]["count"] == 12
+        assert json.loads(json.dumps(meta)) == meta
+    assert value["latency_ms"]["step"]["count"] == 24
+    assert list(deployment.folder.iterdir()) == []
+    assert deployment.rig.machine.phase is Phase.IDLE
+
+
+def test_at_full_tempo_and_without_limits_in_the_way_the_arm_goes_where_the_simulation_goes(deployed: Any) -> None:
+    """The loop around the arm is the simulator's own control step, but for the smoothing of commands."""
+    deployment = deployed(horizon=5)  # all in one direction
+    task = deployment.rig.task
+    deployment.run()
+    episode = next(iter(deployment.store))
+    sim = BatchSim(task, 1, 0, threads=1)
+    start = np.array(episode.meta["measured"]["q"][0])
+    sim.qpos[0, :7] = start
+    sim._controls[0, :7] = start
+    for action in episode.action:
+        sim.step(action[None])
+    gone = sim.state.hand_position[0] - episode.states.hand_position[0]
+    went = episode.states.hand_position[-1] - episode.states.hand_position[0]
+    assert abs(gone[1]) > 0.02
+    assert np.abs(gone - went).max() < 0.3 * abs(gone[1])
+
+
+def test_the_same_seed_gives_the_same_starts_and_another_start_goes_on(deployed: Any) -> None:
+    first = deployed(episodes=1).run().to_json()
+    second = deployed(episodes=3)
+    value = second.run().to_json()
+    assert first["episodes"] == 1 and value["episodes"] == 3
+    keys = second.store.keys()
+    assert keys == ("episode-0000", "episode-0001", "episode-0002")
+    starts = [e.state[0] for e in second.store]
+    assert not np.allclose(starts[0], starts[1])
+    again = deployed(episodes=3).run()
+    assert len(again.episodes) == 3 and again.stopped == ""
+
+
+def test_nothing_moves_before_a_person_says_so(deployed: Any) -> None:
+    deployment = deployed(person=Person(yes=False))
+    before = deployment.rig.arm.state().q
+    summary = deployment.run()
+    assert "nobody confirmed" in summary.stopped and summary.episodes == []
+    np.testing.assert_array_equal(deployment.rig.arm.state().q, before)
+
+
+@pytest.mark.parametrize(
+    ("kind", "reason", "words"),
+    [
+        ("nan", "safety", "not finite in dx"),
+        ("dies", "policy", "ended with code 3"),
+        ("raises", "policy", "ZeroDivisionError"),
+        ("stalls", "watchdog", "the policy was silent"),
+    ],
+)
+def test_whatever_the_policy_does_the_arm_rests_and_the_episode_is_kept(
+    deployed: Any, kind: str, reason: str, words: str
+) -> None:
+    person = Person(yes=False)
+    deployment = deployed(kind=kind, wall=True, horizon=60, person=person)
+    person.yes = True
+    summary = deployment.run()
+    assert summary.episodes[0]["reason"] == reason
+    assert words in " ".join(person.told)
+    episode = next(iter(deployment.store))
+    assert 5 <= len(episode) < 60 and np.isfinite(episode.state).all()
+    assert np.abs(deployment.rig.arm.state().dq).max() < 1e-2
+    assert np.isfinite(np.array(episode.meta["commands"]["joints"])).all()
+
+
+def test_a_late_policy_makes_the_arm_rest_where_it_was_told_to_be(deployed: Any) -> None:
+    deployment = deployed(kind="stalls", wall=True, horizon=60)
+    deployment.run()
+    verdicts = next(iter(deployment.store)).meta["verdicts"]
+    assert verdicts[:5] == ["follow"] * 5
+    assert set(verdicts[5:]) == {"hold"} and len(verdicts) >= 8
+
+
+class Failing(MujocoArm):
+    """Fails once, in the middle."""
+
+    fault: ArmFault | None = None
+    countdown = 60
+
+    def stream(self, target: Target) -> None:
+        self.countdown -= 1
+        if self.countdown == 0 and self.fault:
+            self.inject(self.fault)
+        super().stream(target)
+
+
+@pytest.mark.parametrize("kind", list(FaultKind))
+def test_every_fault_is_told_recorded_and_recovered_from_only_as_the_rules_say(tmp_path: Path, kind: FaultKind) -> None:
+    arm = Failing(make_task("fr3/lift"))
+    arm.fault = fault_of(kind, recoverable=kind not in (FaultKind.VERSION, FaultKind.UNREACHABLE))
+    arm.connect()
+    person = Person(on_ask=lambda: arm.user_stop(False))
+    deployment = simulated(tmp_path, episodes=2, person=person, arm=arm)
+    deployment.reset.arm = arm
+    try:
+        value = deployment.run().to_json()
+        if kind is FaultKind.GRIPPER:  # a simulated gripper fails when it is told something, not while targets stream
+            assert value["episodes"] == 2
+            return
+        fault = value["faults"][0]
+        assert fault["kind"] == kind.value and fault["cause"] and fault["remedy"]
+        assert value["each"][0]["reason"] == "fault" and len(deployment.store) >= 1
+        assert any(fault["cause"] in text for text in person.told)
+        asked = any("Is the arm free" in text for text in person.asked)
+        if kind in (FaultKind.VERSION, FaultKind.UNREACHABLE):
+            assert value["stopped"] and value["episodes"] == 1 and not asked
+        else:
+            assert value["episodes"] == 2 and fault["recovered"] and not value["stopped"]
+            assert asked == (kind is not FaultKind.COMMUNICATION)
+    finally:
+        closed(deployment)
+
+
+def test_a_user_stop_that_stays_pressed_is_never_recovered_from(tmp_path: Path) -> None:
+    arm = Failing(make_task("fr3/lift"))
+    arm.fault = fault_of(FaultKind.USER_STOP)
+    arm.connect()
+    asked: list[float] = []
+
+    def ask() -> None:
+        asked.append(time.monotonic())
+        if len(asked) == 3:  # the first question is the one before the first motion
+            arm.user_stop(False)
+
+    person = Person(on_ask=ask)
+    deployment = simulated(tmp_path, episodes=2, person=person, arm=arm)
+    deployment.reset.arm = arm
+    original = arm.inject
+
+    def press(fault: ArmFault) -> None:
+        arm._pressed = True
+        original(fault)
+
+    arm.inject = press  # type: ignore[method-assign]
+    try:
+        value = deployment.run().to_json()
+        assert value["episodes"] == 2
+        assert len(asked) >= 3
+    finally:
+        closed(deployment)
+
+
+def test_unattended_a_reflex_ends_the_deployment(tmp_path: Path) -> None:
+    arm = Failing(make_task("fr3/lift"))
+    arm.fault = fault_of(FaultKind.REFLEX, ("cartesian_reflex",))
+    arm.connect()
+    deployment = simulated(tmp_path, episodes=3, arm=arm)
+    deployment.reset.arm = arm
+    object.__setattr__(deployment.settings, "confirm", False)
+    try:
+        value = deployment.run().to_json()
+        assert value["episodes"] == 1 and "cartesian_reflex" in value["stopped"]
+        assert arm.state().mode.value == "reflex"
+    finally:
+        closed(deployment)
+
+
+def test_a_request_to_stop_ends_the_episode_and_keeps_it(deployed: Any) -> None:
+    asked = threading.Event()
+    deployment = deployed(wall=True, horizon=500, episodes=5, stop=asked.is_set)
+    threading.Timer(1.0, asked.set).start()
+    begun = time.monotonic()
+    summary = deployment.run()
+    assert time.monotonic() - begun < 10
+    assert summary.episodes[0]["reason"] == "stop" and summary.stopped
+    assert len(deployment.store) == 1 and len(next(iter(deployment.store))) > 3
+
+
+class Somebody:
+    """Takes over at step 4 for three steps, ends at step 9."""
+
+    def __init__(self, event: str = "success") -> None:
+        self.step, self.event = 0, event
+
+    def read(self) -> Input:
+        self.step += 1
+        if self.step == 10:
+            return Input(None, self.event)
+        return Input(np.array([1.0, 0.0, 0.0, 1.0]) if 4 <= self.step < 7 else None)
+
+    def reset(self) -> None:
+        self.step = 0
+
+    def close(self) -> None:
+        pass
+
+
+def test_a_person_steps_in_and_says_what_came_of_it(deployed: Any) -> None:
+    deployment = deployed(horizon=30, teleop=Somebody())
+    summary = deployment.run()
+    assert summary.episodes[0] | {"fault": "", "reward": None} == {
+        "key": "episode-0000",
+        "steps": 9,
+        "reason": "end",
+        "success": True,
+        "interventions": 3,
+        "fault": "",
+        "reward": None,
+    }
+    episode = next(iter(deployment.store))
+    assert episode.meta["verdicts"] == ["follow"] * 3 + ["person"] * 3 + ["follow"] * 3
+    assert (episode.action[3:6, 0] == 1.0).all()
+    assert episode.succeeded and episode.meta["success_by"] == "person"
+
+
+def test_a_discarded_episode_leaves_nothing(deployed: Any) -> None:
+    teleop = Somebody("discard")
+    deployment = deployed(horizon=30, teleop=teleop, episodes=1)
+
+    def no_more(summary: Summary) -> None:
+        teleop.event = "success"
+
+    deployment.report = no_more
+    deployment.run()
+    assert deployment.store.keys() == ("episode-0000",)
+    assert next(iter(deployment.store)).succeeded
+
+
+def test_what_nobody_measures_a_person_judges(deployed: Any) -> None:
+    person = Person(success=True)
+    deployment = deployed(person=person)
+    deployment.judge.unknown = ("cube_position",)
+    value = deployment.run().to_json()
+    assert value["successes"] == 1 and value["judged"] == 1
+    person.answer = None
+    deployment.settings = type(deployment.settings)(episodes=2)
+    value = deployment.run().to_json()
+    assert value["judged"] == 1 and value["each"][-1]["success"] is None
+
+
+def test_a_reward_traces_the_live_episode(deployed: Any) -> None:
+    task = make_task("fr3/lift")
+    reward = compile_program(task.expert_reward, task.spec, task.action.dim)
+    deployment = deployed(reward=reward)
+    deployment.run()
+    episode = next(iter(deployment.store))
+    assert episode.reward is not None
+    np.testing.assert_allclose(episode.reward.total, reward(episode.transitions()).total)
+    assert deployment.summary.episodes[0]["reward"] == pytest.approx(float(episode.reward.total.sum()))
+
+
+def test_an_episode_that_was_cut_off_is_taken_up_by_the_next_start(deployed: Any, tmp_path: Path) -> None:
+    first = deployed(episodes=1)
+    first.run()
+    stored = first.store.load("episode-0000", frames=False)
+    from robo_reward.hardware.recording import Journal
+
+    journal = Journal(first.folder / "episode-0001", first.rig.task, {"fps": 25})
+    arm = first.rig.arm.state()
+    for t in range(4):
+        journal.step(stored.state[t], arm, stored.action[t], "follow", {})
+    for file in journal._files.values():  # as the system does when it kills a process
+        file.close()
+    with (first.folder / "episode-0001" / "rows").open("ab") as file:
+        file.write(b"half a row")
+    person = Person()
+    second = deployed(episodes=2, person=person)
+    value = second.run().to_json()
+    assert any("3 steps saved" in text for text in person.told)
+    assert value["episodes"] == 2 and value["each"][1]["reason"] == "cut off"
+    np.testing.assert_array_equal(second.store.load("episode-0001").state, stored.state[:4])
+
+
+def test_a_policy_of_another_convention_is_refused(deployed: Any) -> None:
+    deployment = deployed()
+    with pytest.raises(Exception, match="sees"):
+        check_fit(make_task("fr3/pick"), deployment.rig)
+    with pytest.raises(Exception, match="commands"):
+        check_fit(make_task("fr3/lift", control="joint_delta"), deployment.rig)
+    check_fit(deployment.rig.task, deployment.rig)
+
+
+def test_a_dry_run_reads_and_decides_but_moves_nothing(deployed: Any) -> None:
+    deployment = deployed()
+    arm = simulated_arm(deployment)
+    deployment.reset(0)
+    before, time_before = arm.data.qpos.copy(), arm.data.time
+    told: list[str] = []
+    report = dry_run(deployment.rig, told.append, steps=5)
+    np.testing.assert_array_equal(arm.data.qpos, before)
+    assert arm.data.time == time_before
+    assert report["problem"] == "" and len(report["steps"]) == 5
+    assert report["steps"][0]["action"][1] == 0.5
+    moved = np.array(report["steps"][0]["joints"]) - report["state"]["q"]
+    assert 0 < np.abs(moved).max() < 0.05
+    json.dumps(report)
+
+
+def test_an_arm_outside_the_workspace_does_not_start_and_says_why(deployed: Any) -> None:
+    deployment = deployed()
+    arm = simulated_arm(deployment)
+    arm.data.qpos[1] = -1.5
+    report = dry_run(deployment.rig, lambda _: None, steps=2)
+    assert "start pose" in report["problem"] and report["steps"] == []
+
+
+def test_the_store_is_one_that_the_labelling_page_reads(deployed: Any) -> None:
+    from robo_reward.preferences.clips import find_clips
+
+    deployment = deployed(episodes=2, frames=True)
+    deployment.store.frames = "mp4"
+    deployment.run()
+    clips = find_clips(deployment.store.folder, deployment.store.folder / "videos")
+    assert len(clips.videos) == 2 and not clips.refused
+    assert EpisodeStore(deployment.store.folder).entry("episode-0000").task_id == "fr3/lift"

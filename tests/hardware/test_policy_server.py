@@ -1,0 +1,107 @@
+import time
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+
+from robo_reward.errors import UsageError
+from robo_reward.hardware.policy_process import PolicyDied
+from robo_reward.hardware.policy_server import PolicyServer, RemotePolicy, new_token
+from tests.hardware import policies
+
+TOKEN = "a token of more than sixteen characters"
+HOST = "127.0.4.31"
+
+
+@pytest.fixture
+def server() -> Iterator[PolicyServer]:
+    server = PolicyServer(policies.load("fr3/lift steady"), TOKEN, HOST)
+    server.start()
+    yield server
+    server.close()
+
+
+def address(server: PolicyServer) -> str:
+    return f"ws://{HOST}:{server.port}"
+
+
+def answered(policy: RemotePolicy, ticket: int, seconds: float = 10.0) -> np.ndarray | None:
+    policy.ask(ticket, np.zeros(policy.observation.dim, np.float32))
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        reply = policy.reply(0.1)
+        if reply is not None and reply.ticket == ticket:
+            return reply.actions
+    return None
+
+
+def test_it_answers_over_the_network_as_the_policy_does(server: PolicyServer) -> None:
+    own, remote = policies.load("fr3/lift steady"), RemotePolicy(address(server), TOKEN)
+    try:
+        assert remote.action == own.action and remote.meta == own.meta
+        assert remote.observation.to_json() == own.observation.to_json()
+        for ticket in range(8):
+            np.testing.assert_array_equal(answered(remote, ticket), own.act(np.zeros((1, 3))))
+        remote.reset()
+        np.testing.assert_array_equal(answered(remote, 99), policies.load("fr3/lift steady").act(np.zeros((1, 3))))
+        assert remote.reply(0.0) is None
+    finally:
+        remote.close()
+
+
+@pytest.mark.parametrize("token", ["another token of sixteen and more", TOKEN[:-1], TOKEN.upper()])
+def test_whoever_does_not_know_the_token_gets_nothing(server: PolicyServer, token: str) -> None:
+    with pytest.raises(PolicyDied, match="token"):
+        RemotePolicy(address(server), token)
+
+
+def test_tokens_that_can_be_guessed_are_refused(server: PolicyServer) -> None:
+    with pytest.raises(UsageError, match="16"):
+        RemotePolicy(address(server), "short")
+    with pytest.raises(UsageError, match="16"):
+        PolicyServer(policies.load("fr3/lift steady"), "", HOST)
+    assert new_token() != new_token() and len(new_token()) >= 16
+
+
+def test_an_address_of_another_kind_or_without_a_server_is_named() -> None:
+    with pytest.raises(UsageError, match="ws://"):
+        RemotePolicy("http://somewhere", TOKEN)
+    with pytest.raises(PolicyDied, match="no policy is served"):
+        RemotePolicy(f"ws://{HOST}:9", TOKEN, patience=2.0)
+
+
+def test_it_connects_again_when_the_server_comes_back() -> None:
+    first = PolicyServer(policies.load("fr3/lift steady"), TOKEN, HOST)
+    first.start()
+    port = first.port
+    remote = RemotePolicy(f"ws://{HOST}:{port}", TOKEN)
+    try:
+        assert answered(remote, 1) is not None
+        first.close()
+        for connection in list(getattr(first._server, "connections", ())):
+            connection.close()
+        remote._connection.close()
+        remote.ask(2, np.zeros(3))  # goes nowhere, and harms nobody
+        second = PolicyServer(policies.load("fr3/lift steady"), TOKEN, HOST, port)
+        second.start()
+        end, found = time.monotonic() + 20, None
+        while found is None and time.monotonic() < end:
+            found = answered(remote, 3, 0.5)
+        assert found is not None and remote.reconnects >= 1
+        second.close()
+    finally:
+        remote.close()
+
+
+def test_a_bug_in_the_policy_is_told_to_the_client() -> None:
+    server = PolicyServer(policies.load("fr3/lift raises"), TOKEN, HOST)
+    server.start()
+    remote = RemotePolicy(address(server), TOKEN)
+    try:
+        with pytest.raises(PolicyDied, match="ZeroDivisionError"):
+            for ticket in range(20):
+                remote.ask(ticket, np.zeros(remote.observation.dim))
+                remote.reply(5.0)
+    finally:
+        remote.close()
+        server.close()
