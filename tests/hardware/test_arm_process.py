@@ -71,7 +71,7 @@ def test_a_fault_crosses_the_process_whole_and_one_of_the_stream_is_told_by_the_
         assert fault.recoverable and fault.errors == ("joint_reflex",)
         arm.start_streaming()
         arm.stream(Target(joints=np.full(7, 9.0)))
-        with pytest.raises(ArmFault, match="too far"):
+        with pytest.raises(ArmFault, match="too far"):  # noqa: PT012  told by one of the next calls
             for _ in range(100):
                 arm.stream(Target(joints=np.zeros(7)))
                 time.sleep(0.01)
@@ -112,7 +112,7 @@ def test_its_own_death_is_a_fault_that_says_so(log: Path) -> None:
     arm = arm_of(log)
     arm.connect()
     os.kill(arm.process.pid or 0, signal.SIGKILL)
-    with pytest.raises(ArmFault, match="SIGKILL") as told:
+    with pytest.raises(ArmFault, match="SIGKILL") as told:  # noqa: PT012  told by one of the next calls
         for _ in range(100):
             arm.state()
     assert told.value.kind is FaultKind.COMMUNICATION and not told.value.recoverable

@@ -64,7 +64,9 @@ class Hand:
     """A hand whose motions take as long as the test says."""
 
     def __init__(self) -> None:
-        self.at, self.calls, self.halted = 0.08, [], threading.Event()  # type: float, list[Wish], threading.Event
+        self.at = 0.08
+        self.calls: list[Wish] = []
+        self.halted = threading.Event()
         self.slow, self.broken = False, False
 
     def width(self) -> float:

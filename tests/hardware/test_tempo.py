@@ -1,7 +1,7 @@
 import pytest
 
 from robo_reward.errors import UsageError
-from robo_reward.hardware.tempo import Tempo
+from robo_reward.hardware.tempo import SIMULATED_LAG, Tempo
 
 
 def test_the_tempo_rises_to_its_value_and_stays() -> None:
@@ -17,7 +17,7 @@ def test_the_lag_is_that_of_training_in_the_policys_time() -> None:
     dt = 0.04
     for value in (1.0, 0.5, 0.25):
         behind = dt / value + Tempo(value).lag(dt)  # the stream's step and the arm's own lag [s]
-        assert behind * value == pytest.approx(0.125)
+        assert behind * value == pytest.approx(SIMULATED_LAG)
 
 
 @pytest.mark.parametrize(("value", "ramp", "first"), [(0.0, 1, 1.0), (1.5, 1, 1.0), (0.5, -1, 1.0), (0.5, 1, 0.0)])
