@@ -21,7 +21,6 @@ from robo_reward.hardware.reset import Reset
 from robo_reward.hardware.robot import ArmFault, Mode
 from robo_reward.policies.evaluate import wilson
 
-
 PATIENCE = 10
 """So many confirmations in a row that change nothing end a deployment."""
 
