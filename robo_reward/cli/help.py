@@ -40,7 +40,7 @@ def verb_help(verb: str) -> str:
     text += [f"  {line}" for line in _body(_raw(verb))]
     for group in groups:
         option = _default_option(verb, group)
-        if option and group != "task":
+        if option not in ("", "null") and group != "task":
             text += ["", f"  {group}.  (as in {group}={option})"]
             text += [
                 f"    {line}" for line in _body((files("robo_reward.configs") / group / f"{option}.yaml").read_text())
