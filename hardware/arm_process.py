@@ -255,7 +255,7 @@ class _Servant:
 
     def _do(self, name: str, given: dict[str, Any], arrays: dict[str, np.ndarray]) -> bytes | None:
         if name == "stream":
-            self._arm.stream(Target(gripper=given["gripper"], **arrays))  # type: ignore[arg-type]
+            self._arm.stream(Target(gripper=given["gripper"], **arrays))
             return None
         if name == "state":
             state = self._arm.state()

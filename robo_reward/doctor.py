@@ -11,13 +11,13 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import numpy as np
 
 from robo_reward.errors import RoboRewardError
+from robo_reward.finding import Finding
 
 PACKAGES = ("numpy", "mujoco", "gymnasium", "torch", "stable-baselines3", "sb3-contrib", "opencv-python-headless")
 EXTRAS = {
@@ -40,23 +40,6 @@ _LAYER_NAMES = {
     "calls": "filters system calls",
     "network": "cuts the network off",
 }
-
-
-@dataclass(frozen=True)
-class Finding:
-    """One thing that was looked at.
-
-    Args:
-        name: what, such as `drawing with egl`.
-        ok: whether it is as it should be.
-        value: what was found.
-        remedy: what to do; "" where nothing needs doing.
-    """
-
-    name: str
-    ok: bool
-    value: str
-    remedy: str = ""
 
 
 def diagnose(folder: Path | str = ".") -> list[Finding]:

@@ -53,7 +53,7 @@ def told(kind: FaultKind, text: str = "", host: str = "", errors: tuple[str, ...
     """
     known = [name for name in errors if name != "reflex"]
     fault = fault_of(kind, known, recoverable=kind not in (FaultKind.VERSION, FaultKind.UNREACHABLE))
-    where = f" at {host}" if kind is FaultKind.UNREACHABLE and host else ""
+    where = f", {host}" if kind is FaultKind.UNREACHABLE and host else ""
     why = f" ({text})" if text and not known and kind is not FaultKind.USER_STOP else ""
     return ArmFault(f"{fault.cause}{where}{why}", fault.remedy, fault.recoverable, kind, errors)
 

@@ -13,10 +13,12 @@ from robo_reward.errors import MissingExtra, UsageError
 from robo_reward.hardware.franka.complaints import classified, told
 from robo_reward.hardware.franka.compliance import Compliance, checked_realtime
 from robo_reward.hardware.franka.fingers import Fingers, LibraryHand, Wish
-from robo_reward.hardware.franka.measured import Receipts, arm_state, check_limits, mode_named, standing_fault
+from robo_reward.hardware.franka.measured import Receipts, arm_state, check_limits, mode_named, rested, standing_fault
 from robo_reward.hardware.robot import ArmFault, ArmState, FaultKind, Mode, Target
 
 log = logging.getLogger(__name__)
+RECOVERIES = 3
+"""How often errors are cleared in one `recover`."""
 MAX_DYNAMICS = 0.4
 """franky's own maxima are a Panda's, 20 rad/s² in the wrist; half of that is the FR3's limit and trips it."""
 GENTLE = 0.5
@@ -79,9 +81,8 @@ class FrankyArm:
         try:
             self._robot = franky.Robot(self.host, relative_dynamics_factor=MAX_DYNAMICS, realtime_config=mode)
             check_limits(FR3, self._robot.model_urdf)
-            torque, force = self.compliance.torque_threshold, self.compliance.force_threshold
-            if self.state_mode() not in (Mode.REFLEX, Mode.USER_STOPPED):
-                self._robot.set_collision_behavior(list(torque), list(force))
+            if rested(self.state_mode) is Mode.IDLE:  # else `recover` does it
+                self._set_thresholds()
             if self._with_gripper:
                 hand = franky.Gripper(self.host)
                 self._fingers = Fingers(
@@ -200,17 +201,25 @@ class FrankyArm:
         if self._robot is None or not self._alive():
             self._drop()
             self.connect()
-        robot = self._connected()
-        if self.state_mode() is Mode.USER_STOPPED:
+        for _ in range(RECOVERIES):
+            self._clear()
+            fault = standing_fault(self.state())
+            if fault is None:
+                return
+            time.sleep(0.1)  # what was under way when the connection broke may end in an error of its own
+        self._refuse_standing_fault()
+
+    def _clear(self) -> None:
+        """One recovery of the robot."""
+        robot, mode = self._connected(), rested(self.state_mode)
+        if mode is Mode.USER_STOPPED:
             self._refuse_standing_fault()
         try:
-            if self.state_mode() is Mode.REFLEX or robot.has_errors:
+            if mode is Mode.REFLEX or robot.has_errors:
                 robot.recover_from_errors()
-            torque, force = self.compliance.torque_threshold, self.compliance.force_threshold
-            robot.set_collision_behavior(list(torque), list(force))
+            self._set_thresholds()
         except Exception as error:
             raise self._fault(error) from error
-        self._refuse_standing_fault()
 
     def move_to(self, q: np.ndarray, speed_fraction: float = 0.1) -> None:
         if not 0 < speed_fraction <= MAX_DYNAMICS:
@@ -253,6 +262,10 @@ class FrankyArm:
             self._join(STOP_PATIENCE)
         except Exception as error:  # noqa: BLE001  it is on its way out already
             log.warning("the arm was interrupted and did not stop by itself: %s", error)
+
+    def _set_thresholds(self) -> None:
+        torque, force = self.compliance.torque_threshold, self.compliance.force_threshold
+        self._connected().set_collision_behavior(list(torque), list(force))
 
     def _refuse_standing_fault(self) -> None:
         fault = standing_fault(self.state())

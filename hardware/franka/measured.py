@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import re
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 import mujoco
 import numpy as np
@@ -93,6 +93,21 @@ def standing_fault(state: ArmState) -> ArmFault | None:
         kind = FaultKind.COMMUNICATION if LOST in state.errors else FaultKind.REFLEX
         return told(kind, errors=state.errors)
     return None
+
+
+def rested(mode: Callable[[], Mode], patience: float = 1.5) -> Mode:
+    """The robot's mode, once a motion that somebody's lost connection left behind has ended.
+
+    Args:
+        mode: reads it.
+        patience: [s].
+    """
+    end = time.monotonic() + patience
+    found = mode()
+    while found is Mode.MOVING and time.monotonic() < end:
+        time.sleep(0.02)
+        found = mode()
+    return found
 
 
 def check_limits(arm: Arm, urdf: str) -> None:

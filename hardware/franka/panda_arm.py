@@ -19,10 +19,12 @@ from robo_reward.errors import MissingExtra, UsageError
 from robo_reward.hardware.franka.complaints import classified, told
 from robo_reward.hardware.franka.compliance import Compliance, checked_realtime
 from robo_reward.hardware.franka.fingers import Fingers, LibraryHand, Wish
-from robo_reward.hardware.franka.measured import Receipts, arm_state, mode_named, standing_fault
+from robo_reward.hardware.franka.measured import Receipts, arm_state, mode_named, rested, standing_fault
 from robo_reward.hardware.robot import ArmFault, ArmState, FaultKind, Mode, Target
 
 log = logging.getLogger(__name__)
+RECOVERIES = 3
+"""How often errors are cleared in one `recover`."""
 PANDA_VERSION = 5
 BUDGET = 0.5
 """Share of the joints' limits that the library's own smoothing may use on top of the safety filter's plan."""
@@ -81,7 +83,7 @@ class PandaArm:
             self._robot = library.Robot(self.host, realtime=self.realtime)
             if self._robot.fci_version != PANDA_VERSION:
                 raise told(FaultKind.VERSION, f"server version {self._robot.fci_version}, a Panda's is {PANDA_VERSION}")
-            if self._read().mode not in (Mode.REFLEX, Mode.USER_STOPPED):
+            if rested(lambda: self._read().mode) is Mode.IDLE:  # else `recover` does it
                 self._set_thresholds()
             if self._with_gripper:
                 hand = self._robot.gripper()
@@ -198,16 +200,25 @@ class PandaArm:
         if self._robot is None or not self._alive():
             self._drop()
             self.connect()
-        robot, state = self._connected(), self._read()
-        if state.mode is Mode.USER_STOPPED:
+        for _ in range(RECOVERIES):
+            self._clear()
+            fault = standing_fault(self.state())
+            if fault is None:
+                return
+            time.sleep(0.1)  # what was under way when the connection broke may end in an error of its own
+        self._refuse_standing_fault()
+
+    def _clear(self) -> None:
+        """One recovery of the robot."""
+        robot, mode = self._connected(), rested(lambda: self._read().mode)
+        if mode is Mode.USER_STOPPED:
             self._refuse_standing_fault()
         try:
-            if state.mode is Mode.REFLEX or state.errors:
+            if mode is Mode.REFLEX or self._read().errors:
                 robot.automatic_error_recovery()
             self._set_thresholds()
         except Exception as error:
             raise classified(error, self.host) from error
-        self._refuse_standing_fault()
 
     def move_to(self, q: np.ndarray, speed_fraction: float = 0.1) -> None:
         if not 0 < speed_fraction <= BUDGET:

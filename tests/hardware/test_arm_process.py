@@ -14,19 +14,11 @@ from robo_reward.errors import UsageError
 from robo_reward.hardware.arm_process import ArmProcess
 from robo_reward.hardware.robot import ArmFault, FaultKind, Mode, Target
 from tests.hardware import paper_arm
+from tests.hardware.patience import eventually, repeated
 
 
 def calls(log: Path) -> list[str]:
     return [json.loads(line)["call"] for line in log.read_text().splitlines()] if log.exists() else []
-
-
-def eventually(what: object, seconds: float = 20.0) -> bool:
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        if what():  # type: ignore[operator]
-            return True
-        time.sleep(0.01)
-    return False
 
 
 @pytest.fixture
@@ -71,10 +63,8 @@ def test_a_fault_crosses_the_process_whole_and_one_of_the_stream_is_told_by_the_
         assert fault.recoverable and fault.errors == ("joint_reflex",)
         arm.start_streaming()
         arm.stream(Target(joints=np.full(7, 9.0)))
-        with pytest.raises(ArmFault, match="too far"):  # noqa: PT012  told by one of the next calls
-            for _ in range(100):
-                arm.stream(Target(joints=np.zeros(7)))
-                time.sleep(0.01)
+        with pytest.raises(ArmFault, match="too far"):
+            repeated(lambda: arm.stream(Target(joints=np.zeros(7))))
         with pytest.raises(UsageError, match="bad width"):
             arm.gripper(9.0, 0.1)
     finally:
@@ -112,9 +102,8 @@ def test_its_own_death_is_a_fault_that_says_so(log: Path) -> None:
     arm = arm_of(log)
     arm.connect()
     os.kill(arm.process.pid or 0, signal.SIGKILL)
-    with pytest.raises(ArmFault, match="SIGKILL") as told:  # noqa: PT012  told by one of the next calls
-        for _ in range(100):
-            arm.state()
+    with pytest.raises(ArmFault, match="SIGKILL") as told:
+        repeated(arm.state)
     assert told.value.kind is FaultKind.COMMUNICATION and not told.value.recoverable
     arm.close()
 

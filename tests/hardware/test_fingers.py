@@ -1,11 +1,11 @@
 import threading
-import time
 from collections.abc import Iterator
 
 import pytest
 
 from robo_reward.hardware.franka.fingers import Fingers, Intent, Wish
 from robo_reward.hardware.robot import ArmFault, FaultKind
+from tests.hardware.patience import eventually
 
 
 def follow(targets: list[float], thing: float = 0.0, width: float = 0.08) -> tuple[list[Wish], float]:
@@ -101,15 +101,6 @@ def hand() -> Iterator[tuple[Hand, Fingers]]:
     fingers = Fingers(hand, fault, poll=0.001)
     yield hand, fingers
     fingers.close()
-
-
-def eventually(what: object, seconds: float = 5.0) -> bool:
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        if what():  # type: ignore[operator]
-            return True
-        time.sleep(0.002)
-    return False
 
 
 def test_commands_return_at_once_and_are_done_one_after_the_other(hand: tuple[Hand, Fingers]) -> None:

@@ -11,6 +11,7 @@ from robo_reward.envs.task import make_task
 from robo_reward.hardware.policy_process import PolicyDied, PolicyProcess
 from robo_reward.policies.policy import MLPPolicy
 from tests.hardware import policies
+from tests.hardware.patience import repeated
 
 
 @pytest.fixture(scope="module")
@@ -58,10 +59,8 @@ def test_a_chunk_comes_as_rows() -> None:
 def test_a_killed_process_is_told_with_its_signal() -> None:
     process = PolicyProcess("fr3/lift steady", policies.load)
     os.kill(process.process.pid or 0, signal.SIGKILL)
-    with pytest.raises(PolicyDied, match="SIGKILL"):  # noqa: PT012  told by one of the next calls
-        for _ in range(100):
-            process.ask(1, np.zeros(3))
-            process.reply(0.1)
+    with pytest.raises(PolicyDied, match="SIGKILL"):
+        repeated(lambda: process.ask(1, np.zeros(3)), lambda: process.reply(0.1))
     process.close()
 
 
@@ -79,10 +78,8 @@ def test_ctrl_c_reaches_everybody_but_the_policy() -> None:
 def test_a_bug_in_the_policy_comes_with_its_own_words() -> None:
     process = PolicyProcess("fr3/lift raises", policies.load)
     try:
-        with pytest.raises(PolicyDied, match="ZeroDivisionError: a bug in the policy"):  # noqa: PT012  told by one of the next calls
-            for step in range(10):
-                process.ask(step, np.zeros(process.observation.dim))
-                process.reply(10.0)
+        with pytest.raises(PolicyDied, match="ZeroDivisionError: a bug in the policy"):
+            repeated(lambda: process.ask(1, np.zeros(process.observation.dim)), lambda: process.reply(10.0))
     finally:
         process.close()
 

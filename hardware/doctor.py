@@ -1,0 +1,236 @@
+"""What works between this computer and a robot, and what to do where something does not; nothing moves."""
+
+from __future__ import annotations
+
+import os
+import re
+import resource
+import socket
+import subprocess
+import time
+from collections.abc import Callable, Iterable, Sequence
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from robo_reward.envs.panda.arm import arm_named
+from robo_reward.errors import RoboRewardError
+from robo_reward.finding import Finding
+from robo_reward.hardware.arms import make_arm
+from robo_reward.hardware.assemble import make_camera
+from robo_reward.hardware.limits import official
+from robo_reward.hardware.robot import Arm, ArmFault, Mode
+
+ROBOT_PORT = 1337
+LIBRARIES = {"fr3": ("franky-control", "franka"), "panda": ("franka-rs", "panda")}
+PERIOD = 1e-3
+JITTER = 0.3e-3
+"""libfranka's budget for one's own code in a cycle of the robot; a computer that wakes up later has none left [s]."""
+PINGS = 10
+SLOW = 1e-3
+"""A round trip to a robot on a cable takes less [s]."""
+
+
+def diagnose_robot(
+    kind: str,
+    host: str,
+    options: dict[str, Any],
+    cameras: Sequence[str] = (),
+    seconds: float = 2.0,
+) -> list[Finding]:
+    """Looks at everything a deployment needs; connects to the robot, reads, and moves nothing.
+
+    Args:
+        kind: `fr3` or `panda`.
+        host: the robot's address.
+        options: of its driver.
+        cameras: as in `robo-reward deploy`.
+        seconds: how long the loop's jitter is measured.
+    """
+    checks: list[Callable[[], Iterable[Finding]]] = [
+        lambda: _library(kind),
+        _kernel,
+        _rights,
+        _governor,
+        lambda: _jitter(seconds),
+        lambda: _network(host),
+        lambda: _robot(kind, host, options),
+        lambda: _cameras(host, cameras),
+    ]
+    return [finding for check in checks for finding in check()]
+
+
+def _library(kind: str) -> Iterable[Finding]:
+    package, extra = LIBRARIES.get(kind, ("", ""))
+    if not package:
+        return
+    for name, of in ((package, extra), ("ruckig", extra)):
+        try:
+            yield Finding(name, True, version(name))
+        except PackageNotFoundError:
+            yield Finding(name, False, "not installed", f"pip install 'robo-reward[{of}]'")
+
+
+def _kernel() -> Iterable[Finding]:
+    release = os.uname().release
+    realtime = Path("/sys/kernel/realtime")
+    found = realtime.is_file() and realtime.read_text(encoding="ascii").strip() == "1"
+    remedy = "" if found else "install a PREEMPT_RT kernel (docs/deploy.md); without one, robot.realtime=ignore"
+    yield Finding("real-time kernel", found, f"{release}{'' if found else ', which gives no guarantees'}", remedy)
+
+
+def _rights() -> Iterable[Finding]:
+    soft, _ = resource.getrlimit(resource.RLIMIT_RTPRIO)
+    may = os.geteuid() == 0 or soft != 0
+    value = "root" if os.geteuid() == 0 else f"up to {soft}"
+    remedy = "" if may else "add your user to a group with `rtprio 99` in /etc/security/limits.conf, and log in anew"
+    yield Finding("real-time priority", may, value, remedy)
+
+
+def _governor() -> Iterable[Finding]:
+    files = sorted(Path("/sys/devices/system/cpu").glob("cpu[0-9]*/cpufreq/scaling_governor"))
+    if not files:
+        yield Finding("frequency governor", True, "the system does not say")
+        return
+    found = {file.read_text(encoding="ascii").strip() for file in files}
+    fine = found == {"performance"}
+    yield Finding(
+        "frequency governor", fine, ", ".join(sorted(found)), "" if fine else "cpupower frequency-set -g performance"
+    )
+
+
+def wake_ups(seconds: float, period: float = PERIOD) -> np.ndarray:
+    """How late a loop wakes up that sleeps to absolute deadlines, as (N,) delays [s].
+
+    Args:
+        seconds: how long to look.
+        period: of the loop [s].
+    """
+    count = max(int(seconds / period), 1)
+    delays, due = np.empty(count), time.perf_counter()
+    for i in range(count):
+        due += period
+        left = due - time.perf_counter()
+        if left > 0:
+            time.sleep(left)
+        delays[i] = time.perf_counter() - due
+    return delays
+
+
+def _jitter(seconds: float) -> Iterable[Finding]:
+    late = wake_ups(seconds)
+    p99, worst = float(np.percentile(late, 99)), float(late.max())
+    fine = p99 <= JITTER
+    remedy = "close other programs; a real-time kernel and the performance governor; the policy on another computer"
+    text = f"a 1 kHz loop wakes up {p99 * 1e3:.2f} ms late (p99), {worst * 1e3:.1f} ms at worst; "
+    text += f"{JITTER * 1e3:.1f} ms is fine"
+    yield Finding("loop jitter", fine, text, "" if fine else remedy)
+
+
+def _network(host: str) -> Iterable[Finding]:
+    if not host:
+        yield Finding("network", False, "no address", "give host=, the robot's address")
+        return
+    try:
+        socket.create_connection((host, ROBOT_PORT), timeout=2.0).close()
+        yield Finding("FCI", True, f"{host}:{ROBOT_PORT} answers")
+    except OSError as error:
+        remedy = "check cable, power and address (`ping`); unlock the brakes and activate FCI in Desk"
+        yield Finding("FCI", False, f"{host}:{ROBOT_PORT}: {error.strerror or error}", remedy)
+    yield from _ping(host)
+
+
+def _ping(host: str) -> Iterable[Finding]:
+    """Round trips by the system's own `ping`: the robot's ports are not for measuring."""
+    try:
+        words = ["ping", "-n", "-q", "-c", str(PINGS), "-i", "0.2", host]
+        done = subprocess.run(words, capture_output=True, text=True, timeout=30, check=False)
+    except (OSError, subprocess.TimeoutExpired) as error:
+        yield Finding("network", True, f"round trips not measured: {error}")
+        return
+    found = re.search(r"= [\d.]+/([\d.]+)/([\d.]+)", done.stdout)
+    if not found:
+        yield Finding("network", False, f"{host} does not answer a ping", "check cable and address")
+        return
+    mean, slowest = (float(number) for number in found.groups())
+    fine = slowest <= SLOW * 1e3
+    text = f"round trip {mean:.2f} ms, {slowest:.2f} ms at worst of {PINGS}"
+    yield Finding("network", fine, text, "" if fine else "a direct cable to the control box; no switch, no wireless")
+
+
+def _robot(kind: str, host: str, options: dict[str, Any]) -> Iterable[Finding]:
+    if not host:
+        return
+    try:
+        arm = make_arm(kind, host, options, process=False)
+        arm.connect()
+    except ArmFault as fault:
+        yield Finding("robot", False, fault.cause, fault.remedy)
+        return
+    except RoboRewardError as error:
+        yield Finding("robot", False, str(error))
+        return
+    try:
+        yield from _standing(kind, arm)
+    except ArmFault as fault:
+        yield Finding("robot", False, fault.cause, fault.remedy)
+    finally:
+        arm.close()
+
+
+def _standing(kind: str, arm: Arm) -> Iterable[Finding]:
+    state = arm.state()
+    remedies = {
+        Mode.REFLEX: "look at the arm, free it; `robo-reward deploy` asks you to confirm the recovery",
+        Mode.USER_STOPPED: "release the user stop",
+        Mode.GUIDING: "let go of the guiding buttons",
+    }
+    ready = state.mode is Mode.IDLE
+    errors = f" ({', '.join(state.errors)})" if state.errors else ""
+    yield Finding("robot", ready, f"{arm.name}, {state.mode.value}{errors}", remedies.get(state.mode, ""))
+    outside = official(arm_named(kind)).outside(state.q)
+    yield Finding(
+        "joints", not outside, outside or "inside the limits", "guide the arm back by hand" if outside else ""
+    )
+    where = f"hand at {np.round(state.hand_position, 3)} m, gripper {state.gripper_width * 1e3:.0f} mm open"
+    yield Finding("hand", bool(state.finite()), where)
+    begun, first = time.monotonic(), state.robot_time
+    times = [_timed(arm.state) for _ in range(100)]
+    rate = (arm.state().robot_time - first) / (time.monotonic() - begun)
+    yield Finding(
+        "reading a state", max(times) < 0.02, f"{np.median(times) * 1e3:.1f} ms, {max(times) * 1e3:.1f} ms at worst"
+    )
+    steady = 0.9 < rate < 1.1
+    remedy = "" if steady else "an emulator in lock-step or a loaded computer; deploy with clock=robot"
+    yield Finding("robot's clock", steady, f"{rate:.2f} of this computer's", remedy)
+
+
+def _timed(call: Callable[[], object]) -> float:
+    begun = time.perf_counter()
+    call()
+    return time.perf_counter() - begun
+
+
+def _cameras(host: str, cameras: Sequence[str]) -> Iterable[Finding]:
+    for name in cameras:
+        try:
+            camera = make_camera(name, host, 112, host.startswith("127."))
+        except RoboRewardError as error:
+            yield Finding(f"camera {name}", False, str(error))
+            continue
+        try:
+            frames = [camera.read() for _ in range(10) if time.sleep(0.05) is None]
+            age = time.monotonic() - frames[-1].stamp
+            new = len({frame.stamp for frame in frames})
+            fine = age < 0.2 and new > 3
+            height, width, _ = frames[-1].image.shape
+            text = f"{width} x {height}, {new} of 10 frames new, {age * 1e3:.0f} ms old"
+            yield Finding(
+                f"camera {name}", fine, text, "" if fine else "it stands still: unplug it and plug it in again"
+            )
+        except RoboRewardError as error:
+            yield Finding(f"camera {name}", False, str(error))
+        finally:
+            camera.close()
