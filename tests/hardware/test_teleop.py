@@ -65,7 +65,9 @@ def mouse(**state: object) -> SimpleNamespace:
 def test_whoever_moves_the_space_mouse_drives_and_whoever_lets_go_gives_back() -> None:
     device = mouse(y=0.6)
     teleop = SpaceMouse(ACTION, device=device)
-    np.testing.assert_allclose(teleop.read().action, (0.6, 0, 0, 1))
+    action = teleop.read().action
+    assert action is not None
+    np.testing.assert_allclose(action, (0.6, 0, 0, 1))
     device.read = lambda: SimpleNamespace(**{**device.state, "y": 0.01})
     np.testing.assert_array_equal(teleop.read().action, (0, 0, 0, 1))
     end = time.monotonic() + 5
