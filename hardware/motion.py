@@ -13,6 +13,8 @@ from robo_reward.hardware.profile import Bounds, Profiler, Segment, Strands
 
 PACES = (1.0, 0.6, 0.35)
 """Shares of speed and acceleration that are tried in turn, where the straight plan would break a limit."""
+BRAKES = (2.0, 1.4, 1.0, 0.6)
+"""Likewise to come to rest; the bounds of a plan are cautious, and harder braking may pass the test."""
 STILL = 1e-5
 """Every coordinate may go this far [m or rad]."""
 BRAKING = 0.1
@@ -127,21 +129,25 @@ class Motion:
         return breach
 
     def brake(self) -> None:
-        """Plans to come to rest as fast as the limits allow, unless only the old plan passes the test."""
-        here = self._past[-1]
-        reach = np.maximum(np.abs(self._now[1]) * BRAKING, STILL)
+        """Plans to come to rest as fast as the limits allow, unless the old plan is sooner or alone passes the test."""
+        here, reach = self._past[-1], np.maximum(self._momentum(), STILL)
         bounds = self.coordinates.bounds(self.envelope.limits, here, here, np.zeros(7), reach)
-        for share in PACES:
+        for share in BRAKES:
             segment = self._profiler.brake(self._now, bounds.paced(share))
-            if segment is not None and self._take(segment, here) is None:
+            sooner = segment is not None and segment.duration * self.rate < len(self._plan)
+            if segment is not None and sooner and self._take(segment, here) is None:
                 return
+
+    def _momentum(self) -> np.ndarray:
+        """How far the coordinates (7,) will still go for being in motion."""
+        return np.abs(self._now[1]) * BRAKING + np.abs(self._now[2]) * BRAKING**2
 
     def _try(self, pace: float, target: np.ndarray, goal: np.ndarray, speed: np.ndarray, dt: float) -> Breach | None:
         """Takes a plan through coordinates `goal` at a speed and on to rest, if it keeps every limit."""
         here = self._past[-1]
         line = np.abs(goal - self._now[0])
         reach = line + np.abs(speed) * BRAKING
-        reach = np.maximum(np.maximum(reach, np.abs(self._now[1]) * BRAKING), STILL)
+        reach = np.maximum(np.maximum(reach, self._momentum()), STILL)
         bounds = self.coordinates.bounds(self.envelope.limits, here, target, line, reach).paced(pace)
         speed = _attainable(goal - self._now[0], speed, bounds)
         if speed.any():

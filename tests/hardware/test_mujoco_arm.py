@@ -133,7 +133,7 @@ def test_a_user_stop_is_pressed_until_it_is_released(arm: MujocoArm):
         arm.recover()
     arm.user_stop(False)
     with pytest.raises(ArmFault):  # releasing it is not enough
-        arm.stream(Target(joints=arm.state().q))
+        arm.start_streaming()
     arm.recover()
     assert arm.state().mode is Mode.IDLE
 
