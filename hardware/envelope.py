@@ -34,7 +34,7 @@ class Envelope:
     """Measures commands by finite differences and compares them with the limits.
 
     Speed, acceleration and jerk of K commands at rate f are f Δq, f² Δ²q, f³ Δ³q (7,); the hand's are those of its
-    position p and of its rotation, with the turn between two commands ½ Σ axis × next axis [rad].
+    position p and of the rotation vectors between two commands [rad].
 
     Args:
         arm: whose kinematics hold.
@@ -80,7 +80,7 @@ class Envelope:
 
     def _hand(self, pose: Pose) -> dict[str, np.ndarray]:
         velocity = self.rate * np.diff(pose.position, axis=1)  # (3, HISTORY + K - 1)
-        spin = self.rate * 0.5 * sum(_turn(axis) for axis in (pose.x, pose.y, pose.z))
+        spin = self.rate * _turns(pose)
         out = {}
         for name, rates, (speed, acceleration) in (
             ("hand", velocity, self.limits.translation),
@@ -113,7 +113,14 @@ def _flange(arm: Arm, pose: Pose) -> np.ndarray:
     return pose.position - arm.tcp * pose.z
 
 
-def _turn(axis: np.ndarray) -> np.ndarray:
+def _turns(pose: Pose) -> np.ndarray:
+    """The rotation vectors (3, n - 1) [rad] from each pose to the next: ½ Σ axis × next axis is sin θ about its axis."""
+    sine = 0.5 * sum(_with_next(axis) for axis in (pose.x, pose.y, pose.z))
+    length = np.linalg.norm(sine, axis=0)
+    return sine * (np.arcsin(np.minimum(length, 1.0)) / np.maximum(length, 1e-12))
+
+
+def _with_next(axis: np.ndarray) -> np.ndarray:
     """The cross product (3, n - 1) of each column of (3, n) with the next."""
     (a, b, c), (x, y, z) = axis[:, :-1], axis[:, 1:]
     return np.stack([b * z - c * y, c * x - a * z, a * y - b * x])
