@@ -114,7 +114,7 @@ def _flange(arm: Arm, pose: Pose) -> np.ndarray:
 
 
 def _turns(pose: Pose) -> np.ndarray:
-    """The rotation vectors (3, n - 1) [rad] from each pose to the next: ½ Σ axis × next axis is sin θ about its axis."""
+    """The rotation vectors (3, n - 1) [rad] from each pose to the next; ½ Σ axis × next axis has the length sin θ."""
     sine = 0.5 * sum(_with_next(axis) for axis in (pose.x, pose.y, pose.z))
     length = np.linalg.norm(sine, axis=0)
     return sine * (np.arcsin(np.minimum(length, 1.0)) / np.maximum(length, 1e-12))
