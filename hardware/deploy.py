@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -19,8 +20,10 @@ from robo_reward.hardware.operator import Operator
 from robo_reward.hardware.recording import Journal, Judge, finish, leftovers
 from robo_reward.hardware.reset import Reset
 from robo_reward.hardware.robot import ArmFault, Mode
+from robo_reward.hardware.safety import require_match
 from robo_reward.policies.evaluate import wilson
 
+log = logging.getLogger(__name__)
 PATIENCE = 10
 """So many confirmations in a row that change nothing end a deployment."""
 
@@ -279,19 +282,16 @@ class Deployment:
 
 
 def check_fit(task: Task, rig: Rig) -> None:
-    """Refuses a policy of another convention, or one that sees what nobody measures.
+    """Refuses a policy of another convention, or one that sees what nobody measures; warns of joints with other ranges.
 
     Raises:
-        UsageError: naming what differs.
+        PolicyMismatch: listing what differs.
+        UsageError: naming what nobody measures.
     """
     policy = rig.policy
     if policy is None:
         return
-    if policy.action != task.action:
-        raise UsageError(f"the policy commands {policy.action}, but {task.id} expects {task.action}")
-    if policy.observation.to_json() != task.observation.to_json():
-        raise UsageError(
-            f"the policy, trained on {policy.meta.get('task')!r}, sees {policy.observation.dim} numbers of "
-            f"{policy.observation.state!r}; {task.id} shows {task.observation.dim} of {task.spec!r}"
-        )
+    trained_on, arm = str(policy.meta.get("task", "")), rig.filter.arm
+    for warning in require_match(policy.action, policy.observation, task.action, task.observation, trained_on, arm):
+        log.warning(warning)
     rig.observer.require(policy.observation)

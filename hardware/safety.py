@@ -387,12 +387,12 @@ def require_match(
     Raises:
         PolicyMismatch: listing every difference.
     """
-    different = [
-        *_differences("action", policy_action.to_json(), action.to_json()),
-        *_differences("observation", policy_observation.to_json(), observation.to_json()),
-    ]
-    if different:
-        shown = "; ".join(different[:8]) + (f"; and {len(different) - 8} more" if len(different) > 8 else "")
+    different = {
+        "commands": _differences("action", policy_action.to_json(), action.to_json()),
+        "sees": _differences("observation", policy_observation.to_json(), observation.to_json()),
+    }
+    if any(different.values()):
+        shown = "; ".join(f"it {verb} other things: {_listed(lines)}" for verb, lines in different.items() if lines)
         raise PolicyMismatch(
             f"the policy, trained on {trained_on or 'an unknown task'!r}, does not fit this robot: {shown}. "
             "Train it on the robot's task and control, or choose the robot and task it was trained for"
@@ -419,6 +419,10 @@ def _differences(path: str, have: Any, want: Any) -> list[str]:
     if isinstance(have, list | tuple) and isinstance(want, list | tuple):
         return [f"{path} has {len(have)} entries {_names(have)}, the robot's {len(want)} {_names(want)}"]
     return [] if have == want else [f"{path} is {have!r}, the robot's {want!r}"]
+
+
+def _listed(lines: list[str], most: int = 8) -> str:
+    return "; ".join(lines[:most]) + (f"; and {len(lines) - most} more" if len(lines) > most else "")
 
 
 def _names(values: Any) -> str:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import socket
-import threading
 import time
 from dataclasses import dataclass
 from typing import Protocol
@@ -13,6 +11,7 @@ import numpy as np
 
 from robo_reward.errors import RoboRewardError, UsageError
 from robo_reward.hardware.cameras import CAMERA_PORT, REPLY, SIZES, Frame
+from robo_reward.hardware.emulator.lines import LineServer
 
 _LINE = 256
 
@@ -61,8 +60,8 @@ class Eyes:
         return frame
 
 
-class CameraServer:
-    """Answers `EmulatorCamera`. Use it in a `with` statement, or call `start` and `close`.
+class CameraServer(LineServer):
+    """Answers `EmulatorCamera`.
 
     A request is a line of JSON, `{"camera": "front", "size": 112}`; `robo_reward.hardware.cameras.REPLY` heads the
     answer.
@@ -84,62 +83,9 @@ class CameraServer:
         self, plant: Scene, host: str = "127.0.0.1", port: int = CAMERA_PORT, faults: Freeze | None = None
     ) -> None:
         self.eyes = Eyes(plant, faults)
-        try:
-            self._listening = socket.create_server((host, port))
-        except OSError as error:
-            raise UsageError(f"cameras cannot be served at {host}:{port} ({error.strerror or error})") from error
-        self._connections: set[socket.socket] = set()
-        self._thread = threading.Thread(target=self._accept, name="cameras", daemon=True)
+        super().__init__("cameras", host, port, _LINE)
 
-    @property
-    def port(self) -> int:
-        """Where it listens."""
-        return self._listening.getsockname()[1]
-
-    def start(self) -> None:
-        """Begins to answer."""
-        self._thread.start()
-
-    def close(self) -> None:
-        """Hangs up; closing twice is harmless."""
-        for connection in (self._listening, *self._connections):
-            try:
-                connection.shutdown(socket.SHUT_RDWR)
-            except OSError:
-                continue  # it was closed from the other side
-            finally:
-                connection.close()
-        if self._thread.is_alive():
-            self._thread.join(2)
-
-    def __enter__(self) -> CameraServer:
-        self.start()
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        self.close()
-
-    def _accept(self) -> None:
-        while True:
-            try:
-                connection, _ = self._listening.accept()
-            except OSError:
-                return
-            self._connections.add(connection)
-            threading.Thread(target=self._serve, args=(connection,), name="camera", daemon=True).start()
-
-    def _serve(self, connection: socket.socket) -> None:
-        try:
-            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            with connection, connection.makefile("rb") as lines:
-                while line := lines.readline(_LINE):
-                    connection.sendall(self._answer(line))
-        except (OSError, ValueError):  # hung up, by the reader or by `close`
-            return
-        finally:
-            self._connections.discard(connection)
-
-    def _answer(self, line: bytes) -> bytes:
+    def answer(self, line: bytes) -> bytes:
         try:
             stamp, image = self.eyes.frame(*_asked(line))
         except RoboRewardError as error:

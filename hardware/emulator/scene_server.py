@@ -6,20 +6,16 @@ A real robot has a tracker for this and a person who puts things back; an emulat
 from __future__ import annotations
 
 import json
-import logging
-import socket
-import threading
 from typing import Any, Protocol
 
 import numpy as np
 
 from robo_reward.envs.state import State
 from robo_reward.errors import UsageError
+from robo_reward.hardware.emulator.lines import LineServer
 
-log = logging.getLogger(__name__)
 SCENE_PORT = 1341
 """Where an emulator tells of its scene."""
-LONGEST = 4096
 
 
 class Table(Protocol):
@@ -40,8 +36,8 @@ class Table(Protocol):
         ...
 
 
-class SceneServer:
-    """Answers `EmulatorScene`. Use it in a `with` statement, or call `start` and `close`.
+class SceneServer(LineServer):
+    """Answers `EmulatorScene`.
 
     Requests: `{"ask": "state"}`, `{"ask": "rearrange", "seed": 3}`, `{"ask": "success"}`.
 
@@ -58,59 +54,11 @@ class SceneServer:
         if not host.startswith("127."):
             raise UsageError(f"the scene is told on this machine only, 127.x.x.x; not on {host}")
         self._table = table
-        try:
-            self._listening = socket.create_server((host, port))
-        except OSError as error:
-            raise UsageError(f"the scene cannot be served at {host}:{port} ({error.strerror or error})") from error
-        self._connections: set[socket.socket] = set()
-        self._thread = threading.Thread(target=self._accept, name="scene", daemon=True)
+        super().__init__("scene", host, port)
 
-    @property
-    def port(self) -> int:
-        """Where it listens."""
-        return self._listening.getsockname()[1]
-
-    def start(self) -> None:
-        """Begins to answer."""
-        self._thread.start()
-
-    def close(self) -> None:
-        """Hangs up; closing twice is harmless."""
-        for connection in (self._listening, *tuple(self._connections)):
-            try:
-                connection.shutdown(socket.SHUT_RDWR)
-            except OSError as error:
-                log.debug("hung up already: %s", error)
-            connection.close()
-        if self._thread.is_alive():
-            self._thread.join(2)
-
-    def __enter__(self) -> SceneServer:
-        self.start()
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        self.close()
-
-    def _accept(self) -> None:
-        while True:
-            try:
-                connection, _ = self._listening.accept()
-            except OSError:
-                return
-            self._connections.add(connection)
-            threading.Thread(target=self._serve, args=(connection,), name="scene", daemon=True).start()
-
-    def _serve(self, connection: socket.socket) -> None:
-        try:
-            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            with connection, connection.makefile("rb") as lines:
-                while line := lines.readline(LONGEST):
-                    connection.sendall(json.dumps(self._answer(line)).encode() + b"\n")
-        except OSError as error:
-            log.debug("connection ended: %s", error)
-        finally:
-            self._connections.discard(connection)
+    def answer(self, line: bytes) -> bytes:
+        """A line of JSON."""
+        return json.dumps(self._answer(line)).encode() + b"\n"
 
     def _answer(self, line: bytes) -> dict[str, Any]:
         try:

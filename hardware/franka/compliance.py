@@ -52,6 +52,11 @@ class Compliance:
         """Of the joints (7,) [N m s/rad]."""
         return tuple(self.lag * value for value in self.stiffness)
 
+    @property
+    def finger_lag(self) -> float:
+        """Of the fingers behind streamed targets [s]: half the arm's, since the hand's own motions add to it."""
+        return self.lag / 2
+
 
 def checked_realtime(value: str) -> str:
     """`enforce` or `ignore`.

@@ -86,7 +86,10 @@ class FrankyArm:
             if self._with_gripper:
                 hand = franky.Gripper(self.host)
                 self._fingers = Fingers(
-                    LibraryHand(hand, lambda: hand.width), self._gripper_fault, self._force, lag=self.compliance.lag / 2
+                    LibraryHand(hand, lambda: hand.width),
+                    self._gripper_fault,
+                    self._force,
+                    lag=self.compliance.finger_lag,
                 )
         except ArmFault:
             self._drop()

@@ -91,7 +91,7 @@ class PandaArm:
                     LibraryHand(hand, lambda: hand.read_once().width),
                     self._gripper_fault,
                     self._force,
-                    lag=self.compliance.lag / 2,
+                    lag=self.compliance.finger_lag,
                 )
         except ArmFault:
             self._drop()

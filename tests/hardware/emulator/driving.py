@@ -8,7 +8,7 @@ from robo_reward.envs.panda.base import ArmTask
 from robo_reward.hardware.emulator.control import InternalControl, resolve
 from robo_reward.hardware.emulator.mujoco_plant import MujocoPlant
 from robo_reward.hardware.emulator.plant import DT, GripperCommand, PlantState
-from robo_reward.hardware.servo import TaskServo
+from tests.hardware.emulator.servo import TaskServo
 
 ZERO = np.zeros(7)
 
@@ -48,7 +48,7 @@ class Driver:
 def follow_expert(plant: MujocoPlant) -> tuple[np.ndarray, bool]:
     """One episode of the task's scripted expert through the plant: the hand's path (T, 3) [m] and success at the end.
 
-    What deployment does: targets by the task's own controller, the task's lag in the command, the hand's own gripper.
+    Targets by the task's own controller, its lag in the command (drivers put it into their damping), the hand as it is.
     """
     task: ArmTask = plant.task
     driver = Driver(plant)
