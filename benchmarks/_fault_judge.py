@@ -38,10 +38,12 @@ class Stop(NamedTuple):
     Attributes:
         reaction: the robot's own, `bridge` where it was told to, or `goes on`.
         seconds: from the fault until it stood, and went on standing until the next motion began; none if it did not.
+        late: how late the emulator's own clock was meanwhile, at worst [s].
     """
 
     reaction: str
     seconds: float | None
+    late: float
 
 
 def stop_of(cycles: np.ndarray, when: int) -> Stop:
@@ -54,13 +56,17 @@ def stop_of(cycles: np.ndarray, when: int) -> Stop:
     after = cycles[cycles["message_id"] >= when]
     moves = after["robot_mode"] == RobotMode.MOVE
     if moves.all():
-        return Stop("goes on", None)
+        return Stop("goes on", None, _late(after))
     ended = int(np.argmin(moves))
     again = moves[ended:]
     rest = after[: ended + int(np.argmax(again)) if again.any() else len(after)]
     fast = np.flatnonzero(np.abs(rest["dq"]).max(axis=1) > AT_REST)
     seconds = float(rest["wall"][fast[-1]] - rest["wall"][0]) if len(fast) else 0.0
-    return Stop(_reaction(rest, bool(ended)), round(seconds, 3))
+    return Stop(_reaction(rest, bool(ended)), round(seconds, 3), _late(rest))
+
+
+def _late(cycles: np.ndarray) -> float:
+    return round(float(cycles["lateness"].max(initial=0.0)), 3)
 
 
 def _reaction(rest: np.ndarray, moved: bool) -> str:

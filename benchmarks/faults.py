@@ -26,6 +26,8 @@ HOSTS = {"fr3": "127.0.4.21", "panda": "127.0.4.22"}
 SITUATIONS = ("idle", "moving", "gripping")
 NOTICED = 0.5
 """An idle deployment is told to go on this long after the fault [s]."""
+LATE, TRIES = 0.2, 5
+"""While the emulator itself is later than this, the client sees a robot that is not there: the row is repeated [s]."""
 
 
 @dataclass(frozen=True)
@@ -40,6 +42,7 @@ class Row:
         reaction: of the arm: `reflex NAME`, `user stop` or `guiding` of its own, `bridge` where that stopped it, or
             `goes on`; `stands` if it did not move.
         seconds: from the fault until the arm stood for good, by the emulator's log; none if it went on.
+        late: how late the emulator's own clock was meanwhile, at worst [s]; above `LATE` a row says nothing.
         within: the time stated for it [s]; none if it may go on.
         used: the largest share of each limit, from the end of the row before to the next episode.
         told: what the operator read of cause and remedy.
@@ -53,6 +56,7 @@ class Row:
     seen: str
     reaction: str
     seconds: float | None
+    late: float
     within: float | None
     used: dict[str, float]
     told: str
@@ -61,8 +65,10 @@ class Row:
 
     @property
     def in_time(self) -> bool:
-        """Whether the arm stood within the stated time, if it had to."""
-        return self.within is None or (self.seconds is not None and self.seconds <= self.within)
+        """Whether the arm stood within the stated time, or went on if it could."""
+        if self.within is None:
+            return self.reaction in ("goes on", "stands")
+        return self.seconds is not None and self.seconds <= self.within
 
     @property
     def inside(self) -> bool:
@@ -85,7 +91,11 @@ def rows_of(robot: str, situation: str, faults: tuple[Fault, ...] = FAULTS) -> l
     with tempfile.TemporaryDirectory() as folder, Stage(robot, HOSTS[robot], situation, Path(folder)) as stage:
         rows = []
         for fault in faults:
-            rows.append((idle_row if situation == "idle" else running_row)(stage, fault))
+            for _ in range(TRIES):
+                row = (idle_row if situation == "idle" else running_row)(stage, fault)
+                if row.late <= LATE:
+                    break
+            rows.append(row)
             print(table(rows[-1:]).splitlines()[1], flush=True)
         return rows
 
@@ -98,7 +108,7 @@ def running_row(stage: Stage, fault: Fault) -> Row:
     until(lambda: not stage.alive or not (stage.folder / "live" / key).exists())
     at_rest(stage)
     went_on = how(stage, stage.ready)
-    return row(stage, fault, since, lines, before, key, went_on)
+    return outcome(stage, fault, since, lines, before, key, went_on)
 
 
 def idle_row(stage: Stage, fault: Fault) -> Row:
@@ -108,7 +118,7 @@ def idle_row(stage: Stage, fault: Fault) -> Row:
     fault.inject(stage)
     until(lambda: not stage.alive, NOTICED)
     went_on = how(stage, lambda: stage.whole_episode(before))
-    return row(stage, fault, since, lines, before, "", went_on)
+    return outcome(stage, fault, since, lines, before, "", went_on)
 
 
 def at_rest(stage: Stage) -> None:
@@ -122,7 +132,7 @@ def how(stage: Stage, go_on: Any) -> str:
     return ("same" if stage.starts == begun else "new") if go_on() else ""
 
 
-def row(stage: Stage, fault: Fault, since: int, lines: int, before: set[str], key: str, went_on: str) -> Row:
+def outcome(stage: Stage, fault: Fault, since: int, lines: int, before: set[str], key: str, went_on: str) -> Row:
     """What came of it."""
     cycles, episodes = stage.emulator.log.cycles(since), stage.episodes()
     new = [name for name in episodes if name not in before]
@@ -130,6 +140,8 @@ def row(stage: Stage, fault: Fault, since: int, lines: int, before: set[str], ke
     streams = [store.load(name, frames=False).meta["commands"]["joints"] for name in new]
     stop, said = stop_of(cycles, since), stage.said()[lines:]
     about = episodes.get(key, {})
+    if fault.within is None and about.get("ending") == "horizon":
+        stop = stop._replace(reaction="goes on", seconds=None)
     shares = used(cycles, stage.robot, [stream for stream in streams if len(stream)])
     return Row(
         stage.robot, fault.name, stage.situation, seen(about, said), *stop, fault.within, shares,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from robo_reward.hardware.robot import ArmFault, FaultKind
+from robo_reward.hardware.robot import ArmFault, FaultKind, Mode
 
 
 class Explanation(NamedTuple):
@@ -48,6 +48,9 @@ KINDS: dict[FaultKind, Explanation] = {
         "Check power, cable and address (`ping`); unlock the brakes and activate FCI in Desk",
     ),
 }
+
+GUIDED = Explanation("somebody guides the arm by hand", "Let go of the guiding button, look at the arm, then confirm")
+"""The libraries say no more than that a motion was aborted."""
 
 ERRORS: dict[str, Explanation] = {
     "joint_position_limits_violation": Explanation("a joint is at its end", START),
@@ -129,6 +132,18 @@ def explain(kind: FaultKind, errors: Iterable[str] = ()) -> Explanation:
     causes = [f"{known.cause} ({name})" if known else name for name, known in named]
     remedies = dict.fromkeys(known.remedy for _, known in named if known)
     return Explanation(", ".join(causes), ". ".join(remedies) or general.remedy)
+
+
+def reasoned(fault: ArmFault, mode: Mode) -> ArmFault:
+    """The fault with the reason that the robot's mode gives it, where it came without one."""
+    if fault.kind is FaultKind.CONTROL and mode is Mode.GUIDING:
+        return guided()
+    return fault
+
+
+def guided() -> ArmFault:
+    """Somebody guides the arm by hand."""
+    return ArmFault(GUIDED.cause, f"{GUIDED.remedy}.", True, FaultKind.CONTROL)
 
 
 def fault_of(kind: FaultKind, errors: Iterable[str] = (), recoverable: bool = True) -> ArmFault:
