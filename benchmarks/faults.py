@@ -77,8 +77,9 @@ class Row:
 
     @property
     def informed(self) -> bool:
-        """Whether the operator knows what there is to know."""
-        return bool(self.told) or self.within is None
+        """Whether the operator knows what there is to know: nothing, where nothing came of it."""
+        unnoticed = self.situation == "idle" and self.went_on == "same"
+        return bool(self.told) or self.within is None or unnoticed
 
     @property
     def fine(self) -> bool:

@@ -23,7 +23,10 @@ class Explanation(NamedTuple):
 FREE = "Look at the arm; take away what it touches or holds; then confirm the recovery"
 START = "Move the arm to a start pose of the task, slowly, then start again"
 SLOWER = "Lower `speed` and `acceleration`, then confirm the recovery"
-OURS = "Commands like this must not leave the safety filter: report it with the episode, and use a lower `speed`"
+OURS = (
+    "Lost packets can look like this: see `robo-reward doctor`, then confirm. If none were lost, commands like this must "
+    "not leave the safety filter: report it with the episode, and use a lower `speed`"
+)
 POSE = "Targets must begin where the arm stands: start streaming anew, which seeds them from the measured state"
 LATE = "Close other programs, use a cable and a real-time kernel, run the policy on another computer; see `doctor`"
 SUPPORT = "Restart the robot; if it comes again, run its self-test in Desk and ask Franka Robotics' support"
