@@ -24,7 +24,7 @@ FREE = "Look at the arm; take away what it touches or holds; then confirm the re
 START = "Move the arm to a start pose of the task, slowly, then start again"
 SLOWER = "Lower `speed` and `acceleration`, then confirm the recovery"
 OURS = (
-    "Lost packets can look like this: see `robo-reward doctor`, then confirm. If none were lost, commands like this must "
+    "Lost packets can look like this: see `robo-reward doctor`, then confirm. If none were lost, such commands must "
     "not leave the safety filter: report it with the episode, and use a lower `speed`"
 )
 POSE = "Targets must begin where the arm stands: start streaming anew, which seeds them from the measured state"
