@@ -90,6 +90,7 @@ class FrankyArm:
                     self._gripper_fault,
                     self._force,
                     lag=self.compliance.finger_lag,
+                    clearance=self.compliance.clearance,
                 )
         except ArmFault:
             self._drop()

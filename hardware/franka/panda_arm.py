@@ -92,6 +92,7 @@ class PandaArm:
                     self._gripper_fault,
                     self._force,
                     lag=self.compliance.finger_lag,
+                    clearance=self.compliance.clearance,
                 )
         except ArmFault:
             self._drop()
