@@ -26,6 +26,8 @@ FAIR = 0.5e-3
 """A command counts as lost only if the client had this long to answer; else it was the emulator that was late [s]."""
 SLIP = 0.1
 """Free-running: later than this, the emulator gives up catching up [s]."""
+QUIET = 10.0
+"""Between two warnings that the clock slips [s]."""
 
 
 class Clock:
@@ -65,6 +67,7 @@ class Clock:
         self._running = True
         self._deadline = 0.0
         self._sent = 0.0
+        self._slips, self._warned = 0, -QUIET
         self.failure: Exception | None = None
         self._thread = threading.Thread(target=self._guarded, name="fci-clock", daemon=True)
 
@@ -136,13 +139,20 @@ class Clock:
             now = time.perf_counter()
         lateness = now - self._deadline
         if lateness > SLIP:
-            log.warning("%.0f ms late; the clock slips", lateness * 1e3)
+            self._slipped(lateness, now)
             self._deadline = now
         commands = self._server.newest_command()
         while self._due() and not self._answered(commands) and (left := self._sent + FAIR - time.perf_counter()) > 0:
             self._server.wait(left)
             commands += self._server.newest_command()
         return commands, lateness
+
+    def _slipped(self, lateness: float, now: float) -> None:
+        """Warns, but not all the time."""
+        self._slips += 1
+        if now - self._warned > QUIET:
+            log.warning("%.0f ms late: the clock slips, %d times so far", lateness * 1e3, self._slips)
+            self._warned = now
 
     def _cycle(self, commands: list[np.ndarray], lateness: float) -> None:
         with self._lock:
