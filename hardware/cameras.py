@@ -20,6 +20,8 @@ CAMERA_PORT = 1340
 REPLY = struct.Struct("<dII")
 """Header of a frame: stamp [s], height, width; then height * width * 3 bytes. Height 0: width bytes of why not."""
 SIZES = (8, 2048)
+FIRST_FRAME = 10.0
+"""How much longer an emulator may take for the first frame, for which it sets up its renderer [s]."""
 
 
 class Frame(NamedTuple):
@@ -97,6 +99,7 @@ class EmulatorCamera:
         self.name, self.size = name, size
         self._address, self._timeout = (host, port), timeout
         self._socket = self._connected()
+        self._socket.settimeout(timeout + FIRST_FRAME)
 
     def read(self) -> Frame:
         """A frame of the scene now; while the emulator's cameras are frozen, the last one with its own stamp."""
@@ -104,6 +107,7 @@ class EmulatorCamera:
             self._socket.sendall(json.dumps({"camera": self.name, "size": self.size}).encode() + b"\n")
             stamp, height, width = REPLY.unpack(self._exactly(REPLY.size))
             body = self._exactly(height * width * 3 if height else width)
+            self._socket.settimeout(self._timeout)
         except OSError as error:
             raise CameraFault(self.name, f"no frame from the emulator ({error})", "start it again") from error
         if not height:

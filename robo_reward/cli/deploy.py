@@ -34,7 +34,7 @@ def run(config: DictConfig, arguments: list[str]) -> int:
     """Runs the episodes that are missing; returns 1 if it ended early for a fault, 130 if somebody stopped it."""
     console = Console()
     tell = _teller(console)
-    operator: Operator = AtTerminal(tell) if config.confirm else Unattended(tell)
+    operator: Operator = AtTerminal(tell) if config.confirm and not config.dry_run else Unattended(tell)
     wishes = wishes_of(config)
     with ExitStack() as stack:
         policy = policy_source(wishes.policy_folder, wishes.policy_server, wishes.token)

@@ -110,6 +110,12 @@ VERBS = {
         "robo-reward serve-policy policy=runs/NAME host=0.0.0.0",
         {"policy": ("policy_folder={}",)},
     ),
+    "identify": Verb(
+        "how late, stiff and rough a real arm is, from episodes recorded on it, for the next training",
+        "robo_reward.cli.identify:run",
+        "robo-reward identify runs/NAME",
+        bare="run",
+    ),
     "report": Verb(
         "write a run's report.html anew", "robo_reward.cli.report:run", "robo-reward report runs/NAME", bare="folder"
     ),
