@@ -14,6 +14,7 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 
 from robo_reward.errors import MissingExtra, RoboRewardError, UsageError
+from robo_reward.hardware.calibration import Lens
 
 CAMERA_PORT = 1340
 """Where an emulator serves its cameras, next to the robot's 1337, the gripper's 1338 and the faults' 1339."""
@@ -182,6 +183,8 @@ class _Newest:
                 with self._arrived:
                     self._frame = Frame(time.monotonic(), image)
                     self._arrived.notify_all()
+        except UsageError as error:  # the lens is of another size
+            problem = str(error)
         except RuntimeError as error:  # what both drivers raise when a device is unplugged
             problem = f"it stopped delivering frames ({error})"
         finally:
@@ -202,6 +205,7 @@ class UvcCamera:
         height: likewise.
         fps: frames a second that it is asked for.
         timeout: how long the first frame may take [s].
+        lens: takes the distortion out, and says how large its pictures are.
 
     Raises:
         CameraFault: it cannot be opened.
@@ -216,10 +220,12 @@ class UvcCamera:
         height: int = 480,
         fps: float = 30.0,
         timeout: float = 5.0,
+        lens: Lens | None = None,
     ) -> None:
         import cv2
 
         self.name, self.size = name or f"video{device}", size
+        width, height = (lens.width, lens.height) if lens else (width, height)
         capture = cv2.VideoCapture(device)
         if not capture.isOpened():
             raise CameraFault(
@@ -238,7 +244,7 @@ class UvcCamera:
             if not got:
                 return None
             time.sleep(pause)
-            return square(picture[..., ::-1], size)
+            return square(_straight(picture[..., ::-1], lens), size)
 
         self._newest = _Newest(self.name, take, capture.release, timeout)
 
@@ -260,6 +266,7 @@ class RealSenseCamera:
         height: likewise.
         fps: frames a second.
         timeout: how long a frame may take [s].
+        lens: takes the distortion out, and says how large its pictures are.
 
     Raises:
         MissingExtra: pyrealsense2 is not installed.
@@ -275,6 +282,7 @@ class RealSenseCamera:
         height: int = 480,
         fps: int = 30,
         timeout: float = 5.0,
+        lens: Lens | None = None,
     ) -> None:
         try:
             import pyrealsense2
@@ -282,6 +290,7 @@ class RealSenseCamera:
             raise MissingExtra("pyrealsense2", "realsense", "a RealSense camera") from None
         rs: Any = pyrealsense2
         self.name, self.size = name, size
+        width, height = (lens.width, lens.height) if lens else (width, height)
         config, pipeline = rs.config(), rs.pipeline()
         if serial:
             config.enable_device(serial)
@@ -295,7 +304,7 @@ class RealSenseCamera:
 
         def take() -> np.ndarray:
             colour = pipeline.wait_for_frames(int(1000 * timeout)).get_color_frame()
-            return square(np.asanyarray(colour.get_data()), size)
+            return square(_straight(np.asanyarray(colour.get_data()), lens), size)
 
         self._newest = _Newest(name, take, pipeline.stop, timeout)
 
@@ -304,6 +313,10 @@ class RealSenseCamera:
 
     def close(self) -> None:
         self._newest.close()
+
+
+def _straight(image: np.ndarray, lens: Lens | None) -> np.ndarray:
+    return image if lens is None else lens.undistorted(image)
 
 
 def square(image: np.ndarray, size: int) -> np.ndarray:

@@ -18,6 +18,7 @@ from robo_reward.envs.panda.base import ArmTask
 from robo_reward.episode import EpisodeStore
 from robo_reward.hardware.arms import task_for
 from robo_reward.hardware.assemble import Parts, Wishes, assemble, policy_source
+from robo_reward.hardware.calibration import load_lenses
 from robo_reward.hardware.deploy import Deployment, DeploySettings, Summary, check_fit
 from robo_reward.hardware.dry_run import dry_run
 from robo_reward.hardware.operator import AtTerminal, Operator, Unattended
@@ -83,6 +84,7 @@ def _deployment(config: DictConfig, task: ArmTask, parts: Parts, operator: Opera
         "policy": dict(rig.policy.meta) if rig.policy else {},
         "tempo": config.tempo,
         "cameras": list(config.cameras),
+        "calibration": _calibration(config),
         "seed": config.seed,
         "goal": task.goal,
     }
@@ -98,6 +100,13 @@ def _deployment(config: DictConfig, task: ArmTask, parts: Parts, operator: Opera
         meta,
         lambda summary: write_json(folder / "result.json", {"task": task.id, **summary.to_json()}),
     )
+
+
+def _calibration(config: DictConfig) -> dict[str, Any]:
+    """Per camera its entry of the file, and the same for frames as they are kept."""
+    lenses = load_lenses(config.calibration, config.cameras)
+    kept = {name: lenses[name] for name in config.cameras if name in lenses}
+    return {n: {"camera": lens.to_json(), "frame": lens.of_square(config.size).to_json()} for n, lens in kept.items()}
 
 
 def _reward_folder(path: Path) -> Path:
