@@ -71,9 +71,7 @@ def _task(config: DictConfig, policy: PolicySource | None) -> ArmTask:
 
 def _run_folder(config: DictConfig, task: ArmTask) -> Path:
     """Where episodes go: more of them do not make another run."""
-    if config.dry_run and not config.run:
-        config = OmegaConf.merge(config, {"run": f"dry-run-{task.id.replace('/', '-')}"})  # type: ignore[assignment]
-    return run_folder(config, "deploy", task.id.replace("/", "-"), FREE)
+    return run_folder(config, "dry-run" if config.dry_run else "deploy", task.id.replace("/", "-"), FREE)
 
 
 def _deployment(config: DictConfig, task: ArmTask, parts: Parts, operator: Operator, folder: Path) -> Deployment:

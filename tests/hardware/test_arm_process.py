@@ -71,6 +71,25 @@ def test_a_fault_crosses_the_process_whole_and_one_of_the_stream_is_told_by_the_
         arm.close()
 
 
+def test_targets_that_were_on_their_way_when_the_stream_failed_are_no_fault_of_their_own(log: Path) -> None:
+    arm = arm_of(log)
+    try:
+        arm.connect()
+        arm.start_streaming()
+        with pytest.raises(ArmFault, match="too far"):
+            for _ in range(3):  # faster than the first complaint comes back
+                arm._send("stream", {"gripper": 0.05}, {"joints": np.full(7, 9.0)})
+            repeated(lambda: arm.stream(Target(joints=np.zeros(7))))
+        arm.stop()
+        arm.recover()
+        arm.start_streaming()
+        for _ in range(5):
+            arm.stream(Target(joints=np.zeros(7)))
+            assert arm.state().mode is Mode.IDLE
+    finally:
+        arm.close()
+
+
 def test_silence_holds_the_arm_and_then_stops_it(log: Path) -> None:
     arm = arm_of(log, hold_after=0.1, stop_after=0.4)
     try:
