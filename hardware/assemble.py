@@ -10,6 +10,7 @@ from typing import Any
 
 from robo_reward.envs.panda.base import ArmTask
 from robo_reward.errors import UsageError
+from robo_reward.hardware.arm_process import ArmProcess
 from robo_reward.hardware.arms import make_arm
 from robo_reward.hardware.calibration import Lens, load_lenses
 from robo_reward.hardware.cameras import Camera, EmulatorCamera, RealSenseCamera, UvcCamera
@@ -123,6 +124,8 @@ def assemble(
     tempo = Tempo(wishes.tempo, wishes.ramp)
     arm = _arm(wishes, task, tempo.lag(task.control_dt))
     stack.callback(arm.close)
+    if isinstance(arm, ArmProcess):
+        arm.stop_asked = stop
     arm.connect()
     objects, scene = _scene(wishes, task, arm, ask)
     stack.callback(objects.close)

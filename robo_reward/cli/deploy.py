@@ -25,6 +25,7 @@ from robo_reward.hardware.operator import AtTerminal, Operator, Unattended
 from robo_reward.hardware.policy_process import PolicySource
 from robo_reward.hardware.recording import Judge
 from robo_reward.hardware.reset import Reset
+from robo_reward.hardware.teleop import HELP
 
 TOKEN = "ROBO_REWARD_TOKEN"
 FREE = ("episodes", "confirm", "label", "label_all", "host", "reset_speed", "clock")
@@ -48,6 +49,8 @@ def run(config: DictConfig, arguments: list[str]) -> int:
             tell(f"{task.id} on {config.robot.kind} {wishes.address}: {folder}")
             parts = assemble(wishes, task, policy, operator.confirm, stop, stack)
             check_fit(task, parts.rig)
+            if wishes.teleop == "keyboard":
+                tell(HELP)
             if config.dry_run:
                 return _dry(parts, operator, folder)
             summary = _deployment(config, task, parts, operator, folder).run()
