@@ -28,6 +28,8 @@ from robo_reward.hardware.robot import Arm, ArmFault, ArmState, FaultKind, Mode,
 
 log = logging.getLogger(__name__)
 VECTORS = ("q", "dq", "tau_ext", "wrench", "hand_position", "hand_quat")
+GLANCE = 0.05
+"""How often somebody who waits for a slow motion looks whether it shall be stopped [s]."""
 TURN = 0.02
 """How often the child looks at the clock while nobody calls [s]."""
 
@@ -42,6 +44,9 @@ class ArmProcess:
         hold_after: silence after which the arm holds [s].
         stop_after: silence after which it is stopped [s].
         patience: how long a call may take, slow motions included [s].
+
+    Attributes:
+        stop_asked: asked while a slow motion lasts; true interrupts it.
 
     Raises:
         UsageError: times that make no sense.
@@ -59,6 +64,7 @@ class ArmProcess:
         if not 0 < hold_after < stop_after:
             raise UsageError(f"hold_after={hold_after} stop_after={stop_after}: expected 0 < hold_after < stop_after")
         self.name, self._patience = name, patience
+        self.stop_asked: Callable[[], bool] = lambda: False
         context = multiprocessing.get_context("spawn")
         self._pipe, theirs = context.Pipe()
         self.process = context.Process(
@@ -99,7 +105,18 @@ class ArmProcess:
         self._call("recover")
 
     def move_to(self, q: np.ndarray, speed_fraction: float = 0.1) -> None:
-        self._call("move_to", {"speed_fraction": speed_fraction}, {"q": np.asarray(q, float)})
+        """A slow motion; while it lasts, a wish to stop is heard at once.
+
+        Raises:
+            KeyboardInterrupt: somebody asked to stop; the arm brakes, and its process ends with that.
+        """
+        try:
+            self._call("move_to", {"speed_fraction": speed_fraction}, {"q": np.asarray(q, float)})
+        except KeyboardInterrupt:
+            if self.process.pid and self.process.is_alive():
+                os.kill(self.process.pid, signal.SIGUSR1)
+                self.process.join(5)
+            raise
 
     def gripper(self, width: float, speed: float, force: float | None = None) -> None:
         self._call("gripper", {"width": width, "speed": speed, "force": force})
@@ -124,8 +141,7 @@ class ArmProcess:
             self._drain()
         self._send(name, given or {}, arrays or {})
         while True:
-            if not self._ready(self._patience):
-                raise _gone(f"it did not answer {name!r} within {self._patience:g} s")
+            self._await(name)
             head, values = self._receive(name)
             if head.get("to") == name:
                 return head, values
@@ -135,6 +151,15 @@ class ArmProcess:
             return self._pipe.poll(timeout)
         except OSError as error:
             raise _gone(self._end()) from error
+
+    def _await(self, name: str) -> None:
+        """Until there is an answer."""
+        end = time.monotonic() + self._patience
+        while not self._ready(GLANCE):
+            if name == "move_to" and self.stop_asked():
+                raise KeyboardInterrupt
+            if time.monotonic() > end:
+                raise _gone(f"it did not answer {name!r} within {self._patience:g} s")
 
     def _drain(self) -> None:
         """A fault that was not yet read must not keep the arm from being stopped."""
@@ -221,7 +246,7 @@ class _Servant:
     def __init__(self, pipe: Connection, arm: Arm, hold_after: float, stop_after: float) -> None:
         self._pipe, self._arm = pipe, arm
         self._hold_after, self._stop_after = hold_after, stop_after
-        self._streaming = self._holding = self._closed = False
+        self._streaming = self._holding = self._closed = self._failed = False
         self._heard = time.monotonic()
 
     def run(self) -> None:
@@ -246,6 +271,7 @@ class _Servant:
             answer = self._do(name, head, arrays)
         except Exception as error:  # noqa: BLE001  the parent must be told, whatever it is
             self._streaming = self._streaming and not isinstance(error, ArmFault)
+            self._failed = self._failed or name == "stream"
             self._pipe.send_bytes(_told(error))
         else:
             if answer is not None:
@@ -255,6 +281,8 @@ class _Servant:
 
     def _do(self, name: str, given: dict[str, Any], arrays: dict[str, np.ndarray]) -> bytes | None:
         if name == "stream":
+            if self._failed:  # sent before the fault of an earlier one was read, which says it all
+                return None
             self._arm.stream(Target(gripper=given["gripper"], **arrays))
             return None
         if name == "state":
@@ -262,6 +290,7 @@ class _Servant:
             head = {k: v for k, v in asdict(state).items() if k not in VECTORS} | {"mode": state.mode.value}
             return pack({"to": name, **head}, {k: getattr(state, k) for k in VECTORS})
         getattr(self._arm, name)(**given, **arrays)
+        self._failed = self._failed and name != "start_streaming"
         if name in ("start_streaming", "stop", "close"):
             self._streaming, self._closed = name == "start_streaming", name == "close"
         return pack({"to": name})
@@ -284,7 +313,7 @@ class _Servant:
                 self._holding = True
                 self._arm.hold()
         except ArmFault as fault:
-            self._streaming = False
+            self._streaming, self._failed = False, True
             self._pipe.send_bytes(_told(fault))
 
     def _let_go(self) -> None:

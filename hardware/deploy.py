@@ -26,6 +26,7 @@ from robo_reward.policies.evaluate import wilson
 log = logging.getLogger(__name__)
 PATIENCE = 10
 """So many confirmations in a row that change nothing end a deployment."""
+UNATTENDED = " (with confirm=false nobody can: start it without, in a terminal, to go on)"
 
 
 @dataclass(frozen=True)
@@ -229,7 +230,8 @@ class Deployment:
             if step.reaction is Reaction.END or (
                 step.reaction is Reaction.ASK and (asked > PATIENCE or not self._asked())
             ):
-                self.summary.stopped = step.message
+                alone = step.reaction is Reaction.ASK and not self.settings.confirm
+                self.summary.stopped = step.message + (UNATTENDED if alone else "")
                 return
             try:
                 if step.reaction is Reaction.ASK:

@@ -159,7 +159,7 @@ class FaultMachine:
             count = f"{len(self._retried)} of {self.retries}"
             return Step(Reaction.RECOVER, f"{message} Trying to recover alone ({count} within {self.window:.0f} s)")
         self.phase = Phase.FAULT
-        return Step(Reaction.ASK, f"{message} Then confirm")
+        return Step(Reaction.ASK, message if "confirm" in fault.remedy else f"{message} Then confirm")
 
     def confirm(self, who: str, mode: Mode = Mode.OTHER) -> Step:
         """A person looked and says go on.

@@ -18,7 +18,7 @@ class PaperArm:
     name = "paper"
 
     def __init__(self, log: str) -> None:
-        self._log = log
+        self._log, self._broken = log, False
 
     def _write(self, call: str, **about: Any) -> None:
         with open(self._log, "a") as file:
@@ -46,10 +46,14 @@ class PaperArm:
 
     def start_streaming(self) -> None:
         self._write("start_streaming")
+        self._broken = False
 
     def stream(self, target: Target) -> None:
         self._write("stream")
+        if self._broken:
+            raise UsageError("the arm does not follow targets: call start_streaming first")
         if target.joints is not None and target.joints.max() > 8:
+            self._broken = True
             raise FAR
 
     def hold(self) -> None:

@@ -71,6 +71,47 @@ def test_a_fault_crosses_the_process_whole_and_one_of_the_stream_is_told_by_the_
         arm.close()
 
 
+def test_targets_that_were_on_their_way_when_the_stream_failed_are_no_fault_of_their_own(log: Path) -> None:
+    arm = arm_of(log)
+    try:
+        arm.connect()
+        arm.start_streaming()
+        for _ in range(3):  # faster than the first complaint comes back
+            arm._send("stream", {"gripper": 0.05}, {"joints": np.full(7, 9.0)})
+        with pytest.raises(ArmFault, match="too far"):
+            repeated(lambda: arm.stream(Target(joints=np.zeros(7))))
+        arm.stop()
+        arm.recover()
+        arm.start_streaming()
+        for _ in range(5):
+            arm.stream(Target(joints=np.zeros(7)))
+            assert arm.state().mode is Mode.IDLE
+    finally:
+        arm.close()
+
+
+@pytest.mark.parametrize("by", ["a wish", "ctrl-c"])
+def test_a_slow_motion_is_interrupted_at_once(log: Path, by: str) -> None:
+    """By the first Ctrl-C, which is a wish, and by the second, which raises."""
+    arm = arm_of(log)
+    arm.connect()
+    begun = time.monotonic()
+
+    def asked() -> bool:
+        if time.monotonic() - begun < 0.3:
+            return False
+        if by == "ctrl-c":
+            raise KeyboardInterrupt
+        return True
+
+    arm.stop_asked = asked
+    with pytest.raises(KeyboardInterrupt):
+        arm.move_to(np.full(7, 5.0))
+    assert time.monotonic() - begun < 5.0
+    assert calls(log)[-2:] == ["interrupted", "close"] and "arrived" not in calls(log)
+    arm.close()
+
+
 def test_silence_holds_the_arm_and_then_stops_it(log: Path) -> None:
     arm = arm_of(log, hold_after=0.1, stop_after=0.4)
     try:
