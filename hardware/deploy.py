@@ -138,7 +138,10 @@ class Deployment:
         for journal in leftovers(self.folder):
             episode = finish(journal, self.store, self.judge)
             if episode is not None:
-                self.operator.tell(f"{journal.name}: {len(episode)} steps saved that an earlier run left behind")
+                self.operator.tell(
+                    f"{journal.name}: {len(episode)} steps saved that an earlier run left behind: its processes were "
+                    "killed, or the computer went down. Look at the arm before it moves again"
+                )
         for entry in self.store.entries():
             known = entry.meta.get("success_known")
             self.summary.episodes.append(

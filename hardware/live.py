@@ -13,6 +13,7 @@ import numpy as np
 from robo_reward.envs.panda.base import ArmTask
 from robo_reward.envs.state import State
 from robo_reward.hardware.chunks import ActionQueue
+from robo_reward.hardware.explain import reasoned
 from robo_reward.hardware.faults import FaultMachine, Phase
 from robo_reward.hardware.frames import Frames
 from robo_reward.hardware.latency import Latencies
@@ -165,6 +166,9 @@ class LiveEpisode:
             self._brake(ending)
             self.rig.arm.stop()
             arm = self.rig.arm.state()
+            if ending.fault is not None:
+                fault = reasoned(ending.fault, arm.mode)
+                ending = ending._replace(fault=fault, text=str(fault))
             self.journal.end(self.rig.observer.state(arm).array, arm, self._frame())
         except (ArmFault, ObjectsLost) as problem:
             if self._last is not None:
