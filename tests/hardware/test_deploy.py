@@ -48,11 +48,13 @@ def test_episodes_are_recorded_with_everything(deployed: Any) -> None:
     assert value["episodes"] == 2 and value["stopped"] == "" and value["faults"] == []
     assert [e["reason"] for e in value["each"]] == ["horizon", "horizon"]
     assert (value["low"], value["high"]) == wilson(value["successes"], 2)
-    for episode in deployment.store:
+    for episode, each in zip(deployment.store, value["each"], strict=True):
         assert len(episode) == 12
         assert episode.frames is not None and episode.frames.shape == (13, 16, 16, 3)
         meta = episode.meta
         assert meta["verdicts"] == ["follow"] * 12 and meta["success_by"] == "task"
+        wrench = np.array(meta["measured"]["wrench"])
+        assert each["peak_force"] == pytest.approx(np.sqrt((wrench[:, :3] ** 2).sum(axis=1)).max(), abs=0.06)
         assert len(meta["commands"]["joints"]) >= 12 * 8
         assert len(meta["measured"]["q"]) == 13
         np.testing.assert_allclose(np.array(meta["measured"]["q"]), episode.states.joint_position, atol=1e-6)
