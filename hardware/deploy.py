@@ -16,11 +16,11 @@ from robo_reward.episode import Episode, EpisodeStore
 from robo_reward.errors import UsageError
 from robo_reward.hardware.faults import Phase, Reaction, Step
 from robo_reward.hardware.live import Ending, LiveEpisode, Rig
+from robo_reward.hardware.match import require_match
 from robo_reward.hardware.operator import Operator
 from robo_reward.hardware.recording import Journal, Judge, finish, leftovers
 from robo_reward.hardware.reset import Reset
 from robo_reward.hardware.robot import ArmFault, Mode
-from robo_reward.hardware.safety import require_match
 from robo_reward.policies.evaluate import wilson
 
 log = logging.getLogger(__name__)
