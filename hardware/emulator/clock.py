@@ -35,8 +35,8 @@ class Clock:
 
     Free-running, a cycle begins at every millisecond of the wall clock. In lock-step, a cycle begins when the command
     that answers the last state is there: time is what the message identifiers say, and runs as fast as client and body
-    can, or as fast as told. While no command is due (no motion, the start or end of one, asynchronous targets) lock-step
-    is free-running.
+    can, or as fast as told. While no command is due (no motion, the start or end of one, asynchronous targets)
+    lock-step is free-running.
 
     Args:
         session: the arm.
