@@ -38,7 +38,8 @@ class Stop(NamedTuple):
     Attributes:
         reaction: the robot's own, `bridge` where it was told to, or `goes on`.
         seconds: from the fault until it stood, and went on standing until the next motion began; none if it did not.
-        late: how late the emulator's own clock was meanwhile, at worst [s].
+            By the robot's clock where it stopped by itself, else by the wall's, delays of the emulator included.
+        late: how far the emulator's clock fell behind the wall's meanwhile [s].
     """
 
     reaction: str
@@ -56,17 +57,14 @@ def stop_of(cycles: np.ndarray, when: int) -> Stop:
     after = cycles[cycles["message_id"] >= when]
     moves = after["robot_mode"] == RobotMode.MOVE
     if moves.all():
-        return Stop("goes on", None, _late(after))
+        return Stop("goes on", None, 0.0)
     ended = int(np.argmin(moves))
     again = moves[ended:]
     rest = after[: ended + int(np.argmax(again)) if again.any() else len(after)]
     fast = np.flatnonzero(np.abs(rest["dq"]).max(axis=1) > AT_REST)
-    seconds = float(rest["wall"][fast[-1]] - rest["wall"][0]) if len(fast) else 0.0
-    return Stop(_reaction(rest, bool(ended)), round(seconds, 3), _late(rest))
-
-
-def _late(cycles: np.ndarray) -> float:
-    return round(float(cycles["lateness"].max(initial=0.0)), 3)
+    last, reaction = (int(fast[-1]) if len(fast) else 0), _reaction(rest, bool(ended))
+    wall, robot = float(rest["wall"][last] - rest["wall"][0]), DT * last
+    return Stop(reaction, round(wall if reaction == "bridge" else robot, 3), round(wall - robot, 3))
 
 
 def _reaction(rest: np.ndarray, moved: bool) -> str:

@@ -60,12 +60,14 @@ class Fault:
         inject: makes it happen.
         within: the arm stands after this time [s]; none if it may go on.
         calls: what it uses of the public injection API.
+        mute: whether nobody is left to tell anything until a new deployment begins.
     """
 
     name: str
     inject: Callable[[Victim], None]
     within: float | None
     calls: tuple[str, ...] = ()
+    mute: bool = False
 
 
 def _api(name: str, within: float | None, *calls: tuple[str, object]) -> Fault:
@@ -79,7 +81,7 @@ def _api(name: str, within: float | None, *calls: tuple[str, object]) -> Fault:
 
 
 def _signal(name: str, process: str, number: signal.Signals, within: float) -> Fault:
-    return Fault(name, lambda victim: os.kill(victim.pids[process], number), within)
+    return Fault(name, lambda victim: os.kill(victim.pids[process], number), within, mute=process == "main")
 
 
 FAULTS = (
@@ -104,5 +106,5 @@ FAULTS = (
     _signal("policy killed", "policy", signal.SIGKILL, DEATH),
     _signal("control process killed", "arm", signal.SIGKILL, LOST),
     _signal("main process killed", "main", signal.SIGKILL, ABANDONED),
-    Fault("all processes killed", lambda victim: victim.kill_all(), LOST),
+    Fault("all processes killed", lambda victim: victim.kill_all(), LOST, mute=True),
 )  # fmt: skip

@@ -27,7 +27,7 @@ SITUATIONS = ("idle", "moving", "gripping")
 NOTICED = 0.5
 """An idle deployment is told to go on this long after the fault [s]."""
 LATE, TRIES = 0.2, 5
-"""While the emulator itself is later than this, the client sees a robot that is not there: the row is repeated [s]."""
+"""Where the emulator's own clock falls behind by more than this until the arm stands, the row is repeated [s]."""
 
 
 @dataclass(frozen=True)
@@ -42,9 +42,11 @@ class Row:
         reaction: of the arm: `reflex NAME`, `user stop` or `guiding` of its own, `bridge` where that stopped it, or
             `goes on`; `stands` if it did not move.
         seconds: from the fault until the arm stood for good, by the emulator's log; none if it went on.
-        late: how late the emulator's own clock was meanwhile, at worst [s]; above `LATE` a row says nothing.
+        late: how far the emulator's clock fell behind meanwhile [s]; above `LATE` a row says nothing.
         within: the time stated for it [s]; none if it may go on.
         used: the largest share of each limit, from the end of the row before to the next episode.
+        to_tell: whether there is anything to tell: not where nothing came of the fault, nor where it killed an idle
+            deployment, which leaves nothing behind.
         told: what the operator read of cause and remedy.
         saved: the episode is in the store; none where none was under way.
         went_on: `same` deployment or a `new` one ran another episode; empty if none did.
@@ -59,6 +61,7 @@ class Row:
     late: float
     within: float | None
     used: dict[str, float]
+    to_tell: bool
     told: str
     saved: bool | None
     went_on: str
@@ -77,9 +80,8 @@ class Row:
 
     @property
     def informed(self) -> bool:
-        """Whether the operator knows what there is to know: nothing, where nothing came of it."""
-        unnoticed = self.situation == "idle" and self.went_on == "same"
-        return bool(self.told) or self.within is None or unnoticed
+        """Whether the operator knows what there is to know."""
+        return bool(self.told) or not self.to_tell
 
     @property
     def fine(self) -> bool:
@@ -142,11 +144,11 @@ def outcome(stage: Stage, fault: Fault, since: int, lines: int, before: set[str]
     stop, said = stop_of(cycles, since), stage.said()[lines:]
     about = episodes.get(key, {})
     if fault.within is None and about.get("ending") == "horizon":
-        stop = stop._replace(reaction="goes on", seconds=None)
+        stop = stop._replace(reaction="goes on", seconds=None, late=0.0)
     shares = used(cycles, stage.robot, [stream for stream in streams if len(stream)])
     return Row(
         stage.robot, fault.name, stage.situation, seen(about, said), *stop, fault.within, shares,
-        told(said), key in episodes if key else None, went_on,
+        to_tell(fault, key, went_on), told(said), key in episodes if key else None, went_on,
     )  # fmt: skip
 
 
@@ -156,6 +158,11 @@ def seen(about: dict[str, Any], said: list[str]) -> str:
     if not text:
         text = next((line for line in said if not line.endswith("?")), "nothing")
     return text.split(". ")[0][:100]
+
+
+def to_tell(fault: Fault, key: str, went_on: str) -> bool:
+    """Whether there is anything to tell."""
+    return bool(fault.within) if key else went_on != "same" and not fault.mute
 
 
 def told(said: list[str]) -> str:

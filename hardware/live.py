@@ -21,7 +21,7 @@ from robo_reward.hardware.observe import ObjectsLost, Observer
 from robo_reward.hardware.pace import Pace
 from robo_reward.hardware.policy_process import PolicyDied, PolicySource
 from robo_reward.hardware.recording import Journal
-from robo_reward.hardware.robot import Arm, ArmFault, ArmState, Target
+from robo_reward.hardware.robot import Arm, ArmFault, ArmState, Mode, Target
 from robo_reward.hardware.safety import Decision, SafetyFilter, Verdict
 from robo_reward.hardware.teleop import Teleop
 from robo_reward.hardware.tempo import Tempo
@@ -165,7 +165,7 @@ class LiveEpisode:
         try:
             self._brake(ending)
             self.rig.arm.stop()
-            arm = self.rig.arm.state()
+            arm = self._stopped()
             if ending.fault is not None:
                 fault = reasoned(ending.fault, arm.mode)
                 ending = ending._replace(fault=fault, text=str(fault))
@@ -176,6 +176,14 @@ class LiveEpisode:
             if isinstance(problem, ArmFault) and ending.fault is None:
                 return ending._replace(reason="fault", text=str(problem), fault=problem)
         return ending
+
+    def _stopped(self) -> ArmState:
+        """The state after a stop; the first that a library gives then may be from before it."""
+        arm, tries = self.rig.arm.state(), 20
+        while arm.mode is Mode.MOVING and tries:
+            time.sleep(0.005)
+            arm, tries = self.rig.arm.state(), tries - 1
+        return arm
 
     def _brake(self, ending: Ending) -> None:
         """Lets the stream end at rest, unless the arm does not take it any more."""
