@@ -8,10 +8,9 @@ import numpy as np
 
 from robo_reward.errors import UsageError
 from robo_reward.hardware.franka.fingers import WIDEST
+from robo_reward.hardware.tempo import LEAST_LAG
 
 REALTIME = ("enforce", "ignore")
-STEADY = 0.1
-"""With less damping over stiffness an arm swings about its target [s]."""
 
 
 @dataclass(frozen=True)
@@ -60,7 +59,7 @@ class Compliance:
         Args:
             already: how far the library itself is behind the targets it is given [s].
         """
-        lag = max(self.lag - already, min(self.lag, STEADY))
+        lag = max(self.lag - already, LEAST_LAG)
         return tuple(lag * value for value in self.stiffness)
 
     @property
