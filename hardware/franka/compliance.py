@@ -8,7 +8,6 @@ import numpy as np
 
 from robo_reward.errors import UsageError
 from robo_reward.hardware.franka.fingers import WIDEST
-from robo_reward.hardware.tempo import LEAST_LAG
 
 REALTIME = ("enforce", "ignore")
 
@@ -53,14 +52,10 @@ class Compliance:
         if not 0 <= self.clearance < WIDEST:
             raise UsageError(f"clearance={self.clearance}: expected 0 or more, and less than {WIDEST} m")
 
-    def damping(self, already: float = 0.0) -> tuple[float, ...]:
-        """Of the joints (7,) [N m s/rad].
-
-        Args:
-            already: how far the library itself is behind the targets it is given [s].
-        """
-        lag = max(self.lag - already, LEAST_LAG)
-        return tuple(lag * value for value in self.stiffness)
+    @property
+    def damping(self) -> tuple[float, ...]:
+        """Of the joints (7,) [N m s/rad]."""
+        return tuple(self.lag * value for value in self.stiffness)
 
     @property
     def finger_lag(self) -> float:

@@ -71,7 +71,7 @@ class FrankyArm(FrankaArm):
 
     def _follow(self) -> Any:
         c = self.compliance
-        stiffness, damping = np.array(c.stiffness), np.array(c.damping())
+        stiffness, damping = np.array(c.stiffness), np.array(c.damping)
         return self._library.JointImpedanceTracker(
             self._connected(), stiffness=stiffness, damping=damping, **self._kept()
         )

@@ -23,8 +23,6 @@ from robo_reward.hardware.robot import ArmState, FaultKind, Target
 PANDA_VERSION = 5
 BUDGET = 0.5
 """Share of the joints' limits that the library's own smoothing may use on top of the safety filter's plan."""
-SMOOTHING = 0.09
-"""How far the library's smoothing is behind a stream of targets [s]: 75 ms of delay and 20 ms of lag were measured."""
 CLOSE = 2e-3
 """A joint motion has arrived when no joint is further from its goal [rad]."""
 
@@ -81,7 +79,7 @@ class PandaArm(FrankaArm):
             fraction=BUDGET,
             max_deviation=6.0,
             joint_stiffness=list(c.stiffness),
-            joint_damping=list(c.damping(SMOOTHING)),
+            joint_damping=list(c.damping),
             leash=0.3,
         )
 
