@@ -47,6 +47,8 @@ class BatchSim:
     is on a real arm. Each control step starts the contact solver cold, so a world depends on its own state alone and a
     batch of N equals N single worlds stepped with `mj_step`.
 
+    A task may give each world a model and a delay of its own (`Task.variants`); both depend on the seed alone.
+
     Args:
         task: what to simulate.
         n: number of worlds N.
@@ -77,7 +79,11 @@ class BatchSim:
         self._physics = np.zeros((n, self._nstate))
         self._controls = np.zeros((n, model.nu + 7 * model.nmocap))
         self._repeated = np.zeros((n, task.substeps, self._controls.shape[1]))
-        self._models = [model] * n
+        variants = task.variants(np.random.default_rng([seed, 1]), n)
+        self._models = [variant.model for variant in variants]
+        self._delay = np.array([round(variant.delay / model.opt.timestep) for variant in variants])  # physics steps
+        depth = 1 + -(-int(self._delay.max()) // task.substeps)
+        self._past = np.zeros((n, depth, self._controls.shape[1]))  # targets of the last control steps, oldest first
         self._trace = np.zeros((n, task.substeps, self._nstate))
         self._sensors = np.zeros((n, task.substeps, model.nsensordata))
         self.elapsed = np.zeros(n, dtype=np.int64)
@@ -138,7 +144,7 @@ class BatchSim:
         """Everything that `restore` needs to go on bit for bit, the random generator included."""
         bits = self.rng.bit_generator.state["state"]
         words = [(bits[key] >> shift) & (2**64 - 1) for key in ("state", "inc") for shift in (0, 64)]
-        state = {"physics": self._physics, "controls": self._controls, "elapsed": self.elapsed}
+        state = {"physics": self._physics, "controls": self._controls, "elapsed": self.elapsed, "past": self._past}
         return {
             **{k: v.copy() for k, v in state.items()},
             "state": self.state.array.copy(),
@@ -149,6 +155,7 @@ class BatchSim:
         """Goes back to a `snapshot` of a simulator of the same task and size."""
         self._physics[:] = snapshot["physics"]
         self._controls[:] = snapshot["controls"]
+        self._past[:] = snapshot["past"] if "past" in snapshot else self._controls[:, None]
         self.elapsed[:] = snapshot["elapsed"]
         self.state = State(self.task.spec, np.array(snapshot["state"]))
         low, high, inc_low, inc_high = (int(word) for word in snapshot["rng"])
@@ -162,7 +169,7 @@ class BatchSim:
 
     def _simulate(self) -> State:
         """One control step of physics; the last physics step's sensors are the new state."""
-        self._repeated[:] = self._controls[:, None]
+        self._repeated[:] = self._delayed()
         self._pool.rollout(
             self._models,
             self._data,
@@ -177,6 +184,15 @@ class BatchSim:
         self._physics = np.ascontiguousarray(self._trace[:, -1])
         return State(self.task.spec, self._sensors[:, -1].copy())
 
+    def _delayed(self) -> np.ndarray:
+        """The targets that act in each physics step (N, substeps, nu + 7 nmocap)."""
+        if self._past.shape[1] == 1:
+            return self._controls[:, None]
+        self._past = np.concatenate([self._past[:, 1:], self._controls[:, None]], axis=1)
+        steps = self._delay[:, None] - np.arange(self.task.substeps)
+        back = np.maximum(-(-steps // self.task.substeps), 0)  # control steps, (N, substeps)
+        return np.take_along_axis(self._past, (self._past.shape[1] - 1 - back)[..., None], axis=1)
+
     def _restart(self, worlds: np.ndarray) -> None:
         """Draws new starts for some worlds; one physics step shows their sensors without moving them."""
         start = self.task.sample(self.rng, len(worlds))
@@ -187,5 +203,6 @@ class BatchSim:
             self.task.model, self._data, physics, controls[:, None], control_spec=CONTROL, nstep=1
         )
         self._physics[worlds], self._controls[worlds] = physics, controls
+        self._past[worlds] = controls[:, None]
         self.state.array[worlds] = sensors[:, 0]
         self.elapsed[worlds] = 0

@@ -30,7 +30,10 @@ MAGICAL_TASKS = {
     Avoid: ("short", "medium"),  # the long stick is three quarters of the arena: it cannot get round the disc
 }
 """The tasks of X-MAGICAL and who can do them."""
-OPTIONS: dict[str, tuple[str, ...]] = {**dict.fromkeys(ARMS, ("assets", "control")), "magical": ()}
+OPTIONS: dict[str, tuple[str, ...]] = {
+    **dict.fromkeys(ARMS, ("assets", "control", "dynamics", "ranges")),
+    "magical": (),
+}
 """What the tasks of each family take."""
 
 

@@ -128,6 +128,18 @@ class Start(NamedTuple):
     mocap: np.ndarray
 
 
+class Variant(NamedTuple):
+    """One of the worlds that a policy shall cope with.
+
+    Attributes:
+        model: of the scene, of the same sizes as the task's.
+        delay: from a command to its effect [s].
+    """
+
+    model: mujoco.MjModel
+    delay: float = 0.0
+
+
 class Controller(Protocol):
     """Turns actions into actuator targets for many worlds at once; the targets are its only memory."""
 
@@ -187,6 +199,10 @@ class Task(ABC):
     @abstractmethod
     def sample(self, rng: np.random.Generator, n: int) -> Start:
         """Draws n initial conditions."""
+
+    def variants(self, rng: np.random.Generator, n: int) -> list[Variant]:
+        """The physics of n worlds: all the same, unless a task draws them."""
+        return [Variant(self.model)] * n
 
     @abstractmethod
     def success(self, state: State) -> np.ndarray:

@@ -35,7 +35,7 @@ def ffmpeg() -> str:
     try:
         import imageio_ffmpeg
     except ImportError:
-        raise MissingExtra("imageio-ffmpeg", "video", "writing videos") from None
+        raise MissingExtra("imageio-ffmpeg", "", "writing videos") from None
     try:
         return imageio_ffmpeg.get_ffmpeg_exe()
     except RuntimeError as error:

@@ -28,6 +28,8 @@ from robo_reward.hardware.robot import Arm, ArmFault, ArmState, FaultKind, Mode,
 
 log = logging.getLogger(__name__)
 VECTORS = ("q", "dq", "tau_ext", "wrench", "hand_position", "hand_quat")
+GLANCE = 0.05
+"""How often somebody who waits for a slow motion looks whether it shall be stopped [s]."""
 TURN = 0.02
 """How often the child looks at the clock while nobody calls [s]."""
 
@@ -42,6 +44,9 @@ class ArmProcess:
         hold_after: silence after which the arm holds [s].
         stop_after: silence after which it is stopped [s].
         patience: how long a call may take, slow motions included [s].
+
+    Attributes:
+        stop_asked: asked while a slow motion lasts; true interrupts it.
 
     Raises:
         UsageError: times that make no sense.
@@ -59,6 +64,7 @@ class ArmProcess:
         if not 0 < hold_after < stop_after:
             raise UsageError(f"hold_after={hold_after} stop_after={stop_after}: expected 0 < hold_after < stop_after")
         self.name, self._patience = name, patience
+        self.stop_asked: Callable[[], bool] = lambda: False
         context = multiprocessing.get_context("spawn")
         self._pipe, theirs = context.Pipe()
         self.process = context.Process(
@@ -99,7 +105,18 @@ class ArmProcess:
         self._call("recover")
 
     def move_to(self, q: np.ndarray, speed_fraction: float = 0.1) -> None:
-        self._call("move_to", {"speed_fraction": speed_fraction}, {"q": np.asarray(q, float)})
+        """A slow motion; while it lasts, a wish to stop is heard at once.
+
+        Raises:
+            KeyboardInterrupt: somebody asked to stop; the arm brakes, and its process ends with that.
+        """
+        try:
+            self._call("move_to", {"speed_fraction": speed_fraction}, {"q": np.asarray(q, float)})
+        except KeyboardInterrupt:
+            if self.process.pid and self.process.is_alive():
+                os.kill(self.process.pid, signal.SIGUSR1)
+                self.process.join(5)
+            raise
 
     def gripper(self, width: float, speed: float, force: float | None = None) -> None:
         self._call("gripper", {"width": width, "speed": speed, "force": force})
@@ -124,8 +141,7 @@ class ArmProcess:
             self._drain()
         self._send(name, given or {}, arrays or {})
         while True:
-            if not self._ready(self._patience):
-                raise _gone(f"it did not answer {name!r} within {self._patience:g} s")
+            self._await(name)
             head, values = self._receive(name)
             if head.get("to") == name:
                 return head, values
@@ -135,6 +151,15 @@ class ArmProcess:
             return self._pipe.poll(timeout)
         except OSError as error:
             raise _gone(self._end()) from error
+
+    def _await(self, name: str) -> None:
+        """Until there is an answer."""
+        end = time.monotonic() + self._patience
+        while not self._ready(GLANCE):
+            if name == "move_to" and self.stop_asked():
+                raise KeyboardInterrupt
+            if time.monotonic() > end:
+                raise _gone(f"it did not answer {name!r} within {self._patience:g} s")
 
     def _drain(self) -> None:
         """A fault that was not yet read must not keep the arm from being stopped."""

@@ -10,7 +10,9 @@ from typing import Any
 
 from robo_reward.envs.panda.base import ArmTask
 from robo_reward.errors import UsageError
+from robo_reward.hardware.arm_process import ArmProcess
 from robo_reward.hardware.arms import make_arm
+from robo_reward.hardware.calibration import Lens, load_lenses
 from robo_reward.hardware.cameras import Camera, EmulatorCamera, RealSenseCamera, UvcCamera
 from robo_reward.hardware.frames import Frames, LatestFrames, SimulatedFrames
 from robo_reward.hardware.limits import policy_limits
@@ -50,7 +52,7 @@ class Wishes:
     policy_server: str = ""
     token: str = ""
     horizon: int = 0
-    tempo: float = 0.5
+    tempo: float = 0.35
     speed: float = 0.3
     acceleration: float = 0.5
     ramp: int = 10
@@ -58,6 +60,7 @@ class Wishes:
     objects: str = "auto"
     cameras: Sequence[str] = ()
     size: int = 112
+    calibration: str = ""
     clock: str = "auto"
     missed: int = 3
     silent: float = 0.75
@@ -121,6 +124,8 @@ def assemble(
     tempo = Tempo(wishes.tempo, wishes.ramp)
     arm = _arm(wishes, task, tempo.lag(task.control_dt))
     stack.callback(arm.close)
+    if isinstance(arm, ArmProcess):
+        arm.stop_asked = stop
     arm.connect()
     objects, scene = _scene(wishes, task, arm, ask)
     stack.callback(objects.close)
@@ -181,12 +186,15 @@ def _frames(wishes: Wishes, task: ArmTask, arm: Arm) -> Frames | None:
         return None
     if isinstance(arm, MujocoArm):
         return SimulatedFrames(arm, wishes.cameras, wishes.size)
-    cameras = [make_camera(text, wishes.address, wishes.size, wishes.emulated) for text in wishes.cameras]
+    lenses = load_lenses(wishes.calibration, wishes.cameras)
+    cameras = [
+        make_camera(text, wishes.address, wishes.size, wishes.emulated, lenses.get(text)) for text in wishes.cameras
+    ]
     return LatestFrames(cameras, task.action.rate_hz)
 
 
-def make_camera(text: str, host: str, size: int, emulated: bool) -> Camera:
-    """A camera by its name in `cameras=`.
+def make_camera(text: str, host: str, size: int, emulated: bool, lens: Lens | None = None) -> Camera:
+    """A camera by its name in `cameras=`; emulated ones have perfect lenses.
 
     Raises:
         UsageError: a name that means no camera on this robot.
@@ -194,9 +202,9 @@ def make_camera(text: str, host: str, size: int, emulated: bool) -> Camera:
     """
     kind, _, which = text.partition(":")
     if kind == "uvc":
-        return UvcCamera(int(which) if which.isdigit() else which or 0, size)
+        return UvcCamera(int(which) if which.isdigit() else which or 0, size, lens=lens)
     if kind == "realsense":
-        return RealSenseCamera(which, size)
+        return RealSenseCamera(which, size, lens=lens)
     if emulated:
         return EmulatorCamera(text, host, size)
     raise UsageError(f"camera {text!r}: expected uvc:NUMBER or realsense:SERIAL; names are for emulated ones")

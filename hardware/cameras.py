@@ -14,12 +14,15 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 
 from robo_reward.errors import MissingExtra, RoboRewardError, UsageError
+from robo_reward.hardware.calibration import Lens
 
 CAMERA_PORT = 1340
 """Where an emulator serves its cameras, next to the robot's 1337, the gripper's 1338 and the faults' 1339."""
 REPLY = struct.Struct("<dII")
 """Header of a frame: stamp [s], height, width; then height * width * 3 bytes. Height 0: width bytes of why not."""
 SIZES = (8, 2048)
+FIRST_FRAME = 10.0
+"""How much longer an emulator may take for the first frame, for which it sets up its renderer [s]."""
 
 
 class Frame(NamedTuple):
@@ -97,6 +100,7 @@ class EmulatorCamera:
         self.name, self.size = name, size
         self._address, self._timeout = (host, port), timeout
         self._socket = self._connected()
+        self._socket.settimeout(timeout + FIRST_FRAME)
 
     def read(self) -> Frame:
         """A frame of the scene now; while the emulator's cameras are frozen, the last one with its own stamp."""
@@ -104,6 +108,7 @@ class EmulatorCamera:
             self._socket.sendall(json.dumps({"camera": self.name, "size": self.size}).encode() + b"\n")
             stamp, height, width = REPLY.unpack(self._exactly(REPLY.size))
             body = self._exactly(height * width * 3 if height else width)
+            self._socket.settimeout(self._timeout)
         except OSError as error:
             raise CameraFault(self.name, f"no frame from the emulator ({error})", "start it again") from error
         if not height:
@@ -178,6 +183,8 @@ class _Newest:
                 with self._arrived:
                     self._frame = Frame(time.monotonic(), image)
                     self._arrived.notify_all()
+        except UsageError as error:  # the lens is of another size
+            problem = str(error)
         except RuntimeError as error:  # what both drivers raise when a device is unplugged
             problem = f"it stopped delivering frames ({error})"
         finally:
@@ -198,6 +205,7 @@ class UvcCamera:
         height: likewise.
         fps: frames a second that it is asked for.
         timeout: how long the first frame may take [s].
+        lens: takes the distortion out, and says how large its pictures are.
 
     Raises:
         CameraFault: it cannot be opened.
@@ -212,10 +220,12 @@ class UvcCamera:
         height: int = 480,
         fps: float = 30.0,
         timeout: float = 5.0,
+        lens: Lens | None = None,
     ) -> None:
         import cv2
 
         self.name, self.size = name or f"video{device}", size
+        width, height = (lens.width, lens.height) if lens else (width, height)
         capture = cv2.VideoCapture(device)
         if not capture.isOpened():
             raise CameraFault(
@@ -234,7 +244,7 @@ class UvcCamera:
             if not got:
                 return None
             time.sleep(pause)
-            return square(picture[..., ::-1], size)
+            return square(_straight(picture[..., ::-1], lens), size)
 
         self._newest = _Newest(self.name, take, capture.release, timeout)
 
@@ -256,6 +266,7 @@ class RealSenseCamera:
         height: likewise.
         fps: frames a second.
         timeout: how long a frame may take [s].
+        lens: takes the distortion out, and says how large its pictures are.
 
     Raises:
         MissingExtra: pyrealsense2 is not installed.
@@ -271,6 +282,7 @@ class RealSenseCamera:
         height: int = 480,
         fps: int = 30,
         timeout: float = 5.0,
+        lens: Lens | None = None,
     ) -> None:
         try:
             import pyrealsense2
@@ -278,6 +290,7 @@ class RealSenseCamera:
             raise MissingExtra("pyrealsense2", "realsense", "a RealSense camera") from None
         rs: Any = pyrealsense2
         self.name, self.size = name, size
+        width, height = (lens.width, lens.height) if lens else (width, height)
         config, pipeline = rs.config(), rs.pipeline()
         if serial:
             config.enable_device(serial)
@@ -291,7 +304,7 @@ class RealSenseCamera:
 
         def take() -> np.ndarray:
             colour = pipeline.wait_for_frames(int(1000 * timeout)).get_color_frame()
-            return square(np.asanyarray(colour.get_data()), size)
+            return square(_straight(np.asanyarray(colour.get_data()), lens), size)
 
         self._newest = _Newest(name, take, pipeline.stop, timeout)
 
@@ -300,6 +313,10 @@ class RealSenseCamera:
 
     def close(self) -> None:
         self._newest.close()
+
+
+def _straight(image: np.ndarray, lens: Lens | None) -> np.ndarray:
+    return image if lens is None else lens.undistorted(image)
 
 
 def square(image: np.ndarray, size: int) -> np.ndarray:

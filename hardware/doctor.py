@@ -20,11 +20,13 @@ from robo_reward.errors import RoboRewardError
 from robo_reward.finding import Finding
 from robo_reward.hardware.arms import make_arm
 from robo_reward.hardware.assemble import make_camera
-from robo_reward.hardware.limits import official
+from robo_reward.hardware.limits import MotionLimits, official
 from robo_reward.hardware.robot import Arm, ArmFault, Mode
 
 ROBOT_PORT = 1337
 LIBRARIES = {"fr3": ("franky-control", "franka"), "panda": ("franka-rs", "panda")}
+VERSIONS = {"fr3": "10, system 5.9 or later", "panda": "5, system 4.2"}
+"""Of the protocol; the drivers refuse any other."""
 PERIOD = 1e-3
 JITTER = 0.3e-3
 """libfranka's budget for one's own code in a cycle of the robot; a computer that wakes up later has none left [s]."""
@@ -78,7 +80,8 @@ def _kernel() -> Iterable[Finding]:
     realtime = Path("/sys/kernel/realtime")
     found = realtime.is_file() and realtime.read_text(encoding="ascii").strip() == "1"
     remedy = "" if found else "install a PREEMPT_RT kernel (docs/deploy.md); without one, robot.realtime=ignore"
-    yield Finding("real-time kernel", found, f"{release}{'' if found else ', which gives no guarantees'}", remedy)
+    text = f"{release}{'' if found else ', which gives no guarantees'}"
+    yield Finding("real-time kernel", found, text, remedy, needed=False)
 
 
 def _rights() -> Iterable[Finding]:
@@ -86,7 +89,7 @@ def _rights() -> Iterable[Finding]:
     may = os.geteuid() == 0 or soft != 0
     value = "root" if os.geteuid() == 0 else f"up to {soft}"
     remedy = "" if may else "add your user to a group with `rtprio 99` in /etc/security/limits.conf, and log in anew"
-    yield Finding("real-time priority", may, value, remedy)
+    yield Finding("real-time priority", may, value, remedy, needed=False)
 
 
 def _governor() -> Iterable[Finding]:
@@ -96,9 +99,8 @@ def _governor() -> Iterable[Finding]:
         return
     found = {file.read_text(encoding="ascii").strip() for file in files}
     fine = found == {"performance"}
-    yield Finding(
-        "frequency governor", fine, ", ".join(sorted(found)), "" if fine else "cpupower frequency-set -g performance"
-    )
+    remedy = "" if fine else "cpupower frequency-set -g performance"
+    yield Finding("frequency governor", fine, ", ".join(sorted(found)), remedy, needed=False)
 
 
 def wake_ups(seconds: float, period: float = PERIOD) -> np.ndarray:
@@ -126,7 +128,7 @@ def _jitter(seconds: float) -> Iterable[Finding]:
     remedy = "close other programs; a real-time kernel and the performance governor; the policy on another computer"
     text = f"a 1 kHz loop wakes up {p99 * 1e3:.2f} ms late (p99), {worst * 1e3:.1f} ms at worst; "
     text += f"{JITTER * 1e3:.1f} ms is fine"
-    yield Finding("loop jitter", fine, text, "" if fine else remedy)
+    yield Finding("loop jitter", fine, text, "" if fine else remedy, needed=False)
 
 
 def _network(host: str) -> Iterable[Finding]:
@@ -147,17 +149,21 @@ def _ping(host: str) -> Iterable[Finding]:
     try:
         words = ["ping", "-n", "-q", "-c", str(PINGS), "-i", "0.2", host]
         done = subprocess.run(words, capture_output=True, text=True, timeout=30, check=False)
+    except FileNotFoundError:
+        yield Finding("network", True, "round trips not measured: this system has no `ping`")
+        return
     except (OSError, subprocess.TimeoutExpired) as error:
         yield Finding("network", True, f"round trips not measured: {error}")
         return
     found = re.search(r"= [\d.]+/([\d.]+)/([\d.]+)", done.stdout)
     if not found:
-        yield Finding("network", False, f"{host} does not answer a ping", "check cable and address")
+        yield Finding("network", False, f"{host} does not answer a ping", "check cable and address", needed=False)
         return
     mean, slowest = (float(number) for number in found.groups())
     fine = slowest <= SLOW * 1e3
     text = f"round trip {mean:.2f} ms, {slowest:.2f} ms at worst of {PINGS}"
-    yield Finding("network", fine, text, "" if fine else "a direct cable to the control box; no switch, no wireless")
+    remedy = "" if fine else "a direct cable to the control box; no switch, no wireless"
+    yield Finding("network", fine, text, remedy, needed=False)
 
 
 def _robot(kind: str, host: str, options: dict[str, Any]) -> Iterable[Finding]:
@@ -190,21 +196,33 @@ def _standing(kind: str, arm: Arm) -> Iterable[Finding]:
     ready = state.mode is Mode.IDLE
     errors = f" ({', '.join(state.errors)})" if state.errors else ""
     yield Finding("robot", ready, f"{arm.name}, {state.mode.value}{errors}", remedies.get(state.mode, ""))
-    outside = official(arm_named(kind)).outside(state.q)
-    yield Finding(
-        "joints", not outside, outside or "inside the limits", "guide the arm back by hand" if outside else ""
-    )
+    if kind in VERSIONS:
+        yield Finding("protocol", True, f"version {VERSIONS[kind]}")
+    yield _joints(official(arm_named(kind)), state.q)
     where = f"hand at {np.round(state.hand_position, 3)} m, gripper {state.gripper_width * 1e3:.0f} mm open"
     yield Finding("hand", bool(state.finite()), where)
     begun, first = time.monotonic(), state.robot_time
     times = [_timed(arm.state) for _ in range(100)]
     rate = (arm.state().robot_time - first) / (time.monotonic() - begun)
-    yield Finding(
-        "reading a state", max(times) < 0.02, f"{np.median(times) * 1e3:.1f} ms, {max(times) * 1e3:.1f} ms at worst"
-    )
+    text = f"{np.median(times) * 1e3:.1f} ms, {max(times) * 1e3:.1f} ms at worst"
+    quick = max(times) < 0.02
+    remedy = "" if quick else "close other programs; 20 ms is fine"
+    yield Finding("reading a state", quick, text, remedy, needed=False)
     steady = 0.9 < rate < 1.1
     remedy = "" if steady else "an emulator in lock-step or a loaded computer; deploy with clock=robot"
-    yield Finding("robot's clock", steady, f"{rate:.2f} of this computer's", remedy)
+    yield Finding("robot's clock", steady, f"{rate:.2f} of this computer's", remedy, needed=False)
+
+
+def _joints(limits: MotionLimits, q: np.ndarray) -> Finding:
+    """Whether the arm stands inside the official limits, and how near to an end."""
+    outside = limits.outside(q)
+    if outside:
+        return Finding("joints", False, outside, "guide the arm back by hand")
+    room = np.minimum(q - limits.q_min, limits.q_max - q)
+    least = int(room.argmin())
+    low, high = limits.q_min[5], limits.q_max[5]
+    text = f"inside the {limits.name}'s limits (joint 6: {low:g} to {high:g} rad); "
+    return Finding("joints", True, f"{text}nearest to an end is joint {least + 1}, by {room[least]:.2f} rad")
 
 
 def _timed(call: Callable[[], object]) -> float:

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import copy
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import mujoco
 import numpy as np
 
 from robo_reward.envs.panda.base import ArmTask
+from robo_reward.envs.panda.dynamics import Dynamics
 from robo_reward.episode import Episode
 from robo_reward.errors import UsageError
 
@@ -74,47 +72,6 @@ def _translated(times: np.ndarray, theirs: np.ndarray, ours: np.ndarray) -> np.n
     inside = np.interp(times, theirs, ours)
     rate = (ours[-1] - ours[0]) / (theirs[-1] - theirs[0])
     return inside + rate * (np.minimum(times - theirs[0], 0.0) + np.maximum(times - theirs[-1], 0.0))
-
-
-@dataclass(frozen=True, eq=False)
-class Dynamics:
-    """How the joints follow their commands.
-
-    Args:
-        delay: from a command to its effect [s].
-        damping: of the position servos (7,) [N m s/rad]; with their stiffness it makes the lag.
-        friction: dry friction of the joints (7,) [N m].
-    """
-
-    delay: float
-    damping: np.ndarray
-    friction: np.ndarray
-
-    @classmethod
-    def of(cls, task: ArmTask) -> Dynamics:
-        """What the task assumes."""
-        model = task.model
-        return cls(0.0, -model.actuator_biasprm[:7, 2].copy(), model.dof_frictionloss[:7].copy())
-
-    def applied(self, model: mujoco.MjModel) -> mujoco.MjModel:
-        """A copy of a task's model with this damping and friction; a model cannot hold the delay."""
-        model = copy.copy(model)
-        model.actuator_biasprm[:7, 2] = -self.damping
-        model.dof_frictionloss[:7] = self.friction
-        return model
-
-    def save(self, path: Path) -> None:
-        """Writes JSON."""
-        value = {"delay": self.delay, "damping": self.damping.tolist(), "friction": self.friction.tolist()}
-        partial = path.with_suffix(".part")
-        partial.write_text(json.dumps(value, indent=1))
-        partial.replace(path)
-
-    @classmethod
-    def load(cls, path: Path) -> Dynamics:
-        """The inverse of `save`."""
-        value = json.loads(path.read_text())
-        return cls(float(value["delay"]), np.array(value["damping"]), np.array(value["friction"]))
 
 
 def replay(task: ArmTask, recording: Recording, dynamics: Dynamics) -> np.ndarray:

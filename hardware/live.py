@@ -222,7 +222,9 @@ class LiveEpisode:
                 rig.watchdog.answered()
             elif times["late"] and verdict == "hold":
                 given = self._action()
-                if given is not None:
+                if given is not None and rig.watchdog.blind():
+                    rig.watchdog.answered()  # the policy lives, but what it saw is too old to act upon
+                elif given is not None:
                     times |= {"late": 0.0, "answered": time.monotonic(), "inference": self._thought}
                     action, verdict, decided = given, "follow", rig.filter.decide(given, arm, dt)
                     rig.watchdog.answered()

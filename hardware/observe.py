@@ -71,7 +71,8 @@ def object_source(name: str, *arguments: Any) -> ObjectSource:
         return getattr(importlib.import_module(module), function)(*arguments)
     except (ImportError, AttributeError, ValueError) as error:
         raise UsageError(
-            f"objects={name!r} cannot be imported ({error}); expected MODULE:FUNCTION that returns an ObjectSource"
+            f"objects={name!r} cannot be imported ({error}); expected MODULE:FUNCTION that returns an ObjectSource, "
+            "with the module's folder on PYTHONPATH"
         ) from error
 
 

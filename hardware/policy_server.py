@@ -244,4 +244,4 @@ def _library(name: str) -> Any:
     try:
         return importlib.import_module(name)
     except ImportError as error:
-        raise MissingExtra("websockets", "remote", "a policy on another computer") from error
+        raise MissingExtra("websockets", "serve", "a policy on another computer") from error

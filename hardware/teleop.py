@@ -85,13 +85,13 @@ class Keyboard:
     def __init__(self, action: ActionSpec, speed: float = 0.5, clock: Callable[[], float] = time.monotonic) -> None:
         self._spec, self._speed, self._clock = action, speed, clock
         self._hand = Hand(action)
-        self._driving = False
+        self._driving = self._stopped = False
         self._last, self._until = np.zeros(action.dim), 0.0
         self._terminal = ExitStack()
         self._terminal.enter_context(raw_keys())
 
     def read(self) -> Input:
-        event = ""
+        event = "stop" if self._stopped else ""
         while not event and select.select([sys.stdin], [], [], 0)[0]:
             key = read_key()
             if not key:
@@ -117,7 +117,13 @@ class Keyboard:
         return ""
 
     def reset(self) -> None:
-        self._hand.open, self._driving = True, False
+        """A new episode: keys from before it mean nothing, but for the one that stops."""
+        self._hand.open, self._driving, self._stopped = True, False, False
+        while select.select([sys.stdin], [], [], 0)[0]:
+            key = read_key()
+            self._stopped = self._stopped or key in ("", STOP)
+            if not key:
+                return
 
     def close(self) -> None:
         self._terminal.close()

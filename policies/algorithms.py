@@ -64,7 +64,7 @@ def algorithm_class(name: str) -> type:
     try:
         return getattr(importlib.import_module(module), ALGORITHMS[key])
     except ModuleNotFoundError:
-        raise MissingExtra("sb3_contrib", "contrib", f"algorithm {name!r}") from None
+        raise MissingExtra("sb3_contrib", "", f"algorithm {name!r}") from None
 
 
 def settings(name: str, given: Mapping[str, Any]) -> dict[str, Any]:

@@ -31,10 +31,11 @@ class UnknownName(UsageError):
 
 
 class MissingExtra(UsageError):
-    """An optional dependency is not installed."""
+    """A dependency is not installed: an optional one of an extra, or one of the base where `extra` is empty."""
 
     def __init__(self, module: str, extra: str, purpose: str) -> None:
-        super().__init__(f"{purpose} needs {module!r}, which is not installed: pip install 'robo-reward[{extra}]'")
+        command = f"pip install 'robo-reward[{extra}]'" if extra else "pip install robo-reward"
+        super().__init__(f"{purpose} needs {module!r}, which is not installed: {command}")
 
 
 class WrongShape(RoboRewardError):

@@ -14,9 +14,11 @@ class Finding:
         ok: whether it is as it should be.
         value: what was found.
         remedy: what to do; "" where nothing needs doing.
+        needed: whether nothing goes without it; else it is advice.
     """
 
     name: str
     ok: bool
     value: str
     remedy: str = ""
+    needed: bool = True

@@ -10,6 +10,7 @@ import mujoco
 import pytest
 
 from robo_reward import doctor
+from robo_reward.cli import main
 from robo_reward.doctor import Finding, diagnose
 from robo_reward.envs import gl, video
 from robo_reward.errors import RoboRewardError
@@ -80,3 +81,10 @@ def test_a_sandbox_that_cannot_be_tried(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(doctor, "_LAYERS", "raise SystemExit('broken')")
     finding = only("sandbox", doctor._sandbox)
     assert not finding.ok and "broken" in finding.value and "unconfined" in finding.remedy
+
+
+def test_the_verb_prints_remedies_as_they_are(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
+    finding = Finding("x", False, "not installed", "pip install 'robo-reward[franka]'")
+    monkeypatch.setattr("robo_reward.cli.doctor.diagnose", lambda: [finding])
+    assert main(["doctor"]) == 0
+    assert "robo-reward[franka]" in capsys.readouterr().out

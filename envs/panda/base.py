@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import replace
 from importlib.resources import files
 from typing import Any, ClassVar
 
@@ -10,11 +12,12 @@ import numpy as np
 
 from robo_reward.envs.panda.arm import Arm, arm_named
 from robo_reward.envs.panda.control import FINGER_MAX, EndEffectorDelta, JointDelta
+from robo_reward.envs.panda.dynamics import Dynamics, Ranges
 from robo_reward.envs.panda.kinematics import solve_position
 from robo_reward.envs.panda.menagerie import ROBOTS, dress, menagerie_model
 from robo_reward.envs.panda.mjcf import scene_xml
 from robo_reward.envs.state import Field, State, StateSpec
-from robo_reward.envs.task import Observable, ObservationSpec, Start, Task
+from robo_reward.envs.task import Observable, ObservationSpec, Start, Task, Variant
 from robo_reward.errors import UnknownName, UsageError
 
 Vector = tuple[float, float, float]
@@ -36,6 +39,8 @@ class ArmTask(Task):
         arm: `panda`, `fr3` or `ur5e`.
         control: `ee_delta`, `ee_delta_yaw` (the hand also turns about the vertical) or `joint_delta`.
         assets: what the arm looks like: `primitive`, or `menagerie` for the meshes of MuJoCo Menagerie.
+        dynamics: how its joints follow, a file of `robo-reward identify` or its content; else the task's own.
+        ranges: what every simulated world draws anew, see `Ranges`.
     """
 
     name: ClassVar[str]
@@ -54,13 +59,26 @@ class ArmTask(Task):
     start_low: ClassVar[Vector] = (0.42, -0.08, 0.16)
     start_high: ClassVar[Vector] = (0.50, 0.08, 0.24)
 
-    def __init__(self, arm: str = "panda", control: str = "ee_delta", assets: str = "primitive") -> None:
+    def __init__(
+        self,
+        arm: str = "panda",
+        control: str = "ee_delta",
+        assets: str = "primitive",
+        dynamics: str | Mapping[str, Any] | None = None,
+        ranges: Mapping[str, Any] | None = None,
+    ) -> None:
         self.arm: Arm = arm_named(arm, self.tool)
         self.id = f"{arm}/{self.name}"
         self.spec = StateSpec([*hand_fields(self.arm), *self.things])
         xml = scene_xml(self.arm, self.bodies, hand_sensors(self.arm) + self.thing_sensors, self.extra)
         self.model = _compiled(xml, self.arm, assets)
         self._source = xml, assets
+        if (dynamics or ranges) and self.arm.joints != 7:
+            raise UsageError(f"{self.id}: dynamics and ranges are for an arm of Franka's, with 7 joints")
+        self.identified = Dynamics.given(dynamics) if dynamics else None
+        self.ranges = Ranges.given(ranges) if ranges else None
+        if self.identified:
+            self.model = self.identified.in_training().applied(self.model)
         self.substeps = 8
         self.observation = ObservationSpec(self.spec, [*self._hand_views(control), *self.views])
         self.controller = self._controller(control)
@@ -100,6 +118,18 @@ class ArmTask(Task):
         mocap[:, 3 * self.model.nmocap :: 4] = 1.0
         self.place(rng, qpos[:, things:], mocap)
         return Start(qpos, mocap)
+
+    def variants(self, rng: np.random.Generator, n: int) -> list[Variant]:
+        """The arm as identified, and around it what `ranges` says."""
+        delay = self.identified.in_training().delay if self.identified else 0.0
+        return [self._variant(rng, delay) for _ in range(n)] if self.ranges else [Variant(self.model, delay)] * n
+
+    def _variant(self, rng: np.random.Generator, delay: float) -> Variant:
+        assert self.ranges is not None
+        drawn = self.ranges.drawn(rng, replace(Dynamics.of(self), delay=delay))
+        model = drawn.applied(self.model)
+        self.ranges.vary_things(rng, model)
+        return Variant(model, drawn.delay)
 
     def place(self, rng: np.random.Generator, qpos: np.ndarray, mocap: np.ndarray) -> None:
         """Puts the things into n worlds, in place.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from importlib.resources import files
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -92,8 +92,8 @@ class Group(ArmTask):
         Observable("yellow_velocity", 0.5),
     )
 
-    def __init__(self, arm: str = "panda", control: str = "ee_delta", assets: str = "primitive") -> None:
-        super().__init__(arm, control, assets)
+    def __init__(self, arm: str = "panda", **options: Any) -> None:
+        super().__init__(arm, **options)
         self.truth_reward = (files("robo_reward.envs.panda") / "rewards" / f"truth_{self.name}.py").read_text()
 
     def place(self, rng: np.random.Generator, qpos: np.ndarray, mocap: np.ndarray) -> None:

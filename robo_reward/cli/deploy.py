@@ -18,12 +18,14 @@ from robo_reward.envs.panda.base import ArmTask
 from robo_reward.episode import EpisodeStore
 from robo_reward.hardware.arms import task_for
 from robo_reward.hardware.assemble import Parts, Wishes, assemble, policy_source
+from robo_reward.hardware.calibration import load_lenses
 from robo_reward.hardware.deploy import Deployment, DeploySettings, Summary, check_fit
 from robo_reward.hardware.dry_run import dry_run
 from robo_reward.hardware.operator import AtTerminal, Operator, Unattended
 from robo_reward.hardware.policy_process import PolicySource
 from robo_reward.hardware.recording import Judge
 from robo_reward.hardware.reset import Reset
+from robo_reward.hardware.teleop import HELP
 
 TOKEN = "ROBO_REWARD_TOKEN"
 FREE = ("episodes", "confirm", "label", "label_all", "host", "reset_speed", "clock")
@@ -34,7 +36,7 @@ def run(config: DictConfig, arguments: list[str]) -> int:
     """Runs the episodes that are missing; returns 1 if it ended early for a fault, 130 if somebody stopped it."""
     console = Console()
     tell = _teller(console)
-    operator: Operator = AtTerminal(tell) if config.confirm else Unattended(tell)
+    operator: Operator = AtTerminal(tell) if config.confirm and not config.dry_run else Unattended(tell)
     wishes = wishes_of(config)
     with ExitStack() as stack:
         policy = policy_source(wishes.policy_folder, wishes.policy_server, wishes.token)
@@ -47,6 +49,8 @@ def run(config: DictConfig, arguments: list[str]) -> int:
             tell(f"{task.id} on {config.robot.kind} {wishes.address}: {folder}")
             parts = assemble(wishes, task, policy, operator.confirm, stop, stack)
             check_fit(task, parts.rig)
+            if wishes.teleop == "keyboard":
+                tell(HELP)
             if config.dry_run:
                 return _dry(parts, operator, folder)
             summary = _deployment(config, task, parts, operator, folder).run()
@@ -70,9 +74,7 @@ def _task(config: DictConfig, policy: PolicySource | None) -> ArmTask:
 
 def _run_folder(config: DictConfig, task: ArmTask) -> Path:
     """Where episodes go: more of them do not make another run."""
-    if config.dry_run and not config.run:
-        config = OmegaConf.merge(config, {"run": f"dry-run-{task.id.replace('/', '-')}"})  # type: ignore[assignment]
-    return run_folder(config, "deploy", task.id.replace("/", "-"), FREE)
+    return run_folder(config, "dry-run" if config.dry_run else "deploy", task.id.replace("/", "-"), FREE)
 
 
 def _deployment(config: DictConfig, task: ArmTask, parts: Parts, operator: Operator, folder: Path) -> Deployment:
@@ -83,6 +85,7 @@ def _deployment(config: DictConfig, task: ArmTask, parts: Parts, operator: Opera
         "policy": dict(rig.policy.meta) if rig.policy else {},
         "tempo": config.tempo,
         "cameras": list(config.cameras),
+        "calibration": _calibration(config),
         "seed": config.seed,
         "goal": task.goal,
     }
@@ -98,6 +101,13 @@ def _deployment(config: DictConfig, task: ArmTask, parts: Parts, operator: Opera
         meta,
         lambda summary: write_json(folder / "result.json", {"task": task.id, **summary.to_json()}),
     )
+
+
+def _calibration(config: DictConfig) -> dict[str, Any]:
+    """Per camera its entry of the file, and the same for frames as they are kept."""
+    lenses = load_lenses(config.calibration, config.cameras)
+    kept = {name: lenses[name] for name in config.cameras if name in lenses}
+    return {n: {"camera": lens.to_json(), "frame": lens.of_square(config.size).to_json()} for n, lens in kept.items()}
 
 
 def _reward_folder(path: Path) -> Path:
@@ -120,6 +130,9 @@ def _say(console: Console, summary: Summary, folder: Path) -> None:
             f"{value['judged']} of {value['episodes']} episodes, {len(value['faults'])} faults",
             highlight=False,
         )
+    if value["peak_force"] is not None:
+        median, most = value["peak_force"]["median"], value["peak_force"]["max"]
+        console.print(f"force on the hand: {median:.0f} N in the median episode, {most:.0f} N at most", highlight=False)
     if summary.stopped:
         console.print(f"ended early: {summary.stopped}", style="yellow", highlight=False, soft_wrap=True)
     console.print(f"episodes: {folder / 'episodes'}", soft_wrap=True, highlight=False)

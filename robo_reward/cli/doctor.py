@@ -8,24 +8,47 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from robo_reward.cli.folder import write_json
 from robo_reward.doctor import diagnose
+from robo_reward.errors import UsageError
 from robo_reward.finding import Finding
 
 
 def run(config: DictConfig, arguments: list[str]) -> int:
-    """Prints every finding with its remedy; returns 1 if something that is needed does not work."""
-    findings = _of_robot(config) if config.get("robot") else diagnose()
+    """Prints every finding with its remedy; returns 1 if a robot cannot be deployed to.
+
+    Raises:
+        UsageError: an address or cameras without a robot.
+    """
+    if not config.get("robot") and (config.host or config.cameras):
+        raise UsageError("host= and cameras= are of a robot: give robot=fr3 or robot=panda, too")
+    robot = bool(config.get("robot")) and config.robot.kind != "mujoco"
+    findings = _of_robot(config) if robot else diagnose()
     table = Table(box=None, pad_edge=False, show_header=False)
+    table.add_column(no_wrap=True)
+    table.add_column(no_wrap=True)
+    table.add_column(overflow="fold")  # nothing of a path or an address is lost
     for finding in findings:
         mark = "[green]ok[/]" if finding.ok else "[yellow]--[/]"
-        table.add_row(mark, finding.name, finding.value + (f"\n[dim]{finding.remedy}[/]" if finding.remedy else ""))
+        remedy = f"\n[dim]{escape(finding.remedy)}[/]" if finding.remedy else ""
+        table.add_row(mark, finding.name, escape(finding.value) + remedy)
     Console().print(table)
     if config.json:
         write_json(Path(config.json), [asdict(finding) for finding in findings])
-    return 0
+    return _verdict(findings) if robot else 0
+
+
+def _verdict(findings: list[Finding]) -> int:
+    """One line that says whether `deploy` can run."""
+    missing = [finding.name for finding in findings if finding.needed and not finding.ok]
+    advice = [finding.name for finding in findings if not finding.needed and not finding.ok]
+    text = f"not ready: {', '.join(missing)}" if missing else "ready for `robo-reward deploy`"
+    better = f"; could be better: {', '.join(advice)}" if advice else ""
+    Console().print(text + better, highlight=False)
+    return int(bool(missing))
 
 
 def _of_robot(config: DictConfig) -> list[Finding]:
@@ -34,8 +57,6 @@ def _of_robot(config: DictConfig) -> list[Finding]:
 
     options: Any = OmegaConf.to_container(config.robot, resolve=True)
     kind, host = options.pop("kind"), config.host or options.pop("host", "")
-    if kind == "mujoco":
-        return diagnose()
     return diagnose_robot(
         kind, host, {k: v for k, v in options.items() if k not in ("host", "process")}, config.cameras
     )

@@ -18,6 +18,7 @@ from robo_reward.code.search.eureka import Eureka, Outcome
 from robo_reward.code.search.settings import SearchSettings
 from robo_reward.code.writers.writer import make_writer
 from robo_reward.envs.gl import NoRenderer
+from robo_reward.envs.panda.base import ArmTask
 from robo_reward.envs.task import Task, make_task
 from robo_reward.errors import UnknownName
 from robo_reward.jobs.executors import EXECUTORS, JobExecutor
@@ -46,8 +47,7 @@ def run(config: DictConfig, arguments: list[str]) -> int:
             write_json(folder / "provenance.json", provenance(arguments))
         try:
             with executor_of(config) as executor, view.shown():
-                # Looks do not matter to training, and a job may not read meshes.
-                options = {k: v for k, v in _plain(config.task.options).items() if k != "assets"}
+                options = _for_jobs(task, _plain(config.task.options))
                 goal = config.goal or task.goal
                 search = Eureka(task, goal, writer, executor, folder, settings, options, view.observe)
                 outcome = search.run()
@@ -147,3 +147,10 @@ def _farewell(
         console.print("The policy never succeeds. Try more steps (search.steps=...), more rounds or another writer.")
     console.print(f"policy: {folder / 'policy'}\nreward: {folder / 'reward'}", soft_wrap=True, highlight=False)
     console.print(f"report: {page.resolve() if page else os.fspath(folder)}", soft_wrap=True, highlight=False)
+
+
+def _for_jobs(task: Task, options: dict[str, Any]) -> dict[str, Any]:
+    """A task's options as a job may have them: it reads no files, and looks do not matter to training."""
+    if isinstance(task, ArmTask) and task.identified:
+        options = {**options, "dynamics": task.identified.to_json()}
+    return {k: v for k, v in options.items() if k != "assets"}

@@ -31,7 +31,7 @@ def run(config: DictConfig, arguments: list[str]) -> int:
         f"\n  {TOKEN}={token} robo-reward deploy policy_server={scheme}://{shown}:{server.port} robot=...\n",
         soft_wrap=True, highlight=False,
     )  # fmt: skip
-    if not config.certificate and config.host not in ("127.0.0.1", "::1"):
+    if not config.certificate and config.host != "::1" and not config.host.startswith("127."):
         console.print(
             "Without a certificate the token crosses the network in clear: use a cable of your own.", style="yellow"
         )

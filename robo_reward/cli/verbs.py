@@ -110,6 +110,17 @@ VERBS = {
         "robo-reward serve-policy policy=runs/NAME host=0.0.0.0",
         {"policy": ("policy_folder={}",)},
     ),
+    "calibrate": Verb(
+        "a camera's lens and place, from pictures of a chessboard or a ChArUco board",
+        "robo_reward.cli.calibrate:run",
+        "robo-reward calibrate pictures=FOLDER camera=uvc:0 square=0.025",
+    ),
+    "identify": Verb(
+        "how late, stiff and rough a real arm is, from episodes recorded on it, for the next training",
+        "robo_reward.cli.identify:run",
+        "robo-reward identify runs/NAME",
+        bare="run",
+    ),
     "report": Verb(
         "write a run's report.html anew", "robo_reward.cli.report:run", "robo-reward report runs/NAME", bare="folder"
     ),

@@ -92,6 +92,28 @@ def test_targets_that_were_under_way_when_the_stream_broke_are_no_errors_of_thei
         arm.close()
 
 
+@pytest.mark.parametrize("by", ["a wish", "ctrl-c"])
+def test_a_slow_motion_is_interrupted_at_once(log: Path, by: str) -> None:
+    """By the first Ctrl-C, which is a wish, and by the second, which raises."""
+    arm = arm_of(log)
+    arm.connect()
+    begun = time.monotonic()
+
+    def asked() -> bool:
+        if time.monotonic() - begun < 0.3:
+            return False
+        if by == "ctrl-c":
+            raise KeyboardInterrupt
+        return True
+
+    arm.stop_asked = asked
+    with pytest.raises(KeyboardInterrupt):
+        arm.move_to(np.full(7, 5.0))
+    assert time.monotonic() - begun < 5.0
+    assert calls(log)[-2:] == ["interrupted", "close"] and "arrived" not in calls(log)
+    arm.close()
+
+
 def test_silence_holds_the_arm_and_then_stops_it(log: Path) -> None:
     arm = arm_of(log, hold_after=0.1, stop_after=0.4)
     try:

@@ -1,15 +1,20 @@
+import json
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
 
+from robo_reward.cli import main
+from robo_reward.envs.panda.arm import FR3
 from robo_reward.hardware import doctor
 from robo_reward.hardware.doctor import diagnose_robot, wake_ups
 from robo_reward.hardware.emulator.camera_server import CameraServer
 from robo_reward.hardware.emulator.emulator import Emulator
+from robo_reward.hardware.limits import official
 
 pytest.importorskip("franky")
-HOST = "127.0.4.51"
+HOST = "127.0.43.51"
 OPTIONS = {"realtime": "ignore"}
 
 
@@ -53,3 +58,44 @@ def test_jitter_is_how_late_a_loop_wakes_up(monkeypatch: pytest.MonkeyPatch) -> 
     late = wake_ups(0.05, period=0.01)
     assert len(late) == 5
     np.testing.assert_allclose(late, 0.002)
+
+
+@pytest.mark.parametrize(("kind", "speaks", "words"), [("fr3", "panda", "5"), ("panda", "fr3", "10")])
+def test_another_robot_than_expected(kind: str, speaks: str, words: str) -> None:
+    pytest.importorskip("franka")
+    with Emulator(speaks, HOST):
+        found = {f.name: f for f in diagnose_robot(kind, HOST, OPTIONS, seconds=0.01)}
+    assert found["FCI"].ok and not found["robot"].ok
+    assert f"version: {words}" in found["robot"].value or f"version {words}" in found["robot"].value
+    assert f"robot={speaks}" in found["robot"].remedy and "protocol" not in found
+
+
+def test_a_panda_and_the_limits_that_hold_for_it() -> None:
+    pytest.importorskip("franka")
+    with Emulator("panda", HOST):
+        found = {f.name: f for f in diagnose_robot("panda", HOST, OPTIONS, seconds=0.01)}
+    assert found["robot"].ok and "version 5" in found["protocol"].value
+    assert "joint 6: -0.0175 to 3.7525 rad" in found["joints"].value
+
+
+def test_joints_near_an_end_and_beyond_it() -> None:
+    limits = official(FR3)
+    q = np.array(FR3.home)
+    q[5] = FR3.q_max[5] - 0.05
+    assert "joint 6, by 0.05 rad" in doctor._joints(limits, q).value
+    q[5] = 0.1  # fine for a Panda
+    finding = doctor._joints(limits, q)
+    assert not finding.ok and "joint 6 at 0.100 rad" in finding.value
+
+
+def test_the_verb_says_whether_a_deployment_can_run(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    command = ["doctor", "robot=fr3", f"host={HOST}", "robot.realtime=ignore", f"json={tmp_path / 'found.json'}"]
+    assert main(command) == 1
+    printed = " ".join(capsys.readouterr().out.split())
+    assert "not ready: FCI, robot" in printed and "unlock the brakes" in printed
+    assert not {f["name"]: f for f in json.loads((tmp_path / "found.json").read_text())}["FCI"]["ok"]
+    with Emulator("fr3", HOST):
+        assert main(command) == 0
+    assert "ready for `robo-reward deploy`" in capsys.readouterr().out
+    assert main(["doctor", f"host={HOST}"]) == 2
+    assert "robot=fr3" in capsys.readouterr().err

@@ -94,3 +94,14 @@ def test_devices_are_found_by_name_and_only_where_they_fit() -> None:
         make_teleop("keybord", ACTION)
     with pytest.raises(UsageError, match="ee_delta"):
         SpaceMouse(make_task("fr3/lift", control="joint_delta").action, device=mouse())
+
+
+@pytest.mark.parametrize(("key", "event"), [("y", ""), ("x", "stop")])
+def test_keys_from_before_an_episode_mean_nothing_but_for_the_stop(terminal, key: str, event: str) -> None:
+    keyboard = Keyboard(ACTION)
+    try:
+        terminal(key)
+        keyboard.reset()
+        assert keyboard.read().event == event
+    finally:
+        keyboard.close()

@@ -58,3 +58,14 @@ def test_constraints_cover_what_is_declared():
     pinned = distributions([line for line in (ROOT / "constraints.txt").read_text().splitlines() if line[:1] != "#"])
     apart = {"robo-reward", "setuptools"} | EXTRAS["metaworld"]
     assert not BASE.union(*EXTRAS.values()) - pinned - apart
+
+
+def test_errors_name_extras_that_bring_the_module():
+    """`MissingExtra("module", "extra", ...)`: what the message says to install has it."""
+    wrong = []
+    for path in modules().values():
+        for module, extra in re.findall(r'MissingExtra\(\s*"([\w-]+)", "(\w*)"', path.read_text(encoding="utf-8")):
+            names = {module.lower().replace("_", "-")} | {p.lower() for p in PROVIDERS.get(module, [])}
+            if not names & (EXTRAS.get(extra, set()) if extra else BASE):
+                wrong.append(f"{path.relative_to(ROOT)}: {module} is not in the extra {extra!r}")
+    assert not wrong, "\n".join(wrong)

@@ -59,7 +59,7 @@ def test_benchmarks_exist(name: str):
     assert (ROOT / "benchmarks" / f"{name}.py").is_file()
 
 
-@pytest.mark.parametrize("verb", names(r"^(?:\$ )?robo-reward ([a-z]+)\b"))
+@pytest.mark.parametrize("verb", names(r"^(?:\$ )?robo-reward ([a-z-]+)\b"))
 def test_verbs_explain_themselves(verb: str):
     if importlib.util.find_spec("robo_reward.cli") is None:
         pytest.skip("robo_reward.cli is not written yet")

@@ -1,0 +1,55 @@
+"""`robo-reward identify`: how late, how stiff and how rough the real arm is, for the next training."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig
+from rich.console import Console
+
+from robo_reward.cli.folder import write
+from robo_reward.envs.panda.dynamics import Dynamics
+from robo_reward.envs.task import make_task
+from robo_reward.episode import EpisodeStore
+from robo_reward.errors import UsageError
+from robo_reward.hardware.identify import gap, identify, plot, recordings_of
+
+
+def run(config: DictConfig, arguments: list[str]) -> int:
+    """Writes `dynamics.json` and `gap.svg` into the run.
+
+    Raises:
+        UsageError: no episodes there, or none that was recorded on an arm.
+    """
+    console = Console()
+    folder = Path(config.run)
+    episodes = folder / "episodes" if (folder / "episodes").is_dir() else folder
+    if not episodes.is_dir():
+        raise UsageError(f"run={config.run}: no such folder; give a run of `robo-reward deploy`")
+    kept = [e for e in EpisodeStore(episodes).without_frames() if len(e)][: config.most]
+    if not kept:
+        raise UsageError(f"{episodes} holds no episodes; give a run of `robo-reward deploy`")
+    recordings = recordings_of(kept)
+    task: Any = make_task(kept[0].task_id)
+    tempo = float(kept[0].meta.get("tempo", 1.0))
+    _say(console, f"{task.id}: {len(recordings)} episodes, {sum(len(r.q) for r in recordings)} measurements")
+    found = identify(task, recordings)
+    found = Dynamics(found.delay, found.damping, found.friction, tempo)
+    found.save(folder / "dynamics.json")
+    write(folder / "gap.svg", plot(task, recordings[0], found))
+    before, after = (1e3 * gap(task, recordings, d).max() for d in (Dynamics.of(task), found))
+    _say(console, f"gap between replay and arm, worst joint: {before:.1f} mrad, {after:.1f} mrad with what was found")
+    _say(console, f"delay {1e3 * found.delay:.0f} ms; damping {_row(found.damping, 0)} N m s/rad")
+    _say(console, f"friction {_row(found.friction, 1)} N m")
+    _say(console, f"plot: {folder / 'gap.svg'}\ndynamics: {folder / 'dynamics.json'}")
+    _say(console, f"train on it: robo-reward train task={task.id} task.options.dynamics={folder / 'dynamics.json'}")
+    return 0
+
+
+def _row(values: Any, digits: int) -> str:
+    return " ".join(f"{value:.{digits}f}" for value in values)
+
+
+def _say(console: Console, text: str) -> None:
+    console.print(text, soft_wrap=True, highlight=False, markup=False)
