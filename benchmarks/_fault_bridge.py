@@ -15,7 +15,8 @@ import time
 from pathlib import Path
 
 from benchmarks import _fault_policy
-from benchmarks._fault_list import CAMERA_AGE, MISSED, SILENT
+from benchmarks._fault_list import CAMERA_AGE, MISSED, SILENT, TEMPO
+from benchmarks.output import write_json
 from robo_reward.cli.interrupt import stop_on_signals
 from robo_reward.envs.panda.base import ArmTask
 from robo_reward.envs.task import make_task
@@ -92,7 +93,7 @@ def run(folder: Path, robot: str, host: str, situation: str) -> str:
     wishes = Wishes(
         {"kind": robot, "realtime": "ignore", "process": True},
         host, horizon=HORIZON[situation], objects="none", teleop="none", cameras=("front",), size=16,
-        missed=MISSED, silent=SILENT, camera_age=CAMERA_AGE,
+        tempo=TEMPO, missed=MISSED, silent=SILENT, camera_age=CAMERA_AGE,
     )  # fmt: skip
     with contextlib.ExitStack() as stack, stop_on_signals() as stop:
         person.policy = policy = PolicyProcess(f"{task.id} {speed} {gripper}", _fault_policy.load)
@@ -101,7 +102,7 @@ def run(folder: Path, robot: str, host: str, situation: str) -> str:
         made = deployment(task, parts, person, folder)
         arm = getattr(parts.rig.arm, "process")  # noqa: B009  not part of the protocol
         pids = {"main": os.getpid(), "policy": policy.process.pid, "arm": arm.pid}
-        (folder / "pids").write_text(json.dumps(pids), encoding="utf-8")
+        write_json(folder / "pids", pids)
         while not made.summary.stopped:
             number = len(made.store) + (1 if situation == "idle" else 1000)
             made.settings = DeploySettings(number)

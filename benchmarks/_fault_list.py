@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 from collections.abc import Callable
@@ -13,8 +14,10 @@ from robo_reward.hardware.emulator.limits_check import LOST_IN_A_ROW
 from robo_reward.hardware.franka.franky_arm import STOP_PATIENCE
 from robo_reward.hardware.live import BRAKING
 
-STEP = 0.08
-"""A control step at half the tempo of training [s]."""
+TEMPO = 0.5
+"""Faster than is usual, so that the arm moves fast."""
+STEP = 0.04 / TEMPO
+"""A control step [s]."""
 MISSED, SILENT, CAMERA_AGE = 3, 0.5, 0.5
 """The watchdog's settings: steps, [s], [s]."""
 HALF_WAVE = 8 * STEP
@@ -60,6 +63,7 @@ class Fault:
         inject: makes it happen.
         within: the arm stands after this time [s]; none if it may go on.
         calls: what it uses of the public injection API.
+        sign: what the client's message has in it when this fault, and nothing else, ended the episode.
         mute: whether nobody is left to tell anything until a new deployment begins.
     """
 
@@ -67,21 +71,26 @@ class Fault:
     inject: Callable[[Victim], None]
     within: float | None
     calls: tuple[str, ...] = ()
+    sign: str = ""
     mute: bool = False
 
 
-def _api(name: str, within: float | None, *calls: tuple[str, object]) -> Fault:
+def _api(name: str, within: float | None, *calls: tuple[str, object], sign: str = "") -> Fault:
     """A fault of the injection API, which goes through its TCP service."""
 
     def inject(victim: Victim) -> None:
         for call, argument in calls:
             victim.call(call, argument)
 
-    return Fault(name, inject, within, tuple(call for call, _ in calls))
+    return Fault(name, inject, within, tuple(call for call, _ in calls), sign)
 
 
-def _signal(name: str, process: str, number: signal.Signals, within: float) -> Fault:
-    return Fault(name, lambda victim: os.kill(victim.pids[process], number), within, mute=process == "main")
+def _signal(name: str, process: str, number: signal.Signals, within: float, sign: str = "") -> Fault:
+    def inject(victim: Victim) -> None:
+        with contextlib.suppress(ProcessLookupError):  # it died before: the row will say so
+            os.kill(victim.pids[process], number)
+
+    return Fault(name, inject, within, sign=sign, mute=process == "main")
 
 
 FAULTS = (
@@ -95,16 +104,16 @@ FAULTS = (
     _api("guiding button", ROBOT, ("guiding", True)),
     _api("cartesian reflex", ROBOT, ("reflex", "cartesian_reflex")),
     _api("joint reflex", ROBOT, ("reflex", "joint_reflex")),
-    _api("gripper fails", GRIPPER, ("gripper_failure", True)),
-    _api("camera freezes", CAMERA, ("camera_freeze", True)),
+    _api("gripper fails", GRIPPER, ("gripper_failure", True), sign="gripper"),
+    _api("camera freezes", CAMERA, ("camera_freeze", True), sign="camera"),
     _api("connection refused", LOST, ("refuse_connections", True)),
     _api(
         "back with another version", LOST,
         ("version_mismatch", 9), ("refuse_connections", True), ("refuse_connections", False),
     ),
-    _signal("policy stalls", "policy", signal.SIGSTOP, HOLD),
-    _signal("policy killed", "policy", signal.SIGKILL, DEATH),
-    _signal("control process killed", "arm", signal.SIGKILL, LOST),
+    _signal("policy stalls", "policy", signal.SIGSTOP, HOLD, "the policy was silent"),
+    _signal("policy killed", "policy", signal.SIGKILL, DEATH, "the policy is gone"),
+    _signal("control process killed", "arm", signal.SIGKILL, LOST, "control process"),
     _signal("main process killed", "main", signal.SIGKILL, ABANDONED),
     Fault("all processes killed", lambda victim: victim.kill_all(), LOST, mute=True),
 )  # fmt: skip

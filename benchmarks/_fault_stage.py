@@ -35,17 +35,16 @@ class Stage:
         host: where the emulator serves.
         situation: what the policy does.
         folder: for the episodes.
-        lockstep: whether robot time waits for the client, where it matters not how fast time passes.
 
     Attributes:
         pids: of the deployment's processes.
         starts: how many deployments were begun.
     """
 
-    def __init__(self, robot: str, host: str, situation: str, folder: Path, lockstep: bool = False) -> None:
+    def __init__(self, robot: str, host: str, situation: str, folder: Path) -> None:
         self.robot, self.host, self.situation, self.folder = robot, host, situation, folder
         plant = KinematicPlant(arm_named(robot), object_width=0.04 if situation == "gripping" else 0.0)
-        self.emulator = Emulator(robot, host, plant, lockstep, fault_port=FAULT_PORT)
+        self.emulator = Emulator(robot, host, plant, lockstep=True, speed=1.0, fault_port=FAULT_PORT)
         self._cameras = CameraServer(plant, host, faults=self.emulator.faults)
         self._bridge: subprocess.Popen[bytes] | None = None
         self.pids: dict[str, int] = {}

@@ -209,6 +209,8 @@ class FrankaArm(ABC):
             return False
 
     def _connected(self) -> Any:
+        if self._robot is None and self._library is not None:
+            raise told(FaultKind.COMMUNICATION, "the connection was lost and could not be made anew")
         if self._robot is None:
             raise UsageError("the arm is not connected: call connect first")
         return self._robot

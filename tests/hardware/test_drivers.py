@@ -202,6 +202,9 @@ def test_a_connection_that_was_lost_is_made_anew(arm: Arm, emulator: Emulator, r
     with pytest.raises(ArmFault) as told:
         repeated(lambda: arm.stream(Target(joints=here)), arm.state)
     assert told.value.kind is FaultKind.COMMUNICATION
+    for refused in (arm.recover, arm.state):
+        with pytest.raises(ArmFault):
+            refused()
     emulator.faults.refuse_connections(False)
     arm.recover()
     assert arm.state().mode is Mode.IDLE

@@ -75,7 +75,7 @@ def killed(stage: Stage) -> None:
 
 def test_killing_all_processes_in_mid_motion_ends_in_the_robots_own_reflex_and_costs_no_episode(tmp_path: Path) -> None:
     needs("franky")
-    with Stage("fr3", free_host(), "moving", tmp_path, lockstep=True) as stage:
+    with Stage("fr3", free_host(), "moving", tmp_path) as stage:
         killed(stage)
     before = len(stage.episodes())
     person = Person()
@@ -94,7 +94,7 @@ def test_killing_all_processes_in_mid_motion_ends_in_the_robots_own_reflex_and_c
 @pytest.mark.parametrize("robot", ["fr3", "panda"])
 def test_a_new_deployment_goes_on_where_a_killed_one_was(robot: str, tmp_path: Path) -> None:
     needs({"fr3": "franky", "panda": "franka"}[robot])
-    with Stage(robot, free_host(), "moving", tmp_path, lockstep=True) as stage:
+    with Stage(robot, free_host(), "moving", tmp_path) as stage:
         killed(stage)
         before = set(stage.episodes())
         assert stage.ready() and stage.starts <= 3
