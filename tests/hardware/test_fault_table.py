@@ -25,7 +25,7 @@ def test_every_fault_of_the_injection_api_is_in_the_table() -> None:
     assert len({fault.name for fault in FAULTS}) == len(FAULTS)
 
 
-def cycles_of(mode: list[int], speed: list[float]) -> np.ndarray:
+def cycles_of(mode: Sequence[int], speed: list[float]) -> np.ndarray:
     cycles = np.zeros(len(mode), CYCLE)
     cycles["message_id"], cycles["robot_mode"] = np.arange(len(mode)), mode
     cycles["wall"], cycles["dq"][:, 3] = np.arange(len(mode)) * 1e-3, speed
