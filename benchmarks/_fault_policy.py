@@ -10,12 +10,12 @@ from robo_reward.envs.task import make_task
 
 
 class Wave:
-    """Swings the hand to and fro, the gripper open or closing.
+    """Swings the hand to and fro; the gripper opens on the way there and closes on the way back.
 
     Args:
         task_id: whose convention.
         speed: share of a full step.
-        gripper: +1 open, -1 opening and closing all the time.
+        gripper: what the fingers close to: +1 stays open, -1 shuts.
     """
 
     def __init__(self, task_id: str, speed: float, gripper: float) -> None:
@@ -30,8 +30,9 @@ class Wave:
     def act(self, observation: np.ndarray) -> np.ndarray:
         """Eight steps to the left, eight to the right."""
         action = np.zeros((len(observation), self.action.dim))
-        action[:, 1] = self._speed * (1.0 if self._step // 8 % 2 == 0 else -1.0)
-        action[:, -1] = 1.0 if self._gripper > 0 or self._step // 8 % 2 else -1.0
+        back = self._step // 8 % 2
+        action[:, 1] = -self._speed if back else self._speed
+        action[:, -1] = 1.0 if back else self._gripper
         self._step += 1
         return action
 

@@ -1,18 +1,21 @@
 """The speed and punctuality of the FCI emulator: `python -m benchmarks.fci --json FILE [--quick]`.
 
 An unmodified pylibfranka client in a process of its own moves an arm in the scene of fr3/push over real sockets:
-lock-step against real time, then free-running at 1 kHz, idle and beside two busy processes. `others` are the emulators
-on PyPI under the same client, each in a virtual environment of its own (not with `--quick` unless it is there already).
+lock-step against real time, then free-running at 1 kHz, idle and beside two busy processes. `latency` is that of a
+whole deployment, from a measurement to the command that follows from it. `others` are the emulators on PyPI under the
+same client, each in a virtual environment of its own (not with `--quick` unless it is there already).
 """
 
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
 import os
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 import timeit
 import venv
@@ -23,9 +26,11 @@ from typing import Any
 import numpy as np
 
 from benchmarks.output import arguments, report
-from robo_reward.envs.task import make_task
+from robo_reward.envs.task import Task, make_task
 from robo_reward.hardware.emulator.emulator import Emulator
 from robo_reward.hardware.emulator.mujoco_plant import MujocoPlant
+from robo_reward.hardware.emulator.scene_server import SceneServer
+from robo_reward.policies.policy import MLPPolicy
 
 TASK, HOST = "fr3/push", "127.0.2.21"
 CLIENT = Path(__file__).with_name("_fci_client.py")
@@ -103,10 +108,44 @@ def plant_step() -> float:
     return 1e6 * min(timeit.repeat(lambda: plant.step(still), number=1000, repeat=5)) / 1000
 
 
-def deploy_latency() -> tuple[float | None, str]:
-    """From observation to command through `robo_reward.hardware.deploy` [ms], or none and why."""
-    # Deployment is its own command; it will report the median of its latency histogram here.
-    return None, "not measured here: `robo-reward deploy` writes the histogram of its own runs"
+def deploy_latency(robot: str, episodes: int) -> dict[str, Any]:
+    """From a measurement's arrival to the command that follows from it, and its parts [ms]: `robo-reward deploy`.
+
+    The deployment's own histogram, in a process of its own and with the policy in another, on an emulator that runs at
+    1 kHz; a network of the usual size with random weights decides.
+    """
+    task = make_task(f"{robot}/push")
+    plant = MujocoPlant(task)
+    with tempfile.TemporaryDirectory() as work, Emulator(robot, HOST, plant), SceneServer(plant, HOST):
+        policy = _untrained(task).save(Path(work) / "policy")
+        words = [
+            sys.executable,
+            "-m",
+            "robo_reward.cli",
+            "deploy",
+            f"policy={policy}",
+            f"robot={robot}",
+            f"host={HOST}",
+        ]
+        words += [f"host={HOST}", "robot.realtime=ignore", "confirm=false", "label=false", f"episodes={episodes}"]
+        words += [f"runs={work}", "run=latency"]
+        done = subprocess.run(words, capture_output=True, text=True, timeout=60 + 60 * episodes)
+        result = json.loads((Path(work) / "latency" / "result.json").read_text())
+    if done.returncode or not result["latency_ms"]["first_command"]["count"]:
+        return {"p50": None, "why": (done.stdout.strip().splitlines() or ["?"])[-1]}
+    found = result["latency_ms"]
+    kept = ("p50", "p95", "p99", "count")
+    parts = {name: found[name]["p50"] for name in ("read_state", "inference", "answer")}
+    return {**{key: found["first_command"][key] for key in kept}, "of_which_p50": parts}
+
+
+def _untrained(task: Task) -> MLPPolicy:
+    """Two layers of 64 with random weights, as PPO begins with."""
+    rng = np.random.default_rng(0)
+    sizes = (task.observation.dim, 64, 64, task.action.dim)
+    weights = tuple(rng.normal(0, 0.1, pair).astype(np.float32) for pair in itertools.pairwise(sizes))
+    biases = tuple(np.zeros(size, np.float32) for size in sizes[1:])
+    return MLPPolicy(weights, biases, "tanh", False, task.observation, task.action, {"task": task.id})
 
 
 def beside(key: str, seconds: float, install: bool) -> dict[str, Any]:
@@ -170,9 +209,9 @@ def main() -> None:
     seconds = 3.0 if args.quick else 20.0
     values: dict[str, Any] = {"plant_step_us": plant_step(), **lockstep(min(seconds, 10.0))}
     idle, load = free(seconds), free(seconds, BUSY)
-    latency, why = deploy_latency()
+    latency = {robot: deploy_latency(robot, 1 if args.quick else 4) for robot in ("fr3", "panda")}
     values |= {"mean_period_us": idle["mean_period_us"], "p99_lateness_ms": idle["p99_lateness_ms"]}
-    values |= {"idle": idle, "load": load, "latency_ms": latency, "latency_why": why}
+    values |= {"idle": idle, "load": load, "latency_ms": latency["fr3"]["p50"], "latency": latency}
     values["others"] = {key: beside(key, min(seconds, 5.0), install=not args.quick) for key in OTHERS}
     report(args, values, TARGETS)
 

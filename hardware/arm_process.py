@@ -166,8 +166,8 @@ class ArmProcess:
         while self._ready(0):
             try:
                 self._receive()
-            except ArmFault as fault:
-                log.warning("before stop: %s", fault)
+            except RoboRewardError as error:
+                log.warning("before stop: %s", error)
                 if not self.process.is_alive():
                     return
 
@@ -246,7 +246,7 @@ class _Servant:
     def __init__(self, pipe: Connection, arm: Arm, hold_after: float, stop_after: float) -> None:
         self._pipe, self._arm = pipe, arm
         self._hold_after, self._stop_after = hold_after, stop_after
-        self._streaming = self._holding = self._closed = self._failed = False
+        self._streaming = self._holding = self._closed = self._broken = False
         self._heard = time.monotonic()
 
     def run(self) -> None:
@@ -270,8 +270,8 @@ class _Servant:
         try:
             answer = self._do(name, head, arrays)
         except Exception as error:  # noqa: BLE001  the parent must be told, whatever it is
-            self._streaming = self._streaming and not isinstance(error, ArmFault)
-            self._failed = self._failed or name == "stream"
+            self._broken |= self._streaming and isinstance(error, ArmFault)
+            self._streaming = self._streaming and not self._broken
             self._pipe.send_bytes(_told(error))
         else:
             if answer is not None:
@@ -281,7 +281,7 @@ class _Servant:
 
     def _do(self, name: str, given: dict[str, Any], arrays: dict[str, np.ndarray]) -> bytes | None:
         if name == "stream":
-            if self._failed:  # sent before the fault of an earlier one was read, which says it all
+            if self._broken:  # sent before the parent could know
                 return None
             self._arm.stream(Target(gripper=given["gripper"], **arrays))
             return None
@@ -290,7 +290,7 @@ class _Servant:
             head = {k: v for k, v in asdict(state).items() if k not in VECTORS} | {"mode": state.mode.value}
             return pack({"to": name, **head}, {k: getattr(state, k) for k in VECTORS})
         getattr(self._arm, name)(**given, **arrays)
-        self._failed = self._failed and name != "start_streaming"
+        self._broken = self._broken and name not in ("start_streaming", "stop", "recover")
         if name in ("start_streaming", "stop", "close"):
             self._streaming, self._closed = name == "start_streaming", name == "close"
         return pack({"to": name})
@@ -313,7 +313,7 @@ class _Servant:
                 self._holding = True
                 self._arm.hold()
         except ArmFault as fault:
-            self._streaming, self._failed = False, True
+            self._streaming, self._broken = False, True
             self._pipe.send_bytes(_told(fault))
 
     def _let_go(self) -> None:

@@ -52,7 +52,7 @@ class Wishes:
     policy_server: str = ""
     token: str = ""
     horizon: int = 0
-    tempo: float = 0.5
+    tempo: float = 0.35
     speed: float = 0.3
     acceleration: float = 0.5
     ramp: int = 10

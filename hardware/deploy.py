@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,11 +16,11 @@ from robo_reward.episode import Episode, EpisodeStore
 from robo_reward.errors import UsageError
 from robo_reward.hardware.faults import Phase, Reaction, Step
 from robo_reward.hardware.live import Ending, LiveEpisode, Rig
+from robo_reward.hardware.match import require_match
 from robo_reward.hardware.operator import Operator
 from robo_reward.hardware.recording import Journal, Judge, finish, leftovers
 from robo_reward.hardware.reset import Reset
 from robo_reward.hardware.robot import ArmFault, Mode
-from robo_reward.hardware.safety import require_match
 from robo_reward.policies.evaluate import wilson
 
 log = logging.getLogger(__name__)
@@ -55,7 +55,7 @@ class Summary:
     """What came of a deployment.
 
     Args:
-        episodes: one JSON object each: key, steps, reason, success, fault, interventions.
+        episodes: one JSON object each: key, steps, reason, success, fault, interventions, peak force on the hand [N].
         faults: every fault: kind, cause, what was done.
         latency: histograms.
         stopped: why it ended before all episodes were made; empty if it did not.
@@ -69,6 +69,7 @@ class Summary:
     def to_json(self) -> dict[str, Any]:
         """All of it, with the success rate and its 95 % Wilson interval over episodes whose success is known."""
         known = [e["success"] for e in self.episodes if e["success"] is not None]
+        forces = [e["peak_force"] for e in self.episodes]
         rate = sum(known) / len(known) if known else None
         low, high = wilson(sum(known), len(known)) if known else (None, None)
         return {
@@ -78,6 +79,7 @@ class Summary:
             "success": rate,
             "low": low,
             "high": high,
+            "peak_force": {"median": float(np.median(forces)), "max": max(forces)} if forces else None,
             "faults": self.faults,
             "latency_ms": self.latency,
             "stopped": self.stopped,
@@ -138,7 +140,10 @@ class Deployment:
         for journal in leftovers(self.folder):
             episode = finish(journal, self.store, self.judge)
             if episode is not None:
-                self.operator.tell(f"{journal.name}: {len(episode)} steps saved that an earlier run left behind")
+                self.operator.tell(
+                    f"{journal.name}: {len(episode)} steps saved that an earlier run left behind: its processes were "
+                    "killed, or the computer went down. Look at the arm before it moves again"
+                )
         for entry in self.store.entries():
             known = entry.meta.get("success_known")
             self.summary.episodes.append(
@@ -149,6 +154,7 @@ class Deployment:
                     "success": entry.success if known else None,
                     "interventions": entry.meta.get("interventions", 0),
                     "fault": entry.meta.get("fault", ""),
+                    "peak_force": peak_force(entry.meta),
                 }
             )
 
@@ -216,6 +222,7 @@ class Deployment:
                 "success": success,
                 "interventions": interventions,
                 "fault": str(ending.fault or ""),
+                "peak_force": peak_force(entry.meta),
                 "reward": entry.total,
             }
         )
@@ -281,6 +288,12 @@ class Deployment:
     def _publish(self) -> None:
         self.summary.latency = self.rig.latencies.to_json()
         self.report(self.summary)
+
+
+def peak_force(meta: Mapping[str, Any]) -> float:
+    """The largest force on the hand [N] among an episode's measurements, of which there is one per control step."""
+    wrench = np.array(meta["measured"]["wrench"], float).reshape(-1, 6)
+    return round(float(np.linalg.norm(np.nan_to_num(wrench[:, :3]), axis=1).max(initial=0.0)), 1)
 
 
 def check_fit(task: Task, rig: Rig) -> None:

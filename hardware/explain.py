@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from robo_reward.hardware.robot import ArmFault, FaultKind
+from robo_reward.hardware.robot import ArmFault, FaultKind, Mode
 
 
 class Explanation(NamedTuple):
@@ -23,7 +23,10 @@ class Explanation(NamedTuple):
 FREE = "Look at the arm; take away what it touches or holds; then confirm the recovery"
 START = "Move the arm to a start pose of the task, slowly, then start again"
 SLOWER = "Lower `speed` and `acceleration`, then confirm the recovery"
-OURS = "Commands like this must not leave the safety filter: report it with the episode, and use a lower `speed`"
+OURS = (
+    "Lost packets can look like this: see `robo-reward doctor`, then confirm. If none were lost, such commands must "
+    "not leave the safety filter: report it with the episode, and use a lower `speed`"
+)
 POSE = "Targets must begin where the arm stands: start streaming anew, which seeds them from the measured state"
 LATE = "Close other programs, use a cable and a real-time kernel, run the policy on another computer; see `doctor`"
 SUPPORT = "Restart the robot; if it comes again, run its self-test in Desk and ask Franka Robotics' support"
@@ -48,6 +51,9 @@ KINDS: dict[FaultKind, Explanation] = {
         "Check power, cable and address (`ping`); unlock the brakes and activate FCI in Desk",
     ),
 }
+
+GUIDED = Explanation("somebody guides the arm by hand", "Let go of the guiding button, look at the arm, then confirm")
+"""The libraries say no more than that a motion was aborted."""
 
 ERRORS: dict[str, Explanation] = {
     "joint_position_limits_violation": Explanation("a joint is at its end", START),
@@ -129,6 +135,18 @@ def explain(kind: FaultKind, errors: Iterable[str] = ()) -> Explanation:
     causes = [f"{known.cause} ({name})" if known else name for name, known in named]
     remedies = dict.fromkeys(known.remedy for _, known in named if known)
     return Explanation(", ".join(causes), ". ".join(remedies) or general.remedy)
+
+
+def reasoned(fault: ArmFault, mode: Mode) -> ArmFault:
+    """The fault with the reason that the robot's mode gives it, where it came without one."""
+    if fault.kind is FaultKind.CONTROL and mode is Mode.GUIDING:
+        return guided()
+    return fault
+
+
+def guided() -> ArmFault:
+    """Somebody guides the arm by hand."""
+    return ArmFault(GUIDED.cause, f"{GUIDED.remedy}.", True, FaultKind.CONTROL)
 
 
 def fault_of(kind: FaultKind, errors: Iterable[str] = (), recoverable: bool = True) -> ArmFault:

@@ -13,6 +13,7 @@ import numpy as np
 from robo_reward.envs.panda.base import ArmTask
 from robo_reward.envs.state import State
 from robo_reward.hardware.chunks import ActionQueue
+from robo_reward.hardware.explain import reasoned
 from robo_reward.hardware.faults import FaultMachine, Phase
 from robo_reward.hardware.frames import Frames
 from robo_reward.hardware.latency import Latencies
@@ -20,7 +21,7 @@ from robo_reward.hardware.observe import ObjectsLost, Observer
 from robo_reward.hardware.pace import Pace
 from robo_reward.hardware.policy_process import PolicyDied, PolicySource
 from robo_reward.hardware.recording import Journal
-from robo_reward.hardware.robot import Arm, ArmFault, ArmState, Target
+from robo_reward.hardware.robot import Arm, ArmFault, ArmState, Mode, Target
 from robo_reward.hardware.safety import Decision, SafetyFilter, Verdict
 from robo_reward.hardware.teleop import Teleop
 from robo_reward.hardware.tempo import Tempo
@@ -164,7 +165,10 @@ class LiveEpisode:
         try:
             self._brake(ending)
             self.rig.arm.stop()
-            arm = self.rig.arm.state()
+            arm = self._stopped()
+            if ending.fault is not None:
+                fault = reasoned(ending.fault, arm.mode)
+                ending = ending._replace(fault=fault, text=str(fault))
             self.journal.end(self.rig.observer.state(arm).array, arm, self._frame())
         except (ArmFault, ObjectsLost) as problem:
             if self._last is not None:
@@ -172,6 +176,14 @@ class LiveEpisode:
             if isinstance(problem, ArmFault) and ending.fault is None:
                 return ending._replace(reason="fault", text=str(problem), fault=problem)
         return ending
+
+    def _stopped(self) -> ArmState:
+        """The state after a stop; the first that a library gives then may be from before it."""
+        arm, tries = self.rig.arm.state(), 20
+        while arm.mode is Mode.MOVING and tries:
+            time.sleep(0.005)
+            arm, tries = self.rig.arm.state(), tries - 1
+        return arm
 
     def _brake(self, ending: Ending) -> None:
         """Lets the stream end at rest, unless the arm does not take it any more."""
@@ -210,7 +222,9 @@ class LiveEpisode:
                 rig.watchdog.answered()
             elif times["late"] and verdict == "hold":
                 given = self._action()
-                if given is not None:
+                if given is not None and rig.watchdog.blind():
+                    rig.watchdog.answered()  # the policy lives, but what it saw is too old to act upon
+                elif given is not None:
                     times |= {"late": 0.0, "answered": time.monotonic(), "inference": self._thought}
                     action, verdict, decided = given, "follow", rig.filter.decide(given, arm, dt)
                     rig.watchdog.answered()

@@ -28,7 +28,7 @@ class Tempo:
         UsageError: numbers that make no sense.
     """
 
-    value: float = 0.5
+    value: float = 0.35
     ramp: int = 10
     first: float = 0.6
 

@@ -121,6 +121,11 @@ class Watchdog:
                     return alarm
             return alarms[0] if alarms else Alarm(Verdict.FOLLOW)
 
+    def blind(self) -> bool:
+        """Whether what the policy sees is too old to act upon: a camera stands still, or another process is silent."""
+        with self._lock:
+            return bool(self._aging(self._clock()))
+
     def _alarms(self, now: float) -> list[Alarm]:
         quiet, alarms = now - self._answered, []
         if self._state is not None and now - self._state >= self._state_age:
@@ -131,6 +136,11 @@ class Watchdog:
             alarms.append(Alarm(Verdict.STOP, text, REMEDIES["policy"]))
         elif self._missed >= self._most:
             alarms.append(Alarm(Verdict.HOLD, f"{self._missed} control steps without an action", REMEDIES["policy"]))
+        return alarms + self._aging(now)
+
+    def _aging(self, now: float) -> list[Alarm]:
+        """Alarms of what must come again and again."""
+        alarms = []
         if self._frame is not None:
             what = "the newest camera frame is {:.2f} s old"
             alarms += self._aged(now - self._frame, self._camera_age, what, REMEDIES["camera"])

@@ -26,6 +26,8 @@ FAIR = 0.5e-3
 """A command counts as lost only if the client had this long to answer; else it was the emulator that was late [s]."""
 SLIP = 0.1
 """Free-running: later than this, the emulator gives up catching up [s]."""
+QUIET = 10.0
+"""Between two warnings that the clock slips [s]."""
 
 
 class Clock:
@@ -33,7 +35,8 @@ class Clock:
 
     Free-running, a cycle begins at every millisecond of the wall clock. In lock-step, a cycle begins when the command
     that answers the last state is there: time is what the message identifiers say, and runs as fast as client and body
-    can. While no command is due (no motion, the start or end of one, asynchronous targets) lock-step is free-running.
+    can, or as fast as told. While no command is due (no motion, the start or end of one, asynchronous targets)
+    lock-step is free-running.
 
     Args:
         session: the arm.
@@ -43,6 +46,7 @@ class Clock:
         cycles: where each is written down.
         lockstep: whether to wait for the client.
         patience: how long [s].
+        speed: in lock-step, at most so many times as fast as the wall clock; 0 for no bound.
 
     Attributes:
         failure: what stopped the thread, or none.
@@ -57,14 +61,17 @@ class Clock:
         cycles: CycleLog,
         lockstep: bool = False,
         patience: float = PATIENCE,
+        speed: float = 0.0,
     ) -> None:
         self._session, self._server, self._lock, self._faults = session, server, lock, faults
         self._cycles, self._lockstep, self._patience = cycles, lockstep, patience
+        self._step = DT / speed if speed > 0 else 0.0
         self._telemetry = Telemetry(session)
         self._late: deque[tuple[int, np.ndarray]] = deque()
         self._running = True
         self._deadline = 0.0
         self._sent = 0.0
+        self._slips, self._warned = 0, -QUIET
         self.failure: Exception | None = None
         self._thread = threading.Thread(target=self._guarded, name="fci-clock", daemon=True)
 
@@ -93,7 +100,7 @@ class Clock:
         while self._running:
             if self._lockstep and patient and self._due():
                 commands, lateness, came = self._await(self._patience)
-                self._deadline = time.perf_counter()
+                self._hold_back()
             elif self._lockstep and self._session.opening and not self._faults.stalled:
                 commands, lateness, came = self._await(FIRST)
                 self._deadline = time.perf_counter()
@@ -102,6 +109,12 @@ class Clock:
                 came = False
             patient = self._answered(commands) or not self._due() or came
             self._cycle(commands, lateness)
+
+    def _hold_back(self) -> None:
+        """Lock-step: not faster than told; time that was lost is not caught up."""
+        self._deadline = max(self._deadline + self._step, time.perf_counter())
+        if self._step and (left := self._deadline - time.perf_counter()) > 0:
+            time.sleep(left)
 
     def _due(self) -> bool:
         """Whether a client that keeps up is about to answer."""
@@ -136,13 +149,20 @@ class Clock:
             now = time.perf_counter()
         lateness = now - self._deadline
         if lateness > SLIP:
-            log.warning("%.0f ms late; the clock slips", lateness * 1e3)
+            self._slipped(lateness, now)
             self._deadline = now
         commands = self._server.newest_command()
         while self._due() and not self._answered(commands) and (left := self._sent + FAIR - time.perf_counter()) > 0:
             self._server.wait(left)
             commands += self._server.newest_command()
         return commands, lateness
+
+    def _slipped(self, lateness: float, now: float) -> None:
+        """Warns, but not all the time."""
+        self._slips += 1
+        if now - self._warned > QUIET:
+            log.warning("%.0f ms late: the clock slips, %d times so far", lateness * 1e3, self._slips)
+            self._warned = now
 
     def _cycle(self, commands: list[np.ndarray], lateness: float) -> None:
         with self._lock:

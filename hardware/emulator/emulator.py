@@ -42,6 +42,7 @@ class Emulator:
         log_file: where every cycle is written.
         log_cycles: how many are kept in memory.
         patience: how long lock-step waits for a command [s].
+        speed: lock-step runs at most so many times as fast as the wall clock; 0 for as fast as client and body can.
         fault_port: where other processes inject faults, or none.
 
     Attributes:
@@ -67,10 +68,13 @@ class Emulator:
         log_file: Path | None = None,
         log_cycles: int = 60_000,
         patience: float = PATIENCE,
+        speed: float = 0.0,
         fault_port: int | None = None,
     ) -> None:
         if robot not in USUAL_VERSION:
             raise UnknownName("robot", robot, USUAL_VERSION)
+        if speed < 0:
+            raise UsageError(f"speed={speed}: expected 0 (no bound) or more")
         body = plant if plant is not None else KinematicPlant(arm_named(robot))
         if body.arm.name != robot:
             raise UsageError(f"robot={robot} with a body of {body.arm.name!r}: expected the same arm")
@@ -91,7 +95,7 @@ class Emulator:
         except BaseException:
             self.close()
             raise
-        self.clock = Clock(self.session, self._server, lock, self.faults, self.log, lockstep, patience)
+        self.clock = Clock(self.session, self._server, lock, self.faults, self.log, lockstep, patience, speed)
         self._parts.append(self.clock)
 
     def start(self) -> Emulator:

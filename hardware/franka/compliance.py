@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from robo_reward.errors import UsageError
+from robo_reward.hardware.franka.fingers import WIDEST
 
 REALTIME = ("enforce", "ignore")
 
@@ -26,6 +27,7 @@ class Compliance:
         torque_threshold: external joint torque at which the robot stops itself (7,) [N m].
         force_threshold: external force and torque on the hand at which it does (6,) [N, N m].
         torque_step: by how much a commanded torque may change in a millisecond [N m].
+        clearance: how much wider than asked fingers stand that hold nothing [m].
     """
 
     stiffness: tuple[float, ...] = (300.0, 300.0, 300.0, 300.0, 125.0, 75.0, 50.0)
@@ -35,6 +37,7 @@ class Compliance:
     torque_threshold: tuple[float, ...] = (40.0,) * 7
     force_threshold: tuple[float, ...] = (40.0,) * 6
     torque_step: float = 1.0
+    clearance: float = 0.008
 
     def __post_init__(self) -> None:
         sizes = {"stiffness": 7, "torque_threshold": 7, "force_threshold": 6}
@@ -46,6 +49,8 @@ class Compliance:
         for name in ("lag", "translational", "rotational", "torque_step"):
             if not getattr(self, name) > 0:
                 raise UsageError(f"{name}={getattr(self, name)}: expected a positive number")
+        if not 0 <= self.clearance < WIDEST:
+            raise UsageError(f"clearance={self.clearance}: expected 0 or more, and less than {WIDEST} m")
 
     @property
     def damping(self) -> tuple[float, ...]:

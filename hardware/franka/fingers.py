@@ -15,6 +15,8 @@ from robo_reward.hardware.robot import ArmFault
 log = logging.getLogger(__name__)
 NEAR = 0.001
 """Fingers this close to a target stay where they are [m]."""
+WIDEST = 0.08
+"""Opening of a Franka Hand [m]."""
 SHUT = 0.005
 """A target below this means: close until something is held [m]."""
 AWAY = 0.02
@@ -61,12 +63,16 @@ class Intent:
     something is between them, and it is grasped with a force; so it is when the target says closed. What is held is
     held until the target is wider than it.
 
+    Fingers that hold nothing stand wider than asked: a simulated policy learns to pass a thing by a millimetre, which
+    no calibration keeps, and a finger that comes down on its edge ends in a collision reflex.
+
     Args:
         force: to grasp with [N].
+        clearance: how much wider [m].
     """
 
-    def __init__(self, force: float = 20.0) -> None:
-        self.force, self.holding = force, False
+    def __init__(self, force: float = 20.0, clearance: float = 0.0) -> None:
+        self.force, self.clearance, self.holding = force, clearance, False
         self._closing_to: float | None = None
 
     def reset(self) -> None:
@@ -80,17 +86,20 @@ class Intent:
             target: newest streamed opening [m].
             measured: of the resting fingers now [m].
         """
-        if target > measured + NEAR:
+        if self.holding and target <= measured + NEAR:
+            return None
+        goal = min(target + self.clearance, WIDEST)
+        if goal > measured + NEAR:
             self.holding, self._closing_to = False, None
-            return Wish(target)
-        if self.holding or target >= measured - NEAR:
+            return Wish(goal)
+        if goal >= measured - NEAR and target > SHUT:
             return None
         blocked = self._closing_to is not None and measured > self._closing_to + NEAR
         if blocked or target <= SHUT:
             self.holding, self._closing_to = True, None
             return Wish(0.0, self.force)
-        self._closing_to = target
-        return Wish(target)
+        self._closing_to = goal
+        return Wish(goal)
 
 
 class Fingers:
@@ -103,6 +112,7 @@ class Fingers:
         speed: of the opening [m/s].
         poll: how often the width is read [s].
         lag: how far the fingers shall be behind streamed targets [s], as simulated fingers are behind theirs.
+        clearance: how much wider than asked fingers stand that hold nothing [m].
         period: of the stream [s].
 
     Attributes:
@@ -117,11 +127,12 @@ class Fingers:
         speed: float = 0.1,
         poll: float = 0.01,
         lag: float = 0.0,
+        clearance: float = 0.0,
         period: float = 0.005,
     ) -> None:
         self._share = 1.0 - exp(-period / lag) if lag > 0 else 1.0
         self._client, self._fault, self._speed, self._poll = client, fault, speed, poll
-        self._intent = Intent(force)
+        self._intent = Intent(force, clearance)
         self._wish: tuple[Wish, float] | None = None
         self._target: float | None = None
         self._goal = 0.0

@@ -130,6 +130,9 @@ def _say(console: Console, summary: Summary, folder: Path) -> None:
             f"{value['judged']} of {value['episodes']} episodes, {len(value['faults'])} faults",
             highlight=False,
         )
+    if value["peak_force"] is not None:
+        median, most = value["peak_force"]["median"], value["peak_force"]["max"]
+        console.print(f"force on the hand: {median:.0f} N in the median episode, {most:.0f} N at most", highlight=False)
     if summary.stopped:
         console.print(f"ended early: {summary.stopped}", style="yellow", highlight=False, soft_wrap=True)
     console.print(f"episodes: {folder / 'episodes'}", soft_wrap=True, highlight=False)

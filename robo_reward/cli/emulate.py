@@ -50,6 +50,7 @@ def run(config: DictConfig, arguments: list[str]) -> int:
                 config.version or None,
                 Checks(**config.checks),
                 Path(config.log) if config.log else None,
+                speed=config.speed,
                 fault_port=FAULT_PORT if config.faults else None,
             )
         )

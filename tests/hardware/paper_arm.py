@@ -13,12 +13,15 @@ FAR = ArmFault("too far", "Come back.", True, FaultKind.REFLEX, ("joint_reflex",
 
 
 class PaperArm:
-    """Complains of joints beyond 8 rad and of widths beyond 1 m; slow motions to 5 rad take long."""
+    """Complains of joints beyond 8 rad and of widths beyond 1 m; slow motions to 5 rad take long.
+
+    Like the real drivers it follows targets from `start_streaming` until `stop` or a fault, and refuses others.
+    """
 
     name = "paper"
 
     def __init__(self, log: str) -> None:
-        self._log, self._broken = log, False
+        self._log, self._streaming = log, False
 
     def _write(self, call: str, **about: Any) -> None:
         with open(self._log, "a") as file:
@@ -46,14 +49,14 @@ class PaperArm:
 
     def start_streaming(self) -> None:
         self._write("start_streaming")
-        self._broken = False
+        self._streaming = True
 
     def stream(self, target: Target) -> None:
         self._write("stream")
-        if self._broken:
-            raise UsageError("the arm does not follow targets: call start_streaming first")
+        if not self._streaming:
+            raise UsageError("call start_streaming first")
         if target.joints is not None and target.joints.max() > 8:
-            self._broken = True
+            self._streaming = False
             raise FAR
 
     def hold(self) -> None:
@@ -61,6 +64,7 @@ class PaperArm:
 
     def stop(self) -> None:
         self._write("stop")
+        self._streaming = False
 
     def recover(self) -> None:
         self._write("recover")

@@ -12,6 +12,7 @@ from robo_reward.code.language import compile_program
 from robo_reward.envs.batch import BatchSim
 from robo_reward.envs.task import make_task
 from robo_reward.episode import EpisodeStore
+from robo_reward.hardware.cameras import Frame
 from robo_reward.hardware.deploy import Deployment, Summary, check_fit
 from robo_reward.hardware.dry_run import dry_run
 from robo_reward.hardware.explain import fault_of
@@ -48,11 +49,13 @@ def test_episodes_are_recorded_with_everything(deployed: Any) -> None:
     assert value["episodes"] == 2 and value["stopped"] == "" and value["faults"] == []
     assert [e["reason"] for e in value["each"]] == ["horizon", "horizon"]
     assert (value["low"], value["high"]) == wilson(value["successes"], 2)
-    for episode in deployment.store:
+    for episode, each in zip(deployment.store, value["each"], strict=True):
         assert len(episode) == 12
         assert episode.frames is not None and episode.frames.shape == (13, 16, 16, 3)
         meta = episode.meta
         assert meta["verdicts"] == ["follow"] * 12 and meta["success_by"] == "task"
+        wrench = np.array(meta["measured"]["wrench"])
+        assert each["peak_force"] == pytest.approx(np.sqrt((wrench[:, :3] ** 2).sum(axis=1)).max(), abs=0.06)
         assert len(meta["commands"]["joints"]) >= 12 * 8
         assert len(meta["measured"]["q"]) == 13
         np.testing.assert_allclose(np.array(meta["measured"]["q"]), episode.states.joint_position, atol=1e-6)
@@ -133,6 +136,34 @@ def test_a_late_policy_makes_the_arm_rest_where_it_was_told_to_be(deployed: Any)
     verdicts = next(iter(deployment.store)).meta["verdicts"]
     assert verdicts[:5] == ["follow"] * 5
     assert set(verdicts[5:]) == {"hold"} and len(verdicts) >= 8
+
+
+class Stuck:
+    """A camera that stands still for some control steps; the last picture before is shown meanwhile."""
+
+    shape = (16, 16, 3)
+
+    def __init__(self, begin: int, end: int) -> None:
+        self.begin, self.end, self.looks = begin, end, 0
+
+    def read(self) -> Frame:
+        self.looks += 1
+        old = 0.6 if self.begin <= self.looks <= self.end else 0.0
+        return Frame(time.monotonic() - old, np.zeros(self.shape, np.uint8))
+
+    def close(self) -> None:
+        pass
+
+
+def test_while_a_camera_stands_still_the_arm_holds_and_then_goes_on(deployed: Any) -> None:
+    deployment = deployed(horizon=20)
+    deployment.rig.frames = Stuck(6, 12)
+    deployment.run()
+    episode = next(iter(deployment.store))
+    assert episode.meta["verdicts"] == ["follow"] * 5 + ["hold"] * 7 + ["follow"] * 8
+    joints = np.array(episode.meta["commands"]["joints"])[: 20 * 8]
+    speed = np.abs(np.diff(joints, axis=0)).max(axis=1)
+    assert speed[11 * 8 : 12 * 8 - 1].max() < 1e-6 and speed[4 * 8 : 5 * 8].max() > 1e-4
 
 
 class Failing(MujocoArm):

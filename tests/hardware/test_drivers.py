@@ -166,6 +166,17 @@ def test_faults_in_a_stream_are_told_in_one_vocabulary_and_recovered_from(
     arm.stop()
 
 
+def test_an_arm_that_somebody_guides_takes_no_motion_and_says_who_must_let_go(arm: Arm, emulator: Emulator) -> None:
+    emulator.faults.guiding(True)
+    assert eventually(lambda: arm.state().mode is Mode.GUIDING)
+    for refused in (lambda: arm.move_to(NEAR, 0.2), arm.start_streaming, arm.recover):
+        with pytest.raises(ArmFault, match=r"guides the arm by hand.*Let go"):
+            refused()
+    emulator.faults.guiding(False)
+    assert eventually(lambda: arm.state().mode is Mode.IDLE)
+    arm.recover()
+
+
 def _fine() -> Any:
     import contextlib
 

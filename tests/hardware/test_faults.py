@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from robo_reward.errors import UsageError
-from robo_reward.hardware.explain import ERRORS, KINDS, explain, fault_of
+from robo_reward.hardware.explain import ERRORS, KINDS, explain, fault_of, reasoned
 from robo_reward.hardware.faults import FINAL, FaultMachine, Phase, Reaction, WrongPhase
 from robo_reward.hardware.robot import ArmState, FaultKind, Mode
 
@@ -37,6 +37,18 @@ def test_nothing_is_streamed_before_targets_were_seeded():
     assert not machine.may_stream
     machine.start()
     assert machine.may_stream
+
+
+def test_an_aborted_motion_gets_its_reason_from_the_robots_mode():
+    aborted, reflex = fault_of(FaultKind.CONTROL), fault_of(FaultKind.REFLEX)
+    guided = reasoned(aborted, Mode.GUIDING)
+    assert "guides the arm by hand" in guided.cause and "Let go" in guided.remedy and guided.kind is FaultKind.CONTROL
+    assert reasoned(aborted, Mode.IDLE) is aborted and reasoned(reflex, Mode.GUIDING) is reflex
+
+
+def test_an_operator_is_told_once_to_confirm():
+    for kind in (FaultKind.GRIPPER, FaultKind.CONTROL):
+        assert running().fault(fault_of(kind)).message.count("onfirm") == 1
 
 
 @pytest.mark.parametrize("kind", [FaultKind.REFLEX, FaultKind.USER_STOP, FaultKind.CONTROL, FaultKind.GRIPPER])

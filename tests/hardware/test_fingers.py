@@ -8,9 +8,11 @@ from robo_reward.hardware.robot import ArmFault, FaultKind
 from tests.hardware.patience import eventually
 
 
-def follow(targets: list[float], thing: float = 0.0, width: float = 0.08) -> tuple[list[Wish], float]:
+def follow(
+    targets: list[float], thing: float = 0.0, width: float = 0.08, clearance: float = 0.0
+) -> tuple[list[Wish], float]:
     """What a hand that moves at once does for a stream of targets, with a thing of that width between the fingers."""
-    intent, wishes = Intent(20.0), []
+    intent, wishes = Intent(20.0, clearance), []
     for target in targets:
         wish = intent.next(target, width)
         if wish is None:
@@ -58,6 +60,20 @@ def test_a_held_thing_is_let_go_when_the_target_is_wider() -> None:
 def test_a_hand_with_nothing_in_it_closes_and_opens_again() -> None:
     _, width = follow([*creeping(0.08, 0.0), *creeping(0.0, 0.08)])
     assert width == pytest.approx(0.08, abs=0.004)
+
+
+def test_fingers_that_hold_nothing_stand_a_little_wider_but_never_wider_than_they_can() -> None:
+    _, width = follow(creeping(0.08, 0.05), clearance=0.008)
+    assert width == pytest.approx(0.058, abs=0.003)
+    assert follow([0.078] * 5, clearance=0.008) == ([], 0.08)
+
+
+def test_with_clearance_a_thing_is_grasped_held_and_let_go_as_without() -> None:
+    wishes, width = follow([*creeping(0.08, 0.034), *[0.034] * 5], thing=0.05, clearance=0.008)
+    assert wishes[-1].force == 20.0 and width == 0.05
+    wishes, width = follow([*creeping(0.08, 0.0), *[0.0] * 9, *creeping(0.0, 0.06)], thing=0.04, clearance=0.008)
+    assert [wish.force for wish in wishes].count(20.0) == 1
+    assert width == pytest.approx(0.068, abs=0.004)
 
 
 class Hand:

@@ -108,9 +108,9 @@ class Workshop:
             )
         note = "Close the fingers around it, and only there."
         terms.append(Term("grasp", (*near, span, closed, Line("grasp", weighted(0.5, "closed", "near"))), note))
-        if self.style.ready:
-            opened = Line("ready", weighted(0.2, "(1.0 - closed)", "(1.0 - near)"))
-            terms.append(Term("ready", (*near, span, closed, opened), "Come with open fingers."))
+        opened = Line("ready", weighted(0.2, "(1.0 - closed)", "(1.0 - near)"))
+        note = "Come with open fingers: half closed ones strike the thing from above, and a real arm stops itself."
+        terms.append(Term("ready", (*near, span, closed, opened), note))
         return terms, held
 
     def grip(self, thing: Thing) -> float:

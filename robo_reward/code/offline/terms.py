@@ -63,7 +63,7 @@ class Style:
         stage: factor on the weights of later stages.
         effort: weight of the squared action.
         precise: whether a narrow bonus marks the goal.
-        ready: whether open fingers are rewarded far from the thing to grasp.
+        ready: whether first steps count more: a mechanism that begins to move, a body that stays tall.
         progress: whether motion towards the goal is rewarded as it happens.
         contact: whether the hand approaches the side from which the thing must be moved.
     """

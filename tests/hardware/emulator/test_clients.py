@@ -154,6 +154,16 @@ def test_lockstep_repeats_itself_to_the_bit():
     assert np.array_equal(*paths)
 
 
+def test_lockstep_can_be_held_to_real_time():
+    needs("pylibfranka")
+    with serving("fr3", speed=1.0) as emulator:
+        drive(emulator, "pylibfranka_examples", "joint_velocity")
+        log = emulator.log.cycles()
+    moving = log[log["received"]]
+    assert np.ptp(moving["wall"]) > 0.99e-3 * (len(moving) - 1)
+    assert emulator.log.errors() == []
+
+
 def test_a_free_running_arm_keeps_its_millisecond():
     needs("pylibfranka")
     with serving("fr3", lockstep=False) as emulator:

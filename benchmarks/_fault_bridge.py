@@ -1,0 +1,123 @@
+"""The deployment that `benchmarks.faults` does harm to, in processes of its own: `FOLDER ROBOT HOST SITUATION`.
+
+It is put together as `robo-reward deploy` does it; only the policy and the person are made up. The folder gets `pids`,
+`said` (what the operator reads, a JSON line each), `waiting` while an idle deployment waits for `go`, and the episodes.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import sys
+import time
+from pathlib import Path
+
+from benchmarks import _fault_policy
+from benchmarks._fault_list import CAMERA_AGE, MISSED, SILENT
+from robo_reward.cli.interrupt import stop_on_signals
+from robo_reward.envs.panda.base import ArmTask
+from robo_reward.envs.task import make_task
+from robo_reward.episode import EpisodeStore
+from robo_reward.errors import RoboRewardError
+from robo_reward.hardware.assemble import Parts, Wishes, assemble
+from robo_reward.hardware.deploy import Deployment, DeploySettings
+from robo_reward.hardware.emulator.fault_server import FaultClient
+from robo_reward.hardware.policy_process import PolicyProcess
+from robo_reward.hardware.recording import Judge
+from robo_reward.hardware.reset import Reset
+
+MOTION = {"idle": (0.8, 1.0), "moving": (0.8, 0.0), "gripping": (0.3, -1.0)}
+"""Speed of the hand, and how far the fingers close, as shares of a full step and of open to closed."""
+HORIZON = {"idle": 12, "moving": 45, "gripping": 45}
+
+
+class Somebody:
+    """Confirms everything, having put right what is wrong; does not know whether it worked.
+
+    Args:
+        folder: of the deployment.
+        host: of the emulator.
+        waits: whether the first motion waits for the file `go`.
+    """
+
+    def __init__(self, folder: Path, host: str, waits: bool) -> None:
+        self._folder, self._host, self._waits = folder, host, waits
+        self.policy: PolicyProcess | None = None
+
+    def confirm(self, question: str) -> bool:
+        self.tell(f"{question}?")
+        if "will move slowly" in question and self._waits:
+            (self._folder / "waiting").touch()
+            while not (self._folder / "go").exists():
+                time.sleep(0.01)
+            (self._folder / "go").unlink()
+        if "shall it go on" in question:
+            FaultClient(self._host).clear()
+            if self.policy is not None and self.policy.process.is_alive():
+                os.kill(self.policy.process.pid or 0, signal.SIGCONT)
+            time.sleep(0.1)
+        return True
+
+    def success(self, question: str) -> bool | None:
+        return None
+
+    def tell(self, text: str) -> None:
+        with (self._folder / "said").open("a", encoding="utf-8") as file:
+            file.write(json.dumps(text) + "\n")
+
+
+def deployment(task: ArmTask, parts: Parts, person: Somebody, folder: Path) -> Deployment:
+    """As `robo-reward deploy` makes it."""
+    rig = parts.rig
+    return Deployment(
+        rig,
+        Reset(task, rig.arm, parts.scene, speed=0.3),
+        Judge(task, rig.observer.unknown),
+        person,
+        EpisodeStore(folder / "episodes"),
+        folder / "live",
+        DeploySettings(1),
+        {"robot": task.arm.name},
+    )
+
+
+def run(folder: Path, robot: str, host: str, situation: str) -> str:
+    """Episode after episode; returns why there are no more."""
+    task = make_task(f"{robot}/lift")
+    assert isinstance(task, ArmTask)
+    speed, gripper = MOTION[situation]
+    person = Somebody(folder, host, situation == "idle")
+    wishes = Wishes(
+        {"kind": robot, "realtime": "ignore", "process": True},
+        host, horizon=HORIZON[situation], objects="none", teleop="none", cameras=("front",), size=16,
+        missed=MISSED, silent=SILENT, camera_age=CAMERA_AGE,
+    )  # fmt: skip
+    with contextlib.ExitStack() as stack, stop_on_signals() as stop:
+        person.policy = policy = PolicyProcess(f"{task.id} {speed} {gripper}", _fault_policy.load)
+        stack.callback(policy.close)
+        parts = assemble(wishes, task, policy, person.confirm, stop, stack)
+        made = deployment(task, parts, person, folder)
+        arm = getattr(parts.rig.arm, "process")  # noqa: B009  not part of the protocol
+        pids = {"main": os.getpid(), "policy": policy.process.pid, "arm": arm.pid}
+        (folder / "pids").write_text(json.dumps(pids), encoding="utf-8")
+        while not made.summary.stopped:
+            number = len(made.store) + (1 if situation == "idle" else 1000)
+            made.settings = DeploySettings(number)
+            made.run()
+        return made.summary.stopped
+
+
+def main() -> None:
+    folder, robot, host, situation = Path(sys.argv[1]), *sys.argv[2:]
+    try:
+        ended = run(folder, robot, host, situation)
+    except RoboRewardError as error:
+        ended = str(error)
+    with (folder / "said").open("a", encoding="utf-8") as file:
+        file.write(json.dumps(f"Ended: {ended}") + "\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,130 @@
+"""What the emulator's own log, and the streams that were recorded, say of a row of `benchmarks.faults`.
+
+Every number of `used` is the largest share of an official limit; above 1 it was left. Who is checked by what:
+
+* `torque`, `torque_rate`: torques as the emulator received them, cycle by cycle (the deployment's stream is followed
+  in torque control by both client libraries). The rate is taken from one received command to the next of one motion.
+* `planned_*`: joint positions as the emulator received them (slow motions between episodes): range, and differences
+  over commands of consecutive cycles, which is what the robot itself looks at.
+* `stream_*`: the joint targets that the deployment streamed at 200 Hz, as its journal recorded them, by the judge of
+  `tests/hardware/wild.py`, which shares no code with the safety filter. Journals keep 1e-6 rad: accelerations are known
+  to 0.08 rad/s², 1 % of the limit.
+* `measured_*`: how the arm really moved.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from robo_reward.envs.panda.arm import Arm, arm_named
+from robo_reward.envs.task import make_task
+from robo_reward.hardware.emulator.limits_check import TORQUE_RATE
+from robo_reward.hardware.emulator.plant import DT
+from robo_reward.hardware.emulator.reflex import ERRORS
+from robo_reward.hardware.emulator.versions import Controller, Generator, RobotMode
+from tests.hardware import wild
+
+AT_REST = 0.02
+"""Joint speed below which the arm stands [rad/s]."""
+OWN = {RobotMode.USER_STOPPED: "user stop", RobotMode.GUIDING: "guiding", RobotMode.REFLEX: "reflex"}
+"""What the robot did by itself."""
+
+
+class Stop(NamedTuple):
+    """How the arm stopped.
+
+    Attributes:
+        reaction: the robot's own, `bridge` where it was told to, or `goes on`.
+        seconds: from the fault until it stood, and went on standing until the next motion began; none if it did not.
+            By the robot's clock where it stopped by itself, else by the wall's, delays of the emulator included.
+        late: how far the emulator's clock fell behind the wall's meanwhile [s].
+    """
+
+    reaction: str
+    seconds: float | None
+    late: float
+
+
+def stop_of(cycles: np.ndarray, when: int) -> Stop:
+    """What came of the motion under way at robot time `when` [ms], or of standing still.
+
+    Args:
+        cycles: of the emulator's log.
+        when: the fault came.
+    """
+    after = cycles[cycles["message_id"] >= when]
+    moves = after["robot_mode"] == RobotMode.MOVE
+    if moves.all():
+        return Stop("goes on", None, 0.0)
+    ended = int(np.argmin(moves))
+    again = moves[ended:]
+    rest = after[: ended + int(np.argmax(again)) if again.any() else len(after)]
+    fast = np.flatnonzero(np.abs(rest["dq"]).max(axis=1) > AT_REST)
+    last, reaction = (int(fast[-1]) if len(fast) else 0), _reaction(rest, bool(ended))
+    wall, robot = float(rest["wall"][last] - rest["wall"][0]), DT * last
+    return Stop(reaction, round(wall if reaction == "bridge" else robot, 3), round(wall - robot, 3))
+
+
+def _reaction(rest: np.ndarray, moved: bool) -> str:
+    for mode, words in OWN.items():
+        if (rest["robot_mode"] == mode).any():
+            first = rest["errors"][np.argmax(rest["errors"].any(axis=1))]
+            names = [name for name, on in zip(ERRORS, first, strict=True) if on]
+            return " ".join((words, *names)) if mode == RobotMode.REFLEX else words
+    return "bridge" if moved else "stands"
+
+
+def used(cycles: np.ndarray, robot: str, streams: list[Any]) -> dict[str, float]:
+    """The largest share of each limit.
+
+    Args:
+        cycles: of the emulator's log.
+        robot: `fr3` or `panda`.
+        streams: joint commands (K, 7) [rad] of each episode.
+    """
+    arm = arm_named(robot)
+    found = {**_torques(cycles, arm), **_planned(cycles, arm)}
+    low, high = np.array(arm.q_min), np.array(arm.q_max)
+    found["measured_position"] = _range(cycles["q"], low, high)
+    found["measured_speed"] = _most(cycles["dq"] / np.array(arm.dq_max))
+    judge = wild.Judge(make_task(f"{robot}/lift"), 1.0, 200.0)
+    for stream in streams:
+        for rule, share in judge(np.array(stream, float)).items():
+            found[f"stream_{rule}"] = max(found.get(f"stream_{rule}", 0.0), share)
+    return {rule: round(share, 4) for rule, share in found.items()}
+
+
+def _torques(cycles: np.ndarray, arm: Arm) -> dict[str, float]:
+    """Of torque commands as received."""
+    external = (cycles["controller_mode"] == Controller.EXTERNAL) & (cycles["robot_mode"] == RobotMode.MOVE)
+    motion = np.cumsum(np.diff(external, prepend=False))
+    mine = cycles["received"] & external
+    tau, number, which = cycles["tau_c"][mine], cycles["command_id"][mine].astype(int), motion[mine]
+    since = np.diff(number)
+    next_one = (np.diff(which) == 0) & (since > 0)
+    rate = np.abs(np.diff(tau, axis=0))[next_one] / (TORQUE_RATE * DT * since[next_one, None])
+    return {"torque": _most(tau / np.array(arm.tau_max)), "torque_rate": _most(rate)}
+
+
+def _planned(cycles: np.ndarray, arm: Arm) -> dict[str, float]:
+    """Of joint positions as received."""
+    by_torque = cycles["controller_mode"] == Controller.EXTERNAL
+    mine = cycles["received"] & (cycles["motion_generator_mode"] == Generator.JOINT_POSITION) & ~by_torque
+    q, number = cycles["q_c"][mine], cycles["command_id"][mine].astype(int)
+    found = {"planned_position": _range(q, np.array(arm.q_min), np.array(arm.q_max))}
+    limits = {"speed": arm.dq_max, "acceleration": arm.ddq_max, "jerk": arm.dddq_max}
+    for order, (name, limit) in enumerate(limits.items(), start=1):
+        whole = number[order:] - number[:-order] == order if len(number) > order else np.zeros(0, bool)
+        rates = np.diff(q, order, axis=0)[: len(whole)][whole] / DT**order
+        found[f"planned_{name}"] = _most(rates / np.array(limit))
+    return found
+
+
+def _range(q: np.ndarray, low: np.ndarray, high: np.ndarray) -> float:
+    return _most((q - (low + high) / 2) / ((high - low) / 2))
+
+
+def _most(shares: np.ndarray) -> float:
+    return float(np.abs(shares).max(initial=0.0))

@@ -1,0 +1,173 @@
+"""An emulated arm and a deployment on it that may be harmed, killed and begun again."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from robo_reward.envs.panda.arm import arm_named
+from robo_reward.episode import EpisodeStore
+from robo_reward.hardware.emulator.camera_server import CameraServer
+from robo_reward.hardware.emulator.emulator import Emulator
+from robo_reward.hardware.emulator.fault_server import FAULT_PORT, FaultClient
+from robo_reward.hardware.emulator.plant import KinematicPlant
+from robo_reward.hardware.emulator.versions import RobotMode
+
+STREAMING = 1.2
+"""An episode is under way when it has streamed for so long [s]."""
+PATIENCE = 60.0
+"""For whatever must happen [s]."""
+
+
+class Stage:
+    """The emulator runs in this process, the deployment in others, in a process group of its own. Use it with `with`.
+
+    Args:
+        robot: `fr3` or `panda`.
+        host: where the emulator serves.
+        situation: what the policy does.
+        folder: for the episodes.
+        lockstep: whether robot time waits for the client, where it matters not how fast time passes.
+
+    Attributes:
+        pids: of the deployment's processes.
+        starts: how many deployments were begun.
+    """
+
+    def __init__(self, robot: str, host: str, situation: str, folder: Path, lockstep: bool = False) -> None:
+        self.robot, self.host, self.situation, self.folder = robot, host, situation, folder
+        plant = KinematicPlant(arm_named(robot), object_width=0.04 if situation == "gripping" else 0.0)
+        self.emulator = Emulator(robot, host, plant, lockstep, fault_port=FAULT_PORT)
+        self._cameras = CameraServer(plant, host, faults=self.emulator.faults)
+        self._bridge: subprocess.Popen[bytes] | None = None
+        self.pids: dict[str, int] = {}
+        self.starts = 0
+
+    def __enter__(self) -> Stage:
+        self.emulator.start()
+        self._cameras.start()
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.kill_all()
+        self._cameras.close()
+        self.emulator.close()
+
+    # The deployment
+
+    @property
+    def alive(self) -> bool:
+        """Whether the deployment runs."""
+        return self._bridge is not None and self._bridge.poll() is None
+
+    def begin(self) -> None:
+        """A new deployment in the same folder, with nothing wrong any more."""
+        self.kill_all()
+        self.call("clear")
+        self.starts += 1
+        for name in ("pids", "waiting", "go"):
+            (self.folder / name).unlink(missing_ok=True)
+        command = [sys.executable, "-m", "benchmarks._fault_bridge", str(self.folder)]
+        with (self.folder / "log").open("ab") as log:
+            self._bridge = subprocess.Popen(
+                [*command, self.robot, self.host, self.situation], stdout=log, stderr=log, start_new_session=True
+            )
+        until(lambda: (self.folder / "pids").exists() or not self.alive)
+        with contextlib.suppress(OSError, ValueError):
+            self.pids = json.loads((self.folder / "pids").read_text(encoding="utf-8"))
+
+    def kill_all(self) -> None:
+        """SIGKILL to all its processes at once."""
+        if self._bridge is not None:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self._bridge.pid, signal.SIGKILL)
+            self._bridge.wait()
+
+    # Faults
+
+    def call(self, name: str, *args: object) -> None:
+        """One call of the public injection API, over TCP."""
+        FaultClient(self.host).call(name, *args)
+
+    # What can be seen from outside
+
+    def said(self) -> list[str]:
+        """What the operator has read so far."""
+        file = self.folder / "said"
+        return [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()] if file.exists() else []
+
+    def episodes(self) -> dict[str, Any]:
+        """What is kept with each stored episode."""
+        return {entry.key: entry.meta for entry in EpisodeStore(self.folder / "episodes").entries()}
+
+    # What a row begins with
+
+    def ready(self) -> str:
+        """An episode that has streamed for a while: its key. A dead deployment is begun anew, twice at most."""
+        for _ in range(3):
+            if not self.alive:
+                self.begin()
+            if key := self._streaming():
+                return key
+        return ""
+
+    def _streaming(self) -> str:
+        found: list[str] = []
+
+        def under_way() -> bool:
+            for file in (self.folder / "live").glob("*/rows"):
+                with contextlib.suppress(OSError):  # it was just stored
+                    begun = (file.parent / "head.json").stat().st_mtime
+                    moves = self.emulator.session.mode == RobotMode.MOVE
+                    if moves and file.stat().st_size and time.time() - begun > STREAMING:
+                        found.append(file.parent.name)
+            return bool(found) or not self.alive
+
+        until(under_way)
+        return found[0] if found else ""
+
+    def idle(self) -> bool:
+        """Waits until a deployment waits for the first motion; one that died is begun anew, twice at most."""
+        file = self.folder / "waiting"
+        for _ in range(3):
+            if not self.alive:
+                self.begin()
+            until(lambda: file.exists() or not self.alive)
+            if file.exists():
+                return True
+        return False
+
+    def whole_episode(self, before: set[str]) -> bool:
+        """Confirms the first motion until an episode ends as it should."""
+        for _ in range(3):
+            if not self.idle():
+                return False
+            self._go()
+            until(lambda: (self.folder / "waiting").exists() or not self.alive)
+            new = [meta for key, meta in self.episodes().items() if key not in before]
+            if any(meta.get("ending") == "horizon" for meta in new):
+                return True
+        return False
+
+    def _go(self) -> None:
+        """Confirms the first motion."""
+        (self.folder / "waiting").unlink()
+        (self.folder / "go").touch()
+
+
+def until(true: Callable[[], Any], seconds: float = PATIENCE) -> bool:
+    """Whether something becomes true in time."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        if true():
+            return True
+        time.sleep(0.005)
+    return False

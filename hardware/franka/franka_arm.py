@@ -1,0 +1,275 @@
+"""What the drivers of both Franka arms share: how they connect, stream, recover, and what they say of faults."""
+
+from __future__ import annotations
+
+import logging
+import time
+from abc import ABC, abstractmethod
+from typing import Any, ClassVar
+
+import numpy as np
+
+from robo_reward.errors import UsageError
+from robo_reward.hardware.franka.complaints import classified, told
+from robo_reward.hardware.franka.compliance import Compliance, checked_realtime
+from robo_reward.hardware.franka.fingers import Fingers, LibraryHand, Wish
+from robo_reward.hardware.franka.measured import Receipts, rested, standing_fault
+from robo_reward.hardware.robot import ArmFault, ArmState, FaultKind, Mode, Target
+
+log = logging.getLogger(__name__)
+RECOVERIES = 3
+"""How often errors are cleared in one `recover`."""
+
+
+class FrankaArm(ABC):
+    """An arm of Franka's behind a client library; what differs between libraries is in the methods at the end.
+
+    Args:
+        host: the robot's address.
+        realtime: `enforce` (a real-time kernel, or no connection) or `ignore`.
+        compliance: gains and collision thresholds.
+        force: of a grasp [N].
+        gripper: whether a Franka Hand is mounted.
+
+    Raises:
+        UsageError: another word for `realtime`.
+    """
+
+    name: ClassVar[str]
+    fastest: ClassVar[float]
+    """The largest `speed_fraction` of `move_to`."""
+
+    def __init__(
+        self,
+        host: str,
+        realtime: str = "enforce",
+        compliance: Compliance | None = None,
+        force: float = 20.0,
+        gripper: bool = True,
+    ) -> None:
+        self.host, self.realtime = host, checked_realtime(realtime)
+        self.compliance = compliance or Compliance()
+        self._with_gripper, self._force = gripper, force
+        self._receipts = Receipts()
+        self._library: Any = None
+        self._robot: Any = None
+        self._follower: Any = None  # the library's loop that follows targets
+        self._fingers: Fingers | None = None
+        self._streaming = False
+
+    def connect(self) -> None:
+        """Reaches the robot, checks that it is the right one, sets gains and collision thresholds.
+
+        Raises:
+            ArmFault: it cannot be reached, is another robot, or the kernel is not real-time.
+            MissingExtra: the client library is not installed.
+        """
+        self._library = self._imported()
+        if self.realtime == "ignore":
+            log.warning(
+                "realtime=ignore: when this computer is late by 20 ms the robot stops itself; not for daily use"
+            )
+        try:
+            self._robot = self._open()
+            self._check_robot()
+            if rested(lambda: self._read().mode) is Mode.IDLE:  # else `recover` does it
+                self._set_thresholds()
+            if self._with_gripper:
+                self._fingers = self._hand_followed(self._hand())
+        except ArmFault:
+            self._drop()
+            raise
+        except Exception as error:
+            self._drop()
+            raise classified(error, self.host, connected=False) from error
+
+    def state(self) -> ArmState:
+        self._connected()
+        try:
+            if self._streaming:
+                self._check_motion()
+            return self._read()
+        except Exception as error:
+            self._streaming = False
+            raise self._fault(error) from error
+
+    def start_streaming(self) -> None:
+        self._refuse_standing_fault()
+        try:
+            self._follower = self._follow()
+        except Exception as error:
+            raise self._fault(error) from error
+        self._streaming = True
+
+    def stream(self, target: Target) -> None:
+        """The next target.
+
+        Raises:
+            ArmFault: the robot ended the motion.
+            UsageError: not streaming, or a target that this driver does not take.
+        """
+        if not self._streaming:
+            raise UsageError("the arm does not follow targets: call start_streaming first")
+        try:
+            self._check_motion()
+            self._send(target)
+        except UsageError:
+            raise
+        except Exception as error:
+            self._streaming = False
+            raise self._fault(error) from error
+        if self._fingers is not None and target.gripper >= 0:
+            self._fingers.follow(target.gripper)
+
+    def hold(self) -> None:
+        """Nothing needs to be sent: the library holds the last target."""
+        self.state()
+
+    def stop(self) -> None:
+        """Brings the arm to rest and ends the stream."""
+        if not self._streaming or self._robot is None:
+            return
+        self._streaming = False
+        try:
+            self._come_to_rest()
+        except Exception as error:
+            raise self._fault(error) from error
+        finally:
+            self._follower = None
+
+    def recover(self) -> None:
+        """Clears the errors; a connection that was lost is made anew.
+
+        Raises:
+            ArmFault: the cause is still there, such as a pressed user stop.
+        """
+        self._streaming, self._follower = False, None
+        if self._robot is None or not self._alive():
+            self._drop()
+            self.connect()
+        for _ in range(RECOVERIES):
+            self._clear()
+            if standing_fault(self.state()) is None:
+                return
+            time.sleep(0.1)  # what was under way when the connection broke may end in an error of its own
+        self._refuse_standing_fault()
+
+    def move_to(self, q: np.ndarray, speed_fraction: float = 0.1) -> None:
+        if not 0 < speed_fraction <= self.fastest:
+            raise UsageError(
+                f"speed_fraction={speed_fraction}: expected above 0, at most {self.fastest} on a {self.name}"
+            )
+        if self._streaming:
+            raise UsageError("the arm follows targets: stop before move_to")
+        self._refuse_standing_fault()
+        try:
+            self._go(np.asarray(q, float), speed_fraction)
+        except Exception as error:
+            raise self._fault(error) from error
+
+    def gripper(self, width: float, speed: float, force: float | None = None) -> None:
+        if self._fingers is not None:
+            self._fingers.do(Wish(width, force), speed)
+
+    def close(self) -> None:
+        try:
+            self.stop()
+        finally:
+            self._drop()
+
+    @property
+    def _width(self) -> float:
+        return self._fingers.width if self._fingers else 0.0
+
+    def _hand_followed(self, hand: LibraryHand) -> Fingers:
+        lag, clearance = self.compliance.finger_lag, self.compliance.clearance
+        return Fingers(hand, self._gripper_fault, self._force, lag=lag, clearance=clearance)
+
+    def _clear(self) -> None:
+        """One recovery of the robot."""
+        mode = rested(lambda: self._read().mode)
+        if mode is Mode.USER_STOPPED:
+            self._refuse_standing_fault()
+        try:
+            if mode is Mode.REFLEX or self._read().errors:
+                self._clear_errors()
+            self._set_thresholds()
+        except Exception as error:
+            raise self._fault(error) from error
+
+    def _refuse_standing_fault(self) -> None:
+        fault = standing_fault(self.state())
+        if fault:
+            raise fault
+
+    def _alive(self) -> bool:
+        try:
+            return self._read() is not None
+        except Exception:  # noqa: BLE001  whatever it is, the connection is of no use
+            return False
+
+    def _connected(self) -> Any:
+        if self._robot is None:
+            raise UsageError("the arm is not connected: call connect first")
+        return self._robot
+
+    def _fault(self, error: Exception) -> ArmFault:
+        return classified(error, self.host)
+
+    def _gripper_fault(self, error: Exception) -> ArmFault:
+        found = classified(error, self.host)
+        return found if found.kind is FaultKind.COMMUNICATION else told(FaultKind.GRIPPER, str(error))
+
+    def _drop(self) -> None:
+        if self._fingers:
+            self._fingers.close()
+        self._fingers = self._follower = self._robot = None
+        self._streaming = False
+
+    @abstractmethod
+    def _imported(self) -> Any:
+        """The library."""
+
+    @abstractmethod
+    def _open(self) -> Any:
+        """The library's robot, connected."""
+
+    @abstractmethod
+    def _check_robot(self) -> None:
+        """Raises `ArmFault` for another robot than this driver's."""
+
+    @abstractmethod
+    def _hand(self) -> LibraryHand:
+        """The library's client of the hand."""
+
+    @abstractmethod
+    def _read(self) -> ArmState:
+        """The newest state."""
+
+    @abstractmethod
+    def _follow(self) -> Any:
+        """Begins to follow targets; returns what takes them."""
+
+    @abstractmethod
+    def _check_motion(self) -> None:
+        """Raises what ended the stream, if something did."""
+
+    @abstractmethod
+    def _send(self, target: Target) -> None:
+        """The next target of the stream."""
+
+    @abstractmethod
+    def _come_to_rest(self) -> None:
+        """Ends the stream with the arm at rest."""
+
+    @abstractmethod
+    def _go(self, q: np.ndarray, speed_fraction: float) -> None:
+        """A slow motion to joint angles (7,) [rad]."""
+
+    @abstractmethod
+    def _clear_errors(self) -> None:
+        """The robot's own recovery."""
+
+    @abstractmethod
+    def _set_thresholds(self) -> None:
+        """Collision thresholds."""

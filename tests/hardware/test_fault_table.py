@@ -1,0 +1,102 @@
+"""What `benchmarks.faults` is made of; the whole table takes half an hour."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from benchmarks._fault_judge import stop_of, used
+from benchmarks._fault_list import FAULTS, LOST
+from benchmarks._fault_stage import Stage
+from robo_reward.hardware.emulator.cycle_log import CYCLE
+from robo_reward.hardware.emulator.fault_server import CALLS
+from robo_reward.hardware.emulator.limits_check import LOST_IN_A_ROW
+from robo_reward.hardware.emulator.reflex import flags
+from robo_reward.hardware.emulator.versions import Controller, RobotMode
+from tests.hardware.emulator.serving import free_host, needs
+from tests.hardware.patience import eventually
+from tests.hardware.rigs import Person, closed, simulated
+
+REFLEX = "communication_constraints_violation"
+
+
+def test_every_fault_of_the_injection_api_is_in_the_table() -> None:
+    assert {call for fault in FAULTS for call in fault.calls} == set(CALLS) - {"clear"}
+    assert len({fault.name for fault in FAULTS}) == len(FAULTS)
+
+
+def cycles_of(mode: list[int], speed: list[float]) -> np.ndarray:
+    cycles = np.zeros(len(mode), CYCLE)
+    cycles["message_id"], cycles["robot_mode"] = np.arange(len(mode)), mode
+    cycles["wall"], cycles["dq"][:, 3] = np.arange(len(mode)) * 1e-3, speed
+    return cycles
+
+
+def test_a_stop_counts_from_the_fault_until_the_arm_stands_for_good() -> None:
+    move, idle = RobotMode.MOVE, RobotMode.IDLE
+    cycles = cycles_of([move] * 30 + [RobotMode.REFLEX] * 40 + [move] * 30, [0.2] * 50 + [0.0] * 20 + [0.3] * 30)
+    cycles["errors"][30:70] = flags([REFLEX])
+    assert stop_of(cycles, 10) == (f"reflex {REFLEX}", 0.039, 0.0)
+    assert stop_of(cycles_of([move] * 50 + [idle] * 50, [0.0] * 40 + [0.1] * 20 + [0.0] * 40), 10)[:2] == (
+        "bridge",
+        0.049,
+    )
+    assert stop_of(cycles_of([move] * 50, [0.1] * 50), 10)[:2] == ("goes on", None)
+    assert stop_of(cycles_of([idle] * 50, [0.0] * 50), 10)[:2] == ("stands", 0.0)
+
+
+def test_a_jump_of_received_torques_is_seen_but_not_across_motions() -> None:
+    cycles = cycles_of([RobotMode.MOVE] * 20, [0.0] * 20)
+    cycles["controller_mode"], cycles["received"], cycles["command_id"] = Controller.EXTERNAL, True, np.arange(20)
+    cycles["tau_c"][:, 2] = 0.5 * np.arange(20)
+    assert used(cycles, "fr3", [])["torque_rate"] == pytest.approx(0.5)
+    cycles["tau_c"][12:, 2] += 3.0
+    assert used(cycles, "fr3", [])["torque_rate"] == pytest.approx(3.5)
+    cycles["controller_mode"][11] = Controller.OTHER
+    assert used(cycles, "fr3", [])["torque_rate"] == pytest.approx(0.5)
+
+
+def killed(stage: Stage) -> None:
+    """An episode is under way, then all processes of its deployment die at once; the arm must stop by itself."""
+    key = stage.ready()
+    since = stage.emulator.session.time
+    stage.kill_all()
+    assert eventually(lambda: stage.emulator.session.mode == RobotMode.REFLEX)
+    assert eventually(lambda: not stage.emulator.session.dq_d.any())
+    cycles = stage.emulator.log.cycles(since - 100)
+    assert stage.emulator.log.errors()[-1] == REFLEX
+    reflex = int(np.argmax(cycles["errors"].any(axis=1)))
+    assert reflex - np.flatnonzero(cycles["received"][:reflex])[-1] >= LOST_IN_A_ROW
+    stop = stop_of(cycles, since)
+    assert stop.reaction == f"reflex {REFLEX}"
+    assert stop.seconds is not None and stop.seconds <= LOST + stop.late
+    assert (stage.folder / "live" / key / "head.json").exists()
+
+
+def test_killing_all_processes_in_mid_motion_ends_in_the_robots_own_reflex_and_costs_no_episode(tmp_path: Path) -> None:
+    needs("franky")
+    with Stage("fr3", free_host(), "moving", tmp_path, lockstep=True) as stage:
+        killed(stage)
+    before = len(stage.episodes())
+    person = Person()
+    next_one = simulated(tmp_path, episodes=before + 2, person=person)  # takes one up, makes another
+    try:
+        value = next_one.run().to_json()
+    finally:
+        closed(next_one)
+    assert any("an earlier run left behind" in text for text in person.told)
+    assert value["episodes"] == before + 2 and value["each"][before]["reason"] == "cut off"
+    assert value["each"][before]["steps"] >= 1
+    assert not list((tmp_path / "live").iterdir())
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("robot", ["fr3", "panda"])
+def test_a_new_deployment_goes_on_where_a_killed_one_was(robot: str, tmp_path: Path) -> None:
+    needs({"fr3": "franky", "panda": "franka"}[robot])
+    with Stage(robot, free_host(), "moving", tmp_path, lockstep=True) as stage:
+        killed(stage)
+        before = set(stage.episodes())
+        assert stage.ready() and stage.starts <= 3
+        assert len(stage.episodes()) > len(before)
+        assert any("an earlier run left behind" in text for text in stage.said())
