@@ -290,6 +290,7 @@ def test_a_person_steps_in_and_says_what_came_of_it(deployed: Any) -> None:
         "success": True,
         "interventions": 3,
         "fault": "",
+        "peak_force": 0.0,
         "reward": None,
     }
     episode = next(iter(deployment.store))

@@ -1,5 +1,6 @@
 """What `benchmarks.faults` is made of; the whole table takes half an hour."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
