@@ -11,16 +11,19 @@ from pathlib import Path
 from typing import Any
 
 
-def arguments(description: str | None, argv: list[str] | None = None) -> argparse.Namespace:
+def arguments(description: str | None, argv: list[str] | None = None, **more: str) -> argparse.Namespace:
     """The command line `python -m benchmarks.NAME [--json FILE] [--quick]`.
 
     Args:
         description: the benchmark's docstring; its first line heads the table.
         argv: the arguments, from the command line unless given.
+        more: further options, name -> help; empty unless given.
     """
     parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the numbers here")
     parser.add_argument("--quick", action="store_true", help="seconds instead of minutes, for a rough idea")
+    for name, text in more.items():
+        parser.add_argument(f"--{name}", default="", help=text)
     parser.set_defaults(title=(description or "").partition("\n")[0])
     return parser.parse_args(argv)
 

@@ -41,6 +41,11 @@ arms.register("fr3", _fr3)
 arms.register("panda", _panda)
 
 
+def driver_options(robot: Mapping[str, Any]) -> dict[str, Any]:
+    """What of the settings `robot=` is for the arm's driver; the rest is for whoever puts the deployment together."""
+    return {name: value for name, value in robot.items() if name not in ("kind", "host", "process", "tempo")}
+
+
 def make_arm(kind: str, host: str, options: Mapping[str, Any], process: bool = True) -> Arm:
     """An arm, not yet connected.
 

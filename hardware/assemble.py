@@ -11,7 +11,7 @@ from typing import Any
 from robo_reward.envs.panda.base import ArmTask
 from robo_reward.errors import UsageError
 from robo_reward.hardware.arm_process import ArmProcess
-from robo_reward.hardware.arms import make_arm
+from robo_reward.hardware.arms import driver_options, make_arm
 from robo_reward.hardware.calibration import Lens, load_lenses
 from robo_reward.hardware.cameras import Camera, EmulatorCamera, RealSenseCamera, UvcCamera
 from robo_reward.hardware.frames import Frames, LatestFrames, SimulatedFrames
@@ -157,15 +157,13 @@ def assemble(
 
 
 def _arm(wishes: Wishes, task: ArmTask, lag: float) -> Arm:
-    options = dict(wishes.robot)
-    kind = str(options.pop("kind"))
-    options.pop("host", None)
+    options, kind = driver_options(wishes.robot), str(wishes.robot["kind"])
     if kind == "mujoco":
         return MujocoArm(task, wishes.seed, realtime=bool(options.get("realtime", False)))
     if not wishes.address:
         raise UsageError(f"robot={kind} needs host=, the robot's address")
     options["compliance"] = {"lag": lag, **dict(options.get("compliance") or {})}
-    return make_arm(kind, wishes.address, options, process=bool(options.pop("process", True)))
+    return make_arm(kind, wishes.address, options, process=bool(wishes.robot.get("process", True)))
 
 
 def _scene(wishes: Wishes, task: ArmTask, arm: Arm, ask: Callable[[str], bool]) -> tuple[ObjectSource, SceneReset]:

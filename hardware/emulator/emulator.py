@@ -73,8 +73,8 @@ class Emulator:
     ) -> None:
         if robot not in USUAL_VERSION:
             raise UnknownName("robot", robot, USUAL_VERSION)
-        if speed < 0:
-            raise UsageError(f"speed={speed}: expected 0 (no bound) or more")
+        if speed < 0 or (speed and not lockstep):
+            raise UsageError(f"speed={speed}: expected 0 (no bound) or more, and with lockstep=true only")
         body = plant if plant is not None else KinematicPlant(arm_named(robot))
         if body.arm.name != robot:
             raise UsageError(f"robot={robot} with a body of {body.arm.name!r}: expected the same arm")

@@ -53,10 +53,8 @@ def _verdict(findings: list[Finding]) -> int:
 
 def _of_robot(config: DictConfig) -> list[Finding]:
     """The findings about a robot, its network and its cameras."""
+    from robo_reward.hardware.arms import driver_options
     from robo_reward.hardware.doctor import diagnose_robot
 
-    options: Any = OmegaConf.to_container(config.robot, resolve=True)
-    kind, host = options.pop("kind"), config.host or options.pop("host", "")
-    return diagnose_robot(
-        kind, host, {k: v for k, v in options.items() if k not in ("host", "process")}, config.cameras
-    )
+    robot: Any = OmegaConf.to_container(config.robot, resolve=True)
+    return diagnose_robot(robot["kind"], config.host or robot.get("host", ""), driver_options(robot), config.cameras)

@@ -42,6 +42,8 @@ def test_what_cannot_be_is_explained(task, robot, error, words):
 def test_wrong_usage_ends_with_2_and_a_busy_port_with_1(capsys):
     assert main(["emulate", "robot=fr4"]) == 2
     assert "unknown value of robot 'fr4'. Did you mean 'fr3'" in capsys.readouterr().err
+    assert main(["emulate", "speed=1"]) == 2
+    assert "with lockstep=true only" in capsys.readouterr().err
     assert main(["emulate", "robot=mujoco"]) == 2
     assert "unknown robot 'mujoco'" in capsys.readouterr().err
     assert main(["emulate", "robot=fr3", "task=panda/group"]) == 2

@@ -10,12 +10,16 @@ from typing import Any
 import numpy as np
 import pytest
 
+from robo_reward.cli.app import compose
+from robo_reward.cli.deploy import wishes_of
 from robo_reward.envs.panda.arm import ARMS, arm_named
 from robo_reward.envs.panda.kinematics import forward
 from robo_reward.errors import UsageError
+from robo_reward.hardware.arms import driver_options, make_arm
 from robo_reward.hardware.emulator.emulator import Emulator
 from robo_reward.hardware.emulator.plant import KinematicPlant
 from robo_reward.hardware.franka.compliance import Compliance
+from robo_reward.hardware.franka.franka_arm import FrankaArm
 from robo_reward.hardware.franka.franky_arm import FrankyArm
 from robo_reward.hardware.franka.panda_arm import PandaArm
 from robo_reward.hardware.robot import Arm, ArmFault, FaultKind, Mode, Target
@@ -252,6 +256,20 @@ def test_compliance_is_checked() -> None:
         Compliance(stiffness=(1.0,))
     with pytest.raises(UsageError, match="positive number"):
         Compliance(lag=0.0)
+    with pytest.raises(UsageError, match="clearance=0.1"):
+        Compliance(clearance=0.1)
+
+
+@pytest.mark.parametrize(
+    ("given", "tempo"), [((), {"fr3": 0.35, "panda": 0.25}), (("tempo=0.2",), dict.fromkeys(DRIVERS, 0.2))]
+)
+def test_settings_reach_the_driver_and_each_robot_has_a_tempo(given: tuple[str, ...], tempo: dict[str, float]) -> None:
+    for kind in DRIVERS:
+        config = compose("deploy", [f"robot={kind}", "robot.compliance.clearance=0.002", *given])
+        wishes = wishes_of(config)
+        assert wishes.tempo == tempo[kind]
+        arm = make_arm(kind, HOSTS[kind], driver_options(wishes.robot), process=False)
+        assert isinstance(arm, FrankaArm) and arm.compliance.clearance == 0.002
 
 
 def test_a_stranger_can_import_the_drivers_without_the_libraries() -> None:

@@ -1,0 +1,98 @@
+"""What is left of a policy's success on an arm: `python -m benchmarks.deploy --json FILE [--quick] [--policy FOLDER]`.
+
+A policy of panda/lift, such as that of `make demo`, or else one that is trained first, is deployed to an emulated FR3
+(through franky) and Panda (through franka-rs) over real sockets by the commands and settings that users have: 50
+episodes each, 5 with `--quick`. The emulator has the task's own scene and runs in lock-step, held to real time. On the
+terminal of `robo-reward deploy` somebody confirms everything; an episode that ends in a reflex is a failure.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import pty
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from benchmarks.output import arguments, report
+from robo_reward.envs.task import make_task
+from robo_reward.policies.evaluate import evaluate
+from robo_reward.policies.policy import load_policy
+
+HOSTS = {"fr3": "127.0.2.41", "panda": "127.0.2.42"}
+ROBO_REWARD = (sys.executable, "-m", "robo_reward.cli")
+SEED = 7
+KEPT = ("success", "low", "high", "peak_force")
+
+
+@contextlib.contextmanager
+def emulator(robot: str) -> Iterator[None]:
+    """An arm in the scene of its lift task, at `HOSTS[robot]`."""
+    words = [*ROBO_REWARD, "emulate", f"task={robot}/lift", f"host={HOSTS[robot]}", "view=false"]
+    server = subprocess.Popen([*words, "lockstep=true", "speed=1"], stdout=subprocess.DEVNULL)
+    try:
+        while server.poll() is None:
+            with contextlib.suppress(OSError), socket.create_connection((HOSTS[robot], 1337), 1):
+                break
+            time.sleep(0.2)
+        time.sleep(2)  # that connection was none of a client: let it notice
+        yield
+    finally:
+        server.terminate()
+        server.wait()
+
+
+def confirmed(words: list[str]) -> None:
+    """Runs a command on a terminal of its own, where somebody answers every question by `enter`."""
+    seen = b""
+
+    def read(terminal: int) -> bytes:
+        nonlocal seen
+        new = os.read(terminal, 4096)
+        seen = (seen + new)[-200:]
+        if seen.rstrip().endswith(b"n: no]"):
+            os.write(terminal, b"\n")
+            seen = b""
+        return new
+
+    pty.spawn(words, read)
+
+
+def deployed(policy: Path, robot: str, episodes: int, runs: Path) -> dict[str, Any]:
+    """Success, its 95 % interval, forces on the hand [N], and how often the robot stopped itself or was lost."""
+    words = [*ROBO_REWARD, "deploy", f"policy={policy}", f"robot={robot}", f"host={HOSTS[robot]}", "clock=robot"]
+    words += ["robot.realtime=ignore", "label=false", f"episodes={episodes}", f"seed={SEED}"]
+    with emulator(robot):
+        confirmed([*words, f"runs={runs}", f"run={robot}"])
+    result = json.loads((runs / robot / "result.json").read_text(encoding="utf-8"))
+    return {"episodes": result["episodes"], **{name: result[name] for name in KEPT}, "faults": len(result["faults"])}
+
+
+def trained(runs: Path) -> Path:
+    """A policy of panda/lift by PPO on its expert reward, one minute."""
+    subprocess.run([*ROBO_REWARD, "train", "task=panda/lift", "videos=0", f"runs={runs}", "run=lift"], check=True)
+    return runs / "lift"
+
+
+def main() -> None:
+    args = arguments(__doc__, policy="a run or policy folder of panda/lift; else one is trained")
+    with tempfile.TemporaryDirectory() as folder:
+        runs = Path(folder)
+        run = Path(args.policy).absolute() if args.policy else trained(runs)
+        policy = run / "policy" if (run / "policy").is_dir() else run
+        simulated = evaluate(make_task("panda/lift"), load_policy(policy), 200, SEED)
+        share = simulated.successes / simulated.episodes
+        found = {robot: deployed(policy, robot, 5 if args.quick else 50, runs) for robot in HOSTS}
+    kept = {f"{robot}_kept": value["success"] / share for robot, value in found.items()}
+    report(args, {"simulated": share, **kept, **found}, dict.fromkeys(kept, ">= 0.9"))
+
+
+if __name__ == "__main__":
+    main()
