@@ -256,7 +256,7 @@ def test_compliance_is_checked() -> None:
         Compliance(stiffness=(1.0,))
     with pytest.raises(UsageError, match="positive number"):
         Compliance(lag=0.0)
-    with pytest.raises(UsageError, match="clearance=0.1"):
+    with pytest.raises(UsageError, match=r"clearance=0\.1"):
         Compliance(clearance=0.1)
 
 
