@@ -19,7 +19,7 @@ from safetensors.numpy import load, save
 
 from robo_reward.compose import WeightedReward
 from robo_reward.envs.state import StateSpec
-from robo_reward.errors import RoboRewardError, UnknownName, UsageError
+from robo_reward.errors import BadArtifact, UnknownName, UsageError
 from robo_reward.registry import Registry
 from robo_reward.reward import EpisodeReward, StepReward, Weights, digest, fingerprint, learnt
 
@@ -28,14 +28,6 @@ VERSION = 1
 
 rewards: Registry[Any] = Registry("reward kind", "robo_reward.rewards")
 """Kind -> factory `(spec, weights) -> reward`, by the `kind` of `spec()`; other packages add theirs by entry points."""
-
-
-class BadArtifact(RoboRewardError):
-    """A reward folder that cannot be loaded as it is."""
-
-    def __init__(self, folder: Path, problem: str, remedy: str) -> None:
-        self.folder = folder
-        super().__init__(f"reward folder {folder}: {problem}. {remedy}")
 
 
 def build_reward(spec: Mapping[str, Any], weights: Weights | None = None) -> Any:

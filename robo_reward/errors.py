@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
+from pathlib import Path
 
 
 class RoboRewardError(Exception):
@@ -36,6 +37,21 @@ class MissingExtra(UsageError):
     def __init__(self, module: str, extra: str, purpose: str) -> None:
         command = f"pip install 'robo-reward[{extra}]'" if extra else "pip install robo-reward"
         super().__init__(f"{purpose} needs {module!r}, which is not installed: {command}")
+
+
+class BadArtifact(RoboRewardError):
+    """A file or folder that cannot be used as it is: missing, damaged, of another format, or not what it claims.
+
+    Args:
+        path: the file or folder.
+        problem: what is wrong with it.
+        remedy: what the user can do.
+    """
+
+    def __init__(self, path: Path | str, problem: str, remedy: str = "") -> None:
+        self.path, self.problem = path, problem
+        remedy = remedy or "Restore the file or make it again"
+        super().__init__(f"{path}: {problem.rstrip('.')}. {remedy}")
 
 
 class WrongShape(RoboRewardError):

@@ -6,11 +6,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from robo_reward.artifact import BadArtifact, build_reward, load_reward, rewards, save_reward
+from robo_reward.artifact import build_reward, load_reward, rewards, save_reward
 from robo_reward.code.language import ProgramRefused, compile_program
 from robo_reward.compose import WeightedReward
 from robo_reward.envs.state import Field, StateSpec, Transitions
-from robo_reward.errors import UnknownName, UsageError
+from robo_reward.errors import BadArtifact, UnknownName, UsageError
 from robo_reward.reward import FunctionReward, fingerprint
 from tests.contracts.reward import StepRewardContract
 

@@ -8,7 +8,8 @@ import time
 from pathlib import Path
 from typing import Any
 
-from robo_reward.jobs.job import Job, plain, remove_unfinished, write_json
+from robo_reward.files import remove_unfinished, to_json, write_json
+from robo_reward.jobs.job import Job
 
 STOP_INTERVAL = 0.2  # [s] between two looks at the file system
 
@@ -50,7 +51,7 @@ class JobContext:
         """Appends one JSON object to `progress.jsonl`, in one write."""
         if self._progress is None:
             self._progress = self._open_progress()
-        os.write(self._progress, json.dumps(point, default=plain).encode() + b"\n")
+        os.write(self._progress, json.dumps(point, default=to_json).encode() + b"\n")
 
     def save(self, name: str, value: Any) -> None:
         """Writes a JSON checkpoint by rename."""

@@ -7,95 +7,24 @@ file of unbounded size.
 from __future__ import annotations
 
 import json
-import os
-import re
-import stat
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from robo_reward.errors import RoboRewardError, UsageError
+from robo_reward.files import load_json, read_bytes, to_json, write_json
 
-MAX_JSON = 64 << 20  # [bytes] far above any result we write
-UNFINISHED = re.compile(r"\..+\.[0-9a-f]{12}")  # the temporary names of `write_json`
 TAIL_LINES = 20
 TAIL_BYTES = 16 << 10
 
 
-def plain(value: Any) -> Any:
-    """numpy scalars and arrays, and paths, as JSON knows them (for `json.dumps(default=...)`)."""
-    if hasattr(value, "tolist"):
-        return value.tolist()
-    if isinstance(value, Path):
-        return str(value)
-    raise TypeError(f"{type(value).__name__} is not JSON")
-
-
-def write_json(path: Path, value: Any) -> None:
-    """Writes JSON under a temporary name in the same folder, then renames: a reader sees all of it or nothing."""
-    text = json.dumps(value, default=plain, indent=1)
-    name = path.parent / f".{path.name}.{os.urandom(6).hex()}"
-    handle = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666)
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(name, path)
-    except BaseException:
-        name.unlink(missing_ok=True)
-        raise
-
-
-def remove_unfinished(folder: Path) -> None:
-    """Removes what `write_json` left in a folder when it was killed before the rename; nobody else may be writing."""
-    for path in folder.iterdir():
-        if UNFINISHED.fullmatch(path.name):
-            path.unlink(missing_ok=True)
-
-
-def read_bytes(path: Path, limit: int = MAX_JSON, tail: bool = False) -> bytes | None:
-    """The content of a regular file, or None where there is none; links and pipes count as none.
-
-    Args:
-        path: the file.
-        limit: the most bytes to read.
-        tail: read the last `limit` bytes; otherwise a longer file is an error.
-
-    Raises:
-        RoboRewardError: the file is longer than `limit`.
-    """
-    try:
-        handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-    except OSError:
-        return None
-    with os.fdopen(handle, "rb") as file:
-        info = os.fstat(file.fileno())
-        if not stat.S_ISREG(info.st_mode):
-            return None
-        if info.st_size > limit:
-            if not tail:
-                raise RoboRewardError(f"{path} has {info.st_size} bytes, more than the {limit} that are read")
-            file.seek(-limit, os.SEEK_END)
-        return file.read(limit)
-
-
 def read_json(path: Path) -> dict[str, Any] | None:
-    """A JSON object from a file, or None where there is no such file.
+    """Returns a JSON object from a file, or None where there is no such file.
 
     Raises:
-        RoboRewardError: the file is there but is not a JSON object.
+        BadArtifact: the file is there but is not a JSON object.
     """
-    data = read_bytes(path)
-    if data is None:
-        return None
-    try:
-        value = json.loads(data)
-    except (ValueError, RecursionError) as error:
-        raise RoboRewardError(f"{path} is not readable JSON: {error}") from error
-    if not isinstance(value, dict):
-        raise RoboRewardError(f"{path} holds a {type(value).__name__}, expected a JSON object")
-    return value
+    return load_json(path, dict[str, Any])
 
 
 @dataclass(frozen=True)
@@ -130,7 +59,7 @@ class Job:
             raise UsageError(f"job spec has entry {spec.get('entry')!r}, expected 'package.module:function'")
         job = cls(Path(folder))
         job.folder.mkdir(parents=True, exist_ok=True)
-        wanted = json.loads(json.dumps(spec, default=plain))
+        wanted = json.loads(json.dumps(spec, default=to_json))
         found = read_json(job.spec_path)
         if found != wanted:
             if found is not None and job.result() is not None:

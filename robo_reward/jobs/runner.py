@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from robo_reward.errors import RoboRewardError
+from robo_reward.files import write_json
 from robo_reward.jobs.environment import TEMPORARY, job_environment
 from robo_reward.jobs.failures import (
     FAILURES,
@@ -31,7 +32,7 @@ from robo_reward.jobs.failures import (
     JobStopped,
     JobTimedOut,
 )
-from robo_reward.jobs.job import Job, write_json
+from robo_reward.jobs.job import Job
 from robo_reward.jobs.limits import Limits
 
 TICK = 0.2  # [s] between two looks at `stop`

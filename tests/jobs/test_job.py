@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 
 from robo_reward.errors import RoboRewardError, UsageError
+from robo_reward.files import write_json
 from robo_reward.jobs.context import JobContext
-from robo_reward.jobs.job import Job, read_json, write_json
+from robo_reward.jobs.job import Job, read_json
 
 SPEC = {"entry": "a.b:c", "steps": 5}
 

@@ -8,6 +8,7 @@ from collections.abc import Callable
 import pytest
 
 from robo_reward.errors import RoboRewardError, UsageError
+from robo_reward.files import write_json
 from robo_reward.jobs.failures import (
     JobBusy,
     JobCrashed,
@@ -17,7 +18,7 @@ from robo_reward.jobs.failures import (
     JobStopped,
     JobTimedOut,
 )
-from robo_reward.jobs.job import Job, read_json, write_json
+from robo_reward.jobs.job import Job, read_json
 from robo_reward.jobs.limits import GIB, Limits
 from robo_reward.jobs.runner import run_job
 

@@ -1,0 +1,189 @@
+"""Reads and writes files that somebody else may have written or that a kill may cut short.
+
+Everything that comes from a writer, a job, a ledger, an artifact, a run folder or the network is untrusted. The rules
+are in this one place: no link is followed, no pipe or device is opened, the size is checked before anything is loaded,
+and the content is checked against a schema (a `msgspec.Struct`, a type, or a typed dictionary) before it is used.
+Whatever is wrong, the caller gets one error, `BadArtifact`, that says which file, what was found and what to do.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, Any, TypeVar
+
+import msgspec
+
+from robo_reward.errors import BadArtifact
+
+T = TypeVar("T")
+
+MAX_JSON = 64 << 20  # [bytes] far above any document we write
+MAX_LINE = 1 << 20  # [bytes] one line of a JSON-lines file
+UNFINISHED = re.compile(r"\..+\.[0-9a-f]{12}")  # the temporary names of `replace_file`
+
+Finite = Annotated[float, msgspec.Meta(ge=-1.7e308, le=1.7e308)]
+"""A float that is neither infinite nor not-a-number: msgspec's bounds refuse NaN as well."""
+Count = Annotated[int, msgspec.Meta(ge=0, le=2**53)]
+"""A whole number from 0 that a float can hold exactly."""
+Share = Annotated[float, msgspec.Meta(ge=0.0, le=1.0)]
+"""A float in [0, 1]."""
+
+
+def read_bytes(path: Path | str, limit: int = MAX_JSON, tail: bool = False) -> bytes | None:
+    """Returns the content of a regular file, or None where there is none.
+
+    Links, folders, pipes and devices count as none.
+
+    Args:
+        path: the file.
+        limit: the most bytes to read.
+        tail: read the last `limit` bytes of a longer file; otherwise a longer file is an error.
+
+    Raises:
+        BadArtifact: the file is longer than `limit`, or the disk cannot read it.
+    """
+    try:
+        handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except (OSError, ValueError):  # ValueError: a NUL in the name
+        return None
+    try:
+        info = os.fstat(handle)
+        if not stat.S_ISREG(info.st_mode):
+            return None
+        with os.fdopen(handle, "rb", closefd=False) as file:
+            if info.st_size > limit:
+                if not tail:
+                    raise BadArtifact(path, f"it has {info.st_size} bytes, at most {limit} are read")
+                file.seek(-limit, os.SEEK_END)
+            data = file.read(limit + 1)
+    except OSError as error:
+        raise BadArtifact(path, f"it cannot be read: {error.strerror}") from error
+    finally:
+        os.close(handle)
+    if len(data) > limit and not tail:  # it grew, or it is a file of /proc, which has no size
+        raise BadArtifact(path, f"it has more than {limit} bytes, the most that are read")
+    return data[:limit]
+
+
+def parse_json(data: bytes | str, schema: type[T], source: Path | str, remedy: str = "") -> T:
+    """Returns JSON text as a value that matches the schema.
+
+    Args:
+        data: the text; its size is the caller's to bound.
+        schema: a `msgspec.Struct`, or any type that msgspec can check, such as `dict[str, Finite]`.
+        source: the file or the address that the text came from, for the message.
+        remedy: what the user can do; a default is given.
+
+    Raises:
+        BadArtifact: the text is no JSON, is nested too deeply, or does not match the schema.
+    """
+    try:
+        value = json.loads(data)
+    except (ValueError, RecursionError) as error:  # ValueError: also wrong UTF-8 and numbers of over 4,300 digits
+        reason = "it is nested too deeply" if isinstance(error, RecursionError) else f"it is not JSON: {error}"
+        raise BadArtifact(source, reason, remedy) from error
+    return check(value, schema, source, remedy)
+
+
+def check(value: Any, schema: type[T], source: Path | str, remedy: str = "") -> T:
+    """Returns a decoded JSON value as what the schema describes.
+
+    Raises:
+        BadArtifact: it does not match; the message names the place in the document.
+    """
+    try:
+        return msgspec.convert(value, schema)
+    except (msgspec.ValidationError, RecursionError) as error:
+        raise BadArtifact(source, str(error), remedy) from error
+
+
+def load_json(path: Path | str, schema: type[T], limit: int = MAX_JSON, remedy: str = "") -> T | None:
+    """Returns the content of a JSON file, checked against the schema; None where there is no regular file.
+
+    Raises:
+        BadArtifact: the file is too long, is no JSON, or does not match the schema.
+    """
+    data = read_bytes(path, limit)
+    return None if data is None else parse_json(data, schema, path, remedy)
+
+
+def read_lines(path: Path | str, limit: int = MAX_LINE) -> Iterator[bytes]:
+    """Yields the whole lines of a regular file without their ends, one at a time.
+
+    A file of any size is read in bounded memory. A last line without an end (a kill cut it short) and lines longer than
+    `limit` are left out. Nothing is yielded where there is no regular file.
+    """
+    try:
+        handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except (OSError, ValueError):
+        return
+    if not stat.S_ISREG(os.fstat(handle).st_mode):
+        os.close(handle)
+        return
+    with os.fdopen(handle, "rb") as file:
+        skipping = False
+        while piece := file.readline(limit + 1):
+            whole = piece.endswith(b"\n")
+            if whole and not skipping:
+                yield piece[:-1]
+            skipping = not whole
+
+
+def replace_file(path: Path | str, data: bytes) -> None:
+    """Writes a file under a temporary name in the same folder, synchronises it, then renames it.
+
+    A reader sees all of it or nothing, after a power cut as well.
+    """
+    path = Path(path)
+    name = path.parent / f".{path.name}.{os.urandom(6).hex()}"
+    handle = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(name, path)
+    except BaseException:
+        name.unlink(missing_ok=True)
+        raise
+    synchronise_folder(path.parent)
+
+
+def synchronise_folder(folder: Path | str) -> None:
+    """Makes renames in a folder durable; file systems that cannot do it are left alone."""
+    try:
+        handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    except OSError:
+        return
+    try:
+        os.fsync(handle)
+    except OSError:
+        pass
+    finally:
+        os.close(handle)
+
+
+def write_json(path: Path | str, value: Any) -> None:
+    """Writes a value as JSON with `replace_file`; numpy scalars, arrays and paths are converted."""
+    replace_file(path, json.dumps(value, default=to_json, indent=1).encode())
+
+
+def to_json(value: Any) -> Any:
+    """Returns numpy scalars and arrays, and paths, as JSON knows them (for `json.dumps(default=...)`)."""
+    if hasattr(value, "tolist"):
+        return value.tolist()
+    if isinstance(value, Path):
+        return str(value)
+    raise TypeError(f"{type(value).__name__} is not JSON")
+
+
+def remove_unfinished(folder: Path | str) -> None:
+    """Removes what `replace_file` left in a folder when it was killed before the rename; nobody else may be writing."""
+    for path in Path(folder).iterdir():
+        if UNFINISHED.fullmatch(path.name):
+            path.unlink(missing_ok=True)
