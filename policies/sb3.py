@@ -149,7 +149,13 @@ def train(
     finally:
         model.logger.close()
         env.close()
-    meta = {"task": task.id, "algorithm": algorithm.lower(), "steps": model.num_timesteps, "seed": seed}
+    meta = {
+        "task": task.id,
+        "options": dict(task.options),
+        "algorithm": algorithm.lower(),
+        "steps": model.num_timesteps,
+        "seed": seed,
+    }
     policy = export_policy(model, task, meta)
     policy.save(folder / "policy")
     evaluation = evaluate(task, policy, episodes, seed + 1_000_000, reward, threads)
