@@ -29,7 +29,8 @@ def run(config: DictConfig, arguments: list[str]) -> int:
     """Trains in a run folder, or goes on where it was stopped; returns 130 if it was stopped again."""
     console = Console()
     begun = time.monotonic()
-    task = make_task(config.task.id, **config.task.options)
+    options: Any = OmegaConf.to_container(config.task.options)
+    task = make_task(config.task.id, **options)
     if config.camera and config.camera not in task.cameras:
         raise UnknownName("camera", config.camera, task.cameras)
     reward = chosen_reward(task, config.reward)

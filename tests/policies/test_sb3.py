@@ -85,7 +85,7 @@ def test_reach_is_learnt_from_a_dense_reward(reach: Task, tmp_path: Path) -> Non
     assert list((tmp_path / "log").glob("events.out.tfevents.*"))
 
 
-@pytest.mark.parametrize("algorithm", ["ppo", "a2c", "sac", "td3", "ddpg", "tqc", "trpo", "ars"])
+@pytest.mark.parametrize("algorithm", sorted(ALGORITHMS))
 def test_the_exported_policy_is_the_models_own(reach: Task, tmp_path: Path, algorithm: str) -> None:
     from robo_reward.envs.batch import BatchSim
     from robo_reward.envs.vec import SB3VecEnv
