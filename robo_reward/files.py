@@ -13,17 +13,26 @@ import os
 import re
 import stat
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import msgspec
 
-from robo_reward.errors import BadArtifact
+from robo_reward.errors import BadArtifact, RoboRewardError
+
+if TYPE_CHECKING:
+    import numpy as np
 
 T = TypeVar("T")
 
 MAX_JSON = 64 << 20  # [bytes] far above any document we write
 MAX_LINE = 1 << 20  # [bytes] one line of a JSON-lines file
+MAX_YAML = 256 << 10  # [bytes] far above any configuration, and Python parses YAML slowly
+MAX_TENSORS = 1 << 30  # [bytes]
+FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+UNFIT = (LookupError, TypeError, ValueError, ArithmeticError, AttributeError, RuntimeError, MemoryError)
+"""What code raises that is given content of the wrong form; RecursionError is a RuntimeError."""
 UNFINISHED = re.compile(r"\..+\.[0-9a-f]{12}")  # the temporary names of `replace_file`
 
 Finite = Annotated[float, msgspec.Meta(ge=-1.7e308, le=1.7e308)]
@@ -48,9 +57,14 @@ def read_bytes(path: Path | str, limit: int = MAX_JSON, tail: bool = False) -> b
         BadArtifact: the file is longer than `limit`, or the disk cannot read it.
     """
     try:
-        handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+        handle = os.open(path, FLAGS)
     except (OSError, ValueError):  # ValueError: a NUL in the name
         return None
+    return _read(handle, path, limit, tail)
+
+
+def _read(handle: int, path: Path | str, limit: int, tail: bool = False) -> bytes | None:
+    """The content behind a descriptor, which is closed."""
     try:
         info = os.fstat(handle)
         if not stat.S_ISREG(info.st_mode):
@@ -112,6 +126,105 @@ def load_json(path: Path | str, schema: type[T], limit: int = MAX_JSON, remedy: 
     return None if data is None else parse_json(data, schema, path, remedy)
 
 
+@contextmanager
+def naming(source: Path | str, remedy: str = "") -> Iterator[None]:
+    """Turns whatever building something from checked content raises into a `BadArtifact` that names the source.
+
+    Raises:
+        BadArtifact: the block raised one; another error of ours, such as `WrongShape`; or a LookupError, TypeError,
+            ValueError, ArithmeticError, AttributeError, RuntimeError (torch), MemoryError or RecursionError.
+    """
+    try:
+        yield
+    except BadArtifact as error:
+        if str(error.path) == str(source):
+            raise
+        raise BadArtifact(source, f"{error.path}: {error.problem}", remedy) from error
+    except KeyError as error:
+        raise BadArtifact(source, f"{error.args[0] if error.args else ''!r:.80} is missing", remedy) from error
+    except (*UNFIT, RoboRewardError) as error:
+        text = str(error).splitlines()[0][:300] if str(error) else type(error).__name__
+        raise BadArtifact(
+            source, "it is nested too deeply" if isinstance(error, RecursionError) else text, remedy
+        ) from error
+
+
+def load_tensors(path: Path | str, limit: int = MAX_TENSORS, remedy: str = "") -> dict[str, np.ndarray]:
+    """Returns the arrays of a safetensors file by name, each with memory of its own.
+
+    Raises:
+        BadArtifact: there is no regular file, it is longer than `limit` bytes, or it is damaged.
+    """
+    from safetensors import SafetensorError
+    from safetensors.numpy import load
+
+    data = read_bytes(path, limit)
+    if data is None:
+        raise BadArtifact(path, "there is no such file", remedy)
+    try:
+        return {name: array.copy() for name, array in load(data).items()}
+    except (SafetensorError, *UNFIT) as error:  # KeyError: a type that numpy has not
+        raise BadArtifact(path, f"it is no whole safetensors file: {error}", remedy) from error
+
+
+def load_yaml(path: Path | str, schema: type[T], limit: int = MAX_YAML, remedy: str = "") -> T | None:
+    """Returns the content of a YAML file, checked against the schema; None where there is no regular file.
+
+    `${...}` stays as it is written: what somebody else wrote must not read our environment variables.
+
+    Raises:
+        BadArtifact: the file is too long, is no YAML, uses aliases, or does not match the schema.
+    """
+    import yaml
+    from omegaconf import OmegaConf
+    from omegaconf.errors import OmegaConfBaseException
+
+    data = read_bytes(path, limit)
+    if data is None:
+        return None
+    try:
+        text = data.decode()
+        if any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(text, yaml.SafeLoader)):
+            raise BadArtifact(path, "it uses YAML aliases, which are not read", remedy)  # they may expand without end
+        value = OmegaConf.to_container(OmegaConf.create(text), resolve=False)
+    except (yaml.YAMLError, OmegaConfBaseException, AssertionError, *UNFIT) as error:
+        raise BadArtifact(path, f"it is not readable YAML: {str(error).splitlines()[0]}", remedy) from error
+    return check(value, schema, path, remedy)
+
+
+def read_inside(folder: Path | str, name: str, limit: int) -> bytes:
+    """Returns the content of a regular file inside a folder; no link is followed on the way.
+
+    Args:
+        folder: where it must lie.
+        name: a relative path of plain names.
+        limit: the most bytes to read.
+
+    Raises:
+        BadArtifact: the path leads out of the folder, there is no regular file, or it is longer than `limit`.
+    """
+    parts = Path(name).parts
+    if not parts or Path(name).is_absolute() or ".." in parts or "\0" in name:
+        raise BadArtifact(name, "it is no path inside the folder")
+    flags = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
+    handle = -1
+    try:
+        handle = os.open(folder, flags)
+        for part in parts[:-1]:
+            below = os.open(part, flags | os.O_NOFOLLOW, dir_fd=handle)
+            os.close(handle)
+            handle = below
+        data = _read(os.open(parts[-1], FLAGS, dir_fd=handle), name, limit)
+    except (OSError, ValueError):
+        data = None
+    finally:
+        if handle >= 0:
+            os.close(handle)
+    if data is None:
+        raise BadArtifact(name, "there is no such file in the folder")
+    return data
+
+
 def read_lines(path: Path | str, limit: int = MAX_LINE) -> Iterator[bytes]:
     """Yields the whole lines of a regular file without their ends, one at a time.
 
@@ -119,7 +232,7 @@ def read_lines(path: Path | str, limit: int = MAX_LINE) -> Iterator[bytes]:
     `limit` are left out. Nothing is yielded where there is no regular file.
     """
     try:
-        handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+        handle = os.open(path, FLAGS)
     except (OSError, ValueError):
         return
     if not stat.S_ISREG(os.fstat(handle).st_mode):
