@@ -12,7 +12,10 @@ import json
 import os
 import re
 import stat
-from collections.abc import Iterator
+import tokenize
+import zipfile
+import zlib
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
@@ -30,6 +33,7 @@ MAX_JSON = 64 << 20  # [bytes] far above any document we write
 MAX_LINE = 1 << 20  # [bytes] one line of a JSON-lines file
 MAX_YAML = 256 << 10  # [bytes] far above any configuration, and Python parses YAML slowly
 MAX_TENSORS = 1 << 30  # [bytes]
+MAX_ARRAYS = 64 << 30  # [bytes]
 FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 UNFIT = (LookupError, TypeError, ValueError, ArithmeticError, AttributeError, RuntimeError, MemoryError)
 """What code raises that is given content of the wrong form; RecursionError is a RuntimeError."""
@@ -56,15 +60,24 @@ def read_bytes(path: Path | str, limit: int = MAX_JSON, tail: bool = False) -> b
     Raises:
         BadArtifact: the file is longer than `limit`, or the disk cannot read it.
     """
+    handle = _open(path)
+    return None if handle is None else _read(handle, path, limit, tail)
+
+
+def _open(path: Path | str) -> int | None:
+    """A descriptor of a regular file, or None."""
     try:
         handle = os.open(path, FLAGS)
     except (OSError, ValueError):  # ValueError: a NUL in the name
         return None
-    return _read(handle, path, limit, tail)
+    if stat.S_ISREG(os.fstat(handle).st_mode):
+        return handle
+    os.close(handle)
+    return None
 
 
 def _read(handle: int, path: Path | str, limit: int, tail: bool = False) -> bytes | None:
-    """The content behind a descriptor, which is closed."""
+    """The content behind the descriptor of a file, which is closed; None if the file is not a regular one."""
     try:
         info = os.fstat(handle)
         if not stat.S_ISREG(info.st_mode):
@@ -137,13 +150,13 @@ def naming(source: Path | str, remedy: str = "") -> Iterator[None]:
     try:
         yield
     except BadArtifact as error:
-        if str(error.path) == str(source):
+        if str(error.path).startswith(str(source)):
             raise
         raise BadArtifact(source, f"{error.path}: {error.problem}", remedy) from error
     except KeyError as error:
         raise BadArtifact(source, f"{error.args[0] if error.args else ''!r:.80} is missing", remedy) from error
     except (*UNFIT, RoboRewardError) as error:
-        text = str(error).splitlines()[0][:300] if str(error) else type(error).__name__
+        text = " ".join(str(error).split())[:300] or type(error).__name__
         raise BadArtifact(
             source, "it is nested too deeply" if isinstance(error, RecursionError) else text, remedy
         ) from error
@@ -165,6 +178,33 @@ def load_tensors(path: Path | str, limit: int = MAX_TENSORS, remedy: str = "") -
         return {name: array.copy() for name, array in load(data).items()}
     except (SafetensorError, *UNFIT) as error:  # KeyError: a type that numpy has not
         raise BadArtifact(path, f"it is no whole safetensors file: {error}", remedy) from error
+
+
+@contextmanager
+def open_arrays(path: Path | str, limit: int = MAX_ARRAYS, remedy: str = "") -> Iterator[Mapping[str, np.ndarray]]:
+    """Opens an npz file, whose arrays are read when they are asked for; nothing in it is unpickled.
+
+    Whatever goes wrong with the file or in the block is a `BadArtifact`, see `naming`.
+
+    Raises:
+        BadArtifact: there is no regular file, it unpacks to more than `limit` bytes, or it is damaged.
+    """
+    import numpy as np
+
+    handle = _open(path)
+    if handle is None:
+        raise BadArtifact(path, "there is no such file", remedy)
+    with os.fdopen(handle, "rb") as file, naming(path, remedy):
+        try:
+            with zipfile.ZipFile(file) as archive:
+                size = sum(member.file_size for member in archive.infolist())
+            if size > limit:
+                raise BadArtifact(path, f"it unpacks to {size} bytes, at most {limit} are read", remedy)
+            file.seek(0)
+            with np.load(file, allow_pickle=False) as arrays:
+                yield arrays
+        except (zipfile.BadZipFile, zlib.error, EOFError, OSError, SyntaxError, tokenize.TokenError) as error:
+            raise BadArtifact(path, f"it cannot be read: {error}", remedy) from error
 
 
 def load_yaml(path: Path | str, schema: type[T], limit: int = MAX_YAML, remedy: str = "") -> T | None:
@@ -231,12 +271,8 @@ def read_lines(path: Path | str, limit: int = MAX_LINE) -> Iterator[bytes]:
     A file of any size is read in bounded memory. A last line without an end (a kill cut it short) and lines longer than
     `limit` are left out. Nothing is yielded where there is no regular file.
     """
-    try:
-        handle = os.open(path, FLAGS)
-    except (OSError, ValueError):
-        return
-    if not stat.S_ISREG(os.fstat(handle).st_mode):
-        os.close(handle)
+    handle = _open(path)
+    if handle is None:
         return
     with os.fdopen(handle, "rb") as file:
         skipping = False

@@ -26,6 +26,7 @@ from robo_reward.jobs.job import Job
 from robo_reward.jobs.runner import run_job
 from robo_reward.policies.policy import MLPPolicy
 from tests.policies.folders import small_policy
+from tests.tampering import JSON, places, put
 
 POINT = {"steps": 10, "success": 0.5, "episode_return": 1.0, "terms": {"reach": 0.1}, "seconds": 1.0}
 EVALUATION = {"episodes": 4, "successes": 2, "success": 0.5, "low": 0.1, "high": 0.9, "held": 0.2, "mean_return": None}
@@ -215,28 +216,6 @@ def test_a_hanging_job_is_ended_after_a_limit_made_from_its_steps(tmp_path: Path
             SearchSettings(timeout=wrong)
 
 
-JSON = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
-    max_leaves=8,
-)
-
-
-def put(value: Any, place: list[Any], new: Any) -> Any:
-    """A copy of a JSON value with something else at a place."""
-    if not place:
-        return new
-    copy = dict(value) if isinstance(value, dict) else list(value)
-    copy[place[0]] = put(copy[place[0]], place[1:], new)
-    return copy
-
-
-def places(value: Any, here: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
-    """Where something stands in a JSON value."""
-    items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
-    return [here, *(place for key, item in items for place in places(item, (*here, key)))]
-
-
 @settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     place=st.sampled_from(places(RESULT)), new=JSON, name=st.sampled_from(["result.json", "spec.json", "error.json"])
@@ -249,7 +228,7 @@ def test_any_json_in_a_job_folder_is_used_or_refused(
         policy.save(folder / "policy")
     for left in NAMES:
         (folder / left).unlink(missing_ok=True)
-    tampered = put(RESULT, list(place), new)
+    tampered = put(RESULT, place, new)
     (folder / name).write_text(json.dumps(tampered))
     try:
         require_sound(folder)
