@@ -32,6 +32,7 @@ T = TypeVar("T")
 MAX_JSON = 64 << 20  # [bytes] far above any document we write
 MAX_LINE = 1 << 20  # [bytes] one line of a JSON-lines file
 MAX_YAML = 256 << 10  # [bytes] far above any configuration, and Python parses YAML slowly
+MAX_DEPTH = 32  # of a YAML file
 MAX_TENSORS = 1 << 30  # [bytes]
 MAX_ARRAYS = 64 << 30  # [bytes]
 FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
@@ -64,6 +65,14 @@ def read_bytes(path: Path | str, limit: int = MAX_JSON, tail: bool = False) -> b
     return None if handle is None else _read(handle, path, limit, tail)
 
 
+def is_regular(path: Path | str) -> bool:
+    """Whether there is a regular file; a link is none."""
+    try:
+        return stat.S_ISREG(os.lstat(path).st_mode)
+    except (OSError, ValueError):
+        return False
+
+
 def _open(path: Path | str) -> int | None:
     """A descriptor of a regular file, or None."""
     try:
@@ -87,7 +96,9 @@ def _read(handle: int, path: Path | str, limit: int, tail: bool = False) -> byte
                 if not tail:
                     raise BadArtifact(path, f"it has {info.st_size} bytes, at most {limit} are read")
                 file.seek(-limit, os.SEEK_END)
-            data = file.read(limit + 1)
+            data, step = b"", min(limit, info.st_size) + 1  # `read` allocates what it is asked for
+            while len(data) <= limit and (piece := file.read(min(step, limit + 1 - len(data)))):
+                data, step = data + piece if data else piece, 1 << 20
     except OSError as error:
         raise BadArtifact(path, f"it cannot be read: {error.strerror}") from error
     finally:
@@ -125,8 +136,9 @@ def check(value: Any, schema: type[T], source: Path | str, remedy: str = "") -> 
     """
     try:
         return msgspec.convert(value, schema)
-    except (msgspec.ValidationError, RecursionError) as error:
-        raise BadArtifact(source, str(error), remedy) from error
+    except (msgspec.ValidationError, RecursionError, UnicodeError) as error:
+        problem = "it holds half of a surrogate pair" if isinstance(error, UnicodeError) else str(error)
+        raise BadArtifact(source, problem, remedy) from error
 
 
 def load_json(path: Path | str, schema: type[T], limit: int = MAX_JSON, remedy: str = "") -> T | None:
@@ -155,11 +167,12 @@ def naming(source: Path | str, remedy: str = "") -> Iterator[None]:
         raise BadArtifact(source, f"{error.path}: {error.problem}", remedy) from error
     except KeyError as error:
         raise BadArtifact(source, f"{error.args[0] if error.args else ''!r:.80} is missing", remedy) from error
+    except RecursionError as error:
+        raise BadArtifact(source, "it is nested too deeply", remedy) from error
+    except MemoryError as error:
+        raise BadArtifact(source, "it asks for more memory than there is", remedy) from error
     except (*UNFIT, RoboRewardError) as error:
-        text = " ".join(str(error).split())[:300] or type(error).__name__
-        raise BadArtifact(
-            source, "it is nested too deeply" if isinstance(error, RecursionError) else text, remedy
-        ) from error
+        raise BadArtifact(source, " ".join(str(error).split())[:300] or type(error).__name__, remedy) from error
 
 
 def load_tensors(path: Path | str, limit: int = MAX_TENSORS, remedy: str = "") -> dict[str, np.ndarray]:
@@ -224,11 +237,18 @@ def load_yaml(path: Path | str, schema: type[T], limit: int = MAX_YAML, remedy: 
         return None
     try:
         text = data.decode()
-        if any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(text, yaml.SafeLoader)):
-            raise BadArtifact(path, "it uses YAML aliases, which are not read", remedy)  # they may expand without end
+        depth = 0
+        for event in yaml.parse(text, yaml.SafeLoader):
+            depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+            if isinstance(event, yaml.AliasEvent):  # they may expand without end
+                raise BadArtifact(path, "it uses YAML aliases, which are not read", remedy)
+            if depth > MAX_DEPTH:  # PyYAML's time grows with the square of the depth
+                raise BadArtifact(path, "it is nested too deeply", remedy)
         value = OmegaConf.to_container(OmegaConf.create(text), resolve=False)
     except (yaml.YAMLError, OmegaConfBaseException, AssertionError, *UNFIT) as error:
-        raise BadArtifact(path, f"it is not readable YAML: {str(error).splitlines()[0]}", remedy) from error
+        raise BadArtifact(
+            path, f"it is not readable YAML: {' '.join(str(error).split())[:300] or 'no mapping'}", remedy
+        ) from error
     return check(value, schema, path, remedy)
 
 
