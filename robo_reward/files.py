@@ -247,7 +247,7 @@ def load_yaml(path: Path | str, schema: type[T], limit: int = MAX_YAML, remedy: 
         value = OmegaConf.to_container(OmegaConf.create(text), resolve=False)
     except (yaml.YAMLError, OmegaConfBaseException, AssertionError, *UNFIT) as error:
         raise BadArtifact(
-            path, f"it is not readable YAML: {' '.join(str(error).split())[:300] or 'no mapping'}", remedy
+            path, f"it cannot be read as YAML: {' '.join(str(error).split())[:300] or 'no mapping'}", remedy
         ) from error
     return check(value, schema, path, remedy)
 

@@ -126,4 +126,4 @@ class ProvenanceForm(msgspec.Struct):
 
 
 Sittings = list[Seconds]
-Videos = Annotated[list[VideoForm], msgspec.Meta(max_length=100)]
+Videos = list[VideoForm]
