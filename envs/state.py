@@ -15,8 +15,8 @@ import numpy as np
 from robo_reward.errors import UnknownName, UsageError, WrongShape
 from robo_reward.files import check
 
-MAX_DIM = 4096
-"""Most numbers in a state: a file must not make us allocate what it likes."""
+MAX_DIM, MAX_AXIS = 4096, 1024
+"""Most numbers in a state and along one axis of a field: a file must not make us allocate what it likes."""
 ROLES = ("hand", "gripper", "object", "part", "goal", "body", "joint", "contact", "other")
 """What a field belongs to: the arm's `hand` and its `gripper`, a free `object`, a moving `part` of a mechanism
 (a handle, a drawer), a `goal`, any other `body`, a robot `joint`, a `contact`, or something else."""
@@ -51,8 +51,8 @@ class Field:
             raise UnknownName("field role", self.role, ROLES)
         object.__setattr__(self, "shape", tuple(self.shape))
         object.__setattr__(self, "typical", tuple(self.typical))
-        if min(self.shape, default=1) < 0 or self.size > MAX_DIM:
-            raise UsageError(f"field {self.name!r} has shape {self.shape}, expected at most {MAX_DIM} numbers")
+        if min(self.shape, default=1) < 0 or max(self.shape, default=1) > MAX_AXIS or len(self.shape) > 4:
+            raise UsageError(f"field {self.name!r} has shape {self.shape}, expected up to 4 axes of at most {MAX_AXIS}")
 
     @property
     def size(self) -> int:

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import msgspec
 
-from robo_reward.errors import BadArtifact, RoboRewardError
+from robo_reward.errors import BadArtifact, MissingExtra, UsageError, WrongShape
 
 if TYPE_CHECKING:
     import numpy as np
@@ -156,8 +156,9 @@ def naming(source: Path | str, remedy: str = "") -> Iterator[None]:
     """Turns whatever building something from checked content raises into a `BadArtifact` that names the source.
 
     Raises:
-        BadArtifact: the block raised one; another error of ours, such as `WrongShape`; or a LookupError, TypeError,
-            ValueError, ArithmeticError, AttributeError, RuntimeError (torch), MemoryError or RecursionError.
+        BadArtifact: the block raised one; a `UsageError` or `WrongShape`; or a LookupError, TypeError, ValueError,
+            ArithmeticError, AttributeError, RuntimeError (torch), MemoryError or RecursionError.
+        MissingExtra: the block raised one.
     """
     try:
         yield
@@ -165,13 +166,15 @@ def naming(source: Path | str, remedy: str = "") -> Iterator[None]:
         if str(error.path).startswith(str(source)):
             raise
         raise BadArtifact(source, f"{error.path}: {error.problem}", remedy) from error
+    except MissingExtra:
+        raise
     except KeyError as error:
         raise BadArtifact(source, f"{error.args[0] if error.args else ''!r:.80} is missing", remedy) from error
     except RecursionError as error:
         raise BadArtifact(source, "it is nested too deeply", remedy) from error
     except MemoryError as error:
         raise BadArtifact(source, "it asks for more memory than there is", remedy) from error
-    except (*UNFIT, RoboRewardError) as error:
+    except (*UNFIT, UsageError, WrongShape) as error:
         raise BadArtifact(source, " ".join(str(error).split())[:300] or type(error).__name__, remedy) from error
 
 
