@@ -3,6 +3,8 @@
 Importing it tells gymnasium of the built-in tasks, so that `gymnasium.make("RoboReward/PandaPush-v0")` finds them.
 """
 
+from robo_reward.envs.gl import set_aside_broken_setting
 from robo_reward.envs.registration import register_tasks
 
+set_aside_broken_setting()  # before anything imports mujoco
 register_tasks()

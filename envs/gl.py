@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
-from robo_reward.errors import RoboRewardError, UnknownName
+from robo_reward.errors import RoboRewardError, UnknownName, UsageError
 
 log = logging.getLogger(__name__)
 
@@ -43,6 +43,42 @@ else:
 print("RENDERER", name, flush=True)
 context.free()
 """
+
+
+_VALID = ("", "wgl", *BACKENDS, *_ALIASES, *_DISABLED)
+_LIBRARIES = {"egl": "EGL", "osmesa": "OSMesa"}
+_refused: list[UsageError] = []
+"""Why `MUJOCO_GL` was set aside, if it was."""
+
+
+def set_aside_broken_setting() -> None:
+    """Sets `MUJOCO_GL` to `disable` where `import mujoco` would fail on it, so that what draws nothing still works.
+
+    `choose` then says what is wrong. mujoco fails on a word that it does not know and on a library that is missing.
+    """
+    wanted = os.environ.get("MUJOCO_GL", "").strip().lower()
+    if wanted not in _VALID:
+        _refused.append(UnknownName("MUJOCO_GL backend", wanted, BACKENDS, "Unset MUJOCO_GL to have one chosen."))
+    elif sys.platform == "linux" and wanted in _LIBRARIES and not _has_library(_LIBRARIES[wanted]):
+        problem = f"MUJOCO_GL={wanted}, but lib{_LIBRARIES[wanted]} is not installed: {REMEDIES[wanted]}"
+        _refused.append(UsageError(f"{problem}; or unset MUJOCO_GL to have a backend chosen"))
+    else:
+        return
+    os.environ["MUJOCO_GL"] = "disable"
+
+
+def _has_library(name: str) -> bool:
+    """Whether the system can load a library, under the names that PyOpenGL tries."""
+    from _ctypes import dlclose, dlopen  # Windows has neither; closing spares this process what it may never need
+
+    for suffix in ("", *(f".{version}" for version in range(10))):
+        try:
+            handle = dlopen(f"lib{name}.so{suffix}", os.RTLD_LAZY | os.RTLD_LOCAL)
+        except OSError:
+            continue
+        dlclose(handle)
+        return True
+    return False
 
 
 @dataclass(frozen=True)
@@ -114,9 +150,11 @@ def choose() -> str:
     The answer is put in `MUJOCO_GL`, so that child processes need not search again.
 
     Raises:
-        NoRenderer: none works, or `MUJOCO_GL` switches drawing off.
+        NoRenderer: none works, or `MUJOCO_GL` switches drawing off or names a library that is missing.
         UnknownName: `MUJOCO_GL` is no backend.
     """
+    for problem in _refused:
+        raise NoRenderer((), str(problem)) if type(problem) is UsageError else problem
     wanted = os.environ.get("MUJOCO_GL", "").strip().lower()
     if wanted in _DISABLED:
         raise NoRenderer((), f"drawing is switched off by MUJOCO_GL={wanted}; unset it to draw")

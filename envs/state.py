@@ -13,7 +13,10 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from robo_reward.errors import UnknownName, UsageError, WrongShape
+from robo_reward.files import check
 
+MAX_DIM, MAX_AXIS = 4096, 1024
+"""Most numbers in a state and along one axis of a field: a file must not make us allocate what it likes."""
 ROLES = ("hand", "gripper", "object", "part", "goal", "body", "joint", "contact", "other")
 """What a field belongs to: the arm's `hand` and its `gripper`, a free `object`, a moving `part` of a mechanism
 (a handle, a drawer), a `goal`, any other `body`, a robot `joint`, a `contact`, or something else."""
@@ -48,6 +51,8 @@ class Field:
             raise UnknownName("field role", self.role, ROLES)
         object.__setattr__(self, "shape", tuple(self.shape))
         object.__setattr__(self, "typical", tuple(self.typical))
+        if min(self.shape, default=1) < 0 or max(self.shape, default=1) > MAX_AXIS or len(self.shape) > 4:
+            raise UsageError(f"field {self.name!r} has shape {self.shape}, expected up to 4 axes of at most {MAX_AXIS}")
 
     @property
     def size(self) -> int:
@@ -78,6 +83,8 @@ class StateSpec:
             self._slices[field.name] = slice(start, start + field.size)
             start += field.size
         self.dim = start
+        if start > MAX_DIM:
+            raise UsageError(f"the state has {start} numbers, at most {MAX_DIM} are supported")
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -155,8 +162,17 @@ class StateSpec:
 
     @classmethod
     def from_json(cls, value: list[dict[str, Any]]) -> StateSpec:
-        """The inverse of `to_json`."""
-        return cls([Field(**item) for item in value])
+        """The inverse of `to_json`.
+
+        Raises:
+            BadArtifact: the value is of another form.
+            UsageError: a field that is not valid, or a state that is too large.
+        """
+        fields = check(value, list[Field], "state")
+        for field in fields:
+            if not all(math.isfinite(bound) for bound in field.typical):
+                raise UsageError(f"field {field.name!r} has the typical range {field.typical}, expected finite numbers")
+        return cls(fields)
 
     @cached_property
     def fingerprint(self) -> str:

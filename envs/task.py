@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from types import MappingProxyType
 from typing import Any, NamedTuple, Protocol
 
+import msgspec
 import mujoco
 import numpy as np
 
-from robo_reward.envs.state import State, StateSpec
+from robo_reward.envs.state import MAX_DIM, State, StateSpec
 from robo_reward.errors import UnknownName, UsageError, WrongShape
+from robo_reward.files import check
 from robo_reward.registry import Registry
 
 
@@ -49,9 +52,18 @@ class ActionSpec:
 
     @classmethod
     def from_json(cls, value: dict[str, Any]) -> ActionSpec:
-        """The inverse of `to_json`."""
-        tuples = {k: tuple(value[k]) for k in ("names", "scale", "units")}
-        return cls(**{**value, **tuples})
+        """The inverse of `to_json`.
+
+        Raises:
+            BadArtifact: the value is of another form.
+            UsageError: no components, or a scale or a rate that is not positive and finite.
+        """
+        found = check(value, ActionSpec, "action")
+        if not found.names or not all(0 < number < math.inf for number in (*found.scale, found.rate_hz)):
+            raise UsageError(
+                f"action {found.kind!r} has scale {found.scale} at {found.rate_hz} Hz, expected positive numbers"
+            )
+        return found
 
 
 @dataclass(frozen=True)
@@ -71,6 +83,13 @@ class Observable:
     centre: tuple[float, ...] = ()
 
 
+class ObservationForm(msgspec.Struct):
+    """An `ObservationSpec` as JSON."""
+
+    state: list[dict[str, Any]]
+    parts: list[Observable]
+
+
 class ObservationSpec:
     """What a policy sees: an affine map of the state, `obs = state @ matrix + offset`.
 
@@ -88,6 +107,8 @@ class ObservationSpec:
     def __init__(self, state: StateSpec, parts: Iterable[Observable]) -> None:
         self.state, self.parts = state, tuple(parts)
         self.dim = sum(state[p.field].size for p in self.parts)
+        if self.dim > MAX_DIM:
+            raise UsageError(f"the observation has {self.dim} numbers, at most {MAX_DIM} are supported")
         self.matrix = np.zeros((state.dim, self.dim))
         self.offset = np.zeros(self.dim)
         column = 0
@@ -112,9 +133,23 @@ class ObservationSpec:
 
     @classmethod
     def from_json(cls, value: dict[str, Any]) -> ObservationSpec:
-        """The inverse of `to_json`."""
-        parts = [Observable(**{**p, "centre": tuple(p["centre"])}) for p in value["parts"]]
-        return cls(StateSpec.from_json(value["state"]), parts)
+        """The inverse of `to_json`.
+
+        Raises:
+            BadArtifact: the value is of another form.
+            UsageError: blocks that do not fit the state.
+        """
+        form = check(value, ObservationForm, "observation")
+        state = StateSpec.from_json(form.state)
+        for part in form.parts:
+            numbers = (part.scale, *part.centre)
+            if part.scale == 0 or not np.isfinite(numbers).all():
+                raise UsageError(f"observation of {part.field!r} has scale {part.scale} and centre {part.centre}")
+            if part.minus and state[part.minus].size != state[part.field].size:
+                raise UsageError(f"observation of {part.field!r} less {part.minus!r}: their sizes differ")
+            if part.centre and len(part.centre) != state[part.field].size:
+                raise UsageError(f"observation of {part.field!r} has a centre of {len(part.centre)} numbers")
+        return cls(state, form.parts)
 
 
 class Start(NamedTuple):

@@ -22,7 +22,8 @@ from typing import Any
 
 import numpy as np
 
-from robo_reward.errors import UnknownName, UsageError
+from robo_reward.errors import BadArtifact, UnknownName, UsageError
+from robo_reward.files import load_yaml
 
 NEEDED = ("width", "height", "fx", "fy", "cx", "cy")
 PLACE = {"distortion": 5, "position": 3, "quaternion": 4}
@@ -135,14 +136,13 @@ def load_lenses(path: str, cameras: Sequence[str] = ()) -> dict[str, Lens]:
     """
     if not path:
         return {}
-    from omegaconf import OmegaConf
-
     try:
-        value: Any = OmegaConf.to_container(OmegaConf.load(path))
-    except Exception as error:
-        raise UsageError(
-            f"calibration={path}: it cannot be read ({error}); `robo-reward calibrate` makes one"
-        ) from error
+        anything: Any = Any
+        value: Any = load_yaml(Path(path).resolve(), anything, remedy="`robo-reward calibrate` makes one")
+    except BadArtifact as error:
+        raise UsageError(f"calibration={error}") from error
+    if value is None:
+        raise UsageError(f"calibration={path}: it cannot be read (no such file); `robo-reward calibrate` makes one")
     if not isinstance(value, dict) or not value:
         raise UsageError(f"calibration={path}: expected a mapping from cameras to their numbers")
     lenses = {str(name): Lens.of(entry, f"{path}: camera {str(name)!r}") for name, entry in value.items()}

@@ -6,23 +6,78 @@ A checkpoint is a folder of JSON, safetensors and plain npz. Nothing in it is pi
 from __future__ import annotations
 
 import json
+import os
 import random
 import shutil
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, BinaryIO
 
+import msgspec
 import numpy as np
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors import SafetensorError
+from safetensors.torch import load, save
 
 from robo_reward.envs.batch import rng_words, set_rng_words
 from robo_reward.envs.vec import SB3VecEnv
+from robo_reward.errors import BadArtifact
+from robo_reward.files import Count, check, load_json, naming, open_arrays, read_bytes, synchronise_folder
+
+COUNTERS = ("num_timesteps", "_n_updates", "_episode_num")
+MAX_MODEL = 8 << 30  # [bytes]
+REMEDY = "Delete this folder to start the training from its beginning"
+
+
+class RandomForm(msgspec.Struct):
+    """The states of the three random generators."""
+
+    torch: list[Annotated[int, msgspec.Meta(ge=0, le=255)]]
+    numpy: tuple[str, list[int], int, int, float]
+    python: tuple[int, list[int], float | None]
+
+
+class PointForm(msgspec.Struct):
+    """A point of the learning curve, see `policies.sb3.Point`."""
+
+    steps: Count
+    success: float
+    episode_return: float
+    terms: dict[str, float]
+    seconds: float
+
+
+class EpisodeForm(msgspec.Struct):
+    """An episode that ended since the last point."""
+
+    success: bool | float
+    episode_return: float = msgspec.field(name="return")
+    terms: dict[str, float]
+
+
+class ProgressForm(msgspec.Struct):
+    """What the training loop adds, see `policies.sb3.Progress`."""
+
+    points: list[PointForm]
+    episodes: list[EpisodeForm]
+    seconds: float
+
+
+class CheckpointForm(msgspec.Struct):
+    """The content of `checkpoint.json`."""
+
+    counters: dict[str, Count]
+    structure: dict[str, Any]
+    random: RandomForm
+    extra: dict[str, Any]
 
 
 def save_checkpoint(
     folder: Path, model: Any, env: SB3VecEnv, extra: dict[str, Any], random: dict[str, Any] | None = None
 ) -> None:
     """Writes the state of an SB3 model, its worlds and all random generators; the last step of it is a rename.
+
+    Everything is on the disk before the checkpoint that was here is moved: also after a power cut one of them is whole.
 
     Args:
         folder: where.
@@ -35,43 +90,77 @@ def save_checkpoint(
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
     tensors, structure = _flatten(_torch_state(model))
-    save_file(tensors, partial / "model.safetensors")
+    _write(partial / "model.safetensors", lambda file: file.write(save(tensors)))
     arrays = {f"world/{k}": v for k, v in env.snapshot().items()} | _loop_arrays(model)
-    with (partial / "arrays.npz").open("wb") as file:
-        np.savez(file, allow_pickle=False, **arrays)
-    counters = {k: getattr(model, k) for k in ("num_timesteps", "_n_updates", "_episode_num") if hasattr(model, k)}
+    _write(partial / "arrays.npz", lambda file: np.savez(file, allow_pickle=False, **arrays))
+    counters = {k: getattr(model, k) for k in COUNTERS if hasattr(model, k)}
     value = {"counters": counters, "structure": structure, "random": random or random_state(), "extra": extra}
-    (partial / "checkpoint.json").write_text(json.dumps(value))
+    _write(partial / "checkpoint.json", lambda file: file.write(json.dumps(value).encode()))
+    synchronise_folder(partial)
     old = folder.with_name(folder.name + ".old")
     shutil.rmtree(old, ignore_errors=True)
     if folder.exists():
         folder.rename(old)
     partial.rename(folder)
+    synchronise_folder(folder.parent)
     shutil.rmtree(old, ignore_errors=True)
 
 
 def load_checkpoint(folder: Path, model: Any, env: SB3VecEnv) -> dict[str, Any] | None:
-    """Restores what `save_checkpoint` wrote and returns its `extra`; none if there is no checkpoint."""
+    """Restores what `save_checkpoint` wrote and returns its `extra`; none if there is no checkpoint.
+
+    Raises:
+        BadArtifact: a file of it is missing or damaged, or belongs to another model or other worlds.
+    """
     old = folder.with_name(folder.name + ".old")
     if not folder.exists() and old.exists():  # killed between the two renames
         old.rename(folder)
-    if not (folder / "checkpoint.json").is_file():
+    if not os.path.lexists(folder):
         return None
-    value = json.loads((folder / "checkpoint.json").read_text())
-    state = _unflatten(load_file(folder / "model.safetensors"), value["structure"])
+    path = folder / "checkpoint.json"
+    form = load_json(path, CheckpointForm, remedy=REMEDY)
+    if form is None:
+        raise BadArtifact(folder, "it has no checkpoint.json", REMEDY)
+    check(form.extra, ProgressForm, path, REMEDY)
+    with naming(folder, REMEDY):
+        _restore_model(model, form, _load_tensors(folder / "model.safetensors"))
+        with open_arrays(folder / "arrays.npz", remedy=REMEDY) as arrays:
+            env.restore({k.removeprefix("world/"): arrays[k] for k in arrays if k.startswith("world/")})
+            _restore_loop(model, arrays)
+        _restore_random(form.random)
+    return form.extra
+
+
+def _write(path: Path, write: Callable[[BinaryIO], Any]) -> None:
+    """Writes a file and waits until it is on the disk."""
+    with path.open("wb") as file:
+        write(file)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _load_tensors(path: Path) -> dict[str, torch.Tensor]:
+    data = read_bytes(path, MAX_MODEL)
+    if data is None:
+        raise BadArtifact(path, "there is no such file", REMEDY)
+    try:
+        return load(data)
+    except SafetensorError as error:
+        raise BadArtifact(path, f"it is no whole safetensors file: {error}", REMEDY) from error
+
+
+def _restore_model(model: Any, form: CheckpointForm, tensors: dict[str, torch.Tensor]) -> None:
+    state, wanted = _unflatten(tensors, form.structure), _torch_state(model)
+    if state.keys() != wanted.keys() or not form.counters.keys() <= {*COUNTERS}:
+        raise ValueError(f"it holds {', '.join(map(str, state))}, expected {', '.join(wanted)}")
     for name, content in state.items():
         target = _attribute(model, name)
         if isinstance(target, torch.Tensor):
             target.data[...] = content
         else:
             target.load_state_dict(content)
-    for name, count in value["counters"].items():
+    for name, count in form.counters.items():
         setattr(model, name, count)
-    with np.load(folder / "arrays.npz", allow_pickle=False) as arrays:
-        env.restore({k.removeprefix("world/"): arrays[k] for k in arrays.files if k.startswith("world/")})
-        _restore_loop(model, arrays)
-    _restore_random(value["random"])
-    return value["extra"]
 
 
 def _torch_state(model: Any) -> dict[str, Any]:
@@ -132,7 +221,7 @@ def _restore_loop(model: Any, arrays: Any) -> None:
     if "replay_position" in arrays:
         position, full = arrays["replay_position"]
         model.replay_buffer.pos, model.replay_buffer.full = int(position), bool(full)
-        for key in arrays.files:
+        for key in arrays:
             if key.startswith("replay/"):
                 stored = arrays[key]
                 getattr(model.replay_buffer, key.removeprefix("replay/"))[: len(stored)] = stored
@@ -149,9 +238,9 @@ def random_state() -> dict[str, Any]:
     }
 
 
-def _restore_random(value: dict[str, Any]) -> None:
-    torch.set_rng_state(torch.tensor(value["torch"], dtype=torch.uint8))
-    name, keys, position, has_gauss, gauss = value["numpy"]
+def _restore_random(value: RandomForm) -> None:
+    torch.set_rng_state(torch.tensor(value.torch, dtype=torch.uint8))
+    name, keys, position, has_gauss, gauss = value.numpy
     np.random.set_state((name, np.array(keys, dtype=np.uint32), position, has_gauss, gauss))
-    version, internal, gauss_next = value["python"]
+    version, internal, gauss_next = value.python
     random.setstate((version, tuple(internal), gauss_next))

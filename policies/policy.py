@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
-import json
-import os
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
+import msgspec
 import numpy as np
-from safetensors.numpy import load_file, save_file
+from safetensors.numpy import save
 
 from robo_reward.envs.task import ActionSpec, ObservationSpec, Task
-from robo_reward.errors import RoboRewardError, UsageError, WrongShape
+from robo_reward.errors import BadArtifact, UsageError, WrongShape
+from robo_reward.files import check, load_json, load_tensors, naming, replace_file, write_json
 
 FORMAT = 1
+MAX_DOCUMENT = 8 << 20  # [bytes]
+MAX_WEIGHTS = 256 << 20  # [bytes]
+LARGEST = float(np.finfo(np.float32).max)
+REMEDY = "Train or export the policy again, or restore the folder"
 ACTIVATIONS = {
     "tanh": np.tanh,
     "relu": lambda x: np.maximum(x, 0.0),
@@ -57,18 +63,25 @@ class MLPPolicy:
     meta: dict[str, Any]
 
     def act(self, observation: np.ndarray) -> np.ndarray:
-        """Actions (N, A) in [-1, 1] for observations (N, O).
+        """Actions (N, A) in [-1, 1], finite, for observations (N, O).
+
+        A sum that overflows counts as the largest float32, one that is undefined (∞ - ∞) as 0.
 
         Raises:
             WrongShape: observations of another size.
+            UsageError: an observation that is not finite.
         """
         if observation.ndim != 2 or observation.shape[1] != self.observation.dim:
             raise WrongShape("observation", observation.shape, f"(N, {self.observation.dim})")
-        x = observation.astype(np.float32)
+        if not np.isfinite(observation).all():
+            column = int(np.argmin(np.isfinite(observation).all(axis=0)))
+            raise UsageError(f"observation has a value that is not finite in column {column}; check what measured it")
+        x = np.clip(observation, -LARGEST, LARGEST).astype(np.float32)
         between = ACTIVATIONS[self.activation]
-        for weight, bias in zip(self.weights[:-1], self.biases[:-1], strict=True):
-            x = between(x @ weight + bias)
-        x = x @ self.weights[-1] + self.biases[-1]
+        with np.errstate(over="ignore", invalid="ignore"):
+            for weight, bias in zip(self.weights[:-1], self.biases[:-1], strict=True):
+                x = between(_finite(x @ weight + bias))
+            x = _finite(x @ self.weights[-1] + self.biases[-1])
         return np.tanh(x) if self.squash else np.clip(x, -1.0, 1.0)
 
     def require(self, task: Task) -> MLPPolicy:
@@ -91,9 +104,7 @@ class MLPPolicy:
         folder.mkdir(parents=True, exist_ok=True)
         tensors = {f"weight{i}": np.ascontiguousarray(w) for i, w in enumerate(self.weights)}
         tensors |= {f"bias{i}": np.ascontiguousarray(b) for i, b in enumerate(self.biases)}
-        partial = folder / f"policy.safetensors.{os.getpid()}.part"
-        save_file(tensors, partial)
-        partial.replace(folder / "policy.safetensors")
+        replace_file(folder / "policy.safetensors", save(tensors))
         value = {
             "format": FORMAT,
             "kind": "mlp",
@@ -103,9 +114,7 @@ class MLPPolicy:
             "action": self.action.to_json(),
             "meta": self.meta,
         }
-        partial = folder / f"policy.json.{os.getpid()}.part"
-        partial.write_text(json.dumps(value, indent=1))
-        partial.replace(folder / "policy.json")
+        write_json(folder / "policy.json", value)
         return folder
 
     def with_meta(self, **more: Any) -> MLPPolicy:
@@ -113,28 +122,70 @@ class MLPPolicy:
         return replace(self, meta={**self.meta, **more})
 
 
+class PolicyForm(msgspec.Struct):
+    """The content of `policy.json`."""
+
+    activation: Literal["tanh", "relu", "elu"]
+    squash: bool
+    observation: dict[str, Any]
+    action: dict[str, Any]
+    meta: dict[str, Any]
+
+
 def load_policy(folder: str | Path) -> MLPPolicy:
     """Reads a policy folder; nothing in it is executed or unpickled.
 
     Raises:
         UsageError: no policy there.
-        RoboRewardError: a format this version does not know.
+        BadArtifact: another format, a damaged file, or weights that do not fit the observation and the action, or are
+            not finite.
     """
     folder = Path(folder)
     path = folder / "policy.json"
-    if not path.is_file():
+    value = load_json(path, dict[str, Any], MAX_DOCUMENT, REMEDY)
+    if value is None:
         raise UsageError(f"no policy at {folder} (expected a folder with policy.json and policy.safetensors)")
-    value = json.loads(path.read_text())
     if value.get("format") != FORMAT or value.get("kind") != "mlp":
-        raise RoboRewardError(f"{path} has format {value.get('format')} {value.get('kind')!r}, expected {FORMAT} 'mlp'")
-    tensors = load_file(folder / "policy.safetensors")
-    depth = len(tensors) // 2
-    return MLPPolicy(
-        tuple(tensors[f"weight{i}"] for i in range(depth)),
-        tuple(tensors[f"bias{i}"] for i in range(depth)),
-        value["activation"],
-        value["squash"],
-        ObservationSpec.from_json(value["observation"]),
-        ActionSpec.from_json(value["action"]),
-        value["meta"],
-    )
+        found = f"it has format {value.get('format')!r:.40} {value.get('kind')!r:.40}, expected {FORMAT} 'mlp'"
+        raise BadArtifact(path, found, "Use a version of robo-reward that knows this format, or train again")
+    form = check(value, PolicyForm, path, REMEDY)
+    with naming(path, REMEDY):
+        observation, action = ObservationSpec.from_json(form.observation), ActionSpec.from_json(form.action)
+    path = folder / "policy.safetensors"
+    tensors = load_tensors(path, MAX_WEIGHTS, REMEDY)
+    with naming(path, REMEDY):
+        weights, biases = _layers(tensors, observation.dim, action.dim)
+    return MLPPolicy(weights, biases, form.activation, form.squash, observation, action, form.meta)
+
+
+def _layers(
+    tensors: Mapping[str, np.ndarray], inputs: int, outputs: int
+) -> tuple[tuple[np.ndarray, ...], tuple[np.ndarray, ...]]:
+    """Weights and biases of all layers, from the first to the last.
+
+    Raises:
+        ValueError: they are not the layers of a perceptron from `inputs` to `outputs` numbers.
+    """
+    depth = max(1, len(tensors) // 2)
+    names = {f"{kind}{i}" for kind in ("weight", "bias") for i in range(depth)}
+    if tensors.keys() != names:
+        raise ValueError(
+            f"it holds {', '.join(sorted(tensors)[:8]) or 'nothing'}, expected {', '.join(sorted(names)[:8])}"
+        )
+    for name, tensor in tensors.items():
+        if tensor.dtype != np.float32 or tensor.ndim != (2 if name.startswith("weight") else 1):
+            raise ValueError(f"{name} is {tensor.dtype} of shape {tensor.shape}, expected float32 (in, out) or (out,)")
+        if not np.isfinite(tensor).all():
+            raise ValueError(f"{name} has values that are not finite: the training diverged or the file is damaged")
+    weights, biases = ([tensors[f"{kind}{i}"] for i in range(depth)] for kind in ("weight", "bias"))
+    widths = [inputs, *(len(b) for b in biases)]
+    for i, (weight, shape) in enumerate(zip(weights, pairwise(widths), strict=True)):
+        if weight.shape != shape:
+            raise ValueError(f"weight{i} has shape {weight.shape}, expected {shape}")
+    if widths[-1] != outputs:
+        raise ValueError(f"the last layer gives {widths[-1]} numbers, the action has {outputs}")
+    return tuple(weights), tuple(biases)
+
+
+def _finite(x: np.ndarray) -> np.ndarray:
+    return np.nan_to_num(x, copy=False, nan=0.0, posinf=LARGEST, neginf=-LARGEST)

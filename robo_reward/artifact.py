@@ -7,24 +7,105 @@ was learnt in `weights-DIGEST.safetensors`. Nothing is pickled, and loading runs
 from __future__ import annotations
 
 import json
-import os
-import tempfile
+import math
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
+import msgspec
 import numpy as np
-from safetensors import SafetensorError
-from safetensors.numpy import load, save
+from safetensors.numpy import save
 
 from robo_reward.compose import WeightedReward
 from robo_reward.envs.state import StateSpec
 from robo_reward.errors import BadArtifact, UnknownName, UsageError
+from robo_reward.files import Finite, check, load_json, load_tensors, naming, read_bytes, replace_file
 from robo_reward.registry import Registry
 from robo_reward.reward import EpisodeReward, StepReward, Weights, digest, fingerprint, learnt
 
 FORMAT = "robo-reward/reward"
 VERSION = 1
+
+MAX_DOCUMENT = 4 << 20  # [bytes]
+MAX_PROGRAM = 256 << 10  # [bytes] of a source file
+MAX_WEIGHTS = 1 << 30  # [bytes] of all weights of a reward
+MAX_DEPTH, MAX_ITEMS, MAX_WHOLE = 32, 4096, 2**53
+"""Of a spec: how deep it may be nested, how many items a place may hold, and the largest whole number."""
+MOST = {"size": 1024, "points": 1024, "grid": 256, "views": 64, "cameras": 16}
+"""The largest number, or the most items, under some keys: what a network allocates grows with them."""
+REMEDY = "Save the reward again"
+
+Digest = Annotated[str, msgspec.Meta(pattern=r"\A[0-9a-f]{16}\Z")]
+
+
+class DocumentForm(msgspec.Struct):
+    """`reward.json`."""
+
+    spec: dict[str, Any]
+    fingerprint: str
+
+
+class ProgramForm(msgspec.Struct):
+    """The spec of a reward program; `source` stands in a file of its own."""
+
+    source: str
+    state: list[dict[str, Any]]
+    action_dim: Annotated[int, msgspec.Meta(ge=1, le=1024)]
+
+
+class PartForm(msgspec.Struct):
+    """A part of a weighted reward."""
+
+    name: str
+    reward: dict[str, Any]
+    weight: Finite
+
+
+class WeightedForm(msgspec.Struct):
+    """The spec of a weighted sum."""
+
+    parts: Annotated[list[PartForm], msgspec.Meta(min_length=1, max_length=32)]
+
+
+class NetworksForm(msgspec.Struct):
+    """The spec of an ensemble of networks."""
+
+    look: dict[str, Any]
+    heads: Annotated[list[dict[str, Any]], msgspec.Meta(min_length=1, max_length=64)]
+    scale: Finite
+    shift: Finite
+    weights: Digest
+
+
+class MatchingForm(msgspec.Struct):
+    """The spec of a reward that matches demonstrations."""
+
+    look: dict[str, Any]
+    rule: str | dict[str, Any]
+    cost: str
+    scale: Finite | str
+    causal: bool
+    weights: Digest
+
+
+class PerceptualForm(msgspec.Struct):
+    """The spec of a perceptual reward."""
+
+    encoder: dict[str, Any]
+    frames: dict[str, Any]
+    fps: Annotated[Finite, msgspec.Meta(gt=0)]
+    model: dict[str, Any]
+    weights: Digest
+
+
+FORMS: dict[str, type[msgspec.Struct]] = {
+    "program": ProgramForm,
+    "weighted": WeightedForm,
+    "networks": NetworksForm,
+    "matching": MatchingForm,
+    "perceptual": PerceptualForm,
+}
+"""The form of the spec of each built-in kind; those of other packages are checked by their factories."""
 
 rewards: Registry[Any] = Registry("reward kind", "robo_reward.rewards")
 """Kind -> factory `(spec, weights) -> reward`, by the `kind` of `spec()`; other packages add theirs by entry points."""
@@ -69,12 +150,13 @@ def save_reward(reward: StepReward | EpisodeReward, folder: Path | str) -> Path:
     sources: dict[str, str] = {}
     stored = _without_sources(spec, sources)
     for name, source in sources.items():
-        _write(folder / name, source)
+        replace_file(folder / name, source.encode())
     weights = learnt(reward)
     for name, tensors in weights.items():
-        _write(folder / f"weights-{name}.safetensors", save({k: np.ascontiguousarray(v) for k, v in tensors.items()}))
+        content = save({k: np.ascontiguousarray(v) for k, v in tensors.items()})
+        replace_file(folder / f"weights-{name}.safetensors", content)
     document = {"format": FORMAT, "version": VERSION, "fingerprint": fingerprint(spec), "spec": stored}
-    _write(folder / "reward.json", json.dumps(document, indent=2) + "\n")
+    replace_file(folder / "reward.json", (json.dumps(document, indent=2) + "\n").encode())
     for path in folder.glob("reward*.py"):
         if path.name not in sources:
             path.unlink()  # of the reward that was here before
@@ -99,55 +181,79 @@ def load_reward(
         BadArtifact: not a reward folder, of a newer version, changed, or for another state or action.
     """
     folder = Path(folder)
+    path = folder / "reward.json"
     document = _document(folder)
-    spec = _with_sources(document["spec"], folder)
-    if not edited and fingerprint(spec) != document["fingerprint"]:
-        problem = f"its content has fingerprint {fingerprint(spec)}, {document['fingerprint']} was saved"
-        raise BadArtifact(folder, problem, "If you changed it on purpose, load it with edited=True and save it again")
-    for part in _parts(spec):
-        _check_fit(folder, part, state, action_dim)
-    return build_reward(spec, _read_weights(spec, folder))
+    with naming(path, REMEDY):
+        _check_size(document.spec)
+        spec = _with_sources(document.spec, folder)
+        if not edited and fingerprint(spec) != document.fingerprint:
+            problem = f"its content has fingerprint {fingerprint(spec)}, {document.fingerprint:.16} was saved"
+            remedy = "If you changed it on purpose, load it with edited=True and save it again"
+            raise BadArtifact(path, problem, remedy)
+        for part in _parts(_map(spec, _without_networks)):
+            if part["kind"] in FORMS:
+                check(dict(part), FORMS[part["kind"]], f"{path} ({part['kind']})", REMEDY)
+        for part in _parts(spec):
+            _check_fit(path, part, state, action_dim)
+        return build_reward(spec, _read_weights(spec, folder))
+
+
+def _check_size(spec: Any, key: str = "", depth: int = 0) -> None:
+    """Refuses a spec that would take long or much memory to build.
+
+    Raises:
+        ValueError: it is too deep, or a number or a list in it is too large.
+    """
+    if depth > MAX_DEPTH:
+        raise ValueError("the spec is nested too deeply")
+    if isinstance(spec, int) and abs(spec) > MOST.get(key, MAX_WHOLE):
+        raise ValueError(f"{key!r} is too large, expected at most {MOST.get(key, MAX_WHOLE)}")
+    if isinstance(spec, float) and not math.isfinite(spec):
+        raise ValueError(f"{key!r} is {spec}, expected a finite number")
+    if isinstance(spec, Mapping | list):
+        if len(spec) > (most := MOST.get(key, MAX_ITEMS)):
+            raise ValueError(f"{key!r} holds {len(spec)} items, at most {most} are read")
+        for name, value in spec.items() if isinstance(spec, Mapping) else ((key, item) for item in spec):
+            _check_size(value, str(name), depth + 1)
 
 
 def _read_weights(spec: Any, folder: Path) -> Weights:
     """The tensors that the parts of a spec name, each checked against its digest."""
     found: dict[str, dict[str, np.ndarray]] = {}
-    for name in {str(part["weights"]) for part in _parts(spec) if "weights" in part}:
-        try:
-            found[name] = load((folder / f"weights-{name}.safetensors").read_bytes())
-        except (OSError, SafetensorError) as error:
-            raise BadArtifact(folder, f"weights {name} cannot be read: {error}", "Save the reward again") from error
+    left = MAX_WEIGHTS
+    for name in dict.fromkeys(check(part["weights"], Digest, "weights") for part in _parts(spec) if "weights" in part):
+        path = folder / f"weights-{name}.safetensors"
+        found[name] = load_tensors(path, left, REMEDY)
+        left -= sum(array.nbytes for array in found[name].values())
         if digest(found[name]) != name:
-            raise BadArtifact(folder, f"weights-{name}.safetensors is damaged", "Save the reward again")
+            raise BadArtifact(path, "it is damaged", REMEDY)
     return found
 
 
-def _document(folder: Path) -> dict[str, Any]:
+def _document(folder: Path) -> DocumentForm:
     path = folder / "reward.json"
-    try:
-        document = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise BadArtifact(folder, "there is no reward.json", "Give the folder that save_reward wrote") from None
-    except (OSError, ValueError) as error:
-        raise BadArtifact(folder, f"reward.json cannot be read: {error}", "Save the reward again") from error
-    if not isinstance(document, dict) or document.get("format") != FORMAT or "spec" not in document:
-        raise BadArtifact(folder, f"reward.json is not of the format {FORMAT!r}", "Save the reward again")
-    if document.get("version", 0) > VERSION:
-        raise BadArtifact(folder, f"it has version {document['version']}, this is {VERSION}", "Upgrade robo-reward")
-    return document
+    document = load_json(path, dict[str, Any], MAX_DOCUMENT, REMEDY)
+    if document is None:
+        raise BadArtifact(folder, "there is no reward.json", "Give the folder that save_reward wrote")
+    if document.get("format") != FORMAT:
+        raise BadArtifact(path, f"it is not of the format {FORMAT!r}", REMEDY)
+    if document.get("version") != VERSION:
+        raise BadArtifact(
+            path, f"it has version {document.get('version')!r:.40}, this is {VERSION}", "Upgrade robo-reward"
+        )
+    return check(document, DocumentForm, path, REMEDY)
 
 
-def _check_fit(folder: Path, part: Mapping[str, Any], state: StateSpec | None, action_dim: int | None) -> None:
+def _check_fit(path: Path, part: Mapping[str, Any], state: StateSpec | None, action_dim: int | None) -> None:
     if action_dim is not None and part.get("action_dim", action_dim) != action_dim:
         problem = f"it was written for actions of {part['action_dim']} numbers, this task has {action_dim}"
-        raise BadArtifact(folder, problem, "Use it with the task that it was written for")
+        raise BadArtifact(path, problem, "Use it with the task that it was written for")
     if state is None or "state" not in part:
         return
     own = StateSpec.from_json(part["state"])
     if own != state:
-        raise BadArtifact(
-            folder, f"its state differs: {_difference(own, state)}", "Use it with the task it was written for"
-        )
+        problem = f"its state differs: {_difference(own, state)}"
+        raise BadArtifact(path, problem, "Use it with the task that it was written for")
 
 
 def _difference(own: StateSpec, other: StateSpec) -> str:
@@ -194,30 +300,22 @@ def _without_sources(spec: Any, sources: dict[str, str]) -> Any:
 
 
 def _with_sources(spec: Any, folder: Path) -> Any:
+    sources: dict[str, str] = {}
+
     def change(part: dict[str, Any]) -> dict[str, Any]:
         name = part.pop("source_file", None)
         if name is None:
             return part
         if not isinstance(name, str) or Path(name).name != name or not name.endswith(".py"):
-            raise BadArtifact(folder, f"source file {name!r} is not a file name in it", "Save the reward again")
-        try:
-            with (folder / name).open(encoding="utf-8", newline="") as file:
-                return {**part, "source": file.read()}
-        except (OSError, ValueError) as error:
-            raise BadArtifact(folder, f"{name} cannot be read: {error}", "Save the reward again") from error
+            raise BadArtifact(folder, f"source file {name!r:.80} is not a file name in it", REMEDY)
+        if name not in sources:
+            data = read_bytes(folder / name, MAX_PROGRAM)
+            if data is None:
+                raise BadArtifact(folder / name, "it cannot be read: there is no regular file", REMEDY)
+            sources[name] = data.decode()
+        return {**part, "source": sources[name]}
 
     return _map(spec, change)
-
-
-def _write(path: Path, content: str | bytes) -> None:
-    handle, temporary = tempfile.mkstemp(prefix=f".{path.name}-", dir=path.parent)
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(content.encode() if isinstance(content, str) else content)
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, path)
-    finally:
-        Path(temporary).unlink(missing_ok=True)
 
 
 def _program(spec: Mapping[str, Any], weights: Weights) -> Any:

@@ -7,19 +7,23 @@ import os
 import tempfile
 import time
 import uuid
-import zipfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
+import msgspec
 import numpy as np
 
 from robo_reward.envs.state import State, StateSpec, Transitions
 from robo_reward.envs.video import read_video, write_video
-from robo_reward.errors import RoboRewardError, UnknownName, UsageError, WrongShape
-from robo_reward.reward import RewardOutput
+from robo_reward.errors import BadArtifact, MissingExtra, RoboRewardError, UnknownName, UsageError, WrongShape
+from robo_reward.files import is_regular, load_json, open_arrays, parse_json
+from robo_reward.reward import MAX_TERMS, RewardOutput
+
+MAX_UNPACKED = 4 << 30  # [bytes] of the arrays of one episode
+MAX_SMALL = 8 << 20  # [bytes] of a file beside the episodes
 
 
 @dataclass(frozen=True, eq=False)
@@ -98,12 +102,25 @@ def _check(episode: Episode) -> None:
                 raise WrongShape(f"reward {name!r}", np.shape(values), f"(T,) = ({steps},)")
 
 
-class CorruptEpisode(RoboRewardError):
+class CorruptEpisode(BadArtifact):
     """A file of the store that does not hold what its name promises."""
 
-    def __init__(self, path: Path, problem: object) -> None:
-        self.path = path
-        super().__init__(f"episode file {path} cannot be read: {problem}. Delete it to go on without this episode")
+    def __init__(self, path: Path, problem: str) -> None:
+        super().__init__(path, f"this episode cannot be read: {problem}", "Delete it to go on without this episode")
+
+
+class HeadForm(msgspec.Struct):
+    """What an episode file says of its arrays."""
+
+    task_id: str
+    meta: dict[str, Any]
+    steps: Annotated[int, msgspec.Meta(ge=1)]
+    success: bool
+    total: float | None
+    terms: Annotated[list[str], msgspec.Meta(max_length=MAX_TERMS)]
+    spec: Annotated[str, msgspec.Meta(pattern=r"\A[0-9a-f]{16}\Z")]
+    video: Annotated[str, msgspec.Meta(pattern=r"\A([A-Za-z0-9_-]+\.mp4)?\Z")]
+    frame_shape: list[Annotated[int, msgspec.Meta(ge=1, le=16384)]]
 
 
 @dataclass(frozen=True)
@@ -200,8 +217,7 @@ class EpisodeStore:
         if key not in self._entries:
             with self._open(key) as arrays:
                 head = _head(arrays)
-                named = {name: head[name] for name in ("task_id", "steps", "success", "total", "meta")}
-                self._entries[key] = Entry(key, **named)
+                self._entries[key] = Entry(key, head.task_id, head.steps, head.success, head.total, head.meta)
         return self._entries[key]
 
     def load(self, key: str, frames: bool = True) -> Episode:
@@ -217,15 +233,17 @@ class EpisodeStore:
         """
         with self._open(key) as arrays:
             head = _head(arrays)
+            if len(arrays["action"]) != head.steps:
+                raise ValueError(f"it has {len(arrays['action'])} steps, {head.steps} are promised")
             return Episode(
                 state=arrays["state"],
                 action=arrays["action"],
                 success=arrays["success"],
-                spec=self._load_spec(head["spec"]),
-                task_id=head["task_id"],
+                spec=self._load_spec(head.spec),
+                task_id=head.task_id,
                 reward=_reward(arrays, head),
                 frames=self._read_frames(arrays, head) if frames else None,
-                meta=head["meta"],
+                meta=head.meta,
             )
 
     def video(self, key: str) -> Path | None:
@@ -236,7 +254,7 @@ class EpisodeStore:
             CorruptEpisode: its file cannot be read.
         """
         with self._open(key) as arrays:
-            name = _head(arrays)["video"]
+            name = _head(arrays).video
         return self._episodes / name if name else None
 
     def __len__(self) -> int:
@@ -255,13 +273,14 @@ class EpisodeStore:
 
     def _claim(self) -> None:
         path = self.folder / "store.json"
-        if not path.exists():
+        if not os.path.lexists(path):
             document = {"format": self.FORMAT, "version": self.VERSION}
             _write_new(path, lambda file: file.write(json.dumps(document).encode()), existing_is_fine=True)
         try:
-            found = json.loads(path.read_text(encoding="utf-8"))
-            matches = found["format"] == self.FORMAT and found["version"] <= self.VERSION
-        except (ValueError, KeyError, TypeError):
+            found: Any = load_json(path, dict[str, Any], MAX_SMALL) or {}
+            version = found.get("version")
+            matches = found.get("format") == self.FORMAT and isinstance(version, int) and version <= self.VERSION
+        except BadArtifact:
             found, matches = "unreadable", False
         if not matches:
             raise UsageError(f"{self.folder} is no episode store of version {self.VERSION} or earlier ({found})")
@@ -270,13 +289,15 @@ class EpisodeStore:
     def _open(self, key: str) -> Iterator[Mapping[str, np.ndarray]]:
         """The arrays of an episode; whatever goes wrong with them is a `CorruptEpisode`."""
         path = self._episodes / f"{key}.npz"
-        if not path.exists():
+        if not os.path.lexists(path):
             raise UnknownName("episode", key, self.keys())
         try:
-            with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
+            with open_arrays(path, MAX_UNPACKED) as arrays:
                 yield arrays
-        except (LookupError, ValueError, TypeError, OSError, EOFError, zipfile.BadZipFile, RoboRewardError) as error:
-            raise CorruptEpisode(path, error) from error
+        except (MissingExtra, CorruptEpisode):
+            raise
+        except RoboRewardError as error:
+            raise CorruptEpisode(path, error.problem if isinstance(error, BadArtifact) else str(error)) from error
 
     def _write_frames(self, episode: Episode, key: str) -> Path | None:
         if self.frames != "mp4" or episode.frames is None:
@@ -285,11 +306,14 @@ class EpisodeStore:
         path = self._episodes / f"{key}-{uuid.uuid4().hex[:8]}.mp4"
         return write_video(path, episode.frames, fps=float(episode.meta.get("fps", self.fps)), crf=12)
 
-    def _read_frames(self, arrays: Mapping[str, np.ndarray], head: Mapping[str, Any]) -> np.ndarray | None:
-        if not head["video"]:
+    def _read_frames(self, arrays: Mapping[str, np.ndarray], head: HeadForm) -> np.ndarray | None:
+        if not head.video:
             return arrays.get("frames")
-        height, width = head["frame_shape"]  # a video's sides are even; the frames' need not have been
-        return read_video(self._episodes / head["video"])[:, :height, :width]
+        path = self._episodes / head.video
+        if not is_regular(path):
+            raise BadArtifact(path, "there is no such video")
+        height, width = head.frame_shape  # a video's sides are even; the frames' need not have been
+        return read_video(path)[:, :height, :width]
 
     def _save_spec(self, spec: StateSpec) -> str:
         if spec.fingerprint not in self._known_specs:
@@ -301,8 +325,11 @@ class EpisodeStore:
 
     def _load_spec(self, name: str) -> StateSpec:
         if name not in self._known_specs:
-            text = (self._specs / f"{name}.json").read_text(encoding="utf-8")
-            self._known_specs[name] = StateSpec.from_json(json.loads(text))
+            path = self._specs / f"{name}.json"
+            fields = load_json(path, list[dict[str, Any]], MAX_SMALL)
+            if fields is None:
+                raise BadArtifact(path, "there is no such file")
+            self._known_specs[name] = StateSpec.from_json(fields)
         return self._known_specs[name]
 
 
@@ -325,15 +352,15 @@ def _arrays(episode: Episode, spec: str, video: str) -> dict[str, Any]:
     return {"head": np.frombuffer(json.dumps(head).encode(), np.uint8), **arrays}
 
 
-def _head(arrays: Mapping[str, np.ndarray]) -> dict[str, Any]:
-    return json.loads(arrays["head"].tobytes())
+def _head(arrays: Mapping[str, np.ndarray]) -> HeadForm:
+    return parse_json(arrays["head"].tobytes(), HeadForm, "head")
 
 
-def _reward(arrays: Mapping[str, np.ndarray], head: Mapping[str, Any]) -> RewardOutput | None:
+def _reward(arrays: Mapping[str, np.ndarray], head: HeadForm) -> RewardOutput | None:
     if "reward" not in arrays:
         return None
     total, *terms = arrays["reward"]
-    return RewardOutput(total, dict(zip(head["terms"], terms, strict=True)))
+    return RewardOutput(total, dict(zip(head.terms, terms, strict=True)))
 
 
 def _write_new(path: Path, write: Callable[[Any], Any], existing_is_fine: bool = False) -> None:

@@ -12,18 +12,32 @@ import json
 import os
 import re
 import stat
-from collections.abc import Iterator
+import tokenize
+import zipfile
+import zlib
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import msgspec
 
-from robo_reward.errors import BadArtifact
+from robo_reward.errors import BadArtifact, MissingExtra, UsageError, WrongShape
+
+if TYPE_CHECKING:
+    import numpy as np
 
 T = TypeVar("T")
 
 MAX_JSON = 64 << 20  # [bytes] far above any document we write
 MAX_LINE = 1 << 20  # [bytes] one line of a JSON-lines file
+MAX_YAML = 256 << 10  # [bytes] far above any configuration, and Python parses YAML slowly
+MAX_DEPTH = 32  # of a YAML file
+MAX_TENSORS = 1 << 30  # [bytes]
+MAX_ARRAYS = 64 << 30  # [bytes]
+FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+UNFIT = (LookupError, TypeError, ValueError, ArithmeticError, AttributeError, RuntimeError, MemoryError)
+"""What code raises that is given content of the wrong form; RecursionError is a RuntimeError."""
 UNFINISHED = re.compile(r"\..+\.[0-9a-f]{12}")  # the temporary names of `replace_file`
 
 Finite = Annotated[float, msgspec.Meta(ge=-1.7e308, le=1.7e308)]
@@ -47,10 +61,32 @@ def read_bytes(path: Path | str, limit: int = MAX_JSON, tail: bool = False) -> b
     Raises:
         BadArtifact: the file is longer than `limit`, or the disk cannot read it.
     """
+    handle = _open(path)
+    return None if handle is None else _read(handle, path, limit, tail)
+
+
+def is_regular(path: Path | str) -> bool:
+    """Whether there is a regular file; a link is none."""
     try:
-        handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+        return stat.S_ISREG(os.lstat(path).st_mode)
+    except (OSError, ValueError):
+        return False
+
+
+def _open(path: Path | str) -> int | None:
+    """A descriptor of a regular file, or None."""
+    try:
+        handle = os.open(path, FLAGS)
     except (OSError, ValueError):  # ValueError: a NUL in the name
         return None
+    if stat.S_ISREG(os.fstat(handle).st_mode):
+        return handle
+    os.close(handle)
+    return None
+
+
+def _read(handle: int, path: Path | str, limit: int, tail: bool = False) -> bytes | None:
+    """The content behind the descriptor of a file, which is closed; None if the file is not a regular one."""
     try:
         info = os.fstat(handle)
         if not stat.S_ISREG(info.st_mode):
@@ -60,7 +96,9 @@ def read_bytes(path: Path | str, limit: int = MAX_JSON, tail: bool = False) -> b
                 if not tail:
                     raise BadArtifact(path, f"it has {info.st_size} bytes, at most {limit} are read")
                 file.seek(-limit, os.SEEK_END)
-            data = file.read(limit + 1)
+            data, step = b"", min(limit, info.st_size) + 1  # `read` allocates what it is asked for
+            while len(data) <= limit and (piece := file.read(min(step, limit + 1 - len(data)))):
+                data, step = data + piece if data else piece, 1 << 20
     except OSError as error:
         raise BadArtifact(path, f"it cannot be read: {error.strerror}") from error
     finally:
@@ -98,8 +136,9 @@ def check(value: Any, schema: type[T], source: Path | str, remedy: str = "") -> 
     """
     try:
         return msgspec.convert(value, schema)
-    except (msgspec.ValidationError, RecursionError) as error:
-        raise BadArtifact(source, str(error), remedy) from error
+    except (msgspec.ValidationError, RecursionError, UnicodeError) as error:
+        problem = "it holds half of a surrogate pair" if isinstance(error, UnicodeError) else str(error)
+        raise BadArtifact(source, problem, remedy) from error
 
 
 def load_json(path: Path | str, schema: type[T], limit: int = MAX_JSON, remedy: str = "") -> T | None:
@@ -112,18 +151,151 @@ def load_json(path: Path | str, schema: type[T], limit: int = MAX_JSON, remedy: 
     return None if data is None else parse_json(data, schema, path, remedy)
 
 
+@contextmanager
+def naming(source: Path | str, remedy: str = "") -> Iterator[None]:
+    """Turns whatever building something from checked content raises into a `BadArtifact` that names the source.
+
+    Raises:
+        BadArtifact: the block raised one; a `UsageError` or `WrongShape`; or a LookupError, TypeError, ValueError,
+            ArithmeticError, AttributeError, RuntimeError (torch), MemoryError or RecursionError.
+        MissingExtra: the block raised one.
+    """
+    try:
+        yield
+    except BadArtifact as error:
+        if str(error.path).startswith(str(source)):
+            raise
+        raise BadArtifact(source, f"{error.path}: {error.problem}", remedy) from error
+    except MissingExtra:
+        raise
+    except KeyError as error:
+        raise BadArtifact(source, f"{error.args[0] if error.args else ''!r:.80} is missing", remedy) from error
+    except RecursionError as error:
+        raise BadArtifact(source, "it is nested too deeply", remedy) from error
+    except MemoryError as error:
+        raise BadArtifact(source, "it asks for more memory than there is", remedy) from error
+    except (*UNFIT, UsageError, WrongShape) as error:
+        raise BadArtifact(source, " ".join(str(error).split())[:300] or type(error).__name__, remedy) from error
+
+
+def load_tensors(path: Path | str, limit: int = MAX_TENSORS, remedy: str = "") -> dict[str, np.ndarray]:
+    """Returns the arrays of a safetensors file by name, each with memory of its own.
+
+    Raises:
+        BadArtifact: there is no regular file, it is longer than `limit` bytes, or it is damaged.
+    """
+    from safetensors import SafetensorError
+    from safetensors.numpy import load
+
+    data = read_bytes(path, limit)
+    if data is None:
+        raise BadArtifact(path, "there is no such file", remedy)
+    try:
+        return {name: array.copy() for name, array in load(data).items()}
+    except (SafetensorError, *UNFIT) as error:  # KeyError: a type that numpy has not
+        raise BadArtifact(path, f"it is no whole safetensors file: {error}", remedy) from error
+
+
+@contextmanager
+def open_arrays(path: Path | str, limit: int = MAX_ARRAYS, remedy: str = "") -> Iterator[Mapping[str, np.ndarray]]:
+    """Opens an npz file, whose arrays are read when they are asked for; nothing in it is unpickled.
+
+    Whatever goes wrong with the file or in the block is a `BadArtifact`, see `naming`.
+
+    Raises:
+        BadArtifact: there is no regular file, it unpacks to more than `limit` bytes, or it is damaged.
+    """
+    import numpy as np
+
+    handle = _open(path)
+    if handle is None:
+        raise BadArtifact(path, "there is no such file", remedy)
+    with os.fdopen(handle, "rb") as file, naming(path, remedy):
+        try:
+            with zipfile.ZipFile(file) as archive:
+                size = sum(member.file_size for member in archive.infolist())
+            if size > limit:
+                raise BadArtifact(path, f"it unpacks to {size} bytes, at most {limit} are read", remedy)
+            file.seek(0)
+            with np.load(file, allow_pickle=False) as arrays:
+                yield arrays
+        except (zipfile.BadZipFile, zlib.error, EOFError, OSError, SyntaxError, tokenize.TokenError) as error:
+            raise BadArtifact(path, f"it cannot be read: {error}", remedy) from error
+
+
+def load_yaml(path: Path | str, schema: type[T], limit: int = MAX_YAML, remedy: str = "") -> T | None:
+    """Returns the content of a YAML file, checked against the schema; None where there is no regular file.
+
+    `${...}` stays as it is written: what somebody else wrote must not read our environment variables.
+
+    Raises:
+        BadArtifact: the file is too long, is no YAML, uses aliases, or does not match the schema.
+    """
+    import yaml
+    from omegaconf import OmegaConf
+    from omegaconf.errors import OmegaConfBaseException
+
+    data = read_bytes(path, limit)
+    if data is None:
+        return None
+    try:
+        text = data.decode()
+        depth = 0
+        for event in yaml.parse(text, yaml.SafeLoader):
+            depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+            if isinstance(event, yaml.AliasEvent):  # they may expand without end
+                raise BadArtifact(path, "it uses YAML aliases, which are not read", remedy)
+            if depth > MAX_DEPTH:  # PyYAML's time grows with the square of the depth
+                raise BadArtifact(path, "it is nested too deeply", remedy)
+        value = OmegaConf.to_container(OmegaConf.create(text), resolve=False)
+    except (yaml.YAMLError, OmegaConfBaseException, AssertionError, *UNFIT) as error:
+        raise BadArtifact(
+            path, f"it cannot be read as YAML: {' '.join(str(error).split())[:300] or 'no mapping'}", remedy
+        ) from error
+    return check(value, schema, path, remedy)
+
+
+def read_inside(folder: Path | str, name: str, limit: int) -> bytes:
+    """Returns the content of a regular file inside a folder; no link is followed on the way.
+
+    Args:
+        folder: where it must lie.
+        name: a relative path of plain names.
+        limit: the most bytes to read.
+
+    Raises:
+        BadArtifact: the path leads out of the folder, there is no regular file, or it is longer than `limit`.
+    """
+    parts = Path(name).parts
+    if not parts or Path(name).is_absolute() or ".." in parts or "\0" in name:
+        raise BadArtifact(name, "it is no path inside the folder")
+    flags = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
+    handle = -1
+    try:
+        handle = os.open(folder, flags)
+        for part in parts[:-1]:
+            below = os.open(part, flags | os.O_NOFOLLOW, dir_fd=handle)
+            os.close(handle)
+            handle = below
+        data = _read(os.open(parts[-1], FLAGS, dir_fd=handle), name, limit)
+    except (OSError, ValueError):
+        data = None
+    finally:
+        if handle >= 0:
+            os.close(handle)
+    if data is None:
+        raise BadArtifact(name, "there is no such file in the folder")
+    return data
+
+
 def read_lines(path: Path | str, limit: int = MAX_LINE) -> Iterator[bytes]:
     """Yields the whole lines of a regular file without their ends, one at a time.
 
     A file of any size is read in bounded memory. A last line without an end (a kill cut it short) and lines longer than
     `limit` are left out. Nothing is yielded where there is no regular file.
     """
-    try:
-        handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-    except (OSError, ValueError):
-        return
-    if not stat.S_ISREG(os.fstat(handle).st_mode):
-        os.close(handle)
+    handle = _open(path)
+    if handle is None:
         return
     with os.fdopen(handle, "rb") as file:
         skipping = False

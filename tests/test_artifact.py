@@ -1,18 +1,32 @@
 """Reward folders: the same reward comes back, changes are noticed, and nothing else is ever run."""
 
 import json
+import os
+import resource
+import shutil
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from robo_reward.artifact import build_reward, load_reward, rewards, save_reward
 from robo_reward.code.language import ProgramRefused, compile_program
 from robo_reward.compose import WeightedReward
 from robo_reward.envs.state import Field, StateSpec, Transitions
 from robo_reward.errors import BadArtifact, UnknownName, UsageError
+from robo_reward.matching.look import StateLook
+from robo_reward.matching.reward import MatchingReward
+from robo_reward.matching.rule import build_rule
+from robo_reward.preferences.bradley_terry import NetworkReward
 from robo_reward.reward import FunctionReward, fingerprint
+from robo_reward.vision.heads import make_head
 from tests.contracts.reward import StepRewardContract
+from tests.tampering import JSON, places, put
 
 SPEC = StateSpec([Field("hand_position", (3,), "m"), Field("cube_position", (3,), "m", role="object")])
 REACH = '''def compute_reward(state, action, previous):
@@ -110,8 +124,8 @@ def test_a_reward_for_another_task_is_refused(tmp_path: Path):
     ("content", "message"),
     [
         (None, "no reward.json"),
-        ("{", "cannot be read"),
-        ("[]", "not of the format"),
+        ("{", "not JSON"),
+        ("[]", "Expected `object`"),
         ('{"format": "robo-reward/reward", "version": 9, "spec": {}}', "version 9"),
     ],
 )
@@ -143,3 +157,137 @@ def test_kinds_are_registered_and_unknown_ones_named(tmp_path: Path):
     with pytest.raises(UnknownName, match="reward program"):
         save_reward(FunctionReward(lambda s, a, p: (np.zeros(len(a)), {}), "mine"), tmp_path / "x")
     assert not (tmp_path / "x").exists()
+
+
+FIELD = {"name": "x", "shape": [3]}
+NETWORK = {"kind": "networks", "look": {"fields": ["x"]}, "heads": [{"kind": "linear", "in_dim": 1, "dim": 1}]}
+
+
+def deep(levels: int) -> dict:
+    return {"kind": "weighted", "parts": [{"name": "a", "weight": 1, "reward": deep(levels - 1)}]} if levels else {}
+
+
+@pytest.mark.parametrize(
+    "spec",
+    [
+        {},
+        {"kind": None},
+        {"kind": "programme"},
+        {"kind": ["program"]},
+        {"kind": "program"},
+        {"kind": "program", "source": REACH},
+        {"kind": "program", "source": 5, "state": [FIELD], "action_dim": 4},
+        {"kind": "program", "source_file": "/etc/passwd", "state": [FIELD], "action_dim": 4},
+        *({"kind": "program", "source_file": "reward.py", "state": SPEC.to_json(), "action_dim": n} for n in
+          (0, -1, 10**9, 10**400, "4", None, 1.5, [])),
+        *({"kind": "program", "source_file": "reward.py", "state": state, "action_dim": 4} for state in (
+            None, "x", {}, [5], [{}], [FIELD, FIELD], [{**FIELD, "shape": [10_000]}],
+            [{**FIELD, "shape": [30_000]}], [{**FIELD, "shape": [1000, 1000]}], [{**FIELD, "shape": [-3]}],
+            [{**FIELD, "shape": ["3"]}], [{**FIELD, "shape": 3}], [{**FIELD, "shape": [1] * 9}],
+            [{**FIELD, "name": "a b"}], [{**FIELD, "name": 3}], [{**FIELD, "role": "king"}],
+            [{**FIELD, "typical": [0]}], [{**FIELD, "typical": [0, 1e999]}], [{**FIELD, "typical": None}],
+            [{"name": f"x{i}", "shape": [1000]} for i in range(9)],
+        )),
+        {"kind": "weighted"},
+        {"kind": "weighted", "parts": []},
+        {"kind": "weighted", "parts": [5]},
+        {"kind": "weighted", "parts": [{"name": "a", "weight": 1}]},
+        {"kind": "weighted", "parts": [{"name": "a", "weight": float("nan"), "reward": {"kind": "program"}}]},
+        {"kind": "weighted", "parts": [{"name": "a", "weight": "1", "reward": {}}]},
+        {"kind": "weighted", "parts": [{"name": "a b", "weight": 1, "reward": {}}]},
+        deep(20),
+        deep(200),
+        {"kind": "networks"},
+        {**NETWORK, "scale": 1, "shift": 0, "weights": "../../../etc/x"},
+        {**NETWORK, "scale": 1, "shift": 0, "weights": "0123456789abcdef"},
+        {**NETWORK, "scale": 1, "shift": 0, "weights": ["0123456789abcdef"]},
+        {**NETWORK, "scale": None, "shift": 0, "weights": "0123456789abcdef"},
+        {"kind": "matching", "weights": "0123456789abcdef"},
+        {"kind": "perceptual", "weights": 5},
+        {"kind": "perceptual", "encoder": {"kind": "pixels", "size": 10**6}, "weights": "0123456789abcdef"},
+    ],
+)  # fmt: skip
+def test_a_tampered_spec_is_one_error_and_takes_no_memory(tmp_path: Path, spec: dict):
+    save_reward(compile_program(REACH, SPEC, 4), tmp_path)
+    path = tmp_path / "reward.json"
+    document = json.loads(path.read_text())
+    path.write_text(json.dumps({**document, "spec": spec}))
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    with pytest.raises(BadArtifact, match=str(tmp_path)):
+        load_reward(tmp_path, edited=True)
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - peak < 200 << 10  # [KiB]
+
+
+@pytest.mark.parametrize("change", [{"fingerprint": 5}, {"version": "1"}, {"version": 2}, {"format": 3}, {"spec": []}])
+def test_a_tampered_document_is_named(tmp_path: Path, change: dict):
+    save_reward(compile_program(REACH, SPEC, 4), tmp_path)
+    path = tmp_path / "reward.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), **change}))
+    with pytest.raises(BadArtifact, match=r"reward\.json"):
+        load_reward(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["reward.json", "reward.py"])
+def test_links_pipes_and_large_files_are_not_read(tmp_path: Path, name: str):
+    folder = save_reward(compile_program(REACH, SPEC, 4), tmp_path / "r")
+    (folder / name).rename(tmp_path / name)
+    for make in (os.mkfifo, os.mkdir, lambda path: os.symlink(tmp_path / name, path)):
+        make(folder / name)
+        with pytest.raises(BadArtifact, match="reward"):
+            load_reward(folder)
+        (folder / name).rmdir() if (folder / name).is_dir() else (folder / name).unlink()
+    (folder / name).touch()
+    os.truncate(folder / name, 1 << 40)
+    with pytest.raises(BadArtifact, match=name):
+        load_reward(folder)
+
+
+def networks() -> Any:
+    head = make_head("mlp", seed=0, in_dim=6, dim=1, hidden=[4])
+    return NetworkReward(StateLook(["hand_position", "cube_position"]), [head, head])
+
+
+def matching() -> Any:
+    return MatchingReward(StateLook(["hand_position"]), [np.eye(3)], build_rule("min_distance"))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"kind": "linear", "in_dim": 10**5, "dim": 10**5},
+        {"kind": "temporal", "in_dim": 6, "dim": 1, "reach": 10**9},
+        {"kind": "mlp", "in_dim": 6, "dim": 1, "hidden": [10**9] * 3},
+        {"kind": "linear", "in_dim": 6, "dim": 2},
+        {"kind": "linear", "in_dim": "6", "dim": 1},
+        {"kind": "linear", "in_dim": -6, "dim": 1},
+        {"kind": "mlp", "in_dim": 6, "dim": 1, "bend": "os.system"},
+        {"kind": "nothing"},
+        {},
+    ],
+)
+def test_heads_of_another_size_than_their_weights_take_no_memory(tmp_path: Path, change: dict):
+    path = save_reward(networks(), tmp_path) / "reward.json"
+    document = json.loads(path.read_text())
+    document["spec"]["heads"][1] = change
+    path.write_text(json.dumps(document))
+    with pytest.raises(BadArtifact, match=r"reward\.json"):
+        load_reward(tmp_path, edited=True)
+
+
+EXAMPLES = {"program": lambda: compile_program(REACH, SPEC, 4), "networks": networks, "matching": matching}
+
+
+@pytest.mark.parametrize("make", EXAMPLES.values(), ids=EXAMPLES)
+@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data())
+def test_any_reward_folder_is_used_or_refused(tmp_path: Path, make: Callable[[], Any], data: st.DataObject):
+    path = tmp_path / "reward.json"
+    if not (tmp_path / "whole.json").exists():
+        save_reward(make(), tmp_path)
+        shutil.copy(path, tmp_path / "whole.json")
+    whole = json.loads((tmp_path / "whole.json").read_text())
+    tampered = put(whole, data.draw(st.sampled_from(places(whole))), data.draw(JSON))
+    path.write_text(json.dumps(tampered))
+    with suppress(BadArtifact, ProgramRefused):
+        reward = load_reward(tmp_path, edited=True)
+        assert reward.spec()["kind"] == whole["spec"]["kind"]

@@ -2,18 +2,25 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
+import zipfile
+from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from robo_reward.envs.state import Field, StateSpec
 from robo_reward.episode import CorruptEpisode, Episode, EpisodeStore
 from robo_reward.errors import UnknownName, UsageError, WrongShape
 from robo_reward.reward import RewardOutput
+from tests.tampering import JSON
 
 SPEC = StateSpec([Field("hand_position", (3,), "m", role="hand"), Field("gripper_width", (), "m", role="gripper")])
 
@@ -179,3 +186,86 @@ def test_processes_append_together_and_may_be_killed(tmp_path: Path):
     workers = [entry.meta["worker"] for entry in store.entries()]
     assert workers.count(0) == workers.count(1) == 15 and workers.count(2) >= 1
     assert all(len(episode) == 40 for episode in store)
+
+
+def rewrite(store: EpisodeStore, key: str, **changes: Any) -> None:
+    """Changes the head or the arrays of an episode file."""
+    path = store.folder / "episodes" / f"{key}.npz"
+    with np.load(path) as found:
+        arrays = dict(found)
+    head = json.loads(arrays["head"].tobytes())
+    arrays |= {name: value for name, value in changes.items() if isinstance(value, np.ndarray)}
+    head |= {name: value for name, value in changes.items() if not isinstance(value, np.ndarray)}
+    arrays["head"] = np.frombuffer(json.dumps(head).encode(), np.uint8)
+    np.savez(path, **arrays)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"steps": 5},
+        {"steps": "4"},
+        {"meta": None},
+        {"video": "../../../etc/passwd.mp4"},
+        {"video": "gone.mp4", "frame_shape": [8, 8]},
+        {"video": "x/y.mp4"},
+        {"spec": "../store"},
+        {"spec": "0123456789abcdef"},
+        {"terms": ["a", "b"], "reward": np.zeros((2, 4))},
+        {"action": np.zeros((4, 2, 2))},
+        {"state": np.full((5, 4), np.nan)},
+        {"success": np.zeros((4, 2))},
+        {"frames": np.zeros(3)},
+    ],
+)
+def test_an_episode_that_was_tampered_with_is_corrupt(tmp_path: Path, changes: dict[str, Any]):
+    store = EpisodeStore(tmp_path, frames="exact")
+    store.append(make(4), key="a")
+    rewrite(store, "a", **changes)
+    with pytest.raises(CorruptEpisode, match=r"a\.npz.*Delete it to go on without"):
+        store.load("a")
+
+
+def test_what_is_no_file_in_a_store_is_not_waited_for(tmp_path: Path):
+    store = EpisodeStore(tmp_path / "s")
+    key = store.append(make(4), key="a")
+    (tmp_path / "s" / "episodes" / "link.npz").symlink_to(tmp_path / "s" / "episodes" / f"{key}.npz")
+    os.mkfifo(tmp_path / "s" / "episodes" / "pipe.npz")
+    for name in ("link", "pipe"):
+        with pytest.raises(CorruptEpisode, match="no such file"):
+            store.load(name)
+    (tmp_path / "s" / "store.json").unlink()
+    os.mkfifo(tmp_path / "s" / "store.json")
+    with pytest.raises(UsageError, match="no episode store"):
+        EpisodeStore(tmp_path / "s")
+
+
+def test_an_episode_that_unpacks_without_end_is_corrupt(tmp_path: Path):
+    store = EpisodeStore(tmp_path)
+    with zipfile.ZipFile(tmp_path / "episodes" / "bomb.npz", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("head.npy", b"x")
+        archive.infolist()[0].file_size = 1 << 40
+    with pytest.raises(CorruptEpisode, match="unpacks to"):
+        store.load("bomb")
+
+
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data())
+def test_any_episode_file_is_read_or_corrupt(tmp_path: Path, data: st.DataObject):
+    store = EpisodeStore(tmp_path, frames="exact")
+    path = tmp_path / "episodes" / "a.npz"
+    if not (tmp_path / "whole").exists():
+        store.append(make(4, frames=(8, 8)), key="a")
+        path.rename(tmp_path / "whole")
+    shutil.copy(tmp_path / "whole", path)
+    if data.draw(st.booleans()):
+        content = bytearray(path.read_bytes())
+        content[data.draw(st.integers(0, len(content) - 1))] ^= 1 << data.draw(st.integers(0, 7))
+        path.write_bytes(content[: data.draw(st.integers(len(content) // 2, len(content)))])
+    else:
+        name = data.draw(st.sampled_from(["task_id", "meta", "steps", "success", "total", "terms", "spec", "video"]))
+        rewrite(store, "a", **{name: data.draw(JSON)})
+    with suppress(CorruptEpisode):
+        assert len(store.load("a")) == 4
+    with suppress(CorruptEpisode):
+        assert store.entries()[0].steps == 4

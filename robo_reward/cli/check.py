@@ -5,8 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 from rich.console import Console
 
 from robo_reward.artifact import load_reward
@@ -19,11 +20,21 @@ from robo_reward.envs.state import StateSpec
 from robo_reward.envs.task import make_task, task_names
 from robo_reward.episode import Episode, EpisodeStore
 from robo_reward.errors import UsageError
+from robo_reward.files import Count, Share, load_yaml
 from robo_reward.preferences.align import load_frames, split_answers
 from robo_reward.preferences.answers import Answer
 from robo_reward.preferences.comparisons import accuracy, comparisons
 from robo_reward.preferences.store import Clip
 from robo_reward.reward import EpisodeReward
+
+
+class AlignForm(msgspec.Struct):
+    """What `check` reads of the configuration of an `align` run."""
+
+    preferences: str = ""
+    annotator: str = ""
+    holdout: Share = 0.0
+    seed: Count = 0
 
 
 def run(config: DictConfig, arguments: list[str]) -> int:
@@ -45,11 +56,10 @@ def run(config: DictConfig, arguments: list[str]) -> int:
 
 
 def _settings(folder: Path) -> dict[str, Any]:
-    path = folder / "config.yaml"
-    if not path.is_file() or not (folder / "reward" / "reward.json").is_file():
+    found = load_yaml(folder / "config.yaml", AlignForm)
+    if found is None or not (folder / "reward" / "reward.json").is_file():
         raise UsageError(f"{folder} is not a run of `robo-reward align`: it lacks config.yaml or reward/")
-    value: Any = OmegaConf.to_container(OmegaConf.load(path))
-    return {"preferences": "", "annotator": "", "holdout": 0.0, "seed": 0, **value}
+    return msgspec.to_builtins(found)
 
 
 def episode_of(clip: Clip, shown: FrameSpec | None) -> Episode:

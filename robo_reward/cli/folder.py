@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import json
 import os
 import platform
+import stat
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
@@ -17,7 +19,8 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from robo_reward.errors import RoboRewardError
+from robo_reward.errors import BadArtifact, RoboRewardError
+from robo_reward.files import load_yaml
 from robo_reward.reward import fingerprint
 
 PACKAGES = ("robo-reward", "mujoco", "gymnasium", "stable-baselines3", "sb3-contrib", "torch", "numpy", "hydra-core")
@@ -56,13 +59,14 @@ def run_folder(config: DictConfig, verb: str, subject: str = "", free: Sequence[
     folder = Path(config.runs) / name
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / "config.yaml"
-    if path.exists():
-        old: Any = OmegaConf.to_container(OmegaConf.load(path), resolve=True)
-        if fingerprint(_settings(old, free)) != mark:
-            raise RoboRewardError(
-                f"{folder} holds a run with other settings: {_difference(old, value, free)}. "
-                "Give another run=NAME, or leave run empty to have one made."
-            )
+    old = load_yaml(path, dict[str, Any], remedy=f"Give another run=NAME, or delete {folder}")
+    if old is None and os.path.lexists(path):
+        raise BadArtifact(path, "it is no regular file", f"Give another run=NAME, or delete {folder}")
+    if old is not None and fingerprint(_settings(old, free)) != mark:
+        raise RoboRewardError(
+            f"{folder} holds a run with other settings: {_difference(old, value, free)}. "
+            "Give another run=NAME, or leave run empty to have one made."
+        )
     write(path, OmegaConf.to_yaml(config, resolve=True))
     return folder
 
@@ -95,13 +99,26 @@ def only_me(folder: Path) -> Iterator[None]:
 
     Raises:
         RunBusy: another process holds it.
+        BadArtifact: `lock` is a link, a pipe or a folder.
     """
-    with (folder / "lock").open("w") as file:
+    path = folder / "lock"
+    flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC  # nothing is emptied, nothing waits
+    try:
+        handle = os.open(path, flags, 0o644)
+    except OSError as error:
+        if error.errno not in (errno.ELOOP, errno.EISDIR, errno.ENXIO):
+            raise
+        raise BadArtifact(path, "it is no regular file", "Delete it") from error
+    try:
+        if not stat.S_ISREG(os.fstat(handle).st_mode):
+            raise BadArtifact(path, "it is no regular file", "Delete it")
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise RunBusy(f"another process is working in {folder}; wait for it or give another run=NAME") from None
         yield
+    finally:
+        os.close(handle)
 
 
 def write(path: Path, text: str) -> None:

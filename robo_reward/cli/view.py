@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import threading
 import time
 from collections.abc import Iterator
@@ -10,11 +9,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import msgspec
 from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
 from robo_reward.code.search.candidate import Candidate
+from robo_reward.errors import BadArtifact
+from robo_reward.files import Count, Share, load_json, parse_json, read_bytes
 
 STYLE = {
     "finished": "green",
@@ -24,6 +26,20 @@ STYLE = {
     "duplicate": "dim",
     "training": "cyan",
 }
+TAIL = 64 << 10  # [bytes] the last line of a job's progress file lies in them
+
+
+class _Progress(msgspec.Struct):
+    """A line of a job's progress file."""
+
+    steps: Count
+    success: Share
+
+
+class _Spec(msgspec.Struct):
+    """What the table needs of a job's spec."""
+
+    until: Count
 
 
 @dataclass
@@ -129,18 +145,24 @@ class SearchView:
 
 def _last_progress(job: Path) -> tuple[int | None, float | None]:
     """Steps and success of the last whole line of a job's progress file."""
+    path = job / "progress.jsonl"
     try:
-        lines = (job / "progress.jsonl").read_text().splitlines()
-        point = json.loads(lines[-1])
-        return int(point["steps"]), float(point["success"])
-    except (OSError, IndexError, ValueError, KeyError):
+        whole, _, _ = (read_bytes(path, TAIL, tail=True) or b"").rpartition(b"\n")
+        point = parse_json(whole.rpartition(b"\n")[2], _Progress, path)
+    except BadArtifact:
         return None, None
+    return point.steps, point.success
 
 
 def _time_left(row: _Row) -> str:
     done = row.steps - row.first
     if done <= 0 or row.job is None:
         return ""
-    until = json.loads((row.job / "spec.json").read_text())["until"]
-    seconds = (until - row.steps) * (time.monotonic() - row.begun) / done
+    try:
+        spec = load_json(row.job / "spec.json", _Spec)
+    except BadArtifact:
+        return ""
+    if spec is None:
+        return ""
+    seconds = (spec.until - row.steps) * (time.monotonic() - row.begun) / done
     return f"{max(seconds, 0):.0f} s"

@@ -7,15 +7,23 @@ file of unbounded size.
 from __future__ import annotations
 
 import json
+import os
+import stat
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from robo_reward.errors import RoboRewardError, UsageError
+from robo_reward.errors import BadArtifact, RoboRewardError, UsageError
 from robo_reward.files import load_json, read_bytes, to_json, write_json
+from robo_reward.jobs.environment import TEMPORARY
 
 TAIL_LINES = 20
 TAIL_BYTES = 16 << 10
+FILES = ("spec.json", "result.json", "error.json", "log.txt", "progress.jsonl", "STOP")
+FOLDERS = ("checkpoints", TEMPORARY)
+REMEDY = "Delete the job's folder to run the job from its beginning"
 
 
 def read_json(path: Path) -> dict[str, Any] | None:
@@ -140,13 +148,32 @@ class Job:
         """Why the last attempt gave no result, or None."""
         return read_json(self.error_path)
 
+    def require_plain(self, files: Sequence[str] = (), folders: Sequence[str] = ()) -> None:
+        """Checks the kind of everything that is read or written in the folder.
+
+        Args:
+            files: names of further files.
+            folders: names of further folders.
+
+        Raises:
+            BadArtifact: a link, a pipe, or a folder stands where a file belongs, or a file where a folder belongs.
+        """
+        _require(self.folder, stat.S_ISDIR, "a folder")
+        for name in (*FILES, *files):
+            _require(self.folder / name, stat.S_ISREG, "a regular file")
+        for name in (*FOLDERS, *folders):
+            _require(self.folder / name, stat.S_ISDIR, "a folder")
+
     def stop(self) -> None:
         """Asks the job to end; one that has not started yet will not."""
-        self.stop_path.touch()
+        flags = os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+        with suppress(OSError):  # whatever the job has put there counts as the request
+            os.close(os.open(self.stop_path, flags, 0o644))
 
     def unstop(self) -> None:
         """Takes the request back, so that the job may be run again."""
-        self.stop_path.unlink(missing_ok=True)
+        with suppress(OSError):  # a folder of that name: the next `require_plain` refuses it
+            self.stop_path.unlink(missing_ok=True)
 
     def log_tail(self, lines: int = TAIL_LINES) -> list[str]:
         """The last lines of the log."""
@@ -165,8 +192,27 @@ class Job:
         if self.result_path.exists():
             return "done"
         if self.error_path.exists():
-            return "stopped" if (self.error() or {}).get("kind") == "stopped" else "failed"
+            try:
+                return "stopped" if (self.error() or {}).get("kind") == "stopped" else "failed"
+            except BadArtifact:
+                return "failed"
         return "started" if self.log_path.exists() else "new"
+
+
+def _require(path: Path, is_kind: Callable[[int], bool], wanted: str) -> None:
+    try:
+        mode = os.lstat(path).st_mode
+    except FileNotFoundError:
+        return
+    except OSError as error:  # the folder itself is a file, or has lost its permissions
+        raise BadArtifact(path, f"it cannot be read: {error.strerror}", REMEDY) from error
+    if not is_kind(mode):
+        raise BadArtifact(path, f"it is {_kind(mode)}, expected {wanted}", REMEDY)
+
+
+def _kind(mode: int) -> str:
+    kinds = {stat.S_IFDIR: "a folder", stat.S_IFLNK: "a link", stat.S_IFIFO: "a pipe", stat.S_IFREG: "a file"}
+    return kinds.get(stat.S_IFMT(mode), "a device or a socket")
 
 
 def _parse(line: bytes) -> dict[str, Any] | None:

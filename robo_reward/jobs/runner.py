@@ -19,7 +19,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from robo_reward.errors import RoboRewardError
+from robo_reward.errors import BadArtifact, RoboRewardError
 from robo_reward.files import write_json
 from robo_reward.jobs.environment import TEMPORARY, job_environment
 from robo_reward.jobs.failures import (
@@ -86,7 +86,7 @@ def run_job(
     result = _result(job)
     if result is not None:
         return result
-    spec = job.sealed_spec()
+    spec = _load_spec(job)
     limits = limits or Limits()
     with _lock(job) as log:
         result = _result(job)
@@ -111,6 +111,21 @@ def run_job(
             os.close(control)
             shutil.rmtree(job.folder / TEMPORARY, ignore_errors=True)  # follows no links
         return _outcome(job, process.returncode, ended)
+
+
+def _load_spec(job: Job) -> dict[str, Any]:
+    """Returns the spec as the caller wrote it, of a folder whose content would not end or mislead the parent.
+
+    Raises:
+        JobFailed: something in it is of the wrong kind, or `spec.json` is damaged.
+        UsageError: it has no `spec.json`.
+    """
+    try:
+        job.require_plain()
+        job.spec()
+        return job.sealed_spec()
+    except BadArtifact as error:
+        raise JobFailed(job.folder, str(error).rstrip(".")) from error
 
 
 def _start(job: Job, environment: dict[str, str], log: Any, settings: dict[str, Any]) -> tuple[subprocess.Popen, int]:
@@ -204,7 +219,7 @@ def _signal(process: subprocess.Popen, number: int) -> None:
 
 def _lock(job: Job) -> Any:
     """Opens the log and locks it. The worker inherits the lock, so that it holds while the worker lives."""
-    handle = os.open(
+    handle = os.open(  # `require_plain` has refused links and pipes
         job.log_path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, 0o644
     )
     deadline = time.monotonic() + LOCK_PATIENCE

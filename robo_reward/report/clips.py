@@ -7,10 +7,14 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from robo_reward.errors import BadArtifact
+from robo_reward.files import read_inside
 from robo_reward.report.data import Clip
 from robo_reward.report.wording import plural
 
 BUDGET_BYTES = 4_500_000
+MAX_CLIP = 64 << 20  # [bytes] of a file that is read at all
+MP4_MARK = b"ftyp"  # the type of the first box of an mp4 file
 
 
 @dataclass(frozen=True)
@@ -39,14 +43,15 @@ def _data_uri(clip: Clip, folder: Path | None, budget: int) -> tuple[str, str]:
     if isinstance(clip.video, bytes):
         name, content = "this clip", clip.video
     else:
-        path = clip.video if folder is None else folder / clip.video
         name = clip.video.as_posix()
         try:
-            content = path.read_bytes()
-        except OSError as error:
-            return "", f"{name} could not be read: {error.strerror or error}"
+            content = read_inside(folder or Path(), name, MAX_CLIP)
+        except BadArtifact as error:
+            return "", f"{name} could not be read: {error.problem}"
     if not content:
         return "", f"{name} is empty"
+    if content[4:8] != MP4_MARK:
+        return "", f"{name} is no mp4 video"
     if len(content) * 4 / 3 > budget:
         return "", f"{name} ({len(content) / 1e6:.1f} MB) is left out to keep this page small"
     return "data:video/mp4;base64," + base64.b64encode(content).decode("ascii"), ""

@@ -41,8 +41,9 @@ def decode(text: str) -> RunReport:
     """
     try:
         data = json.loads(text)
-    except ValueError as error:
-        raise BadReportFile("the file", str(error)) from error
+    except (ValueError, RecursionError) as error:
+        problem = "it is nested too deeply" if isinstance(error, RecursionError) else str(error)
+        raise BadReportFile("the file", problem) from error
     if not isinstance(data, dict):
         raise BadReportFile("the file", "expected an object")
     if data.pop("format", FORMAT) != FORMAT:
@@ -122,7 +123,10 @@ def _number(value: Any, where: str) -> float:
         return math.nan
     if isinstance(value, bool) or not isinstance(value, int | float):
         _reject(where, f"{value!r:.60} is not a number")
-    return float(value)
+    try:
+        return float(value)
+    except OverflowError:
+        return _reject(where, "this number is too large")
 
 
 def _reject(where: str, problem: str) -> Any:

@@ -13,6 +13,8 @@ from pathlib import Path
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+from robo_reward.errors import BadArtifact
+from robo_reward.files import read_bytes
 from robo_reward.report import view, wording
 from robo_reward.report.charts import chart_data, embedded_json
 from robo_reward.report.clips import BUDGET_BYTES, embedded_clips
@@ -81,10 +83,12 @@ def rebuild_report(folder: Path) -> Path:
     """
     source = Path(folder) / "report.json"
     try:
-        text = source.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
+        text = read_bytes(source)
+        if text is None:
+            raise BadReportFile(str(source), "there is no such file")
+        return write_report(RunReport.from_json(text.decode()), Path(folder) / "report.html")
+    except (BadArtifact, UnicodeDecodeError) as error:
         raise BadReportFile(str(source), str(error)) from error
-    return write_report(RunReport.from_json(text), Path(folder) / "report.html")
 
 
 def write_page(path: Path, text: str) -> Path:
@@ -92,7 +96,7 @@ def write_page(path: Path, text: str) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
     try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
+        with os.fdopen(handle, "w", encoding="utf-8", errors="replace") as file:  # halves of surrogate pairs
             file.write(text)
         os.chmod(temporary, 0o644)  # mkstemp makes it private; a report is meant to be shared
         os.replace(temporary, path)

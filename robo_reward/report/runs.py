@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import json
+import logging
+import os
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
-from omegaconf import OmegaConf
-
-from robo_reward.errors import UsageError
+from robo_reward.code.search.outcome import EvaluationForm, PointForm, TrainingForm
+from robo_reward.errors import BadArtifact, RoboRewardError, UsageError
+from robo_reward.files import MAX_YAML, is_regular, load_json, load_yaml, naming, read_bytes, read_inside
 from robo_reward.report.data import (
     CandidateRow,
     Clip,
@@ -22,44 +23,65 @@ from robo_reward.report.data import (
     Timing,
     Winner,
 )
+from robo_reward.report.forms import (
+    CandidateForm,
+    ConfigForm,
+    ProvenanceForm,
+    SearchConfigForm,
+    SearchForm,
+    Sittings,
+    TrainConfigForm,
+    Videos,
+    WriterForm,
+)
 from robo_reward.report.render import save_report
 
+MAX_PROGRAM = 256 << 10  # [bytes]
 STATUSES = {"duplicate": "refused", "training": "running", "accepted": "running"}
+REMEDY = "Run the command that made the folder again: it goes on and writes this file again"
+
+log = logging.getLogger(__name__)
+C = TypeVar("C", bound=ConfigForm)
+T = TypeVar("T")
 
 
 def report_run(folder: Path) -> Path:
     """Writes `report.html` of any run folder and returns its path.
 
+    The folder may be somebody else's: only regular files inside it are read, `${...}` in its settings is left as it
+    stands, and a damaged file is left out of the page where the page makes sense without it.
+
     Raises:
         UsageError: the folder holds no run that has a report.
+        BadArtifact: a file without which there is no page is damaged.
     """
-    if (folder / "search.json").is_file():
+    if os.path.lexists(folder / "search.json"):
         return report_search(folder)
-    if (folder / "result.json").is_file() and (folder / "config.yaml").is_file():
+    if os.path.lexists(folder / "result.json") and os.path.lexists(folder / "config.yaml"):
         return report_train(folder)
     raise UsageError(f"{folder} holds no finished run: expected search.json, or result.json and config.yaml")
 
 
 def report_search(folder: Path) -> Path:
     """The page of a search, finished or not."""
-    search, config = _json(folder / "search.json"), _config(folder)
-    candidates = search["candidates"]
-    winner = next((c for c in candidates if c["id"] == search["winner"]), None)
-    evaluation = _json(folder / "evaluation.json") if (folder / "evaluation.json").is_file() and winner else None
-    sittings = _json(folder / "sittings.json") or []
+    search, config = _required(folder / "search.json", SearchForm), _config(folder, SearchConfigForm)
+    candidates = search.candidates
+    winner = next((c for c in candidates if c.id == search.winner), None)
+    evaluation = _optional(folder / "evaluation.json", EvaluationForm) if winner else None
+    sittings = _optional(folder / "sittings.json", Sittings) or []
     report = RunReport(
-        title=f"{config['task']['id']}: {len(candidates)} reward programs",
+        title=f"{config.task.id}: {len(candidates)} reward programs",
         goal=_goal(config),
-        task=config["task"]["id"],
+        task=config.task.id,
         kind="search",
-        headline=_headline(evaluation, search, sum(sittings), candidates),
+        headline=_headline(evaluation, search, sum(sittings)),
         candidates=tuple(_row(c, winner) for c in candidates),
         refused=tuple(row for c in candidates for row in _refusals(c)),
         winner=_winner(winner, candidates) if winner else None,
         curves=tuple(curve for c in candidates for curve in _curve(c)),
-        rungs=tuple(round(config["search"]["steps"] * share) for share in config["search"]["rungs"]),
+        rungs=tuple(round(config.search.steps * share) for share in config.search.rungs),
         videos=_videos(folder),
-        costs=_costs(folder, config),
+        costs=_costs(folder, config.writer),
         timings=tuple(
             Timing(f"sitting {i + 1}" if len(sittings) > 1 else "whole run", s) for i, s in enumerate(sittings)
         ),
@@ -70,158 +92,177 @@ def report_search(folder: Path) -> Path:
 
 def report_train(folder: Path) -> Path:
     """The page of one training run on a given reward."""
-    result, config = _json(folder / "result.json"), _config(folder)
-    evaluation, points = result["evaluation"], result["points"]
-    program = folder / "reward" / "reward.py"
-    source = program.read_text() if program.is_file() else f"# reward: {config['reward']['kind']}"
-    seconds = result["seconds"]
+    result, config = _required(folder / "result.json", TrainingForm), _config(folder, TrainConfigForm)
     report = RunReport(
-        title=f"{config['task']['id']} with {config['policy']['algorithm']}",
+        title=f"{config.task.id} with {config.policy.algorithm}",
         goal=_goal(config),
-        task=config["task"]["id"],
+        task=config.task.id,
         kind="train",
-        headline=Headline(**_rate(evaluation), seconds=seconds, steps=result["steps"]),
-        winner=Winner(source, terms=_terms(points)),
-        curves=(Curve("policy", _series(points, "success"), config["policy"]["algorithm"]),),
+        headline=Headline(**_rate(result.evaluation), seconds=result.seconds, steps=result.steps),
+        winner=Winner(_program(folder) or f"# reward: {config.reward.kind}", terms=_terms(result.points)),
+        curves=(Curve("policy", _success(result.points), config.policy.algorithm),),
         videos=_videos(folder),
-        timings=(Timing("training", seconds),),
+        timings=(Timing("training", result.seconds),),
         **_origin(folder, config),
     )
     return save_report(report, folder)
 
 
-def _json(path: Path) -> Any:
-    return json.loads(path.read_text()) if path.is_file() else None
+def _required(path: Path, schema: type[T]) -> T:
+    found = load_json(path, schema, remedy=REMEDY)
+    if found is None:
+        raise BadArtifact(path, "there is no regular file", REMEDY)
+    return found
 
 
-def _config(folder: Path) -> dict[str, Any]:
-    return OmegaConf.to_container(OmegaConf.load(folder / "config.yaml"), resolve=True)  # type: ignore[return-value]
+def _optional(path: Path, schema: type[T]) -> T | None:
+    """The content of a file that a page can do without; a damaged one is told and left out."""
+    try:
+        return load_json(path, schema, remedy="The report is made without it")
+    except BadArtifact as problem:
+        log.warning("%s", problem)
+        return None
 
 
-def _goal(config: dict[str, Any]) -> str:
-    if config.get("goal"):
-        return config["goal"]
+def _config(folder: Path, schema: type[C]) -> C:
+    path = folder / "config.yaml"
+    found = load_yaml(path, schema, remedy=REMEDY)
+    if found is None:
+        raise BadArtifact(path, "there is no regular file", REMEDY)
+    return found
+
+
+def _program(folder: Path) -> str:
+    """The reward program of a training run, or none."""
+    try:
+        return read_inside(folder, "reward/reward.py", MAX_PROGRAM).decode(errors="replace")
+    except BadArtifact:
+        return ""
+
+
+def _goal(config: ConfigForm) -> str:
+    """The goal sentence; the task's own, where the run has none. Options of the folder build nothing here."""
+    if config.goal not in ("", None):
+        return str(config.goal)
     from robo_reward.envs.task import make_task
 
-    return make_task(config["task"]["id"], **config["task"]["options"]).goal
+    try:
+        return make_task(config.task.id).goal
+    except RoboRewardError as problem:  # a task of a package that is not installed here
+        log.warning("%s", problem)
+        return config.task.id
 
 
-def _rate(evaluation: dict[str, Any]) -> dict[str, Any]:
-    return {key: evaluation[key] for key in ("success", "low", "high", "episodes")}
+def _rate(evaluation: EvaluationForm) -> dict[str, Any]:
+    return {key: getattr(evaluation, key) for key in ("success", "low", "high", "episodes")}
 
 
-def _headline(
-    evaluation: dict[str, Any] | None, search: dict[str, Any], seconds: float, candidates: list[dict[str, Any]]
-) -> Headline:
+def _headline(evaluation: EvaluationForm | None, search: SearchForm, seconds: float) -> Headline:
     if evaluation is None:
-        trained = sum(bool(c["rungs"]) for c in candidates)
+        trained = sum(bool(c.rungs) for c in search.candidates)
         return Headline(
             seconds=seconds,
-            message=f"No final policy yet: {trained} of {len(candidates)} programs were trained.",
+            message=f"No final policy yet: {trained} of {len(search.candidates)} programs were trained.",
             next_step="Start the same command again to go on, or read below why programs were refused.",
         )
-    finals = search["finals"]
-    rates = ", ".join(f"{r['evaluation']['success']:.2f}" for r in finals)
+    finals = search.finals
+    rates = ", ".join(f"{r.evaluation.success:.2f}" for r in finals)
     message = f"The winning program, trained afresh with {len(finals)} other seeds: {rates}." if finals else ""
-    steps = finals[0]["steps"] if finals else None
-    next_step = "" if evaluation["successes"] else "Try more steps, more rounds or another writer."
+    steps = finals[0].steps if finals else None
+    next_step = "" if evaluation.successes else "Try more steps, more rounds or another writer."
     return Headline(**_rate(evaluation), seconds=seconds, steps=steps, message=message, next_step=next_step)
 
 
-def _row(candidate: dict[str, Any], winner: dict[str, Any] | None) -> CandidateRow:
-    rungs = candidate["rungs"]
-    status = "winner" if winner and candidate["id"] == winner["id"] else candidate["status"]
-    stage = f"rung {len(rungs)}" if rungs else (candidate["refusals"][-1]["stage"] if candidate["refusals"] else "")
+def _row(candidate: CandidateForm, winner: CandidateForm | None) -> CandidateRow:
+    rungs = candidate.rungs
+    status = "winner" if winner and candidate.id == winner.id else candidate.status
+    stage = f"rung {len(rungs)}" if rungs else (candidate.refusals[-1].stage if candidate.refusals else "")
     return CandidateRow(
-        id=candidate["id"],
-        round=candidate["round"] + 1,
-        parent=candidate["parent"],
+        id=candidate.id,
+        round=candidate.round + 1,
+        parent=candidate.parent,
         stage=stage,
         rung=len(rungs),
-        steps=rungs[-1]["steps"] if rungs else None,
-        success=rungs[-1]["evaluation"]["success"] if rungs else None,
+        steps=rungs[-1].steps if rungs else None,
+        success=rungs[-1].evaluation.success if rungs else None,
         status=STATUSES.get(status, status),  # type: ignore[arg-type]
-        note=candidate["note"],
+        note=candidate.note,
     )
 
 
-def _refusals(candidate: dict[str, Any]) -> list[RefusedRow]:
-    rows = [
-        RefusedRow(candidate["id"], r["reason"], r["remedy"], r["line"], r["stage"], r["source"])
-        for r in candidate["refusals"]
-    ]
-    if candidate["status"] == "failed":
-        rows.append(RefusedRow(candidate["id"], candidate["note"], stage="training", source=candidate["source"]))
+def _refusals(candidate: CandidateForm) -> list[RefusedRow]:
+    rows = [RefusedRow(candidate.id, r.reason, r.remedy, r.line, r.stage, r.source) for r in candidate.refusals]
+    if candidate.status == "failed":
+        rows.append(RefusedRow(candidate.id, candidate.note, stage="training", source=candidate.source))
     return rows
 
 
-def _winner(winner: dict[str, Any], candidates: list[dict[str, Any]]) -> Winner:
-    parent = next((c for c in candidates if c["id"] == winner["parent"]), None)
+def _winner(winner: CandidateForm, candidates: list[CandidateForm]) -> Winner:
+    parent = next((c for c in candidates if c.id == winner.parent), None)
     return Winner(
-        source=winner["source"],
-        id=winner["id"],
-        parent=winner["parent"],
-        parent_source=parent["source"] if parent else None,
-        terms=_terms(winner["rungs"][-1]["points"]),
+        source=winner.source,
+        id=winner.id,
+        parent=winner.parent,
+        parent_source=parent.source if parent else None,
+        terms=_terms(winner.rungs[-1].points) if winner.rungs else {},
     )
 
 
-def _terms(points: list[dict[str, Any]]) -> dict[str, Series]:
-    steps = tuple(p["steps"] for p in points)
-    names = points[0]["terms"] if points else {}
-    return {name: Series(steps, tuple(p["terms"][name] for p in points)) for name in names}
+def _terms(points: list[PointForm]) -> dict[str, Series]:
+    steps = tuple(p.steps for p in points)
+    names = points[0].terms if points else {}
+    return {name: Series(steps, tuple(p.terms[name] for p in points)) for name in names}
 
 
-def _series(points: list[dict[str, Any]], key: str) -> Series:
-    return Series(tuple(p["steps"] for p in points), tuple(p[key] for p in points))
+def _success(points: list[PointForm]) -> Series:
+    return Series(tuple(p.steps for p in points), tuple(p.success for p in points))
 
 
-def _curve(candidate: dict[str, Any]) -> list[Curve]:
-    if not candidate["rungs"]:
-        return []
-    return [Curve(candidate["id"], _series(candidate["rungs"][-1]["points"], "success"))]
+def _curve(candidate: CandidateForm) -> list[Curve]:
+    return [Curve(candidate.id, _success(candidate.rungs[-1].points))] if candidate.rungs else []
 
 
 def _videos(folder: Path) -> tuple[Clip, ...]:
-    films = _json(folder / "videos.json") or []
+    films = _optional(folder / "videos.json", Videos) or []
     names = {True: "goal fulfilled", False: "goal missed"}
-    return tuple(
-        Clip(Path(f["path"]), f"Episode {i + 1}: {names[f['success']]}", f["success"]) for i, f in enumerate(films)
-    )
+    return tuple(Clip(Path(f.path), f"Episode {i + 1}: {names[f.success]}", f.success) for i, f in enumerate(films))
 
 
-def _costs(folder: Path, config: dict[str, Any]) -> Costs:
+def _costs(folder: Path, writer: WriterForm) -> Costs:
     """What the writer used, from the ledger."""
     from robo_reward.code.ledger import Ledger
 
-    writer = config["writer"]
     path = folder / "ledger.jsonl"
-    usages = [entry.usage for entry in Ledger(path, "replay").entries()] if path.is_file() else []
-    return Costs(
-        writer=writer["name"],
-        model=writer.get("model", ""),
-        requests=len(usages),
-        prompt_tokens=sum(u.prompt_tokens for u in usages),
-        completion_tokens=sum(u.completion_tokens for u in usages),
-        dollars=sum(u.cost or 0.0 for u in usages),
-    )
+    usages = []
+    try:
+        with naming(path, "The report is made without it"):
+            usages = [entry.usage for entry in Ledger(path, "replay").entries()] if is_regular(path) else []
+            return Costs(
+                writer=writer.name,
+                model=writer.model,
+                requests=len(usages),
+                prompt_tokens=sum(u.prompt_tokens for u in usages),
+                completion_tokens=sum(u.completion_tokens for u in usages),
+                dollars=sum(u.cost or 0.0 for u in usages),
+            )
+    except (BadArtifact, OSError) as problem:
+        log.warning("%s", problem)
+        return Costs(writer=writer.name, model=writer.model)
 
 
-def _origin(folder: Path, config: dict[str, Any]) -> dict[str, Any]:
+def _origin(folder: Path, config: ConfigForm) -> dict[str, Any]:
     """How to reproduce the run."""
-    origin = _json(folder / "provenance.json") or {}
-    git = origin.get("git", {})
-    machine = {k: v for k, v in origin.get("machine", {}).items() if k != "executable"}
+    origin = _optional(folder / "provenance.json", ProvenanceForm) or ProvenanceForm()
     return {
         "reproduce": Reproduce(
-            command=origin.get("command", ""),
-            seed=config.get("seed"),
-            git_revision=git.get("revision", ""),
-            git_dirty=git.get("dirty", False),
+            command=origin.command,
+            seed=config.seed,
+            git_revision=origin.git.revision,
+            git_dirty=origin.git.dirty,
             folder=folder.name,
         ),
-        "config_text": (folder / "config.yaml").read_text(),
-        "versions": origin.get("versions", {}),
-        "environment": machine,
-        "created": origin.get("created", ""),
+        "config_text": (read_bytes(folder / "config.yaml", MAX_YAML) or b"").decode(),
+        "versions": origin.versions,
+        "environment": {k: v for k, v in origin.machine.items() if k != "executable"},
+        "created": origin.created,
     }

@@ -288,6 +288,10 @@ HEADS: dict[str, type[Head]] = {
 }  # fmt: skip
 
 
+MAX_NUMBERS = 1 << 27
+"""Most numbers in a head that is built from a spec: half a gibibyte."""
+
+
 def make_head(kind: str, /, *, seed: int | None = None, **options: Any) -> Head:
     """A head by name.
 
@@ -313,9 +317,15 @@ def head_from_spec(spec: Mapping[str, Any]) -> Head:
 
     Raises:
         UnknownName: no such head.
+        UsageError: it would be too large.
     """
     options = dict(spec)
-    return make_head(options.pop("kind"), seed=0, **options)
+    kind = options.pop("kind")
+    with torch.device("meta"):  # shapes without memory: the spec may be a stranger's
+        size = sum(tensor.numel() for tensor in make_head(kind, **options).state_dict().values())
+    if size > MAX_NUMBERS:
+        raise UsageError(f"head {kind!r} has {size:,} numbers, at most {MAX_NUMBERS:,} are supported")
+    return make_head(kind, seed=0, **options)
 
 
 class HeadedEncoder:

@@ -11,6 +11,7 @@ from torch import nn
 from torch.nn import functional
 
 from robo_reward.episode import Episode
+from robo_reward.errors import WrongShape
 from robo_reward.reward import Weights, digest
 from robo_reward.vision.encoder import tensors_of
 from robo_reward.vision.heads import grid, soft_argmax
@@ -193,8 +194,10 @@ def _train(
 
 def from_spec(spec: Mapping[str, Any], weights: Weights) -> KeypointEncoder:
     """Builds the encoder of a spec."""
+    learnt = tensors_of(spec, weights)
+    shape = (len(spec["views"]), 3, spec["size"], spec["size"])
+    if learnt["median"].shape != shape:  # before that much memory is taken
+        raise WrongShape("median frames of the keypoints", learnt["median"].shape, f"{shape}")
     network = PointNetwork(len(spec["views"]), spec["size"], spec["points"])
-    network.load_state_dict(
-        {key: torch.from_numpy(np.array(value)) for key, value in tensors_of(spec, weights).items()}
-    )
+    network.load_state_dict({key: torch.from_numpy(np.array(value)) for key, value in learnt.items()})
     return KeypointEncoder(network, spec["views"])

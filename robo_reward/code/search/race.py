@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+import logging
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, as_completed
 from dataclasses import dataclass
@@ -11,12 +11,17 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from robo_reward.code.search.candidate import Candidate, ranked
+from robo_reward.code.search.outcome import check_outcome, require_sound, set_aside
 from robo_reward.code.search.settings import SearchSettings
-from robo_reward.errors import RoboRewardError
+from robo_reward.errors import BadArtifact, RoboRewardError
+from robo_reward.files import replace_file
+from robo_reward.jobs.failures import JobTimedOut
 from robo_reward.jobs.job import Job
 from robo_reward.reward import fingerprint
 
 TRAIN = "robo_reward.policies.job:run"
+
+log = logging.getLogger(__name__)
 
 
 class JobExecutor(Protocol):
@@ -50,7 +55,10 @@ class Track:
     def submit(
         self, name: str, reward: dict[str, Any], seed: int, until: int, steps: int, start: Path | None = None
     ) -> tuple[Path, Future[dict[str, Any]]]:
-        """Starts a training job; its folder's name holds a fingerprint, so that other settings make another folder."""
+        """Starts a training job; its folder's name holds a fingerprint, so that other settings make another folder.
+
+        A folder of that name which is damaged is moved to `damaged/` beside the job folders, and the job is run again.
+        """
         spec = {
             "entry": TRAIN,
             "task": self.task,
@@ -66,17 +74,20 @@ class Track:
             "start": f"../{start.name}/checkpoint" if start else None,
         }
         folder = self.folder / f"{name.replace('/', '-')}-{fingerprint(spec)[:8]}"
-        Job.create(folder, spec)
+        try:
+            require_sound(folder)
+            Job.create(folder, spec)
+        except BadArtifact as problem:
+            log.warning("%s; the folder is moved to %s and the job is run again", problem, set_aside(folder))
+            Job.create(folder, spec)
         write_atomically(folder / "reward.py", reward["source"])
-        timeout = self.settings.timeout or None
+        timeout = self.settings.time_limit(until)
         return folder, self.executor.submit_job(folder, timeout=timeout, read=[start] if start else [])
 
 
 def write_atomically(path: Path, text: str) -> None:
     """Writes a file under a temporary name and renames it."""
-    partial = path.with_name(f"{path.name}.{os.getpid()}.part")
-    partial.write_text(text)
-    partial.replace(path)
+    replace_file(path, text.encode())
 
 
 def race(track: Track, candidates: Sequence[Candidate], rewards: dict[str, dict[str, Any]]) -> None:
@@ -120,9 +131,9 @@ def _rung(
     for future in as_completed(futures):
         candidate, folder = futures[future]
         try:
-            candidate.rungs.append(future.result())
+            candidate.rungs.append(check_outcome(folder, future.result()))
         except RoboRewardError as error:
-            candidate.status, candidate.note = "failed", str(error)
+            candidate.status, candidate.note = "failed", _describe(error)
         places[candidate.id] = folder
         track.observe(candidate, "rung")
     return places
@@ -140,10 +151,16 @@ def confirm(track: Track, candidate: Candidate, reward: dict[str, Any]) -> list[
     done = []
     for future in as_completed(futures):
         try:
-            done.append((futures[future], future.result()))
+            done.append((futures[future], check_outcome(futures[future], future.result())))
         except RoboRewardError as error:
-            candidate.note = f"training with another seed failed: {error}"
+            candidate.note = f"training with another seed failed: {_describe(error)}"
         track.observe(candidate, "final")
     return sorted(
         done, key=lambda item: (-item[1]["evaluation"]["success"], -item[1]["evaluation"]["held"], item[0].name)
     )
+
+
+def _describe(error: RoboRewardError) -> str:
+    """What a candidate's note says of a failed job."""
+    slow = "; if it was only slow, raise search.timeout: the job goes on from its last checkpoint"
+    return f"{error}{slow}" if isinstance(error, JobTimedOut) else str(error)

@@ -9,6 +9,9 @@ from typing import Any
 
 from robo_reward.errors import UsageError
 
+BASE_SECONDS, SECONDS_PER_STEP = 1800.0, 0.05
+"""Generous: PPO takes about 0.2 ms a step, SAC a few milliseconds, and a loaded machine some times as much."""
+
 
 @dataclass(frozen=True)
 class SearchSettings:
@@ -31,7 +34,7 @@ class SearchSettings:
         least_rounds: rounds that are always done.
         faithful: Eureka as published: no rungs, no elitism in the writer's context.
         seed: of everything.
-        timeout: for one training job [s], or 0 for none.
+        timeout: for one training job [s]; 0 chooses one with `time_limit`.
     """
 
     candidates: int = 4
@@ -56,6 +59,10 @@ class SearchSettings:
         for name in ("candidates", "rounds", "restarts", "steps", "episodes"):
             if getattr(self, name) < 1:
                 raise UsageError(f"search.{name} is {getattr(self, name)}, expected at least 1")
+        if not 0 <= self.timeout < float("inf"):
+            raise UsageError(
+                f"search.timeout is {self.timeout}, expected seconds, or 0 for a limit made from the steps"
+            )
         rungs = (1.0,) if self.faithful else tuple(self.rungs)
         object.__setattr__(self, "rungs", rungs)
         object.__setattr__(self, "params", dict(self.params))
@@ -70,6 +77,10 @@ class SearchSettings:
     def until(self, rung: int) -> int:
         """Environment steps at which a rung ends."""
         return round(self.steps * self.rungs[rung])
+
+    def time_limit(self, until: int) -> float:
+        """Wall time after which a training job of so many environment steps counts as hanging [s]."""
+        return self.timeout or BASE_SECONDS + until * SECONDS_PER_STEP
 
     def to_json(self) -> dict[str, Any]:
         """All knobs."""

@@ -1,0 +1,94 @@
+"""What a training job leaves in its folder, checked before the search uses it: a job is confined, not trusted."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Annotated, Any
+
+import msgspec
+
+from robo_reward.files import Count, Finite, Share, check
+from robo_reward.jobs.job import REMEDY, Job
+from robo_reward.reward import MAX_TERMS
+
+MAX_POINTS = 10_000
+FILES = ("reward.py", "curve.csv")
+FOLDERS = ("checkpoint", "log", "policy")
+
+
+class PointForm(msgspec.Struct):
+    """A point of the learning curve, see `policies.sb3.Point`."""
+
+    steps: Count
+    success: Share
+    episode_return: Finite
+    terms: Annotated[dict[str, Finite], msgspec.Meta(max_length=MAX_TERMS)]
+    seconds: Finite
+
+
+class EvaluationForm(msgspec.Struct):
+    """Deterministic episodes, see `policies.evaluate.Evaluation`."""
+
+    episodes: Annotated[int, msgspec.Meta(ge=1)]
+    successes: Count
+    success: Share
+    low: Share
+    high: Share
+    held: Share
+    mean_return: Finite | None = None
+
+
+class TrainingForm(msgspec.Struct):
+    """What a training job returns, see `policies.sb3.Training`."""
+
+    steps: Count
+    seconds: Finite
+    points: Annotated[list[PointForm], msgspec.Meta(max_length=MAX_POINTS)]
+    evaluation: EvaluationForm
+
+    def __post_init__(self) -> None:
+        names = self.points[0].terms.keys() if self.points else set()
+        for number, point in enumerate(self.points):
+            if point.terms.keys() != names:
+                raise ValueError(f"points[{number}].terms has other names than points[0].terms")
+
+
+def check_outcome(folder: Path, result: dict[str, Any]) -> dict[str, Any]:
+    """Returns what a training job returned, once it and the policy in the job's folder are known to be sound.
+
+    Raises:
+        BadArtifact: the result is not of the form of `TrainingForm`, or there is no usable policy.
+    """
+    check(result, TrainingForm, folder / "result.json", REMEDY)
+    _load_policy(folder / "policy")
+    return result
+
+
+def require_sound(folder: Path) -> None:
+    """Checks a job folder of an earlier sitting, of which there may be none.
+
+    Raises:
+        BadArtifact: a job could not be run in it, or its result or policy cannot be used.
+    """
+    job = Job(folder)
+    job.require_plain(FILES, FOLDERS)
+    result = job.result()
+    if result is not None:
+        check_outcome(folder, result)
+
+
+def set_aside(folder: Path) -> Path:
+    """Moves a damaged job folder to `damaged/` beside the folder of all jobs; returns where it is now."""
+    place = folder.parent.parent / "damaged"
+    place.mkdir(exist_ok=True)
+    number = 1
+    while os.path.lexists(place / f"{folder.name}-{number}"):
+        number += 1
+    return folder.rename(place / f"{folder.name}-{number}")
+
+
+def _load_policy(folder: Path) -> None:
+    from robo_reward.policies.policy import load_policy  # policies stand above this module
+
+    load_policy(folder)

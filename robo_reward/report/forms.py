@@ -1,0 +1,129 @@
+"""The form of the files in a run folder that a report is made of; such a folder may be somebody else's."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+import msgspec
+
+from robo_reward.code.grammar import MAX_SOURCE
+from robo_reward.code.search.outcome import TrainingForm
+from robo_reward.files import Count, Finite, Share
+
+Text = Annotated[str, msgspec.Meta(max_length=1 << 20)]
+Name = Annotated[str, msgspec.Meta(max_length=200)]
+Whole = Annotated[int, msgspec.Meta(ge=-(2**53), le=2**53)]
+Seconds = Annotated[float, msgspec.Meta(ge=0.0, le=1e12)]
+
+
+class RefusalForm(msgspec.Struct):
+    """Why a version of a program was sent back."""
+
+    stage: Name
+    reason: Text
+    remedy: Text = ""
+    line: Whole | None = None
+    source: Text = ""
+
+
+class CandidateForm(msgspec.Struct):
+    """A candidate of a search."""
+
+    id: Name
+    round: Annotated[int, msgspec.Meta(ge=0, le=1_000_000)]
+    source: Annotated[str, msgspec.Meta(max_length=MAX_SOURCE)]
+    parent: Name | None
+    status: Literal["refused", "duplicate", "accepted", "training", "stopped", "failed", "finished"]
+    refusals: list[RefusalForm]
+    rungs: list[TrainingForm]
+    note: Text
+
+
+class SearchForm(msgspec.Struct):
+    """`search.json`."""
+
+    candidates: list[CandidateForm]
+    winner: Name | None
+    finals: list[TrainingForm]
+
+
+class TaskForm(msgspec.Struct):
+    """`task` of a configuration."""
+
+    id: Name
+
+
+class WriterForm(msgspec.Struct):
+    """`writer` of a configuration."""
+
+    name: Name
+    model: Name = ""
+
+
+class BudgetForm(msgspec.Struct):
+    """`search` of a configuration."""
+
+    steps: Count
+    rungs: list[Share]
+
+
+class AlgorithmForm(msgspec.Struct):
+    """`policy` of a configuration."""
+
+    algorithm: Name
+
+
+class RewardForm(msgspec.Struct):
+    """`reward` of a configuration."""
+
+    kind: Name
+
+
+class ConfigForm(msgspec.Struct):
+    """What every `config.yaml` holds."""
+
+    task: TaskForm
+    goal: Text | Whole | Finite | bool | None = ""
+    seed: Whole | None = None
+
+
+class SearchConfigForm(ConfigForm, kw_only=True):
+    """`config.yaml` of a search."""
+
+    search: BudgetForm
+    writer: WriterForm
+
+
+class TrainConfigForm(ConfigForm, kw_only=True):
+    """`config.yaml` of a training run."""
+
+    policy: AlgorithmForm
+    reward: RewardForm
+
+
+class VideoForm(msgspec.Struct):
+    """One of `videos.json`."""
+
+    path: Name
+    success: bool
+
+
+class GitForm(msgspec.Struct):
+    """The source tree that a run was made with."""
+
+    revision: Name = ""
+    dirty: bool = False
+
+
+class ProvenanceForm(msgspec.Struct):
+    """`provenance.json`."""
+
+    command: Text = ""
+    created: Name = ""
+    versions: dict[Name, Name] = {}
+    git: GitForm = msgspec.field(default_factory=GitForm)
+    machine: dict[Name, Name] = {}
+
+
+Sittings = list[Seconds]
+Videos = list[VideoForm]
