@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
-from rich.console import Console
 
 from robo_reward.artifact import save_reward
 from robo_reward.cli.folder import only_me, provenance, run_folder, write_json
+from robo_reward.cli.terminal import Terminal
 from robo_reward.envs.frames import FrameSpec
 from robo_reward.episode import EpisodeStore
 from robo_reward.errors import UnknownName, UsageError
@@ -22,7 +22,7 @@ from robo_reward.vision.choose import choose_encoder
 
 def run(config: DictConfig, arguments: list[str]) -> int:
     """Reads answers and clips, learns, and writes the reward, what it says of each clip, and how well it agrees."""
-    console, begun = Console(), time.monotonic()
+    console, begun = Terminal(), time.monotonic()
     if config.method not in METHODS:
         raise UnknownName("method", config.method, METHODS)
     answers, clips = read_preferences(config.preferences, config.annotator)
@@ -91,7 +91,7 @@ def _cameras(clip: Clip) -> list[str]:
     return EpisodeStore(path).entry(clip.id).meta.get("cameras", []) if path.is_dir() else []
 
 
-def _teller(console: Console) -> Any:
+def _teller(console: Terminal) -> Any:
     def tell(step: int, accuracy: float) -> None:
         console.print(f"  step {step:>5}  ranked right {accuracy:.2f}", highlight=False)
 
@@ -111,7 +111,7 @@ def _result(config: DictConfig, found: Alignment, shown: FrameSpec, seconds: dic
     }
 
 
-def _tell(console: Console, found: Alignment, folder: Path) -> None:
+def _tell(console: Terminal, found: Alignment, folder: Path) -> None:
     held = "nothing was kept back" if found.held_out is None else f"{found.held_out:.2f}"
     console.print(
         f"ranked right: {found.train:.2f} of what it has learnt from, {held} of what was kept back", highlight=False

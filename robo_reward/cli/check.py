@@ -7,12 +7,12 @@ from typing import Any
 
 import numpy as np
 from omegaconf import DictConfig, OmegaConf
-from rich.console import Console
 
 from robo_reward.artifact import load_reward
 from robo_reward.checks.rank import spearman, within_clips
 from robo_reward.cli.align import read_preferences
 from robo_reward.cli.folder import write_json
+from robo_reward.cli.terminal import Terminal
 from robo_reward.code.language import compile_program
 from robo_reward.envs.frames import FrameSpec
 from robo_reward.envs.state import StateSpec
@@ -28,7 +28,7 @@ from robo_reward.reward import EpisodeReward
 
 def run(config: DictConfig, arguments: list[str]) -> int:
     """Judges the clips of the answers with the reward of a run and prints the figures."""
-    console, folder = Console(), Path(config.run)
+    console, folder = Terminal(), Path(config.run)
     settings = _settings(folder)
     reward = load_reward(folder / "reward")
     if not isinstance(reward, EpisodeReward):

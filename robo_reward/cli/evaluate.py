@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from omegaconf import DictConfig
-from rich.console import Console
 
 from robo_reward.cli.folder import write_json
+from robo_reward.cli.terminal import Terminal
 from robo_reward.envs.task import make_task
 from robo_reward.errors import UsageError
 from robo_reward.policies.evaluate import evaluate, wilson
@@ -21,7 +21,7 @@ def run(config: DictConfig, arguments: list[str]) -> int:
     policy = load_policy(_policy_folder(Path(config.run)))
     task = make_task(config.task or policy.meta["task"])
     policy.require(task)
-    console = Console()
+    console = Terminal()
     results = []
     for seed in config.seeds:
         result = evaluate(task, policy, config.episodes, seed)

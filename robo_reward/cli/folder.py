@@ -6,6 +6,7 @@ import fcntl
 import json
 import os
 import platform
+import shlex
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
@@ -17,6 +18,7 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
+from robo_reward.cli.secrets import mask_argument, masked
 from robo_reward.errors import RoboRewardError
 from robo_reward.reward import fingerprint
 
@@ -48,8 +50,10 @@ def run_folder(config: DictConfig, verb: str, subject: str = "", free: Sequence[
 
     The folder is named after the task, or after `subject` where a verb has none. An explicit `run=NAME` with other
     settings than the folder holds is refused, so that nothing is mixed or lost. `free` names keys that may change.
+    Passwords and keys are masked before anything is compared or written.
     """
-    value: Any = OmegaConf.to_container(config, resolve=True)
+    plain: Any = OmegaConf.to_container(config, resolve=True)
+    value = masked(plain)
     mark = fingerprint(_settings(value, free))
     seed = f"-s{config.seed}" if "seed" in config else ""
     name = config.run or f"{verb}-{subject or config.task.id.replace('/', '-')}{seed}-{mark[:6]}"
@@ -57,13 +61,13 @@ def run_folder(config: DictConfig, verb: str, subject: str = "", free: Sequence[
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / "config.yaml"
     if path.exists():
-        old: Any = OmegaConf.to_container(OmegaConf.load(path), resolve=True)
+        old: Any = masked(OmegaConf.to_container(OmegaConf.load(path)))
         if fingerprint(_settings(old, free)) != mark:
             raise RoboRewardError(
                 f"{folder} holds a run with other settings: {_difference(old, value, free)}. "
                 "Give another run=NAME, or leave run empty to have one made."
             )
-    write(path, OmegaConf.to_yaml(config, resolve=True))
+    write(path, OmegaConf.to_yaml(OmegaConf.create(value)), private=value != plain)
     return folder
 
 
@@ -104,10 +108,12 @@ def only_me(folder: Path) -> Iterator[None]:
         yield
 
 
-def write(path: Path, text: str) -> None:
-    """Writes a file under a temporary name and renames it."""
+def write(path: Path, text: str, private: bool = False) -> None:
+    """Writes a file under a temporary name and renames it; a private one is for the user alone."""
     partial = path.with_name(f"{path.name}.{os.getpid()}.part")
     partial.write_text(text)
+    if private:
+        partial.chmod(0o600)
     partial.replace(path)
 
 
@@ -127,10 +133,15 @@ def versions() -> dict[str, str]:
     return found
 
 
+def command_line(arguments: Sequence[str]) -> str:
+    """Returns the command to repeat a run, quoted for a shell, without its passwords and keys."""
+    return shlex.join(["robo-reward", *map(mask_argument, arguments)])
+
+
 def provenance(arguments: Sequence[str]) -> dict[str, Any]:
     """Command, versions, git revision and machine, for `provenance.json`."""
     return {
-        "command": "robo-reward " + " ".join(arguments),
+        "command": command_line(arguments),
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
         "versions": versions(),
         "git": git_revision(),
