@@ -57,13 +57,16 @@ class MLPPolicy:
     meta: dict[str, Any]
 
     def act(self, observation: np.ndarray) -> np.ndarray:
-        """Actions (N, A) in [-1, 1] for observations (N, O).
+        """Actions (N, A) in [-1, 1] for observations (N, O), or one action (A,) for one observation (O,).
 
         Raises:
             WrongShape: observations of another size.
         """
+        observation = np.asarray(observation)
+        if observation.shape == (self.observation.dim,):
+            return self.act(observation[None])[0]
         if observation.ndim != 2 or observation.shape[1] != self.observation.dim:
-            raise WrongShape("observation", observation.shape, f"(N, {self.observation.dim})")
+            raise WrongShape("observation", observation.shape, f"({self.observation.dim},) or (N, {self.observation.dim})")
         x = observation.astype(np.float32)
         between = ACTIVATIONS[self.activation]
         for weight, bias in zip(self.weights[:-1], self.biases[:-1], strict=True):

@@ -36,6 +36,7 @@ PLUGGED = {
     "task": Plugged("robo_reward.tasks", "id", {"options": {}, "steps": 200_000, "params": {}}, read=False),
     "writer": Plugged("robo_reward.writers", "name", {}, ("folder",)),
     "executor": Plugged("robo_reward.executors", "name", {"workers": 0}, ("workers", "max_workers")),
+    "encoder": Plugged("robo_reward.encoders", "kind", {}, read=False),
     "robot": Plugged("robo_reward.robots", "kind", {"host": "", "tempo": 0.35, "process": True}, ("host",)),
 }
 
