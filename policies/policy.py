@@ -66,7 +66,9 @@ class MLPPolicy:
         if observation.shape == (self.observation.dim,):
             return self.act(observation[None])[0]
         if observation.ndim != 2 or observation.shape[1] != self.observation.dim:
-            raise WrongShape("observation", observation.shape, f"({self.observation.dim},) or (N, {self.observation.dim})")
+            raise WrongShape(
+                "observation", observation.shape, f"({self.observation.dim},) or (N, {self.observation.dim})"
+            )
         x = observation.astype(np.float32)
         between = ACTIVATIONS[self.activation]
         for weight, bias in zip(self.weights[:-1], self.biases[:-1], strict=True):

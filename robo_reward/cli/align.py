@@ -54,7 +54,9 @@ def read_preferences(where: str, annotator: str = "") -> tuple[list[Answer], lis
         UsageError: there is no store, or nobody has answered yet.
     """
     if MASK in str(where):
-        raise UsageError(f"preferences={where}: the password is not kept with a run; give preferences=URL with it again")
+        raise UsageError(
+            f"preferences={where}: the password is not kept with a run; give preferences=URL with it again"
+        )
     path = Path(where)
     if "://" not in str(where):
         places = [path, path / FILE, path / "labels" / FILE]

@@ -6,7 +6,7 @@ import re
 from typing import Any
 
 MASK = "***"
-_URL = re.compile(r"(?P<scheme>[A-Za-z][\w+.\-]*://[^\s:/@'\"]*):(?P<secret>[^\s'\"]+)@")
+_URL = re.compile(r"(?P<scheme>[A-Za-z][\w+.\-]*://?[^\s:/@'\"]*):(?P<secret>[^\s'\"]+)@")
 _USER = re.compile(r"(?P<scheme>\b(?:https?|wss?)://)(?P<secret>[^\s:/@'\"]+)@")
 _NAMES = r"(?:[\w.\-]*(?:password|passwd|secret|api_?key|access_?key|auth_?token|token|authorization))"
 _PAIR = re.compile(rf"(?P<name>(?<![\w.\-]){_NAMES})(?P<mark>\s*[=:]\s*)(?P<secret>'[^']*'|[^\s,&;'\"}}]+)", re.I)

@@ -289,7 +289,9 @@ def _url(where: Path | str) -> sa.URL:
     if "://" not in text:
         path = Path(text).expanduser()
         if not path.suffix and not path.exists():
-            raise UsageError(f"no folder or file {path} for preferences; make the folder, or give a file such as {path}.db")
+            raise UsageError(
+                f"no folder or file {path} for preferences; make the folder, or give a file such as {path}.db"
+            )
         path = path / FILE if path.is_dir() else path
         if not path.parent.is_dir():
             raise UsageError(f"no folder {path.parent} for the preferences {path.name}; make it first")
