@@ -9,6 +9,7 @@ from copy import deepcopy
 from typing import Any
 
 from robo_reward.errors import MissingExtra, UnknownName, UsageError
+from robo_reward.policies.setting_values import check_values
 
 SB3 = ("A2C", "DDPG", "PPO", "SAC", "TD3")
 CONTRIB = ("ARS", "CrossQ", "TQC", "TRPO")
@@ -81,19 +82,18 @@ def settings(name: str, given: Mapping[str, Any]) -> dict[str, Any]:
 
     Raises:
         UnknownName: no such algorithm, or a setting that its class does not take.
-        UsageError: not a positive number of worlds.
+        UsageError: a value of the wrong type, or out of range.
     """
     cls = algorithm_class(name)
     merged = deepcopy({**DEFAULTS[name.lower()], **given})  # SB3 writes into policy_kwargs
-    if "policy_kwargs" in given:
+    if given.get("policy_kwargs"):
         merged["policy_kwargs"] = {**DEFAULTS[name.lower()].get("policy_kwargs", {}), **given["policy_kwargs"]}
     reserved = {"self", "policy", "env", "seed", "device", "tensorboard_log", "verbose", "_init_setup_model"}
     valid = {*inspect.signature(cls.__init__).parameters, "worlds", "final_learning_rate"} - reserved
     for key in merged:
         if key not in valid:
             raise UnknownName(f"setting of {name}", key, valid)
-    if merged["worlds"] < 1:
-        raise UsageError(f"worlds is {merged['worlds']}, expected at least 1")
+    check_values(name, cls, {key: value for key, value in given.items() if key != "action_noise"})
     if name.lower() == "ars":
         merged.setdefault("n_eval_episodes", merged["worlds"])  # each world judges a candidate by one episode
     if merged.get("final_learning_rate") is not None and "learning_rate" not in merged:

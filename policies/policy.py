@@ -63,7 +63,7 @@ class MLPPolicy:
     meta: dict[str, Any]
 
     def act(self, observation: np.ndarray) -> np.ndarray:
-        """Actions (N, A) in [-1, 1], finite, for observations (N, O).
+        """Actions (N, A) in [-1, 1], finite, for observations (N, O), or one action (A,) for one observation (O,).
 
         A sum that overflows counts as the largest float32, one that is undefined (∞ - ∞) as 0.
 
@@ -71,8 +71,12 @@ class MLPPolicy:
             WrongShape: observations of another size.
             UsageError: an observation that is not finite.
         """
+        observation = np.asarray(observation)
+        if observation.shape == (self.observation.dim,):
+            return self.act(observation[None])[0]
         if observation.ndim != 2 or observation.shape[1] != self.observation.dim:
-            raise WrongShape("observation", observation.shape, f"(N, {self.observation.dim})")
+            expected = f"({self.observation.dim},) or (N, {self.observation.dim})"
+            raise WrongShape("observation", observation.shape, expected)
         if not np.isfinite(observation).all():
             column = int(np.argmin(np.isfinite(observation).all(axis=0)))
             raise UsageError(f"observation has a value that is not finite in column {column}; check what measured it")

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
-from rich.console import Console
 
 from robo_reward.cli.folder import write_json
+from robo_reward.cli.terminal import Terminal
 from robo_reward.envs.task import Task, make_task
 from robo_reward.errors import UsageError
 from robo_reward.policies.evaluate import EVALUATION_SEEDS, evaluate, wilson
@@ -28,9 +28,9 @@ def run(config: DictConfig, arguments: list[str]) -> int:
     chosen: Any = OmegaConf.to_container(config.task) if config.get("task") else {}
     task = task_of(policy, path, chosen)
     policy.require(task)
-    console = Console()
+    console = Terminal()
     if task.options:
-        console.print(f"{task.id} with {json.dumps(dict(task.options))}", soft_wrap=True, highlight=False, markup=False)
+        console.print(f"{task.id} with {json.dumps(dict(task.options))}")
     results = []
     for seed in config.seeds:
         result = replace(evaluate(task, policy, config.episodes, EVALUATION_SEEDS + seed), seed=seed)

@@ -113,7 +113,7 @@ def test_unknown_names_are_answered_with_the_nearest() -> None:
         settings("pppo", {})
     with pytest.raises(UnknownName, match="'n_epochs'"):
         settings("ppo", {"n_epoch": 3})
-    with pytest.raises(UsageError, match="worlds is 0"):
+    with pytest.raises(UsageError, match="setting worlds of ppo is 0, expected a whole number from 1"):
         settings("ppo", {"worlds": 0})
 
 
