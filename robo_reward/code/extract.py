@@ -58,7 +58,7 @@ def extract_program(text: str) -> Extracted:
     parses and defines the function counts. Hidden characters are removed.
     """
     if len(text) > MAX_ANSWER:
-        return Extracted(None, f"the answer has {len(text)} characters, at most {MAX_ANSWER} are read; write less")
+        return Extracted(None, f"the answer has more than {MAX_ANSWER} characters, so it is not read: write less")
     answer = printable(without_reasoning(text))
     if not answer:
         return Extracted(None, _why_empty(text))
