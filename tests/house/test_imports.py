@@ -29,7 +29,7 @@ LATE = {
     ("robo_reward.artifact", "robo_reward.preferences.bradley_terry"),  # ... of the kind "networks"
     ("robo_reward.artifact", "robo_reward.demos.perceptual"),  # ... of the kind "perceptual"
 }
-HEAVY = ("torch", "mujoco", "gymnasium", "stable_baselines3", "cv2", "timm", "hydra", "matplotlib", "tensorboard")
+HEAVY = ("torch", "mujoco", "gymnasium", "stable_baselines3", "cv2", "av", "timm", "hydra", "matplotlib", "tensorboard")
 
 
 def layer(module: str) -> int:
