@@ -114,7 +114,7 @@ def test_a_converted_recording_keeps_its_times_and_is_made_small(
 
 
 def test_memory_does_not_grow_with_the_length_of_a_film(tmp_path: Path) -> None:
-    """Peak memory of a process that converts a film of 30 and of 180 frames of 640 x 480: 28 MB and 166 MB as arrays."""
+    """A process that converts a film of 30, then of 180 frames of 640 x 480: 28 MB and 166 MB as arrays."""
     script = (
         "import resource, sys; from pathlib import Path\n"
         "from robo_reward.preferences.playable import make_playable\n"
