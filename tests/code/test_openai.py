@@ -208,9 +208,8 @@ def dripping(whole: bytes) -> Iterator[tuple[str, threading.Event]]:
     ids=["header", "body", "endless body", "error"],
 )
 def test_a_server_that_drips_is_given_up_on_time(tmp_path: Path, whole: bytes) -> None:
-    with dripping(whole) as (url, _):
-        with pytest.raises(WriterError, match=r"no answer within 0\.3 s.*writer\.timeout"):
-            writer(url, tmp_path, timeout=0.3, retries=0).write(REQUEST, 1)
+    with dripping(whole) as (url, _), pytest.raises(WriterError, match=r"no answer within 0\.3 s.*writer\.timeout"):
+        writer(url, tmp_path, timeout=0.3, retries=0).write(REQUEST, 1)
 
 
 @pytest.mark.parametrize("status", [301, 302, 307, 308])
