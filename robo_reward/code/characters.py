@@ -23,7 +23,7 @@ def printable(text: str) -> str:
 
 
 def hidden_characters(source: str) -> dict[int, str]:
-    """Returns the first hidden character of each line that has one, by line number; `\\r\\n` is a newline."""
+    """Returns the first hidden character of each line that has one, by line number; CR LF is one newline."""
     lines = source.removeprefix("\ufeff").replace("\r\n", "\n").split("\n")
     found = {number: HIDDEN.search(line) for number, line in enumerate(lines, 1)}
     return {number: match[0] for number, match in found.items() if match}

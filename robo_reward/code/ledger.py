@@ -285,9 +285,8 @@ def _opened(path: Path, flags: int) -> Iterator[BinaryIO | None]:
         raise WriterError(f"the ledger {path} is no regular file. Move it away, or name another run")
     with os.fdopen(handle, "rb" if flags == os.O_RDONLY else "r+b") as file:
         if info.st_size > MAX_LEDGER:
-            raise WriterError(
-                f"the ledger {path} has {info.st_size} bytes, at most {MAX_LEDGER} are read. Move it away"
-            )
+            size = f"{info.st_size} bytes, at most {MAX_LEDGER} are read"
+            raise WriterError(f"the ledger {path} has {size}. Move it away")
         yield file
 
 

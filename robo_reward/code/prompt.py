@@ -22,7 +22,7 @@ QUOTED = 20_000
 _WORDS = re.compile(
     r"""#[^\n]*|(\"{3}|'{3})[\s\S]*?(?:\1|\Z)|"(?:[^"\\\n]|\\[\s\S])*+"?|'(?:[^'\\\n]|\\[\s\S])*+'?""",
 )
-"""Comments and strings, in the order in which Python would meet them; a string that never ends goes on to the line's end."""
+"""Comments and strings, in the order in which Python would meet them; a string that never ends stops with its line."""
 
 QUOTED_PROSE = 2_000
 

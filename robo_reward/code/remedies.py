@@ -116,7 +116,7 @@ BUILTINS: Mapping[str, str] = MappingProxyType(
 )
 """Name of Python or of a library -> what to do."""
 
-LIBRARIES = frozenset(["torch", "math", "numpy", "jnp", "jax", "F", "nn", "scipy", "tf", "cp", "th", "onp"])
+LIBRARIES = frozenset(("torch", "math", "numpy", "jnp", "jax", "F", "nn", "scipy", "tf", "cp", "th", "onp"))
 """Names under which programs import array libraries; np is spelled as they are, as far as it goes."""
 
 TORCH: Mapping[str, str] = MappingProxyType(

@@ -12,10 +12,8 @@ the writer learns of every problem at once. Exhausted limits end it.
 from __future__ import annotations
 
 import ast
-import math
 import operator
-from collections.abc import Callable, Iterator, Sequence
-from itertools import zip_longest
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 import numpy as np
@@ -24,11 +22,9 @@ from robo_reward.code.facade import CONSTANTS, FUNCTIONS, MAX_CONSTANTS
 from robo_reward.code.grammar import ENTRY, STATES, dotted
 from robo_reward.code.problems import SHOWN, Problem, ProgramRefused, closest
 from robo_reward.code.samples import typical_transitions
+from robo_reward.code.workload import Exhausted, Workload, parts_of, shown_code
 from robo_reward.envs.state import StateSpec, Transitions
 
-MAX_OPERATIONS = 4_096
-MAX_WORK = 16_384
-"""Numbers that may be read or computed for each transition, each times the cost of its function: some 0.02 ms."""
 MAX_NUMBER = 1e15
 MAX_AXES = 4
 MAX_STATE = 2**23
@@ -36,12 +32,6 @@ MAX_STATE = 2**23
 
 _NUMBERS = (int, float, np.bool_, np.integer, np.floating)
 _FAILURES = (ValueError, TypeError, ArithmeticError, IndexError, KeyError, MemoryError)
-_JOINS = frozenset(FUNCTIONS[name].call for name in ("np.stack", "np.concatenate", "np.array"))
-_COSTS = {function.call: function.cost for function in FUNCTIONS.values()} | {
-    operator.pow: FUNCTIONS["np.power"].cost,
-    operator.mod: FUNCTIONS["np.mod"].cost,
-    operator.floordiv: FUNCTIONS["np.mod"].cost,
-}
 
 
 class _Unknown:
@@ -49,10 +39,6 @@ class _Unknown:
 
 
 UNKNOWN: Final = _Unknown()
-
-
-class _Exhausted(ProgramRefused):
-    """A limit is used up: there is no point in going on."""
 
 
 _OPERATORS: dict[type[ast.AST], Callable[..., Any]] = {
@@ -77,8 +63,6 @@ _OPERATORS: dict[type[ast.AST], Callable[..., Any]] = {
     ast.Invert: operator.invert,
 }
 
-_NO_LOOPS = "use whole arrays in place of loops"
-
 Scope = dict[str, Any]
 
 
@@ -100,13 +84,13 @@ def trial(tree: ast.Module, spec: StateSpec, action_dim: int) -> int:
     try:
         with np.errstate(all="ignore"):
             walk.run()
-    except _Exhausted as exhausted:
+    except Exhausted as exhausted:
         walk.problems += exhausted.problems
     except RecursionError:
         walk.problems.append(Problem(0, "calls and expressions nest too deeply", "use local variables"))
     if walk.problems:
         raise ProgramRefused(walk.problems)
-    return walk.work
+    return walk.load.work
 
 
 class _Trial:
@@ -116,8 +100,7 @@ class _Trial:
         self.action = batch.action
         self.batch = len(batch.action)
         self.widest = (self.batch - 1) // 2
-        self.operations = 0
-        self.work = 0
+        self.load = Workload(self.batch)
         self.problems: list[Problem] = []
 
     def run(self) -> None:
@@ -145,7 +128,7 @@ class _Trial:
 
     def statements(self, statements: Sequence[ast.stmt], scope: Scope) -> None:
         for node in statements:
-            self.count(node)
+            self.load.count(node)
             match node:
                 case ast.Assign(targets=targets, value=value):
                     result = self.assigned(value, scope)
@@ -156,7 +139,7 @@ class _Trial:
                     scope[name] = self.apply(node, _OPERATORS[type(op)], old, self.value(value, scope))
                 case ast.For(target=ast.Name(id=name), iter=ast.Call(args=bounds), body=body):
                     for i in range(*(ast.literal_eval(bound) for bound in bounds)):
-                        self.count(node)
+                        self.load.count(node)
                         scope[name] = i
                         self.statements(body, scope)
 
@@ -218,7 +201,7 @@ class _Trial:
         arguments = [self.value(argument, scope) for argument in node.args]
         name = dotted(node.func)
         if helper := self.functions.get(name):
-            self.count(node)
+            self.load.count(node)
             inner = {parameter.arg: value for parameter, value in zip(helper.args.args, arguments, strict=True)}
             return self.assigned(self.body(helper, inner), inner)
         keywords = {str(keyword.arg): self.value(keyword.value, scope) for keyword in node.keywords}
@@ -239,24 +222,22 @@ class _Trial:
 
     def subscript(self, node: ast.Subscript, value: Any, index: tuple[Any, ...]) -> Any:
         """Components of an array; every row stays where it is."""
-        if self.is_batch(value) and not any(part is UNKNOWN for part in _parts(index)):
+        if self.is_batch(value) and not any(part is UNKNOWN for part in parts_of(index)):
             taken = sum(part is not None and part is not ... for part in index)
             if index[0] != slice(None) and not (index[0] is ... and taken < value.ndim):
-                return self.note(
-                    node,
-                    f"`{_code(node)}` picks worlds, because the first axis of {self.shown(value.shape)} is the batch",
-                    "keep every row: x[:, 0] for a component, x alone for a number",
-                )
+                because = f"because the first axis of {self.shown(value.shape)} is the batch"
+                remedy = "keep every row: x[:, 0] for a component, x alone for a number"
+                return self.note(node, f"`{shown_code(node)}` picks worlds, {because}", remedy)
         return self.apply(node, operator.getitem, value, index)
 
     def apply(self, node: ast.AST, function: Callable[..., Any], *arguments: Any, **keywords: Any) -> Any:
         """Runs one operation and checks its result; a problem is noted, and the value is unknown from then on."""
-        self.count(node)
-        if any(part is UNKNOWN for part in _parts([*arguments, *keywords.values()])):
+        self.load.count(node)
+        if any(part is UNKNOWN for part in parts_of([*arguments, *keywords.values()])):
             return UNKNOWN
         try:
             return self.applied(node, function, arguments, keywords)
-        except _Exhausted:
+        except Exhausted:
             raise
         except ProgramRefused as refused:
             problem = refused.problems[0]
@@ -266,7 +247,7 @@ class _Trial:
         self, node: ast.AST, function: Callable[..., Any], arguments: Sequence[Any], keywords: dict[str, Any]
     ) -> Any:
         """The checked result of one operation on known values."""
-        self.foresee(node, function, [*arguments, *keywords.values()])
+        self.load.foresee(node, function, [*arguments, *keywords.values()])
         try:
             if function is operator.pow and not self.has_array(arguments):
                 result = float(arguments[0]) ** float(arguments[1])  # whole powers of whole numbers have no bound
@@ -276,52 +257,17 @@ class _Trial:
                 result = function(*arguments, **keywords)
         except _FAILURES as error:
             shapes = ", ".join(self.shown(np.shape(a)) for a in arguments if isinstance(a, np.ndarray))
-            reason = f"`{_code(node)}` fails" + (f" on arrays of shape {shapes}" if shapes else "")
+            reason = f"`{shown_code(node)}` fails" + (f" on arrays of shape {shapes}" if shapes else "")
             raise self.refused(node, f"{reason}: {self.explained(error)}", _remedy(error, node, arguments)) from None
         return self.checked(node, result)
-
-    def count(self, node: ast.AST) -> None:
-        """Counts one operation, statement, call or round of a loop."""
-        self.operations += 1
-        if self.operations > MAX_OPERATIONS:
-            problem = Problem(getattr(node, "lineno", 0), f"more than {MAX_OPERATIONS} operations", _NO_LOOPS)
-            raise _Exhausted([problem])
-
-    def foresee(self, node: ast.AST, function: Callable[..., Any], arguments: Sequence[Any]) -> None:
-        """Adds the work of an operation, and refuses it before it runs when that is too much.
-
-        No function of the language makes anything larger than its arguments together: what it joins, or what it
-        broadcasts against each other. Axes that do not fit count as the larger of the two, since a function may broadcast
-        some of its arguments before it fails on others.
-        """
-        shapes = [part.shape for part in _parts(arguments) if isinstance(part, np.ndarray)]
-        if not shapes or function is operator.getitem:
-            return
-        if function in _JOINS:
-            size = sum(map(math.prod, shapes))
-        else:
-            aligned = zip_longest(*(reversed(shape) for shape in shapes), fillvalue=1)
-            size = math.prod(max(axis) for axis in aligned)
-        self.work += _COSTS.get(function, 1) * size // self.batch
-        if size > self.batch * MAX_WORK:
-            reason = f"`{_code(node)}` would compute {size // self.batch} numbers for each transition"
-            raise self.refused(node, reason, f"use smaller arrays: at most {MAX_WORK} numbers")
-        self.check_work(node)
-
-    def check_work(self, node: ast.AST) -> None:
-        """Checks that the work so far stays within the limit."""
-        if self.work > MAX_WORK:
-            reason = f"the program computes more than {MAX_WORK} numbers for each transition"
-            raise _Exhausted([Problem(getattr(node, "lineno", 0), reason, "compute less, with smaller arrays")])
 
     def checked(self, node: ast.AST, value: Any) -> Any:
         """Checks one intermediate value: its kind, its magnitude, its shape and the work done so far."""
         if isinstance(value, np.ndarray):
-            self.work += value.size // self.batch + 1
-            self.check_work(node)
+            self.load.add(node, value.size + self.batch)
             self.check_shape(node, value.shape)
         elif not isinstance(value, _NUMBERS) or not abs(value) <= MAX_NUMBER:
-            raise self.refused(node, f"`{_code(node)}` is {_digits(value)}", "keep constants real and below 1e15")
+            raise self.refused(node, f"`{shown_code(node)}` is {_digits(value)}", "keep constants real and below 1e15")
         return value
 
     def check_shape(self, node: ast.AST, shape: tuple[int, ...]) -> None:
@@ -331,11 +277,11 @@ class _Trial:
             remedy = (
                 "the batch stays the first axis: write x[:, None] to multiply (B,) with (B, 3), and join with axis=-1"
             )
-            raise self.refused(node, f"`{_code(node)}` has shape {self.shown(shape)}", remedy)
+            raise self.refused(node, f"`{shown_code(node)}` has shape {self.shown(shape)}", remedy)
         if 0 in shape:
-            raise self.refused(node, f"`{_code(node)}` is empty", "pick at least one component")
+            raise self.refused(node, f"`{shown_code(node)}` is empty", "pick at least one component")
         if len(shape) > MAX_AXES:
-            raise self.refused(node, f"`{_code(node)}` has {len(shape)} axes", f"use at most {MAX_AXES}")
+            raise self.refused(node, f"`{shown_code(node)}` has {len(shape)} axes", f"use at most {MAX_AXES}")
 
     def is_batch(self, value: Any) -> bool:
         return np.shape(value)[:1] == (self.batch,)
@@ -363,27 +309,8 @@ class _Trial:
         if problem not in self.problems:
             self.problems.append(problem)
         if len(self.problems) >= SHOWN:
-            raise _Exhausted([])
+            raise Exhausted([])
         return UNKNOWN
-
-
-def _parts(values: Sequence[Any]) -> Iterator[Any]:
-    """Values, and what lists, indices and slices among them hold."""
-    for value in values:
-        if isinstance(value, list | tuple):
-            yield from _parts(value)
-        elif isinstance(value, slice):
-            yield from (value.start, value.stop, value.step)
-        else:
-            yield value
-
-
-def _code(node: ast.AST) -> str:
-    try:
-        text = ast.unparse(node)
-    except (ValueError, RecursionError, MemoryError):  # ValueError: a whole number of more than 4,300 digits
-        return "this expression"
-    return text if len(text) <= 60 else f"{text[:57]}..."
 
 
 def _digits(value: object) -> str:

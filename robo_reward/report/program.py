@@ -12,6 +12,8 @@ from pygments.formatters import HtmlFormatter
 from pygments.lexers import get_lexer_by_name
 
 CONTEXT_LINES = 3
+COMPARED_LINES = 400
+"""In longer programs, lines that come very often are not matched: the time grows with the cube of their number."""
 
 
 @dataclass(frozen=True)
@@ -41,7 +43,8 @@ def diff_lines(old: str, new: str) -> list[Line]:
     old_html, new_html = highlighted(old), highlighted(new)
     before, after = _split(old), _split(new)
     lines: list[Line] = []
-    codes = SequenceMatcher(None, before, after, autojunk=False).get_opcodes()
+    long = max(len(before), len(after)) > COMPARED_LINES
+    codes = SequenceMatcher(None, before, after, autojunk=long).get_opcodes()
     for position, (tag, i1, i2, j1, j2) in enumerate(codes):
         if tag == "equal":
             same = [Line("same", i + 1, j + 1, new_html[j]) for i, j in zip(range(i1, i2), range(j1, j2), strict=True)]

@@ -126,26 +126,13 @@ def test_odd_literals_print_no_warning(recwarn: pytest.WarningsRecorder) -> None
     assert not recwarn.list
 
 
-PIECES = st.sampled_from(
-    [
-        "```",
-        "~~~",
-        "python",
-        "\n",
-        "    ",
-        "def compute_reward(s):",
-        "def f(x):",
-        "return ",
-        "f(1)",
-        "<think>",
-        "</think>",
-    ]
-    + ["(", '"""', "'", "#", "@a", "\\", "\x00", "\u202e", "\ud800", "\r", "é", "0xff", "import numpy as np", "state.x"]
-)
+WORDS = '``` ~~~ python return f(1) <think> </think> ( """ \' # @a \\ \x00 \u202e \ud800 é 0xff state.x'
+PIECES = st.sampled_from(WORDS.split(" "))
+LINES = st.sampled_from(("\n", "    ", "\r", "def compute_reward(s):", "def f(x):", "import numpy as np"))
 
 
 @settings(max_examples=60)
-@given(st.one_of(st.text(max_size=200), st.lists(PIECES, max_size=60).map("".join)))
+@given(st.one_of(st.text(max_size=200), st.lists(PIECES | LINES, max_size=60).map("".join)))
 def test_any_text_gives_a_program_or_a_reason(text: str) -> None:
     source, error = extract_program(text)
     assert (source is None) != (error is None)

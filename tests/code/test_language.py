@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import resource
 from itertools import pairwise
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from robo_reward.code.facade import FUNCTIONS, reference
 from robo_reward.code.grammar import MAX_NESTING, MAX_SOURCE
-from robo_reward.code.language import ProgramRefused, compile_program, program_from_spec
+from robo_reward.code.language import ProgramRefused, RewardProgram, compile_program, program_from_spec
 from robo_reward.code.problems import COMPARED, SHOWN
 from robo_reward.code.program import CHUNK
 from robo_reward.code.samples import typical_transitions
@@ -380,3 +383,27 @@ def test_many_unknown_names_are_compared_as_far_as_they_are_shown(monkeypatch: p
     assert len(problems) == 700
     assert 0 < len(compared) <= SHOWN
     assert max(compared) <= COMPARED
+
+
+WORDS = (
+    "state.joints state.opening previous.hand_position action np.sum np.stack np.tanh tolerance return quat_mul axis=-1"
+    " terms a x 1e308 64 -1 ( ) [ ] [:,None] [:,:,None] { } , : = + * ** & ~ . 'a' \x00 \u202e \ud800"
+)
+TOKENS = st.sampled_from(WORDS.split(" "))
+LONG_TOKENS = st.sampled_from(
+    ("0x" + "f" * 4000, "9" * 5000, "for i in range(9):", "def f(x):", "import numpy as np", "\n    ", "\n")
+)
+
+
+@settings(max_examples=60)
+@given(st.one_of(st.text(max_size=100), st.lists(TOKENS | LONG_TOKENS, max_size=40).map(" ".join)), st.booleans())
+def test_any_text_gives_a_program_or_is_refused(text: str, inside: bool) -> None:
+    source = entry(f"a = {text}", returns='a, {"a": a}') if inside else text
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    refused = None
+    try:
+        assert isinstance(compile_program(source, SPEC, ACTION_DIM), RewardProgram)
+    except ProgramRefused as error:
+        refused = error
+    assert refused is None or (refused.problems and len(str(refused)) < 100_000)
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 300_000  # KiB

@@ -15,8 +15,12 @@ from typing import Any
 import psutil
 import pytest
 
+from robo_reward.code import language
+from robo_reward.code.problems import SHOWN
+from robo_reward.code.search import propose as propose_module
 from robo_reward.code.search.candidate import Candidate, ranked
 from robo_reward.code.search.eureka import Eureka, SearchFailed
+from robo_reward.code.search.propose import Gate, everyday_transitions, propose
 from robo_reward.code.search.settings import SearchSettings
 from robo_reward.code.writers.writer import Completion, WriteRequest
 from robo_reward.envs.task import Task, make_task
@@ -200,3 +204,46 @@ def test_ten_kills_at_random_moments(tmp_path: Path) -> None:
     import random
 
     kill_at_moments(tmp_path, [random.uniform(1.0, 12.0) for _ in range(10)])
+
+
+WIDE = "b = state.goal_position[:, :, None] * np.ones_like(state.hand_position[:, None, :])"
+HOSTILE = {
+    "giant stack": f"def compute_reward(state, action, previous):\n    {WIDE}\n"
+    f"    x = np.stack([{', '.join(['b'] * 2700)}], axis=-1)\n"
+    "    return 0.0, {'a': 0.0}\n",
+    "hexadecimal axis": "def compute_reward(state, action, previous):\n"
+    f"    x = np.sum(state.hand_position, axis=0x{'f' * 4000})\n    return x, {{'a': x}}\n",
+    "nested loops": "def compute_reward(state, action, previous):\n"
+    + "".join(f"{'    ' * i}for i{i} in range(1):\n" for i in range(1, 26))
+    + f"{'    ' * 26}x = 1.0\n    return x, {{'a': x}}\n",
+    "a thousand problems": "def compute_reward(state, action, previous):\n"
+    + "".join(f"    v{i} = q{i}\n" for i in range(900))
+    + "    return v1, {'a': v1}\n",
+    "not Python": "def compute_reward(\x00\ud800",
+}
+
+
+def test_hostile_programs_cost_their_candidate_only(reach: Task) -> None:
+    gate = Gate(reach, everyday_transitions(reach, worlds=4, steps=5))
+    sources = [*HOSTILE.values(), GOOD.format(gain=5.0)]
+    request = WriteRequest(reach.goal, reach.spec, reach.action)
+    proposed = propose(
+        Scripted([sources]), gate, request, len(sources), 0, lambda index: f"1.{index}", set(), lambda *_: None
+    )
+    assert [program is not None for _, program in proposed] == [False] * len(HOSTILE) + [True]
+    assert all(1 <= len(candidate.refusals) <= SHOWN for candidate, program in proposed if program is None)
+
+
+@pytest.mark.parametrize("error", [MemoryError(), OverflowError(), RecursionError(), ValueError("x")])
+@pytest.mark.parametrize("stage", ["lint", "trial", "RewardProgram", "probe"])
+def test_an_error_of_any_stage_refuses_the_program(
+    reach: Task, monkeypatch: pytest.MonkeyPatch, stage: str, error: Exception
+) -> None:
+    def fails(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr(propose_module if stage == "probe" else language, stage, fails)
+    gate = Gate(reach, everyday_transitions(reach, worlds=2, steps=2))
+    program, refusals, _ = gate.judge(Completion("", GOOD.format(gain=5.0)))
+    assert program is None
+    assert type(error).__name__ in refusals[0].reason

@@ -104,3 +104,10 @@ def test_embedded_json_cannot_leave_its_element_and_stays_the_same_data():
 def test_ancestry_survives_a_circle():
     rows = (CandidateRow("a", parent="b"), CandidateRow("b", parent="a"))
     assert ancestry(RunReport("t", "g", "x", "search", candidates=rows), "a") == ["a", "b"]
+
+
+def test_programs_of_many_equal_lines_are_compared_in_bounded_time() -> None:
+    old, new = "#\n\n" * 1500, "\n#\n#\n" * 1000  # matching each line with each takes minutes
+    assert len(diff_lines(old, new)) > 0
+    few = diff_lines("#\n" * 3000 + "a = 1\n", "#\n" * 3000 + "a = 2\n")
+    assert {line.sign for line in few} >= {"added", "removed"}

@@ -12,6 +12,7 @@ import socket
 import threading
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any
 
 MAX_REPLY = 8 << 20
@@ -63,10 +64,8 @@ class _Deadline:
     def _shut(self) -> None:
         with self._lock:
             for connection in self._sockets:
-                try:
+                with suppress(OSError):  # closed already
                     socket.socket.shutdown(connection, socket.SHUT_RDWR)  # not TLS's own, which would wait for the peer
-                except OSError:  # closed already
-                    pass
 
 
 def make_client(api: Any, seconds: float, local: bool) -> Any:

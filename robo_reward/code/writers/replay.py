@@ -73,9 +73,9 @@ class _Recording:
         if missing:
             samples = ", ".join(map(str, missing))
             raise WriterError(
-                f"{self._path} holds no answer to sample(s) {samples} of round {request.round + 1}{self._damaged}: goal, "
-                "state, prompts, seed or search settings differ from the recorded run, or it ended earlier. Use its "
-                "settings and its version of robo-reward"
+                f"{self._path} holds no answer to sample(s) {samples} of round {request.round + 1}{self._damaged}: "
+                "goal, state, prompts, seed or search settings differ from the recorded run, or it ended earlier. "
+                "Use its settings and its version of robo-reward"
             )
         return [entry for entry in found if entry is not None]
 
