@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import secrets
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import mujoco
@@ -10,7 +11,7 @@ import numpy as np
 from mujoco.rollout import Rollout
 
 from robo_reward.envs.state import State, Transitions
-from robo_reward.envs.task import Task
+from robo_reward.envs.task import Task, Variant
 from robo_reward.errors import UsageError, WrongShape
 
 if TYPE_CHECKING:
@@ -47,30 +48,38 @@ class BatchSim:
     is on a real arm. Each control step starts the contact solver cold, so a world depends on its own state alone and a
     batch of N equals N single worlds stepped with `mj_step`.
 
-    A task may give each world a model and a delay of its own (`Task.variants`); both depend on the seed alone.
+    A task may give each world a model and a delay of its own (`Task.variants`). They are drawn again whenever the world
+    begins an episode, from a random stream apart from that of the initial conditions.
 
     Args:
         task: what to simulate.
         n: number of worlds N.
-        seed: of all initial conditions; the same seed gives the same bits, whatever the number of threads.
+        seed: of initial conditions and physics; the same seed gives the same bits, whatever the number of threads. None
+            draws one from the operating system.
         reward: judges each step, or none.
         threads: C++ threads; by default all cores this process may use.
 
     Attributes:
         state: the current states, (N, D), as a view that the next step replaces.
         elapsed: control steps since each world's reset, (N,).
+        variants: model and delay of each world in its present episode.
 
     Raises:
         UsageError: n is not positive.
     """
 
     def __init__(
-        self, task: Task, n: int, seed: int = 0, reward: StepReward | None = None, threads: int | None = None
+        self,
+        task: Task,
+        n: int,
+        seed: int | None = 0,
+        reward: StepReward | None = None,
+        threads: int | None = None,
     ) -> None:
         if n < 1:
             raise UsageError(f"number of worlds is {n}, expected at least 1")
         self.task, self.n, self.reward = task, n, reward
-        self.rng = np.random.default_rng(seed)
+        self._seed(secrets.randbits(63) if seed is None else seed)
         self.threads = min(threads or len(os.sched_getaffinity(0)), n)
         self._data = [mujoco.MjData(task.model) for _ in range(self.threads)]
         self._pool = Rollout(nthread=self.threads if self.threads > 1 else 0)
@@ -79,11 +88,10 @@ class BatchSim:
         self._physics = np.zeros((n, self._nstate))
         self._controls = np.zeros((n, model.nu + 7 * model.nmocap))
         self._repeated = np.zeros((n, task.substeps, self._controls.shape[1]))
-        variants = task.variants(np.random.default_rng([seed, 1]), n)
-        self._models = [variant.model for variant in variants]
-        self._delay = np.array([round(variant.delay / model.opt.timestep) for variant in variants])  # physics steps
-        depth = 1 + -(-int(self._delay.max()) // task.substeps)
-        self._past = np.zeros((n, depth, self._controls.shape[1]))  # targets of the last control steps, oldest first
+        self.variants: list[Variant] = [Variant(model)] * n
+        self._variant_seeds = np.zeros(n, np.uint64)
+        self._delay = np.zeros(n, np.int64)  # physics steps
+        self._past = np.zeros((n, 1, self._controls.shape[1]))  # targets of the last control steps, oldest first
         self._trace = np.zeros((n, task.substeps, self._nstate))
         self._sensors = np.zeros((n, task.substeps, model.nsensordata))
         self.elapsed = np.zeros(n, dtype=np.int64)
@@ -91,9 +99,9 @@ class BatchSim:
         self.reset()
 
     def reset(self, seed: int | None = None) -> State:
-        """Starts all worlds afresh, from a new seed if one is given."""
+        """Starts all worlds afresh, their physics included, from a new seed if one is given."""
         if seed is not None:
-            self.rng = np.random.default_rng(seed)
+            self._seed(seed)
         self.state = State(self.task.spec, np.zeros((self.n, self.task.spec.dim)))
         self._restart(np.arange(self.n))
         return self.state
@@ -142,26 +150,27 @@ class BatchSim:
 
     def snapshot(self) -> dict[str, np.ndarray]:
         """Everything that `restore` needs to go on bit for bit, the random generator included."""
-        bits = self.rng.bit_generator.state["state"]
-        words = [(bits[key] >> shift) & (2**64 - 1) for key in ("state", "inc") for shift in (0, 64)]
         state = {"physics": self._physics, "controls": self._controls, "elapsed": self.elapsed, "past": self._past}
         return {
             **{k: v.copy() for k, v in state.items()},
             "state": self.state.array.copy(),
-            "rng": np.array(words, np.uint64),
+            "rng": rng_words(self.rng),
+            "variants": self._variant_seeds.copy(),
+            "variants_rng": rng_words(self._variants_rng),
         }
 
     def restore(self, snapshot: dict[str, np.ndarray]) -> None:
         """Goes back to a `snapshot` of a simulator of the same task and size."""
+        if "variants" in snapshot:
+            set_rng_words(self._variants_rng, snapshot["variants_rng"])
+            self._set_variants(np.arange(self.n), snapshot["variants"])
         self._physics[:] = snapshot["physics"]
         self._controls[:] = snapshot["controls"]
-        self._past[:] = snapshot["past"] if "past" in snapshot else self._controls[:, None]
+        self._past = np.array(snapshot["past"]) if "past" in snapshot else self._controls[:, None].copy()
+        self._deepen()
         self.elapsed[:] = snapshot["elapsed"]
         self.state = State(self.task.spec, np.array(snapshot["state"]))
-        low, high, inc_low, inc_high = (int(word) for word in snapshot["rng"])
-        state: Any = self.rng.bit_generator.state
-        state["state"] = {"state": low | high << 64, "inc": inc_low | inc_high << 64}
-        self.rng.bit_generator.state = state
+        set_rng_words(self.rng, snapshot["rng"])
 
     def close(self) -> None:
         """Stops the threads."""
@@ -171,7 +180,7 @@ class BatchSim:
         """One control step of physics; the last physics step's sensors are the new state."""
         self._repeated[:] = self._delayed()
         self._pool.rollout(
-            self._models,
+            [variant.model for variant in self.variants],
             self._data,
             self._physics,
             self._repeated,
@@ -194,7 +203,7 @@ class BatchSim:
         return np.take_along_axis(self._past, (self._past.shape[1] - 1 - back)[..., None], axis=1)
 
     def _restart(self, worlds: np.ndarray) -> None:
-        """Draws new starts for some worlds; one physics step shows their sensors without moving them."""
+        """Draws new starts and physics for some worlds; one physics step shows their sensors without moving them."""
         start = self.task.sample(self.rng, len(worlds))
         physics = np.zeros((len(worlds), self._nstate))
         physics[:, 1 : 1 + self.task.model.nq] = start.qpos
@@ -202,7 +211,44 @@ class BatchSim:
         _, sensors = self._pool.rollout(
             self.task.model, self._data, physics, controls[:, None], control_spec=CONTROL, nstep=1
         )
+        self._set_variants(worlds, self._variants_rng.integers(2**63, size=len(worlds), dtype=np.uint64))
         self._physics[worlds], self._controls[worlds] = physics, controls
         self._past[worlds] = controls[:, None]
         self.state.array[worlds] = sensors[:, 0]
         self.elapsed[worlds] = 0
+
+    def _seed(self, seed: int) -> None:
+        self.rng = np.random.default_rng(seed)
+        self._variants_rng = np.random.default_rng([seed, 1])
+
+    def _set_variants(self, worlds: np.ndarray, seeds: np.ndarray) -> None:
+        """Gives each of some worlds the physics that its seed draws."""
+        self._variant_seeds[worlds] = seeds
+        for world, seed in zip(worlds.tolist(), seeds.tolist(), strict=True):
+            variant = self.task.variants(np.random.default_rng(seed), 1)[0]
+            self.variants[world] = variant
+            self._delay[world] = round(variant.delay / self.task.model.opt.timestep)
+        self._deepen()
+
+    def _deepen(self) -> None:
+        """Keeps as many past targets as the longest delay needs."""
+        missing = 1 + -(-int(self._delay.max()) // self.task.substeps) - self._past.shape[1]
+        if missing > 0:
+            self._past = np.concatenate([np.repeat(self._past[:, :1], missing, axis=1), self._past], axis=1)
+
+
+def rng_words(rng: np.random.Generator) -> np.ndarray:
+    """Returns the state of a PCG64 generator as six 64-bit words."""
+    state: Any = rng.bit_generator.state
+    bits = state["state"]
+    words = [(bits[key] >> shift) & (2**64 - 1) for key in ("state", "inc") for shift in (0, 64)]
+    return np.array([*words, state["has_uint32"], state["uinteger"]], np.uint64)
+
+
+def set_rng_words(rng: np.random.Generator, words: np.ndarray) -> None:
+    """Puts a generator into the state that `rng_words` returned; the last two words may be missing."""
+    low, high, inc_low, inc_high, *half = (int(word) for word in words)
+    state: Any = rng.bit_generator.state
+    state["state"] = {"state": low | high << 64, "inc": inc_low | inc_high << 64}
+    state["has_uint32"], state["uinteger"] = half or (0, 0)
+    rng.bit_generator.state = state

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import gymnasium as gym
@@ -34,6 +35,8 @@ class TaskEnv(gym.Env):
     """One world of a task.
 
     `info` holds `is_success` and `state` (the named quantities as a dictionary). Episodes end by `truncated` only.
+    Until `reset` is given a seed, start and physics are drawn from a seed of the operating system, so that two
+    environments differ; a task with `ranges` draws its physics again at every reset.
 
     Args:
         task: a task or its id, such as `panda/push`.
@@ -54,7 +57,7 @@ class TaskEnv(gym.Env):
         **options: Any,
     ) -> None:
         self.task = make_task(task, **options) if isinstance(task, str) else task
-        self.sim = BatchSim(self.task, 1, 0, named_reward(self.task, reward), threads=1)
+        self.sim = BatchSim(self.task, 1, None, named_reward(self.task, reward), threads=1)
         self.observation_space, self.action_space = spaces(self.task)
         self.render_mode, self.camera = render_mode, camera or self.task.cameras[0]
         self._renderer: Any = None
@@ -112,7 +115,7 @@ class TaskVectorEnv(gym.vector.VectorEnv):
         task: a task or its id.
         num_envs: N.
         reward: as for `TaskEnv`.
-        seed: of the worlds until `reset` gives another.
+        seed: of the worlds until `reset` gives another; None draws one from the operating system.
         options: passed to the task when it is named by id.
     """
 
@@ -121,7 +124,7 @@ class TaskVectorEnv(gym.vector.VectorEnv):
         task: str | Task = "panda/lift",
         num_envs: int = 1,
         reward: str | StepReward | None = "expert",
-        seed: int = 0,
+        seed: int | None = None,
         **options: Any,
     ) -> None:
         self.task = make_task(task, **options) if isinstance(task, str) else task
@@ -133,9 +136,13 @@ class TaskVectorEnv(gym.vector.VectorEnv):
         self.observation_space = batch(self.single_observation_space, num_envs)
         self.action_space = batch(self.single_action_space, num_envs)
 
-    def reset(self, *, seed: int | list[int | None] | None = None, options: dict[str, Any] | None = None) -> Any:
-        """Starts all worlds afresh; a list of seeds counts as its first."""
-        self.sim.reset(seed[0] if isinstance(seed, list | tuple) else seed)
+    def reset(self, *, seed: int | Sequence[int | None] | None = None, options: dict[str, Any] | None = None) -> Any:
+        """Starts all worlds afresh; the seeds of a list are mixed into one, without any the random stream goes on."""
+        if isinstance(seed, Sequence):
+            given = [s for s in seed if s is not None]
+            seed = int(np.random.SeedSequence(given).generate_state(1, np.uint64)[0]) if given else None
+        super().reset(seed=seed)
+        self.sim.reset(seed)
         return self.sim.observation(), {}
 
     def step(self, actions: np.ndarray) -> Any:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
+from types import MappingProxyType
 from typing import Any, NamedTuple, Protocol
 
 import msgspec
@@ -207,6 +208,7 @@ class Task(ABC):
         substeps: physics steps per control step.
         cameras: names of the scene's cameras, the first is the default.
         expert_reward: source of the human baseline, a reward program (`robo_reward.code.language`).
+        options: JSON from which `make_task(id, **options)` builds the same task; those at their defaults are left out.
     """
 
     id: str
@@ -220,6 +222,7 @@ class Task(ABC):
     substeps: int
     cameras: tuple[str, ...]
     expert_reward: str
+    options: Mapping[str, Any] = MappingProxyType({})
 
     @property
     def action(self) -> ActionSpec:
@@ -291,7 +294,10 @@ def make_task(id: str, /, **options: Any) -> Task:
         for option in options:
             if option not in known:
                 raise UnknownName(f"option of {id}", option, known)
-    return tasks.create(id, **options)
+    task = tasks.create(id, **options)
+    if options and not task.options:
+        task.options = options
+    return task
 
 
 def task_names() -> tuple[str, ...]:

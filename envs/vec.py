@@ -26,6 +26,14 @@ class Judge(Protocol):
         """All worlds made a step; the N judgements when the episodes are whole, else none."""
         ...
 
+    def snapshot(self) -> dict[str, np.ndarray]:
+        """What `restore` needs to judge as before."""
+        ...
+
+    def restore(self, state: dict[str, np.ndarray]) -> None:
+        """Goes back to a `snapshot`."""
+        ...
+
     def close(self) -> None:
         """Frees what it holds."""
         ...
@@ -115,13 +123,16 @@ class SB3VecEnv(VecEnv):
     def snapshot(self) -> dict[str, np.ndarray]:
         """Everything that `restore` needs to go on bit for bit."""
         terms = {f"term/{name}": total.copy() for name, total in self._terms.items()}
-        return {**self.sim.snapshot(), **terms, "return": self._return.copy()}
+        judge = {f"judge/{name}": value for name, value in self.judge.snapshot().items()} if self.judge else {}
+        return {**self.sim.snapshot(), **terms, **judge, "return": self._return.copy()}
 
     def restore(self, snapshot: dict[str, np.ndarray]) -> None:
         """Goes back to a `snapshot`."""
         self.sim.restore(snapshot)
         self._return = np.array(snapshot["return"])
-        self._terms = {k.removeprefix("term/"): np.array(v) for k, v in snapshot.items() if k.startswith("term/")}
+        self._terms = _below("term/", snapshot)
+        if self.judge:
+            self.judge.restore(_below("judge/", snapshot))
 
     def close(self) -> None:
         self.sim.close()
@@ -146,3 +157,8 @@ class SB3VecEnv(VecEnv):
 
     def _indices(self, indices: Any) -> Sequence[int]:
         return range(self.num_envs) if indices is None else ([indices] if isinstance(indices, int) else list(indices))
+
+
+def _below(prefix: str, snapshot: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Copies of the arrays whose names begin with a prefix, by the rest of their names."""
+    return {name.removeprefix(prefix): np.array(v) for name, v in snapshot.items() if name.startswith(prefix)}

@@ -9,10 +9,13 @@ from copy import deepcopy
 from typing import Any
 
 from robo_reward.errors import MissingExtra, UnknownName, UsageError
+from robo_reward.policies.setting_values import check_values
 
 SB3 = ("A2C", "DDPG", "PPO", "SAC", "TD3")
-CONTRIB = ("ARS", "CrossQ", "RecurrentPPO", "TQC", "TRPO")
+CONTRIB = ("ARS", "CrossQ", "TQC", "TRPO")
 ALGORITHMS = {name.lower(): name for name in (*SB3, *CONTRIB)}
+
+RECURRENT = "recurrentppo"
 
 _ON_POLICY = {"gamma": 0.95, "gae_lambda": 0.9, "policy_kwargs": {"net_arch": [64, 64], "log_std_init": -0.7}}
 _OFF_POLICY = {
@@ -43,11 +46,11 @@ DEFAULTS: dict[str, dict[str, Any]] = {
     "ddpg": {**_OFF_POLICY, "worlds": 32},
     "tqc": {**_OFF_POLICY, "worlds": 32},
     "crossq": {**_OFF_POLICY, "worlds": 32},
-    "ars": {"worlds": 64},
-    "recurrentppo": {"worlds": 64, "n_steps": 32, "batch_size": 512, "gamma": 0.97},
+    "ars": {"worlds": 8},
 }
 """Per algorithm: number of worlds, then arguments of its SB3 class. Few gradient steps on large batches from many
-worlds at once: what pays on two cores. `final_learning_rate` makes the rate fall linearly over the run."""
+worlds at once: what pays on two cores. `final_learning_rate` makes the rate fall linearly over the run. `action_noise`
+of an off-policy algorithm is the standard deviation of Gaussian noise on its actions."""
 
 
 def algorithm_class(name: str) -> type:
@@ -55,12 +58,19 @@ def algorithm_class(name: str) -> type:
 
     Raises:
         UnknownName: no such algorithm.
+        UsageError: its policies cannot be saved.
         MissingExtra: it lives in sb3-contrib, which is not installed.
     """
     key = name.lower()
+    if key == RECURRENT:
+        raise UsageError(
+            "RecurrentPPO trains a policy with a memory, which policy.json cannot hold and no verb can run. Take ppo: "
+            "the tasks show velocities, so a policy needs no memory"
+        )
     if key not in ALGORITHMS:
         raise UnknownName("algorithm", name, ALGORITHMS)
-    module = "stable_baselines3" if ALGORITHMS[key] in SB3 else "sb3_contrib"
+    contrib = "robo_reward.policies.ars" if key == "ars" else "sb3_contrib"
+    module = "stable_baselines3" if ALGORITHMS[key] in SB3 else contrib
     try:
         return getattr(importlib.import_module(module), ALGORITHMS[key])
     except ModuleNotFoundError:
@@ -72,17 +82,20 @@ def settings(name: str, given: Mapping[str, Any]) -> dict[str, Any]:
 
     Raises:
         UnknownName: no such algorithm, or a setting that its class does not take.
-        UsageError: not a positive number of worlds.
+        UsageError: a value of the wrong type, or out of range.
     """
     cls = algorithm_class(name)
     merged = deepcopy({**DEFAULTS[name.lower()], **given})  # SB3 writes into policy_kwargs
-    if "policy_kwargs" in given:
+    if given.get("policy_kwargs"):
         merged["policy_kwargs"] = {**DEFAULTS[name.lower()].get("policy_kwargs", {}), **given["policy_kwargs"]}
     reserved = {"self", "policy", "env", "seed", "device", "tensorboard_log", "verbose", "_init_setup_model"}
     valid = {*inspect.signature(cls.__init__).parameters, "worlds", "final_learning_rate"} - reserved
     for key in merged:
         if key not in valid:
             raise UnknownName(f"setting of {name}", key, valid)
-    if merged["worlds"] < 1:
-        raise UsageError(f"worlds is {merged['worlds']}, expected at least 1")
+    check_values(name, cls, {key: value for key, value in given.items() if key != "action_noise"})
+    if name.lower() == "ars":
+        merged.setdefault("n_eval_episodes", merged["worlds"])  # each world judges a candidate by one episode
+    if merged.get("final_learning_rate") is not None and "learning_rate" not in merged:
+        raise UsageError(f"final_learning_rate={merged['final_learning_rate']} of {name} needs a learning_rate too")
     return merged

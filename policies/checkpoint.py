@@ -19,6 +19,7 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load, save
 
+from robo_reward.envs.batch import rng_words, set_rng_words
 from robo_reward.envs.vec import SB3VecEnv
 from robo_reward.errors import BadArtifact
 from robo_reward.files import Count, check, load_json, named, naming, open_arrays, read_bytes, synchronise_folder
@@ -71,10 +72,19 @@ class CheckpointForm(msgspec.Struct):
     extra: dict[str, Any]
 
 
-def save_checkpoint(folder: Path, model: Any, env: SB3VecEnv, extra: dict[str, Any]) -> None:
+def save_checkpoint(
+    folder: Path, model: Any, env: SB3VecEnv, extra: dict[str, Any], random: dict[str, Any] | None = None
+) -> None:
     """Writes the state of an SB3 model, its worlds and all random generators; the last step of it is a rename.
 
     Everything is on the disk before the checkpoint that was here is moved: also after a power cut one of them is whole.
+
+    Args:
+        folder: where.
+        model: after its last training step.
+        env: its worlds.
+        extra: JSON to keep with it.
+        random: a `random_state` to go on from in place of the present one.
     """
     partial = folder.with_name(folder.name + ".part")
     shutil.rmtree(partial, ignore_errors=True)
@@ -84,7 +94,7 @@ def save_checkpoint(folder: Path, model: Any, env: SB3VecEnv, extra: dict[str, A
     arrays = {f"world/{k}": v for k, v in env.snapshot().items()} | _loop_arrays(model)
     _write(partial / "arrays.npz", lambda file: np.savez(file, allow_pickle=False, **arrays))
     counters = {k: getattr(model, k) for k in COUNTERS if hasattr(model, k)}
-    value = {"counters": counters, "structure": structure, "random": _random_state(), "extra": extra}
+    value = {"counters": counters, "structure": structure, "random": random or random_state(), "extra": extra}
     _write(partial / "checkpoint.json", lambda file: file.write(json.dumps(value).encode()))
     synchronise_folder(partial)
     old = folder.with_name(folder.name + ".old")
@@ -197,6 +207,7 @@ def _unflatten(tensors: dict[str, torch.Tensor], skeleton: Any) -> Any:
 def _loop_arrays(model: Any) -> dict[str, np.ndarray]:
     """What the collection loop carries from one rollout to the next, replay buffer included."""
     arrays = {"last_obs": model._last_obs, "last_starts": model._last_episode_starts}
+    arrays["action_space_rng"] = rng_words(model.action_space.np_random)  # draws the actions before learning starts
     buffer = getattr(model, "replay_buffer", None)
     if buffer is not None:
         filled = buffer.buffer_size if buffer.full else buffer.pos
@@ -208,6 +219,8 @@ def _loop_arrays(model: Any) -> dict[str, np.ndarray]:
 
 def _restore_loop(model: Any, arrays: Any) -> None:
     model._last_obs, model._last_episode_starts = arrays["last_obs"], arrays["last_starts"]
+    if "action_space_rng" in arrays:
+        set_rng_words(model.action_space.np_random, arrays["action_space_rng"])
     if "replay_position" in arrays:
         position, full = arrays["replay_position"]
         model.replay_buffer.pos, model.replay_buffer.full = int(position), bool(full)
@@ -217,7 +230,8 @@ def _restore_loop(model: Any, arrays: Any) -> None:
                 getattr(model.replay_buffer, key.removeprefix("replay/"))[: len(stored)] = stored
 
 
-def _random_state() -> dict[str, Any]:
+def random_state() -> dict[str, Any]:
+    """Returns the states of the global random generators as JSON."""
     name, keys, position, has_gauss, gauss = np.random.get_state()
     version, internal, gauss_next = random.getstate()
     return {

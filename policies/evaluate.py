@@ -14,6 +14,10 @@ from robo_reward.policies.judge import EpisodeJudge
 from robo_reward.policies.policy import Policy
 from robo_reward.reward import EpisodeReward, StepReward
 
+EVALUATION_SEEDS = 4_000_000
+"""Where the seeds of evaluations begin, apart from those of training and search: a policy is judged in other worlds
+than it has learnt in."""
+
 
 @dataclass(frozen=True)
 class Evaluation:
@@ -59,7 +63,7 @@ def evaluate(
     task: Task,
     policy: Policy,
     episodes: int = 100,
-    seed: int = 0,
+    seed: int = EVALUATION_SEEDS,
     reward: StepReward | EpisodeReward | None = None,
     threads: int | None = None,
     worlds: int = 100,
@@ -72,7 +76,8 @@ def evaluate(
         task: where.
         policy: whose actions.
         episodes: at least 1.
-        seed: of the initial conditions.
+        seed: of the initial conditions and, where the task draws them, of the physics. Training with seed s uses s, so
+            take another range, such as from `EVALUATION_SEEDS`.
         reward: whose return to report, or none.
         threads: of the simulator.
         worlds: how many episodes run side by side.

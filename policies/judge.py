@@ -10,7 +10,7 @@ from robo_reward.collect import Recorder
 from robo_reward.envs.batch import BatchSim, StepResult
 from robo_reward.envs.task import Task
 from robo_reward.errors import UsageError
-from robo_reward.reward import EpisodeReward, RewardOutput
+from robo_reward.reward import EpisodeReward, RewardOutput, StatefulReward
 
 
 class EpisodeJudge:
@@ -33,6 +33,15 @@ class EpisodeJudge:
         """All worlds made a step; the N judgements when the episodes are whole, else none."""
         return self.reward.batch(self._recorder.episodes()) if self._recorder.add(result) else []
 
+    def snapshot(self) -> dict[str, np.ndarray]:
+        """What the reward has found out while judging, such as its scale; empty for most."""
+        return self.reward.state() if isinstance(self.reward, StatefulReward) else {}
+
+    def restore(self, state: dict[str, np.ndarray]) -> None:
+        """Goes back to a `snapshot`."""
+        if isinstance(self.reward, StatefulReward):
+            self.reward.restore(state)
+
     def close(self) -> None:
         """Gives the GL contexts back."""
         self._recorder.close()
@@ -52,7 +61,7 @@ def fit_to_episodes(chosen: dict[str, Any], horizon: int) -> dict[str, Any]:
         UsageError: a `train_freq` that is not a number of steps.
     """
     fitted = dict(chosen)
-    if "n_steps" in chosen:
+    if "train_freq" not in chosen and "n_steps" in chosen:  # n_steps of an off-policy algorithm are those of its return
         fitted["n_steps"] = horizon * max(1, round(chosen["n_steps"] / horizon))
         total = fitted["n_steps"] * chosen["worlds"]
         if "batch_size" in chosen:

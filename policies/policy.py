@@ -63,7 +63,7 @@ class MLPPolicy:
     meta: dict[str, Any]
 
     def act(self, observation: np.ndarray) -> np.ndarray:
-        """Actions (N, A) in [-1, 1], finite, for observations (N, O).
+        """Actions (N, A) in [-1, 1], finite, for observations (N, O), or one action (A,) for one observation (O,).
 
         A sum that overflows counts as the largest float32, one that is undefined (∞ - ∞) as 0.
 
@@ -71,8 +71,12 @@ class MLPPolicy:
             WrongShape: observations of another size.
             UsageError: an observation that is not finite.
         """
+        observation = np.asarray(observation)
+        if observation.shape == (self.observation.dim,):
+            return self.act(observation[None])[0]
         if observation.ndim != 2 or observation.shape[1] != self.observation.dim:
-            raise WrongShape("observation", observation.shape, f"(N, {self.observation.dim})")
+            expected = f"({self.observation.dim},) or (N, {self.observation.dim})"
+            raise WrongShape("observation", observation.shape, expected)
         if not np.isfinite(observation).all():
             column = int(np.argmin(np.isfinite(observation).all(axis=0)))
             raise UsageError(f"observation has a value that is not finite in column {column}; check what measured it")
@@ -132,6 +136,13 @@ class PolicyForm(msgspec.Struct):
     meta: dict[str, Any]
 
 
+class MetaForm(msgspec.Struct):
+    """What of a policy's `meta` is used when it is loaded."""
+
+    task: str = ""
+    options: dict[str, Any] = {}
+
+
 def load_policy(folder: str | Path) -> MLPPolicy:
     """Reads a policy folder; nothing in it is executed or unpickled.
 
@@ -149,6 +160,7 @@ def load_policy(folder: str | Path) -> MLPPolicy:
         found = f"it has format {value.get('format')!r:.40} {value.get('kind')!r:.40}, expected {FORMAT} 'mlp'"
         raise BadArtifact(path, found, "Use a version of robo-reward that knows this format, or train again")
     form = check(value, PolicyForm, path, REMEDY)
+    check(form.meta, MetaForm, path, REMEDY)
     with naming(path, REMEDY):
         observation, action = ObservationSpec.from_json(form.observation), ActionSpec.from_json(form.action)
     path = folder / "policy.safetensors"

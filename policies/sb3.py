@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.logger import configure
+from stable_baselines3.common.noise import NormalActionNoise
 
 from robo_reward.envs.batch import BatchSim
 from robo_reward.envs.gl import keep_triton_out
@@ -20,7 +21,7 @@ from robo_reward.envs.task import Task
 from robo_reward.envs.vec import SB3VecEnv
 from robo_reward.errors import RoboRewardError, UsageError
 from robo_reward.policies.algorithms import algorithm_class, settings
-from robo_reward.policies.checkpoint import load_checkpoint, save_checkpoint
+from robo_reward.policies.checkpoint import load_checkpoint, random_state, save_checkpoint
 from robo_reward.policies.evaluate import Evaluation, evaluate
 from robo_reward.policies.export import export_policy
 from robo_reward.policies.judge import EpisodeJudge, fit_to_episodes, relabel_rollout
@@ -134,6 +135,7 @@ def train(
 
     Raises:
         UsageError: a budget that is not positive, or an unknown algorithm or setting.
+        RoboRewardError: the actor is of a kind that cannot be saved; raised before the first step.
         TrainingFailed: the algorithm raised or produced numbers that are not finite.
     """
     if steps < 1:
@@ -142,6 +144,7 @@ def train(
     chosen = settings(algorithm, params or {})
     env = _worlds(task, reward, chosen, seed, threads)
     model = _build(algorithm, chosen, env, seed)
+    export_policy(model, task, {})  # what cannot be saved is not trained
     model.set_logger(configure(str(folder / "log"), ["tensorboard"]))
     watcher = _Watcher(folder / "checkpoint", env, steps, until or steps, points, checkpoint_seconds, stop, report)
     _resume(watcher, model, env, start)
@@ -151,7 +154,13 @@ def train(
     finally:
         model.logger.close()
         env.close()
-    meta = {"task": task.id, "algorithm": algorithm.lower(), "steps": model.num_timesteps, "seed": seed}
+    meta = {
+        "task": task.id,
+        "options": dict(task.options),
+        "algorithm": algorithm.lower(),
+        "steps": model.num_timesteps,
+        "seed": seed,
+    }
     policy = export_policy(model, task, meta)
     policy.save(folder / "policy")
     evaluation = evaluate(task, policy, episodes, seed + 1_000_000, reward, threads)
@@ -174,13 +183,19 @@ def _worlds(
 
 
 def _build(algorithm: str, chosen: dict[str, Any], env: SB3VecEnv, seed: int) -> Any:
-    """The SB3 model; a `final_learning_rate` becomes a linear schedule."""
+    """The SB3 model; `final_learning_rate` becomes a linear schedule, `action_noise` Gaussian noise of that deviation."""
     keep_triton_out()
     final = chosen.pop("final_learning_rate", None)
     if final is not None:
         first = float(chosen["learning_rate"])
         chosen["learning_rate"] = lambda left: final + (first - final) * left
-    policy = {"recurrentppo": "MlpLstmPolicy", "ars": "LinearPolicy"}.get(algorithm.lower(), "MlpPolicy")
+    noise = chosen.pop("action_noise", None)
+    if noise is not None:
+        if not isinstance(noise, int | float) or isinstance(noise, bool) or not 0 <= noise < np.inf:
+            raise UsageError(f"action_noise={noise!r}: expected the standard deviation of Gaussian noise, from 0")
+        size = env.sim.task.action.dim
+        chosen["action_noise"] = NormalActionNoise(np.zeros(size), np.full(size, float(noise)))
+    policy = "LinearPolicy" if algorithm.lower() == "ars" else "MlpPolicy"
     return algorithm_class(algorithm)(policy, env, seed=seed, device="cpu", verbose=0, **chosen)
 
 
@@ -202,6 +217,7 @@ def _learn(model: Any, watcher: _Watcher, steps: int) -> None:
     if left <= 0:
         return
     watcher.begun = time.monotonic()
+    watcher.watch(model)
     try:
         # SB3's schedules divide by what is left plus what was done: the whole budget, wherever the run pauses.
         model.learn(steps - model.num_timesteps, callback=watcher, reset_num_timesteps=False)
@@ -237,6 +253,18 @@ class _Watcher(BaseCallback):
         self.stop, self.report = stop, report
         self.progress, self.stopped = Progress(), False
         self.begun = self.saved = time.monotonic()
+        self.random: dict[str, Any] | None = None
+
+    def watch(self, model: Any) -> None:
+        """Remembers the random state before each rollout: some algorithms draw noise before `on_rollout_start`."""
+        name = "_do_one_update" if hasattr(model, "_do_one_update") else "collect_rollouts"  # of ARS, of all others
+        original = getattr(model, name)
+
+        def watched(*args: Any, **options: Any) -> Any:
+            self.random = random_state()
+            return original(*args, **options)
+
+        setattr(model, name, watched)
 
     def _on_step(self) -> bool:
         if self.locals["dones"].any():
@@ -261,6 +289,7 @@ class _Watcher(BaseCallback):
             raise _Pause
         if time.monotonic() - self.saved > self.every:
             self.save()
+        self.random = None  # from here on a checkpoint would begin after the rollout
 
     def _add_point(self) -> None:
         episodes, self.progress.episodes = self.progress.episodes, []
@@ -284,7 +313,7 @@ class _Watcher(BaseCallback):
         now = time.monotonic()
         self.progress.seconds += now - self.begun
         self.begun = self.saved = now
-        save_checkpoint(self.folder, self.model, self.env, asdict(self.progress))
+        save_checkpoint(self.folder, self.model, self.env, asdict(self.progress), self.random)
         write_curve(self.folder.with_name("curve.csv"), self.progress.points)
 
 

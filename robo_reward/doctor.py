@@ -22,7 +22,7 @@ from robo_reward.finding import Finding
 PACKAGES = ("numpy", "mujoco", "gymnasium", "torch", "stable-baselines3", "sb3-contrib", "opencv-python-headless")
 EXTRAS = {
     "llm": ("openai",),
-    "minari": ("minari", "pyarrow"),
+    "minari": ("minari", "pyarrow", "h5py"),
     "metaworld": ("metaworld",),
     "label": ("starlette", "uvicorn"),
     "postgres": ("psycopg",),
@@ -113,17 +113,20 @@ def _drawing() -> Iterable[Finding]:
 
 
 def _video() -> Iterable[Finding]:
-    from robo_reward.envs.video import ffmpeg, read_video, write_video
+    from robo_reward.envs.video import read_video, write_video
+    from robo_reward.envs.video_reader import import_av
 
     frames = np.zeros((3, 16, 16, 3), np.uint8)
-    remedy = "pip install imageio-ffmpeg, or set IMAGEIO_FFMPEG_EXE to an ffmpeg with libx264"
+    remedy = "pip install av (the wheel from PyPI, which has libx264)"
     with tempfile.TemporaryDirectory() as folder:
         try:
             same = read_video(write_video(Path(folder) / "try.mp4", frames, fps=10)).shape == frames.shape
         except (RoboRewardError, OSError) as error:
             yield Finding("H.264 video", False, str(error), remedy)
             return
-    yield Finding("H.264 video", same, f"written and read back with {Path(ffmpeg()).name}", "" if same else remedy)
+    yield Finding(
+        "H.264 video", same, f"written and read back with PyAV {import_av().__version__}", "" if same else remedy
+    )
 
 
 def _sandbox() -> Iterable[Finding]:

@@ -17,6 +17,7 @@ import zipfile
 import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from io import BufferedReader
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
@@ -367,3 +368,29 @@ def remove_unfinished(folder: Path | str) -> None:
     for path in Path(folder).iterdir():
         if UNFINISHED.fullmatch(path.name):
             path.unlink(missing_ok=True)
+
+
+def open_regular(path: Path | str, follow: bool = False) -> BufferedReader | None:
+    """Returns a regular file opened for reading, or None where there is none.
+
+    Folders, pipes, sockets and devices count as none, and so do links unless they are followed.
+
+    Args:
+        path: the file.
+        follow: open what a link points to.
+
+    Raises:
+        OSError: a regular file that may not be read.
+    """
+    try:
+        where = os.stat(path, follow_symlinks=follow)
+    except (OSError, ValueError):  # nothing there; ValueError: a NUL in the name
+        return None
+    if not stat.S_ISREG(where.st_mode):
+        return None
+    flags = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | (0 if follow else os.O_NOFOLLOW)
+    handle = os.open(path, flags)
+    if not stat.S_ISREG(os.fstat(handle).st_mode):  # it was replaced between the two calls
+        os.close(handle)
+        return None
+    return os.fdopen(handle, "rb")

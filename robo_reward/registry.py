@@ -4,11 +4,34 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from importlib.metadata import EntryPoint, entry_points
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from robo_reward.errors import RoboRewardError, UnknownName
 
 T = TypeVar("T")
+
+
+class BrokenPlugin(RoboRewardError):
+    """A plug-in of another package that fails where it is imported or made."""
+
+    def __init__(self, kind: str, point: EntryPoint, error: Exception) -> None:
+        package = f" of {point.dist.name}" if point.dist else ""
+        said = " ".join(f"{type(error).__name__}: {error}".split())
+        super().__init__(
+            f"{kind} {point.name!r}, the plug-in {point.value!r}{package}, fails: {said[:300]}. Mend or uninstall it"
+        )
+
+
+def load_plugin(kind: str, point: EntryPoint) -> Any:
+    """Returns what an entry point names.
+
+    Raises:
+        BrokenPlugin: it cannot be imported.
+    """
+    try:
+        return point.load()
+    except Exception as error:
+        raise BrokenPlugin(kind, point, error) from error
 
 
 class Registry(Generic[T]):
@@ -42,13 +65,20 @@ class Registry(Generic[T]):
 
         Raises:
             UnknownName: nothing of that name; the message lists the closest.
+            BrokenPlugin: another package's entry that cannot be imported or made.
         """
-        if name not in self._factories:
-            found = self._entry_points().get(name)
-            if found is None:
-                raise UnknownName(self.kind, name, self.names())
-            self._factories[name] = found.load()
-        return self._factories[name](*args, **kwargs)
+        if name in self._factories:
+            return self._factories[name](*args, **kwargs)
+        point = self._entry_points().get(name)
+        if point is None:
+            raise UnknownName(self.kind, name, self.names())
+        factory = load_plugin(self.kind, point)
+        try:
+            return factory(*args, **kwargs)
+        except RoboRewardError:
+            raise
+        except Exception as error:
+            raise BrokenPlugin(self.kind, point, error) from error
 
     def _entry_points(self) -> dict[str, EntryPoint]:
         return {point.name: point for point in entry_points(group=self.group)}

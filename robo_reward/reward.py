@@ -74,6 +74,19 @@ class EpisodeReward(Protocol):
         ...
 
 
+@runtime_checkable
+class StatefulReward(Protocol):
+    """A reward whose numbers depend on what it has judged before; a checkpoint of a training keeps that."""
+
+    def state(self) -> dict[str, np.ndarray]:
+        """Returns what `restore` needs."""
+        ...
+
+    def restore(self, state: Mapping[str, np.ndarray]) -> None:
+        """Goes back to a `state`."""
+        ...
+
+
 def learnt(reward: Any) -> Weights:
     """What a reward has learnt; empty for one that has learnt nothing."""
     return reward.weights() if hasattr(reward, "weights") else {}

@@ -64,14 +64,14 @@ def test_a_machine_without_gl(monkeypatch: pytest.MonkeyPatch):
 
 def test_a_machine_without_video_or_extras(monkeypatch: pytest.MonkeyPatch):
     def fail(*args, **options):
-        raise RoboRewardError("no ffmpeg")
+        raise RoboRewardError("no PyAV")
 
     monkeypatch.setattr(video, "write_video", fail)
     assert only("H.264 video", doctor._video) == Finding(
         "H.264 video",
         False,
-        "no ffmpeg",
-        "pip install imageio-ffmpeg, or set IMAGEIO_FFMPEG_EXE to an ffmpeg with libx264",
+        "no PyAV",
+        "pip install av (the wheel from PyPI, which has libx264)",
     )
     monkeypatch.setattr(doctor, "EXTRAS", {"flying": ("no-such-package",)})
     assert "robo-reward[flying]" in only("extra [flying]", doctor._extras).remedy

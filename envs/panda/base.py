@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import asdict, replace
 from importlib.resources import files
 from typing import Any, ClassVar
 
@@ -77,6 +77,7 @@ class ArmTask(Task):
             raise UsageError(f"{self.id}: dynamics and ranges are for an arm of Franka's, with 7 joints")
         self.identified = Dynamics.given(dynamics) if dynamics else None
         self.ranges = Ranges.given(ranges) if ranges else None
+        self.options = self._options(control, assets)
         if self.identified:
             self.model = self.identified.in_training().applied(self.model)
         self.substeps = 8
@@ -84,6 +85,19 @@ class ArmTask(Task):
         self.controller = self._controller(control)
         self.expert_reward = (files("robo_reward.envs.panda") / "rewards" / f"{self.name}.py").read_text()
         self.check()
+
+    def _options(self, control: str, assets: str) -> dict[str, Any]:
+        """Returns the options that differ from the defaults, with the content of files in place of their names."""
+        options: dict[str, Any] = {}
+        if control != "ee_delta":
+            options["control"] = control
+        if assets != "primitive":
+            options["assets"] = assets
+        if self.identified:
+            options["dynamics"] = self.identified.to_json()
+        if self.ranges:
+            options["ranges"] = {name: list(pair) for name, pair in asdict(self.ranges).items()}
+        return options
 
     def scene(self) -> mujoco.MjSpec:
         """The scene as it was written, to be changed and compiled anew."""

@@ -98,7 +98,7 @@ class Dynamics:
 
 @dataclass(frozen=True)
 class Ranges:
-    """From which each simulated world draws its own arm and things, uniformly and once (domain randomisation).
+    """From which each simulated world draws its arm and things, uniformly, in every episode (domain randomisation).
 
     Args:
         delay: added to the arm's [s].

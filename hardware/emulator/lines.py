@@ -11,6 +11,9 @@ from robo_reward.errors import UsageError
 
 log = logging.getLogger(__name__)
 
+MOST = 64
+"""Clients at a time; further ones are turned away."""
+
 
 class LineServer:
     """Answers every line of every connection. Use it in a `with` statement, or call `start` and `close`.
@@ -20,13 +23,14 @@ class LineServer:
         host: the address to serve on.
         port: 0 for any that is free.
         longest: a line may be so long [bytes].
+        deadline: a client that sends nothing for so long is left; none for never [s].
 
     Raises:
         UsageError: the address cannot be served.
     """
 
-    def __init__(self, what: str, host: str, port: int, longest: int = 4096) -> None:
-        self._longest = longest
+    def __init__(self, what: str, host: str, port: int, longest: int = 4096, deadline: float | None = None) -> None:
+        self._longest, self._deadline = longest, deadline
         try:
             self._listening = socket.create_server((host, port))
         except OSError as error:
@@ -48,15 +52,17 @@ class LineServer:
         self._thread.start()
 
     def close(self) -> None:
-        """Hangs up; closing twice is harmless."""
-        for connection in (self._listening, *tuple(self._connections)):
-            try:
-                connection.shutdown(socket.SHUT_RDWR)
-            except OSError as error:
-                log.debug("hung up already: %s", error)
-            connection.close()
+        """Ends the service; closing twice is harmless."""
+        _shut(self._listening)
+        self._listening.close()
+        self.hang_up()
         if self._thread.is_alive():
             self._thread.join(2)
+
+    def hang_up(self) -> None:
+        """Ends all connections; new ones are taken."""
+        for connection in tuple(self._connections):
+            _shut(connection)
 
     def __enter__(self) -> Self:
         self.start()
@@ -71,12 +77,16 @@ class LineServer:
                 connection, _ = self._listening.accept()
             except OSError:
                 return
+            if len(self._connections) >= MOST:
+                connection.close()
+                continue
             self._connections.add(connection)
             threading.Thread(target=self._serve, args=(connection,), name=self._thread.name, daemon=True).start()
 
     def _serve(self, connection: socket.socket) -> None:
         try:
             connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            connection.settimeout(self._deadline)
             with connection, connection.makefile("rb") as lines:
                 while line := lines.readline(self._longest):
                     connection.sendall(self.answer(line))
@@ -84,3 +94,10 @@ class LineServer:
             log.debug("connection ended: %s", error)
         finally:
             self._connections.discard(connection)
+
+
+def _shut(connection: socket.socket) -> None:
+    try:
+        connection.shutdown(socket.SHUT_RDWR)
+    except OSError as error:
+        log.debug("hung up already: %s", error)

@@ -12,13 +12,18 @@ import numpy as np
 from robo_reward.errors import UsageError
 from robo_reward.hardware.franka.complaints import classified, told
 from robo_reward.hardware.franka.compliance import Compliance, checked_realtime
-from robo_reward.hardware.franka.fingers import Fingers, LibraryHand, Wish
+from robo_reward.hardware.franka.fingers import NEAR, Fingers, LibraryHand, Wish
 from robo_reward.hardware.franka.measured import Receipts, rested, standing_fault
 from robo_reward.hardware.robot import ArmFault, ArmState, FaultKind, Mode, Target
 
 log = logging.getLogger(__name__)
 RECOVERIES = 3
 """How often errors are cleared in one `recover`."""
+UNHOMED = (
+    "the hand was not homed since it was switched on: it says that it opens to 0 mm",
+    "Home it in Desk, with nothing between the fingers, then confirm",
+)
+"""Cause and remedy."""
 
 
 class FrankaArm(ABC):
@@ -55,6 +60,7 @@ class FrankaArm(ABC):
         self._robot: Any = None
         self._follower: Any = None  # the library's loop that follows targets
         self._fingers: Fingers | None = None
+        self._library_hand: LibraryHand | None = None
         self._streaming = False
 
     def connect(self) -> None:
@@ -75,7 +81,8 @@ class FrankaArm(ABC):
             if rested(lambda: self._read().mode) is Mode.IDLE:  # else `recover` does it
                 self._set_thresholds()
             if self._with_gripper:
-                self._fingers = self._hand_followed(self._hand())
+                self._library_hand = self._hand()
+                self._fingers = self._hand_followed(self._library_hand)
         except ArmFault:
             self._drop()
             raise
@@ -150,7 +157,7 @@ class FrankaArm(ABC):
         for _ in range(RECOVERIES):
             self._clear()
             if standing_fault(self.state()) is None:
-                return
+                break
             time.sleep(0.1)  # what was under way when the connection broke may end in an error of its own
         self._refuse_standing_fault()
 
@@ -181,6 +188,21 @@ class FrankaArm(ABC):
     def _width(self) -> float:
         return self._fingers.width if self._fingers else 0.0
 
+    @property
+    def has_hand(self) -> bool:
+        """Whether the hand is connected."""
+        return self._library_hand is not None
+
+    @property
+    def is_homed(self) -> bool:
+        """Whether the hand knows how far it opens."""
+        return self.max_width > NEAR
+
+    @property
+    def max_width(self) -> float:
+        """The widest opening of the hand [m], which is 0 until it was homed; 0 without a hand."""
+        return self._library_hand.max_width if self._library_hand else 0.0
+
     def _hand_followed(self, hand: LibraryHand) -> Fingers:
         lag, clearance = self.compliance.finger_lag, self.compliance.clearance
         return Fingers(hand, self._gripper_fault, self._force, lag=lag, clearance=clearance)
@@ -201,6 +223,8 @@ class FrankaArm(ABC):
         fault = standing_fault(self.state())
         if fault:
             raise fault
+        if self.has_hand and not self.is_homed:
+            raise ArmFault(*UNHOMED, True, FaultKind.GRIPPER)
 
     def _alive(self) -> bool:
         try:
@@ -225,7 +249,7 @@ class FrankaArm(ABC):
     def _drop(self) -> None:
         if self._fingers:
             self._fingers.close()
-        self._fingers = self._follower = self._robot = None
+        self._fingers = self._library_hand = self._follower = self._robot = None
         self._streaming = False
 
     @abstractmethod

@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
-from rich.console import Console
 
 from robo_reward.artifact import save_reward
 from robo_reward.cli.folder import only_me, provenance, run_folder, write_json
+from robo_reward.cli.secrets import MASK
+from robo_reward.cli.terminal import Terminal
 from robo_reward.envs.frames import FrameSpec
 from robo_reward.episode import EpisodeStore
 from robo_reward.errors import UnknownName, UsageError
@@ -22,7 +23,7 @@ from robo_reward.vision.choose import choose_encoder
 
 def run(config: DictConfig, arguments: list[str]) -> int:
     """Reads answers and clips, learns, and writes the reward, what it says of each clip, and how well it agrees."""
-    console, begun = Console(), time.monotonic()
+    console, begun = Terminal(), time.monotonic()
     if config.method not in METHODS:
         raise UnknownName("method", config.method, METHODS)
     answers, clips = read_preferences(config.preferences, config.annotator)
@@ -42,7 +43,7 @@ def run(config: DictConfig, arguments: list[str]) -> int:
         seconds = {"load": round(loaded - begun, 2), "learn": round(time.monotonic() - loaded, 2)}
         write_json(folder / "scores.json", found.scores)
         write_json(folder / "result.json", _result(config, found, shown, seconds))
-    _tell(console, found, folder)
+    _tell(console, found, clips, folder)
     return 0
 
 
@@ -52,6 +53,10 @@ def read_preferences(where: str, annotator: str = "") -> tuple[list[Answer], lis
     Raises:
         UsageError: there is no store, or nobody has answered yet.
     """
+    if MASK in str(where):
+        raise UsageError(
+            f"preferences={where}: the password is not kept with a run; give preferences=URL with it again"
+        )
     path = Path(where)
     if "://" not in str(where):
         places = [path, path / FILE, path / "labels" / FILE]
@@ -82,7 +87,8 @@ def cameras_of(camera: str, clips: list[Clip]) -> tuple[str, ...]:
     if len(said) == 1 and (only := said.pop()):
         return only
     raise UsageError(
-        "the clips do not say with one voice which camera they show: give camera=NAME, as the task names it"
+        "the clips do not say which camera they show: give camera=NAME. For clips of a task, NAME is one of the task's "
+        "cameras; for films of your own it is any name, such as camera=front"
     )
 
 
@@ -91,7 +97,16 @@ def _cameras(clip: Clip) -> list[str]:
     return EpisodeStore(path).entry(clip.id).meta.get("cameras", []) if path.is_dir() else []
 
 
-def _teller(console: Console) -> Any:
+def _name(clip: Clip) -> str:
+    """A clip as a person knows it: its file, or its place in an episode store."""
+    path, name = Path(clip.path), str(clip.meta.get("name", ""))
+    if not path.is_dir():
+        return name or str(path)
+    keys = list(EpisodeStore(path).keys())
+    return f"episode {keys.index(clip.id) + 1} of {path}" if clip.id in keys else f"{name or clip.id} of {path}"
+
+
+def _teller(console: Terminal) -> Any:
     def tell(step: int, accuracy: float) -> None:
         console.print(f"  step {step:>5}  ranked right {accuracy:.2f}", highlight=False)
 
@@ -111,12 +126,14 @@ def _result(config: DictConfig, found: Alignment, shown: FrameSpec, seconds: dic
     }
 
 
-def _tell(console: Console, found: Alignment, folder: Path) -> None:
+def _tell(console: Terminal, found: Alignment, clips: list[Clip], folder: Path) -> None:
     held = "nothing was kept back" if found.held_out is None else f"{found.held_out:.2f}"
     console.print(
         f"ranked right: {found.train:.2f} of what it has learnt from, {held} of what was kept back", highlight=False
     )
     order = sorted(found.scores, key=lambda clip: -found.scores[clip])
-    console.print(f"best clip: {order[0]}   worst clip: {order[-1]}", soft_wrap=True, highlight=False)
+    known = {clip.id: clip for clip in clips}
+    for what, clip in (("best", order[0]), ("worst", order[-1])):
+        console.print(f"{what} clip: {_name(known[clip])}, score {found.scores[clip]:.3f}")
     console.print(f"reward: {folder / 'reward'}", soft_wrap=True, highlight=False)
     console.print(f"next: robo-reward train task=TASK reward={folder / 'reward'}", soft_wrap=True, highlight=False)

@@ -7,11 +7,18 @@ import itertools
 import logging
 import os
 import sys
-from collections.abc import Sequence
+import tempfile
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from robo_reward.cli.help import overview, verb_help
+from robo_reward.cli.help import is_key, overview, verb_help
+from robo_reward.cli.interrupt import interrupt_on_sigterm
+from robo_reward.cli.overrides import Prepared, prepare
+from robo_reward.cli.printable import printable
+from robo_reward.cli.schema import check_config
+from robo_reward.cli.secrets import mask_secrets
 from robo_reward.cli.verbs import VERBS
 from robo_reward.errors import RoboRewardError, UnknownName, UsageError
 
@@ -19,6 +26,8 @@ if TYPE_CHECKING:
     from omegaconf import DictConfig
 
 CONFIGS = "pkg://robo_reward.configs"
+FLAGS = ("--help", "-h", "--multirun", "-m", "--config-dir", "-cd", "--cfg", "-c", "--info", "-i")
+QUIET = ("hydra.output_subdir=null", "hydra/job_logging=none", "hydra/hydra_logging=none")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -32,25 +41,34 @@ def main(argv: Sequence[str] | None = None) -> int:
 
         print(f"robo-reward {__version__}")
         return 0
+    with interrupt_on_sigterm():
+        return _guarded(lambda: _run(arguments[0], arguments[1:]))
+
+
+def _guarded(work: Callable[[], int]) -> int:
+    """Runs a verb; what a user can meet becomes one line and an exit code."""
     try:
-        return _run(arguments[0], arguments[1:])
+        return work()
     except RoboRewardError as error:
-        print(f"robo-reward: {error}", file=sys.stderr)
+        _tell(str(error))
         return error.exit_code
     except KeyboardInterrupt:
-        print("\nrobo-reward: interrupted; the same command goes on from here", file=sys.stderr)
+        _tell("interrupted; the same command goes on from here", "\n")
         return 130
     except OSError as error:
-        where = f" ({error.filename})" if error.filename else ""
-        print(f"robo-reward: {error.strerror or error}{where}", file=sys.stderr)
+        _tell(f"{error.strerror or error}{f' ({error.filename})' if error.filename else ''}")
         return 1
+
+
+def _tell(text: str, before: str = "") -> None:
+    print(f"{before}robo-reward: {printable(mask_secrets(text))}", file=sys.stderr)
 
 
 def _run(verb: str, arguments: list[str]) -> int:
     if verb not in VERBS:
         raise UnknownName("verb", verb, VERBS, "`robo-reward --help` says what each does.")
     if any(a in ("-h", "--help") for a in arguments):
-        print(verb_help(verb))
+        print(verb_help(verb, [a for a in arguments if not a.startswith("-")]))
         return 0
     logging.basicConfig(
         level=os.environ.get("ROBO_REWARD_LOG", "WARNING"), format="%(levelname)s %(name)s: %(message)s"
@@ -58,52 +76,36 @@ def _run(verb: str, arguments: list[str]) -> int:
     os.environ.setdefault("OMP_NUM_THREADS", "1")  # worlds and candidates are what runs in parallel
     module, _, function = VERBS[verb].entry.partition(":")
     overrides, flags = _split(verb, arguments)
-    if any(flag in ("-m", "--multirun", "--cfg", "-c", "--info", "-i") for flag in flags):
-        return _hydra(verb, flags, overrides, getattr(importlib.import_module(module), function))
-    config = compose(verb, overrides, _config_dir(flags))
+    folder = _config_dir(flags)
+    sweep = any(flag in ("-m", "--multirun") for flag in flags)
+    prepared = prepare(verb, overrides, folder, sweep)
+    if sweep or any(flag in ("--cfg", "-c", "--info", "-i") for flag in flags):
+        return _hydra(verb, flags, prepared, getattr(importlib.import_module(module), function))
+    config = _composed(prepared)
+    check_config(verb, config, prepared.defaults)
     return getattr(importlib.import_module(module), function)(config, [verb, *arguments])
 
 
 def compose(verb: str, overrides: Sequence[str], config_dir: str | None = None) -> DictConfig:
-    """The configuration of a verb.
+    """Returns the configuration of a verb.
 
     Raises:
-        UsageError: an override that does not parse or does not fit.
+        UsageError: an override that does not fit.
         UnknownName: a key or an option that does not exist.
     """
-    from hydra import compose as hydra_compose
-    from hydra import initialize_config_module
-    from hydra.core.global_hydra import GlobalHydra
-    from hydra.errors import HydraException
+    return _composed(prepare(verb, overrides, config_dir))
+
+
+def _composed(prepared: Prepared) -> DictConfig:
     from omegaconf import OmegaConf
     from omegaconf.errors import OmegaConfBaseException
 
-    GlobalHydra.instance().clear()
-    search_path = [f"hydra.searchpath=[file://{Path(config_dir).resolve()}]"] if config_dir else []
-    with initialize_config_module("robo_reward.configs", version_base="1.3"):
-        try:
-            config = hydra_compose(verb, overrides=[*overrides, *search_path])
-            OmegaConf.resolve(config)
-            return config
-        except (HydraException, OmegaConfBaseException) as error:
-            raise _explained(verb, overrides, error) from error
-        finally:
-            GlobalHydra.instance().clear()
-
-
-def _explained(verb: str, overrides: Sequence[str], error: Exception) -> UsageError:
-    """Hydra's complaint as one that names the nearest valid choice."""
-    from robo_reward.cli.help import group_options, keys
-
-    for override in overrides:
-        key, _, value = override.lstrip("+~").partition("=")
-        if "=" not in override:
-            return UsageError(f"{override!r} is not of the form key=value")
-        if key in group_options() and value and value not in group_options()[key]:
-            return UnknownName(f"value of {key}", value, group_options()[key])
-        if key not in keys(verb) and not override.startswith(("+", "~")):
-            return UnknownName("key", key, keys(verb), f"`robo-reward {verb} --help` explains them.")
-    return UsageError(str(error).splitlines()[0])
+    config = prepared.config()
+    try:
+        OmegaConf.resolve(config)
+    except OmegaConfBaseException as error:
+        raise UsageError(str(error).splitlines()[0]) from error
+    return config
 
 
 def _split(verb: str, arguments: list[str]) -> tuple[list[str], list[str]]:
@@ -116,40 +118,44 @@ def _split(verb: str, arguments: list[str]) -> tuple[list[str], list[str]]:
             flags.append(argument)
             expects_value = argument in ("--config-dir", "-cd", "--cfg", "-c") and not expects_value
         else:
-            overrides += [_open(override) for override in VERBS[verb].rewrite(argument)]
+            overrides += VERBS[verb].rewrite(argument, partial(is_key, verb))
     return overrides, flags
 
 
-def _open(override: str) -> str:
-    """Lets any key stand below the free-form mappings, whose content the algorithm or the task checks."""
-    free = ("policy.params.", "task.params.", "task.options.", "writer.extra.", "settings.", "encoder.")
-    return f"++{override}" if override.startswith(free) else override
-
-
 def _config_dir(flags: list[str]) -> str | None:
+    """The folder of `--config-dir`, checked; refuses flags that do not exist."""
+    folder = None
     for flag, value in itertools.pairwise([*flags, ""]):
-        if flag in ("--config-dir", "-cd"):
-            return value
-        if flag.startswith("--config-dir="):
-            return flag.partition("=")[2]
-    unknown = [flag for flag in flags if flag.startswith("-")]
-    if unknown:
-        raise UnknownName("flag", unknown[0], ("--help", "--multirun", "--config-dir", "--cfg", "--info"))
-    return None
+        name, equals, given = flag.partition("=")
+        if name in ("--config-dir", "-cd"):
+            folder = given if equals else value
+            if not folder or not Path(folder).is_dir():
+                raise UsageError(f"{name} {folder}: no such folder; give one that holds configuration files")
+        elif flag.startswith("-") and name not in FLAGS:
+            raise UnknownName("flag", flag, FLAGS)
+    return folder
 
 
-def _hydra(verb: str, flags: list[str], overrides: list[str], function: Any) -> int:
+def _hydra(verb: str, flags: list[str], prepared: Prepared, function: Any) -> int:
     """Sweeps and inspection are Hydra's own business."""
     import hydra
+    from hydra.core.hydra_config import HydraConfig
     from omegaconf import OmegaConf
 
     codes: list[int] = []
 
     def job(config: DictConfig) -> None:
+        own = list(HydraConfig.get().overrides.task)
         OmegaConf.resolve(config)
-        codes.append(function(config, [verb, *overrides]))
+        codes.append(_guarded(lambda: _checked(verb, config, prepared, function, [verb, *own])))
 
-    quiet = ["hydra.run.dir=.", "hydra.sweep.dir=.", "hydra.sweep.subdir=.", "hydra.output_subdir=null"]
-    sys.argv = [f"robo-reward {verb}", *flags, *overrides, *quiet]
-    hydra.main(version_base="1.3", config_path=CONFIGS, config_name=verb)(job)()
+    with tempfile.TemporaryDirectory() as folder:  # for what Hydra writes about a sweep, the overrides among it
+        quiet = [f"hydra.run.dir={folder}", f"hydra.sweep.dir={folder}", "hydra.sweep.subdir=.", *QUIET]
+        sys.argv = [f"robo-reward {verb}", *flags, *prepared.for_hydra(), *quiet]
+        hydra.main(version_base="1.3", config_path=CONFIGS, config_name=verb)(job)()
     return max(codes, default=0)
+
+
+def _checked(verb: str, config: DictConfig, prepared: Prepared, function: Any, arguments: list[str]) -> int:
+    check_config(verb, config, prepared.defaults)
+    return function(config, arguments)

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import numpy as np
 from omegaconf import DictConfig
-from rich.console import Console
 
+from robo_reward.cli.terminal import Terminal
 from robo_reward.errors import UsageError
 from robo_reward.hardware.boards import Board, calibrated, placed
 from robo_reward.hardware.calibration import save_lens
@@ -21,7 +21,7 @@ def run(config: DictConfig, arguments: list[str]) -> int:
     Raises:
         UsageError: no pictures, no board in them, or corners that cannot be.
     """
-    console = Console()
+    console = Terminal()
     board = Board(config.columns, config.rows, config.square, config.marker, config.dictionary)
     folder = Path(config.pictures)
     paths = sorted(p for p in folder.glob("*") if p.suffix.lower() in KINDS) if folder.is_dir() else []
@@ -80,5 +80,5 @@ def _corner(config: DictConfig, name: str, shown: Path) -> np.ndarray:
     return np.array(value, float)
 
 
-def _say(console: Console, text: str) -> None:
+def _say(console: Terminal, text: str) -> None:
     console.print(text, soft_wrap=True, highlight=False, markup=False)

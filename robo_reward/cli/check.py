@@ -8,12 +8,12 @@ from typing import Any
 import msgspec
 import numpy as np
 from omegaconf import DictConfig
-from rich.console import Console
 
 from robo_reward.artifact import load_reward
 from robo_reward.checks.rank import spearman, within_clips
 from robo_reward.cli.align import read_preferences
 from robo_reward.cli.folder import write_json
+from robo_reward.cli.terminal import Terminal
 from robo_reward.code.language import compile_program
 from robo_reward.envs.frames import FrameSpec
 from robo_reward.envs.state import StateSpec
@@ -39,7 +39,7 @@ class AlignForm(msgspec.Struct):
 
 def run(config: DictConfig, arguments: list[str]) -> int:
     """Judges the clips of the answers with the reward of a run and prints the figures."""
-    console, folder = Console(), Path(config.run)
+    console, folder = Terminal(), Path(config.run)
     settings = _settings(folder)
     reward = load_reward(folder / "reward")
     if not isinstance(reward, EpisodeReward):

@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
-from rich.console import Console
 
 from robo_reward.artifact import load_reward
 from robo_reward.cli.folder import only_me, provenance, run_folder, write_json
 from robo_reward.cli.interrupt import stop_on_signals
+from robo_reward.cli.terminal import Terminal
 from robo_reward.envs.panda.base import ArmTask
 from robo_reward.episode import EpisodeStore
 from robo_reward.hardware.arms import task_for
@@ -34,7 +34,7 @@ FREE = ("episodes", "confirm", "label", "label_all", "host", "reset_speed", "clo
 
 def run(config: DictConfig, arguments: list[str]) -> int:
     """Runs the episodes that are missing; returns 1 if it ended early for a fault, 130 if somebody stopped it."""
-    console = Console()
+    console = Terminal()
     tell = _teller(console)
     operator: Operator = AtTerminal(tell) if config.confirm and not config.dry_run else Unattended(tell)
     wishes = wishes_of(config)
@@ -122,7 +122,7 @@ def _dry(parts: Parts, operator: Operator, folder: Path) -> int:
     return int(bool(report["problem"]))
 
 
-def _say(console: Console, summary: Summary, folder: Path) -> None:
+def _say(console: Terminal, summary: Summary, folder: Path) -> None:
     value = summary.to_json()
     if value["success"] is not None:
         console.print(
@@ -139,5 +139,5 @@ def _say(console: Console, summary: Summary, folder: Path) -> None:
     console.print(f"label clips: robo-reward label {folder / 'episodes'}", soft_wrap=True, highlight=False)
 
 
-def _teller(console: Console) -> Any:
+def _teller(console: Terminal) -> Any:
     return lambda text: console.print(text, soft_wrap=True, highlight=False, markup=False)

@@ -11,10 +11,10 @@ from typing import Any
 import cv2
 import numpy as np
 from omegaconf import DictConfig, OmegaConf
-from rich.console import Console
 
 from robo_reward.artifact import save_reward
-from robo_reward.cli.folder import only_me, provenance, run_folder, write_json
+from robo_reward.cli.folder import command_line, only_me, provenance, run_folder, write_json
+from robo_reward.cli.terminal import Terminal
 from robo_reward.demos.discover import Discovery, discover_steps, fit_steps, recognition
 from robo_reward.demos.perceptual import PerceptualReward, curves, encode_clips
 from robo_reward.demos.picture import discovery_picture, step_picture, write_png
@@ -34,7 +34,7 @@ CAPTION = (
 def run(config: DictConfig, arguments: list[str]) -> int:
     """Reads, encodes, cuts and fits; writes the reward, pictures, result.json and report.html."""
     os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")  # broken videos are told in our own words
-    console, clock = Console(), _Clock()
+    console, clock = Terminal(), _Clock()
     steps = _steps(config)
     demos = load_demonstrations(config.demos, config.fps)
     frames = FrameSpec(_cameras(config.camera, demos), config.size)
@@ -57,7 +57,7 @@ def run(config: DictConfig, arguments: list[str]) -> int:
         result = _result(demos, found, reward, frames, clock.seconds)
         write_json(folder / "result.json", result)
         page = write_steps_page(
-            folder / "report.html", StepsPage(result, pictures, f"robo-reward {' '.join(arguments)}", str(folder))
+            folder / "report.html", StepsPage(result, pictures, command_line(arguments), str(folder))
         )
     _tell(console, found, folder, page)
     return 0
@@ -147,7 +147,7 @@ def _result(
     }
 
 
-def _tell(console: Console, found: Discovery, folder: Path, page: Path) -> None:
+def _tell(console: Terminal, found: Discovery, folder: Path, page: Path) -> None:
     console.print(f"{found.steps} steps", highlight=False)
     for n, value in found.recognised.items():
         console.print(f"  {n} steps are recognised in a demonstration left out: {value:.2f}", highlight=False)

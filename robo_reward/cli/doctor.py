@@ -7,11 +7,12 @@ from pathlib import Path
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
-from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
 from robo_reward.cli.folder import write_json
+from robo_reward.cli.printable import printable
+from robo_reward.cli.terminal import Terminal
 from robo_reward.doctor import diagnose
 from robo_reward.errors import UsageError
 from robo_reward.finding import Finding
@@ -32,10 +33,10 @@ def run(config: DictConfig, arguments: list[str]) -> int:
     table.add_column(no_wrap=True)
     table.add_column(overflow="fold")  # nothing of a path or an address is lost
     for finding in findings:
-        mark = "[green]ok[/]" if finding.ok else "[yellow]--[/]"
-        remedy = f"\n[dim]{escape(finding.remedy)}[/]" if finding.remedy else ""
-        table.add_row(mark, finding.name, escape(finding.value) + remedy)
-    Console().print(table)
+        mark = Text("ok", "green") if finding.ok else Text("--", "yellow")
+        remedy = (f"\n{printable(finding.remedy)}", "dim") if finding.remedy else ""
+        table.add_row(mark, finding.name, Text.assemble(printable(finding.value), remedy))
+    Terminal().print(table, soft_wrap=False)
     if config.json:
         write_json(Path(config.json), [asdict(finding) for finding in findings])
     return _verdict(findings) if robot else 0
@@ -47,7 +48,7 @@ def _verdict(findings: list[Finding]) -> int:
     advice = [finding.name for finding in findings if not finding.needed and not finding.ok]
     text = f"not ready: {', '.join(missing)}" if missing else "ready for `robo-reward deploy`"
     better = f"; could be better: {', '.join(advice)}" if advice else ""
-    Console().print(text + better, highlight=False)
+    Terminal().print(text + better, highlight=False)
     return int(bool(missing))
 
 

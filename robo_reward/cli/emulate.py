@@ -8,14 +8,15 @@ import threading
 from pathlib import Path
 
 from omegaconf import DictConfig
-from rich.console import Console
 
+from robo_reward.cli.terminal import Terminal
 from robo_reward.envs.task import Task, make_task, task_names
 from robo_reward.errors import RoboRewardError, UnknownName, UsageError
 from robo_reward.hardware.cameras import CAMERA_PORT
 from robo_reward.hardware.emulator.camera_server import CameraServer
 from robo_reward.hardware.emulator.emulator import USUAL_VERSION, Emulator
 from robo_reward.hardware.emulator.fault_server import FAULT_PORT
+from robo_reward.hardware.emulator.hand_manners import HandManners
 from robo_reward.hardware.emulator.limits_check import Checks
 from robo_reward.hardware.emulator.mujoco_plant import MujocoPlant
 from robo_reward.hardware.emulator.scene_server import SCENE_PORT, SceneServer
@@ -36,7 +37,7 @@ def run(config: DictConfig, arguments: list[str]) -> int:
     """
     task = scene_of(config.task.id, config.robot.kind if "robot" in config else "", **config.task.options)
     robot = task.id.partition("/")[0]
-    console = Console()
+    console = Terminal()
     stop = threading.Event()
     with contextlib.ExitStack() as stack:
         plant = MujocoPlant(task, config.seed)
@@ -52,6 +53,7 @@ def run(config: DictConfig, arguments: list[str]) -> int:
                 Path(config.log) if config.log else None,
                 speed=config.speed,
                 fault_port=FAULT_PORT if config.faults else None,
+                hand=HandManners(**config.hand),
             )
         )
         stack.enter_context(CameraServer(plant, config.host, CAMERA_PORT, emulator.faults))
@@ -91,10 +93,10 @@ def scene_of(task_id: str, robot: str, **options: object) -> Task:
     return make_task(f"{wanted}/{name}", **options)
 
 
-def _greet(console: Console, emulator: Emulator, task: Task, config: DictConfig, page: str) -> None:
+def _greet(console: Terminal, emulator: Emulator, task: Task, config: DictConfig, page: str) -> None:
     clock = "in lock-step with its client" if emulator.lockstep else "at 1 kHz"
     console.print(
-        f"[bold]{emulator.robot}[/] at [bold]{emulator.host}[/], {clock}, protocol version "
+        f"{emulator.robot} at {emulator.host}, {clock}, protocol version "
         f"{emulator.session.version.number}: {task.goal}",
         highlight=False, soft_wrap=True,
     )  # fmt: skip
@@ -102,7 +104,7 @@ def _greet(console: Console, emulator: Emulator, task: Task, config: DictConfig,
     if config.faults:
         console.print(f"       faults {FAULT_PORT}, scene {SCENE_PORT} (this machine only)", highlight=False)
     if page:
-        console.print(f"view:  [bold]{page}[/]", highlight=False, soft_wrap=True)
+        console.print(f"view:  {page}", style="bold")
     console.print("Ctrl-C ends.", style="dim", highlight=False)
 
 

@@ -2,29 +2,40 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
-from omegaconf import DictConfig
-from rich.console import Console
+import msgspec
+from omegaconf import DictConfig, OmegaConf
 
 from robo_reward.cli.folder import write_json
-from robo_reward.envs.task import make_task
+from robo_reward.cli.terminal import Terminal
+from robo_reward.envs.task import Task, make_task
 from robo_reward.errors import UsageError
-from robo_reward.policies.evaluate import evaluate, wilson
-from robo_reward.policies.policy import load_policy
+from robo_reward.files import load_yaml
+from robo_reward.policies.evaluate import EVALUATION_SEEDS, evaluate, wilson
+from robo_reward.policies.policy import MLPPolicy, load_policy
 
 
 def run(config: DictConfig, arguments: list[str]) -> int:
-    """Prints success with its interval per seed and over all; returns 1 if it is below `min_success`."""
+    """Prints success with its interval per seed and over all; returns 1 if the lower end is below `min_success`."""
     if config.episodes < 1 or not config.seeds:
         raise UsageError(f"episodes={config.episodes} seeds={list(config.seeds)}: expected at least one of each")
-    policy = load_policy(_policy_folder(Path(config.run)))
-    task = make_task(config.task or policy.meta["task"])
+    if any(seed < 0 for seed in config.seeds):
+        raise UsageError(f"seeds={list(config.seeds)}: expected numbers from 0")
+    path = Path(config.run)
+    policy = load_policy(_policy_folder(path))
+    chosen: Any = OmegaConf.to_container(config.task) if config.get("task") else {}
+    task = task_of(policy, path, chosen)
     policy.require(task)
-    console = Console()
+    console = Terminal()
+    if task.options:
+        console.print(f"{task.id} with {json.dumps(dict(task.options))}")
     results = []
     for seed in config.seeds:
-        result = evaluate(task, policy, config.episodes, seed)
+        result = replace(evaluate(task, policy, config.episodes, EVALUATION_SEEDS + seed), seed=seed)
         results.append(result)
         console.print(f"seed {seed}: {result.successes} of {result.episodes}", highlight=False)
     episodes, successes = sum(r.episodes for r in results), sum(r.successes for r in results)
@@ -33,12 +44,55 @@ def run(config: DictConfig, arguments: list[str]) -> int:
     line = f"{task.id}: success {success:.3f} (95 % interval {low:.3f} to {high:.3f}) over {episodes} episodes"
     console.print(line, highlight=False)
     if config.json:
-        summary = {"task": task.id, "success": success, "low": low, "high": high, "episodes": episodes}
-        write_json(Path(config.json), {**summary, "seeds": [r.to_json() for r in results]})
-    if success < config.min_success:
-        console.print(f"below min_success={config.min_success}", style="red")
+        summary = {"task": task.id, "options": dict(task.options), "success": success, "low": low, "high": high}
+        rest = {"episodes": episodes, "seeds": [r.to_json() for r in results]}
+        write_json(Path(config.json), {**summary, **rest})
+    if low < config.min_success:
+        console.print(f"the interval's lower end {low:.3f} is below min_success={config.min_success}", style="red")
         return 1
     return 0
+
+
+def task_of(policy: MLPPolicy, run: Path, chosen: dict[str, Any]) -> Task:
+    """Returns the task to evaluate a policy on.
+
+    Without a choice that is the task it was trained on, with the options of its training; options that are chosen
+    replace single ones of them. Another task keeps the control of the training alone: its dynamics and ranges belong to
+    the arm and the things of the first.
+
+    Args:
+        policy: whose `meta` names task and options.
+        run: its run folder, whose `config.yaml` is asked where an older policy does not name its options.
+        chosen: `id` and `options`, or neither.
+    """
+    trained_on = str(policy.meta.get("task", ""))
+    id = str(chosen.get("id") or trained_on)
+    if not id:
+        raise UsageError(f"the policy at {run} does not say what it was trained on: give task=NAME")
+    options = policy.meta["options"] if "options" in policy.meta else _options_of(run, trained_on)
+    if id != trained_on:
+        options = {name: value for name, value in options.items() if name == "control"}
+    return make_task(id, **{**options, **chosen.get("options", {})})
+
+
+class _TaskForm(msgspec.Struct):
+    """`task` of a run's configuration."""
+
+    id: str = ""
+    options: dict[str, Any] = {}
+
+
+class _ConfigForm(msgspec.Struct):
+    """What is read of a run's configuration."""
+
+    task: _TaskForm = msgspec.field(default_factory=_TaskForm)
+
+
+def _options_of(run: Path, id: str) -> dict[str, Any]:
+    """Returns the task options in a run folder's configuration; none where there is no such folder."""
+    path = (run.parent if run.name == "policy" else run) / "config.yaml"
+    found = load_yaml(path, _ConfigForm, remedy="Give task=NAME and its options, or restore the file")
+    return found.task.options if found is not None and found.task.id == id else {}
 
 
 def _policy_folder(path: Path) -> Path:

@@ -7,6 +7,7 @@ import fcntl
 import json
 import os
 import platform
+import shlex
 import stat
 import subprocess
 import sys
@@ -19,6 +20,7 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
+from robo_reward.cli.secrets import mask_argument, masked
 from robo_reward.errors import BadArtifact, RoboRewardError
 from robo_reward.files import load_yaml
 from robo_reward.reward import fingerprint
@@ -51,23 +53,26 @@ def run_folder(config: DictConfig, verb: str, subject: str = "", free: Sequence[
 
     The folder is named after the task, or after `subject` where a verb has none. An explicit `run=NAME` with other
     settings than the folder holds is refused, so that nothing is mixed or lost. `free` names keys that may change.
+    Passwords and keys are masked before anything is compared or written.
     """
-    value: Any = OmegaConf.to_container(config, resolve=True)
+    plain: Any = OmegaConf.to_container(config, resolve=True)
+    value = masked(plain)
     mark = fingerprint(_settings(value, free))
     seed = f"-s{config.seed}" if "seed" in config else ""
     name = config.run or f"{verb}-{subject or config.task.id.replace('/', '-')}{seed}-{mark[:6]}"
     folder = Path(config.runs) / name
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / "config.yaml"
-    old = load_yaml(path, dict[str, Any], remedy=f"Give another run=NAME, or delete {folder}")
+    remedy = f"Give another run=NAME, or delete {folder}"
+    old = load_yaml(path, dict[str, Any], remedy=remedy)
     if old is None and os.path.lexists(path):
-        raise BadArtifact(path, "it is no regular file", f"Give another run=NAME, or delete {folder}")
-    if old is not None and fingerprint(_settings(old, free)) != mark:
+        raise BadArtifact(path, "it is no regular file", remedy)
+    if old is not None and fingerprint(_settings(old := masked(old), free)) != mark:
         raise RoboRewardError(
             f"{folder} holds a run with other settings: {_difference(old, value, free)}. "
             "Give another run=NAME, or leave run empty to have one made."
         )
-    write(path, OmegaConf.to_yaml(config, resolve=True))
+    write(path, OmegaConf.to_yaml(OmegaConf.create(value)), private=value != plain)
     return folder
 
 
@@ -121,10 +126,12 @@ def only_me(folder: Path) -> Iterator[None]:
         os.close(handle)
 
 
-def write(path: Path, text: str) -> None:
-    """Writes a file under a temporary name and renames it."""
+def write(path: Path, text: str, private: bool = False) -> None:
+    """Writes a file under a temporary name and renames it; a private one is for the user alone."""
     partial = path.with_name(f"{path.name}.{os.getpid()}.part")
     partial.write_text(text)
+    if private:
+        partial.chmod(0o600)
     partial.replace(path)
 
 
@@ -144,10 +151,15 @@ def versions() -> dict[str, str]:
     return found
 
 
+def command_line(arguments: Sequence[str]) -> str:
+    """Returns the command to repeat a run, quoted for a shell, without its passwords and keys."""
+    return shlex.join(["robo-reward", *map(mask_argument, arguments)])
+
+
 def provenance(arguments: Sequence[str]) -> dict[str, Any]:
     """Command, versions, git revision and machine, for `provenance.json`."""
     return {
-        "command": "robo-reward " + " ".join(arguments),
+        "command": command_line(arguments),
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
         "versions": versions(),
         "git": git_revision(),

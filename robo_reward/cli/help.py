@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Sequence
 from functools import cache
 from importlib.resources import files
-from importlib.resources.abc import Traversable
+from typing import TYPE_CHECKING
 
+from robo_reward.cli.choices import choices, group_options, groups_of, plugin_settings, plugins
 from robo_reward.cli.verbs import VERBS
+from robo_reward.errors import UnknownName
+
+if TYPE_CHECKING:
+    from omegaconf import DictConfig
 
 
 def overview() -> str:
@@ -27,61 +34,87 @@ def overview() -> str:
     )
 
 
-def verb_help(verb: str) -> str:
-    """What `robo-reward VERB --help` prints: summary, example, groups, and the keys with their comments."""
+def verb_help(verb: str, arguments: Sequence[str] = ()) -> str:
+    """Returns what `robo-reward VERB --help` prints: summary, example, choices, and the keys with their comments.
+
+    Args:
+        verb: one of `VERBS`.
+        arguments: what else was typed; the keys of an option named there, such as `writer=openai`, are shown.
+    """
     what = VERBS[verb]
     text = [f"robo-reward {verb}: {what.summary}", "", f"  {what.example}", ""]
-    groups = {g: o for g, o in group_options().items() if f"- {g}:" in _raw(verb) or f"/{g}:" in _raw(verb)}
+    groups = groups_of(verb)
     if groups:
         text.append("Choices (group=option):")
-        text += [f"  {group:<9} {', '.join(options)}" for group, options in groups.items()]
+        text += [f"  {group:<9} {', '.join(choices(group))}{PATHS.get(group, '')}" for group in groups]
         text.append("")
     text.append("Keys and their defaults:")
     text += [f"  {line}" for line in _body(_raw(verb))]
-    for group in groups:
-        option = _default_option(verb, group)
-        if option not in ("", "null") and group != "task":
-            text += ["", f"  {group}.  (as in {group}={option})"]
-            text += [
-                f"    {line}" for line in _body((files("robo_reward.configs") / group / f"{option}.yaml").read_text())
-            ]
+    typed = {key: option for key, _, option in (argument.partition("=") for argument in arguments)}
+    for group, default in groups.items():
+        option = typed.get(group, default)
+        if option and option != "null" and (group != "task" or group in typed):
+            text += ["", f"  Keys of {group}={option}:", *(f"    {line}" for line in _option_body(group, option))]
+    if len(groups) > 1:
+        text += ["", f"`robo-reward {verb} --help GROUP=OPTION` shows the keys of another option."]
     return "\n".join(text)
 
 
-@cache
-def group_options() -> dict[str, tuple[str, ...]]:
-    """Option names by configuration group."""
-    root = files("robo_reward.configs")
-    return {d.name: tuple(sorted(_options(d))) for d in root.iterdir() if d.is_dir() and not d.name.startswith("_")}
+PATHS = {"reward": "; or a path: FILE.py with a reward program, or a folder with a reward in it"}
 
 
-def _options(folder: Traversable, prefix: str = "") -> list[str]:
-    found = []
-    for item in folder.iterdir():
-        if item.name.endswith(".yaml"):
-            found.append(prefix + item.name.removesuffix(".yaml"))
-        elif item.is_dir() and not item.name.startswith("_"):
-            found += _options(item, f"{prefix}{item.name}/")
-    return found
+def _option_body(group: str, option: str) -> list[str]:
+    """The keys of an option by their full names.
+
+    Raises:
+        UnknownName: no such option.
+    """
+    if option in plugins(group):
+        lines = [f"{key}: {json.dumps(value)}" for key, value in plugin_settings(group, option)[0].items()]
+    elif option in group_options()[group]:
+        lines = _body((files("robo_reward.configs") / group / f"{option}.yaml").read_text())
+    else:
+        raise UnknownName(f"value of {group}", option, choices(group))
+    return [line if line.startswith((" ", "#")) else f"{group}.{line}" for line in lines]
 
 
 @cache
 def keys(verb: str) -> tuple[str, ...]:
-    """Every key that a verb takes, dotted, groups included."""
-    from omegaconf import DictConfig
-
+    """Returns every key that a verb takes with its usual options, dotted, groups included."""
     from robo_reward.cli.app import compose
 
-    def walk(node: DictConfig, prefix: str) -> list[str]:
-        found = []
-        for key in node:
-            found.append(f"{prefix}{key}")
-            child = node._get_node(key)
-            if isinstance(child, DictConfig) and not child._is_none():
-                found += walk(child, f"{prefix}{key}.")
-        return found
+    return tuple(walk(compose(verb, [])))
 
-    return tuple(walk(compose(verb, []), ""))
+
+def is_key(verb: str, key: str) -> bool:
+    """Whether a verb has a key or group of this name."""
+    return key in keys(verb) or key in groups_of(verb)
+
+
+def walk(node: DictConfig, prefix: str = "") -> list[str]:
+    """Returns the dotted names of all keys of a configuration, mappings included."""
+    from omegaconf import DictConfig
+
+    found = []
+    for key in node:
+        found.append(f"{prefix}{key}")
+        child = node._get_node(key)
+        if isinstance(child, DictConfig) and not child._is_none():
+            found += walk(child, f"{prefix}{key}.")
+    return found
+
+
+def comment_of(verb: str, key: str) -> str:
+    """Returns what the configuration file says of a key of the verb itself; empty where it says nothing."""
+    group, _, name = key.rpartition(".")
+    lines = _body(_raw(verb)) if not group else []
+    if group in group_options():
+        lines = [line for option in group_options()[group] for line in _option_body(group, option)]
+        name = key
+    for line in lines:
+        if line.startswith(f"{name}:"):
+            return line.partition("# ")[2]
+    return ""
 
 
 def _raw(verb: str) -> str:
@@ -99,11 +132,3 @@ def _body(text: str) -> list[str]:
             if line.strip() and not line.startswith("# @"):
                 lines.append(line)
     return lines
-
-
-def _default_option(verb: str, group: str) -> str:
-    for line in _raw(verb).splitlines():
-        name, _, option = line.strip(" -").partition(":")
-        if name.rpartition(" ")[2].lstrip("/") == group:
-            return option.split("#")[0].strip()
-    return ""

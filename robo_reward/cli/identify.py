@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from omegaconf import DictConfig
-from rich.console import Console
 
 from robo_reward.cli.folder import write
+from robo_reward.cli.terminal import Terminal
 from robo_reward.envs.panda.dynamics import Dynamics
 from robo_reward.envs.task import make_task
 from robo_reward.episode import EpisodeStore
@@ -22,7 +22,7 @@ def run(config: DictConfig, arguments: list[str]) -> int:
     Raises:
         UsageError: no episodes there, or none that was recorded on an arm.
     """
-    console = Console()
+    console = Terminal()
     folder = Path(config.run)
     episodes = folder / "episodes" if (folder / "episodes").is_dir() else folder
     if not episodes.is_dir():
@@ -51,5 +51,5 @@ def _row(values: Any, digits: int) -> str:
     return " ".join(f"{value:.{digits}f}" for value in values)
 
 
-def _say(console: Console, text: str) -> None:
+def _say(console: Terminal, text: str) -> None:
     console.print(text, soft_wrap=True, highlight=False, markup=False)

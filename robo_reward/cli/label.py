@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import socket
 from pathlib import Path
 
-import cv2
 from omegaconf import DictConfig
-from rich.console import Console
 
+from robo_reward.cli.terminal import Terminal
 from robo_reward.errors import UsageError
 from robo_reward.preferences.clips import Clips, find_clips
 from robo_reward.preferences.page.app import make_app
@@ -23,9 +21,7 @@ _QUESTIONS = {"pair": "Which clip is better?", "triplet": "From best to worst?",
 
 def run(config: DictConfig, arguments: list[str]) -> int:
     """Serves the page until Ctrl-C and says how many answers there are."""
-    os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")  # broken videos are told in our own words
-    cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
-    console = Console()
+    console = Terminal()
     k = clips_at_once(config.mode, config.k)
     if config.target < 1:
         raise UsageError(f"target={config.target}: expected at least one answer")
@@ -42,7 +38,7 @@ def run(config: DictConfig, arguments: list[str]) -> int:
         with listen(config.host, config.port) as listening:
             _greet(console, clips, store, listening, f"{token_of(folder)}/")
             serve(app, listening)
-        console.print(f"\n{len(store)} answers in {store.where}", soft_wrap=True, highlight=False)
+        console.print(f"\n{len(store)} answers in {store.where}")
     return 0
 
 
@@ -58,14 +54,14 @@ def _folder(source: Path) -> Path:
     return folder
 
 
-def _greet(console: Console, clips: Clips, store: PreferenceStore, listening: socket.socket, path: str) -> None:
+def _greet(console: Terminal, clips: Clips, store: PreferenceStore, listening: socket.socket, path: str) -> None:
     host, port = listening.getsockname()[:2]
     shown: str = socket.gethostname() if host in ("0.0.0.0", "::") else host
     for one in clips.refused:
-        console.print(f"left out: {one.name}: {one.reason}", style="yellow", soft_wrap=True, highlight=False)
-    console.print(f"{len(clips.videos)} clips, {len(store)} answers in {store.where}", soft_wrap=True, highlight=False)
+        console.print(f"left out: {one.name}: {one.reason}", style="yellow")
+    console.print(f"{len(clips.videos)} clips, {len(store)} answers in {store.where}")
     address = f"[{shown}]" if ":" in shown else shown
-    console.print(f"\n  [bold]http://{address}:{port}/{path}[/]\n", soft_wrap=True, highlight=False)
+    console.print(f"\n  http://{address}:{port}/{path}\n", style="bold")
     if host in ("127.0.0.1", "::1"):
         console.print(
             f"From another machine: ssh -N -L {port}:127.0.0.1:{port} THIS_MACHINE, then the same address there.",

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import numpy as np
 from omegaconf import DictConfig
-from rich.console import Console
 
+from robo_reward.cli.terminal import Terminal
 from robo_reward.collect import collect
 from robo_reward.demos.keyboard import AGAIN, HELP, KEEP, Hand, blocks, raw_keys, read_key
 from robo_reward.demos.script import demonstrator, trimmed
@@ -38,7 +38,7 @@ def run(config: DictConfig, arguments: list[str]) -> int:
         if camera not in task.cameras:
             raise UnknownName("camera", camera, task.cameras)
     folder = Path(config.to or f"demos/{task.id.replace('/', '-')}")
-    console = Console()
+    console = Terminal()
     store = EpisodeStore(folder, frames=config.frames)
     begun = len(store)
     try:
@@ -49,7 +49,7 @@ def run(config: DictConfig, arguments: list[str]) -> int:
     return 0
 
 
-def _by_expert(task: Task, frames: FrameSpec, store: EpisodeStore, config: DictConfig, console: Console) -> None:
+def _by_expert(task: Task, frames: FrameSpec, store: EpisodeStore, config: DictConfig, console: Terminal) -> None:
     usual, task.horizon = task.horizon, PATIENCE * task.horizon
     for number in range(config.episodes):
         seed = config.seed + len(store)
@@ -60,14 +60,15 @@ def _by_expert(task: Task, frames: FrameSpec, store: EpisodeStore, config: DictC
         (episode,) = collect(task, actor, 1, seed, frames, about, threads=1)
         episode = trimmed(episode, config.rest)
         store.append(episode)
-        done = "done" if episode.succeeded else "[red]not done[/]"
+        done = "done" if episode.succeeded else "not done"
         slow = "" if len(episode) <= usual else f", longer than the task's {usual}"
         console.print(
-            f"{number + 1}/{config.episodes}  seed {seed}  {len(episode)} steps{slow}  {done}", highlight=False
+            f"{number + 1}/{config.episodes}  seed {seed}  {len(episode)} steps{slow}  {done}",
+            style="" if episode.succeeded else "red",
         )
 
 
-def _by_keyboard(task: Task, frames: FrameSpec, store: EpisodeStore, config: DictConfig, console: Console) -> None:
+def _by_keyboard(task: Task, frames: FrameSpec, store: EpisodeStore, config: DictConfig, console: Terminal) -> None:
     Hand(task.action)  # refuses a task that keys cannot drive, before anything is drawn
     task.horizon = NEVER  # a person takes the time it takes
     console.print(f"{task.goal}\n{HELP}", highlight=False)

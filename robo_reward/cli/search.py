@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import json
 import os
 import time
 from pathlib import Path
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
-from rich.console import Console
 
 from robo_reward.cli.film import Film, film
 from robo_reward.cli.folder import only_me, provenance, run_folder, write_json
+from robo_reward.cli.sittings import recorded_sitting
+from robo_reward.cli.terminal import Terminal
 from robo_reward.cli.view import SearchView
 from robo_reward.code.search.eureka import Eureka, Outcome
 from robo_reward.code.search.settings import SearchSettings
@@ -31,8 +31,8 @@ FILM_SIZE = (480, 360)
 
 
 def run(config: DictConfig, arguments: list[str]) -> int:
-    """Runs a search in its folder, or goes on with it; returns 0 if a policy was found that succeeds at all."""
-    console = Console()
+    """Runs a search in its folder, or goes on with it; returns 0 when it is finished, whatever its success."""
+    console = Terminal()
     begun = time.monotonic()
     task = make_task(config.task.id, **config.task.options)
     settings = search_settings(config)
@@ -46,17 +46,17 @@ def run(config: DictConfig, arguments: list[str]) -> int:
         if not (folder / "provenance.json").exists():
             write_json(folder / "provenance.json", provenance(arguments))
         try:
-            with executor_of(config) as executor, view.shown():
-                options = _for_jobs(task, _plain(config.task.options))
-                goal = config.goal or task.goal
-                search = Eureka(task, goal, writer, executor, folder, settings, options, view.observe)
-                outcome = search.run()
-            evaluation = _judge(console, task, config, outcome, folder)
+            with recorded_sitting(folder / "sittings.json", begun):
+                with executor_of(config) as executor, view.shown():
+                    options = _for_jobs(task, _plain(config.task.options))
+                    goal = config.goal or task.goal
+                    search = Eureka(task, goal, writer, executor, folder, settings, options, view.observe)
+                    outcome = search.run()
+                evaluation = _judge(console, task, config, outcome, folder)
         finally:
-            _add_sitting(folder, time.monotonic() - begun)
             page = _report(folder)
     _farewell(console, outcome, evaluation, folder, page, begun)
-    return 0 if evaluation.successes else 1
+    return 0
 
 
 def search_settings(config: DictConfig) -> SearchSettings:
@@ -80,14 +80,14 @@ def _plain(node: Any) -> Any:
     return OmegaConf.to_container(node, resolve=True)
 
 
-def _greet(console: Console, task: Task, config: DictConfig, folder: Path, settings: SearchSettings) -> None:
-    console.print(f"\n[bold]{config.goal or task.goal}[/]")
+def _greet(console: Terminal, task: Task, config: DictConfig, folder: Path, settings: SearchSettings) -> None:
+    console.print(f"\n{config.goal or task.goal}", style="bold")
     console.print(f"task {task.id}, writer {config.writer.name}, seed {config.seed}: ", end="")
     console.print(f"{settings.rounds} rounds of {settings.candidates} programs, {settings.steps:,} steps each at most")
     console.print(f"run folder: {folder}\n", soft_wrap=True)
 
 
-def _judge(console: Console, task: Task, config: DictConfig, outcome: Outcome, folder: Path) -> Evaluation:
+def _judge(console: Terminal, task: Task, config: DictConfig, outcome: Outcome, folder: Path) -> Evaluation:
     """Evaluates the final policy on fresh episodes, files it, and films it."""
     assert outcome.policy is not None
     assert outcome.winner is not None
@@ -104,7 +104,7 @@ def _judge(console: Console, task: Task, config: DictConfig, outcome: Outcome, f
                 task, policy, folder / "videos", config.videos, config.camera, 3_000_000 + config.seed, FILM_SIZE
             )
     except NoRenderer as missing:
-        console.print(f"[yellow]no videos: {missing}[/]")
+        console.print(f"no videos: {missing}", style="yellow")
     write_json(folder / "videos.json", [{"path": str(f.path.relative_to(folder)), "success": f.success} for f in films])
     return evaluation
 
@@ -116,20 +116,13 @@ def _save_reward(task: Task, source: str, folder: Path) -> None:
     save_reward(compile_program(source, task.spec, task.action.dim), folder)
 
 
-def _add_sitting(folder: Path, seconds: float) -> None:
-    """Adds this sitting's wall time to the run's, since a resumed run has several."""
-    path = folder / "sittings.json"
-    sittings = json.loads(path.read_text()) if path.exists() else []
-    write_json(path, [*sittings, round(seconds, 3)])
-
-
 def _report(folder: Path) -> Path | None:
     """Writes the report, whatever the run came to; a run with nothing in it has none."""
     return report_search(folder) if (folder / "search.json").exists() else None
 
 
 def _farewell(
-    console: Console, outcome: Outcome, evaluation: Evaluation, folder: Path, page: Path | None, begun: float
+    console: Terminal, outcome: Outcome, evaluation: Evaluation, folder: Path, page: Path | None, begun: float
 ) -> None:
     assert outcome.winner is not None
     write_json(folder / "result.json", {"winner": outcome.winner.id, "evaluation": evaluation.to_json()})

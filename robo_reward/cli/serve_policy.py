@@ -8,8 +8,8 @@ import ssl
 from pathlib import Path
 
 from omegaconf import DictConfig
-from rich.console import Console
 
+from robo_reward.cli.terminal import Terminal
 from robo_reward.errors import UsageError
 from robo_reward.hardware.policy_server import PolicyServer, new_token
 from robo_reward.policies.policy import load_policy
@@ -19,7 +19,7 @@ TOKEN = "ROBO_REWARD_TOKEN"
 
 def run(config: DictConfig, arguments: list[str]) -> int:
     """Serves until Ctrl-C; the token comes from the environment, or is made and shown."""
-    console = Console()
+    console = Terminal()
     path = Path(config.policy_folder)
     policy = load_policy(path / "policy" if (path / "policy" / "policy.json").is_file() else path)
     token = os.environ.get(TOKEN, "") or new_token()

@@ -3,32 +3,41 @@
 from __future__ import annotations
 
 from omegaconf import DictConfig
-from rich.console import Console
 from rich.table import Table
 
+from robo_reward.cli.terminal import Terminal
 from robo_reward.envs.task import Task, make_task, task_names
+from robo_reward.errors import RoboRewardError
 
 
 def run(config: DictConfig, arguments: list[str]) -> int:
     """Lists all tasks, or shows one in detail."""
-    console = Console()
+    console = Terminal()
     if config.name:
         _detail(console, make_task(config.name))
         return 0
     table = Table(box=None, pad_edge=False)
     for column in ("task", "goal", "success"):
         table.add_column(column)
+    broken: list[str] = []
     for name in task_names():
-        task = make_task(name)
-        table.add_row(name, task.goal, task.success_rule)
-    console.print(table)
+        try:
+            task = make_task(name)
+        except RoboRewardError as error:
+            broken.append(str(error))
+        else:
+            table.add_row(name, task.goal, task.success_rule)
+    console.print(table, soft_wrap=False)
+    for problem in broken:
+        console.print(f"left out: {problem}", style="yellow")
     console.print("\n`robo-reward tasks name=panda/lift` shows one in detail.")
     return 0
 
 
-def _detail(console: Console, task: Task) -> None:
+def _detail(console: Terminal, task: Task) -> None:
     action = task.action
-    console.print(f"[bold]{task.id}[/]  {task.goal}\nsuccess: {task.success_rule}, at the last step", highlight=False)
+    console.print(f"{task.id}  {task.goal}", style="bold")
+    console.print(f"success: {task.success_rule}, at the last step")
     console.print(f"episode: {task.horizon} steps at {action.rate_hz:g} Hz", highlight=False)
     parts = [f"{n} (1 = {s:g} {u})" for n, s, u in zip(action.names, action.scale, action.units, strict=True)]
     console.print(f"action {action.kind}: {', '.join(parts)}", highlight=False)

@@ -8,16 +8,17 @@ from pathlib import Path
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
-from rich.console import Console
 
 from robo_reward.artifact import load_reward, save_reward
 from robo_reward.cli.film import film
 from robo_reward.cli.folder import only_me, provenance, run_folder, write_json
 from robo_reward.cli.interrupt import stop_on_signals
+from robo_reward.cli.terminal import Terminal
 from robo_reward.code.language import compile_program
 from robo_reward.envs.gl import NoRenderer
 from robo_reward.envs.task import Task, make_task
 from robo_reward.errors import UnknownName, UsageError
+from robo_reward.policies.algorithms import settings as check_settings
 from robo_reward.policies.sb3 import Point, Training, train
 from robo_reward.report.runs import report_train
 from robo_reward.reward import EpisodeReward, StepReward
@@ -27,11 +28,13 @@ FILM_SIZE = (480, 360)
 
 def run(config: DictConfig, arguments: list[str]) -> int:
     """Trains in a run folder, or goes on where it was stopped; returns 130 if it was stopped again."""
-    console = Console()
+    console = Terminal()
     begun = time.monotonic()
-    task = make_task(config.task.id, **config.task.options)
+    options: Any = OmegaConf.to_container(config.task.options)
+    task = make_task(config.task.id, **options)
     if config.camera and config.camera not in task.cameras:
         raise UnknownName("camera", config.camera, task.cameras)
+    check_settings(config.policy.algorithm, parameters(config))
     reward = chosen_reward(task, config.reward)
     folder = run_folder(config, "train")
     with only_me(folder), stop_on_signals() as stop:
@@ -96,7 +99,7 @@ def _line(point: Point, steps: int) -> str:
     return f"{point.steps:>10,} / {steps:,}  {point.seconds:6.1f} s  success {point.success:.2f}  {terms}"
 
 
-def _finish(console: Console, task: Task, config: DictConfig, training: Training, folder: Path) -> None:
+def _finish(console: Terminal, task: Task, config: DictConfig, training: Training, folder: Path) -> None:
     evaluation = training.evaluation
     write_json(folder / "result.json", {"task": task.id, **training.to_json()})
     films = []
@@ -104,7 +107,7 @@ def _finish(console: Console, task: Task, config: DictConfig, training: Training
         if config.videos:
             films = film(task, training.policy, folder / "videos", config.videos, config.camera, 3_000_000, FILM_SIZE)
     except NoRenderer as missing:
-        console.print(f"[yellow]no videos: {missing}[/]")
+        console.print(f"no videos: {missing}", style="yellow")
     write_json(folder / "videos.json", [{"path": str(f.path.relative_to(folder)), "success": f.success} for f in films])
     console.print(
         f"success {evaluation.success:.2f} (95 % interval {evaluation.low:.2f} to {evaluation.high:.2f}) "

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+
+from robo_reward.cli.quoting import quote
 
 
 @dataclass(frozen=True)
@@ -24,25 +27,24 @@ class Verb:
     paths: dict[str, tuple[str, ...]] = field(default_factory=dict)
     bare: str = ""
 
-    def rewrite(self, argument: str) -> list[str]:
-        """The overrides that an argument stands for."""
+    def rewrite(self, argument: str, is_key: Callable[[str], bool]) -> list[str]:
+        """Returns the overrides that an argument stands for.
+
+        Args:
+            argument: as typed.
+            is_key: whether the verb has a key; a folder may have `=` in its name.
+        """
         key, equals, value = argument.partition("=")
-        if not equals and self.bare:
-            key, value = self.bare, argument
-            if key not in self.paths:
-                return [f"{key}={_quoted(value)}"]
-        if key in self.paths and ("/" in value or Path(value).exists()) and _is_path(key, value):
-            return [text.format(_quoted(value)) for text in self.paths[key]]
+        if self.bare and (not equals or (Path(argument).exists() and not is_key(key))):
+            return [f"{self.bare}={quote(argument)}"]
+        if key in self.paths and _is_path(value):
+            return [text.format(quote(value)) for text in self.paths[key]]
         return [argument]
 
 
-def _is_path(key: str, value: str) -> bool:
-    return Path(value).exists() or value.startswith((".", "/", "~", "runs/"))
-
-
-def _quoted(value: str) -> str:
-    """A value that Hydra's grammar takes literally."""
-    return "'" + value.replace("\\", "\\\\").replace("'", "\\'") + "'"
+def _is_path(value: str) -> bool:
+    is_named = value.startswith((".", "/", "~", "runs/")) or value.endswith(".py")
+    return bool(value) and (is_named or Path(value).exists())
 
 
 REWARD = {"reward": ("reward=artifact", "reward.path={}")}

@@ -10,10 +10,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
-from rich.console import Console
 from rich.live import Live
 from rich.table import Table
+from rich.text import Text
 
+from robo_reward.cli.terminal import Terminal
 from robo_reward.code.search.candidate import Candidate
 from robo_reward.errors import BadArtifact
 from robo_reward.files import Count, Share, load_json, parse_json, read_bytes
@@ -61,7 +62,7 @@ class SearchView:
         jobs: folder of the jobs, whose progress is read from their files.
     """
 
-    def __init__(self, console: Console, jobs: Path) -> None:
+    def __init__(self, console: Terminal, jobs: Path) -> None:
         self.console, self.jobs = console, jobs
         self.rows: dict[str, _Row] = {}
         self.started = time.monotonic()
@@ -127,7 +128,7 @@ class SearchView:
                 table.add_row(key, row.candidate.parent or "", *self._cells(row))
             return table
 
-    def _cells(self, row: _Row) -> tuple[str, str, str, str]:
+    def _cells(self, row: _Row) -> tuple[Text, str, str, str]:
         """Stage, steps, success and time left of a row, fresh from its job's progress file."""
         status = "training" if row.final else row.candidate.status
         left = ""
@@ -138,7 +139,7 @@ class SearchView:
             if (row.job / "result.json").exists() and row.final:
                 status, left = "finished", ""
         style = STYLE.get(status, "")
-        stage = f"[{style}]{status}[/]" if style else status
+        stage = Text(status, style)
         shown = "" if row.success is None else f"{row.success:.2f}"
         return stage, f"{row.steps:,}" if row.steps else "", shown, left
 

@@ -3,12 +3,22 @@
 from __future__ import annotations
 
 import ast
+from collections.abc import Iterable
 from typing import NamedTuple
 
 from robo_reward.code.facade import CONSTANTS, FUNCTIONS
-from robo_reward.code.grammar import ENTRY, MAX_CONSTANT, NAME, STATES, dotted, whole_number
-from robo_reward.code.problems import Problem, closest
-from robo_reward.code.remedies import BUILTINS, METHODS, NUMPY, REMEDIES
+from robo_reward.code.grammar import (
+    ENTRY,
+    MAX_CONSTANT,
+    MAX_ELEMENTS,
+    MAX_INDEX,
+    NAME,
+    STATES,
+    dotted,
+    whole_number,
+)
+from robo_reward.code.problems import SHOWN, Problem, closest
+from robo_reward.code.remedies import BUILTINS, LIBRARIES, MEMORY, METHODS, NUMPY, REMEDIES, TORCH
 from robo_reward.code.tolerance import SIGMOIDS
 from robo_reward.envs.state import StateSpec
 
@@ -41,6 +51,10 @@ class ExpressionLinter(ast.NodeVisitor):
     def refuse(self, node: ast.AST, reason: str, remedy: str) -> None:
         """Notes a problem."""
         self.problems.append(Problem(getattr(node, "lineno", 0), reason[:200], remedy))
+
+    def closest(self, name: str, valid: Iterable[str], prefix: str = "") -> str:
+        """A remedy for an unknown name; a plain one when more problems have been found than are shown."""
+        return closest(name, valid, prefix) if len(self.problems) < SHOWN else "use a known name"
 
     def generic_visit(self, node: ast.AST) -> None:
         """Refuses every kind of syntax that has no method here."""
@@ -104,7 +118,7 @@ class ExpressionLinter(ast.NodeVisitor):
             self.refuse(
                 node,
                 f"the name {name!r} is not known here",
-                closest(name, (scope.variables | scope.parameters) - {*STATES}),
+                self.closest(name, (scope.variables | scope.parameters) - {*STATES}),
             )
 
     def visit_Attribute(self, node: ast.Attribute) -> None:
@@ -113,8 +127,10 @@ class ExpressionLinter(ast.NodeVisitor):
             return
         if path in FUNCTIONS:
             self.refuse(node, f"the function {path} without a call", f"call it: {FUNCTIONS[path].usage}")
-        elif path.startswith("np."):
-            self.refuse(node, f"{path} is not in the language", _numpy_remedy(path))
+        elif self.is_library(path):
+            self.refuse(node, f"{path[:80]} is not in the language", self.library_remedy(path))
+        elif path.startswith("self."):
+            self.refuse(node, "memory between calls", MEMORY)
         elif isinstance(node.value, ast.Name) and node.value.id in STATES and self.scope.function == ENTRY:
             self.field(node, node.value.id)
         elif isinstance(node.value, ast.Name) and node.value.id in STATES:
@@ -128,7 +144,7 @@ class ExpressionLinter(ast.NodeVisitor):
     def field(self, node: ast.Attribute, state: str) -> None:
         """Checks `state.FIELD`."""
         if node.attr not in self.spec:
-            remedy = closest(node.attr, self.spec.names, prefix=f"{state}.")
+            remedy = self.closest(node.attr, self.spec.names, prefix=f"{state}.")
             self.refuse(node, f"the state has no field {node.attr!r}", remedy)
 
     def visit_Subscript(self, node: ast.Subscript) -> None:
@@ -149,8 +165,8 @@ class ExpressionLinter(ast.NodeVisitor):
             self.facade_call(node, name)
         elif name in self.functions and name not in self.scope.variables:
             self.helper_call(node, name)
-        elif name.startswith("np."):
-            self.refuse(node, f"{name} is not in the language", _numpy_remedy(name))
+        elif self.is_library(name):
+            self.refuse(node, f"{name[:80]} is not in the language", self.library_remedy(name))
             self.visit_all([argument for argument in node.args if not isinstance(argument, ast.Constant)])
         elif isinstance(node.func, ast.Attribute):
             self.visit(node.func)
@@ -159,11 +175,33 @@ class ExpressionLinter(ast.NodeVisitor):
             self.refuse(node, f"a call of {name or 'an expression'}", self.call_remedy(name))
             self.visit_all([argument for argument in node.args if not isinstance(argument, ast.Constant)])
 
+    def is_library(self, path: str) -> bool:
+        """Whether a dotted name belongs to np or to a library that programmers take for it."""
+        root, _, rest = path.partition(".")
+        return bool(rest) and (
+            root == "np" or (root in LIBRARIES and root not in self.scope.variables | self.scope.parameters)
+        )
+
+    def library_remedy(self, path: str) -> str:
+        """What to write instead of a name of numpy, torch, math or the like."""
+        root, _, rest = path.partition(".")
+        name = path.rpartition(".")[2]
+        if root != "np" and name in TORCH:
+            return TORCH[name]
+        for spelled in (f"np.{rest}", f"np.{name}", *(["np.linalg.norm"] if name == "norm" else [])):
+            if root != "np" and spelled in FUNCTIONS:
+                return f"write {FUNCTIONS[spelled].usage}"
+            if root != "np" and spelled in CONSTANTS:
+                return f"write {spelled}"
+            if spelled in NUMPY:
+                return NUMPY[spelled]
+        return self.closest(f"np.{rest}", [*FUNCTIONS, *CONSTANTS])
+
     def call_remedy(self, name: str) -> str:
         """What to write instead of calling an unknown name."""
         known = [function for function in FUNCTIONS if "." not in function] + list(self.helpers)
         spelled = f"np.{name}"
-        return BUILTINS.get(name) or (f"write {spelled}" if spelled in FUNCTIONS else closest(name, known))
+        return BUILTINS.get(name) or (f"write {spelled}" if spelled in FUNCTIONS else self.closest(name, known))
 
     def helper_call(self, node: ast.Call, name: str) -> None:
         """Checks a call of one of the program's own functions."""
@@ -196,11 +234,15 @@ class ExpressionLinter(ast.NodeVisitor):
         """Checks one argument; a few parameters take something other than an array."""
         match parameter:
             case "arrays" if isinstance(value, ast.List | ast.Tuple) and value.elts:
+                if len(value.elts) > MAX_ELEMENTS:
+                    self.refuse(value, f"a list of {len(value.elts)} elements", f"join at most {MAX_ELEMENTS}")
                 self.visit_all(value.elts)
             case "arrays":
                 self.refuse(value, "a join of something other than a written-out list", f"write {usage}")
-            case "axis" | "index" if whole_number(value) is None:
+            case "axis" | "index" if (number := whole_number(value)) is None:
                 self.refuse(value, f"{parameter} is not a whole constant", f"write {usage}")
+            case "axis" | "index" if abs(number) > MAX_INDEX:
+                self.refuse(value, f"{parameter} is beyond {MAX_INDEX}", f"write {usage}")
             case "keepdims" if not (isinstance(value, ast.Constant) and isinstance(value.value, bool)):
                 self.refuse(value, "keepdims is not True or False", "keepdims=True")
             case "sigmoid" if not (isinstance(value, ast.Constant) and value.value in SIGMOIDS):
@@ -213,8 +255,3 @@ class ExpressionLinter(ast.NodeVisitor):
                 pass
             case _:
                 self.visit(value)
-
-
-def _numpy_remedy(path: str) -> str:
-    name = path.rpartition(".")[2]
-    return NUMPY.get(path) or NUMPY.get(f"np.{name}") or closest(path, [*FUNCTIONS, *CONSTANTS])

@@ -1,8 +1,9 @@
 """Everything a reward program may call: pure functions that act on each row of a batch by itself.
 
 Programs write `np.tanh(x)`, but never meet numpy: names are resolved against `FUNCTIONS` when the program is compiled.
-Two rules keep a program's memory and meaning bounded. No function makes an array larger than its arguments together,
-and none mixes rows: the first axis is the batch, so a reduction or a join along it is refused.
+Two rules keep a program's memory and meaning bounded. No function makes an array larger than its arguments broadcast
+against each other (or, where it joins a list, than the list), and none mixes rows: the first axis is the batch, so a
+reduction or a join along it is refused.
 """
 
 from __future__ import annotations
@@ -34,6 +35,7 @@ class Function:
         optional: the others, in order.
         keywords: whether parameters may be given by name.
         doc: one line for the reader of a prompt.
+        cost: time for each number of the arguments, broadcast against each other; roughly in ns.
     """
 
     name: str
@@ -42,6 +44,7 @@ class Function:
     optional: tuple[str, ...] = ()
     keywords: bool = True
     doc: str = ""
+    cost: int = 1
 
     @property
     def parameters(self) -> tuple[str, ...]:
@@ -74,6 +77,15 @@ _UFUNCS = {
     "true where a number is what the name says": "isfinite isnan",
 }
 """numpy's own element-wise functions. They take arrays by position only, so `out=` and `where=` cannot be reached."""
+
+_COSTS = {
+    "quat_rotate": 32,
+    "quat_angle": 16,
+    **dict.fromkeys(("tolerance", "quat_mul", "quat_to_axis", "np.cross", "np.mod"), 8),
+    **dict.fromkeys(("np.sin", "np.cos", "np.power", "np.hypot", "np.arctan2", "quat_conj"), 4),
+    **dict.fromkeys(("np.arcsinh", "np.tan", "np.stack", "np.dot"), 2),
+}
+"""Functions that take longer than about 1 ns for each number of their arguments, on (4096,) and (4096, 4) arrays."""
 
 CONSTANTS: Mapping[str, float] = MappingProxyType({"np.pi": float(np.pi), "np.e": float(np.e)})
 
@@ -203,14 +215,16 @@ def _component_axis(x: Any, axis: int) -> int:
 def _ufunc(name: str, meaning: str) -> Function:
     call = getattr(np, name)
     required = ("x",) if call.nin == 1 else ("a", "b")
-    return Function(f"np.{name}", call, required, keywords=False, doc=f"{name.replace('_', ' ')}, {meaning}")
+    doc = f"{name.replace('_', ' ')}, {meaning}"
+    return Function(f"np.{name}", call, required, keywords=False, doc=doc, cost=_COSTS.get(f"np.{name}", 1))
 
 
 def _function(name: str, call: Callable[..., Any]) -> Function:
     parameters = inspect.signature(call).parameters.values()
     required = tuple(p.name for p in parameters if p.default is p.empty)
     optional = tuple(p.name for p in parameters if p.default is not p.empty)
-    return Function(name, call, required, optional, doc=(call.__doc__ or "").partition("\n")[0])
+    doc = (call.__doc__ or "").partition("\n")[0]
+    return Function(name, call, required, optional, doc=doc, cost=_COSTS.get(name, 1))
 
 
 def _offered() -> dict[str, Function]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
+import warnings
 
 from robo_reward.code.facade import FUNCTIONS
 from robo_reward.code.problems import Problem
@@ -19,8 +20,26 @@ MAX_SOURCE = 20_000
 MAX_NODES = 6_000
 MAX_NESTING = 60
 MAX_LOOP = 256
+MAX_LOOPS = 8
 MAX_CONSTANT = 1e12
+MAX_INDEX = 64
+"""The largest `axis=` or `index=`, either way."""
+MAX_ELEMENTS = 64
+"""The longest written-out list of values that are joined."""
 NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,63}", re.ASCII)
+
+
+def parse(source: str) -> ast.Module:
+    """Returns the syntax tree of a text, without Python's warnings about odd literals.
+
+    Raises:
+        SyntaxError: it is not Python, or nested too deeply.
+        ValueError: it holds what no program can, such as half a surrogate pair.
+        MemoryError, RecursionError: it is nested too deeply.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return ast.parse(source)
 
 
 def size_problem(tree: ast.Module) -> Problem | None:

@@ -9,20 +9,21 @@ A program is one Python function over arrays of B transitions:
         return reach + effort, {"reach": reach, "effort": effort}
 
 Three stages stand between the text and a number: `lint` (an allow-list of syntax and names), `trial` (one supervised
-run: shapes, work, memory) and the lowering in `program` (no attribute access is left). They keep mistakes and mischief
-out of an honest run. They are not a security boundary: that is the job process in which a candidate is trained.
+run: shapes, work, memory) and the lowering in `program` (no attribute access is left). Before them `habits` rewrites
+two spellings that mean something. They keep mistakes and mischief out of an honest run. They are not a security boundary: that is the job process in which a candidate is trained.
 """
 
 from __future__ import annotations
 
 import ast
-import warnings
 from collections.abc import Mapping
 from typing import Any
 
-from robo_reward.code.grammar import MAX_SOURCE
+from robo_reward.code.characters import hidden_characters
+from robo_reward.code.grammar import MAX_SOURCE, parse, size_problem
+from robo_reward.code.habits import rewrite_habits
 from robo_reward.code.lint import lint
-from robo_reward.code.problems import Problem, ProgramRefused
+from robo_reward.code.problems import SHOWN, Problem, ProgramRefused
 from robo_reward.code.program import RewardProgram
 from robo_reward.code.trial import trial
 from robo_reward.envs.state import StateSpec
@@ -42,10 +43,14 @@ def compile_program(source: str, spec: StateSpec, action_dim: int) -> RewardProg
         ProgramRefused: the source is not in the language; `.problems` holds line, reason and remedy of each refusal.
     """
     tree = _parsed(source)
-    if problems := lint(tree, spec):
-        raise ProgramRefused(problems)
-    trial(tree, spec, action_dim)
-    return RewardProgram(source, tree, spec, action_dim)
+    try:
+        if problems := lint(tree, spec):
+            raise ProgramRefused(problems)
+        work = trial(tree, spec, action_dim)
+        return RewardProgram(source, tree, spec, action_dim, work)
+    except (SyntaxError, ValueError, ArithmeticError, MemoryError, RecursionError) as error:
+        reason = f"the program cannot be compiled: {type(error).__name__}: {error}"[:200]
+        raise ProgramRefused([Problem(0, reason, "write a plain, short program")]) from None
 
 
 def program_from_spec(spec: Mapping[str, Any]) -> RewardProgram:
@@ -61,18 +66,25 @@ def _parsed(source: object) -> ast.Module:
     """The syntax tree of a text of bounded size.
 
     Raises:
-        ProgramRefused: it is not text, too long, or not Python.
+        ProgramRefused: it is not text, too long, holds hidden characters, is not Python, or is too deep to walk.
     """
     if not isinstance(source, str):
         raise ProgramRefused([Problem(0, f"the program is {type(source).__name__}, not text", "pass the source")])
     if len(source) > MAX_SOURCE:
         raise ProgramRefused([Problem(0, f"{len(source)} characters", f"write at most {MAX_SOURCE}")])
+    if hidden := hidden_characters(source):
+        remedy = "remove it: programs are plain text"
+        found = [Problem(n, f"the hidden character U+{ord(c):04X}", remedy) for n, c in hidden.items()]
+        raise ProgramRefused(found[:SHOWN])
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # Python's advice on odd literals; such programs are refused anyway
-            return ast.parse(source)
+        tree = parse(source)
     except SyntaxError as error:
-        problem = Problem(error.lineno or 0, f"not Python: {error.msg}", "correct the syntax")
+        raise ProgramRefused(
+            [Problem(error.lineno or 0, f"not Python: {error.msg}"[:200], "correct the syntax")]
+        ) from None
     except (ValueError, MemoryError, RecursionError) as error:
-        problem = Problem(0, f"not Python: {str(error) or 'too deeply nested'}", "write a plain, short program")
-    raise ProgramRefused([problem])
+        reason = f"not Python: {str(error)[:150] or 'too deeply nested'}"
+        raise ProgramRefused([Problem(0, reason, "write a plain, short program")]) from None
+    if problem := size_problem(tree):
+        raise ProgramRefused([problem])
+    return rewrite_habits(tree)

@@ -1,22 +1,37 @@
-"""Every paid completion, kept for good: an append-only file that survives a kill at any byte."""
+"""Every paid completion, kept for good: an append-only file that survives a kill at any byte.
+
+Each line carries a checksum, so that a damaged answer is never taken for another one. Lines without one are read as
+well: earlier versions wrote none. Whatever else a line holds, it is an answer or it is left out with a warning.
+"""
 
 from __future__ import annotations
 
 import fcntl
 import hashlib
 import json
+import logging
 import os
+import stat
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Annotated, Any, BinaryIO
+
+import msgspec
 
 from robo_reward.code.writers.writer import Usage, WriterError
-from robo_reward.errors import UnknownName
+from robo_reward.errors import BadArtifact, UnknownName
+from robo_reward.files import Count, Finite, check, parse_json
 
+log = logging.getLogger(__name__)
+
+MAX_LINE = 16 << 20
+"""Bytes of one line; an answer of `code.extract.MAX_ANSWER` characters fits, however they are escaped."""
+MAX_LEDGER = 1 << 30
+"""Bytes of a ledger."""
 MODES = ("record", "off", "replay", "strict")
 """`record` reads and appends; `off` does neither; `replay` only reads; `strict` only reads, and a miss is an error."""
 
@@ -26,8 +41,47 @@ Message = Mapping[str, str]
 def entry_key(model: str, messages: Sequence[Message], options: Mapping[str, Any], index: int) -> str:
     """The sha256 of what determines a completion, in hex: model, messages, options and sample index."""
     content = {"model": model, "messages": list(messages), "options": dict(options), "index": index}
-    canonical = json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False)
-    return hashlib.sha256(canonical.encode()).hexdigest()
+    return hashlib.sha256(_canonical(content)).hexdigest()
+
+
+def checksum(line: Mapping[str, Any]) -> str:
+    """The first 16 hex digits of the sha256 of a line's fields, `check` apart."""
+    return hashlib.sha256(_canonical({k: v for k, v in line.items() if k != "check"})).hexdigest()[:16]
+
+
+def _canonical(value: Mapping[str, Any]) -> bytes:
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False).encode()
+
+
+class _Usage(msgspec.Struct, forbid_unknown_fields=True):
+    """The form of an entry's usage in a line."""
+
+    prompt_tokens: Count = 0
+    completion_tokens: Count = 0
+    estimated: bool = False
+    cost: Finite = 0.0
+
+
+class _Message(msgspec.Struct, forbid_unknown_fields=True):
+    """The form of a message in a line."""
+
+    role: str
+    content: str
+
+
+class _Line(msgspec.Struct, forbid_unknown_fields=True):
+    """The form of a line."""
+
+    model: str
+    messages: Annotated[list[_Message], msgspec.Meta(max_length=1000)]
+    options: dict[str, Any]
+    index: Count
+    text: str
+    finish_reason: str
+    usage: _Usage
+    created: Finite
+    key: str
+    check: str = ""
 
 
 @dataclass(frozen=True)
@@ -75,7 +129,8 @@ class Ledger:
     """JSON lines, one completion each, found by the content of the question.
 
     A line counts once its newline is on the disk. A torn last line, left by a kill or a full disk, is passed over by
-    readers and cut off by the next append. Appends take a lock on the file, so processes can share it.
+    readers and cut off by the next append. Appends take a lock on the file, so processes can share it. A link is not
+    followed, and a pipe or a device is not opened.
 
     Args:
         path: of the file; it and its folder are made by the first append.
@@ -90,14 +145,16 @@ class Ledger:
             raise UnknownName("ledger mode", mode, MODES)
         self.path, self.mode = Path(path), mode
         self._known: dict[str, Entry] = {}
-        self._read_to = 0
+        self._read_to = self._lines = 0
+        self.damaged = 0
+        """How many lines were left out."""
         self._lock = threading.RLock()  # writers put from several threads
 
     def get(self, key: str) -> Entry | None:
         """The completion of that key, or none.
 
         Raises:
-            WriterError: the mode is `strict` and there is none.
+            WriterError: the mode is `strict` and there is none, or the file cannot be read.
         """
         if self.mode == "off":
             return None
@@ -106,7 +163,7 @@ class Ledger:
         found = self._known.get(key)
         if found is None and self.mode == "strict":
             raise WriterError(
-                f"{self.path} holds no answer {key[:12]} to this question ({len(self._known)} answers to others): "
+                f"{self.path} holds no answer {key[:12]} to this question ({self.holding}): "
                 "goal, state, prompts, seed, model or options differ from the recorded run. Use its settings and its "
                 "version of robo-reward, or write with ledger=record"
             )
@@ -120,7 +177,9 @@ class Ledger:
         """
         if self.mode != "record":
             return
-        line = json.dumps(entry.to_json(), ensure_ascii=True, separators=(",", ":")).encode() + b"\n"
+        value = entry.to_json()
+        value["check"] = checksum(json.loads(json.dumps(value)))  # as a reader will see it
+        line = json.dumps(value, ensure_ascii=True, separators=(",", ":")).encode() + b"\n"
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             with self._lock, _locked(self.path) as file:
@@ -135,36 +194,107 @@ class Ledger:
             ) from error
 
     def entries(self) -> list[Entry]:
-        """All completions in the order in which they came; an unreadable line is passed over."""
+        """All completions in the order in which they came; a damaged line is left out with a warning.
+
+        Raises:
+            WriterError: the file cannot be read.
+        """
         self._refresh()
         return list(self._known.values())
 
+    @property
+    def holding(self) -> str:
+        """What it holds, in words for a message."""
+        damaged = f"; {self.damaged} damaged line(s) were left out" if self.damaged else ""
+        return f"{len(self._known)} answers to others{damaged}"
+
     def _refresh(self) -> None:
         """Reads what was appended since the last look; the first of two equal keys counts."""
-        if not self.path.is_file():
-            return
-        with self._lock, self.path.open("rb") as file:
+        first = ""
+        with self._lock, _opened(self.path, os.O_RDONLY) as file:
+            if file is None:
+                return
             file.seek(self._read_to)
-            fresh = file.read()
-            whole = fresh[: fresh.rfind(b"\n") + 1]
-            self._read_to += len(whole)
-            for line in whole.splitlines():
-                entry = _parsed(line)
-                if entry is not None:
+            for line, length in _whole_lines(file):
+                self._read_to += length
+                self._lines += 1
+                try:
+                    entry = _parsed(line)
                     self._known.setdefault(entry.key, entry)
+                except ValueError as error:
+                    self.damaged += 1
+                    first = first or f"line {self._lines}: {error}"
+        if first:
+            log.warning("%s: %d damaged line(s) are left out, the first new one is %s", self.path, self.damaged, first)
 
 
-def _parsed(line: bytes) -> Entry | None:
-    """The entry of a line, or none if it is damaged: one bad line must not take the others with it."""
+def _parsed(line: bytes | None) -> Entry:
+    """The entry of a line.
+
+    Raises:
+        ValueError: it is damaged, in words for the user; one bad line must not take the others with it.
+    """
+    if line is None:
+        raise ValueError(f"it is longer than {MAX_LINE} bytes")
     try:
-        return Entry.from_json(json.loads(line))
-    except (ValueError, TypeError, KeyError):
-        return None
+        fields = parse_json(line, dict[str, Any], "the line")
+        form = check(fields, _Line, "the line")
+        if form.check and form.check != checksum(fields):
+            raise ValueError("its checksum is wrong")
+        value = {name: fields[name] for name in fields.keys() - {"check"}}
+        entry = Entry.from_json(value)
+        if entry.key != entry_key(entry.model, entry.messages, entry.options, entry.index):
+            raise ValueError("its key does not belong to its question")
+        return entry
+    except BadArtifact as error:
+        raise ValueError(error.problem) from error
+    except RecursionError as error:
+        raise ValueError("it is nested too deeply") from error
+
+
+def _whole_lines(file: BinaryIO) -> Iterator[tuple[bytes | None, int]]:
+    """Yields each line that ends in a newline and its length [bytes]; none in the place of one that is too long."""
+    while piece := file.readline(MAX_LINE):
+        length, short = len(piece), len(piece) < MAX_LINE
+        while not piece.endswith(b"\n"):
+            if not (piece := file.readline(MAX_LINE)):
+                return
+            length, short = length + len(piece), False
+        yield (piece[:-1] if short else None), length
+
+
+@contextmanager
+def _opened(path: Path, flags: int) -> Iterator[BinaryIO | None]:
+    """A regular file, or none where there is nothing.
+
+    Raises:
+        WriterError: it is a link, a folder, a pipe or a device, or too large.
+    """
+    try:
+        handle = os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, 0o666)
+    except FileNotFoundError:
+        yield None
+        return
+    except OSError as error:
+        if path.is_symlink() or (path.exists() and not path.is_file()):
+            raise WriterError(f"the ledger {path} is no regular file. Move it away, or name another run") from error
+        raise WriterError(f"cannot open the ledger {path}: {error.strerror}. Fix its permissions") from error
+    info = os.fstat(handle)
+    if not stat.S_ISREG(info.st_mode):
+        os.close(handle)
+        raise WriterError(f"the ledger {path} is no regular file. Move it away, or name another run")
+    with os.fdopen(handle, "rb" if flags == os.O_RDONLY else "r+b") as file:
+        if info.st_size > MAX_LEDGER:
+            raise WriterError(
+                f"the ledger {path} has {info.st_size} bytes, at most {MAX_LEDGER} are read. Move it away"
+            )
+        yield file
 
 
 @contextmanager
 def _locked(path: Path) -> Iterator[BinaryIO]:
-    with path.open("a+b") as file:
+    with _opened(path, os.O_RDWR | os.O_APPEND | os.O_CREAT) as file:
+        assert file is not None  # O_CREAT
         fcntl.flock(file, fcntl.LOCK_EX)  # released when the file is closed
         yield file
 

@@ -14,15 +14,18 @@ from robo_reward.code.grammar import (
     ENTRY,
     MAX_CONSTANT,
     MAX_LOOP,
+    MAX_LOOPS,
     NAME,
     PARAMETERS,
     RESERVED_NAMES,
     RESERVED_TERMS,
+    dotted,
     size_problem,
     whole_number,
     without_docstring,
 )
 from robo_reward.code.problems import Problem
+from robo_reward.code.remedies import MEMORY
 from robo_reward.envs.state import StateSpec
 from robo_reward.reward import MAX_TERMS
 
@@ -30,7 +33,7 @@ from robo_reward.reward import MAX_TERMS
 def lint(tree: ast.Module, spec: StateSpec) -> list[Problem]:
     """Every problem of a parsed program that can be seen without running it."""
     if problem := size_problem(tree):
-        return [problem]
+        return [problem]  # also after habits were rewritten: that adds nodes
     linter = _ProgramLinter(spec)
     linter.program(tree)
     return linter.problems
@@ -38,6 +41,9 @@ def lint(tree: ast.Module, spec: StateSpec) -> list[Problem]:
 
 class _ProgramLinter(ExpressionLinter):
     """Adds functions and statements to the expressions."""
+
+    loops = 0
+    """How many loops enclose the current statement."""
 
     def generic_visit(self, node: ast.AST) -> None:
         super().generic_visit(node)
@@ -126,6 +132,8 @@ class _ProgramLinter(ExpressionLinter):
         pair = node.value.elts if isinstance(node.value, ast.Tuple) else []
         if len(pair) != 2 or not isinstance(pair[1], ast.Dict):
             remedy = 'return total, {"reach": reach, "effort": effort} with the dictionary written out'
+            if len(pair) == 2 and isinstance(pair[1], ast.Name):
+                remedy += ', or assigned once, as terms = {"reach": reach}, and used as terms["reach"] only'
             self.refuse(node, f"{ENTRY} must return the total and a dictionary of terms", remedy)
             return
         self.visit(pair[0])
@@ -158,6 +166,9 @@ class _ProgramLinter(ExpressionLinter):
 
     def visit_For(self, node: ast.For) -> None:
         self.target(node.target)
+        self.loops += 1
+        if self.loops > MAX_LOOPS:
+            self.refuse(node, f"loops nest deeper than {MAX_LOOPS}", "use whole arrays in place of loops")
         if (count := self.loop_count(node.iter)) is None:
             self.refuse(node, "a loop over something other than a constant range", "for i in range(3):, or no loop")
         elif count > MAX_LOOP:
@@ -167,6 +178,7 @@ class _ProgramLinter(ExpressionLinter):
         if node.orelse:
             self.refuse(node, "else after a loop", "remove it")
         self.visit_all(node.body)
+        self.loops -= 1
 
     def loop_count(self, node: ast.expr) -> int | None:
         """The rounds of `range(...)` of whole constants; None for anything else."""
@@ -182,6 +194,8 @@ class _ProgramLinter(ExpressionLinter):
         """Checks what an assignment binds: a local name that means nothing else."""
         if isinstance(node, ast.Subscript):
             self.refuse(node, "assignment to a part of an array", "build a new array with np.where or np.stack")
+        elif isinstance(node, ast.Attribute) and dotted(node).startswith("self."):
+            self.refuse(node, "memory between calls", MEMORY)
         elif not isinstance(node, ast.Name):
             self.refuse(node, "assignment to something other than a name", "use a local variable")
         elif node.id in RESERVED_NAMES | self.functions:

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
+from functools import lru_cache
 from typing import NamedTuple
 
 from robo_reward.errors import RoboRewardError
 
 SHOWN = 40
 """More problems than this help nobody; the rest are counted."""
+COMPARED = 200
+"""Names that an unknown one is compared with: comparing takes some 0.04 ms each."""
+LISTED = 40
+"""Names that a remedy lists."""
 
 
 class Problem(NamedTuple):
@@ -43,8 +48,15 @@ class ProgramRefused(RoboRewardError):
 
 def closest(name: str, valid: Iterable[str], prefix: str = "") -> str:
     """A remedy for an unknown name: the nearest valid ones, or all of them when none is near."""
-    names = sorted(valid)
-    near = difflib.get_close_matches(name, names, n=3, cutoff=0.5)
+    return _closest(name[:64], tuple(sorted(valid)), prefix)
+
+
+@lru_cache(256)
+def _closest(name: str, names: tuple[str, ...], prefix: str) -> str:
+    near = difflib.get_close_matches(name, names[:COMPARED], n=3, cutoff=0.5)
     if near:
         return f"did you mean {' or '.join(prefix + n for n in near)}"
-    return f"choose from {', '.join(prefix + n for n in names)}" if names else "there is none to choose from"
+    if not names:
+        return "there is none to choose from"
+    listed = ", ".join(prefix + n for n in names[:LISTED])
+    return f"choose from {listed}{f' and {len(names) - LISTED} more' if len(names) > LISTED else ''}"

@@ -9,13 +9,15 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from robo_reward.code.facade import CONSTANTS, FUNCTIONS
-from robo_reward.code.grammar import ENTRY, STATES
+from robo_reward.code.grammar import ENTRY, STATES, dotted
 from robo_reward.envs.state import State, StateSpec, Transitions
 from robo_reward.errors import RoboRewardError, UsageError, WrongShape
 from robo_reward.reward import RewardOutput, fingerprint, validated
 
 CHUNK = 4096
 """Longer batches are evaluated piece by piece: the numbers stay in the cache and the memory stays bounded."""
+PIECE = 2**23
+"""Numbers that one piece may compute, 64 MiB; programs with large arrays get shorter pieces than `CHUNK`."""
 
 
 class ProgramFailed(RoboRewardError):
@@ -47,10 +49,12 @@ class RewardProgram:
         tree: its syntax tree, which the linter and the trial have accepted.
         spec: the fields that `state.FIELD` refers to.
         action_dim: A.
+        work: an upper bound of the numbers that the program computes for each transition, as the trial counted them.
     """
 
-    def __init__(self, source: str, tree: ast.Module, spec: StateSpec, action_dim: int) -> None:
+    def __init__(self, source: str, tree: ast.Module, spec: StateSpec, action_dim: int, work: int = 1) -> None:
         self.source, self.state_spec, self.action_dim = source, spec, action_dim
+        self._rows = min(CHUNK, PIECE // max(work, 1))
         bare = _without_docstrings(tree)
         self.canonical = ast.unparse(bare) + "\n"
         self._reads = _fields_read(bare, spec)
@@ -72,8 +76,8 @@ class RewardProgram:
             ProgramFailed: an operation failed on these numbers.
         """
         self._check(batch)
-        starts = range(0, max(len(batch.action), 1), CHUNK)
-        pieces = [self._evaluated(batch.rows(slice(start, start + CHUNK))) for start in starts]
+        starts = range(0, max(len(batch.action), 1), self._rows)
+        pieces = [self._evaluated(batch.rows(slice(start, start + self._rows))) for start in starts]
         return pieces[0] if len(pieces) == 1 else _joined(pieces)
 
     def spec(self) -> dict[str, Any]:
@@ -99,7 +103,7 @@ class RewardProgram:
         try:
             with np.errstate(all="ignore"):
                 total, terms = self._function(_components(batch.action, slice(None), (self.action_dim,)), *inputs)
-        except (ArithmeticError, ValueError, TypeError, IndexError) as error:
+        except (ArithmeticError, ValueError, TypeError, IndexError, MemoryError, RecursionError) as error:
             raise ProgramFailed(f"the reward program failed: {type(error).__name__}: {error}") from error
         return validated(total, terms, len(batch.action))
 
@@ -175,7 +179,7 @@ class _Lowering(ast.NodeTransformer):
         return node
 
     def visit_Attribute(self, node: ast.Attribute) -> ast.Name:
-        return ast.Name(_flat(ast.unparse(node)), ast.Load())
+        return ast.Name(_flat(dotted(node)), ast.Load())
 
     def visit_AugAssign(self, node: ast.AugAssign) -> ast.Assign:
         self.generic_visit(node)

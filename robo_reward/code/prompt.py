@@ -11,7 +11,8 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from robo_reward.code import reflection
 from robo_reward.code.facade import reference
-from robo_reward.code.grammar import ENTRY, RESERVED_TERMS
+from robo_reward.code.grammar import ENTRY, RESERVED_TERMS, parse
+from robo_reward.code.problems import SHOWN
 from robo_reward.code.writers.writer import Feedback, Objection, RefusedProgram, WriteRequest
 from robo_reward.reward import MAX_TERMS
 
@@ -19,9 +20,9 @@ QUOTED = 20_000
 """Longer programs are cut when they are quoted [characters]; the language refuses them anyway."""
 
 _WORDS = re.compile(
-    r"""#[^\n]*|(\"{3}|'{3})[\s\S]*?(?:\1|\Z)|"(?:[^"\\\n]|\\.)*"|'(?:[^'\\\n]|\\.)*'""",
+    r"""#[^\n]*|(\"{3}|'{3})[\s\S]*?(?:\1|\Z)|"(?:[^"\\\n]|\\[\s\S])*+"?|'(?:[^'\\\n]|\\[\s\S])*+'?""",
 )
-"""Comments and strings, in the order in which Python would meet them."""
+"""Comments and strings, in the order in which Python would meet them; a string that never ends goes on to the line's end."""
 
 QUOTED_PROSE = 2_000
 
@@ -85,22 +86,24 @@ def repair_prompt(refused: RefusedProgram) -> str:
     source = without_words(refused.source[:QUOTED]) if _is_code(refused.source) else ""
     lines = source.splitlines()
     numbered = "\n".join(f"{i:>3} | {line}" for i, line in enumerate(lines, 1))
-    return _render("repair", source=source.strip(), numbered=numbered, problems=[_bullet(p) for p in refused.problems])
+    return _render(
+        "repair", source=source.strip(), numbered=numbered, problems=[_bullet(p) for p in refused.problems[:SHOWN]]
+    )
 
 
 def canonical(source: str) -> str:
     """The program without comments and docstrings, so that no text in it speaks to its next reader.
 
-    A source that does not parse is returned as it is.
+    A source that does not parse or cannot be written again is returned as it is.
     """
     try:
-        tree = ast.parse(source)
-    except (SyntaxError, ValueError, RecursionError):
+        tree = parse(source)
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Module | ast.FunctionDef) and ast.get_docstring(node, clean=False) is not None:
+                node.body = node.body[1:] or [ast.Pass()]
+        return ast.unparse(tree) + "\n"
+    except (SyntaxError, ValueError, MemoryError, RecursionError):
         return source
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Module | ast.FunctionDef) and ast.get_docstring(node, clean=False) is not None:
-            node.body = node.body[1:] or [ast.Pass()]
-    return ast.unparse(tree) + "\n"
 
 
 def without_words(source: str) -> str:
@@ -111,7 +114,7 @@ def without_words(source: str) -> str:
 
     def blank(found: re.Match[str]) -> str:
         text = found[0]
-        if text[0] == "#" or found[1]:
+        if text[0] == "#" or found[1] or "\n" in text:
             return "\n" * text.count("\n")
         return text if text[1:-1].isidentifier() else f"{text[0]}...{text[0]}"
 

@@ -5,7 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from types import MappingProxyType
 
+MEMORY = "a reward remembers nothing: read the value before the action with previous.FIELD"
+"""What to write instead of keeping a value for the next call."""
+
 _WHERE = "compute both sides and choose with np.where(condition, a, b)"
+_PAIRS = (
+    "write np.linalg.norm(a - b, axis=-1) for two points (B, 3); for sets of points (B, n, 3) and (B, m, 3) write "
+    "d = np.linalg.norm(a[:, :, None] - b[:, None], axis=-1), then np.min(d, axis=-1)"
+)
 _LIST = "write the elements out, or use np functions on whole arrays"
 _REMOVE = "remove it"
 
@@ -22,13 +29,16 @@ REMEDIES: Mapping[str, tuple[str, str]] = MappingProxyType(
         "ClassDef": ("a class", "use local variables and helper functions"),
         "Continue": ("continue", "every round of a loop runs; use np.where for choices"),
         "Delete": ("del", _REMOVE),
-        "Dict": ("a dictionary", 'write it out in the return: return total, {"reach": reach}'),
+        "Dict": (
+            "a dictionary",
+            'return it: return total, {"reach": reach}, or assign it once, as terms = {...}, and return total, terms',
+        ),
         "DictComp": ("a comprehension", _LIST),
         "Expr": ("a statement without an effect", "assign the value to a variable or remove it"),
         "FormattedValue": ("text", "strings may only name terms"),
         "FunctionDef": ("a function inside a function", "define helpers on the top level, above compute_reward"),
         "GeneratorExp": ("a generator", _LIST),
-        "Global": ("global", "pass values as arguments; a reward has no memory"),
+        "Global": ("global", MEMORY),
         "If": ("if", f"arrays hold many worlds at once: {_WHERE}"),
         "IfExp": ("an if expression", f"arrays hold many worlds at once: {_WHERE}"),
         "Import": ("import", "np is already there; delete the line"),
@@ -39,7 +49,7 @@ REMEDIES: Mapping[str, tuple[str, str]] = MappingProxyType(
         "ListComp": ("a comprehension", _LIST),
         "Match": ("match", _WHERE),
         "NamedExpr": ("an assignment inside an expression", "assign on a line of its own"),
-        "Nonlocal": ("nonlocal", "pass values as arguments; a reward has no memory"),
+        "Nonlocal": ("nonlocal", MEMORY),
         "Raise": ("raise", _REMOVE),
         "Return": ("return before the end", f"end the function with its only return; {_WHERE}"),
         "Set": ("a set", _LIST),
@@ -94,6 +104,9 @@ BUILTINS: Mapping[str, str] = MappingProxyType(
         "print": "remove it",
         "zip": "use for i in range(3): and x[:, i]",
         "enumerate": "use for i in range(3): and x[:, i]",
+        "self": MEMORY,
+        "cdist": _PAIRS,
+        "transform_points": "write quat_rotate(rotation, points) + position",
         "math": "write np.sqrt, np.exp, ...: they take arrays",
         "numpy": "write np",
         "torch": "write np",
@@ -102,6 +115,37 @@ BUILTINS: Mapping[str, str] = MappingProxyType(
     }
 )
 """Name of Python or of a library -> what to do."""
+
+LIBRARIES = frozenset(["torch", "math", "numpy", "jnp", "jax", "F", "nn", "scipy", "tf", "cp", "th", "onp"])
+"""Names under which programs import array libraries; np is spelled as they are, as far as it goes."""
+
+TORCH: Mapping[str, str] = MappingProxyType(
+    {
+        "acos": "write np.arccos(x)",
+        "asin": "write np.arcsin(x)",
+        "atan": "write np.arctan(x)",
+        "atan2": "write np.arctan2(a, b)",
+        "amax": "write np.max(x, axis=-1)",
+        "amin": "write np.min(x, axis=-1)",
+        "bmm": "write np.sum(a * b, axis=-1)",
+        "cat": "write np.concatenate([a, b], axis=-1)",
+        "cdist": _PAIRS,
+        "clamp": "write np.clip(x, low, high)",
+        "cosine_similarity": "write np.dot(a, b) / (np.linalg.norm(a, axis=-1) * np.linalg.norm(b, axis=-1) + 1e-6)",
+        "dist": "write np.linalg.norm(a - b, axis=-1)",
+        "lerp": "write a + weight * (b - a); no np function is needed",
+        "mse_loss": "write np.mean(np.square(a - b), axis=-1)",
+        "pairwise_distance": "write np.linalg.norm(a - b, axis=-1)",
+        "pow": "write np.power(a, b)",
+        "relu": "write np.maximum(x, 0.0)",
+        "sigmoid": "write 1.0 / (1.0 + np.exp(-x))",
+        "softplus": "write np.log1p(np.exp(x))",
+        "tensor": "write np.array of constants, or a number",
+        "as_tensor": "write np.array of constants, or a number",
+        "float": "np numbers are float64 already; remove it",
+    }
+)
+"""Last part of a name of torch, math or scipy that np spells in another way -> what to do."""
 
 _JOIN = "write np.stack([x, y, z], axis=-1)"
 _LIKE = "write a number, which broadcasts, or np.{}_like(x)"
@@ -133,6 +177,7 @@ NUMPY: Mapping[str, str] = MappingProxyType(
         "np.tile": "not needed: numbers broadcast over the batch",
         "np.repeat": "not needed: numbers broadcast over the batch",
         "np.expand_dims": "write x[:, None]",
+        "np.diff": "write x[:, 1:] - x[:, :-1]",
     }
 )
 """Dotted name of numpy -> what to do."""

@@ -12,7 +12,7 @@ from typing import Any
 import cv2
 import numpy as np
 
-from robo_reward.envs.video import read_video, video_rate
+from robo_reward.envs.video import load_video
 from robo_reward.episode import Episode, EpisodeStore
 from robo_reward.errors import MissingExtra, UsageError, WrongShape
 
@@ -109,7 +109,7 @@ def _read(path: Path, fps: float) -> Iterator[Demonstration]:
     if path.is_file():
         if path.suffix.lower() not in VIDEOS:
             raise UsageError(f"{path} is not a video; known are {', '.join(VIDEOS)}")
-        yield Demonstration(read_video(path, LARGEST), video_rate(path), path.name)
+        yield Demonstration(*load_video(path, LARGEST), path.name)
     elif not path.is_dir():
         raise UsageError(f"no demonstrations at {path}: there is no such file or folder")
     elif (path / "store.json").is_file():

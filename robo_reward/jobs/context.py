@@ -19,15 +19,15 @@ class JobContext:
 
     Attributes:
         folder: the job's folder, also the current directory.
-        spec: the content of `spec.json`.
+        spec: what the caller asked for.
         checkpoints: a folder that survives a kill; write into it by rename (`save` does).
         layers: what confines this process, layer to "" or to the reason why it does not hold.
     """
 
-    def __init__(self, folder: Path | str) -> None:
+    def __init__(self, folder: Path | str, spec: dict[str, Any] | None = None) -> None:
         self._job = Job(Path(folder))
         self.folder = self._job.folder
-        self.spec: dict[str, Any] = self._job.spec()
+        self.spec: dict[str, Any] = self._job.spec() if spec is None else spec
         self.checkpoints = self._job.checkpoints
         self.checkpoints.mkdir(exist_ok=True)
         for place in (self.folder, self.checkpoints):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes.util
 import functools
+import importlib.util
 import os
 import re
 import sys
@@ -51,7 +52,21 @@ def job_environment(folder: Path, threads: int, extra: Mapping[str, str] | None 
         "PYTHONDONTWRITEBYTECODE": "1",
         "PYTHONUNBUFFERED": "1",  # the last lines before a crash are the ones that matter
     }
+    if glfw := glfw_library():
+        environment["PYGLFW_LIBRARY"] = glfw
     return environment | dict(extra or {})
+
+
+@functools.cache
+def glfw_library() -> str:
+    """Returns the library inside the glfw wheel, or "": without the path glfw starts a process to look for it.
+
+    gymnasium's and dm_control's MuJoCo modules import glfw, and a job starts no processes.
+    """
+    spec = importlib.util.find_spec("glfw")
+    places = spec.submodule_search_locations if spec else None
+    found = [path for place in places or () for path in sorted(Path(place).glob("x11/libglfw.so*"))]
+    return str(found[0]) if found else ""
 
 
 @functools.cache

@@ -59,6 +59,8 @@ class Job:
     def create(cls, folder: Path | str, spec: dict[str, Any]) -> Job:
         """Makes the folder and writes `spec.json`; the same spec again changes nothing.
 
+        What the job runs is the copy beside the folder (`sealed_path`), where the job cannot write.
+
         Raises:
             UsageError: the spec names no entry.
             RoboRewardError: the folder holds the result of another spec.
@@ -68,16 +70,23 @@ class Job:
         job = cls(Path(folder))
         job.folder.mkdir(parents=True, exist_ok=True)
         wanted = json.loads(json.dumps(spec, default=to_json))
-        found = read_json(job.spec_path)
+        sealed, found = read_json(job.sealed_path), read_json(job.spec_path)
+        if (found if sealed is None else sealed) != wanted and found is not None and job.result() is not None:
+            raise RoboRewardError(f"{job.folder} holds the result of another spec; choose another folder")
         if found != wanted:
-            if found is not None and job.result() is not None:
-                raise RoboRewardError(f"{job.folder} holds the result of another spec; choose another folder")
             write_json(job.spec_path, wanted)
+        if sealed != wanted:
+            write_json(job.sealed_path, wanted)
         return job
 
     @property
     def spec_path(self) -> Path:
         return self.folder / "spec.json"
+
+    @property
+    def sealed_path(self) -> Path:
+        """The caller's copy of the spec, beside the folder, where the job itself cannot write."""
+        return self.folder.parent / f".{self.folder.name}.spec.json"
 
     @property
     def result_path(self) -> Path:
@@ -113,6 +122,23 @@ class Job:
         if spec is None:
             raise UsageError(f"{self.folder} is not a job folder: it has no spec.json (make one with Job.create)")
         return spec
+
+    def sealed_spec(self) -> dict[str, Any]:
+        """Returns the spec as the caller wrote it; the job may have rewritten `spec.json` when it ran.
+
+        Raises:
+            UsageError: the folder is no job folder, or has run before and came here without the sealed copy.
+        """
+        sealed = read_json(self.sealed_path)
+        if sealed is None:
+            sealed = self.spec()
+            if self.log_path.exists():
+                raise UsageError(
+                    f"{self.folder} has run before, so the job may have rewritten its spec.json, and the copy "
+                    f"{self.sealed_path.name} beside it is gone. Read spec.json, then call Job.create with it again"
+                )
+            write_json(self.sealed_path, sealed)
+        return sealed
 
     def result(self) -> dict[str, Any] | None:
         """What the job returned, or None as long as it has not."""

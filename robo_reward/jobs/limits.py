@@ -13,11 +13,14 @@ LIBRARIES = 8 * GIB  # [bytes] address space for mapped libraries (torch with CU
 class Limits:
     """What one job may use; None lifts a limit.
 
-    There is no limit on the number of processes: the kernel counts them per user, not per job. The system call filter
-    refuses new processes instead.
+    The kernel limits private memory, address space, files and processor time of a process (`apply`). It has no limit
+    for one process on memory shared between mappings, on memory behind a descriptor (`memfd_create`), or on threads (it
+    counts those per user): the parent watches them (`robo_reward.jobs.watcher`) and ends the job. New processes are
+    refused by the system call filter.
 
     Attributes:
-        memory: private writable memory [bytes]; mapped libraries do not count.
+        memory: writable memory [bytes], private and shared; mapped libraries do not count.
+        threads: threads at a time; numerical libraries start a handful, GPU drivers some dozens.
         cpu: processor time over all threads [s]; the wall-clock timeout belongs to `run_job`.
         open_files: open file descriptors.
         file_size: the largest file it may write [bytes], the log included.
@@ -25,6 +28,7 @@ class Limits:
     """
 
     memory: int | None = 8 * GIB
+    threads: int | None = 512
     cpu: int | None = None
     open_files: int | None = 512
     file_size: int | None = 2 * GIB

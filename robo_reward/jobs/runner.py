@@ -34,10 +34,13 @@ from robo_reward.jobs.failures import (
 )
 from robo_reward.jobs.job import Job
 from robo_reward.jobs.limits import Limits
+from robo_reward.jobs.plugin_paths import find_plugin_paths
+from robo_reward.jobs.watcher import find_excess
 
-TICK = 0.2  # [s] between two looks at `stop`
+TICK = 0.1  # [s] between two looks at `stop` and at what the process uses
 TERM_GRACE = 1.0  # [s] between SIGTERM and SIGKILL
 STOP_GRACE = 10.0  # [s] for a job to save its checkpoint after STOP
+DAY = 86400.0  # [s] default limit of an attempt: nothing hangs for ever
 LOCK_PATIENCE = 5.0  # [s] an attempt whose parent was killed needs a moment to die
 
 logger = logging.getLogger(__name__)
@@ -46,7 +49,7 @@ logger = logging.getLogger(__name__)
 def run_job(
     folder: Path | str,
     *,
-    timeout: float | None = None,
+    timeout: float | None = DAY,
     limits: Limits | None = None,
     threads: int = 1,
     read: Iterable[Path | str] = (),
@@ -58,11 +61,11 @@ def run_job(
     """Runs the job in a folder, or returns its result at once where it has one.
 
     What widens a job's rights (`read`, `env`, `limits`) is an argument and never read from the folder, which the job
-    can rewrite.
+    can rewrite; what it runs comes from the sealed copy of the spec beside the folder, which it cannot.
 
     Args:
         folder: a folder with `spec.json`, see `Job`.
-        timeout: wall-clock limit of this attempt [s].
+        timeout: wall-clock limit of this attempt [s]; None lifts it.
         limits: memory, files and processor time.
         threads: thread cap of the numerical libraries.
         read: files and folders that the job may read besides Python, its package and its own folder.
@@ -83,7 +86,8 @@ def run_job(
     result = _result(job)
     if result is not None:
         return result
-    _require_usable(job)
+    spec = _load_spec(job)
+    limits = limits or Limits()
     with _lock(job) as log:
         result = _result(job)
         if result is not None:  # another runner finished it while we waited for the lock
@@ -92,15 +96,16 @@ def run_job(
         if job.stop_path.exists() or (stop is not None and stop.is_set()):
             raise _record(job, JobStopped(job.folder, "stopped before it started"))
         settings = {
-            "limits": (limits or Limits()).to_json(),
-            "read": [str(Path(path).absolute()) for path in read],
+            "limits": limits.to_json(),
+            "read": [str(Path(path).absolute()) for path in (*find_plugin_paths(), *read)],
+            "spec": spec,
             "confine": confined,
         }
         environment = job_environment(job.folder, threads, env)
         (job.folder / TEMPORARY).mkdir(exist_ok=True)
         process, control = _start(job, environment, log, settings)
         try:
-            ended = _wait(process, job, timeout, stop, stop_grace)
+            ended = _wait(process, job, limits, timeout, stop, stop_grace)
         finally:  # also on KeyboardInterrupt
             _kill_group(process)
             os.close(control)
@@ -108,8 +113,8 @@ def run_job(
         return _outcome(job, process.returncode, ended)
 
 
-def _require_usable(job: Job) -> None:
-    """Refuses a folder whose content would end or mislead the parent.
+def _load_spec(job: Job) -> dict[str, Any]:
+    """Returns the spec as the caller wrote it, of a folder whose content would not end or mislead the parent.
 
     Raises:
         JobFailed: something in it is of the wrong kind, or `spec.json` is damaged.
@@ -118,6 +123,7 @@ def _require_usable(job: Job) -> None:
     try:
         job.require_plain()
         job.spec()
+        return job.sealed_spec()
     except BadArtifact as error:
         raise JobFailed(job.folder, str(error).rstrip(".")) from error
 
@@ -143,13 +149,21 @@ def _start(job: Job, environment: dict[str, str], log: Any, settings: dict[str, 
         raise
     finally:
         os.close(theirs)
-    with suppress(BrokenPipeError):  # it died at once: its exit status tells more
-        os.write(ours, json.dumps(settings).encode() + b"\n")
+    with (
+        suppress(BrokenPipeError),
+        os.fdopen(ours, "wb", closefd=False) as pipe,
+    ):  # it died at once: see its exit status
+        pipe.write(json.dumps(settings).encode() + b"\n")
     return process, ours
 
 
 def _wait(
-    process: subprocess.Popen, job: Job, timeout: float | None, stop: threading.Event | None, grace: float
+    process: subprocess.Popen,
+    job: Job,
+    limits: Limits,
+    timeout: float | None,
+    stop: threading.Event | None,
+    grace: float,
 ) -> JobFailed | None:
     """Waits for the end of the worker; says why we ended it, if we did."""
     start = time.monotonic()
@@ -157,6 +171,8 @@ def _wait(
     try:
         while not _ended(process, min(TICK, max(0.0, deadline - time.monotonic()))):
             now = time.monotonic()
+            if excess := find_excess(process.pid, limits):
+                return (JobOutOfMemory if excess.memory else JobFailed)(job.folder, excess.reason)
             if now >= deadline:
                 return JobTimedOut(job.folder, f"ran longer than its limit of {timeout:g} s")
             if now >= asked + grace:

@@ -15,7 +15,7 @@ import sys
 EPERM, ENOSYS = 1, 38
 ALLOW, ERRNO = 0x7FFF0000, 0x00050000
 LOAD, JEQ, JGE, JSET, RET = 0x20, 0x15, 0x35, 0x45, 0x06  # BPF_LD|W|ABS, BPF_JMP|…|K, BPF_RET|K
-NR, ARCH, ARG0, ARG2 = 0, 4, 16, 32  # offsets in struct seccomp_data; the low words of the arguments
+NR, ARCH, ARG0, ARG1, ARG2 = 0, 4, 16, 24, 32  # offsets in struct seccomp_data; the low words of the arguments
 CLONE_THREAD = 0x10000
 PR_SET_PDEATHSIG, PR_SET_SECCOMP, PR_SET_NO_NEW_PRIVS = 1, 22, 38
 X32 = 0x40000000
@@ -36,8 +36,14 @@ REFUSED: dict[str, tuple[int | None, int | None]] = {
     "process_madvise": (440, 440), "pidfd_open": (434, 434), "pidfd_getfd": (438, 438),
     "pidfd_send_signal": (424, 424), "tkill": (200, 130), "rt_sigqueueinfo": (129, 138),
     "rt_tgsigqueueinfo": (297, 240), "kcmp": (312, 272), "migrate_pages": (256, 238), "move_pages": (279, 239),
+    "process_mrelease": (448, 448), "get_robust_list": (274, 100),
+    # priority and processors of other processes of the same user (sched_setaffinity is judged by its target below)
+    "setpriority": (141, 140), "sched_setparam": (142, 118), "sched_setscheduler": (144, 119),
+    "sched_setattr": (314, 274), "ioprio_set": (251, 30),
     # memory and queues shared with other processes of the same user
-    "shmget": (29, 194), "shmat": (30, 196), "msgget": (68, 186), "semget": (64, 190), "mq_open": (240, 180),
+    "shmget": (29, 194), "shmat": (30, 196), "shmctl": (31, 195), "msgget": (68, 186), "msgsnd": (69, 189),
+    "msgrcv": (70, 188), "msgctl": (71, 187), "semget": (64, 190), "semop": (65, 193), "semctl": (66, 191),
+    "semtimedop": (220, 192), "mq_open": (240, 180), "mq_unlink": (241, 181),
     # the system, its mounts and name spaces
     "setns": (308, 268), "unshare": (272, 97), "mount": (165, 40), "umount2": (166, 39), "pivot_root": (155, 41),
     "chroot": (161, 51), "mount_setattr": (442, 442), "move_mount": (429, 429), "open_tree": (428, 428),
@@ -53,6 +59,7 @@ REFUSED: dict[str, tuple[int | None, int | None]] = {
     # attributes of files: Landlock does not guard these
     "setxattr": (188, 5), "lsetxattr": (189, 6), "fsetxattr": (190, 7), "removexattr": (197, 14),
     "lremovexattr": (198, 15), "fremovexattr": (199, 16), "setxattrat": (463, 463), "removexattrat": (466, 466),
+    "file_setattr": (469, 469),
 }  # fmt: skip
 # Also unguarded by Landlock, but called by harmless code such as shutil.copy: they succeed and do nothing.
 IGNORED: dict[str, tuple[int | None, int | None]] = {
@@ -61,6 +68,13 @@ IGNORED: dict[str, tuple[int | None, int | None]] = {
     "utimensat": (280, 88), "futimesat": (261, None),
 }  # fmt: skip
 CLONE, CLONE3, KILL, TGKILL, PRCTL, PRLIMIT = (56, 220), (435, 435), (62, 129), (234, 131), (157, 167), (302, 261)
+AFFINITY, FCNTL, IOCTL = (203, 122), (72, 25), (16, 29)
+F_SETOWN, F_SETOWN_EX = 8, 15  # a descriptor's owner is sent a signal: a way around `kill`
+IOCTLS = (
+    0x40086602, 0x40046602, 0x401C5820,  # FS_IOC_SETFLAGS (64 and 32 bits), FS_IOC_FSSETXATTR: attributes of files
+    0x8901, 0x8902,  # FIOSETOWN, SIOCSPGRP: as F_SETOWN
+    0x5412, 0x541C,  # TIOCSTI, TIOCLINUX: typing into a terminal
+)  # fmt: skip
 
 Instruction = tuple[int, int, int, int]  # code, jump if true, jump if false, constant
 
@@ -87,6 +101,11 @@ def build_filter(machine: str, pid: int) -> list[Instruction]:
     code += [(JEQ, 0, 4, CLONE[column]), (LOAD, 0, 0, ARG0), (JSET, 0, 1, CLONE_THREAD), allow, refuse]
     for call in (KILL, TGKILL):
         code += [(JEQ, 0, 4, call[column]), (LOAD, 0, 0, ARG0), (JEQ, 0, 1, pid), allow, refuse]
+    # only the calling thread (0) may choose its processors
+    code += [(JEQ, 0, 4, AFFINITY[column]), (LOAD, 0, 0, ARG0), (JEQ, 0, 1, 0), allow, refuse]
+    for call, commands in ((FCNTL, (F_SETOWN, F_SETOWN_EX)), (IOCTL, IOCTLS)):
+        tests = [line for command in commands for line in ((JEQ, 0, 1, command), refuse)]
+        code += [(JEQ, 0, len(tests) + 2, call[column]), (LOAD, 0, 0, ARG1), *tests, allow]
     code += [(JEQ, 0, 4, PRCTL[column]), (LOAD, 0, 0, ARG0), (JEQ, 0, 1, PR_SET_PDEATHSIG), refuse, allow]
     # reading a limit passes no new one: both words of the pointer are 0
     code += [(JEQ, 0, 6, PRLIMIT[column]), (LOAD, 0, 0, ARG2), (JEQ, 0, 2, 0), (LOAD, 0, 0, ARG2 + 4)]

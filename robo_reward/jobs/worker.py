@@ -7,6 +7,7 @@ in one search.
 from __future__ import annotations
 
 import ctypes
+import errno
 import faulthandler
 import importlib
 import json
@@ -28,6 +29,11 @@ from robo_reward.jobs.limits import Limits
 
 CONTROL = "--control"
 PR_SET_PDEATHSIG = 1
+REFUSAL = (
+    ". The job's sandbox may have refused this: a job reads Python, installed packages, plug-ins and its own folder, "
+    "writes only in its folder, opens no network and starts no program (docs/sandbox.md). Files it needs besides are "
+    "opened with run_job(read=[...])"
+)
 
 
 def main(arguments: list[str]) -> int:
@@ -43,13 +49,14 @@ def main(arguments: list[str]) -> int:
     faulthandler.enable()
     Limits(**settings.get("limits", {})).apply()
     job = Job(folder)
-    entry = str(job.spec().get("entry", ""))
+    spec = settings["spec"] if "spec" in settings else job.spec()
+    entry = str(spec.get("entry", ""))
     held: dict[str, str] = {}
     if settings.get("confine", True):
         held = confine(folder, entry, settings.get("read", ()))
     if control is not None:
         threading.Thread(target=_end_with_parent, args=(control,), daemon=True).start()
-    return _run(job, entry, held)
+    return _run(JobContext(folder, spec), entry, held)
 
 
 def _settings(control: int | None) -> dict[str, Any]:
@@ -59,8 +66,8 @@ def _settings(control: int | None) -> dict[str, Any]:
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
     line = b""
-    while not line.endswith(b"\n"):
-        piece = os.read(control, 1)
+    while not line.endswith(b"\n"):  # the parent writes one line and then nothing more
+        piece = os.read(control, 1 << 16)
         if not piece:
             os._exit(1)
         line += piece
@@ -86,24 +93,34 @@ def load_entry(name: str) -> Any:
         raise UsageError(f"job entry {name!r} is not a 'package.module:function': {error}") from error
 
 
-def _run(job: Job, entry: str, held: dict[str, str]) -> int:
-    context = JobContext(job.folder)
+def _run(context: JobContext, entry: str, held: dict[str, str]) -> int:
+    folder = context.folder
     context.layers = held
     try:
         value = load_entry(entry)(context)
         if not isinstance(value, dict):
             raise TypeError(f"entry {entry} returned {type(value).__name__}, expected a JSON dict")
         if context.stop_seen:
-            return _fail(JobStopped(job.folder, "stopped as asked", partial=value))
-        write_json(job.result_path, value)
+            return _fail(JobStopped(folder, "stopped as asked", partial=value))
+        write_json(Job(folder).result_path, value)
     except MemoryError:
         traceback.print_exc()
-        return _fail(JobOutOfMemory(job.folder, "ran out of memory (MemoryError)"))
+        return _fail(JobOutOfMemory(folder, "ran out of memory (MemoryError)"))
     except Exception as error:  # noqa: BLE001 - candidate code may raise anything; the parent is told
         traceback.print_exc()
-        reason = f"{type(error).__name__}: {error}"
-        return _fail((JobOutOfMemory if _is_memory(error) else JobFailed)(job.folder, reason))
+        reason = f"{type(error).__name__}: {error}{explain_refusal(error) if held else ''}"
+        return _fail((JobOutOfMemory if _is_memory(error) else JobFailed)(folder, reason))
     return 0
+
+
+def explain_refusal(error: BaseException) -> str:
+    """Returns a sentence about the sandbox where an error, or one that it came from, looks like a refusal of it."""
+    seen: BaseException | None = error
+    for _ in range(16):
+        if isinstance(seen, OSError) and seen.errno in (errno.EPERM, errno.EACCES):
+            return REFUSAL
+        seen = None if seen is None else seen.__cause__ or seen.__context__
+    return ""
 
 
 def _is_memory(error: BaseException) -> bool:

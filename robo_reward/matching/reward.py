@@ -62,6 +62,7 @@ class MatchingReward:
         self.look, self.rule, self.cost, self.causal = look, rule or OT(), cost, causal
         self.frames: FrameSpec | None = look.frames
         self.scale = scale if isinstance(scale, str) else float(scale)
+        self._finds_scale = isinstance(scale, str)
         self.demonstrations = _checked(demonstrations)
         self._cost = cost_function(cost)
         self._targets = self.rule.targets([torch.from_numpy(d).double() for d in self.demonstrations])
@@ -123,6 +124,15 @@ class MatchingReward:
             return 1.0
         self.scale = FIRST_SUM / total
         return self.scale
+
+    def state(self) -> dict[str, np.ndarray]:
+        """Returns the factor that the first episode has fixed; empty before that."""
+        return {"scale": np.array(self.scale)} if self._finds_scale and not isinstance(self.scale, str) else {}
+
+    def restore(self, state: Mapping[str, np.ndarray]) -> None:
+        """Goes back to a `state`."""
+        if self._finds_scale and "scale" in state:
+            self.scale = float(state["scale"])
 
     def spec(self) -> dict[str, Any]:
         return {

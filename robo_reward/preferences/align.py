@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 
 from robo_reward.envs.frames import FrameSpec
-from robo_reward.envs.video import read_video
+from robo_reward.envs.video import load_video
 from robo_reward.episode import EpisodeStore
 from robo_reward.errors import RoboRewardError, UnknownName, UsageError
 from robo_reward.matching.look import FrameLook
@@ -61,7 +61,7 @@ def load_frames(clip: Clip, size: int) -> np.ndarray:
     if path.is_dir():
         frames = EpisodeStore(path).load(clip.id).frames
     elif path.is_file():
-        frames = read_video(path)
+        return load_video(path, each=lambda frame: squared(frame[None], size)[0]).frames
     else:
         raise UsageError(f"clip {clip.id} was at {path}, where nothing is now; give clips=FOLDER where it is")
     if frames is None or not len(frames):

@@ -3,17 +3,34 @@
 from __future__ import annotations
 
 import itertools
-import math
 import uuid as uuids
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
-from robo_reward.errors import RoboRewardError, UnknownName
+import msgspec
+
+from robo_reward.errors import BadArtifact, RoboRewardError, UnknownName
+from robo_reward.files import Finite, check
 
 KINDS = ("pair", "triplet", "ranking", "rating", "text")
 NAME_LIMIT, TEXT_LIMIT = 64, 10_000
+
+
+class _Form(msgspec.Struct, forbid_unknown_fields=True):
+    """The JSON of an answer."""
+
+    clips: list[str]
+    annotator: str
+    ranking: list[list[str]] = []
+    kind: str = ""
+    ratings: dict[str, Finite] = {}
+    text: str = ""
+    seconds: Finite = 0.0
+    created: str = ""
+    uuid: str = ""
+    provenance: dict[str, Any] = {}
 
 
 class BadAnswer(RoboRewardError):
@@ -118,9 +135,10 @@ class Answer:
             BadAnswer: keys that are missing or unknown, or values that make no answer.
         """
         try:
-            return cls(**value)
-        except TypeError as error:
-            raise BadAnswer(f"no answer: {error}") from error
+            check(value, _Form, "answer")
+        except BadArtifact as error:
+            raise BadAnswer(f"no answer: {error.problem}") from error
+        return cls(**value)
 
 
 def _check(answer: Answer) -> None:
@@ -175,7 +193,7 @@ def _check_content(answer: Answer) -> None:
 
 
 def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= 1.7e308
 
 
 class Pair(NamedTuple):

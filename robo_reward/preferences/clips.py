@@ -10,23 +10,24 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-import cv2
-import numpy as np
-
 from robo_reward.envs.task import make_task, task_names
-from robo_reward.envs.video import read_video, write_video
+from robo_reward.envs.video import VideoError, write_video
 from robo_reward.episode import EpisodeStore
 from robo_reward.errors import RoboRewardError, UsageError
+from robo_reward.files import open_regular
+from robo_reward.preferences.playable import make_playable
 from robo_reward.preferences.store import Clip
 
 ENDINGS = (".mp4", ".m4v", ".mov", ".webm", ".mkv", ".avi")
-_YUV420 = ("I420", "J420")
-_PLAYABLE = {".mp4": {"avc1", "h264", "av01", "vp09"}, ".webm": {"vp80", "vp90", "vp09", "av01"}}
-"""What browsers play as it is, if its colours are 4:2:0: endings and codecs. All else is written anew as H.264."""
 
 
 class Unusable(RoboRewardError):
     """Why one video cannot be shown."""
+
+    @property
+    def problem(self) -> str:
+        """What is wrong with it."""
+        return str(self)
 
 
 class NotEnoughClips(UsageError):
@@ -113,7 +114,9 @@ def find_clips(source: Path | str, work: Path | str) -> Clips:
         found = _from_folder(folder, work)
     if len(found.videos) < 2:
         broken = "".join(f"\n  {one.name}: {one.reason}" for one in found.refused)
-        raise NotEnoughClips(f"{folder} holds {len(found.videos)} usable videos; comparing needs two or more{broken}")
+        raise NotEnoughClips(
+            f"{printable(str(folder))} holds {len(found.videos)} usable videos; comparing needs two or more{broken}"
+        )
     return found
 
 
@@ -125,16 +128,36 @@ def _from_folder(folder: Path, work: Path) -> Clips:
     )
 
     def look(path: Path) -> Video | Refused:
-        name = path.relative_to(folder).as_posix()
+        name = printable(path.relative_to(folder).as_posix())
         try:
-            content = path.read_bytes()
-            return _video(hashlib.sha256(content).hexdigest()[:32], path, name, work)
+            return _video(_content_hash(path), path, name, work)
         except OSError as error:
             return Refused(name, error.strerror or str(error))
-        except RoboRewardError as error:
-            return Refused(name, str(error))
+        except (Unusable, VideoError) as error:
+            return Refused(name, error.problem)
 
     return _sorted(zip(paths, _at_once(look, paths), strict=True))
+
+
+def _content_hash(path: Path) -> str:
+    """The hash of a regular file.
+
+    Raises:
+        Unusable: it is something else, or its path cannot be stored.
+    """
+    try:
+        str(path.resolve()).encode()
+    except UnicodeEncodeError:
+        raise Unusable("its name is not UTF-8; rename it") from None
+    if path.is_symlink():
+        raise Unusable("it is a link, and links are not followed; copy the file here")
+    if path.is_dir():
+        raise Unusable("it is a folder; the videos in it are looked at")
+    file = open_regular(path)
+    if file is None:
+        raise Unusable("it is a pipe, a socket or a device, not a file")
+    with file:
+        return hashlib.file_digest(file, "sha256").hexdigest()[:32]
 
 
 def _from_store(store: EpisodeStore, work: Path) -> Clips:
@@ -144,6 +167,8 @@ def _from_store(store: EpisodeStore, work: Path) -> Clips:
             path = store.video(key) or _drawn(store, key, work)
             meta = {"task": entry.task_id, "steps": entry.steps, "success": entry.success}
             return replace(_video(key, path, key, work), meta=meta) if path else Refused(key, "it has no frames")
+        except VideoError as error:
+            return Refused(key, error.problem)
         except RoboRewardError as error:
             return Refused(key, str(error))
 
@@ -189,41 +214,21 @@ def _sorted(found: Iterable[tuple[Path, Video | Refused]]) -> Clips:
 
 
 def _video(key: str, path: Path, name: str, work: Path) -> Video:
-    """Decodes a file from end to end.
+    """Decodes a file from end to end, and copies it into a form that browsers play where it is not one already.
 
     Raises:
-        Unusable: it is empty, no video, or breaks off.
+        VideoError: it is empty, no video, or breaks off.
     """
-    if not path.stat().st_size:
-        raise Unusable("the file is empty")
-    capture = cv2.VideoCapture(str(path), cv2.CAP_FFMPEG)
-    try:
-        if not capture.isOpened():
-            raise Unusable("it is not a video")
-        fps = capture.get(cv2.CAP_PROP_FPS)
-        promised = int(capture.get(cv2.CAP_PROP_FRAME_COUNT))
-        code = _four_letters(capture, cv2.CAP_PROP_FOURCC).lower()
-        colours = _four_letters(capture, cv2.CAP_PROP_CODEC_PIXEL_FORMAT)
-        frames = 0
-        while capture.grab():
-            frames += 1
-        size = int(capture.get(cv2.CAP_PROP_FRAME_WIDTH)), int(capture.get(cv2.CAP_PROP_FRAME_HEIGHT))
-    finally:
-        capture.release()
-    if not frames or not all(size):
-        raise Unusable("it holds no frames")
-    if frames < promised - 1:
-        raise Unusable(f"it breaks off after {frames} of {promised} frames")
-    fps = fps if np.isfinite(fps) and 0 < fps <= 1000 else 25.0
-    if code not in _PLAYABLE.get(path.suffix.lower(), ()) or colours not in _YUV420:
-        path = _playable(key, path, fps, work)
-    return Video(key, path, name, frames / fps, fps, size)
+    shown = make_playable(path, work / f"{key}.h264.mp4")
+    return Video(key, shown.path, name, shown.seconds, shown.fps, shown.size)
 
 
-def _four_letters(capture: cv2.VideoCapture, what: int) -> str:
-    return int(capture.get(what)).to_bytes(4, "little", signed=True).decode("latin1")
+def printable(name: str) -> str:
+    """Returns a name as it can be printed and stored: control characters and bytes that are no text are escaped."""
+    return "".join(c if c.isprintable() else _escaped(c) for c in name)
 
 
-def _playable(key: str, path: Path, fps: float, work: Path) -> Path:
-    target = work / f"{key}.h264.mp4"
-    return target if target.is_file() else write_video(target, read_video(path), fps, crf=18)
+def _escaped(character: str) -> str:
+    if "\udc80" <= character <= "\udcff":  # how Python keeps a byte of a file name that is not UTF-8
+        return f"\\x{ord(character) - 0xDC00:02x}"
+    return character.encode("unicode_escape", "surrogatepass").decode()

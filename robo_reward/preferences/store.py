@@ -135,7 +135,7 @@ class PreferenceStore:
     word, of the machine. Any number of threads and processes may add at once. Taking an answer back adds a row.
 
     Args:
-        where: a file of SQLite's (made if need be), a folder (`preferences.db` in it), or a URL such as
+        where: a file of SQLite's (`NAME.db`, made if need be), a folder (`preferences.db` in it), or a URL such as
             `postgresql://user:password@host/database`.
 
     Raises:
@@ -288,6 +288,10 @@ def _url(where: Path | str) -> sa.URL:
     text = str(where)
     if "://" not in text:
         path = Path(text).expanduser()
+        if not path.suffix and not path.exists():
+            raise UsageError(
+                f"no folder or file {path} for preferences; make the folder, or give a file such as {path}.db"
+            )
         path = path / FILE if path.is_dir() else path
         if not path.parent.is_dir():
             raise UsageError(f"no folder {path.parent} for the preferences {path.name}; make it first")

@@ -9,19 +9,20 @@ from typing import Any
 import numpy as np
 
 from robo_reward.errors import UnknownName, UsageError
-from robo_reward.vision.encoder import Encoder
+from robo_reward.vision.encoder import Encoder, encoders
 from robo_reward.vision.views import camera_views
 
 PUBLISHED = {"timm": "timm_encoder:TimmEncoder", "pixels": "pixels:PixelsEncoder"}
 FITTED = {"colour_slots": "colour_slots:ColourSlots", "keypoints": "keypoints:KeypointEncoder"}
 KINDS = (*FITTED, *PUBLISHED)
+BUILT_ONLY = ("headed",)  # made by a method, not chosen
 
 
 def choose_encoder(config: Mapping[str, Any], clips: Sequence[np.ndarray], seed: int = 0, cameras: int = 1) -> Encoder:
     """Makes the encoder; those that learn without labels learn from the clips.
 
     Args:
-        config: its `kind`, one of `KINDS`, and options of its class or of its `fit`.
+        config: its `kind`, one of `KINDS` or of a plug-in, and options of its class or of its `fit`.
         clips: unlabelled, (T, H, W, 3) uint8 each.
         seed: of the fit.
         cameras: how many stand side by side in a frame; each becomes a view unless the options give views.
@@ -33,7 +34,9 @@ def choose_encoder(config: Mapping[str, Any], clips: Sequence[np.ndarray], seed:
     options = {"views": camera_views(cameras), **config}
     kind = options.pop("kind", "")
     if kind not in KINDS:
-        raise UnknownName("encoder kind", kind, KINDS)
+        if kind in encoders.names() and kind not in BUILT_ONLY:  # of another package
+            return encoders.create(kind, dict(config), {})
+        raise UnknownName("encoder kind", kind, {*KINDS, *encoders.names()} - {*BUILT_ONLY})
     module, _, name = {**PUBLISHED, **FITTED}[kind].partition(":")
     made = getattr(import_module(f"robo_reward.vision.{module}"), name)
     try:

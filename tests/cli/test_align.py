@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from robo_reward.cli.app import main
+from robo_reward.cli.app import compose, main
 from robo_reward.code.language import compile_program
 from robo_reward.collect import collect
 from robo_reward.envs.frames import FrameSpec
@@ -72,6 +73,19 @@ def test_answers_become_a_reward_that_trains_a_policy(
         assert run("train", f"task={TASK}", *where, *quick, *extra) == 0
         trained = json.loads((tmp_path / f"train-{policy}" / "result.json").read_text())
         assert trained["steps"] == 240 and "matching" in trained["points"][-1]["terms"]
+
+
+def test_any_encoder_that_is_listed_can_be_chosen(
+    labelled: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["align", f"preferences={labelled}", "encoder=pixels", "encoder.size=12", "size=48", "method=bt"]
+    assert run(*words, "settings.steps=20", f"runs={tmp_path}", "run=pixels") == 0
+    said = capsys.readouterr().out
+    for what in ("best", "worst"):  # a person finds an episode by its number, not by its hash
+        assert re.search(rf"{what} clip: episode \d+ of {re.escape(str(labelled))}, score ", said)
+    assert compose("align", ["preferences=x"]).encoder.min_chroma == 0.12
+    assert compose("discover", ["demos=x", "encoder=colour_slots"]).encoder.min_chroma == 0.0
+    assert compose("align", ["preferences=x", "encoder.min_chroma=0.3"]).encoder.min_chroma == 0.3
 
 
 def test_one_persons_answers_alone(labelled: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

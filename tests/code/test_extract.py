@@ -3,8 +3,13 @@
 import re
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
+from robo_reward.code import extract
+from robo_reward.code.characters import printable
 from robo_reward.code.extract import extract_program, without_reasoning
+from robo_reward.code.grammar import MAX_SOURCE
 
 PROGRAM = "def compute_reward(state, action, previous):\n    reach = state.x\n    return reach, {'reach': reach}\n"
 OTHER = PROGRAM.replace("reach", "draft")
@@ -67,3 +72,84 @@ def test_reasoning_is_cut_out() -> None:
 
 def test_a_long_rambling_answer_is_read_quickly() -> None:
     assert extract_program("def x(:\n" * 5000 + "def compute_reward(\n").source is None
+
+
+def test_a_helper_in_another_block_comes_along() -> None:
+    near, far = "def near(x):\n    return far(x)", "def far(x):\n    return -x"
+    unused, old = "def unused(x):\n    return x", "def near(x):\n    return 0.0"
+    program = PROGRAM.replace("state.x", "near(state.x)")
+    answer = (
+        f"```python\n{old}\n```\nor\n```python\n{far}\n\n{unused}\n```\n```py\n{near}\n```\n```python\n{program}```"
+    )
+    assert extract_program(answer).source == f"{far}\n\n\n{near}\n\n\n{program}"
+    own = f"{far}\n{PROGRAM.replace('state.x', 'far(state.x)')}"
+    assert extract_program(f"```\n{far.replace('-x', '0.0')}\n```\n```\n{own}```").source == own
+
+
+def test_hidden_characters_are_removed() -> None:
+    spoiled = PROGRAM.replace("reach =", "reach\u200b =").replace("state.x", "state.x  # \u202e\x1b[2J\ud800")
+    assert extract_program(f"```python\n{spoiled}```").source == PROGRAM.replace("state.x", "state.x  # [2J")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "#\n" + "@a\n" * 4000,
+        "#\n" * 50 + "@a\n" * 1000,
+        "#\n" * 50 + "def compute_reward(a):\n    return 1\n" + "@a\n" * 4000,
+        "```" + " " * 100_000 + "`\n",
+        "~" * 100_000 + "`\n",
+        "<think>" * 50_000,
+        ("```\n" + "def f(x):\n    return (\n" * 300 + "```\n") * 100 + f"```\n{PROGRAM}```",
+        "```python\ndef compute_reward(s):\n    return " + "(" * 90_000 + "\n```",
+        "def compute_reward(s):\n    return " + "-" * 18_000 + "1\n",
+    ],
+    ids=["decorators", "headings", "definition", "spaces", "tildes", "think", "blocks", "brackets", "minus"],
+)
+def test_the_work_on_an_answer_is_bounded(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    parsed = []
+    parse = extract.parse
+    monkeypatch.setattr(extract, "parse", lambda source: (parsed.append(len(source)), parse(source))[1])
+    extract_program(text)
+    assert len(parsed) <= 2 * extract.MAX_PARSES + 1
+    assert max(parsed, default=0) <= MAX_SOURCE
+
+
+def test_a_giant_answer_is_refused_unread() -> None:
+    source, error = extract_program("x" * (extract.MAX_ANSWER + 1))
+    assert source is None
+    assert error is not None and "more than 1048576 characters" in error
+
+
+def test_odd_literals_print_no_warning(recwarn: pytest.WarningsRecorder) -> None:
+    extract_program("def compute_reward(s):\n    return '\\d' is 1\n")
+    assert not recwarn.list
+
+
+PIECES = st.sampled_from(
+    [
+        "```",
+        "~~~",
+        "python",
+        "\n",
+        "    ",
+        "def compute_reward(s):",
+        "def f(x):",
+        "return ",
+        "f(1)",
+        "<think>",
+        "</think>",
+    ]
+    + ["(", '"""', "'", "#", "@a", "\\", "\x00", "\u202e", "\ud800", "\r", "é", "0xff", "import numpy as np", "state.x"]
+)
+
+
+@settings(max_examples=60)
+@given(st.one_of(st.text(max_size=200), st.lists(PIECES, max_size=60).map("".join)))
+def test_any_text_gives_a_program_or_a_reason(text: str) -> None:
+    source, error = extract_program(text)
+    assert (source is None) != (error is None)
+    if source is not None:
+        assert "compute_reward" in source
+        assert source == printable(source)
+        assert not re.search(r"[\ud800-\udfff\x1b\u202e]", source)

@@ -10,6 +10,7 @@ import pytest
 from robo_reward.code.facade import FUNCTIONS, reference
 from robo_reward.code.grammar import MAX_NESTING, MAX_SOURCE
 from robo_reward.code.language import ProgramRefused, compile_program, program_from_spec
+from robo_reward.code.problems import COMPARED, SHOWN
 from robo_reward.code.program import CHUNK
 from robo_reward.code.samples import typical_transitions
 from robo_reward.code.tolerance import SIGMOIDS, tolerance
@@ -171,7 +172,7 @@ def test_canonical_drops_what_could_speak_to_the_next_reader() -> None:
 
 def test_every_problem_is_reported_with_line_reason_and_remedy() -> None:
     source = (
-        "import numpy as np\n"
+        "import torch\n"
         "def compute_reward(state, action, previous):\n"
         "    d = state.cube_postion[:, 2]\n"
         "    if d > 0.1:\n"
@@ -206,7 +207,7 @@ def test_every_problem_is_reported_with_line_reason_and_remedy() -> None:
         (value("1.0 if state.opening > 0.1 else 0.0"), 2, "np.where"),
         (value("np.sum(state.joints)"), 2, "axis=-1"),
         (value("np.sum(state.joints, axis=0)"), 2, "axis=-1"),
-        (value("np.sum(state.opening, axis=-1)"), 2, "axis=-1"),
+        (value("np.sum(state.opening, axis=-1)"), 2, "remove np.sum"),
         (value("np.zeros(3)"), 2, "np.zeros_like"),
         (value("np.inf"), 2, "1e6"),
         (value("np.tanh"), 2, "np.tanh(x)"),
@@ -225,7 +226,35 @@ def test_every_problem_is_reported_with_line_reason_and_remedy() -> None:
         (entry("x[0] = 1.0"), 2, "np.where"),
         (entry("np = state.opening"), 2, "another name"),
         (entry("action = 1.0"), 2, "another name"),
-        (entry("terms = {'a': 1.0}", returns="0.0, terms"), 3, "dictionary written out"),
+        (entry("terms = {'a': 1.0}", "x = terms", returns="0.0, terms"), 4, "dictionary written out"),
+        (entry("terms = {}", "terms.update(a=1.0)", returns="0.0, terms"), 4, 'used as terms["reach"] only'),
+        (entry("terms = {'success': 1.0}", returns="0.0, terms"), 2, "name what the term"),
+        (entry("terms = {'a': 1.0, 'a': 2.0}", returns="0.0, terms"), 2, "assign it once"),
+        (value("torch.exp(state.opening)"), 2, "np.exp(x)"),
+        (value("torch.norm(state.joints, dim=-1)"), 2, "np.linalg.norm(x, axis=-1)"),
+        (value("torch.clamp(state.opening, 0.0, 1.0)"), 2, "np.clip(x, low, high)"),
+        (value("math.sqrt(2.0) * math.pi"), 2, "np.sqrt(x)"),
+        (value("math.pi * state.opening"), 2, "np.pi"),
+        (value("numpy.tanh(state.opening)"), 2, "np.tanh(x)"),
+        (value("numpy.linalg.norm(state.joints, axis=-1)"), 2, "np.linalg.norm(x, axis=-1)"),
+        (value("F.sigmoid(state.opening)"), 2, "1.0 / (1.0 + np.exp(-x))"),
+        (value("cdist(state.hand_position, state.cube_position)"), 2, "np.linalg.norm(a[:, :, None] - b[:, None]"),
+        (
+            value("torch.cdist(state.hand_position, state.cube_position)"),
+            2,
+            "np.linalg.norm(a[:, :, None] - b[:, None]",
+        ),
+        (value("transform_points(state.hand_position)"), 2, "quat_rotate"),
+        (value("np.diff(state.joints)"), 2, "x[:, 1:] - x[:, :-1]"),
+        (value("np.mean(state.opening, axis=-1)"), 2, "remove np.mean"),
+        (entry("self.last = state.opening"), 2, "previous.FIELD"),
+        (value("self.last - state.opening"), 2, "previous.FIELD"),
+        (entry("global last"), 2, "previous.FIELD"),
+        (entry(f"a = np.stack([{', '.join(['state.opening'] * 65)}], axis=-1)"), 2, "at most 64"),
+        (entry(*[f"{'    ' * i}for i{i} in range(1):" for i in range(9)], f"{'    ' * 9}x = 1.0"), 10, "whole arrays"),
+        (value("state.opening  # \u202e"), 2, "plain text"),
+        (value("state.opening  # \x1b[2J"), 2, "plain text"),
+        ("\r" + FIVE_TERMS, 1, "plain text"),
         (entry(returns="state.opening"), 2, "total, {"),
         (entry(returns='0.0, {"success": 1.0}'), 2, "name what the term"),
         (entry(returns='0.0, {"a": 1.0, "a": 2.0}'), 2, "own name"),
@@ -286,3 +315,68 @@ def test_reference_lists_what_can_be_called() -> None:
     missing = [name for name in FUNCTIONS if name not in text]
     assert not missing
     assert all(function.doc for function in FUNCTIONS.values())
+
+
+def test_importing_numpy_has_no_effect() -> None:
+    plain = compile_program(FIVE_TERMS, SPEC, ACTION_DIM)
+    imported = compile_program("import numpy as np\n\n" + FIVE_TERMS, SPEC, ACTION_DIM)
+    assert imported.canonical == plain.canonical
+    assert refusals("import numpy\n" + FIVE_TERMS)[0].line == 1
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        ["terms = {'near': near, 'open': 2.0 * near}"],
+        ["terms = {}", "terms['near'] = near", "terms['open'] = 2.0 * terms['near']"],
+        ["terms = {'near': near, 'open': near}", "terms['open'] += terms['near']", "near = 0.0 * near"],
+        ["terms_near = 5.0", "terms = {'near': near}", "for i in range(2):", "    terms['open'] = 2.0 * near"],
+    ],
+)
+def test_the_terms_may_be_kept_in_a_variable(lines: list[str]) -> None:
+    source = entry("near = np.exp(-state.opening)", *lines, returns="terms['near'] + 1.0, terms")
+    program = compile_program(source, SPEC, ACTION_DIM)
+    output, near = program(BATCH), np.exp(-BATCH.state.opening)
+    assert list(output.terms) == ["near", "open"]
+    np.testing.assert_array_equal(output.terms["near"], near)
+    np.testing.assert_allclose(output.terms["open"], 2.0 * near, rtol=1e-15)
+    np.testing.assert_array_equal(output.total, near + 1.0)
+    np.testing.assert_array_equal(compile_program(program.canonical, SPEC, ACTION_DIM)(BATCH).total, output.total)
+
+
+def test_every_problem_of_the_trial_is_reported_at_once() -> None:
+    source = entry(
+        "x = state.cube_position[0]",
+        "y = state.joints * state.opening",
+        "z = np.linalg.norm(state.cube_position[:2] - state.hand_position[:2], axis=-1)",
+        "a, b = x + y, 1.0",
+        "c = a[0] + undefined_yet",
+        "undefined_yet = 1.0",
+        returns='state.joints, {"a": x + y + z, "b": c, "c": state.hand_position}',
+    )
+    problems = refusals(source)
+    assert [p.line for p in problems] == [2, 3, 4, 4, 6, 8, 8]
+    assert len(problems) == len(set(problems))
+
+
+def test_wide_programs_are_evaluated_in_short_pieces() -> None:
+    wide = "np.sum(np.sum(state.joints[:, :, None] * state.joints[:, None, :], axis=-1), axis=-1)"
+    program = compile_program(entry(*["x = " + wide] * 80, returns='x, {"a": x}'), SPEC, ACTION_DIM)
+    assert 64 < program._rows < CHUNK
+    batch = typical_transitions(SPEC, ACTION_DIM, program._rows + 3)
+    np.testing.assert_allclose(program(batch).total, np.sum(batch.state.joints, axis=-1) ** 2)
+
+
+def test_a_state_that_is_too_large_is_refused() -> None:
+    spec = StateSpec([Field("grid", (10_000,))])
+    with pytest.raises(ProgramRefused, match="up to 10000 along one axis"):
+        compile_program(entry("x = np.sum(state.grid, axis=-1)", returns='x, {"a": x}'), spec, 2)
+
+
+def test_many_unknown_names_are_compared_as_far_as_they_are_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    compared = []
+    monkeypatch.setattr("difflib.get_close_matches", lambda name, names, **_: compared.append(len(names)) or [])
+    problems = refusals(entry(*[f"v{i} = q{i}" for i in range(700)]))
+    assert len(problems) == 700
+    assert 0 < len(compared) <= SHOWN
+    assert max(compared) <= COMPARED

@@ -1,6 +1,7 @@
 """The ledger: what was paid for is never lost, whatever happens to the process that writes it."""
 
 import json
+import logging
 import multiprocessing
 import os
 from pathlib import Path
@@ -9,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from robo_reward.code import ledger as ledger_module
 from robo_reward.code.ledger import Entry, Ledger, entry_key
 from robo_reward.code.writers.writer import Usage, WriterError
 from robo_reward.errors import UnknownName
@@ -141,3 +143,113 @@ def test_a_full_disk_loses_nothing_and_says_so(tmp_path: Path, monkeypatch: pyte
             Ledger(path).put(entry(1))
     Ledger(path).put(entry(2))
     assert [e.index for e in Ledger(path).entries()] == [0, 2]
+
+
+def test_a_flipped_bit_costs_its_line_and_never_gives_another_answer(tmp_path: Path) -> None:
+    path = tmp_path / "l"
+    written = [entry(0, temperature=0.5), entry(1, "the second")]
+    for one in written:
+        Ledger(path).put(one)
+    whole = path.read_bytes()
+    for bit in range(0, 8 * len(whole), 13):  # 13: every bit of a byte has its turn
+        spoiled = bytearray(whole)
+        spoiled[bit // 8] ^= 1 << bit % 8
+        path.write_bytes(spoiled)
+        found = Ledger(path, "replay").entries()
+        assert all(one in written for one in found), bit
+        assert len(found) >= 1 or spoiled.count(b"\n") < 2, bit
+
+
+def test_ledgers_of_earlier_versions_have_no_checksum(tmp_path: Path) -> None:
+    path = tmp_path / "l"
+    old, new = entry(3), entry(4)
+    value = old.to_json()
+    path.write_text(json.dumps(value) + "\n" + json.dumps({**value, "model": "another"}) + "\n")
+    ledger = Ledger(path)
+    assert ledger.entries() == [old]
+    assert ledger.damaged == 1  # the key does not belong to that question
+    ledger.put(new)
+    assert Ledger(path).entries() == [old, new]
+    assert "check" in json.loads(path.read_text().splitlines()[-1])
+
+
+GOOD = entry(0).to_json()
+FORGED = {
+    "number as text": {**GOOD, "text": 5},
+    "numbers as messages": {**GOOD, "messages": [5]},
+    "message without content": {**GOOD, "messages": [{"role": "user"}]},
+    "null": {**GOOD, "options": None},
+    "endless index": {**GOOD, "index": 10**400},
+    "negative index": {**GOOD, "index": -1},
+    "endless cost": {**GOOD, "usage": {"cost": 1e999}},
+    "endless tokens": {**GOOD, "usage": {"prompt_tokens": 10**400}},
+    "another field": {**GOOD, "admin": True},
+    "missing field": {k: v for k, v in GOOD.items() if k != "text"},
+    "list": [],
+    "number": 7,
+}
+
+
+@pytest.mark.parametrize("line", FORGED.values(), ids=FORGED)
+def test_a_forged_line_is_left_out_with_a_warning(
+    tmp_path: Path, line: object, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = tmp_path / "l"
+    Ledger(path).put(entry(1))
+    path.write_bytes(json.dumps(line).encode() + b"\n" + path.read_bytes())
+    ledger = Ledger(path)
+    with caplog.at_level(logging.WARNING):
+        assert [e.index for e in ledger.entries()] == [1]
+    assert ledger.damaged == 1
+    assert f"{path}: 1 damaged line(s) are left out, the first new one is line 1" in caplog.text
+    with pytest.raises(WriterError, match=r"1 damaged line\(s\) were left out"):
+        Ledger(path, "strict").get("0" * 64)
+
+
+def test_deep_and_giant_lines_are_left_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ledger_module, "MAX_LINE", 2000)
+    path = tmp_path / "l"
+    deep = b'{"model": ' + b"[" * 900 + b"]" * 900 + b"}\n"
+    path.write_bytes(b"[" * 1999 + b"\n" + b"x" * 10_000 + b"\n" + deep + b"y" * 1999 + b"\n")
+    Ledger(path).put(entry(1))
+    ledger = Ledger(path)
+    assert [e.index for e in ledger.entries()] == [1]
+    assert ledger.damaged == 4
+
+
+def test_a_ledger_that_is_no_file_of_its_own_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    victim = tmp_path / "victim"
+    victim.write_text("precious")
+    os.symlink(victim, tmp_path / "link")
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "folder").mkdir()
+    for name in ("link", "pipe", "folder"):
+        for action in (Ledger.entries, lambda ledger: ledger.put(entry())):
+            with pytest.raises(WriterError, match=r"no regular file.*Move it away"):
+                action(Ledger(tmp_path / name))
+    assert victim.read_text() == "precious"
+    monkeypatch.setattr(ledger_module, "MAX_LEDGER", 7)
+    with pytest.raises(WriterError, match="has 8 bytes, at most 7"):
+        Ledger(victim).entries()
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from([*GOOD, "x"]), inner, max_size=4),
+    max_leaves=8,
+)
+
+
+@settings(max_examples=60)
+@given(st.lists(st.binary(max_size=60) | JSON.map(lambda v: json.dumps(v).encode()), max_size=5), st.data())
+def test_any_lines_are_read_or_left_out(
+    tmp_path_factory: pytest.TempPathFactory, lines: list[bytes], data: st.DataObject
+) -> None:
+    path = tmp_path_factory.mktemp("ledger") / "l"
+    spoilt = {**GOOD, data.draw(st.sampled_from([*GOOD])): data.draw(JSON)}
+    path.write_bytes(b"\n".join([*lines, json.dumps(spoilt).encode(), b""]))
+    Ledger(path).put(entry(1))
+    assert [e for e in Ledger(path).entries() if e.index == 1] == [e for e in [Ledger(path).get(entry(1).key)] if e]
+    for one in Ledger(path).entries():
+        assert one.key == entry_key(one.model, one.messages, one.options, one.index)
+        assert isinstance(one.text, str)

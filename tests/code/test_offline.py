@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 import gymnasium
+import mujoco
 import numpy as np
 import pytest
 
@@ -501,3 +502,42 @@ class TestReadingBack:
 def test_a_round_without_results_tries_other_compositions():
     tried = {proposal.source for proposal in proposals(request(), 6)}
     assert tried.isdisjoint(proposal.source for proposal in proposals(request(round=1), 4))
+
+
+CAMERA_ARM = """<mujoco><worldbody>
+  <body name="base"><joint name="j0" axis="0 0 1"/><geom size=".05"/>
+    <body name="link1" pos="0 0 .3"><joint name="j1" axis="0 1 0"/><geom size=".05"/>
+      <body name="right_hand_camera" pos=".05 0 .1"><geom size=".01"/></body>
+      <body name="right_hand" pos="0 0 .15"><geom size=".02"/>
+        <body name="hand" pos="0 0 .05"><geom size=".03"/><site name="endEffector" pos="0 0 .05"/>
+          <body name="claw"><joint name="close" type="slide" axis="0 1 0" range="0 .04"/><geom size=".01"/></body>
+        </body></body></body></body>
+  <body name="drawer" pos=".6 0 .1"><geom type="box" size=".1 .1 .1"/><body name="drawer_link">
+    <joint name="slidey" type="slide" axis="0 1 0" range="-.16 0"/><geom type="box" size=".08 .08 .05"/></body></body>
+</worldbody><actuator><motor joint="j0"/><motor joint="j1"/><motor joint="close"/></actuator></mujoco>"""
+
+SPINNER = """<mujoco><worldbody>
+  <body name="finger" pos="-.2 0 .4"><joint name="proximal" axis="0 1 0" range="-110 110"/><geom size=".03"/></body>
+  <body name="spinner" pos=".2 0 .4"><joint name="hinge" axis="0 1 0" {limits}/><geom size=".04"/></body>
+</worldbody><actuator><motor joint="proximal"/></actuator></mujoco>"""
+
+
+def fields_read(xml: str, goal: str) -> set[str]:
+    """The fields that the first programs for a model read."""
+    spec = StateSpec.from_model(mujoco.MjModel.from_xml_string(xml))
+    asked = WriteRequest(goal, spec, replace(THREE, kind="native"))
+    return set(re.findall(r"state\.(\w+)", "".join(sources(asked))))
+
+
+def test_a_camera_on_the_wrist_is_no_hand() -> None:
+    read = fields_read(CAMERA_ARM, "Open the drawer.")
+    assert "hand_position" in read
+    assert not any("camera" in name for name in read)
+
+
+def test_a_hinge_without_limits_is_spun_by_its_velocity() -> None:
+    endless = fields_read(SPINNER.format(limits=""), "Spin the spinner.")
+    assert "hinge_velocity" in endless
+    assert "hinge_angle" not in endless
+    assert "hinge_angle" in fields_read(SPINNER.format(limits='range="0 90"'), "Turn the spinner.")
+    assert "hinge_angle" in fields_read(SPINNER.format(limits=""), "Turn the spinner by 90 degrees.")

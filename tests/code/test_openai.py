@@ -1,16 +1,22 @@
 """The `openai` writer against a scripted server: what it asks, what it keeps, what it says when things go wrong."""
 
+import json
 import logging
+import socket
 import sys
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from email.utils import formatdate
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from robo_reward.code.extract import MAX_ANSWER
 from robo_reward.code.ledger import Ledger
+from robo_reward.code.writers import bounded_client
 from robo_reward.code.writers.chat_server import LONGEST_BACKOFF, Garbled, Patience, read_answer, retry_after
 from robo_reward.code.writers.openai import OpenAIWriter
 from robo_reward.code.writers.purse import Purse
@@ -165,6 +171,97 @@ def test_a_silent_server_times_out(tmp_path: Path) -> None:
             writer(script, tmp_path, timeout=0.2, retries=0).write(REQUEST, 1)
         assert script.barrier is not None
         script.barrier.abort()
+
+
+@contextmanager
+def dripping(whole: bytes) -> Iterator[tuple[str, threading.Event]]:
+    """A server that sends something at once and then a space every 20 ms; its address, and whether the client left."""
+    gone = threading.Event()
+
+    def serve() -> None:
+        connection, _ = listener.accept()
+        with connection:
+            try:
+                connection.recv(1 << 16)
+                connection.sendall(whole)
+                while not gone.wait(0.02):
+                    connection.sendall(b" ")
+            except OSError:
+                gone.set()
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        thread = threading.Thread(target=serve, daemon=True)
+        thread.start()
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}/v1", gone
+        assert gone.wait(5.0), "the connection is still open"
+        thread.join()
+
+
+@pytest.mark.parametrize(
+    "whole",
+    [
+        b"HTTP/1.1 200 OK\r\nX: ",
+        b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 100000\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n\r\n" + GOOD.body.encode(),
+        b"HTTP/1.1 500 Oops\r\nContent-Length: 100000\r\n\r\n",
+    ],
+    ids=["header", "body", "endless body", "error"],
+)
+def test_a_server_that_drips_is_given_up_on_time(tmp_path: Path, whole: bytes) -> None:
+    with dripping(whole) as (url, _), pytest.raises(WriterError, match=r"no answer within 0\.3 s.*writer\.timeout"):
+        writer(url, tmp_path, timeout=0.3, retries=0).write(REQUEST, 1)
+
+
+@pytest.mark.parametrize("status", [301, 302, 307, 308])
+def test_a_prompt_is_not_sent_where_a_redirect_points(tmp_path: Path, status: int) -> None:
+    with serving(GOOD) as other:
+        place = f"{other.url}/chat/completions"
+        moved = Reply(status, "", {"Location": place})
+        with serving(moved) as script, pytest.raises(WriterError, match=rf"redirects to {place}.*writer\.base_url"):
+            writer(script, tmp_path).write(REQUEST, 1)
+        assert len(script.asked) == 1
+        assert other.asked == []
+
+
+def test_deep_giant_and_compressed_replies_are_no_chat_completions(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bounded_client, "MAX_REPLY", 200_000)
+    replies = {
+        "no JSON": Reply(body='{"choices": ' + "[" * 100_000),
+        "more than 200000 bytes": Reply(body=" " * 200_001 + GOOD.body),
+        "compressed as 'gzip'": Reply(body=GOOD.body, headers={"Content-Encoding": "gzip"}),
+    }
+    for said, reply in replies.items():
+        with serving(reply) as script, pytest.raises(WriterError, match=rf"no chat completion.*{said}"):
+            writer(script, tmp_path, retries=0).write(REQUEST, 1)
+
+
+@pytest.mark.parametrize("count", [10**400, -1, 1e400, True, "7", 10**12])
+def test_counts_that_cannot_be_are_guessed(tmp_path: Path, count: Any) -> None:
+    body = json.loads(chat("x").body)
+    body["usage"] = {"prompt_tokens": count, "completion_tokens": count}
+    body["choices"][0]["finish_reason"] = {"deep": "\x1b[2J"}
+    with serving(Reply(body=json.dumps(body))) as script:
+        answer = writer(script, tmp_path, price_in=1.0, price_out=1.0).write(REQUEST, 1)[0]
+    assert answer.usage.estimated
+    assert answer.usage.completion_tokens == 1
+    assert answer.finish_reason == "stop"
+
+
+def test_what_a_server_says_cannot_drive_the_terminal(tmp_path: Path) -> None:
+    with serving(failure(400, "\x1b[2J\u202eno")) as script, pytest.raises(WriterError) as error:
+        writer(script, tmp_path).write(REQUEST, 1)
+    assert "[2Jno" in str(error.value)
+    assert "\x1b" not in str(error.value) and "\u202e" not in str(error.value)
+
+
+def test_a_giant_answer_is_kept_and_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with serving(chat("a" * (MAX_ANSWER + 500))) as script:
+        answer = writer(script, tmp_path).write(REQUEST, 1)[0]
+    assert answer.source is None
+    assert "more than 1048576 characters" in str(answer.error)
+    assert [a.error for a in writer(script.url, tmp_path, ledger="strict").write(REQUEST, 1)] == [answer.error]
 
 
 def test_what_was_answered_before_a_failure_is_kept(tmp_path: Path) -> None:

@@ -17,8 +17,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from robo_reward.code.language import ProgramRefused, compile_program
+from robo_reward.code.language import ProgramRefused, RewardProgram, compile_program
 from robo_reward.code.samples import typical_transitions
 from tests.code.programs import ACTION_DIM, FIVE_TERMS, SPEC, entry, value
 
@@ -197,6 +199,11 @@ STATEMENTS = [
     ["return 0.0, {'a': 0.0}"],
 ]
 
+WIDE = "b = state.joints[:, :, None] * np.ones_like(state.joints[:, None, :])"
+LONG = f"a = np.concatenate([{', '.join(['state.joints'] * 9)}], axis=-1)"
+A, B, C = "a[:, :, None, None]", "a[:, None, :, None]", "a[:, None, None, :]"
+JOINS = [("stack", ", axis=0"), ("concatenate", ", axis=-1"), ("array", "")]
+
 BOMBS = [
     ["x = 9**9**7"],
     ["x = 10**12 ** 12"],
@@ -264,6 +271,17 @@ BOMBS = [
     ["x = " + "+".join(["1.0"] * 4000)],
     ["x = " + "-" * 5000 + "1.0"],
     ["x = " + "not " * 3000 + "1.0"],
+    *([WIDE, f"x = np.{call}([{', '.join(['b'] * n)}]{axis})"] for n in (60, 500, 2700) for call, axis in JOINS),
+    [WIDE, f"x = np.concatenate([{', '.join(['b'] * 60)}], axis=-1)"],
+    [WIDE, "c = b[:, :, :, None]", f"x = np.stack([{', '.join(['c'] * 60)}], axis=-1)"],
+    [WIDE, *["x = np.dot(b, b)"] * 400],
+    [WIDE, "for i in range(256):", "    x = np.sum(np.sum(b, axis=-1, keepdims=True) + b, axis=-1)"],
+    [LONG, f"x = tolerance(x={A}, lower={B}, upper={C}, margin=1.0)"],
+    [LONG, f"x = tolerance({A}, bounds=({B}, {C}), margin=1.0)"],
+    [LONG, f"x = np.where({A} > 0.0, {B}, {C})"],
+    [LONG, f"x = np.clip({A}, a_min={B}, a_max={C})"],
+    [LONG, f"x = np.dot({A}, {B} + {C})"],
+    ["x = state.hand_rotation", "for i in range(200):", "    for j in range(4):", "        x = quat_mul(x, x)"],
 ]
 
 TERMS = [
@@ -315,6 +333,21 @@ PARSER = {
     "number": 3,
     "list": [FIVE_TERMS],
     "syntax tree": compile("1", "", "eval"),
+    "hexadecimal axis": value(f"np.sum(state.joints, axis=0x{'f' * 4000})"),
+    "negative hexadecimal axis": value(f"np.sum(state.joints, axis=-0x{'f' * 4000})"),
+    "hexadecimal index": value(f"quat_to_axis(state.hand_rotation, 0x{'f' * 4000})"),
+    "hexadecimal component": value(f"state.joints[:, 0x{'f' * 4000}]"),
+    "hexadecimal loop": entry(f"for i in range(0x{'f' * 4000}):", "    x = i"),
+    "hexadecimal step": entry(f"for i in range(0, 3, 0x{'f' * 4000}):", "    x = i"),
+    "hexadecimal argument": value(f"np.tanh(0x{'f' * 4000})"),
+    "hexadecimal key": entry(returns=f"0.0, {{0x{'f' * 4000}: 0.0}}"),
+    "hexadecimal annotation": entry(f"x: 0x{'f' * 4000} = 1.0"),
+    "hexadecimal default": f"def f(x=0x{'f' * 4000}):\n    return x\n{FIVE_TERMS}",
+    "nested loops": entry(*[f"{'    ' * i}for i{i} in range(1):" for i in range(25)], f"{'    ' * 25}x = 1.0"),
+    "right to left": value("state.opening  # \u202e"),
+    "escape sequence": value("state.opening  # \x1b[2J"),
+    "hidden docstring": FIVE_TERMS.replace("Metres", "Met\u200bres"),
+    "tower": value("9" + "**9" * 25),
 }
 
 SIGNATURES = [
@@ -404,7 +437,12 @@ def nothing_else_happens(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Ite
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize("source", HOSTILE, ids=lambda source: f"{str(source)[-90:]!r}"[:60])
+def shown(source: object) -> str:
+    """A test's name: the end of a program, or the type of what is no text (its repr may hold an address)."""
+    return f"{source[-90:]!r}"[:60] if isinstance(source, str | bytes) else type(source).__name__
+
+
+@pytest.mark.parametrize("source", HOSTILE, ids=shown)
 def test_hostile_programs_are_refused(source: str) -> None:
     started = resource.getrusage(resource.RUSAGE_SELF)
     with pytest.raises(ProgramRefused) as caught:
@@ -472,3 +510,25 @@ def test_a_program_cannot_silence_the_caller() -> None:
     with pytest.raises(Exception, match="finite"):
         program(typical_transitions(SPEC, ACTION_DIM, 3))
     assert np.geterr() == before
+
+
+TOKENS = st.sampled_from(
+    ["state.joints", "state.opening", "previous.hand_position", "action", "np.sum", "np.stack", "np.tanh", "tolerance"]
+    + ["quat_mul", "axis=-1", "keepdims=True", "terms", "a", "x", "0x" + "f" * 4000, "9" * 5000, "1e308", "64", "-1"]
+    + ["(", ")", "[", "]", "[:, None]", "[:, :, None]", "{", "}", ",", ":", "=", "+", "*", "**", "&", "~", ".", "'a'"]
+    + ["for i in range(9):", "return", "def f(x):", "import numpy as np", "\n    ", "\n", "\x00", "\u202e", "\ud800"]
+)
+
+
+@settings(max_examples=60)
+@given(st.one_of(st.text(max_size=100), st.lists(TOKENS, max_size=40).map(" ".join)), st.booleans())
+def test_any_text_gives_a_program_or_is_refused(text: str, inside: bool) -> None:
+    source = entry(f"a = {text}", returns='a, {"a": a}') if inside else text
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    try:
+        program = compile_program(source, SPEC, ACTION_DIM)
+        assert isinstance(program, RewardProgram)
+    except ProgramRefused as refused:
+        assert refused.problems
+        assert len(str(refused)) < 100_000
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 300_000  # KiB

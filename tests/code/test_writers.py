@@ -1,7 +1,9 @@
 """Writers that need no network: replay and mailbox; writers by name."""
 
+import contextlib
 import json
 import logging
+import os
 import shutil
 import threading
 from collections.abc import Callable
@@ -10,14 +12,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from omegaconf import OmegaConf
 
+from robo_reward.code.extract import MAX_ANSWER
 from robo_reward.code.ledger import Ledger
 from robo_reward.code.writers import builtin
 from robo_reward.code.writers.mailbox import MailboxWriter
 from robo_reward.code.writers.replay import ReplayWriter
 from robo_reward.code.writers.writer import RefusedProgram, WriterError, make_writer, writers
-from robo_reward.errors import UnknownName, UsageError
+from robo_reward.errors import BadArtifact, UnknownName, UsageError
 from tests.code.programs import FIVE_TERMS
 from tests.code.test_prompts import REQUEST
 
@@ -125,6 +130,74 @@ def test_what_is_no_text_is_moved_aside(tmp_path: Path, caplog: pytest.LogCaptur
     assert box.write(REQUEST, 1)[0].source == FIVE_TERMS
 
 
+def _special(path: Path) -> None:
+    os.symlink("/etc/passwd", path)
+
+
+def _sparse(path: Path) -> None:
+    path.touch()
+    os.truncate(path, 20 << 30)
+
+
+@pytest.mark.parametrize(
+    ("spoil", "fault", "said"),
+    [
+        (_special, "special", "a link, a folder"),
+        (os.mkfifo, "special", "a pipe"),
+        (Path.mkdir, "special", "a folder"),
+        (lambda path: os.symlink("nowhere", path), "special", "a link"),
+        (_sparse, "long", "longer than 1048576 bytes"),
+        (lambda path: path.write_text("a" * (MAX_ANSWER + 1)), "long", "longer than"),
+    ],
+    ids=["link", "pipe", "folder", "dangling link", "sparse", "long"],
+)
+def test_what_is_no_file_of_text_is_moved_aside_unread(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, spoil: Callable[[Path], object], fault: str, said: str
+) -> None:
+    box = mailbox(tmp_path, timeout=0.02)
+    with pytest.raises(WriterError):
+        box.write(REQUEST, 1)
+    id_ = next(box.prompts.iterdir()).stem
+    spoil(box.answers / f"{id_}.md")
+    with caplog.at_level(logging.WARNING), pytest.raises(WriterError, match="no answer within"):
+        box.write(REQUEST, 1)
+    assert os.path.lexists(box.answers / f"{id_}.{fault}-1")
+    assert said in caplog.text
+    assert "root:" not in "".join(p.read_text() for p in (tmp_path / "run").rglob("*.jsonl"))
+    post(box, id_, ANSWER)
+    assert box.write(REQUEST, 1)[0].source == FIVE_TERMS
+
+
+def test_a_planted_link_is_not_written_through(tmp_path: Path) -> None:
+    box = mailbox(tmp_path, timeout=0.02)
+    with pytest.raises(WriterError):
+        box.write(REQUEST, 1)
+    prompt = next(box.prompts.iterdir())
+    victim = tmp_path / "victim"
+    victim.write_text("precious")
+    prompt.unlink()
+    os.symlink(victim, prompt)
+    with pytest.raises(WriterError):
+        box.write(REQUEST, 1)
+    assert victim.read_text() == "precious"
+    assert json.loads(prompt.read_text())["id"] == prompt.stem
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.binary(max_size=80) | st.text(max_size=40).map(str.encode))
+def test_any_bytes_are_an_answer_or_moved_aside(tmp_path_factory: pytest.TempPathFactory, data: bytes) -> None:
+    box = mailbox(tmp_path_factory.mktemp("fuzz"), timeout=0.001, poll=0.0005)
+    with contextlib.suppress(WriterError):
+        box.write(REQUEST, 1)
+    id_ = next(box.prompts.iterdir()).stem
+    (box.answers / f"{id_}.md").write_bytes(data)
+    try:
+        answer = box.write(REQUEST, 1)[0]
+        assert (answer.source is None) == (answer.error is not None)
+    except WriterError:
+        assert [path.read_bytes() for path in box.answers.iterdir()] == [data]
+
+
 def test_an_answer_in_another_encoding_is_read_as_far_as_possible(tmp_path: Path) -> None:
     box = mailbox(tmp_path, timeout=0.02)
     with pytest.raises(WriterError):
@@ -187,6 +260,23 @@ def test_a_folder_of_answers_is_dealt_out_in_order(tmp_path: Path) -> None:
     assert writer.write(replace(REQUEST, round=1), 1)[0].text.startswith("the last")
     with pytest.raises(WriterError, match=r"all 3 answers .* used up"):
         writer.write(replace(REQUEST, round=2), 1)
+
+
+def test_a_folder_of_answers_holds_no_links(tmp_path: Path) -> None:
+    os.symlink("/etc/passwd", tmp_path / "1.md")
+    with pytest.raises(WriterError, match=r"1\.md: it is a link"):
+        ReplayWriter(tmp_path / "run", tmp_path).write(REQUEST, 1)
+    (tmp_path / "1.md").unlink()
+    _sparse(tmp_path / "1.md")
+    with pytest.raises(BadArtifact, match="at most 1048576 are read"):
+        ReplayWriter(tmp_path / "run", tmp_path).write(REQUEST, 1)
+
+
+def test_a_damaged_recording_says_so(recorded: Path, tmp_path: Path) -> None:
+    path = recorded / "ledger.jsonl"
+    path.write_bytes(path.read_bytes().replace(b"Approach", b"Avoid me", 1))
+    with pytest.raises(WriterError, match=r"no answer to sample\(s\) \d.*1 damaged line\(s\) were left out"):
+        ReplayWriter(tmp_path, recorded).write(REQUEST, 3)
 
 
 def test_nothing_to_replay(tmp_path: Path) -> None:

@@ -1,14 +1,17 @@
-"""Videos against ffmpeg's own reading of them, and clips against pixels."""
+"""Videos that we write, against FFmpeg's own reading of them, and clips against pixels."""
 
+import os
 import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
+from imageio_ffmpeg import get_ffmpeg_exe
 
-from robo_reward.envs import video
-from robo_reward.envs.video import VideoError, ffmpeg, labelled, read_video, side_by_side, write_video
+from robo_reward.envs.video import VideoError, labelled, read_video, side_by_side, write_video
 from robo_reward.errors import UsageError, WrongShape
+from tests.house.source import ROOT
 
 
 def moving_square(length: int = 12, height: int = 48, width: int = 64) -> np.ndarray:
@@ -29,7 +32,7 @@ def test_a_video_comes_back_nearly_as_it_was(tmp_path: Path):
 
 def test_browsers_can_play_it(tmp_path: Path):
     path = write_video(tmp_path / "a.mp4", moving_square(length=20), fps=10)
-    said = subprocess.run([ffmpeg(), "-i", str(path)], capture_output=True, text=True, check=False).stderr
+    said = subprocess.run([get_ffmpeg_exe(), "-i", str(path)], capture_output=True, text=True, check=False).stderr
     assert (
         "h264" in said
         and "yuv420p" in said
@@ -49,12 +52,46 @@ def test_odd_sizes_become_even(tmp_path: Path, height: int, width: int):
     assert np.abs(back.astype(int) - 90).max() < 6
 
 
-def test_a_failed_write_leaves_what_was_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_the_same_frames_give_the_same_bytes(tmp_path: Path):
+    """Whatever lies in the memory that the encoder gets: glibc fills it with the given byte."""
+    script = """
+import sys
+from robo_reward.envs.video import write_video
+from tests.envs.test_video import moving_square
+write_video(sys.argv[1], moving_square(length=30), fps=20)
+"""
+    written = []
+    for fill in ("0", "170"):
+        path = tmp_path / f"{fill}.mp4"
+        environment = {**os.environ, "MALLOC_PERTURB_": fill}
+        subprocess.run([sys.executable, "-c", script, str(path)], check=True, cwd=ROOT, env=environment)
+        written.append(path.read_bytes())
+    assert written[0] == written[1]
+
+
+def test_names_that_ffmpeg_would_read_as_something_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.chdir(tmp_path)
+    for name in ("a:b.mp4", "http:/x/%03d.mp4", "-y.mp4", os.fsdecode(b"\xe9.mp4")):
+        assert len(read_video(write_video(name, moving_square(length=3), fps=20))) == 3
+
+
+def test_a_failed_write_leaves_what_was_there(tmp_path: Path):
+    """The disk is full: the kernel refuses to let this process's files grow beyond 2 kB."""
+    script = """
+import resource, signal, sys
+import numpy as np
+from robo_reward.envs.video import VideoError, write_video
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (2000, 2000))
+try:
+    write_video(sys.argv[1], np.random.default_rng(0).integers(0, 255, (20, 64, 64, 3), np.uint8), fps=20)
+except VideoError as error:
+    print(error)
+"""
     path = write_video(tmp_path / "a.mp4", moving_square(), fps=20)
     before = path.read_bytes()
-    monkeypatch.setattr(video, "ffmpeg", lambda: "false")
-    with pytest.raises(VideoError, match="cannot write"):
-        write_video(path, moving_square(), fps=20)
+    done = subprocess.run([sys.executable, "-c", script, str(path)], capture_output=True, text=True, check=True)
+    assert done.stdout.startswith(f"cannot write {path}: ") and "large" in done.stdout and not done.stderr
     assert path.read_bytes() == before and len(list(tmp_path.iterdir())) == 1
 
 

@@ -30,7 +30,7 @@ LATE = {
     ("robo_reward.artifact", "robo_reward.demos.perceptual"),  # ... of the kind "perceptual"
     ("robo_reward.code.search.outcome", "robo_reward.policies.policy"),  # the policy that a job names by its folder
 }
-HEAVY = ("torch", "mujoco", "gymnasium", "stable_baselines3", "cv2", "timm", "hydra", "matplotlib", "tensorboard")
+HEAVY = ("torch", "mujoco", "gymnasium", "stable_baselines3", "cv2", "av", "timm", "hydra", "matplotlib", "tensorboard")
 
 
 def layer(module: str) -> int:

@@ -234,3 +234,78 @@ def _raise_if(status: int) -> int:
 
 def reads(job: JobContext) -> dict[str, Any]:
     return {"text": Path(job.spec["path"]).read_text()}
+
+
+def cripples(job: JobContext) -> dict[str, Any]:
+    """What would slow down, move or signal another process of the same user; name to the error."""
+    import fcntl
+
+    victim = job.spec["victim"]
+    libc = ctypes.CDLL(None, use_errno=True)
+
+    def raw(number: int, *arguments: int) -> int:
+        answer = libc.syscall(number, *arguments)
+        if answer < 0:
+            raise OSError(ctypes.get_errno(), f"system call {number}")
+        return answer
+
+    def own_a_pipe() -> None:
+        fcntl.fcntl(os.pipe()[0], fcntl.F_SETOWN, victim)
+
+    def flag_a_file() -> None:
+        with open(ctypes.__file__, "rb") as file:
+            fcntl.ioctl(file, 0x40086602, (0x40).to_bytes(8, "little"))  # FS_IOC_SETFLAGS, FS_NODUMP_FL
+
+    return {
+        "nice": _try(lambda: os.setpriority(os.PRIO_PROCESS, victim, 19)),
+        "processors": _try(lambda: os.sched_setaffinity(victim, {0})),
+        "scheduler": _try(lambda: os.sched_setscheduler(victim, os.SCHED_IDLE, os.sched_param(0))),
+        "disk priority": _try(lambda: raw(251, 1, victim, 3 << 13)),
+        "signal by descriptor": _try(own_a_pipe),
+        "file attribute": _try(flag_a_file),
+        "file attribute by path": _try(lambda: raw(469, -100, 0, 0, 0, 0)),
+        "remove shared memory": _try(lambda: raw(31, 0, 0, 0)),
+    }
+
+
+def fills_memory_file(job: JobContext) -> dict[str, Any]:
+    """Memory that no limit of the kernel on one process counts: written behind a descriptor, never mapped."""
+    handle, piece = os.memfd_create("hog"), bytes(1 << 20)
+    for _ in range(1 << 10):
+        os.write(handle, piece)
+    return _wait_for_the_end()
+
+
+def fills_shared_mapping(job: JobContext) -> dict[str, Any]:
+    import mmap
+
+    shared = mmap.mmap(-1, 1 << 30)
+    for start in range(0, 1 << 30, 4096):
+        shared[start] = 1
+    return _wait_for_the_end()
+
+
+def starts_threads(job: JobContext) -> dict[str, Any]:
+    threading.stack_size(64 << 10)
+    for _ in range(200):
+        threading.Thread(target=time.sleep, args=(60,), daemon=True).start()
+    return _wait_for_the_end()
+
+
+def _wait_for_the_end() -> dict[str, Any]:
+    time.sleep(60)
+    return {}
+
+
+def rewrites_its_spec(job: JobContext) -> dict[str, Any]:
+    attempt = 1 + (job.load("attempt.json") or 0)
+    job.save("attempt.json", attempt)
+    (job.folder / "spec.json").write_text('{"entry": "other.package:look", "value": 2}')
+    raise ValueError(f"attempt {attempt}: {job.spec['entry']} {job.spec['value']}")
+
+
+def calls_plugin(job: JobContext) -> dict[str, Any]:
+    from importlib.metadata import entry_points
+
+    (entry,) = (e for e in entry_points(group="robo_reward.tasks") if e.name == "mylab/left")
+    return entry.load()(job)

@@ -3,6 +3,7 @@ from __future__ import annotations
 import ctypes.util
 import json
 import os
+import shutil
 import socket
 import stat
 import subprocess
@@ -13,9 +14,13 @@ from typing import Any
 
 import pytest
 
+from robo_reward.errors import UsageError
 from robo_reward.jobs import landlock
+from robo_reward.jobs.failures import JobFailed, JobOutOfMemory
 from robo_reward.jobs.job import Job
 from robo_reward.jobs.layers import layers
+from robo_reward.jobs.limits import Limits
+from robo_reward.jobs.plugin_paths import find_plugin_paths
 from robo_reward.jobs.runner import run_job
 from robo_reward.jobs.seccomp import AUDIT, build_filter
 
@@ -52,7 +57,7 @@ def test_no_attack_gets_out(attacked: tuple[dict[str, Any], Path], held: dict[st
         assert (victim / "reward.py").read_text() == "original"
         assert stat.S_IMODE((victim / "reward.py").stat().st_mode) & stat.S_IRUSR
     assert sorted(os.listdir(victim)) == ["reward.py", "spec.json"]
-    assert sorted(os.listdir(victim.parent)) == ["attacks", "victim"]
+    assert sorted(os.listdir(victim.parent)) == [".attacks.spec.json", ".victim.spec.json", "attacks", "victim"]
 
 
 def test_numerical_libraries_work_inside(make_job: MakeJob):
@@ -69,6 +74,104 @@ def test_frames_can_be_drawn_inside(make_job: MakeJob, monkeypatch: pytest.Monke
     monkeypatch.setenv("MUJOCO_GL", backend)
     result = run_job(make_job("renders").folder, timeout=120)
     assert result["shape"] == [1, 48, 64, 3] and result["brightest"] > 50
+
+
+UNPRIVILEGED = """
+import json, os, subprocess, sys
+from robo_reward.jobs.job import Job
+from robo_reward.jobs.runner import run_job
+victim = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
+try:
+    job = Job.create(sys.argv[1], {"entry": "tests.jobs.entries:cripples", "victim": victim.pid})
+    tried = run_job(job.folder, timeout=60)
+    state = [os.getpriority(os.PRIO_PROCESS, victim.pid), os.sched_getscheduler(victim.pid),
+             sorted(os.sched_getaffinity(victim.pid)), victim.poll()]
+    print(json.dumps({"tried": tried, "state": state}))
+finally:
+    victim.kill()
+"""
+
+
+@linux
+@pytest.mark.skipif(os.getuid() != 0 or not shutil.which("setpriv"), reason="takes the capabilities of root away")
+def test_a_job_of_an_ordinary_user_leaves_the_users_other_processes_alone(tmp_path: Path):
+    """As root the kernel's capability rule hides it: the job has none, the victim has all."""
+    command = [
+        "setpriv",
+        "--bounding-set=-all",
+        "--inh-caps=-all",
+        sys.executable,
+        "-c",
+        UNPRIVILEGED,
+        str(tmp_path / "j"),
+    ]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    found = json.loads(done.stdout.splitlines()[-1])
+    assert set(found["tried"].values()) == {"PermissionError"}, found["tried"]
+    assert found["state"] == [os.getpriority(os.PRIO_PROCESS, 0), os.SCHED_OTHER, sorted(os.sched_getaffinity(0)), None]
+
+
+@linux
+@pytest.mark.parametrize(
+    ("entry", "kind", "reason"),
+    [
+        ("fills_memory_file", JobOutOfMemory, "shared memory included"),
+        ("fills_shared_mapping", JobOutOfMemory, "shared memory included"),
+        ("starts_threads", JobFailed, "threads; its limit is 64"),
+    ],
+)
+def test_what_the_kernel_does_not_limit_is_watched(make_job: MakeJob, entry: str, kind: type[JobFailed], reason: str):
+    limits = Limits(memory=256 << 20, threads=64)
+    with pytest.raises(JobFailed, match=reason) as caught:
+        run_job(make_job(entry).folder, timeout=60, limits=limits)
+    assert type(caught.value) is kind
+
+
+def test_a_job_cannot_rewrite_what_its_next_run_reads(make_job: MakeJob):
+    job = make_job("rewrites_its_spec", value=1)
+    with pytest.raises(JobFailed, match=r"attempt 1: tests\.jobs\.entries:rewrites_its_spec"):
+        run_job(job.folder)
+    assert job.spec()["entry"] == "other.package:look", "the job may write in its folder"
+    with pytest.raises(JobFailed, match=r"attempt 2: tests\.jobs\.entries:rewrites_its_spec"):
+        run_job(job.folder)
+    job.sealed_path.unlink()
+    with pytest.raises(UsageError, match=r"Job\.create"):
+        run_job(job.folder)
+
+
+PLUGIN = """
+import gymnasium.envs.mujoco.mujoco_env  # imports glfw
+from pathlib import Path
+
+def look(job):
+    return {"text": (Path(__file__).parent / "data.txt").read_text()}
+"""
+
+
+def test_a_plugin_outside_of_the_interpreter_can_be_imported(
+    tmp_path: Path, make_job: MakeJob, monkeypatch: pytest.MonkeyPatch
+):
+    """As an editable installation, or a package on PYTHONPATH, is; its entry is another package's."""
+    package, metadata = tmp_path / "lib" / "mylab", tmp_path / "lib" / "mylab-1.0.dist-info"
+    for folder in (package, metadata):
+        folder.mkdir(parents=True)
+    (package / "__init__.py").write_text(PLUGIN)
+    (package / "data.txt").write_text("scene")
+    (metadata / "METADATA").write_text("Metadata-Version: 2.1\nName: mylab\nVersion: 1.0\n")
+    (metadata / "entry_points.txt").write_text("[robo_reward.tasks]\nmylab/left = mylab:look\n")
+    monkeypatch.syspath_prepend(package.parent)
+    monkeypatch.setenv("PYTHONPATH", str(package.parent))
+    find_plugin_paths.cache_clear()
+    try:
+        assert run_job(make_job("calls_plugin").folder, timeout=60) == {"text": "scene"}
+    finally:
+        find_plugin_paths.cache_clear()
+
+
+def test_a_refusal_names_the_sandbox(make_job: MakeJob, tmp_path: Path):
+    (tmp_path / "secret").write_text("x")
+    with pytest.raises(JobFailed, match="The job's sandbox may have refused this"):
+        run_job(make_job("reads", path=tmp_path / "secret").folder)
 
 
 def test_extra_paths_can_be_read(make_job: MakeJob, tmp_path: Path):
@@ -152,6 +255,19 @@ def _simulate(code: list[tuple[int, int, int, int]], data: dict[int, int]) -> in
         ({0: 302, 32: 0, 36: 0}, False),  # getrlimit
         ({0: 302, 32: 8, 36: 0}, True),
         ({0: 302, 32: 0, 36: 0x7FFF}, True),
+        ({0: 141, 16: 0}, True),  # setpriority
+        ({0: 144, 16: 1}, True),  # sched_setscheduler
+        ({0: 203, 16: 0}, False),  # sched_setaffinity of the calling thread
+        ({0: 203, 16: 1}, True),
+        ({0: 251, 16: 1}, True),  # ioprio_set
+        ({0: 469}, True),  # file_setattr
+        ({0: 31, 16: 7}, True),  # shmctl
+        ({0: 72, 24: 3}, False),  # fcntl(F_GETFL)
+        ({0: 72, 24: 8}, True),  # fcntl(F_SETOWN)
+        ({0: 72, 24: 15}, True),  # fcntl(F_SETOWN_EX)
+        ({0: 16, 24: 0x5401}, False),  # ioctl(TCGETS)
+        ({0: 16, 24: 0x40086602}, True),  # ioctl(FS_IOC_SETFLAGS)
+        ({0: 16, 24: 0x5412}, True),  # ioctl(TIOCSTI)
         ({0: 0x40000029}, True),  # x32
     ],
 )

@@ -85,7 +85,7 @@ def test_reach_is_learnt_from_a_dense_reward(reach: Task, tmp_path: Path) -> Non
     assert list((tmp_path / "log").glob("events.out.tfevents.*"))
 
 
-@pytest.mark.parametrize("algorithm", ["ppo", "a2c", "sac", "td3", "ddpg", "tqc", "trpo", "ars"])
+@pytest.mark.parametrize("algorithm", sorted(ALGORITHMS))
 def test_the_exported_policy_is_the_models_own(reach: Task, tmp_path: Path, algorithm: str) -> None:
     from robo_reward.envs.batch import BatchSim
     from robo_reward.envs.vec import SB3VecEnv
@@ -113,7 +113,7 @@ def test_unknown_names_are_answered_with_the_nearest() -> None:
         settings("pppo", {})
     with pytest.raises(UnknownName, match="'n_epochs'"):
         settings("ppo", {"n_epoch": 3})
-    with pytest.raises(UsageError, match="worlds is 0"):
+    with pytest.raises(UsageError, match="setting worlds of ppo is 0, expected a whole number from 1"):
         settings("ppo", {"worlds": 0})
 
 

@@ -97,25 +97,31 @@ def test_queries_are_not_repeated_and_tabs_do_not_collide(page: Served) -> None:
 
 
 @pytest.mark.parametrize(
-    ("changes", "message"),
+    ("changes", "status", "message"),
     [
-        ({"clips": ["x", "y"], "ranking": []}, "not those shown here"),
-        ({"ranking": [["x"]]}, "once"),
-        ({"ranking": [5]}, "no answer"),
-        ({"ranking": None}, "no answer"),
-        ({"annotator": ""}, "annotator"),
-        ({"annotator": ["ann"]}, "annotator"),
-        ({"annotator": "half \ud83d"}, "annotator"),
-        ({"seconds": -4}, "seconds"),
-        ({"seconds": "now"}, "seconds"),
-        ({"text": "x" * 20_000}, "text"),
-        ({"undoes": "nothing"}, "no answer"),
-        ({"undoes": None}, "no text"),
+        ({"clips": ["x", "y"], "ranking": []}, 422, "not those shown here"),
+        ({"ranking": [["x"]]}, 422, "once"),
+        ({"ranking": [5]}, 400, "no answer"),
+        ({"ranking": None}, 400, "no answer"),
+        ({"annotator": ""}, 422, "annotator"),
+        ({"annotator": ["ann"]}, 400, "annotator"),
+        ({"annotator": "half \ud83d"}, 422, "annotator"),
+        ({"seconds": -4}, 422, "seconds"),
+        ({"seconds": "now"}, 400, "seconds"),
+        ({"seconds": 10**400}, 400, "seconds"),
+        ({"seconds": float("inf")}, 400, "seconds"),
+        ({"seconds": float("nan")}, 400, "seconds"),
+        ({"seconds": True}, 400, "seconds"),
+        ({"text": "x" * 20_000}, 422, "text"),
+        ({"undoes": "nothing"}, 422, "no answer"),
+        ({"undoes": None}, 400, "undoes"),
     ],
 )
-def test_what_is_no_answer_is_refused_for_good(page: Served, changes: dict[str, Any], message: str) -> None:
+def test_what_is_no_answer_is_refused_for_good(
+    page: Served, changes: dict[str, Any], status: int, message: str
+) -> None:
     reply = post(page, event(ask(page)[0], **changes))
-    assert reply.status == 422
+    assert reply.status == status
     assert message in reply.json["error"]
     assert page.store.history() == []
 
@@ -124,11 +130,13 @@ def test_bodies_that_are_no_json_object(page: Served) -> None:
     assert post(page, b"nonsense").status == 400
     assert post(page, b"[" * 60_000).status == 400
     assert post(page, [1]).status == 400
-    assert post(page, {}).status == 422
+    assert post(page, {}).status == 400
+    assert post(page, b'{"seconds": 1' + b"0" * 5000 + b"}").status == 400
     assert post(page, b"x" * 100_000).status == 413
     assert post(page, b"{}", content_type="text/plain").status == 415
-    assert call(page.port, "GET", f"{page.path}api/queries?annotator=&count=1").status == 422
-    assert call(page.port, "GET", f"{page.path}api/queries?annotator=a&count=9999").status == 422
+    assert call(page.port, "GET", f"{page.path}api/queries?annotator=&count=1").status == 400
+    for count in ("9999", "0", "-1", "1.5", "%C2%B2", "%D9%A1", ""):  # a superscript two, and an Arabic one
+        assert call(page.port, "GET", f"{page.path}api/queries?annotator=a&count={count}").status == 400
     assert call(page.port, "GET", f"{page.path}api/events").status == 405
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from dataclasses import replace
 
@@ -11,6 +12,8 @@ from robo_reward.code.offline.scene import Thing
 from robo_reward.code.offline.sentence import Amount
 from robo_reward.code.offline.terms import Line, Term, near_term, number, weighted
 
+SPIN = 3.0
+"""Angular velocity from which on more is not worth more [rad/s]."""
 CLEAR = 0.05
 """How far above a part a hand passes over it [m]."""
 
@@ -77,6 +80,24 @@ def operate(
         begun = Line("begun", weighted(1.0, f"np.clip({local} / 0.15, 0.0, 1.0)"))
         terms.append(Term("begun", (scale, share, begun), "The first bit is the hardest."))
     return terms
+
+
+def has_no_end(mechanism: Thing) -> bool:
+    """Whether a mechanism turns round and round: a hinge without limits, whose usual range is a whole turn."""
+    travel = mechanism.travel
+    if travel is None or travel.unit != "rad" or mechanism.rate is None:
+        return False
+    low, high = travel.typical
+    return high - low >= 2.0 * math.pi - 1e-3
+
+
+def spin(shop: Workshop, mechanism: Thing, sign: int, weight: float) -> list[Term]:
+    """Keeps a mechanism without end turning: its velocity is paid, since no angle is further than another."""
+    rate = mechanism.rate
+    assert rate is not None
+    speed = f"{'-' if sign < 0 else ''}state.{rate.name} / {number(SPIN)}"
+    value = Line("spin", weighted(weight * shop.style.stage, f"np.clip({speed}, -1.0, 1.0)"))
+    return [Term("spin", (value,), f"Keep {mechanism.said} turning: this counts most.")]
 
 
 def after(first: Term, then: Term) -> Term:

@@ -108,7 +108,11 @@ def _mechanisms(shop: Workshop, sentence: Sentence) -> list[Term]:
     first, last = found[0], found[-1]
     part = mechanisms.part_of(shop, first[0])
     hold = [] if part is None else mechanisms.take_hold(shop, part, first[0], first[1])
-    main = mechanisms.operate(shop, *last, name="opened" if last[1] else "closing", weight=5.0)
+    if last[1] and last[2] is None and mechanisms.has_no_end(last[0]):
+        _, sign = sentence.direction or (0, 1)
+        main = mechanisms.spin(shop, last[0], sign, weight=5.0)
+    else:
+        main = mechanisms.operate(shop, *last, name="opened" if last[1] else "closing", weight=5.0)
     if first is last:
         return [*hold, *main]
     note = f"First move {first[0].said}; it may spring back later."

@@ -14,6 +14,8 @@ from robo_reward.code.offline.sentence import nouns_of
 from robo_reward.envs.state import Field, StateSpec
 
 _HANDS = words("hand gripper effector tcp tool palm fingertip wrist")
+_MOUNTED = words("camera cam lens light lamp sensor imu mount bracket")
+"""What sits on a hand and touches nothing, although its name may hold the hand's."""
 _ROOTS = words("torso trunk root pelvis base chassis hull body")
 _VAGUE = words("centre center orientation velocity linear angular position speed")
 _READABLE = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,63}", re.ASCII)
@@ -124,11 +126,13 @@ class Scene:
     @cached_property
     def hand(self) -> Thing | None:
         """What the arm touches things with."""
-        for roles in (("hand",), ("gripper",)):
-            if found := self.having("position", *roles):
-                return found[0]
-        named = [t for t in self.having("position", "body", "other", "part") if not _HANDS.isdisjoint(t.tokens)]
-        return named[0] if named else None
+        for roles in (("hand",), ("gripper",), ("body", "other", "part")):
+            found = [t for t in self.having("position", *roles) if _MOUNTED.isdisjoint(t.tokens)]
+            if "body" in roles:
+                found = [t for t in found if not _HANDS.isdisjoint(t.tokens)]
+            if found:  # the name that says least besides: `hand` before `right_hand`, often the arm's last link
+                return min(found, key=lambda t: len(set(t.tokens) - _HANDS))
+        return None
 
     @cached_property
     def gripper(self) -> Field | None:

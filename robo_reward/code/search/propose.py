@@ -9,11 +9,15 @@ import numpy as np
 
 from robo_reward.code.language import ProgramRefused, RewardProgram, compile_program
 from robo_reward.code.probes import probe
+from robo_reward.code.problems import SHOWN
 from robo_reward.code.search.candidate import Candidate, Refusal
 from robo_reward.code.writers.writer import Completion, RefusedProgram, Writer, WriteRequest
 from robo_reward.envs.batch import BatchSim
 from robo_reward.envs.state import State, Transitions
 from robo_reward.envs.task import Task
+
+_FAILURES = (ValueError, ArithmeticError, MemoryError, RecursionError)
+"""What a program's numbers can do to the probes; it costs the candidate, never the search."""
 
 
 def everyday_transitions(task: Task, seed: int = 0, worlds: int = 16, steps: int = 40) -> Transitions:
@@ -56,14 +60,18 @@ class Gate:
             reason = completion.error or "the answer holds no program"
             remedy = "answer with one fenced block of Python that defines compute_reward"
             return None, [Refusal("answer", reason, remedy, None, completion.text[:2000])], []
+        source = completion.source
         try:
-            program = compile_program(completion.source, self.task.spec, self.task.action.dim)
+            program = compile_program(source, self.task.spec, self.task.action.dim)
         except ProgramRefused as refused:
-            source = completion.source
-            return None, [Refusal("language", p.reason, p.remedy, p.line, source) for p in refused.problems], []
-        report = probe(program, self.batch)
+            problems = refused.problems[:SHOWN]
+            return None, [Refusal("language", p.reason, p.remedy, p.line, source) for p in problems], []
+        try:
+            report = probe(program, self.batch)
+        except _FAILURES as error:
+            return None, [Refusal("probe", f"the probes fail: {type(error).__name__}", "", None, source)], []
         if not report.ok:
-            return None, [Refusal("probe", text, "", None, completion.source) for text in report.failures], []
+            return None, [Refusal("probe", text, "", None, source) for text in report.failures], []
         return program, [], report.warnings
 
 

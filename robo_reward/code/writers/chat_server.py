@@ -13,6 +13,8 @@ from email.utils import parsedate_to_datetime
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
+from robo_reward.code.characters import printable
+from robo_reward.code.writers.bounded_client import BadReply, make_client
 from robo_reward.code.writers.writer import WriterError
 from robo_reward.errors import MissingExtra, UnknownName, UsageError
 
@@ -22,6 +24,10 @@ LONGEST_BACKOFF = 60.0
 """Our own waits grow up to this [s]."""
 LONGEST_PATIENCE = 600.0
 """A server that asks for a longer wait than this is not waited for [s]."""
+MODELS = 200
+"""A server's models that a misspelt name is compared with."""
+MAX_COUNT = 10**9
+"""Tokens of one answer that are believed."""
 PASSING = (408, 409, 425, 429)
 
 
@@ -53,7 +59,7 @@ def read_answer(body: str) -> Answer:
     """
     try:
         reply = json.loads(body)
-    except ValueError:
+    except (ValueError, RecursionError):
         raise Garbled(f"no JSON: {_shown(body)}") from None
     choices = reply.get("choices") if isinstance(reply, Mapping) else None
     if not isinstance(choices, list) or not choices or not isinstance(choices[0], Mapping):
@@ -65,7 +71,7 @@ def read_answer(body: str) -> Answer:
     usage = usage if isinstance(usage, Mapping) else {}
     return Answer(
         _text(message.get("content")),
-        str(choices[0].get("finish_reason") or "stop"),
+        _reason(choices[0].get("finish_reason")),
         _count(usage.get("prompt_tokens")),
         _count(usage.get("completion_tokens")),
     )
@@ -115,7 +121,7 @@ class Patience:
     """How failures that may pass are met.
 
     Args:
-        timeout: for one answer [s].
+        timeout: for one answer, from the request to its last byte [s].
         retries: after the first try.
         backoff: the first wait [s]; each further one is twice as long.
     """
@@ -148,9 +154,9 @@ class ChatServer:
         except ImportError:
             raise MissingExtra("openai", "llm", "writer=openai") from None
         self._api, self._key, self._key_env, self._patience = openai, key, key_env, patience
-        local = openai.DefaultHttpxClient(trust_env=False) if is_loopback(base_url) else None  # no proxy to oneself
+        client = make_client(openai, patience.timeout, local=is_loopback(base_url))  # no proxy to oneself
         self._client = openai.OpenAI(
-            api_key=key, base_url=base_url or None, timeout=patience.timeout, max_retries=0, http_client=local
+            api_key=key, base_url=base_url or None, timeout=patience.timeout, max_retries=0, http_client=client
         )
         self.url = str(self._client.base_url)
 
@@ -168,7 +174,9 @@ class ChatServer:
             try:
                 raw = self._client.chat.completions.with_raw_response.create(**body)
                 return read_answer(raw.http_response.text)
-            except (self._api.APIError, Garbled) as error:
+            except (self._api.APIError, Garbled, BadReply) as caught:
+                inner = caught.__cause__ if isinstance(caught.__cause__, BadReply) else caught
+                error = Garbled(str(inner)) if isinstance(inner, BadReply) else caught
                 if attempt == self._patience.retries or not self._passes(error):
                     raise self._explained(error, str(body["model"]), attempt + 1) from None
                 pause = self._patience.wait(attempt, retry_after(getattr(error, "response", None)))
@@ -206,6 +214,13 @@ class ChatServer:
                 f"{self.url} cannot be reached, given up {after}: {_shown(str(error.__cause__ or error))}. Check "
                 "writer.base_url and that the server runs; writer=offline needs none"
             )
+        if status is not None and 300 <= status < 400:
+            response = getattr(error, "response", None)
+            place = _shown(str((getattr(response, "headers", None) or {}).get("location", "")))
+            return WriterError(
+                f"{self.url} redirects to {place}, and the prompt was not sent there. If that is where it belongs, set "
+                "writer.base_url to the new address"
+            )
         if isinstance(error, Garbled):
             return WriterError(
                 f"{self.url} sent no chat completion, given up {after}: {error}. Expected the OpenAI protocol: check "
@@ -231,8 +246,8 @@ class ChatServer:
 
     def _no_such_model(self, model: str, said: str) -> Exception:
         try:
-            names = [m.id for m in self._client.models.list().data]
-        except (self._api.APIError, ValueError, TypeError, AttributeError):
+            names = [str(m.id)[:100] for m in self._client.models.list().data][:MODELS]
+        except (self._api.APIError, ValueError, TypeError, AttributeError, RecursionError):
             names = []
         if names and model not in names:
             return UnknownName(f"model at {self.url}", model, names, "Set writer.model.")
@@ -254,7 +269,7 @@ def retry_after(response: Any) -> float | None:
             return max(seconds, 0.0)
     try:
         return max(parsedate_to_datetime(headers["retry-after"]).timestamp() - time.time(), 0.0)
-    except (KeyError, ValueError, TypeError):
+    except (KeyError, ValueError, TypeError, IndexError, OverflowError):
         return None
 
 
@@ -266,9 +281,13 @@ def _text(content: Any) -> str:
 
 
 def _count(value: Any) -> int | None:
-    return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else None
+    return value if isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= MAX_COUNT else None
+
+
+def _reason(value: Any) -> str:
+    return printable(value)[:40] if isinstance(value, str) and value else "stop"
 
 
 def _shown(text: str, length: int = 120) -> str:
-    line = " ".join(text.split()) or "nothing"
+    line = " ".join(printable(text[: 100 * length]).split()) or "nothing"
     return line if len(line) <= length else line[: length - 1] + "…"

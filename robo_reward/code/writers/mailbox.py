@@ -2,24 +2,33 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import os
+import stat
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from robo_reward.code.extract import MAX_ANSWER
 from robo_reward.code.ledger import Entry
 from robo_reward.code.writers.chat import ChatWriter, Question
 from robo_reward.code.writers.purse import estimated_tokens
 from robo_reward.code.writers.writer import Usage, WriterError
-from robo_reward.errors import UsageError
+from robo_reward.errors import BadArtifact, UsageError
+from robo_reward.files import read_bytes, write_json
 
 log = logging.getLogger(__name__)
 
 ID_LENGTH = 16
 """Digits of the ledger's key that name a prompt."""
+_FAULTS = {
+    "empty": "empty",
+    "garbled": "no text",
+    "special": "a link, a folder, a pipe or a device",
+    "long": f"longer than {MAX_ANSWER} bytes",
+}
+"""What can be wrong with an answer: ending of the name under which it is moved aside -> in words."""
 
 
 class MailboxWriter(ChatWriter):
@@ -67,7 +76,7 @@ class MailboxWriter(ChatWriter):
         self._tell(list(open_))
         since = time.monotonic()
         while True:
-            answered = [id_ for id_ in open_ if (self.answers / f"{id_}.md").is_file()]
+            answered = [id_ for id_ in open_ if os.path.lexists(self.answers / f"{id_}.md")]
             for id_ in answered:
                 text = self._read(id_)
                 if text is not None:
@@ -86,7 +95,7 @@ class MailboxWriter(ChatWriter):
     def _post(self, id_: str, question: Question) -> None:
         """Writes a prompt, unless it lies there from an earlier sitting."""
         path, answer = self.prompts / f"{id_}.json", self.answers / f"{id_}.md"
-        if path.is_file():
+        if path.is_file() and not path.is_symlink():
             return
         letter = {
             "id": id_,
@@ -95,9 +104,7 @@ class MailboxWriter(ChatWriter):
             "answer": f"{answer.parent.name}/{answer.name}",
         }
         try:
-            half = path.with_name(f".{id_}.{os.getpid()}.tmp")
-            half.write_text(json.dumps(letter, indent=1))
-            half.replace(path)
+            write_json(path, letter)
         except OSError as error:
             raise WriterError(f"cannot write the prompt {path}: {error.strerror or error}") from error
 
@@ -105,21 +112,21 @@ class MailboxWriter(ChatWriter):
         """An answer, or none if the file holds no text: that is moved aside and waited for again."""
         path = self.answers / f"{id_}.md"
         try:
-            text = path.read_bytes().decode("utf-8-sig", errors="replace")
-            if text.strip() and "\0" not in text:
+            text, fault = _answer(path)
+            if not fault:
                 return text
-            fault = "garbled" if text.strip() else "empty"  # NUL: UTF-16, a picture, an archive
-            aside = next(p for n in range(1, 10**6) if not (p := path.with_name(f"{id_}.{fault}-{n}")).exists())
+            aside = next(p for n in range(1, 10**6) if not os.path.lexists(p := path.with_name(f"{id_}.{fault}-{n}")))
             path.rename(aside)
-        except FileNotFoundError:  # somebody took it back
+        except (FileNotFoundError, BadArtifact):  # somebody took it back, or it grows while it is read
             return None
         except OSError as error:
             raise WriterError(f"cannot read the answer {path}: {error.strerror or error}") from error
-        log.warning("%s is %s: moved to %s, still waiting for an answer in UTF-8", path, fault, aside.name)
+        remedy = f"still waiting for a file of UTF-8 text, at most {MAX_ANSWER} bytes long"
+        log.warning("%s is %s: moved to %s, %s", path, _FAULTS[fault], aside.name, remedy)
         return None
 
     def _tell(self, ids: list[str]) -> None:
-        waiting = [id_ for id_ in ids if not (self.answers / f"{id_}.md").is_file()]
+        waiting = [id_ for id_ in ids if not os.path.lexists(self.answers / f"{id_}.md")]
         if waiting:
             log.warning(
                 "waiting for %d answer(s): read %s/ID.json, write %s/ID.md (under another name, then rename); ID is %s",
@@ -129,3 +136,24 @@ class MailboxWriter(ChatWriter):
     def _entry(self, question: Question, text: str) -> Entry:
         read = sum(estimated_tokens(message["content"]) for message in question.messages)
         return question.answered(text, usage=Usage(read, estimated_tokens(text), estimated=True))
+
+
+def _answer(path: Path) -> tuple[str, str]:
+    """The text of an answer, and one of `_FAULTS` if it cannot be used.
+
+    Raises:
+        OSError: it cannot be looked at.
+        BadArtifact: it cannot be read.
+    """
+    info = path.lstat()
+    if not stat.S_ISREG(info.st_mode):
+        return "", "special"
+    if info.st_size > MAX_ANSWER:  # a sparse file costs its sender nothing
+        return "", "long"
+    data = read_bytes(path, MAX_ANSWER)
+    if data is None:
+        raise FileNotFoundError(path)
+    text = data.decode("utf-8-sig", errors="replace")
+    if not text.strip():
+        return "", "empty"
+    return (text, "") if "\0" not in text else ("", "garbled")  # NUL: UTF-16, a picture, an archive

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from robo_reward.code.extract import MAX_ANSWER
 from robo_reward.code.ledger import Entry
 from robo_reward.code.writers.chat import ChatWriter, Question
 from robo_reward.code.writers.chat_server import Answer, ChatServer, Patience, checked_key, checked_url, is_loopback
@@ -34,7 +35,7 @@ class OpenAIWriter(ChatWriter):
         key_env: the environment variable with the key; a server on this machine needs none.
         temperature: of sampling; none to leave it to the server.
         max_tokens: per answer; 0 to leave it to the server.
-        timeout: for one answer [s].
+        timeout: for one answer, from the request to its last byte [s].
         retries: after a failure that may pass.
         backoff: the first wait after one [s]; doubles each time, and a server's Retry-After goes before it.
         concurrency: requests under way at a time.
@@ -143,7 +144,8 @@ class OpenAIWriter(ChatWriter):
             self._purse.pay(usage.cost)
         if not answer.text.strip():
             log.warning("%s answered sample %d with nothing", server.url, question.index)
-        return question.answered(answer.text, finish_reason=answer.finish_reason, usage=usage)
+        text = answer.text[: MAX_ANSWER + 1]  # one more than is read, so that it is refused as too long
+        return question.answered(text, finish_reason=answer.finish_reason, usage=usage)
 
     def _body(self, question: Question) -> dict[str, Any]:
         body: dict[str, Any] = {"model": self.model, "messages": list(question.messages), "seed": question.seed}

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from robo_reward.code.extract import MAX_ANSWER
 from robo_reward.code.ledger import Entry, Ledger
 from robo_reward.code.prompt import conversation
 from robo_reward.code.writers.chat import LEDGER, completion
 from robo_reward.code.writers.writer import Completion, WriteRequest, WriterError
 from robo_reward.errors import UsageError
+from robo_reward.files import read_bytes
 
 ENDINGS = (".md", ".py", ".txt")
 EXPECTED = "an earlier run, its ledger, or a folder of answers"
@@ -37,7 +39,7 @@ class ReplayWriter:
             raise UsageError(
                 "writer=replay needs writer.ledger=PATH: an earlier run, its ledger, or a folder of answers"
             )
-        path = Path(ledger).expanduser()
+        path = Path(ledger).expanduser().resolve()  # the user may name a link; what lies in a folder is not followed
         recorded = path / LEDGER if (path / LEDGER).is_file() else path
         if recorded.is_file():
             self._source: _Recording | _Files = _Recording(Ledger(recorded, "replay"))
@@ -58,8 +60,9 @@ class _Recording:
     def __init__(self, ledger: Ledger) -> None:
         self._path = ledger.path
         self._found = {_question(e.messages, e.options, e.index): e for e in ledger.entries()}
+        self._damaged = f"; {ledger.damaged} damaged line(s) were left out" if ledger.damaged else ""
         if not self._found:
-            raise UsageError(f"{ledger.path} holds no answers to replay")
+            raise UsageError(f"{ledger.path} holds no answers to replay{self._damaged}")
 
     def answers(self, request: WriteRequest, k: int) -> list[Entry]:
         messages = conversation(request)
@@ -70,9 +73,9 @@ class _Recording:
         if missing:
             samples = ", ".join(map(str, missing))
             raise WriterError(
-                f"{self._path} holds no answer to sample(s) {samples} of round {request.round + 1}: goal, state, "
-                "prompts, seed or search settings differ from the recorded run, or it ended earlier. Use its settings "
-                "and its version of robo-reward"
+                f"{self._path} holds no answer to sample(s) {samples} of round {request.round + 1}{self._damaged}: goal, "
+                "state, prompts, seed or search settings differ from the recorded run, or it ended earlier. Use its "
+                "settings and its version of robo-reward"
             )
         return [entry for entry in found if entry is not None]
 
@@ -82,7 +85,7 @@ class _Files:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self._files = sorted(p for p in folder.iterdir() if p.suffix in ENDINGS and p.is_file())
+        self._files = sorted(p for p in folder.iterdir() if p.suffix in ENDINGS and not p.is_dir())
         if not self._files:
             raise UsageError(f"{folder} holds no answers: expected {LEDGER} or files *{', *'.join(ENDINGS)}")
         self._dealt: dict[tuple, Entry] = {}
@@ -101,10 +104,10 @@ class _Files:
                     "search.candidates, search.rounds and search.repairs decide how many are needed"
                 )
             path = self._files[len(self._dealt)]
-            try:
-                text = path.read_text()
-            except (OSError, UnicodeDecodeError) as error:
-                raise WriterError(f"cannot read the answer {path}: {error}") from error
+            data = read_bytes(path, MAX_ANSWER)
+            if data is None:
+                raise WriterError(f"cannot read the answer {path}: it is a link or has gone. Put the file itself there")
+            text = data.decode("utf-8-sig", errors="replace")
             if path.suffix == ".py":
                 text = f"```python\n{text.rstrip()}\n```\n"
             self._dealt[question] = Entry("replay", tuple(messages), options, index, text, created=0.0)

@@ -8,11 +8,12 @@ from functools import partial
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
-from robo_reward.errors import MissingExtra, RoboRewardError, UnknownName
+from robo_reward.errors import BadArtifact, MissingExtra, RoboRewardError, UnknownName
+from robo_reward.files import parse_json
 from robo_reward.preferences.answers import NAME_LIMIT, BadAnswer
 from robo_reward.preferences.exchange import rows_of
 from robo_reward.preferences.page.guard import Application, Guard
-from robo_reward.preferences.page.session import Session
+from robo_reward.preferences.page.session import BadRequest, Session
 
 if TYPE_CHECKING:
     from starlette.requests import Request
@@ -28,6 +29,7 @@ STATIC = {
 }
 _BODY_LIMIT = 64 * 1024
 _QUERY_LIMIT = 20
+_COUNTS = frozenset(map(str, range(1, _QUERY_LIMIT + 1)))
 
 
 def make_app(session: Session, token: str, host: str) -> Application:
@@ -62,10 +64,10 @@ def make_app(session: Session, token: str, host: str) -> Application:
 def _queries(session: Session, ask: Any) -> list[dict[str, Any]]:
     annotator = ask.get("annotator", "").strip()[:NAME_LIMIT]
     if not annotator:
-        raise BadAnswer("who asks? annotator is missing")
+        raise BadRequest("who asks? annotator is missing")
     count = ask.get("count", "1")
-    if not count.isdigit() or not 1 <= int(count) <= _QUERY_LIMIT:
-        raise BadAnswer(f"count={count!r}: expected 1 to {_QUERY_LIMIT}")
+    if count not in _COUNTS:
+        raise BadRequest(f"count={count[:20]!r}: expected 1 to {_QUERY_LIMIT}")
     held = [key for key in ask.get("exclude", "").split(",") if key]
     return session.next(annotator, ask.get("tab", ""), int(count), held)
 
@@ -89,18 +91,18 @@ async def _record(session: Session, request: Request) -> Response:
         if len(body) > _BODY_LIMIT:
             return _json({"error": f"more than {_BODY_LIMIT} bytes"}, 413)
     try:
-        value = json.loads(body)
-    except (ValueError, RecursionError):
-        value = None
-    if not isinstance(value, dict):
+        value = parse_json(body, dict[str, Any], "answer")
+    except BadArtifact:
         return _json({"error": "expected a JSON object"}, 400)
     return await _told(run_in_threadpool(session.record, value))
 
 
 async def _told(result: Any) -> Response:
-    """A result, or the error: 422 is final, 503 means try again."""
+    """A result, or the error: 400 and 422 are final, 503 means try again."""
     try:
         return _json(await result)
+    except BadRequest as error:
+        return _json({"error": str(error)}, 400)
     except RoboRewardError as error:
         return _json({"error": str(error)}, 422 if isinstance(error, BadAnswer | UnknownName) else 503)
 

@@ -7,7 +7,8 @@ import errno
 import socket
 from typing import Any
 
-from robo_reward.errors import MissingExtra, UsageError
+from robo_reward.errors import UsageError
+from robo_reward.preferences.page.connections import make_limited_server
 from robo_reward.preferences.page.guard import Application
 
 _TRIES = 100
@@ -56,15 +57,10 @@ def make_server(app: Application) -> Any:
     Raises:
         MissingExtra: uvicorn is not installed.
     """
-    try:
-        import uvicorn
-    except ImportError:
-        raise MissingExtra("uvicorn", "label", "the labelling page") from None
-    config = uvicorn.Config(
-        app, log_level="warning", access_log=False, lifespan="off", ws="none", server_header=False,
-        proxy_headers=False, timeout_graceful_shutdown=3,
+    return make_limited_server(
+        app, access_log=False, lifespan="off", ws="none", server_header=False, proxy_headers=False,
+        timeout_graceful_shutdown=3,
     )  # fmt: skip
-    return uvicorn.Server(config)
 
 
 def _bound(host: str, port: int) -> socket.socket:

@@ -15,8 +15,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import msgspec
+
 from robo_reward import __version__
-from robo_reward.errors import UnknownName, UsageError
+from robo_reward.errors import BadArtifact, UnknownName, UsageError
+from robo_reward.files import Finite, check
 from robo_reward.preferences.agreement import agreement, warnings_of
 from robo_reward.preferences.answers import Answer, BadAnswer, pairs
 from robo_reward.preferences.clips import Clips, Video
@@ -27,8 +30,30 @@ MODES = {"pair": 2, "triplet": 3, "rank": 4}
 """Modes, and how many clips each shows unless told otherwise."""
 _LEASE_SECONDS = 600.0
 _RECENT = 50
-_SENT = ("uuid", "annotator", "clips", "ranking", "text", "seconds")
-_SENT_UNDO = ("uuid", "annotator", "undoes")
+_TOLD = ("answered", "speed", "replays", "tab")
+
+
+class _SentAnswer(msgspec.Struct):
+    """An answer as the page sends it; what else it holds is kept as provenance or left out."""
+
+    uuid: str
+    annotator: str
+    clips: list[str]
+    ranking: list[list[str]]
+    text: str
+    seconds: Finite
+
+
+class _SentUndo(msgspec.Struct):
+    """An undo as the page sends it."""
+
+    uuid: str
+    annotator: str
+    undoes: str
+
+
+class BadRequest(BadAnswer):
+    """What was sent has another form than what the page sends."""
 
 
 def clips_at_once(mode: str, k: int = 0) -> int:
@@ -137,17 +162,15 @@ class Session:
         """Records an answer or an undo as the page sends it; it is on disk when this returns.
 
         Raises:
-            BadAnswer: neither, or about clips that are not shown here.
+            BadRequest: neither.
+            BadAnswer: it contradicts itself, or is about clips that are not shown here.
         """
-        sent = _SENT_UNDO if "undoes" in value else _SENT
-        missing = [name for name in sent if name not in value]
-        if missing:
-            raise BadAnswer(f"{', '.join(missing)} missing")
-        fields = {name: value[name] for name in sent}
         try:
-            event = Undo(**fields) if "undoes" in value else Answer(**fields, provenance=self._provenance(value))
-        except TypeError as error:  # a list where text belongs, and the like
-            raise BadAnswer(f"no answer: {error}") from error
+            sent: Any = check(value, _SentUndo if "undoes" in value else _SentAnswer, "answer")
+        except BadArtifact as error:
+            raise BadRequest(f"no answer: {error.problem}") from error
+        fields = msgspec.structs.asdict(sent)
+        event = Undo(**fields) if "undoes" in value else Answer(**fields, provenance=self._provenance(value))
         self._check(event)
         self.store.add(event)
 
@@ -220,7 +243,7 @@ class Session:
             raise BadAnswer(f"clips {event.clips} are not those shown here")
 
     def _provenance(self, value: Mapping[str, Any]) -> dict[str, Any]:
-        told = {name: value[name] for name in ("answered", "speed", "replays", "tab") if name in value}
+        told = {name: value[name] for name in _TOLD if name in value}
         source = {"session": self._id, "query": str(value.get("source", "")), "page": __version__}
         return {**source, "mode": self.settings.mode, **{name: str(item)[:64] for name, item in told.items()}}
 

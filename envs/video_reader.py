@@ -1,0 +1,392 @@
+"""Reads the frames of a video file one at a time, whatever camera, screen recorder or robot wrote it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from fractions import Fraction
+from io import BufferedReader
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import cv2
+import numpy as np
+
+from robo_reward.envs.video_container import is_cut_off
+from robo_reward.errors import MissingExtra, RoboRewardError
+from robo_reward.files import open_regular
+
+if TYPE_CHECKING:
+    import av
+
+FORMATS = "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi"
+"""The demuxers that may open a file. Playlists are not among them: they make the reader open other files."""
+MAX_PIXELS = 64 << 20  # of one frame: 8192 x 8192
+MAX_BYTES = 4 << 30  # [bytes] of all frames that `load_video` returns
+_USUAL_RATE = 25.0
+
+
+class VideoError(RoboRewardError):
+    """A video cannot be read or written; the message names the file and what is wrong with it."""
+
+    def __init__(self, what: str, path: Path | str, said: str) -> None:
+        self.problem = said.strip() or "no reason was given"
+        super().__init__(f"cannot {what} {path}: {self.problem}")
+
+
+class Timing(NamedTuple):
+    """When the frames of a video are shown.
+
+    Args:
+        fps: frames per second [Hz]; of a varying rate, that of its shortest intervals, so that no frame is lost.
+        seconds: how long the video is [s].
+        regular: whether every frame stands within half an interval of its place at a constant rate.
+        times: (T,) when each frame is shown [s]; the first at 0.
+    """
+
+    fps: float
+    seconds: float
+    regular: bool
+    times: np.ndarray
+
+
+class Film(NamedTuple):
+    """All frames of a video.
+
+    Args:
+        frames: (T, H, W, 3) uint8.
+        fps: frames per second [Hz].
+    """
+
+    frames: np.ndarray
+    fps: float
+
+
+def import_av() -> Any:
+    """Returns PyAV, which brings FFmpeg's libraries inside its wheel.
+
+    Raises:
+        MissingExtra: it is not installed.
+    """
+    try:
+        import av
+        import av.filter
+    except ImportError:
+        raise MissingExtra("av", "", "reading and writing videos") from None
+    return av
+
+
+class VideoReader:
+    """A video file that is open for reading.
+
+    Frames come as they are shown: in order, without those that an edit list leaves out, deinterlaced, turned as the
+    file says, with square pixels. One frame is held at a time, so memory does not grow with the length.
+
+    Args:
+        path: a regular file, or a link to one.
+
+    Raises:
+        VideoError: there is no such file, or it is not a video of a known kind.
+        MissingExtra: PyAV is not installed.
+    """
+
+    def __init__(self, path: Path | str) -> None:
+        self.path = Path(path)
+        self._av = import_av()
+        self._file = self._opened()
+        try:
+            self._cut = is_cut_off(self._file)
+            self._container = self._demuxer()
+            try:
+                self._stream = self._picture_stream()
+            except BaseException:
+                self._container.close()
+                raise
+        except BaseException:
+            self._file.close()
+            raise
+        self.interlaced, self.rotation = False, 0
+        self.size = (0, 0)
+        """Width and height as shown [pixels]; known, like the two above, from the first frame on."""
+        self._times: list[float] = []
+        self._start = self._last = 0.0
+
+    def __enter__(self) -> VideoReader:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._container.close()
+        self._file.close()
+
+    @property
+    def codec(self) -> str:
+        """FFmpeg's name of the codec, such as `h264` or `av1`."""
+        return self._stream.codec_context.codec.canonical_name
+
+    @property
+    def pixel_format(self) -> str:
+        """FFmpeg's name of the pixel format, such as `yuv420p`."""
+        return self._stream.codec_context.pix_fmt or ""
+
+    @property
+    def container(self) -> str:
+        """FFmpeg's name of the container format, such as `mov,mp4,m4a,3gp,3g2,mj2`."""
+        return self._container.format.name
+
+    @property
+    def timing(self) -> Timing:
+        """When the frames read so far are shown; complete after the last."""
+        constant = self.container == "avi"  # it has no times, and those of reordered frames are guessed
+        return _timing(np.array(self._times), self._last, self._stream.average_rate, constant)
+
+    @property
+    def said_rate(self) -> float:
+        """Frames per second that the file says it has [Hz], or a usual rate if that cannot be."""
+        return _possible(self._stream.average_rate)
+
+    def shown_at(self, index: int) -> float:
+        """Returns when a frame that has been read is shown [s]."""
+        return self._times[index]
+
+    @property
+    def stream(self) -> Any:
+        """PyAV's stream of pictures, as a template for a copy."""
+        return self._stream
+
+    def packets(self) -> Iterator[Any]:
+        """Yields the encoded packets of the pictures, in the order of decoding."""
+        return (packet for packet in self._container.demux(self._stream) if packet.dts is not None)
+
+    def decode(self) -> Iterator[av.VideoFrame]:
+        """Yields the decoded frames, deinterlaced, in the order in which they are shown.
+
+        Raises:
+            VideoError: the file is cut off, a frame cannot be decoded, or there is no frame.
+        """
+        context = self._stream.codec_context
+        context.thread_count, context.thread_type = min(4, len(os.sched_getaffinity(0))), "AUTO"
+        context.options = {"max_pixels": str(MAX_PIXELS)}
+        deinterlacer = _Deinterlacer(self._av)
+        try:
+            for frame in self._container.decode(self._stream):
+                self._note(frame)
+                yield from deinterlacer.process(frame)
+            yield from deinterlacer.finish()
+        except (self._av.FFmpegError, OSError, ValueError, MemoryError, OverflowError) as error:
+            self._refuse_cut()
+            raise self._error(f"it is damaged after {len(self._times)} frames ({_reason(error)})") from error
+        self._refuse_cut()
+        if not self._times:
+            raise self._error("it holds no frames")
+
+    def pictures(self, largest: int = 0) -> Iterator[np.ndarray]:
+        """Yields frames (H, W, 3) uint8 as they are shown; all have the size of the first.
+
+        Args:
+            largest: shrink frames until the longer side is at most this [pixels]; 0 for as they are.
+
+        Raises:
+            VideoError: as `decode` does.
+        """
+        size = None
+        for frame in self.decode():
+            image = self._upright(frame, largest)
+            size = size or (image.shape[1], image.shape[0])
+            yield image if image.shape[1::-1] == size else cv2.resize(image, size, interpolation=cv2.INTER_AREA)
+
+    def _opened(self) -> BufferedReader:
+        try:
+            file = open_regular(self.path, follow=True)
+        except OSError as error:
+            raise self._error(error.strerror or str(error)) from error
+        if file is None:
+            raise self._error("it is not a file" if os.path.lexists(self.path) else "there is no such file")
+        return file
+
+    def _demuxer(self) -> Any:
+        if not os.fstat(self._file.fileno()).st_size:
+            raise self._error("the file is empty")
+        options = {"format_whitelist": FORMATS}
+        try:
+            return self._av.open(self._file, "r", options=options, metadata_errors="replace")
+        except (self._av.FFmpegError, OSError, ValueError, MemoryError) as error:
+            if self._cut:
+                raise self._error("it breaks off before the index of its frames, which stands at its end") from error
+            raise self._error("it is not a video") from error
+
+    def _picture_stream(self) -> Any:
+        cover = self._av.stream.Disposition.attached_pic
+        for stream in self._container.streams.video:
+            if stream.codec_context is None:
+                raise self._error("its codec cannot be decoded here; convert it to H.264")
+            if not stream.disposition & cover:
+                return stream
+        raise self._error("it breaks off before its first frame" if self._cut else "it holds no frames")
+
+    def _note(self, frame: av.VideoFrame) -> None:
+        """Keeps when a frame is shown, and how the file wants it shown."""
+        before = self._times[-1] if self._times else 0.0
+        base = frame.time_base or Fraction(0)
+        begun = before + self._last if frame.pts is None else float(frame.pts * base)
+        if not self._times:
+            self._start = begun
+        self._times.append(max(begun - self._start, before))
+        self._last = float((frame.duration or 0) * base)
+        self.interlaced |= frame.interlaced_frame
+        self.rotation = frame.rotation or self.rotation
+        if not self.size[0]:
+            width, height = self._square_pixels(frame.width, frame.height)
+            self.size = (height, width) if self._quarter_turns() % 2 else (width, height)
+
+    def _quarter_turns(self) -> int:
+        """How often to turn a frame by 90 degrees, counter-clockwise."""
+        return round(self.rotation / 90) % 4
+
+    def _square_pixels(self, width: int, height: int) -> tuple[int, int]:
+        aspect = float(self._stream.sample_aspect_ratio or 1)
+        if aspect > 0 and not 0.99 < aspect < 1.01 and aspect * width < 2**15:
+            width = max(1, round(width * aspect))
+        return width, height
+
+    def _upright(self, frame: av.VideoFrame, largest: int) -> np.ndarray:
+        """Returns a frame as RGB with square pixels, turned as the file says, and shrunk."""
+        image = frame.to_ndarray(format="rgb24")
+        width, height = self._square_pixels(image.shape[1], image.shape[0])
+        turned = self._quarter_turns()
+        shrink = min(1.0, largest / max(height, width)) if largest else 1.0
+        size = (max(1, round(width * shrink)), max(1, round(height * shrink)))
+        if image.shape[1::-1] != size:
+            way = cv2.INTER_AREA if shrink < 1 else cv2.INTER_LINEAR
+            image = cv2.resize(image, size, interpolation=way)
+        return np.ascontiguousarray(np.rot90(image, turned)) if turned else image
+
+    def _refuse_cut(self) -> None:
+        """Raises what is missing of a file that is shorter than its own headers say."""
+        if self._cut:
+            read, promised = len(self._times), self._promised()
+            of = f" of {promised}" if promised > read else ""
+            raise self._error(f"it breaks off after {read}{of} frames; copy it again from where it was recorded")
+
+    def _promised(self) -> int:
+        """How many frames the headers announce; 0 where they do not say."""
+        seconds, rate = self._container.duration, self._stream.average_rate
+        if self.container == "avi" or not seconds or not rate:  # the rate in an AVI's header is often another
+            return 0
+        return round(float(seconds / self._av.time_base * rate))
+
+    def _error(self, said: str) -> VideoError:
+        return VideoError("read", self.path, said)
+
+
+class _Deinterlacer:
+    """Makes whole frames of interlaced ones; progressive frames pass through until the first interlaced one."""
+
+    def __init__(self, av: Any) -> None:
+        self._av = av
+        self._graph: Any = None
+        self._kind: tuple[Any, ...] = ()
+
+    def process(self, frame: Any) -> Iterator[Any]:
+        """Yields the frames that are ready."""
+        kind = (frame.width, frame.height, frame.format.name)
+        if self._graph is not None and kind != self._kind:
+            yield from self.finish()
+        if self._graph is None and not frame.interlaced_frame:
+            yield frame
+            return
+        if self._graph is None:
+            self._graph, self._kind = self._built(frame), kind
+        self._graph.vpush(frame)
+        yield from self._ready()
+
+    def finish(self) -> Iterator[Any]:
+        """Yields the frames that are still inside."""
+        if self._graph is not None:
+            self._graph.vpush(None)
+            yield from self._ready()
+            self._graph = None
+
+    def _built(self, frame: Any) -> Any:
+        graph = self._av.filter.Graph()
+        base = frame.time_base or Fraction(1, 1000)
+        source = graph.add_buffer(width=frame.width, height=frame.height, format=frame.format, time_base=base)
+        graph.link_nodes(source, graph.add("yadif", "mode=send_frame:deint=interlaced"), graph.add("buffersink"))
+        graph.configure()
+        return graph
+
+    def _ready(self) -> Iterator[Any]:
+        while True:
+            try:
+                yield self._graph.vpull()
+            except (BlockingIOError, EOFError):  # it waits for more; it is empty
+                return
+
+
+def load_video(path: Path | str, largest: int = 0, each: Callable[[np.ndarray], np.ndarray] | None = None) -> Film:
+    """Returns all frames of a video at a constant rate.
+
+    Where the rate varies, frames are repeated so that the result plays at the speed of the original.
+
+    Args:
+        path: the video.
+        largest: shrink frames as they are read until the longer side is at most this [pixels]; 0 for as they are.
+        each: what to keep of each frame, such as its middle; (H, W, 3) to (H', W', 3).
+
+    Raises:
+        VideoError: there is no such file, it is no video, it breaks off, or its frames need more than 4 GiB.
+    """
+    kept: list[np.ndarray] = []
+    with VideoReader(path) as video:
+        for image in video.pictures(largest):
+            kept.append(each(image) if each else image)
+            _refuse_size(path, len(kept), kept[0])
+        timing = video.timing
+    if timing.regular:
+        return Film(np.stack(kept), timing.fps)
+    _refuse_size(path, _count_at(timing), kept[0])
+    return Film(np.stack([kept[i] for i in _shown_at(timing)]), timing.fps)
+
+
+def _refuse_size(path: Path | str, count: int, frame: np.ndarray) -> None:
+    if count * frame.nbytes > MAX_BYTES:
+        height, width = frame.shape[:2]
+        raise VideoError(
+            "read", path, f"{count} frames of {width} x {height} pixels need more than {MAX_BYTES >> 30} GiB; cut it"
+        )
+
+
+def _count_at(timing: Timing) -> int:
+    """How many frames a video of a varying rate has at a constant one."""
+    return max(1, round(min(timing.seconds * timing.fps, 1e12)))
+
+
+def _shown_at(timing: Timing) -> np.ndarray:
+    """Which frame is shown at each interval of the constant rate: (count,) indices."""
+    moments = (np.arange(_count_at(timing)) + 0.5) / timing.fps  # the middle of an interval: its ends are rounded
+    return np.maximum(np.searchsorted(timing.times, moments, side="right") - 1, 0)
+
+
+def _timing(times: np.ndarray, last: float, said: Fraction | None, constant: bool) -> Timing:
+    usual = _possible(said)
+    steps = np.diff(times)
+    steps = steps[steps > 1e-4]
+    if not len(steps):
+        return Timing(usual, len(times) / usual, True, times)
+    mean = (len(times) - 1) / times[-1]
+    regular = bool((np.abs(times - np.arange(len(times)) / mean) <= 0.5 / mean + 1e-3).all())
+    fps = float(mean if regular else 1 / np.quantile(steps, 0.05, method="lower"))  # the shortest, but for outliers
+    if constant:
+        fps = usual if usual <= 240 else fps
+        return Timing(fps, len(times) / fps, True, np.arange(len(times)) / fps)
+    if regular and abs(fps - usual) < 0.005 * usual:
+        fps = usual  # the exact rate: times are rounded to the container's clock
+    shown = last if 0 < last <= 10 * max(steps) else 1 / fps
+    return Timing(fps, float(times[-1]) + shown, regular, times)
+
+
+def _possible(rate: Fraction | None) -> float:
+    return float(rate) if rate and 0 < rate <= 1000 else _USUAL_RATE
+
+
+def _reason(error: BaseException) -> str:
+    return str(getattr(error, "strerror", None) or error or type(error).__name__)

@@ -1,0 +1,138 @@
+"""What can be chosen by name: options that come with robo-reward, of the user's folder, and of plug-ins."""
+
+from __future__ import annotations
+
+import inspect
+from functools import cache
+from importlib.metadata import EntryPoint, entry_points
+from importlib.resources import files
+from importlib.resources.abc import Traversable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from robo_reward.errors import UsageError
+from robo_reward.registry import load_plugin
+
+
+class Plugged(NamedTuple):
+    """How plug-ins of a group become options.
+
+    Attributes:
+        points: the entry point group.
+        key: the key of the option that holds the plug-in's name.
+        settings: what every option of the group has.
+        given: parameters of the factory that the program passes itself.
+        read: whether further keys are the parameters of the factory.
+    """
+
+    points: str
+    key: str
+    settings: dict[str, Any]
+    given: tuple[str, ...] = ()
+    read: bool = True
+
+
+PLUGGED = {
+    "task": Plugged("robo_reward.tasks", "id", {"options": {}, "steps": 200_000, "params": {}}, read=False),
+    "writer": Plugged("robo_reward.writers", "name", {}, ("folder",)),
+    "executor": Plugged("robo_reward.executors", "name", {"workers": 0}, ("workers", "max_workers")),
+    "encoder": Plugged("robo_reward.encoders", "kind", {}, read=False),
+    "robot": Plugged("robo_reward.robots", "kind", {"host": "", "tempo": 0.35, "process": True}, ("host",)),
+}
+
+
+@cache
+def groups_of(verb: str) -> dict[str, str]:
+    """Returns the groups in which a verb has a choice, each with its default option ("" for none)."""
+    import yaml
+
+    found: dict[str, str] = {}
+    document = yaml.safe_load((files("robo_reward.configs") / f"{verb}.yaml").read_text()) or {}
+    for entry in document.get("defaults", []):
+        if isinstance(entry, dict):
+            ((name, option),) = entry.items()
+            found[name.rpartition(" ")[2].lstrip("/")] = option or ""
+    return found
+
+
+@cache
+def group_options() -> dict[str, tuple[str, ...]]:
+    """Returns the names of the options that come with robo-reward, by group."""
+    root = files("robo_reward.configs")
+    return {d.name: tuple(sorted(_options(d))) for d in root.iterdir() if d.is_dir() and not d.name.startswith("_")}
+
+
+def choices(group: str, config_dir: str | None = None) -> tuple[str, ...]:
+    """Returns all option names of a group: built in, plugged in, and of the user's folder."""
+    own = Path(config_dir) / group if config_dir else None
+    found = {*group_options().get(group, ()), *plugins(group)}
+    return tuple(sorted(found | set(_options(own) if own and own.is_dir() else ())))
+
+
+def is_own_group(key: str, config_dir: str | None) -> bool:
+    """Whether the user's folder has a group of options of this name."""
+    return bool(config_dir and key and key != "." and (Path(config_dir) / key).is_dir())
+
+
+def _options(folder: Traversable | Path, prefix: str = "") -> list[str]:
+    found = []
+    for item in folder.iterdir():
+        if item.name.endswith(".yaml"):
+            found.append(prefix + item.name.removesuffix(".yaml"))
+        elif item.is_dir() and not item.name.startswith("_"):
+            found += _options(item, f"{prefix}{item.name}/")
+    return found
+
+
+def plugins(group: str) -> dict[str, EntryPoint]:
+    """Returns the entry points of other packages by the names that `group=NAME` takes."""
+    if group not in PLUGGED:
+        return {}
+    points = entry_points(group=PLUGGED[group].points)
+    return {point.name: point for point in points if point.name not in group_options().get(group, ())}
+
+
+def plugin_settings(group: str, name: str) -> tuple[dict[str, Any], bool]:
+    """Returns the keys of a plug-in with their defaults, and whether it takes any other key as well.
+
+    Raises:
+        BrokenPlugin: its module cannot be imported.
+    """
+    kind = PLUGGED[group]
+    settings: dict[str, Any] = {kind.key: name, **kind.settings}
+    if not kind.read:
+        return settings, False
+    factory = load_plugin(kind.points.rpartition(".")[2].rstrip("s"), plugins(group)[name])
+    try:
+        parameters = list(inspect.signature(factory).parameters.values())
+    except (TypeError, ValueError):  # a factory in C has no signature
+        return settings, True
+    for parameter in parameters:
+        if parameter.kind in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY):
+            if parameter.name in (*kind.given, *settings):
+                continue
+            default = "???" if parameter.default is parameter.empty else parameter.default
+            if default is None or isinstance(default, bool | int | float | str | list | dict):
+                settings[parameter.name] = default
+    return settings, any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters)
+
+
+def register_plugin(group: str, name: str) -> bool:
+    """Makes the option of a plug-in known to Hydra; returns whether it takes any key.
+
+    Raises:
+        BrokenPlugin: its module cannot be imported.
+        UsageError: its name cannot be an option.
+    """
+    from hydra.core.config_store import ConfigStore
+
+    if name not in plugins(group):
+        return False
+    settings, free = plugin_settings(group, name)
+    folder, _, leaf = name.rpartition("/")
+    if not leaf or any(mark in name for mark in "=,@:{}[]'\"$ "):
+        raise UsageError(f"{group} plug-in {name!r} cannot be chosen: a name takes letters, digits, '_', '-' and '/'")
+    ConfigStore.instance().store(
+        group=f"{group}/{folder}" if folder else group, name=leaf, node=settings, package=group, provider=group
+    )
+    return free

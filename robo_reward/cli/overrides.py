@@ -1,0 +1,199 @@
+"""From what a person types after a verb to overrides that Hydra takes.
+
+A value is read by the kind of its key, not by its characters: the value of a key that holds text (a goal, a folder, a
+name) is everything after the first `=`, in any language and punctuation. Only other values (numbers, lists, options of
+an algorithm) are read by Hydra's grammar.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from copy import deepcopy
+from dataclasses import dataclass, field
+from typing import Any
+
+from robo_reward.cli.choices import choices, groups_of, is_own_group, register_plugin
+from robo_reward.cli.options import chosen_options
+from robo_reward.cli.quoting import quote, unquote
+from robo_reward.cli.schema import is_text
+from robo_reward.errors import UnknownName, UsageError
+
+FREE = ("policy.params", "task.params", "task.options", "writer.extra", "settings", "encoder")
+"""Mappings that take any key: the algorithm, the task or the encoder checks them."""
+
+_OVERRIDE = re.compile(r"(?P<prefix>\+{0,2}|~)(?P<key>[^=~+]*)=(?P<value>.*)", re.DOTALL)
+
+
+@dataclass
+class Prepared:
+    """The overrides of a command, checked and sorted.
+
+    Attributes:
+        groups: choices of options, such as `task=panda/lift`, for Hydra.
+        values: key -> value in Hydra's grammar.
+        more: overrides of Hydra itself, in a sweep.
+        texts: key -> text, which no grammar reads.
+        free: mappings that take any key.
+        defaults: the configuration of the chosen options, before `values` and `texts`.
+    """
+
+    groups: list[str] = field(default_factory=list)
+    values: dict[str, str] = field(default_factory=dict)
+    more: list[str] = field(default_factory=list)
+    texts: dict[str, str] = field(default_factory=dict)
+    free: list[str] = field(default_factory=lambda: list(FREE))
+    defaults: Any = None
+
+    def for_hydra(self) -> list[str]:
+        """Returns all of them in Hydra's grammar."""
+        values = [f"++{key}={value}" for key, value in self.values.items()]
+        return [*self.groups, *self.more, *values, *(f"{key}={quote(text)}" for key, text in self.texts.items())]
+
+    def config(self) -> Any:
+        """Returns the configuration; references in it are not resolved.
+
+        Raises:
+            UsageError: a value that does not fit its key.
+        """
+        from omegaconf import OmegaConf
+        from omegaconf.errors import OmegaConfBaseException
+
+        config = deepcopy(self.defaults)
+        try:
+            for key, value in self.values.items():
+                OmegaConf.update(config, key, _parsed(value).value(), merge=True, force_add=True)
+            for key, text in self.texts.items():
+                OmegaConf.update(config, key, text)
+        except OmegaConfBaseException as error:
+            raise UsageError(str(error).splitlines()[0]) from error
+        return config
+
+
+def prepare(verb: str, overrides: Sequence[str], config_dir: str | None = None, sweep: bool = False) -> Prepared:
+    """Returns the overrides of a verb, each checked by itself.
+
+    Args:
+        verb: whose keys count.
+        overrides: `key=value`, as typed.
+        config_dir: a folder of the user's own options, or none.
+        sweep: whether a list of values, separated by commas, is a sweep over them.
+
+    Raises:
+        UsageError: an override without `=`, or a text that cannot be kept.
+        UnknownName: a key or an option that does not exist.
+    """
+    found = Prepared()
+    rest: list[tuple[str, str]] = []
+    first: list[str] = []  # one option per group, for the defaults
+    groups = groups_of(verb)
+    for override in overrides:
+        key, value = _parts(override)
+        own = is_own_group(key, config_dir)
+        if key in groups or own:
+            options = [part.strip() for part in (value.split(",") if sweep else [value])]
+            for option in options:
+                _check_option(key, option, config_dir)
+                found.free += [key] if register_plugin(key, option) else []
+            mark = "" if key in groups else "+"
+            found.groups.append(f"{mark}{key}={','.join(options)}")
+            first.append(f"{mark}{key}={options[0]}")
+        elif sweep and key.startswith(("hydra.", "hydra/")):
+            found.more.append(override)
+        else:
+            rest.append((key, value))
+    found.defaults = chosen_options(verb, first, config_dir)
+    for key, value in rest:
+        _sort(found, verb, key, value, sweep)
+    return found
+
+
+def _parts(override: str) -> tuple[str, str]:
+    match = _OVERRIDE.fullmatch(override)
+    if override.startswith("~"):
+        raise UsageError(f"{override!r}: a key cannot be removed; give it another value")
+    if not match:
+        raise UsageError(f"{override!r} is not of the form key=value")
+    return match["key"], match["value"]
+
+
+def _check_option(group: str, value: str, config_dir: str | None) -> None:
+    known = choices(group, config_dir)
+    if value != "null" and value not in known:
+        raise UnknownName(f"value of {group}", value, known)
+
+
+def _sort(found: Prepared, verb: str, key: str, value: str, sweep: bool) -> None:
+    """Puts an override where it belongs: among the texts, or among the values that Hydra reads."""
+    known, default = _look_up(found.defaults, key)
+    free = not known and _is_free(found, key)
+    if not known and not free:
+        raise _unknown_key(verb, key, found.defaults)
+    literal = known and is_text(verb, key, default)
+    parses = _parses(value, sweep)
+    if literal and not (sweep and parses):
+        found.texts[key] = _text(key, value)
+        return
+    if not parses:
+        value = quote(value)  # no number and no list: the schema, or what takes the free key, says what it expected
+    found.values[key] = value
+
+
+def _text(key: str, value: str) -> str:
+    """The text that a value means: itself, without the quotes of a user who knows Hydra's grammar."""
+    value = unquote(value)
+    if "${" in value:
+        raise UsageError(f"{key}={value!r}: '${{' begins a reference in configuration files; leave it out")
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        raise UsageError(f"{key}={value!r} is not valid UTF-8; rename the file or folder") from None
+    return value
+
+
+def _look_up(config: Any, key: str) -> tuple[bool, Any]:
+    """Whether the configuration has the key, and its value; `???` where it must be given."""
+    from omegaconf import DictConfig
+
+    node: Any = config
+    for name in key.split("."):
+        if not isinstance(node, DictConfig) or node._is_none() or name not in list(node.keys()):
+            return False, None
+        child = node._get_node(name)
+        node = (
+            child
+            if isinstance(child, DictConfig)
+            else ("???" if (child is None or child._is_missing()) else node[name])
+        )
+    return True, node
+
+
+def _is_free(found: Prepared, key: str) -> bool:
+    roots = [root for root in found.free if key.startswith(f"{root}.") and _look_up(found.defaults, root)[0]]
+    return bool(roots) and re.fullmatch(r"[\w.\-/]+", key) is not None
+
+
+def _unknown_key(verb: str, key: str, config: Any) -> UsageError:
+    from robo_reward.cli.help import walk
+
+    group = key.partition(".")[0]
+    if key.startswith(tuple(f"{root}." for root in FREE)) and group in groups_of(verb):
+        return UsageError(f"{key}: give {group}=NAME as well; `robo-reward {verb} --help` lists the names")
+    return UnknownName("key", key, {*walk(config), *groups_of(verb)}, f"`robo-reward {verb} --help` explains them.")
+
+
+def _parses(value: str, sweep: bool) -> bool:
+    """Whether Hydra's grammar reads a value, as one value unless it is a sweep."""
+    from hydra.errors import HydraException
+
+    try:
+        parsed = _parsed(value)
+    except HydraException:
+        return False
+    return sweep or not parsed.is_sweep_override()
+
+
+def _parsed(value: str) -> Any:
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+
+    return OverridesParser.create().parse_override(f"value={value}")

