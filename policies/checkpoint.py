@@ -22,7 +22,7 @@ from safetensors.torch import load, save
 from robo_reward.envs.batch import rng_words, set_rng_words
 from robo_reward.envs.vec import SB3VecEnv
 from robo_reward.errors import BadArtifact
-from robo_reward.files import Count, check, load_json, naming, open_arrays, read_bytes, synchronise_folder
+from robo_reward.files import Count, check, load_json, named, naming, open_arrays, read_bytes, synchronise_folder
 
 COUNTERS = ("num_timesteps", "_n_updates", "_episode_num")
 MAX_MODEL = 8 << 30  # [bytes]
@@ -133,10 +133,13 @@ def load_checkpoint(folder: Path, model: Any, env: SB3VecEnv) -> dict[str, Any] 
 
 def _write(path: Path, write: Callable[[BinaryIO], Any]) -> None:
     """Writes a file and waits until it is on the disk."""
-    with path.open("wb") as file:
-        write(file)
-        file.flush()
-        os.fsync(file.fileno())
+    try:
+        with path.open("wb") as file:
+            write(file)
+            file.flush()
+            os.fsync(file.fileno())
+    except OSError as error:
+        raise named(error, path) from None
 
 
 def _load_tensors(path: Path) -> dict[str, torch.Tensor]:

@@ -136,6 +136,13 @@ class PolicyForm(msgspec.Struct):
     meta: dict[str, Any]
 
 
+class MetaForm(msgspec.Struct):
+    """What of a policy's `meta` is used when it is loaded."""
+
+    task: str = ""
+    options: dict[str, Any] = {}
+
+
 def load_policy(folder: str | Path) -> MLPPolicy:
     """Reads a policy folder; nothing in it is executed or unpickled.
 
@@ -153,6 +160,7 @@ def load_policy(folder: str | Path) -> MLPPolicy:
         found = f"it has format {value.get('format')!r:.40} {value.get('kind')!r:.40}, expected {FORMAT} 'mlp'"
         raise BadArtifact(path, found, "Use a version of robo-reward that knows this format, or train again")
     form = check(value, PolicyForm, path, REMEDY)
+    check(form.meta, MetaForm, path, REMEDY)
     with naming(path, REMEDY):
         observation, action = ObservationSpec.from_json(form.observation), ActionSpec.from_json(form.action)
     path = folder / "policy.safetensors"

@@ -26,6 +26,7 @@ from robo_reward.policies.evaluate import Evaluation, evaluate
 from robo_reward.policies.export import export_policy
 from robo_reward.policies.judge import EpisodeJudge, fit_to_episodes, relabel_rollout
 from robo_reward.policies.policy import MLPPolicy
+from robo_reward.policies.tensorboard_log import quiet_tensorboard
 from robo_reward.reward import EpisodeReward, StepReward
 
 
@@ -89,6 +90,7 @@ class TrainingFailed(RoboRewardError):
     """Learning broke down; the message says where and why."""
 
 
+@quiet_tensorboard()
 def train(
     task: Task,
     reward: StepReward | EpisodeReward | None,

@@ -321,10 +321,18 @@ def replace_file(path: Path | str, data: bytes) -> None:
             file.flush()
             os.fsync(file.fileno())
         os.replace(name, path)
-    except BaseException:
-        name.unlink(missing_ok=True)
-        raise
+    except OSError as error:
+        raise named(error, path) from None
+    finally:
+        name.unlink(missing_ok=True)  # after the rename there is none
     synchronise_folder(path.parent)
+
+
+def named(error: OSError, path: Path | str) -> OSError:
+    """Returns an error of the system with the file's name in it, which a failed write lacks."""
+    if error.filename is None:
+        error.filename = str(path)
+    return error
 
 
 def synchronise_folder(folder: Path | str) -> None:

@@ -7,12 +7,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import msgspec
 from omegaconf import DictConfig, OmegaConf
 
 from robo_reward.cli.folder import write_json
 from robo_reward.cli.terminal import Terminal
 from robo_reward.envs.task import Task, make_task
 from robo_reward.errors import UsageError
+from robo_reward.files import load_yaml
 from robo_reward.policies.evaluate import EVALUATION_SEEDS, evaluate, wilson
 from robo_reward.policies.policy import MLPPolicy, load_policy
 
@@ -73,14 +75,24 @@ def task_of(policy: MLPPolicy, run: Path, chosen: dict[str, Any]) -> Task:
     return make_task(id, **{**options, **chosen.get("options", {})})
 
 
+class _TaskForm(msgspec.Struct):
+    """`task` of a run's configuration."""
+
+    id: str = ""
+    options: dict[str, Any] = {}
+
+
+class _ConfigForm(msgspec.Struct):
+    """What is read of a run's configuration."""
+
+    task: _TaskForm = msgspec.field(default_factory=_TaskForm)
+
+
 def _options_of(run: Path, id: str) -> dict[str, Any]:
     """Returns the task options in a run folder's configuration; none where there is no such folder."""
     path = (run.parent if run.name == "policy" else run) / "config.yaml"
-    if not path.is_file():
-        return {}
-    config: Any = OmegaConf.to_container(OmegaConf.load(path))
-    task = config.get("task") if isinstance(config, dict) else None
-    return dict(task.get("options", {})) if isinstance(task, dict) and task.get("id") == id else {}
+    found = load_yaml(path, _ConfigForm, remedy="Give task=NAME and its options, or restore the file")
+    return found.task.options if found is not None and found.task.id == id else {}
 
 
 def _policy_folder(path: Path) -> Path:

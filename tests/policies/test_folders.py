@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from safetensors.numpy import load, load_file, save, save_file
 from stable_baselines3 import PPO
+from stable_baselines3.common.logger import configure
+from tensorboard.compat.tensorflow_stub.io import gfile
 
 from robo_reward.envs.batch import BatchSim
 from robo_reward.envs.task import make_task
@@ -22,6 +25,7 @@ from robo_reward.envs.vec import SB3VecEnv
 from robo_reward.errors import BadArtifact, RoboRewardError, UsageError
 from robo_reward.policies.checkpoint import load_checkpoint, save_checkpoint
 from robo_reward.policies.policy import MLPPolicy, load_policy
+from robo_reward.policies.tensorboard_log import quiet_tensorboard
 from tests.policies.folders import small_policy
 from tests.tampering import JSON, places, put
 
@@ -81,7 +85,7 @@ ODD = {
     "an unknown activation": (change_document(activation="os.system"), "activation"),
     "no observation": (change_document(observation=None), "observation"),
     "a field that is not there": (change_document(observation={"state": [], "parts": [{"field": "x"}]}), "'x'"),
-    "a large state": (change_document(observation={"state": [{"name": "x", "shape": [10**9]}], "parts": []}), "4096"),
+    "a large state": (change_document(observation={"state": [{"name": "x", "shape": [10**9]}], "parts": []}), "1024"),
     "another state": (change_document(observation={"state": [{"name": "x"}], "parts": [{"field": "x"}]}), r"\(1, 5\)"),
     "a scale of 0": (
         change_document(observation={"state": [{"name": "x"}], "parts": [{"field": "x", "scale": 0}]}),
@@ -271,3 +275,42 @@ def test_a_safetensors_file_of_a_type_that_numpy_lacks_is_refused(folder: Path) 
     (folder / "policy.safetensors").write_bytes(content.replace(b'"F32"', b'"BF16"', 1))
     with pytest.raises(BadArtifact):
         load_policy(folder)
+
+
+def test_a_full_disk_under_tensorboard_is_one_error_of_the_system(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    log = configure(str(tmp_path), ["tensorboard"])
+
+    def fail(*args: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(gfile.LocalFileSystem, "append", fail)
+    printed: list[threading.ExceptHookArgs] = []
+    monkeypatch.setattr(threading, "excepthook", printed.append)
+
+    @quiet_tensorboard()
+    def write_until_it_fails() -> None:
+        for step in range(1000):
+            log.record("loss", 1.0)
+            log.dump(step)
+        log.close()
+
+    with pytest.raises(OSError, match="No space"):
+        write_until_it_fails()
+    assert not printed and "Traceback" not in capsys.readouterr().err
+    with quiet_tensorboard():
+        thread = threading.Thread(target=fail)
+        thread.start()
+        thread.join()
+    assert len(printed) == 1  # of other threads everything is printed
+
+
+def test_a_failed_write_names_its_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(handle: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", fail)
+    with pytest.raises(OSError, match="No space") as caught:
+        small_policy().save(tmp_path)
+    assert caught.value.filename == str(tmp_path / "policy.safetensors") and not os.listdir(tmp_path)
