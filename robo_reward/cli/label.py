@@ -7,10 +7,9 @@ from pathlib import Path
 
 from omegaconf import DictConfig
 from rich.console import Console
-from rich.text import Text
 
 from robo_reward.errors import UsageError
-from robo_reward.preferences.clips import Clips, find_clips, printable
+from robo_reward.preferences.clips import Clips, find_clips
 from robo_reward.preferences.page.app import make_app
 from robo_reward.preferences.page.server import listen, serve
 from robo_reward.preferences.page.session import Session, Settings, clips_at_once, token_of
@@ -39,7 +38,7 @@ def run(config: DictConfig, arguments: list[str]) -> int:
         with listen(config.host, config.port) as listening:
             _greet(console, clips, store, listening, f"{token_of(folder)}/")
             serve(app, listening)
-        console.print(Text(f"\n{len(store)} answers in {printable(store.where)}"), soft_wrap=True)
+        console.print(f"\n{len(store)} answers in {store.where}", soft_wrap=True, highlight=False)
     return 0
 
 
@@ -59,8 +58,8 @@ def _greet(console: Console, clips: Clips, store: PreferenceStore, listening: so
     host, port = listening.getsockname()[:2]
     shown: str = socket.gethostname() if host in ("0.0.0.0", "::") else host
     for one in clips.refused:
-        console.print(Text(f"left out: {one.name}: {one.reason}", "yellow"), soft_wrap=True)
-    console.print(Text(f"{len(clips.videos)} clips, {len(store)} answers in {printable(store.where)}"), soft_wrap=True)
+        console.print(f"left out: {one.name}: {one.reason}", style="yellow", soft_wrap=True, highlight=False)
+    console.print(f"{len(clips.videos)} clips, {len(store)} answers in {store.where}", soft_wrap=True, highlight=False)
     address = f"[{shown}]" if ":" in shown else shown
     console.print(f"\n  [bold]http://{address}:{port}/{path}[/]\n", soft_wrap=True, highlight=False)
     if host in ("127.0.0.1", "::1"):

@@ -12,9 +12,11 @@ from typing import Any
 import cv2
 import numpy as np
 
+from robo_reward.demos.lerobot import refuse_lerobot
 from robo_reward.envs.video import load_video
 from robo_reward.episode import Episode, EpisodeStore
-from robo_reward.errors import MissingExtra, UsageError, WrongShape
+from robo_reward.errors import UsageError, WrongShape
+from robo_reward.minari_exchange import load_minari, minari_episodes
 
 log = logging.getLogger(__name__)
 
@@ -71,8 +73,10 @@ def load_demonstrations(source: Path | str, fps: float = 20.0) -> list[Demonstra
         fps: of folders of pictures and Minari data sets, which do not say [Hz].
 
     Raises:
-        UsageError: nothing there, or frames that never change.
-        VideoError: a video that cannot be read or holds no frames; the message names it.
+        UsageError: nothing there, frames that never change, or a LeRobot data set.
+        VideoError: a video that cannot be read, breaks off or holds no frames; the message names it.
+        BadArtifact: a Minari data set that is damaged.
+        MissingExtra: a Minari data set whose format needs a package that is not installed.
     """
     text = str(source)
     found = _minari(text.removeprefix(MINARI), fps) if text.startswith(MINARI) else list(_read(Path(source), fps))
@@ -106,6 +110,7 @@ def alike(demonstrations: Sequence[Demonstration]) -> list[Demonstration]:
 
 
 def _read(path: Path, fps: float) -> Iterator[Demonstration]:
+    refuse_lerobot(path)
     if path.is_file():
         if path.suffix.lower() not in VIDEOS:
             raise UsageError(f"{path} is not a video; known are {', '.join(VIDEOS)}")
@@ -163,16 +168,8 @@ def _stored(store: EpisodeStore, name: str) -> Iterator[Demonstration]:
 
 def _minari(dataset_id: str, fps: float) -> list[Demonstration]:
     """Episodes whose observations, or a part of them, are pictures; states alone show nothing."""
-    try:
-        import minari
-    except ImportError:
-        raise MissingExtra("minari", "minari", "reading Minari data sets") from None
-    try:
-        dataset = minari.load_dataset(dataset_id)
-    except (FileNotFoundError, ValueError) as error:
-        raise UsageError(f"no Minari data set {dataset_id!r} on this machine: {error}") from error
     found = []
-    for data in dataset.iterate_episodes():
+    for data in minari_episodes(load_minari(dataset_id)):
         frames = _pictures_in(data.observations)
         frames = _pictures_in(data.infos) if frames is None else frames
         if frames is None:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from robo_reward.demos.lerobot import is_lerobot_info, refuse_lerobot
 from robo_reward.envs.task import make_task, task_names
 from robo_reward.envs.video import VideoError, write_video
 from robo_reward.episode import EpisodeStore
@@ -100,11 +101,13 @@ def find_clips(source: Path | str, work: Path | str) -> Clips:
 
     Raises:
         UsageError: no such folder.
+        LeRobotFolder: it is, or holds, a LeRobot data set.
         NotEnoughClips: fewer than two usable videos.
     """
     source, work = Path(source), Path(work)
     if not source.is_dir():
         raise UsageError(f"no folder {source}: give a run, a folder of videos or an episode store")
+    refuse_lerobot(source)
     for folder in (source, source / "episodes"):
         if (folder / "store.json").is_file():
             found = _from_store(EpisodeStore(folder), work)
@@ -121,9 +124,12 @@ def find_clips(source: Path | str, work: Path | str) -> Clips:
 
 
 def _from_folder(folder: Path, work: Path) -> Clips:
+    inside = list(folder.rglob("*"))
+    for path in filter(is_lerobot_info, inside):
+        refuse_lerobot(path.parent.parent)
     paths = sorted(
         path
-        for path in folder.rglob("*")
+        for path in inside
         if path.suffix.lower() in ENDINGS and work not in path.parents and not path.name.startswith(".")
     )
 
