@@ -16,6 +16,7 @@ from robo_reward.demos.lerobot import refuse_lerobot
 from robo_reward.envs.video import load_video
 from robo_reward.episode import Episode, EpisodeStore
 from robo_reward.errors import UsageError, WrongShape
+from robo_reward.files import open_regular
 from robo_reward.minari_exchange import load_minari, minari_episodes
 
 log = logging.getLogger(__name__)
@@ -25,6 +26,8 @@ PICTURES = (".png", ".jpg", ".jpeg")
 MINARI = "minari:"
 LARGEST = 480
 """Frames are shrunk while they are read until their longer side is at most this [pixels]."""
+
+MAX_PICTURE = 64 << 20  # [bytes] of one file
 
 
 @dataclass(frozen=True, eq=False)
@@ -143,9 +146,7 @@ def natural(path: Path) -> list[tuple[bool, int, str]]:
 def _pictures(paths: Sequence[Path]) -> np.ndarray:
     frames: list[np.ndarray] = []
     for path in paths:
-        picture = cv2.imread(str(path), cv2.IMREAD_COLOR)
-        if picture is None:
-            raise UsageError(f"{path} is not a picture that can be read")
+        picture = _picture(path)
         height, width = picture.shape[:2]
         shrink = min(1.0, LARGEST / max(height, width))
         size = (frames[0].shape[1], frames[0].shape[0]) if frames else (round(width * shrink), round(height * shrink))
@@ -155,6 +156,18 @@ def _pictures(paths: Sequence[Path]) -> np.ndarray:
             picture = cv2.resize(picture, size, interpolation=cv2.INTER_AREA)
         frames.append(cv2.cvtColor(picture, cv2.COLOR_BGR2RGB))
     return np.stack(frames)
+
+
+def _picture(path: Path) -> np.ndarray:
+    file = open_regular(path, follow=True)
+    if file is None:
+        raise UsageError(f"{path} is not a file; give a folder of pictures only")
+    with file:
+        data = np.frombuffer(file.read(MAX_PICTURE + 1), np.uint8)
+    picture = cv2.imdecode(data, cv2.IMREAD_COLOR) if 0 < len(data) <= MAX_PICTURE else None
+    if picture is None:
+        raise UsageError(f"{path} is not a picture that can be read")
+    return picture
 
 
 def _stored(store: EpisodeStore, name: str) -> Iterator[Demonstration]:

@@ -19,6 +19,7 @@ from robo_reward.files import open_regular
 from robo_reward.preferences.playable import make_playable
 from robo_reward.preferences.store import Clip
 
+_LINK = "it is a link, and links are not followed; copy the file here"
 ENDINGS = (".mp4", ".m4v", ".mov", ".webm", ".mkv", ".avi")
 
 
@@ -156,7 +157,7 @@ def _content_hash(path: Path) -> str:
     except UnicodeEncodeError:
         raise Unusable("its name is not UTF-8; rename it") from None
     if path.is_symlink():
-        raise Unusable("it is a link, and links are not followed; copy the file here")
+        raise Unusable(_LINK)
     if path.is_dir():
         raise Unusable("it is a folder; the videos in it are looked at")
     file = open_regular(path)
@@ -171,6 +172,8 @@ def _from_store(store: EpisodeStore, work: Path) -> Clips:
         try:
             entry = store.entry(key)
             path = store.video(key) or _drawn(store, key, work)
+            if path and path.is_symlink():
+                return Refused(key, _LINK)
             meta = {"task": entry.task_id, "steps": entry.steps, "success": entry.success}
             return replace(_video(key, path, key, work), meta=meta) if path else Refused(key, "it has no frames")
         except VideoError as error:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import warnings
 from pathlib import Path
 from typing import Any
@@ -175,12 +176,18 @@ def test_what_shows_nothing_is_refused(tmp_path: Path) -> None:
     (tmp_path / "x.txt").touch()
     bad = pictures(tmp_path / "bad", still)
     (bad / "0.png").write_bytes(b"rubbish")
+    os.mkfifo(pictures(tmp_path / "pipe", still) / "5.jpg")
+    (pictures(tmp_path / "zero", still) / "0.jpeg").symlink_to("/dev/zero")
+    (pictures(tmp_path / "hollow", still) / "0.png").write_bytes(b"")
     EpisodeStore(tmp_path / "s", frames="drop").append(episode(LENGTHS, 0))
     for name, message in (
         ("empty", "no demonstrations in"),
         ("nowhere", "no such file or folder"),
         ("x.txt", "not a video"),
         ("bad", r"0\.png is not a picture"),
+        ("pipe", r"5\.jpg is not a file"),
+        ("zero", r"0\.jpeg is not a file"),
+        ("hollow", r"0\.png is not a picture"),
         ("s", "no frames: record it with frames"),
     ):
         with pytest.raises(UsageError, match=message):
