@@ -3,19 +3,36 @@
 from __future__ import annotations
 
 import json
+import logging
 import warnings
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from typing import Any
 
+import msgspec
 import numpy as np
 
 from robo_reward.envs.state import Field, StateSpec
 from robo_reward.episode import Episode, EpisodeStore
-from robo_reward.errors import MissingExtra, UsageError, WrongShape
+from robo_reward.errors import BadArtifact, MissingExtra, UsageError, WrongShape
+from robo_reward.files import parse_json
 from robo_reward.reward import RewardOutput
 
+log = logging.getLogger(__name__)
+
+_SUCCESS = ("success", "is_success")
+"""What data sets call success: Minari's own and ours; gymnasium-robotics."""
+_DAMAGED = (OSError, ValueError, KeyError, TypeError, AttributeError, IndexError, EOFError)
+_AGAIN = "Download or make it again"
 _SPEC, _EPISODE = "robo_reward_state", "robo_reward_episode"
+
+
+class _About(msgspec.Struct):
+    """What `export_minari` keeps of an episode beside its arrays."""
+
+    task_id: str
+    meta: dict[str, Any]
+    terms: list[str] | None = []
 
 
 def export_minari(episodes: Iterable[Episode], dataset_id: str, **about: Any) -> Any:
@@ -77,16 +94,60 @@ def import_minari(dataset: Any, spec: StateSpec | None = None, task_id: str = ""
 
     Raises:
         MissingExtra: minari is not installed.
+        UsageError: there is no such data set on this machine.
+        BadArtifact: it is damaged.
         WrongShape: observations that are not flat, or not of the spec's width.
     """
     if isinstance(dataset, str):
-        dataset = _minari().load_dataset(dataset)
+        dataset = load_minari(dataset)
     own = dataset.storage.metadata.get(_SPEC)
     if spec is None and own is not None:
-        spec = StateSpec.from_json(json.loads(own))
-    for data in dataset.iterate_episodes():
+        try:
+            spec = StateSpec.from_json(parse_json(own, list[dict[str, Any]], dataset.id))
+        except (KeyError, TypeError, ValueError) as error:
+            raise BadArtifact(dataset.id, f"the fields of its state cannot be read: {error}", _AGAIN) from error
+    unjudged = 0
+    for data in minari_episodes(dataset):
         (about,) = dataset.storage.get_episode_metadata([data.id])
+        unjudged += _success_of(data) is None
         yield _episode(data, about, spec or _plain_spec(data.observations), task_id)
+    if unjudged:
+        log.warning(
+            "%d episodes of %s have neither %r nor %r in their infos: none of their steps counts as a success",
+            *(unjudged, dataset.id, *_SUCCESS),
+        )
+
+
+def load_minari(dataset_id: str) -> Any:
+    """Returns a local Minari data set.
+
+    Raises:
+        MissingExtra: minari is not installed, or the package that its file format needs.
+        UsageError: there is no such data set on this machine.
+        BadArtifact: it is damaged.
+    """
+    minari = _minari()
+    try:
+        return minari.load_dataset(dataset_id)
+    except ImportError as error:
+        module = "h5py" if "h5py" in str(error) else "pyarrow"
+        raise MissingExtra(module, "minari", f"reading the Minari data set {dataset_id!r}") from error
+    except (FileNotFoundError, ValueError) as error:
+        raise UsageError(f"no Minari data set {dataset_id!r} on this machine: {error}") from error
+    except _DAMAGED as error:
+        raise BadArtifact(dataset_id, f"its Minari data set cannot be read: {error}", _AGAIN) from error
+
+
+def minari_episodes(dataset: Any) -> Iterator[Any]:
+    """Yields the `minari.EpisodeData` of a data set.
+
+    Raises:
+        BadArtifact: it is damaged.
+    """
+    try:
+        yield from dataset.iterate_episodes()
+    except _DAMAGED as error:
+        raise BadArtifact(dataset.id, f"an episode of the Minari data set cannot be read: {error}", _AGAIN) from error
 
 
 def _columns(episode: Episode, terms: tuple[str, ...]) -> dict[str, Any]:
@@ -120,24 +181,39 @@ def _plain_spec(observations: Any) -> StateSpec:
 
 def _episode(data: Any, about: dict[str, Any], spec: StateSpec, task_id: str) -> Episode:
     infos, actions = data.infos or {}, np.asarray(data.actions, float)
-    own = (
-        json.loads(about[_EPISODE]) if _EPISODE in about else {"task_id": task_id, "meta": {"minari_id": int(data.id)}}
-    )
-    terms = own.get("terms", [])
+    own = _About(task_id, {"minari_id": int(data.id)})
+    if _EPISODE in about:
+        own = parse_json(about[_EPISODE], _About, f"episode {data.id}", _AGAIN)
     reward = None
-    if terms is not None:
-        named = {name: np.asarray(infos[f"term_{name}"], float).reshape(-1)[1:] for name in terms}
+    if own.terms is not None:
+        missing = [name for name in own.terms if f"term_{name}" not in infos]
+        if missing:
+            raise BadArtifact(f"episode {data.id}", f"the reward terms {', '.join(missing)} are missing", _AGAIN)
+        named = {name: np.asarray(infos[f"term_{name}"], float).reshape(-1)[1:] for name in own.terms}
         reward = RewardOutput(np.asarray(data.rewards, float), named)
-    success = np.asarray(infos["success"], bool).reshape(-1)[1:] if "success" in infos else np.zeros(len(actions), bool)
+    success = _success_of(data)
     return Episode(
         state=np.asarray(data.observations, float),
         action=actions.reshape(len(actions), -1),
-        success=success,
+        success=np.zeros(len(actions), bool) if success is None else success,
         spec=spec,
-        task_id=own["task_id"],
+        task_id=own.task_id,
         reward=reward,
-        meta=own["meta"],
+        meta=own.meta,
     )
+
+
+def _success_of(data: Any) -> np.ndarray | None:
+    """Whether each step succeeded, (T,); None where the data set does not say.
+
+    Infos have a value for the start as well; data sets of older versions of Minari may lack it.
+    """
+    steps = len(data.actions)
+    for name in _SUCCESS:
+        values = np.asarray((data.infos or {}).get(name, ()))
+        if values.dtype.kind in "bif" and values.size in (steps, steps + 1):
+            return values.reshape(-1)[-steps:] > 0 if steps else np.zeros(0, bool)
+    return None
 
 
 def _minari() -> Any:

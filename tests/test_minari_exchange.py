@@ -1,15 +1,17 @@
 """Round trips through Minari's own files and API."""
 
+import sys
 import warnings
 from pathlib import Path
+from typing import Any
 
 import gymnasium
 import numpy as np
 import pytest
 
 from robo_reward.episode import Episode, EpisodeStore
-from robo_reward.errors import UsageError, WrongShape
-from robo_reward.minari_exchange import export_minari, import_minari
+from robo_reward.errors import BadArtifact, MissingExtra, UsageError, WrongShape
+from robo_reward.minari_exchange import export_minari, import_minari, load_minari
 from tests.test_episode import SPEC, make, same
 
 minari = pytest.importorskip("minari")
@@ -21,7 +23,7 @@ def _datasets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MINARI_DATASETS_PATH", str(tmp_path / "datasets"))
 
 
-@pytest.mark.parametrize("data_format", ["arrow", "parquet"])
+@pytest.mark.parametrize("data_format", ["arrow", "hdf5", "parquet"])
 def test_a_store_goes_out_and_comes_back(tmp_path: Path, data_format: str):
     store = EpisodeStore(tmp_path / "store")
     episodes = [make(3 + i, seed=i, reward=i != 1, note="é", frames=(8, 8) if i == 2 else None) for i in range(12)]
@@ -80,3 +82,60 @@ def test_what_does_not_belong_together_is_refused():
     other = Episode(good.state, np.zeros((4, 3)), good.success, SPEC)
     with pytest.raises(UsageError, match="episode 1 has another"):
         export_minari([good, other], "panda/mixed-v0")
+
+
+def foreign(dataset_id: str, infos: dict | None, data_format: str = "hdf5", steps: int = 8):
+    """A data set as others make them: HDF5 is Minari's default."""
+    generator = np.random.default_rng(0)
+    columns: dict[str, Any] = {
+        "observations": generator.normal(size=(steps + 1, 4)),
+        "actions": generator.uniform(-1, 1, (steps, 2)),
+    }
+    ends = {"terminations": [False] * steps, "truncations": [False] * (steps - 1) + [True]}
+    more = {} if infos is None else {"infos": infos}
+    box = gymnasium.spaces.Box
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return minari.create_dataset_from_buffers(
+            dataset_id,
+            buffer=[EpisodeBuffer(id=0, **columns, rewards=[0.0] * steps, **ends, **more)],
+            observation_space=box(-9, 9, (4,), np.float64),
+            action_space=box(-9, 9, (2,), np.float64),
+            data_format=data_format,
+        )
+
+
+@pytest.mark.parametrize("data_format", ["arrow", "hdf5", "parquet"])
+@pytest.mark.parametrize("name", ["is_success", "success"])
+def test_success_of_others_is_kept_per_step(name: str, data_format: str, caplog: pytest.LogCaptureFixture):
+    foreign("own/done-v0", {name: [0.0] * 6 + [1.0, 0.0, 1.0]}, data_format)
+    (episode,) = import_minari("own/done-v0")
+    assert episode.success.tolist() == [False] * 5 + [True, False, True]
+    assert not caplog.records
+
+
+@pytest.mark.parametrize("infos", [None, {"distance": [0.0] * 9}])
+def test_success_that_is_missing_is_said(infos: dict | None, caplog: pytest.LogCaptureFixture):
+    foreign("own/blind-v0", infos)
+    (episode,) = import_minari("own/blind-v0")
+    assert not episode.success.any()
+    assert "1 episodes of own/blind-v0 have neither 'success' nor 'is_success'" in caplog.text
+
+
+def test_a_package_that_is_missing_is_named(monkeypatch: pytest.MonkeyPatch):
+    foreign("own/hdf5-v0", None)
+    monkeypatch.delitem(sys.modules, "minari.dataset._storages.hdf5_storage", raising=False)
+    monkeypatch.setitem(sys.modules, "h5py", None)
+    with pytest.raises(MissingExtra, match=r"'h5py', which is not installed: pip install 'robo-reward\[minari\]'"):
+        load_minari("own/hdf5-v0")
+
+
+@pytest.mark.parametrize("damage", ["cut", "rubbish", "empty", "metadata"])
+def test_damaged_data_sets_are_named(tmp_path: Path, damage: str):
+    foreign("own/broken-v0", None)
+    folder = tmp_path / "datasets" / "own" / "broken-v0" / "data"
+    path = folder / ("metadata.json" if damage == "metadata" else "main_data.hdf5")
+    content = path.read_bytes()
+    path.write_bytes({"cut": content[: len(content) // 2], "rubbish": b"x" * 5000}.get(damage, b""))
+    with pytest.raises((BadArtifact, UsageError), match="own/broken-v0"):
+        list(import_minari("own/broken-v0"))

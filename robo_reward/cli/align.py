@@ -17,7 +17,8 @@ from robo_reward.episode import EpisodeStore
 from robo_reward.errors import UnknownName, UsageError
 from robo_reward.preferences.align import METHODS, Alignment, align, load_frames
 from robo_reward.preferences.answers import Answer
-from robo_reward.preferences.store import FILE, Clip, PreferenceStore
+from robo_reward.preferences.exchange import open_preferences
+from robo_reward.preferences.store import FILE, Clip
 from robo_reward.vision.choose import choose_encoder
 
 
@@ -64,7 +65,7 @@ def read_preferences(where: str, annotator: str = "") -> tuple[list[Answer], lis
         if found is None:
             raise UsageError(f"no preferences at {where}: give the folder that `robo-reward label` was given, or a URL")
         where = str(found)
-    with PreferenceStore(where) as store:
+    with open_preferences(where) as store:
         answers, clips = store.answers(annotator), store.clips()
         known = store.annotators()
     if annotator and annotator not in known:

@@ -12,9 +12,12 @@ from typing import Any
 import cv2
 import numpy as np
 
+from robo_reward.demos.lerobot import refuse_lerobot
 from robo_reward.envs.video import load_video
 from robo_reward.episode import Episode, EpisodeStore
-from robo_reward.errors import MissingExtra, UsageError, WrongShape
+from robo_reward.errors import UsageError, WrongShape
+from robo_reward.files import open_regular
+from robo_reward.minari_exchange import load_minari, minari_episodes
 
 log = logging.getLogger(__name__)
 
@@ -23,6 +26,8 @@ PICTURES = (".png", ".jpg", ".jpeg")
 MINARI = "minari:"
 LARGEST = 480
 """Frames are shrunk while they are read until their longer side is at most this [pixels]."""
+
+MAX_PICTURE = 64 << 20  # [bytes] of one file
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,8 +76,10 @@ def load_demonstrations(source: Path | str, fps: float = 20.0) -> list[Demonstra
         fps: of folders of pictures and Minari data sets, which do not say [Hz].
 
     Raises:
-        UsageError: nothing there, or frames that never change.
-        VideoError: a video that cannot be read or holds no frames; the message names it.
+        UsageError: nothing there, frames that never change, or a LeRobot data set.
+        VideoError: a video that cannot be read, breaks off or holds no frames; the message names it.
+        BadArtifact: a Minari data set that is damaged.
+        MissingExtra: a Minari data set whose format needs a package that is not installed.
     """
     text = str(source)
     found = _minari(text.removeprefix(MINARI), fps) if text.startswith(MINARI) else list(_read(Path(source), fps))
@@ -106,6 +113,7 @@ def alike(demonstrations: Sequence[Demonstration]) -> list[Demonstration]:
 
 
 def _read(path: Path, fps: float) -> Iterator[Demonstration]:
+    refuse_lerobot(path)
     if path.is_file():
         if path.suffix.lower() not in VIDEOS:
             raise UsageError(f"{path} is not a video; known are {', '.join(VIDEOS)}")
@@ -138,9 +146,7 @@ def natural(path: Path) -> list[tuple[bool, int, str]]:
 def _pictures(paths: Sequence[Path]) -> np.ndarray:
     frames: list[np.ndarray] = []
     for path in paths:
-        picture = cv2.imread(str(path), cv2.IMREAD_COLOR)
-        if picture is None:
-            raise UsageError(f"{path} is not a picture that can be read")
+        picture = _picture(path)
         height, width = picture.shape[:2]
         shrink = min(1.0, LARGEST / max(height, width))
         size = (frames[0].shape[1], frames[0].shape[0]) if frames else (round(width * shrink), round(height * shrink))
@@ -150,6 +156,18 @@ def _pictures(paths: Sequence[Path]) -> np.ndarray:
             picture = cv2.resize(picture, size, interpolation=cv2.INTER_AREA)
         frames.append(cv2.cvtColor(picture, cv2.COLOR_BGR2RGB))
     return np.stack(frames)
+
+
+def _picture(path: Path) -> np.ndarray:
+    file = open_regular(path, follow=True)
+    if file is None:
+        raise UsageError(f"{path} is not a file; give a folder of pictures only")
+    with file:
+        data = np.frombuffer(file.read(MAX_PICTURE + 1), np.uint8)
+    picture = cv2.imdecode(data, cv2.IMREAD_COLOR) if 0 < len(data) <= MAX_PICTURE else None
+    if picture is None:
+        raise UsageError(f"{path} is not a picture that can be read")
+    return picture
 
 
 def _stored(store: EpisodeStore, name: str) -> Iterator[Demonstration]:
@@ -163,16 +181,8 @@ def _stored(store: EpisodeStore, name: str) -> Iterator[Demonstration]:
 
 def _minari(dataset_id: str, fps: float) -> list[Demonstration]:
     """Episodes whose observations, or a part of them, are pictures; states alone show nothing."""
-    try:
-        import minari
-    except ImportError:
-        raise MissingExtra("minari", "minari", "reading Minari data sets") from None
-    try:
-        dataset = minari.load_dataset(dataset_id)
-    except (FileNotFoundError, ValueError) as error:
-        raise UsageError(f"no Minari data set {dataset_id!r} on this machine: {error}") from error
     found = []
-    for data in dataset.iterate_episodes():
+    for data in minari_episodes(load_minari(dataset_id)):
         frames = _pictures_in(data.observations)
         frames = _pictures_in(data.infos) if frames is None else frames
         if frames is None:

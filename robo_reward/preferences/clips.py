@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from robo_reward.demos.lerobot import is_lerobot_info, refuse_lerobot
 from robo_reward.envs.task import make_task, task_names
 from robo_reward.envs.video import VideoError, write_video
 from robo_reward.episode import EpisodeStore
@@ -18,6 +19,7 @@ from robo_reward.files import open_regular
 from robo_reward.preferences.playable import make_playable
 from robo_reward.preferences.store import Clip
 
+_LINK = "it is a link, and links are not followed; copy the file here"
 ENDINGS = (".mp4", ".m4v", ".mov", ".webm", ".mkv", ".avi")
 
 
@@ -100,11 +102,13 @@ def find_clips(source: Path | str, work: Path | str) -> Clips:
 
     Raises:
         UsageError: no such folder.
+        LeRobotFolder: it is, or holds, a LeRobot data set.
         NotEnoughClips: fewer than two usable videos.
     """
     source, work = Path(source), Path(work)
     if not source.is_dir():
         raise UsageError(f"no folder {source}: give a run, a folder of videos or an episode store")
+    refuse_lerobot(source)
     for folder in (source, source / "episodes"):
         if (folder / "store.json").is_file():
             found = _from_store(EpisodeStore(folder), work)
@@ -121,9 +125,12 @@ def find_clips(source: Path | str, work: Path | str) -> Clips:
 
 
 def _from_folder(folder: Path, work: Path) -> Clips:
+    inside = list(folder.rglob("*"))
+    for path in filter(is_lerobot_info, inside):
+        refuse_lerobot(path.parent.parent)
     paths = sorted(
         path
-        for path in folder.rglob("*")
+        for path in inside
         if path.suffix.lower() in ENDINGS and work not in path.parents and not path.name.startswith(".")
     )
 
@@ -150,7 +157,7 @@ def _content_hash(path: Path) -> str:
     except UnicodeEncodeError:
         raise Unusable("its name is not UTF-8; rename it") from None
     if path.is_symlink():
-        raise Unusable("it is a link, and links are not followed; copy the file here")
+        raise Unusable(_LINK)
     if path.is_dir():
         raise Unusable("it is a folder; the videos in it are looked at")
     file = open_regular(path)
@@ -165,6 +172,8 @@ def _from_store(store: EpisodeStore, work: Path) -> Clips:
         try:
             entry = store.entry(key)
             path = store.video(key) or _drawn(store, key, work)
+            if path and path.is_symlink():
+                return Refused(key, _LINK)
             meta = {"task": entry.task_id, "steps": entry.steps, "success": entry.success}
             return replace(_video(key, path, key, work), meta=meta) if path else Refused(key, "it has no frames")
         except VideoError as error:

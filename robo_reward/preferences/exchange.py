@@ -5,15 +5,29 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
 
-from robo_reward.errors import MissingExtra, UnknownName, UsageError
-from robo_reward.preferences.answers import BadAnswer
+import msgspec
+
+from robo_reward.errors import BadArtifact, MissingExtra, UnknownName, UsageError
+from robo_reward.files import MAX_LINE, check, open_regular, parse_json
+from robo_reward.preferences.answers import TEXT_LIMIT, BadAnswer, is_text
 from robo_reward.preferences.store import Clip, Event, PreferenceStore, event_from_json
 
 FORMATS = (".jsonl", ".parquet")
 _BATCH = 500
+_LONGEST = MAX_LINE  # [bytes] of one row
+
+
+class _ClipRow(msgspec.Struct, forbid_unknown_fields=True):
+    """The JSON of a clip."""
+
+    id: str
+    path: str
+    meta: dict[str, Any] = {}
 
 
 class Imported(NamedTuple):
@@ -73,16 +87,34 @@ def import_preferences(store: PreferenceStore, path: Path | str) -> Imported:
     events: list[Event] = []
     for number, row in enumerate(_read_jsonl(path) if path.suffix == ".jsonl" else _read_parquet(path), 1):
         try:
-            what = row.pop("row")
-            if what == "clip":
-                clips.append(Clip(**row))
+            if row.pop("row", None) == "clip":
+                clips.append(_clip(row))
             else:
                 events.append(event_from_json(row))
-        except (BadAnswer, TypeError, KeyError, AttributeError) as error:
+        except (BadAnswer, UnknownName) as error:
             raise BadAnswer(f"{path}, row {number}: {error}") from error
     store.add_clips(clips)
     new = sum(store.add(*events[i : i + _BATCH]) for i in range(0, len(events), _BATCH))
     return Imported(new, len(events) - new, len(clips))
+
+
+@contextmanager
+def open_preferences(where: Path | str) -> Iterator[PreferenceStore]:
+    """Opens a store, or a file of `export_preferences` as a temporary one.
+
+    Args:
+        where: as for `PreferenceStore`, or a file that ends in `.jsonl` or `.parquet`.
+
+    Raises:
+        BadAnswer: a row of the file is no answer.
+    """
+    if "://" in str(where) or Path(where).suffix not in FORMATS:
+        with PreferenceStore(where) as store:
+            yield store
+        return
+    with TemporaryDirectory() as folder, PreferenceStore(folder) as store:
+        import_preferences(store, where)
+        yield store
 
 
 def rows_of(store: PreferenceStore) -> Iterator[dict[str, Any]]:
@@ -120,21 +152,44 @@ def _write_parquet(rows: list[dict[str, Any]], path: Path) -> None:
     parquet.write_table(arrow.Table.from_pylist(table, schema=arrow.schema(list(columns.items()))), path)
 
 
+def _clip(row: dict[str, Any]) -> Clip:
+    try:
+        form = check(row, _ClipRow, "clip")
+    except BadArtifact as error:
+        raise BadAnswer(f"no clip: {error.problem}") from error
+    if not is_text(form.id, TEXT_LIMIT) or not is_text(form.path, TEXT_LIMIT) or not form.id:
+        raise BadAnswer(f"no clip: its id and path must be text of at most {TEXT_LIMIT} characters")
+    return Clip(form.id, form.path, form.meta)
+
+
 def _read_parquet(path: Path) -> Iterator[dict[str, Any]]:
     arrow, parquet = _arrow()
     try:
         table = parquet.read_table(path, columns=["row", "value"])
     except (arrow.ArrowException, OSError) as error:
         raise UsageError(f"{path} is no Parquet file of preferences: {error}") from error
-    for row in table.to_pylist():
-        yield {"row": row["row"], **json.loads(row["value"])}
+    for number, row in enumerate(table.to_pylist(), 1):
+        if not isinstance(row["value"], str | bytes):
+            raise BadAnswer(f"{path}, row {number}: its value is no text")
+        yield {**_object(row["value"], f"{path}, row {number}"), "row": row["row"]}
 
 
 def _read_jsonl(path: Path) -> Iterator[dict[str, Any]]:
-    with path.open(encoding="utf-8") as file:
-        for number, line in enumerate(file, 1):
+    file = open_regular(path, follow=True)
+    if file is None:
+        raise UsageError(f"no file {path} to import preferences from")
+    with file:
+        number = 0
+        while line := file.readline(_LONGEST + 1):
+            number += 1
+            if len(line) > _LONGEST:
+                raise BadAnswer(f"{path}, line {number}: it has more than {_LONGEST} bytes")
             if line.strip():
-                try:
-                    yield json.loads(line)
-                except ValueError as error:
-                    raise BadAnswer(f"{path}, line {number}: {error}") from error
+                yield _object(line, f"{path}, line {number}")
+
+
+def _object(text: bytes | str, where: str) -> dict[str, Any]:
+    try:
+        return parse_json(text, dict[str, Any], where)
+    except BadArtifact as error:
+        raise BadAnswer(f"{where}: {error.problem}") from error

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import warnings
 from pathlib import Path
 from typing import Any
@@ -101,6 +102,28 @@ def test_minari(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         load_demonstrations("minari:dot/nowhere-v0")
 
 
+def test_pictures_in_hdf5_are_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MINARI_DATASETS_PATH", str(tmp_path / "sets"))
+    minari = pytest.importorskip("minari")
+    from gymnasium.spaces import Box
+    from minari.data_collector import EpisodeBuffer
+
+    frames = clip(LENGTHS, 4)
+    steps = len(frames) - 1
+    ends = {"terminations": np.zeros(steps, bool), "truncations": np.arange(steps) == steps - 1}
+    columns = {"actions": np.zeros((steps, 2)), "rewards": np.zeros(steps), **ends}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)
+        minari.create_dataset_from_buffers(
+            "dot/hdf5-v0",
+            buffer=[EpisodeBuffer(id=0, observations=frames, **columns)],
+            observation_space=Box(0, 255, frames.shape[1:], np.uint8),
+            action_space=Box(-1, 1, (2,), np.float64),
+        )
+    (demo,) = load_demonstrations("minari:dot/hdf5-v0")
+    assert demo.frames.shape == frames.shape and np.abs(demo.frames.astype(int) - frames).mean() < 8  # kept as JPEG
+
+
 def test_sizes_and_rates_become_one(caplog: pytest.LogCaptureFixture) -> None:
     slow = Demonstration(clip(LENGTHS, 0), 10.0, "slow")
     fast = Demonstration(np.repeat(np.repeat(clip((16, 12, 20), 0), 2, axis=1), 2, axis=2), 20.0, "fast")
@@ -153,12 +176,18 @@ def test_what_shows_nothing_is_refused(tmp_path: Path) -> None:
     (tmp_path / "x.txt").touch()
     bad = pictures(tmp_path / "bad", still)
     (bad / "0.png").write_bytes(b"rubbish")
+    os.mkfifo(pictures(tmp_path / "pipe", still) / "5.jpg")
+    (pictures(tmp_path / "zero", still) / "0.jpeg").symlink_to("/dev/zero")
+    (pictures(tmp_path / "hollow", still) / "0.png").write_bytes(b"")
     EpisodeStore(tmp_path / "s", frames="drop").append(episode(LENGTHS, 0))
     for name, message in (
         ("empty", "no demonstrations in"),
         ("nowhere", "no such file or folder"),
         ("x.txt", "not a video"),
         ("bad", r"0\.png is not a picture"),
+        ("pipe", r"5\.jpg is not a file"),
+        ("zero", r"0\.jpeg is not a file"),
+        ("hollow", r"0\.png is not a picture"),
         ("s", "no frames: record it with frames"),
     ):
         with pytest.raises(UsageError, match=message):

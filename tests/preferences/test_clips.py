@@ -13,10 +13,12 @@ from imageio_ffmpeg import get_ffmpeg_exe
 
 from robo_reward.envs.video import load_video, read_video
 from robo_reward.envs.video_reader import VideoReader
+from robo_reward.episode import EpisodeStore
 from robo_reward.preferences import playable
 from robo_reward.preferences.clips import find_clips, printable
 from tests.house.source import ROOT
 from tests.preferences.pages import write_clips
+from tests.preferences.test_page import episode
 
 
 def ffmpeg(*words: object) -> None:
@@ -40,28 +42,33 @@ def test_what_is_no_ordinary_file_is_refused_with_a_line(tmp_path: Path) -> None
     assert "not UTF-8" in reasons[r"caf\xe9.mp4"]
 
 
-def test_odd_names_are_printed_as_they_are_or_escaped(tmp_path: Path) -> None:
+def test_videos_of_an_episode_store_are_not_followed_elsewhere(tmp_path: Path) -> None:
+    store = EpisodeStore(tmp_path / "episodes")
+    for i in range(3):
+        store.append(episode(60 * i), f"e{i}")
+    private = write_clips(tmp_path / "private", 1) / "clip00.mp4"
+    shown = store.video("e1")
+    assert shown is not None
+    shown.unlink()
+    shown.symlink_to(private)
+    found = find_clips(store.folder, tmp_path / "work")
+    assert [video.id for video in found.videos] == ["e0", "e2"]
+    assert "a link" in found.refused[0].reason
+
+
+def test_odd_names_are_told_as_they_are_or_escaped(tmp_path: Path) -> None:
     write_clips(tmp_path, 2)
     (tmp_path / "clip00.mp4").rename(tmp_path / "it's [b] naïve.mp4")
     (tmp_path / "clip01.mp4").rename(tmp_path / "\x1b[31mred\n.mp4")
     (tmp_path / "a[").mkdir()
     (tmp_path / "a[" / "b].mp4").write_bytes(b"no video")
-    (tmp_path / "[bold].mp4").write_bytes(b"")
-    script = (
-        "import io, sys; from rich.console import Console; from pathlib import Path\n"
-        "from robo_reward.cli import label; from robo_reward.preferences.clips import find_clips\n"
-        "source = Path(sys.argv[1])\n"
-        "class Store: where = 'w[/x]'; __len__ = lambda self: 0\n"
-        "class Socket: getsockname = lambda self: ('127.0.0.1', 1)\n"
-        "label._greet(Console(), find_clips(source, source / 'w'), Store(), Socket(), 'token/')\n"
-    )
-    command = [sys.executable, "-c", script, str(tmp_path)]
-    done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=ROOT)
-    assert "left out: a[/b].mp4: it is not a video" in done.stdout
-    assert "left out: [bold].mp4: the file is empty" in done.stdout and "w[/x]" in done.stdout
-    assert "\x1b" not in done.stdout and "http://127.0.0.1:1/token/" in done.stdout
-    names = [video.name for video in find_clips(tmp_path, tmp_path / "labels").videos]
-    assert names == [r"\x1b[31mred\n.mp4", "it's [b] naïve.mp4"]
+    (tmp_path / "\x1b]0;title\x07.mp4").write_bytes(b"")
+    found = find_clips(tmp_path, tmp_path / "labels")
+    assert [video.name for video in found.videos] == [r"\x1b[31mred\n.mp4", "it's [b] naïve.mp4"]
+    assert [(one.name, one.reason) for one in found.refused] == [
+        (r"\x1b]0;title\x07.mp4", "the file is empty"),
+        ("a[/b].mp4", "it is not a video"),
+    ]
 
 
 def test_printable() -> None:
