@@ -6,7 +6,6 @@ import difflib
 from collections.abc import Iterable
 from pathlib import Path
 
-
 SYSTEM_LIBRARIES = {"libusb-1.0": "libusb-1.0-0", "libhidapi": "libhidapi-hidraw0"}
 """Libraries of the system that wheels of extras need -> the package that holds them in Debian."""
 
