@@ -286,8 +286,8 @@ class RealSenseCamera:
     ) -> None:
         try:
             import pyrealsense2
-        except ImportError:
-            raise MissingExtra("pyrealsense2", "realsense", "a RealSense camera") from None
+        except ImportError as error:
+            raise MissingExtra("pyrealsense2", "realsense", "a RealSense camera", error) from error
         rs: Any = pyrealsense2
         self.name, self.size = name, size
         width, height = (lens.width, lens.height) if lens else (width, height)

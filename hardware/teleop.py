@@ -186,7 +186,7 @@ def _spacemouse() -> Any:
     try:
         import pyspacemouse
     except ImportError as error:
-        raise MissingExtra("pyspacemouse", "spacemouse", "teleop=spacemouse") from error
+        raise MissingExtra("pyspacemouse", "spacemouse", "teleop=spacemouse", error) from error
     try:
         opened = pyspacemouse.open()
     except Exception as error:

@@ -6,6 +6,9 @@ import difflib
 from collections.abc import Iterable
 from pathlib import Path
 
+SYSTEM_LIBRARIES = {"libusb-1.0": "libusb-1.0-0", "libhidapi": "libhidapi-hidraw0"}
+"""Libraries of the system that wheels of extras need -> the package that holds them in Debian."""
+
 
 class RoboRewardError(Exception):
     """Base of every error that robo-reward raises on purpose; the CLI prints it without a traceback."""
@@ -32,11 +35,18 @@ class UnknownName(UsageError):
 
 
 class MissingExtra(UsageError):
-    """A dependency is not installed: an optional one of an extra, or one of the base where `extra` is empty."""
+    """A dependency is not installed: an optional one of an extra, or one of the base where `extra` is empty.
 
-    def __init__(self, module: str, extra: str, purpose: str) -> None:
+    With `error`, what the import said: a package that is there, but lacks a library of the system, is told as such.
+    """
+
+    def __init__(self, module: str, extra: str, purpose: str, error: ImportError | None = None) -> None:
         command = f"pip install 'robo-reward[{extra}]'" if extra else "pip install robo-reward"
-        super().__init__(f"{purpose} needs {module!r}, which is not installed: {command}")
+        problem = f"which is not installed: {command}"
+        if error is not None and not isinstance(error, ModuleNotFoundError):
+            package = next((name for library, name in SYSTEM_LIBRARIES.items() if library in str(error)), "")
+            problem = f"which does not load: {error}" + (f". On Debian: apt-get install {package}" if package else "")
+        super().__init__(f"{purpose} needs {module!r}, {problem}")
 
 
 class BadArtifact(RoboRewardError):

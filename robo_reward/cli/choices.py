@@ -44,10 +44,11 @@ PLUGGED = {
 @cache
 def groups_of(verb: str) -> dict[str, str]:
     """Returns the groups in which a verb has a choice, each with its default option ("" for none)."""
-    import yaml
+    from omegaconf import OmegaConf
 
     found: dict[str, str] = {}
-    document = yaml.safe_load((files("robo_reward.configs") / f"{verb}.yaml").read_text()) or {}
+    text = (files("robo_reward.configs") / f"{verb}.yaml").read_text()
+    document: Any = OmegaConf.to_container(OmegaConf.create(text))
     for entry in document.get("defaults", []):
         if isinstance(entry, dict):
             ((name, option),) = entry.items()

