@@ -5,7 +5,10 @@ RotX(alpha) TransX(a) RotZ(q) TransZ(d). `craig` turns a table of the standard c
 
 Franka, kinematics and limits: Franka Robotics, "Robot and interface specifications" (frankarobotics/docs).
 Inertial parameters: Panda, C. Gaz et al., "Dynamic identification of the Franka Emika Panda robot with retrieval of
-feasible parameters", RA-L 2019, as in franka_description; FR3, franka_description by Franka Robotics, principal axes.
+feasible parameters", RA-L 2019, as in MuJoCo Menagerie (`gaz2019`), or as in franka_description 1.0.1 by Franka
+Robotics, which has other masses since (`franka_description`, see `with_inertia`); FR3, franka_description, principal
+axes. The hand is Desk's, 0.73 kg with the fingers; the scenes add 0.1 kg a finger, where franka_description has 0.6544
+and 0.0291 kg.
 Universal Robots: "DH parameters for calculations of kinematics and dynamics" (support article 45257) for kinematics,
 masses and centres of mass; Universal_Robots_ROS2_Description by Universal Robots for inertias (turned into our frames),
 joint limits (UR5e user manual 5.8) and torques ("Max. joint torques"). It publishes no limits of acceleration or jerk.
@@ -16,6 +19,8 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from math import pi
 from typing import Any
+
+import numpy as np
 
 from robo_reward.errors import UnknownName, UsageError
 
@@ -253,6 +258,50 @@ UR5E = Arm(
     hand_yaw=-pi / 2,
 )
 
+PANDA_LINKS = (
+    Link(
+        2.7907,
+        (0.00033, -0.02204, -0.04762),
+        (0.01564782655, 0.01439883526, 0.00500443991, 0.00000531236, -0.00003676721, -0.00248480843),
+    ),
+    Link(
+        2.5420,
+        (0.00038, -0.09211, 0.01908),
+        (0.01662427728, 0.00462501261, 0.01545124526, 0.00003086077, 0.00000835940, 0.00355899830),
+    ),
+    Link(
+        2.2513,
+        (0.05152, 0.01696, -0.02971),
+        (0.00631741992, 0.00866285493, 0.00657804051, 0.00097309955, 0.00292525834, 0.00093469224),
+    ),
+    Link(
+        2.2037,
+        (-0.05113, 0.05825, 0.01698),
+        (0.00784585566, 0.00649543136, 0.01003079917, -0.00339591957, 0.00158704074, -0.00181477884),
+    ),
+    Link(
+        2.2855,
+        (-0.00005, 0.03730, -0.09280),
+        (0.02297014781, 0.02095060919, 0.00430606551, -0.00000949345, -0.00002063156, 0.00382345782),
+    ),
+    Link(
+        1.353,
+        (0.06572, -0.00371, 0.00153),
+        (0.00087964522, 0.00277796968, 0.00286701969, -0.00021487814, -0.00011911662, 0.00001274322),
+    ),
+    Link(
+        0.35973,
+        (0.00089, -0.00044, 0.05491),
+        (0.00019541063, 0.00019210361, 0.00017936256, 0.00000165231, 0.00000148826, -0.00000131132),
+    ),
+)
+"""franka_description 1.0.1, `robots/fer/inertials.yaml`."""
+INERTIAS = {
+    "panda": {"gaz2019": PANDA.links, "franka_description": PANDA_LINKS},
+    "fr3": {"franka_description": FR3.links},
+}
+"""Tables of masses, per arm and by name; the first is the arm's usual one."""
+
 ARMS = {arm.name: arm for arm in (PANDA, FR3, UR5E)}
 TOOL_LENGTHS = {"hand": 0.1034, "pusher": 0.17}
 """From the flange to the tool centre point [m]."""
@@ -276,3 +325,38 @@ def arm_named(name: str, tool: str = "") -> Arm:
     if tool not in TOOL_LENGTHS:
         raise UnknownName("tool", tool, TOOL_LENGTHS)
     return replace(arm, tool=tool, tcp=TOOL_LENGTHS[tool])
+
+
+def with_inertia(arm: Arm, table: str = "") -> Arm:
+    """Returns the arm with the masses of another published table.
+
+    Link 4 of the Panda in franka_description has principal moments 0.0037, 0.0080 and 0.0127 kg m², which no rigid body
+    has (A + B >= C is violated by 9 %), and MuJoCo refuses it: its largest moment is lowered to the sum of the others.
+
+    Args:
+        arm: `panda` or `fr3`.
+        table: one of `INERTIAS`, or empty for the arm's usual one.
+
+    Raises:
+        UnknownName: the arm has no such table.
+    """
+    if not table:
+        return arm
+    known = INERTIAS.get(arm.name, {})
+    if table not in known:
+        raise UnknownName(f"inertia of {arm.name}", table, known)
+    return replace(arm, links=tuple(map(_physical, known[table])))
+
+
+def _physical(link: Link) -> Link:
+    """The link, with an inertia that a rigid body can have."""
+    if link.quat is not None:
+        return link
+    xx, yy, zz, xy, xz, yz = link.inertia
+    moments, axes = np.linalg.eigh(np.array(((xx, xy, xz), (xy, yy, yz), (xz, yz, zz))))
+    if moments[0] + moments[1] >= moments[2]:
+        return link
+    moments[2] = moments[0] + moments[1]
+    full = axes @ np.diag(moments) @ axes.T
+    inertia = tuple(float(full[i, j]) for i, j in ((0, 0), (1, 1), (2, 2), (0, 1), (0, 2), (1, 2)))
+    return replace(link, inertia=inertia)

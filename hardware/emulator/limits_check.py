@@ -82,6 +82,8 @@ class SpeedLimit:
             more: beyond that [rad/s].
         """
         for (most, low, high, offset, dec), angle, speed in zip(self._joints, q, dq, strict=True):
+            if abs(speed) <= more:
+                continue
             limit = most
             if dec:
                 left = high - angle if speed >= 0 else angle - low

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import math
 import threading
+from dataclasses import dataclass
 
 import mujoco
 import numpy as np
 
+from robo_reward.envs.panda.arm import Link, with_inertia
 from robo_reward.envs.panda.base import ArmTask
 from robo_reward.envs.state import State
 from robo_reward.envs.task import Task
@@ -15,9 +17,34 @@ from robo_reward.errors import UnknownName, UsageError, WrongShape
 from robo_reward.hardware.emulator.hand import MAX_WIDTH, Hand
 from robo_reward.hardware.emulator.painter import Painter
 from robo_reward.hardware.emulator.plant import DT, GripperCommand, PlantState
+from robo_reward.hardware.emulator.urdf import inertia_tensor
 
 FRICTION = 0.1
-"""What the robot's compensation of friction leaves in each joint [N m s/rad]."""
+"""What the robot's compensation of friction leaves in each joint [N m s/rad], where nothing better is known."""
+
+
+@dataclass(frozen=True)
+class JointFriction:
+    """What a torque command meets in each joint beside the links.
+
+    Args:
+        armature: inertia of the motor behind its gear (7,) [kg m²].
+        dry: friction that is overcome before a joint moves (7,) [N m].
+        viscous: friction that grows with the speed (7,) [N m s/rad].
+    """
+
+    armature: tuple[float, ...]
+    dry: tuple[float, ...]
+    viscous: tuple[float, ...]
+
+
+IDEAL = JointFriction((0.1,) * 7, (0.0,) * 7, (FRICTION,) * 7)
+IDENTIFIED = {
+    "fr3": JointFriction((0.195,) * 4 + (0.074,) * 3, (1.137,) * 4 + (0.763, 0.44, 0.248), (0.21,) * 7),
+}
+"""Identified in torque control (MuJoCo Menagerie, franka_fr3, 2025-04-25); nobody has published a Panda's."""
+FRICTIONS = ("identified", "none")
+NO_FRICTION = np.zeros(7)
 _SELF = 8  # contact bit of the lower links, which the wrist and the hand can meet
 _LOWER, _UPPER = ("base", "link1", "link2"), ("link5", "link6", "link7", "hand")
 _BULKY = ("link3", "link4", "link5", "link6", "link7")
@@ -29,13 +56,17 @@ class MujocoPlant:
 
     The scene is the task's own with three changes: the arm's position servos are torque motors, the physics takes a
     step of 1 ms, and the arm's links collide with the scene and the lower with the upper ones. Gravity of the arm, the
-    hand and the fingers is compensated, friction of the joints but for a rest; what the hand holds is felt.
+    hand and the fingers is compensated, friction of the joints but for a rest; what the hand holds is felt. The rest of
+    friction, and the rotors' inertia, are those identified on an FR3 in torque control; a Panda has a little viscous
+    friction and no dry one.
 
     Stepping belongs to one thread; `render`, `task_state`, `success` and `rearrange` may be called from any.
 
     Args:
         task: of a Franka arm with its hand, `panda/…` or `fr3/…`.
         seed: of where things lie; `BatchSim` of the same seed begins alike.
+        friction: `identified`, or `none` but a little viscous friction.
+        inertia: a table of `arm.INERTIAS`, or empty for the arm's usual one.
 
     Attributes:
         arm: the arm's table of numbers.
@@ -43,14 +74,18 @@ class MujocoPlant:
 
     Raises:
         UsageError: the task is not one of a Franka arm.
+        UnknownName: another word for `friction`, or a table of inertia that the arm does not have.
     """
 
-    def __init__(self, task: Task, seed: int = 0) -> None:
+    def __init__(self, task: Task, seed: int = 0, friction: str = "identified", inertia: str = "") -> None:
         if not (isinstance(task, ArmTask) and task.arm.joints == 7 and task.arm.tool == "hand"):
             raise UsageError(f"task {task.id!r} has no Franka arm with a hand; choose one of panda/… or fr3/…")
-        self.task, self.arm = task, task.arm
+        self.task, self.arm = task, with_inertia(task.arm, inertia)
         self.rng = np.random.default_rng(seed)
-        self._model = _with_motors(task)
+        if friction not in FRICTIONS:
+            raise UnknownName("friction", friction, FRICTIONS)
+        joints = IDENTIFIED.get(task.arm.name, IDEAL) if friction == "identified" else IDEAL
+        self._model = _with_motors(task, joints, self.arm.links if inertia else ())
         self._data = mujoco.MjData(self._model)
         self._read = _Sensors(self._model, self._data)
         self._hand = Hand()
@@ -172,6 +207,7 @@ class _Sensors:
         self._root = model.body_rootid[model.body("hand").id]
         self._limits = model.actuator_forcerange[7:9]
         self._contact_torque = np.zeros(model.nv)
+        self._is_dry = bool(model.dof_frictionloss[:7].any())
         self._none = np.zeros(7), np.zeros(6)
         self._qpos, self._q, self._dq = data.qpos, data.qpos[:7], data.qvel[:7]
         self._constraint, self._actuator, self._gravcomp = (
@@ -186,13 +222,14 @@ class _Sensors:
     def __call__(self, hand: Hand) -> PlantState:
         """What the sensors read; contacts are those of the last step."""
         data, qpos = self._data, self._qpos
-        touched = self._constraint.any()
+        friction = data.efc_force[data.ne : data.ne + 7] if self._is_dry else NO_FRICTION  # the arm's joints are first
+        touched = (self._constraint != friction).any()
         tau_ext, wrench = self._contact_forces() if touched else self._none
         return PlantState(
             time=data.time,
             q=self._q.copy(),
             dq=self._dq.copy(),
-            tau_J=self._actuator + self._gravcomp,
+            tau_J=self._actuator + self._gravcomp + friction,  # behind the gear
             tau_ext=tau_ext,
             wrench=wrench,
             gripper_width=max(0.0, float(qpos[7] + qpos[8])),
@@ -219,17 +256,22 @@ class _Sensors:
         return any((arm[a] and taboo[b]) or (taboo[a] and arm[b]) for a, b in self._data.contact.geom.tolist())
 
 
-def _with_motors(task: ArmTask) -> mujoco.MjModel:
+def _with_motors(task: ArmTask, friction: JointFriction, links: tuple[Link, ...] = ()) -> mujoco.MjModel:
     """The task's scene with torque motors, at 1 kHz."""
     scene = task.scene()
     scene.option.timestep = DT
+    for i, link in enumerate(links, 1):
+        body = scene.body(f"link{i}")
+        body.mass, body.ipos, body.fullinertia = link.mass, link.com, inertia_tensor(link)
     for i, (motor, tau) in enumerate(zip(scene.actuators[:7], task.arm.tau_max, strict=True), 1):
         motor.biastype = mujoco.mjtBias.mjBIAS_NONE
         motor.gainprm[0] = 1.0
         motor.biasprm[:] = 0.0
         motor.ctrllimited = False
         motor.forcerange = (-tau, tau)
-        scene.joint(f"joint{i}").damping = FRICTION
+        joint = scene.joint(f"joint{i}")
+        joint.armature, joint.frictionloss = friction.armature[i - 1], friction.dry[i - 1]
+        joint.damping = friction.viscous[i - 1]
     for finger in scene.actuators[7:9]:
         finger.ctrllimited = False
     for name in {*_BULKY, *_LOWER, *_UPPER}:

@@ -40,7 +40,7 @@ def run(config: DictConfig, arguments: list[str]) -> int:
     console = Terminal()
     stop = threading.Event()
     with contextlib.ExitStack() as stack:
-        plant = MujocoPlant(task, config.seed)
+        plant = MujocoPlant(task, config.seed, config.friction, config.inertia)
         stack.callback(plant.close)
         emulator = stack.enter_context(
             Emulator(

@@ -16,7 +16,10 @@ from robo_reward.hardware.emulator.control import InternalControl
 from robo_reward.hardware.emulator.model import RobotModel
 from robo_reward.hardware.emulator.mujoco_plant import MujocoPlant
 from robo_reward.hardware.emulator.plant import DT, GripperCommand
+from robo_reward.hardware.emulator.urdf import robot_urdf
 from tests.hardware.emulator.driving import ZERO, Driver, follow_expert
+
+DRY = (1.137, 1.137, 1.137, 1.137, 0.763, 0.44, 0.248)  # franka_fr3 of MuJoCo Menagerie [N m]
 
 
 @pytest.fixture
@@ -108,8 +111,9 @@ def test_grasp_lift_and_let_go(lift: MujocoPlant):
     assert driver.state.gripper_force == 0.0 and not driver.state.wrench.any()
 
 
-def test_a_press_on_the_table_is_felt():
-    plant = MujocoPlant(make_task("fr3/reach"))
+@pytest.mark.parametrize(("friction", "rest"), [("none", 0.05), ("identified", np.add(DRY, 0.05))])
+def test_a_press_on_the_table_is_felt(friction, rest):
+    plant = MujocoPlant(make_task("fr3/reach"), friction=friction)
     driver = Driver(plant)
     driver.control.set_joint_impedance(np.full(7, 400.0))
     driver.hand_to(np.array([0.5, 0.0, -0.005]), 1.5)
@@ -117,7 +121,7 @@ def test_a_press_on_the_table_is_felt():
     state = driver.state
     assert 5 < state.wrench[2] < 120  # the table pushes up
     balance = driver.control.torque(0, state, driver.q, ZERO, ZERO) + state.tau_ext
-    assert np.abs(balance).max() < 0.05  # at rest, what the motors give and what is felt cancel
+    assert (np.abs(balance) < rest).all()  # at rest, what the motors give, what is felt and friction cancel
     jacobian = RobotModel(plant.arm).zero_jacobian(state.q)
     assert np.allclose(state.tau_ext, jacobian.T @ state.wrench, atol=0.02)
     assert not state.contact  # fingers may touch the table
@@ -237,3 +241,55 @@ def test_what_is_refused(lift: MujocoPlant):
 
 def test_internal_control_can_share_the_plants_arm(lift: MujocoPlant):
     assert InternalControl(lift.arm).model.arm is lift.arm
+
+
+def test_an_fr3_has_the_friction_and_the_rotors_that_were_identified_on_one():
+    plant, still = MujocoPlant(make_task("fr3/reach")), np.zeros(7)
+    begun = plant.state().q
+    for _ in range(200):
+        state = plant.step(0.8 * np.array(DRY))
+    assert np.abs(state.q - begun).max() < 2e-3 and not state.tau_ext.any()  # friction is no contact
+    np.testing.assert_allclose(state.tau_J - plant.reset(begun).tau_J, 0, atol=0.1)  # nothing gets through the gear
+    plant.reset(begun)
+    over = np.zeros(7)
+    over[6] = 1.2 * DRY[6]
+    for _ in range(100):
+        state = plant.step(over)
+    assert state.q[6] - begun[6] > 5 * np.abs(state.q - begun)[:6].max() > 0
+    plant.reset(begun)
+    strong = np.zeros(7)
+    strong[6] = 3.0
+    speed = plant.step(strong).dq[6]
+    rotor = 0.074  # the last link adds little
+    assert 0.6 < speed * rotor / (1e-3 * (3.0 - DRY[6])) < 1.0
+    plant.reset(begun)
+    assert not plant.step(still).tau_ext.any()
+
+
+def test_friction_is_chosen_by_name_and_a_panda_has_no_dry_one():
+    with pytest.raises(UnknownName, match="Did you mean 'none'"):
+        MujocoPlant(make_task("fr3/reach"), friction="non")
+    for plant in (MujocoPlant(make_task("fr3/reach"), friction="none"), MujocoPlant(make_task("panda/reach"))):
+        begun = plant.state().q
+        for _ in range(200):
+            state = plant.step(0.5 * np.array(DRY))
+        assert np.abs(state.q - begun).max() > 0.01
+
+
+def test_masses_are_chosen_by_name_and_reach_body_model_and_description():
+    panda = make_task("panda/reach")
+    plants = {name: MujocoPlant(panda, inertia=name) for name in ("", "gaz2019", "franka_description")}
+    masses = {name: [plant._model.body(f"link{i}").mass[0] for i in range(1, 8)] for name, plant in plants.items()}
+    assert masses[""] == masses["gaz2019"] == pytest.approx([4.971, 0.647, 3.229, 3.588, 1.226, 1.667, 0.736], abs=1e-3)
+    new = masses["franka_description"]
+    assert new == pytest.approx([2.7907, 2.542, 2.2513, 2.2037, 2.2855, 1.353, 0.35973])
+    arm = plants["franka_description"].arm
+    held = RobotModel(arm).gravity(np.array(arm.home))
+    assert abs(held - RobotModel(panda.arm).gravity(np.array(arm.home))).max() > 1.0
+    plant = plants["franka_description"]
+    np.testing.assert_allclose(plant.state().tau_J, RobotModel(arm).gravity(plant.start), atol=1.2)  # the fingers are the scene's
+    assert '<mass value="2.2037"/>' in robot_urdf(arm)
+    moments = np.sort(plant._model.body("link4").inertia)
+    assert moments == pytest.approx([0.00367994, 0.00795554, 0.01163548], abs=1e-7)  # A + B = C
+    with pytest.raises(UnknownName, match="inertia of fr3"):
+        MujocoPlant(make_task("fr3/reach"), inertia="gaz2019")
