@@ -104,8 +104,8 @@ def run(folder: Path, robot: str, host: str, situation: str) -> str:
         pids = {"main": os.getpid(), "policy": policy.process.pid, "arm": arm.pid}
         write_json(folder / "pids", pids)
         while not made.summary.stopped:
-            number = len(made.store) + (1 if situation == "idle" else 1000)
-            made.settings = DeploySettings(number)
+            number = made.summary.standing + (1 if situation == "idle" else 1000)
+            made.settings = DeploySettings(number, retries=1000)
             made.run()
         return made.summary.stopped
 
