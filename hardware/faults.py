@@ -8,7 +8,7 @@ from enum import Enum
 from typing import NamedTuple
 
 from robo_reward.errors import RoboRewardError, UsageError
-from robo_reward.hardware.explain import KINDS
+from robo_reward.hardware.explain import KINDS, fault_of, guided, locked
 from robo_reward.hardware.robot import ArmFault, ArmState, FaultKind, Mode
 
 FINAL = (FaultKind.VERSION, FaultKind.UNREACHABLE)
@@ -194,12 +194,9 @@ class FaultMachine:
         if state.mode in (Mode.IDLE, Mode.MOVING):
             self._at_rest()
             return Step(Reaction.NOTHING)
-        kinds = {Mode.USER_STOPPED: FaultKind.USER_STOP, Mode.REFLEX: FaultKind.REFLEX}
-        kind = kinds.get(state.mode, FaultKind.CONTROL)
-        cause, remedy = KINDS[kind]
         self.phase = Phase.FAULT
-        self.last_fault = ArmFault(cause, f"{remedy}.", True, kind, state.errors)
-        return Step(Reaction.ASK, f"{cause}. {remedy}")
+        self.last_fault = _standing(state)
+        return Step(Reaction.ASK, str(self.last_fault))
 
     def close(self) -> None:
         """The end."""
@@ -225,3 +222,12 @@ class FaultMachine:
     def _only(self, event: str, *phases: Phase, why: str = "") -> None:
         if self.phase not in phases:
             raise WrongPhase(event, self.phase, phases, why)
+
+
+def _standing(state: ArmState) -> ArmFault:
+    """The fault of an arm that is not idle after a recovery."""
+    if state.mode is Mode.USER_STOPPED:
+        return fault_of(FaultKind.USER_STOP)
+    if state.mode is Mode.REFLEX:
+        return fault_of(FaultKind.REFLEX, state.errors)
+    return guided() if state.mode is Mode.GUIDING else locked()

@@ -8,6 +8,7 @@ C compiler, to do anything; and franka-rs says why a motion ended by the robot's
 from __future__ import annotations
 
 import time
+from importlib.metadata import version
 from typing import Any
 
 import numpy as np
@@ -34,7 +35,12 @@ class PandaArm(FrankaArm):
     """
 
     name = "panda"
+    version = PANDA_VERSION
     fastest = BUDGET
+
+    @property
+    def library(self) -> str:
+        return f"franka-rs {version('franka-rs')}"
 
     def _imported(self) -> Any:
         try:
@@ -49,9 +55,9 @@ class PandaArm(FrankaArm):
         return self._library.Robot(self.host, realtime=self.realtime)
 
     def _check_robot(self) -> None:
-        version = self._robot.fci_version
-        if version != PANDA_VERSION:
-            raise told(FaultKind.VERSION, f"server version {version}, a Panda's is {PANDA_VERSION}")
+        found = self._robot.fci_version
+        if found != PANDA_VERSION:
+            raise told(FaultKind.VERSION, f"server version {found}, this library's is {PANDA_VERSION}")
 
     def _hand(self) -> LibraryHand:
         hand = self._robot.gripper()
@@ -72,6 +78,9 @@ class PandaArm(FrankaArm):
             mode_named(state.robot_mode),
             tuple(state.current_errors) or (tuple(state.last_motion_errors) if state.robot_mode == "reflex" else ()),
         )
+
+    def _raw(self) -> Any:
+        return self._connected().read_once()
 
     def _follow(self) -> Any:
         c = self.compliance
