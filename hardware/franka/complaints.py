@@ -120,7 +120,7 @@ def classified(
     if isinstance(error, ArmFault):
         return error
     name, text = type(error).__name__, " ".join(str(error).split()) or type(error).__name__
-    errors = tuple(map(_error_name, getattr(error, "errors", ()) or NAMES.findall(text)))
+    errors = tuple(map(error_name, getattr(error, "errors", ()) or NAMES.findall(text)))
     if name == "RealtimeException" or "realtime" in text.lower() or "SCHED_FIFO" in text:
         return ArmFault(f"this computer's kernel is not real-time ({text})", REALTIME, False, FaultKind.CONTROL)
     kind, words = _meaning(name, text.lower(), errors, connected)
@@ -134,7 +134,7 @@ def classified(
     return fault
 
 
-def _error_name(name: str) -> str:
+def error_name(name: str) -> str:
     """The name of an error as `explain` has it: the libraries do not agree on capitals and one ending."""
     return name.lower().removesuffix("_flag")
 

@@ -13,7 +13,7 @@ import numpy as np
 from robo_reward.envs.panda.arm import Arm
 from robo_reward.envs.panda.kinematics import forward
 from robo_reward.hardware.explain import guided, locked
-from robo_reward.hardware.franka.complaints import LOST, told
+from robo_reward.hardware.franka.complaints import LOST, error_name, told
 from robo_reward.hardware.robot import ArmFault, ArmState, FaultKind, Mode
 
 log = logging.getLogger(__name__)
@@ -82,7 +82,7 @@ def arm_state(
         quat,
         gripper_width,
         mode,
-        tuple(errors),
+        tuple(map(error_name, errors)),
     )
 
 
