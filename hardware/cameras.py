@@ -184,9 +184,7 @@ class _Newest:
         self._problem = ""
         self._closing = threading.Event()
         self._arrived = threading.Condition()
-        self._thread = threading.Thread(
-            target=self._run, args=(open_device(),), name=f"camera-{name}", daemon=True
-        )
+        self._thread = threading.Thread(target=self._run, args=(open_device(),), name=f"camera-{name}", daemon=True)
         self._thread.start()
 
     def read(self) -> Frame:
