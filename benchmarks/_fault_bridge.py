@@ -98,7 +98,7 @@ def run(folder: Path, robot: str, host: str, situation: str) -> str:
     with contextlib.ExitStack() as stack, stop_on_signals() as stop:
         person.policy = policy = PolicyProcess(f"{task.id} {speed} {gripper}", _fault_policy.load)
         stack.callback(policy.close)
-        parts = assemble(wishes, task, policy, person.confirm, stop, stack)
+        parts = assemble(wishes, task, policy, person.confirm, stop, stack, person.tell)
         made = deployment(task, parts, person, folder)
         arm = getattr(parts.rig.arm, "process")  # noqa: B009  not part of the protocol
         pids = {"main": os.getpid(), "policy": policy.process.pid, "arm": arm.pid}
