@@ -159,7 +159,7 @@ class Deployment:
         self.rig, self.reset, self.judge, self.operator = rig, reset, judge, operator
         self.store, self.folder, self.settings, self.meta, self.report = store, folder, settings, meta, report
         self.summary = Summary()
-        self._tries = 0
+        self._tries, self._cut = 0, ""
         reset.ready = self._see
 
     def run(self) -> Summary:
@@ -193,10 +193,9 @@ class Deployment:
         if self.summary.standing > number:
             self._tries = 0
         elif self._tries > self.settings.retries and not self.summary.stopped:
-            last = self.summary.faults[-1]["cause"] if self.summary.faults else self.summary.episodes[-1]["reason"]
             self.summary.exhausted = True
             self.summary.stopped = (
-                f"episode {number} was cut short {self._tries} times in a row, at last by: {last}. The result does not "
+                f"episode {number} was cut short {self._tries} times in a row, at last: {self._cut}. The result does not "
                 "stand; remove the cause, then give the same command again (`retries=` allows more)"
             )
 
@@ -287,6 +286,7 @@ class Deployment:
         try:
             self.reset(number)
         except ArmFault as fault:
+            self._cut = fault.cause
             self._fault(fault)
             return
         key = self._key()
@@ -306,6 +306,7 @@ class Deployment:
     def _keep(self, key: str, ending: Ending, live: LiveEpisode) -> None:
         """Puts an episode into the store and says what follows from how it ended."""
         self.operator.tell(f"{key}: {ending.steps} steps, {ending.text}")
+        self._cut = ending.fault.cause if ending.fault else ending.text.rstrip(".")
         if live.clipped > CLIPPED * max(ending.steps, 1):
             rule = live.clips.most_common(1)[0][0]
             self.operator.tell(
