@@ -195,8 +195,8 @@ class Deployment:
         elif self._tries > self.settings.retries and not self.summary.stopped:
             self.summary.exhausted = True
             self.summary.stopped = (
-                f"episode {number} was cut short {self._tries} times in a row, at last: {self._cut}. The result does not "
-                "stand; remove the cause, then give the same command again (`retries=` allows more)"
+                f"episode {number} was cut short {self._tries} times in a row, at last: {self._cut}. The result does "
+                "not stand; remove the cause, then give the same command again (`retries=` allows more)"
             )
 
     def _take_up(self) -> None:
