@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from robo_reward.envs.task import Task
-from robo_reward.episode import Episode, EpisodeStore
+from robo_reward.episode import CorruptEpisode, Episode, EpisodeStore
 from robo_reward.errors import RoboRewardError, UsageError
 from robo_reward.hardware.faults import Phase, Reaction, Step
 from robo_reward.hardware.live import Ending, LiveEpisode, Rig
@@ -203,7 +203,12 @@ class Deployment:
         """Takes up what is there already: stored episodes, and journals that were cut off."""
         for journal in leftovers(self.folder):
             self._take_up_journal(journal)
-        for entry in self.store.entries():
+        for key in self.store.keys():  # noqa: SIM118  a store iterates over episodes
+            try:
+                entry = self.store.entry(key)
+            except CorruptEpisode as error:
+                self.operator.tell(f"{key} is not counted: {error}")
+                continue
             known, ending = bool(entry.meta.get("success_known")), str(entry.meta.get("ending", ""))
             self.summary.episodes.append(
                 {

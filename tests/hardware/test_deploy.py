@@ -210,6 +210,17 @@ def test_leftovers_of_kills_do_not_block_the_folder(deployed: Any, tmp_path: Pat
     assert (tmp_path / "set_aside" / "notes").read_text() == "mine"
 
 
+def test_a_damaged_episode_in_the_store_is_not_counted_and_keeps_its_name(deployed: Any) -> None:
+    deployed(episodes=2).run()
+    person = Person()
+    again = deployed(episodes=2, person=person)
+    file = again.store.folder / "episodes" / "episode-0001.npz"
+    file.write_bytes(file.read_bytes()[:500])
+    value = again.run().to_json()
+    assert value["episodes"] == 2 and [e["key"] for e in value["each"]] == ["episode-0000", "episode-0002"]
+    assert any("episode-0001 is not counted" in text for text in person.told) and file.stat().st_size == 500
+
+
 def test_a_full_disk_is_told_with_path_what_was_kept_and_what_to_do(
     deployed: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
