@@ -179,7 +179,8 @@ def _rows(said: Any) -> np.ndarray:
         values = np.zeros(0)
     if values.dtype.kind not in "fiub" or not values.ndim or not len(values):
         return np.zeros((1, 0))  # the safety filter holds the arm for it, and the third in a row stops it
-    return np.atleast_2d(values[0].astype(np.float64))
+    rows = np.atleast_2d(values[0].astype(np.float64))
+    return rows if len(rows) else np.zeros((1, 0))
 
 
 def read_reply(data: bytes) -> Reply:

@@ -24,7 +24,6 @@ from robo_reward.hardware.robot import ArmFault, FaultKind, Target
 from robo_reward.hardware.teleop import Input
 from robo_reward.hardware.tempo import Tempo
 from robo_reward.policies.evaluate import wilson
-from tests.hardware import policies
 from tests.hardware.rigs import Inline, Person, closed, simulated
 
 
@@ -143,7 +142,7 @@ def test_a_late_policy_makes_the_arm_rest_where_it_was_told_to_be(deployed: Any)
     assert set(verdicts[5:]) == {"hold"} and len(verdicts) >= 8
 
 
-@pytest.mark.parametrize("kind", policies.ODD)
+@pytest.mark.parametrize("kind", ["inf", "one", "three", "seven", "text", "deep", "empty"])
 def test_what_is_no_action_holds_and_then_stops_and_the_episode_is_kept_right(deployed: Any, kind: str) -> None:
     deployment = deployed(policy=Inline(f"fr3/lift {kind}"), horizon=30, retries=0)
     summary = deployment.run()
@@ -168,18 +167,13 @@ def damaged(deployment: Deployment, what: str) -> None:
     texts = {
         "another width": json.dumps({**head, "meta": {}}),
         "half a head": json.dumps(head)[:40],
-        "deep head": "[" * 100_000,
-        "no spec": json.dumps({**head, "spec": [], "meta": {}}),
-        "spec of text": json.dumps({**head, "spec": [{"name": 3}], "meta": {}}),
         "huge frames": json.dumps({**head, "frame_shape": [10**9] * 3, "meta": {}}),
     }
     if what in texts:
         (folder / "head.json").write_text(texts[what])
 
 
-@pytest.mark.parametrize(
-    "what", ["another width", "half a head", "deep head", "no spec", "spec of text", "huge frames", "no head"]
-)
+@pytest.mark.parametrize("what", ["another width", "half a head", "huge frames", "no head"])
 def test_a_journal_that_cannot_be_read_is_set_aside_and_the_deployment_goes_on(deployed: Any, what: str) -> None:
     person = Person()
     deployment = deployed(person=person)

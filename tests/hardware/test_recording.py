@@ -78,6 +78,13 @@ def test_a_head_is_read_or_refused_whatever_stands_in_it(key: str, value: Any) -
         assert str(folder) in problem or episode is None or len(episode) <= 5
 
 
+@pytest.mark.parametrize("text", ["[" * 100_000, "", "{}", "null", '{"spec": [{"name": 3}]}'])
+def test_a_head_of_something_else_is_refused(tmp_path: Path, text: str) -> None:
+    folder = journal_of(tmp_path)
+    (folder / "head.json").write_text(text)
+    assert str(folder / "head.json") in read(folder)[1]
+
+
 @settings(max_examples=50, deadline=None)
 @given(st.sampled_from(["rows", "commands", "frames"]), st.binary(max_size=3000), st.integers(0, 4000))
 def test_files_are_read_or_refused_however_they_are_damaged(name: str, data: bytes, at: int) -> None:
