@@ -1,6 +1,7 @@
 """Journals that somebody else wrote, or that a kill or a broken disk damaged: read, or refused with one error."""
 
 import json
+import resource
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from hypothesis import strategies as st
 from robo_reward.envs.task import make_task
 from robo_reward.episode import Episode
 from robo_reward.errors import BadArtifact
-from robo_reward.hardware.recording import Journal, is_empty, outcome_of, read_journal, set_aside, storable
+from robo_reward.hardware.recording import DiskFailed, Journal, is_empty, outcome_of, read_journal, set_aside, storable
 from robo_reward.hardware.robot import ArmState, Mode, Target
 
 TASK = make_task("fr3/lift")
@@ -46,6 +47,26 @@ def test_what_was_written_is_read(tmp_path: Path) -> None:
     assert episode is not None and len(episode) == 5 and episode.frames is not None
     assert episode.meta["fps"] == pytest.approx(10.0) and episode.frames[:, 0, 0, 0].tolist() == [0, 1, 2, 3, 4, 5]
     np.testing.assert_allclose(episode.meta["frame_times"], 4.9 + 0.1 * np.arange(6))  # on the robot's clock
+
+
+def test_where_the_disk_is_full_whole_rows_stay(tmp_path: Path) -> None:
+    """A limit on the size of files does what a full disk does: the last write is cut in its middle."""
+    journal, state = Journal(tmp_path / "episode-0000", TASK, {}), np.zeros(TASK.spec.dim)
+    for t in range(12):
+        journal.step(state, arm_state(0.1 * t), np.zeros(4), "follow", {})
+    size, limit = (journal.folder / "rows").stat().st_size, resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size + 100, limit[1]))
+    try:
+        for _ in range(2):
+            with pytest.raises(DiskFailed, match=r"episode-0000 cannot be written: .*12 steps .* are kept.*Make room"):
+                journal.step(state, arm_state(2.0), np.zeros(4), "follow", {})
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limit)
+    assert (journal.folder / "rows").stat().st_size == size
+    journal.step(state, arm_state(3.0), np.zeros(4), "follow", {})
+    journal.close()
+    episode = read_journal(journal.folder)
+    assert episode is not None and len(episode) == 12
 
 
 @pytest.mark.parametrize("frame", [None, np.zeros((3, 2, 3), np.uint8), np.zeros((2, 2), np.uint8)])
