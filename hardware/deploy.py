@@ -179,6 +179,7 @@ class Deployment:
         finally:  # Ctrl-C pressed twice, or an error of ours: what was done is kept all the same
             journal.update(ending=ending.reason, interventions=live.interventions, latency_ms=live.latencies.to_json())
             journal.update(fault=str(ending.fault or ""), text=ending.text, clips=dict(live.clips))
+            journal.update(stop_time=live.stop_time if np.isfinite(live.stop_time) else None)
             journal.close()
         return self._keep(key, ending, live.interventions)
 

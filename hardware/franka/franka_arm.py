@@ -9,16 +9,29 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from robo_reward.envs.panda.arm import Arm as Numbers
 from robo_reward.errors import UsageError
+from robo_reward.hardware.braking import Braking, brake_from
 from robo_reward.hardware.franka.complaints import classified, told
 from robo_reward.hardware.franka.compliance import Compliance, checked_realtime
 from robo_reward.hardware.franka.fingers import Fingers, LibraryHand, Wish
 from robo_reward.hardware.franka.measured import Receipts, rested, standing_fault
+from robo_reward.hardware.limits import policy_limits
 from robo_reward.hardware.robot import ArmFault, ArmState, FaultKind, Mode, Target
 
 log = logging.getLogger(__name__)
 RECOVERIES = 3
 """How often errors are cleared in one `recover`."""
+ENDS = 0.01
+"""What an arm that brakes is told keeps this distance from the ends of the joints [rad]."""
+BRAKE_TICK = 0.004
+"""How often an arm that brakes is told where to be [s]."""
+BRAKE_PATIENCE = 1.0
+"""An arm that has braked comes to rest within this time [s]; contacts and friction may keep it from standing still."""
+AT_REST = 0.01
+"""Joint speed below which the arm stands [rad/s] ..."""
+RESTED = 0.1
+"""... if it stays so for this time of the robot's clock [s]: an arm that turns round is at rest for a moment only."""
 
 
 class FrankaArm(ABC):
@@ -36,6 +49,7 @@ class FrankaArm(ABC):
     """
 
     name: ClassVar[str]
+    numbers: ClassVar[Numbers]
     fastest: ClassVar[float]
     """The largest `speed_fraction` of `move_to`."""
 
@@ -50,6 +64,7 @@ class FrankaArm(ABC):
         self.host, self.realtime = host, checked_realtime(realtime)
         self.compliance = compliance or Compliance()
         self._with_gripper, self._force = gripper, force
+        self._brakes = policy_limits(self.numbers, acceleration=self.compliance.braking)
         self._receipts = Receipts()
         self._library: Any = None
         self._robot: Any = None
@@ -126,11 +141,12 @@ class FrankaArm(ABC):
         self.state()
 
     def stop(self) -> None:
-        """Brings the arm to rest and ends the stream."""
+        """Brakes from where the arm is, by the measured joints and speeds, and ends the stream."""
         if not self._streaming or self._robot is None:
             return
         self._streaming = False
         try:
+            self._brake()
             self._come_to_rest()
         except Exception as error:
             raise self._fault(error) from error
@@ -176,6 +192,31 @@ class FrankaArm(ABC):
             self.stop()
         finally:
             self._drop()
+
+    def _brake(self) -> None:
+        """Leads the arm to rest from its measured state, within the limits of acceleration.
+
+        Neither what was commanded last nor what the robot calls its desired state tells where the arm is: it follows
+        the stream with a lag, and in torque control a Panda reports the pose in which the stream began.
+        """
+        state = self._read()
+        way, begun, still = brake_from(self.numbers, self._brakes, state.q, state.dq), state.robot_time, 0.0
+        end = time.monotonic() + way.duration + BRAKE_PATIENCE
+        while time.monotonic() < end:
+            self._check_motion()
+            elapsed = state.robot_time - begun
+            if elapsed < way.duration or np.abs(state.dq).max() > AT_REST:
+                still = elapsed
+            elif elapsed - still >= RESTED:
+                return
+            self._send(Target(joints=self._brake_goal(way, elapsed + BRAKE_TICK)))
+            time.sleep(BRAKE_TICK)
+            state = self._read()
+
+    def _brake_goal(self, way: Braking, elapsed: float) -> np.ndarray:
+        """The joints (7,) [rad] that the library must be told for the arm to be on its way to rest."""
+        low, high = self._brakes.q_end
+        return np.clip(way.goal(elapsed, self.compliance.lag), low + ENDS, high - ENDS)
 
     @property
     def _width(self) -> float:
@@ -262,7 +303,7 @@ class FrankaArm(ABC):
 
     @abstractmethod
     def _come_to_rest(self) -> None:
-        """Ends the stream with the arm at rest."""
+        """Ends the stream of an arm that has braked."""
 
     @abstractmethod
     def _go(self, q: np.ndarray, speed_fraction: float) -> None:

@@ -33,6 +33,7 @@ class FrankyArm(FrankaArm):
     """
 
     name = "fr3"
+    numbers = FR3
     fastest = MAX_DYNAMICS
 
     def _imported(self) -> Any:
