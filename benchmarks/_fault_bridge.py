@@ -15,7 +15,7 @@ import time
 from pathlib import Path
 
 from benchmarks import _fault_policy
-from benchmarks._fault_list import CAMERA_AGE, MISSED, SILENT, TEMPO
+from benchmarks._fault_list import CAMERA_AGE, MISSED, SHAPE_FILE, SILENT, SLOW_HAND, TEMPO
 from benchmarks.output import write_json
 from robo_reward.cli.interrupt import stop_on_signals
 from robo_reward.envs.panda.base import ArmTask
@@ -29,9 +29,9 @@ from robo_reward.hardware.policy_process import PolicyProcess
 from robo_reward.hardware.recording import Judge
 from robo_reward.hardware.reset import Reset
 
-MOTION = {"idle": (0.8, 1.0), "moving": (0.8, 0.0), "gripping": (0.3, -1.0)}
+MOTION = {"idle": (0.8, 1.0), "moving": (0.8, 0.0), "gripping": (0.3, -1.0), SLOW_HAND: (0.3, -1.0)}
 """Speed of the hand, and how far the fingers close, as shares of a full step and of open to closed."""
-HORIZON = {"idle": 12, "moving": 45, "gripping": 45}
+HORIZON = {"idle": 12, "moving": 45, "gripping": 45, SLOW_HAND: 45}
 
 
 class Somebody:
@@ -56,6 +56,7 @@ class Somebody:
             (self._folder / "go").unlink()
         if "shall it go on" in question:
             FaultClient(self._host).clear()
+            (self._folder / SHAPE_FILE).unlink(missing_ok=True)
             if self.policy is not None and self.policy.process.is_alive():
                 os.kill(self.policy.process.pid or 0, signal.SIGCONT)
             time.sleep(0.1)
@@ -96,7 +97,7 @@ def run(folder: Path, robot: str, host: str, situation: str) -> str:
         tempo=TEMPO, missed=MISSED, silent=SILENT, camera_age=CAMERA_AGE,
     )  # fmt: skip
     with contextlib.ExitStack() as stack, stop_on_signals() as stop:
-        person.policy = policy = PolicyProcess(f"{task.id} {speed} {gripper}", _fault_policy.load)
+        person.policy = policy = PolicyProcess(f"{task.id} {speed} {gripper} {folder}", _fault_policy.load)
         stack.callback(policy.close)
         parts = assemble(wishes, task, policy, person.confirm, stop, stack)
         made = deployment(task, parts, person, folder)

@@ -25,7 +25,7 @@ from robo_reward.hardware.robot import ArmState, FaultKind, Target
 PANDA_VERSION = 5
 BUDGET = 0.5
 """Largest share of the joints' limits that a slow motion uses."""
-SMOOTHING = 0.8
+SMOOTHING = 1.0
 """Share of the joints' limits that the library's own smoothing of a stream may use on top of the safety filter's plan.
 The smoothed target leads the arm by its lag and must come back to it in a stop: the less it may use, the farther the
 arm goes meanwhile."""

@@ -106,7 +106,7 @@ def test_a_stop_in_full_motion_brakes_where_the_arm_is(arm: FrankaArm, emulator:
     assert arm.state().mode is Mode.IDLE
     rest = rest_since(emulator, request)
     assert rest.distance <= rest.bound
-    assert rest.farthest <= rest.bound + 0.015  # a Panda's library takes its time to turn its own target round
+    assert rest.farthest <= rest.bound + 0.02  # a Panda's library takes its time to turn its own target round
     assert emulator.log.errors() == []
 
 
@@ -165,9 +165,9 @@ ENDINGS = {"end": "horizon", "stop": "stop", "dies": "policy", "stalls": "watchd
 
 @pytest.mark.parametrize("kind", ENDINGS)
 def test_every_ending_of_an_episode_leaves_the_arm_where_it_is(
-    kind: str, arm: FrankaArm, emulator: Emulator, tmp_path: Path
+    kind: str, robot: str, arm: Any, emulator: Emulator, tmp_path: Path
 ) -> None:
-    task = make_task(f"{arm.name}/lift")
+    task = make_task(f"{robot}/lift")
     assert isinstance(task, ArmTask)
     policy = Driver(task, kind)
     rig = Rig(
@@ -191,7 +191,7 @@ def test_every_ending_of_an_episode_leaves_the_arm_where_it_is(
     cycles = emulator.log.cycles()
     request = int(np.searchsorted(cycles["wall"], live.stop_time))
     rest_since(emulator, int(cycles["message_id"][request]))
-    rest = rest_from(emulator.log.cycles(), arm_named(arm.name), request)
+    rest = rest_from(emulator.log.cycles(), arm_named(robot), request)
     assert kind == "stalls" or rest.bound > 6e-3  # it moved
     assert rest.distance <= rest.bound
     episode = read_journal(tmp_path / "live")
@@ -202,9 +202,7 @@ def test_every_ending_of_an_episode_leaves_the_arm_where_it_is(
 
 
 def test_the_arm_of_a_dead_deployment_comes_to_rest_where_it_is(robot: str, emulator: Emulator) -> None:
-    arm: Any = make_arm(
-        robot, HOSTS[robot], {"realtime": "ignore", "compliance": {"lag": LAG}, "gripper": False}
-    )
+    arm: Any = make_arm(robot, HOSTS[robot], {"realtime": "ignore", "compliance": {"lag": LAG}, "gripper": False})
     try:
         arm.connect()
         arm.start_streaming()
