@@ -250,7 +250,8 @@ def told(said: list[str]) -> str:
 def table(rows: list[Row]) -> str:
     """The rows as aligned text."""
     yes = {True: "yes", False: "NO", None: "-"}
-    head = "robot|fault|when|reaction|s|stated|rest mm|bound mm|limits|told|saved|goes on|fine|seen".split("|")
+    head = ("robot", "fault", "when", "reaction", "s", "stated", "rest mm", "bound mm")
+    head += ("limits", "told", "saved", "goes on", "fine", "seen")
     body = [
         (
             r.robot, r.fault, r.situation, r.reaction, number(r.seconds), number(r.within),
