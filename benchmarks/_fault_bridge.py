@@ -22,6 +22,7 @@ from robo_reward.envs.panda.base import ArmTask
 from robo_reward.envs.task import make_task
 from robo_reward.episode import EpisodeStore
 from robo_reward.errors import RoboRewardError
+from robo_reward.hardware.arm_process import ArmProcess
 from robo_reward.hardware.assemble import Parts, Wishes, assemble
 from robo_reward.hardware.deploy import Deployment, DeploySettings
 from robo_reward.hardware.emulator.fault_server import FaultClient
@@ -101,12 +102,14 @@ def run(folder: Path, robot: str, host: str, situation: str) -> str:
         stack.callback(policy.close)
         parts = assemble(wishes, task, policy, person.confirm, stop, stack)
         made = deployment(task, parts, person, folder)
-        arm = getattr(parts.rig.arm, "process")  # noqa: B009  not part of the protocol
-        pids = {"main": os.getpid(), "policy": policy.process.pid, "arm": arm.pid}
+        arm = parts.rig.arm
+        assert isinstance(arm, ArmProcess)
+        arm.tell = person.tell
+        pids = {"main": os.getpid(), "policy": policy.process.pid, "arm": arm.process.pid}
         write_json(folder / "pids", pids)
         while not made.summary.stopped:
-            number = len(made.store) + (1 if situation == "idle" else 1000)
-            made.settings = DeploySettings(number)
+            number = made.summary.standing + (1 if situation == "idle" else 1000)
+            made.settings = DeploySettings(number, retries=1000)
             made.run()
         return made.summary.stopped
 

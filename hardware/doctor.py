@@ -25,7 +25,7 @@ from robo_reward.hardware.robot import Arm, ArmFault, Mode
 
 ROBOT_PORT = 1337
 LIBRARIES = {"fr3": ("franky-control", "franka"), "panda": ("franka-rs", "panda")}
-VERSIONS = {"fr3": "10, system 5.9 or later", "panda": "5, system 4.2"}
+VERSIONS = {"fr3": "10, system 5.9 or later", "panda": "5, system 4.2.1 or later of 4.2"}
 """Of the protocol; the drivers refuse any other."""
 PERIOD = 1e-3
 JITTER = 0.3e-3
@@ -192,6 +192,7 @@ def _standing(kind: str, arm: Arm) -> Iterable[Finding]:
         Mode.REFLEX: "look at the arm, free it; `robo-reward deploy` asks you to confirm the recovery",
         Mode.USER_STOPPED: "release the user stop",
         Mode.GUIDING: "let go of the guiding buttons",
+        Mode.OTHER: "unlock the brakes and activate FCI in Desk",
     }
     ready = state.mode is Mode.IDLE
     errors = f" ({', '.join(state.errors)})" if state.errors else ""

@@ -21,7 +21,7 @@ class Explanation(NamedTuple):
 
 
 FREE = "Look at the arm; take away what it touches or holds; then confirm the recovery"
-START = "Move the arm to a start pose of the task, slowly, then start again"
+START = "Guide the arm slowly by hand to a start pose of the task, with the error cleared in Desk; then confirm"
 SLOWER = "Lower `speed` and `acceleration`, then confirm the recovery"
 OURS = (
     "Lost packets can look like this: see `robo-reward doctor`, then confirm. If none were lost, such commands must "
@@ -43,8 +43,8 @@ KINDS: dict[FaultKind, Explanation] = {
     ),
     FaultKind.VERSION: Explanation(
         "the robot speaks another version of the protocol than this library",
-        "Install the library for its system version, or update the robot; robot=panda is for system 4.2, robot=fr3 for "
-        "5.9 and later",
+        "Update the robot, or choose robot= by its system version: robot=panda is for 4.2.1 and later of 4.2 (server "
+        "version 5), robot=fr3 for 5.9 and later (server version 10)",
     ),
     FaultKind.UNREACHABLE: Explanation(
         "no robot answers at this address",
@@ -54,6 +54,12 @@ KINDS: dict[FaultKind, Explanation] = {
 
 GUIDED = Explanation("somebody guides the arm by hand", "Let go of the guiding button, look at the arm, then confirm")
 """The libraries say no more than that a motion was aborted."""
+
+LOCKED = Explanation(
+    "the robot takes no commands at present, as with locked brakes",
+    "Unlock the brakes and activate FCI in Desk; then confirm",
+)
+"""Likewise of a robot in a mode that the libraries call `Other`."""
 
 ERRORS: dict[str, Explanation] = {
     "joint_position_limits_violation": Explanation("a joint is at its end", START),
@@ -147,6 +153,11 @@ def reasoned(fault: ArmFault, mode: Mode) -> ArmFault:
 def guided() -> ArmFault:
     """Somebody guides the arm by hand."""
     return ArmFault(GUIDED.cause, f"{GUIDED.remedy}.", True, FaultKind.CONTROL)
+
+
+def locked() -> ArmFault:
+    """The robot takes no commands."""
+    return ArmFault(LOCKED.cause, f"{LOCKED.remedy}.", True, FaultKind.CONTROL)
 
 
 def fault_of(kind: FaultKind, errors: Iterable[str] = (), recoverable: bool = True) -> ArmFault:

@@ -102,9 +102,20 @@ def answer(policy: Any, data: bytes) -> bytes | None:
     if head.get("kind") != "ask" or "observation" not in arrays:
         raise BadMessage(f"a message of kind {head.get('kind')!r}: expected 'ask' with an observation, or 'reset'")
     begun = time.perf_counter()
-    actions = np.asarray(policy.act(arrays["observation"][None]), dtype=np.float64)[0]
+    actions = _rows(policy.act(arrays["observation"][None]))
     reply = {"kind": "reply", "ticket": int(head["ticket"]), "seconds": time.perf_counter() - begun}
-    return pack(reply, {"actions": np.atleast_2d(actions)})
+    return pack(reply, {"actions": actions})
+
+
+def _rows(said: Any) -> np.ndarray:
+    """What a policy said to one observation, as rows; one without numbers where it is no array of numbers."""
+    try:
+        values = np.asarray(said)
+    except (TypeError, ValueError):  # rows of several lengths
+        values = np.zeros(0)
+    if values.dtype.kind not in "fiub" or not values.ndim or not len(values):
+        return np.zeros((1, 0))  # the safety filter holds the arm for it, and the third in a row stops it
+    return np.atleast_2d(values[0].astype(np.float64))
 
 
 def read_reply(data: bytes) -> Reply:
@@ -125,8 +136,8 @@ def read_reply(data: bytes) -> Reply:
 class PolicyProcess:
     """A policy folder behind a pipe.
 
-    The child ignores Ctrl-C, which the terminal sends to everybody: it ends when the pipe closes, so it never outlives
-    its parent.
+    The child ignores Ctrl-C and the end of the terminal, which reach everybody in it: it ends when the pipe closes, so it
+    never outlives its parent.
 
     Args:
         folder: with `policy.json`, or another argument of `load`.
@@ -209,7 +220,8 @@ class PolicyProcess:
 
 def _serve(pipe: Connection, folder: str, load: Callable[[str], Any] | None, threads: int) -> None:
     """The child: answers until the pipe closes."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    for number in (signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)
     for name in THREADS:
         os.environ[name] = str(threads)
     try:

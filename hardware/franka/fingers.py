@@ -176,6 +176,11 @@ class Fingers:
         if away:
             self._halt()
 
+    @property
+    def alive(self) -> bool:
+        """Whether the hand's width still comes; if not, the connection to it must be made anew."""
+        return self._watch.is_alive()
+
     def check(self) -> None:
         """Tells the failure of an earlier wish, once.
 

@@ -12,7 +12,7 @@ import numpy as np
 from robo_reward.envs.panda.arm import Arm as Numbers
 from robo_reward.errors import UsageError
 from robo_reward.hardware.braking import Braking, brake_from
-from robo_reward.hardware.franka.complaints import classified, told
+from robo_reward.hardware.franka.complaints import classified, hand_lost, told
 from robo_reward.hardware.franka.compliance import Compliance, checked_realtime
 from robo_reward.hardware.franka.fingers import Fingers, LibraryHand, Wish
 from robo_reward.hardware.franka.measured import Receipts, rested, standing_fault
@@ -32,6 +32,8 @@ AT_REST = 0.01
 """Joint speed below which the arm stands [rad/s] ..."""
 RESTED = 0.1
 """... if it stays so for this time of the robot's clock [s]: an arm that turns round is at rest for a moment only."""
+HAND_PATIENCE = 5.0
+"""How long `recover` tries to reach a gripper whose connection was lost [s]."""
 
 
 class FrankaArm(ABC):
@@ -50,6 +52,8 @@ class FrankaArm(ABC):
 
     name: ClassVar[str]
     numbers: ClassVar[Numbers]
+    version: ClassVar[int]
+    """Of the protocol that the library speaks."""
     fastest: ClassVar[float]
     """The largest `speed_fraction` of `move_to`."""
 
@@ -70,7 +74,7 @@ class FrankaArm(ABC):
         self._robot: Any = None
         self._follower: Any = None  # the library's loop that follows targets
         self._fingers: Fingers | None = None
-        self._streaming = False
+        self._streaming = self._reached = False
 
     def connect(self) -> None:
         """Reaches the robot, checks that it is the right one, sets gains and collision thresholds.
@@ -90,13 +94,21 @@ class FrankaArm(ABC):
             if rested(lambda: self._read().mode) is Mode.IDLE:  # else `recover` does it
                 self._set_thresholds()
             if self._with_gripper:
-                self._fingers = self._hand_followed(self._hand())
+                self._reach_hand(0.0)
         except ArmFault:
             self._drop()
             raise
         except Exception as error:
             self._drop()
-            raise classified(error, self.host, connected=False) from error
+            first = not self._reached
+            raise classified(error, self.host, connected=False, first=first, speaks=self.version) from error
+        self._reached = True
+
+    def about(self) -> dict[str, Any]:
+        """Returns the versions of robot and library, and the load that the robot reckons with [kg, m]."""
+        state, versions = self._raw(), {"robot": self.name, "server_version": self.version, "library": self.library}
+        load = {"m_ee": float(state.m_ee), "F_x_Cee": [float(x) for x in state.F_x_Cee]}
+        return {**versions, **load, "m_load": float(state.m_load)}
 
     def state(self) -> ArmState:
         self._connected()
@@ -109,6 +121,7 @@ class FrankaArm(ABC):
             raise self._fault(error) from error
 
     def start_streaming(self) -> None:
+        self._refuse_lost_hand()
         self._refuse_standing_fault()
         try:
             self._follower = self._follow()
@@ -154,7 +167,7 @@ class FrankaArm(ABC):
             self._follower = None
 
     def recover(self) -> None:
-        """Clears the errors; a connection that was lost is made anew.
+        """Clears the errors; a connection that was lost is made anew, the gripper's included.
 
         Raises:
             ArmFault: the cause is still there, such as a pressed user stop.
@@ -163,6 +176,8 @@ class FrankaArm(ABC):
         if self._robot is None or not self._alive():
             self._drop()
             self.connect()
+        elif self._fingers is not None and not self._fingers.alive:
+            self._reach_hand(HAND_PATIENCE)
         for _ in range(RECOVERIES):
             self._clear()
             if standing_fault(self.state()) is None:
@@ -177,6 +192,7 @@ class FrankaArm(ABC):
             )
         if self._streaming:
             raise UsageError("the arm follows targets: stop before move_to")
+        self._refuse_lost_hand()
         self._refuse_standing_fault()
         try:
             self._go(np.asarray(q, float), speed_fraction)
@@ -185,6 +201,7 @@ class FrankaArm(ABC):
 
     def gripper(self, width: float, speed: float, force: float | None = None) -> None:
         if self._fingers is not None:
+            self._refuse_lost_hand()
             self._fingers.do(Wish(width, force), speed)
 
     def close(self) -> None:
@@ -226,6 +243,30 @@ class FrankaArm(ABC):
         lag, clearance = self.compliance.finger_lag, self.compliance.clearance
         return Fingers(hand, self._gripper_fault, self._force, lag=lag, clearance=clearance)
 
+    def _reach_hand(self, patience: float) -> None:
+        """Connects to the gripper, if need be again and again for some time [s].
+
+        Raises:
+            ArmFault: it does not answer.
+        """
+        if self._fingers is not None:
+            self._fingers.close()
+        end = time.monotonic() + patience
+        while True:
+            try:
+                self._fingers = self._hand_followed(self._hand())
+                return
+            except Exception as error:
+                if time.monotonic() >= end:
+                    raise hand_lost(str(error), tried=True) from error
+                time.sleep(0.2)
+
+    def _refuse_lost_hand(self) -> None:
+        """Nothing moves while the gripper does not answer."""
+        if self._fingers is not None and not self._fingers.alive:
+            self._fingers.check()
+            raise hand_lost("no state of it comes")
+
     def _clear(self) -> None:
         """One recovery of the robot."""
         mode = rested(lambda: self._read().mode)
@@ -260,14 +301,21 @@ class FrankaArm(ABC):
         return classified(error, self.host)
 
     def _gripper_fault(self, error: Exception) -> ArmFault:
-        found = classified(error, self.host)
-        return found if found.kind is FaultKind.COMMUNICATION else told(FaultKind.GRIPPER, str(error))
+        lost = (
+            type(error).__name__ == "NetworkException" or classified(error, self.host).kind is FaultKind.COMMUNICATION
+        )
+        return hand_lost(str(error)) if lost else told(FaultKind.GRIPPER, str(error))
 
     def _drop(self) -> None:
         if self._fingers:
             self._fingers.close()
         self._fingers = self._follower = self._robot = None
         self._streaming = False
+
+    @property
+    @abstractmethod
+    def library(self) -> str:
+        """Name and version of the library."""
 
     @abstractmethod
     def _imported(self) -> Any:
@@ -288,6 +336,10 @@ class FrankaArm(ABC):
     @abstractmethod
     def _read(self) -> ArmState:
         """The newest state."""
+
+    @abstractmethod
+    def _raw(self) -> Any:
+        """The library's own state; not while targets are followed."""
 
     @abstractmethod
     def _follow(self) -> Any:

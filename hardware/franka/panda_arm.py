@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import replace
+from importlib.metadata import version
 from typing import Any
 
 import numpy as np
@@ -41,7 +42,12 @@ class PandaArm(FrankaArm):
 
     name = "panda"
     numbers = PANDA
+    version = PANDA_VERSION
     fastest = BUDGET
+
+    @property
+    def library(self) -> str:
+        return f"franka-rs {version('franka-rs')}"
 
     def _imported(self) -> Any:
         try:
@@ -56,9 +62,9 @@ class PandaArm(FrankaArm):
         return self._library.Robot(self.host, realtime=self.realtime)
 
     def _check_robot(self) -> None:
-        version = self._robot.fci_version
-        if version != PANDA_VERSION:
-            raise told(FaultKind.VERSION, f"server version {version}, a Panda's is {PANDA_VERSION}")
+        found = self._robot.fci_version
+        if found != PANDA_VERSION:
+            raise told(FaultKind.VERSION, f"server version {found}, this library's is {PANDA_VERSION}")
 
     def _hand(self) -> LibraryHand:
         hand = self._robot.gripper()
@@ -79,6 +85,9 @@ class PandaArm(FrankaArm):
             mode_named(state.robot_mode),
             tuple(state.current_errors) or (tuple(state.last_motion_errors) if state.robot_mode == "reflex" else ()),
         )
+
+    def _raw(self) -> Any:
+        return self._connected().read_once()
 
     def _follow(self) -> Any:
         c = self.compliance
