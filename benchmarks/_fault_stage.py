@@ -19,6 +19,7 @@ from robo_reward.episode import EpisodeStore
 from robo_reward.hardware.emulator.camera_server import CameraServer
 from robo_reward.hardware.emulator.emulator import Emulator
 from robo_reward.hardware.emulator.fault_server import FAULT_PORT, FaultClient
+from robo_reward.hardware.emulator.hand_manners import REPORTED
 from robo_reward.hardware.emulator.plant import KinematicPlant
 from robo_reward.hardware.emulator.versions import RobotMode
 
@@ -46,7 +47,8 @@ class Stage:
     def __init__(self, robot: str, host: str, situation: str, folder: Path) -> None:
         self.robot, self.host, self.situation, self.folder = robot, host, situation, folder
         plant = KinematicPlant(arm_named(robot), object_width=0.04 if situation in ("gripping", SLOW_HAND) else 0.0)
-        self.emulator = Emulator(robot, host, plant, lockstep=True, speed=1.0, fault_port=FAULT_PORT)
+        hand = REPORTED if situation == SLOW_HAND else None
+        self.emulator = Emulator(robot, host, plant, lockstep=True, speed=1.0, fault_port=FAULT_PORT, hand=hand)
         self._cameras = CameraServer(plant, host, faults=self.emulator.faults)
         self._bridge: subprocess.Popen[bytes] | None = None
         self.pids: dict[str, int] = {}

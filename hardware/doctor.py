@@ -20,8 +20,9 @@ from robo_reward.errors import RoboRewardError
 from robo_reward.finding import Finding
 from robo_reward.hardware.arms import make_arm
 from robo_reward.hardware.assemble import make_camera
+from robo_reward.hardware.franka.franka_arm import UNHOMED, FrankaArm
 from robo_reward.hardware.limits import MotionLimits, official
-from robo_reward.hardware.robot import Arm, ArmFault, Mode
+from robo_reward.hardware.robot import Arm, ArmFault, ArmState, Mode
 
 ROBOT_PORT = 1337
 LIBRARIES = {"fr3": ("franky-control", "franka"), "panda": ("franka-rs", "panda")}
@@ -200,8 +201,7 @@ def _standing(kind: str, arm: Arm) -> Iterable[Finding]:
     if kind in VERSIONS:
         yield Finding("protocol", True, f"version {VERSIONS[kind]}")
     yield _joints(official(arm_named(kind)), state.q)
-    where = f"hand at {np.round(state.hand_position, 3)} m, gripper {state.gripper_width * 1e3:.0f} mm open"
-    yield Finding("hand", bool(state.finite()), where)
+    yield _hand(arm, state)
     begun, first = time.monotonic(), state.robot_time
     times = [_timed(arm.state) for _ in range(100)]
     rate = (arm.state().robot_time - first) / (time.monotonic() - begun)
@@ -212,6 +212,15 @@ def _standing(kind: str, arm: Arm) -> Iterable[Finding]:
     steady = 0.9 < rate < 1.1
     remedy = "" if steady else "an emulator in lock-step or a loaded computer; deploy with clock=robot"
     yield Finding("robot's clock", steady, f"{rate:.2f} of this computer's", remedy, needed=False)
+
+
+def _hand(arm: Arm, state: ArmState) -> Finding:
+    """Where the hand is, how far it is open, and whether it was homed: until then it says that it opens to 0 mm."""
+    text = f"hand at {np.round(state.hand_position, 3)} m, gripper {state.gripper_width * 1e3:.0f} mm open"
+    if not (isinstance(arm, FrankaArm) and arm.has_hand):
+        return Finding("hand", bool(state.finite()), text)
+    text += f" of {arm.max_width * 1e3:.0f} mm"
+    return Finding("hand", bool(state.finite()) and arm.is_homed, text, "" if arm.is_homed else UNHOMED[1])
 
 
 def _joints(limits: MotionLimits, q: np.ndarray) -> Finding:

@@ -14,7 +14,7 @@ from robo_reward.errors import UsageError
 from robo_reward.hardware.braking import Braking, brake_from
 from robo_reward.hardware.franka.complaints import classified, hand_lost, told
 from robo_reward.hardware.franka.compliance import Compliance, checked_realtime
-from robo_reward.hardware.franka.fingers import Fingers, LibraryHand, Wish
+from robo_reward.hardware.franka.fingers import NEAR, Fingers, LibraryHand, Wish
 from robo_reward.hardware.franka.measured import Receipts, rested, standing_fault
 from robo_reward.hardware.limits import policy_limits
 from robo_reward.hardware.robot import ArmFault, ArmState, FaultKind, Mode, Target
@@ -34,6 +34,11 @@ RESTED = 0.1
 """... if it stays so for this time of the robot's clock [s]: an arm that turns round is at rest for a moment only."""
 HAND_PATIENCE = 5.0
 """How long `recover` tries to reach a gripper whose connection was lost [s]."""
+UNHOMED = (
+    "the hand was not homed since it was switched on: it says that it opens to 0 mm",
+    "Home it in Desk, with nothing between the fingers, then confirm",
+)
+"""Cause and remedy."""
 
 
 class FrankaArm(ABC):
@@ -75,6 +80,7 @@ class FrankaArm(ABC):
         self._follower: Any = None  # the library's loop that follows targets
         self._fingers: Fingers | None = None
         self._streaming = self._reached = False
+        self._library_hand: LibraryHand | None = None
 
     def connect(self) -> None:
         """Reaches the robot, checks that it is the right one, sets gains and collision thresholds.
@@ -181,7 +187,7 @@ class FrankaArm(ABC):
         for _ in range(RECOVERIES):
             self._clear()
             if standing_fault(self.state()) is None:
-                return
+                break
             time.sleep(0.1)  # what was under way when the connection broke may end in an error of its own
         self._refuse_standing_fault()
 
@@ -239,6 +245,21 @@ class FrankaArm(ABC):
     def _width(self) -> float:
         return self._fingers.width if self._fingers else 0.0
 
+    @property
+    def has_hand(self) -> bool:
+        """Whether the hand is connected."""
+        return self._library_hand is not None
+
+    @property
+    def is_homed(self) -> bool:
+        """Whether the hand knows how far it opens."""
+        return self.max_width > NEAR
+
+    @property
+    def max_width(self) -> float:
+        """The widest opening of the hand [m], which is 0 until it was homed; 0 without a hand."""
+        return self._library_hand.max_width if self._library_hand else 0.0
+
     def _hand_followed(self, hand: LibraryHand) -> Fingers:
         lag, clearance = self.compliance.finger_lag, self.compliance.clearance
         return Fingers(hand, self._gripper_fault, self._force, lag=lag, clearance=clearance)
@@ -254,7 +275,8 @@ class FrankaArm(ABC):
         end = time.monotonic() + patience
         while True:
             try:
-                self._fingers = self._hand_followed(self._hand())
+                self._library_hand = self._hand()
+                self._fingers = self._hand_followed(self._library_hand)
                 return
             except Exception as error:
                 if time.monotonic() >= end:
@@ -283,6 +305,8 @@ class FrankaArm(ABC):
         fault = standing_fault(self.state())
         if fault:
             raise fault
+        if self.has_hand and not self.is_homed:
+            raise ArmFault(*UNHOMED, True, FaultKind.GRIPPER)
 
     def _alive(self) -> bool:
         try:
@@ -309,7 +333,7 @@ class FrankaArm(ABC):
     def _drop(self) -> None:
         if self._fingers:
             self._fingers.close()
-        self._fingers = self._follower = self._robot = None
+        self._fingers = self._library_hand = self._follower = self._robot = None
         self._streaming = False
 
     @property

@@ -68,7 +68,7 @@ class PandaArm(FrankaArm):
 
     def _hand(self) -> LibraryHand:
         hand = self._robot.gripper()
-        return LibraryHand(hand, lambda: hand.read_once().width)
+        return LibraryHand(hand, hand.read_once)
 
     def _read(self) -> ArmState:
         loop = self._follower
