@@ -215,7 +215,7 @@ def requests(cycles: np.ndarray, since: int, unseen: float | None, asked: list[f
 def worst_rest(cycles: np.ndarray, robot: str, places: list[int]) -> Rest | None:
     """Returns the rest that is worst against its bound, or none if there was no request."""
     rests = [rest_from(cycles, arm_named(robot), place) for place in places]
-    return max(rests, key=lambda rest: rest.distance - rest.bound, default=None)
+    return max(rests, key=lambda rest: rest.distance / rest.bound, default=None)
 
 
 def millimetres(rest: Rest | None) -> tuple[float | None, float | None, float | None]:

@@ -131,6 +131,21 @@ def test_a_slow_motion_that_is_interrupted_ends_where_the_arm_is(robot: str, emu
     assert emulator.log.errors() == []
 
 
+@pytest.mark.parametrize("robot", ["fr3"])
+def test_a_stream_of_poses_ends_where_the_arm_is(robot: str, arm: FrankaArm, emulator: Emulator) -> None:
+    begin = arm.state()
+    arm.start_streaming()
+    start = time.monotonic()
+    while (t := time.monotonic() - start) < 1.2:
+        arm.stream(Target(position=begin.hand_position + (0.0, 0.1 * t**2, 0.0), quat=begin.hand_quat))
+        time.sleep(0.004)
+    request = emulator.session.time
+    arm.stop()
+    rest = rest_since(emulator, request)
+    assert rest.bound > 6e-3 and rest.distance <= rest.bound
+    assert emulator.log.errors() == []
+
+
 class Driver:
     """A policy that moves the hand sideways until it does what its name says."""
 
