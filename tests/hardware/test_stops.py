@@ -137,7 +137,7 @@ def test_a_stream_of_poses_ends_where_the_arm_is(robot: str, arm: FrankaArm, emu
     arm.start_streaming()
     start = time.monotonic()
     while (t := time.monotonic() - start) < 1.2:
-        arm.stream(Target(position=begin.hand_position + (0.0, 0.1 * t**2, 0.0), quat=begin.hand_quat))
+        arm.stream(Target(position=begin.hand_position + np.array((0.0, 0.1 * t**2, 0.0)), quat=begin.hand_quat))
         time.sleep(0.004)
     request = emulator.session.time
     arm.stop()
