@@ -310,8 +310,8 @@ class Deployment:
         if live.clipped > CLIPPED * max(ending.steps, 1):
             rule = live.clips.most_common(1)[0][0]
             self.operator.tell(
-                f"{key}: the safety filter changed {live.clipped} of {ending.steps} actions, most often for {rule}: the "
-                "policy asks for more than it gets, and its success says little. Lower tempo=, or raise speed= and "
+                f"{key}: the safety filter changed {live.clipped} of {ending.steps} actions, most often for {rule}: "
+                "the policy asks for more than it gets, and its success says little. Lower tempo=, or raise speed= and "
                 "acceleration= with care"
             )
         if ending.reason == "discard":
@@ -416,7 +416,8 @@ class Deployment:
 
     def _key(self) -> str:
         """The first name after those that are taken; an episode that is made again gets a name of its own."""
-        taken = [key for key in self.store.keys() if re.fullmatch(r"episode-\d{4,}", key)]
+        keys = self.store.keys()
+        taken = [key for key in keys if re.fullmatch(r"episode-\d{4,}", key)]
         return f"episode-{max((int(key[8:]) for key in taken), default=-1) + 1:04d}"
 
     def _publish(self) -> None:

@@ -65,7 +65,7 @@ class LatestFrames:
                 self.close()
                 raise problem or CameraFault(camera.name, f"no frame within {timeout:g} s", "check its cable")
         height, width, _ = self.read().image.shape
-        self.shape = (height, width, 3)
+        self.shape: tuple[int, int, int] = (height, width, 3)
 
     def read(self) -> Frame:
         with self._arrived:

@@ -136,8 +136,8 @@ def read_reply(data: bytes) -> Reply:
 class PolicyProcess:
     """A policy folder behind a pipe.
 
-    The child ignores Ctrl-C and the end of the terminal, which reach everybody in it: it ends when the pipe closes, so it
-    never outlives its parent.
+    The child ignores Ctrl-C and the end of the terminal, which reach everybody in it: it ends when the pipe closes, so
+    it never outlives its parent.
 
     Args:
         folder: with `policy.json`, or another argument of `load`.

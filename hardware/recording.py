@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import errno
-import json
 import logging
-import os
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -100,9 +98,8 @@ class Head(msgspec.Struct):
     actions: Annotated[int, msgspec.Meta(ge=1, le=1000)]
     frame_shape: tuple[Count, Count, Count] | None
     meta: dict[str, Any]
-    times: Annotated[list[str], msgspec.Meta(max_length=64)] = msgspec.field(
-        default_factory=lambda: list(TIMES[:-1])
-    )  # older journals have no frame times
+    times: Annotated[list[str], msgspec.Meta(max_length=64)] = msgspec.field(default_factory=lambda: list(TIMES[:-1]))
+    """Names of `TIMES`; journals of earlier versions do not say, and have no times of frames."""
 
 
 class Journal:

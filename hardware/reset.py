@@ -9,9 +9,11 @@ import numpy as np
 
 from robo_reward.envs.panda.arm import Arm as Numbers
 from robo_reward.envs.panda.base import ArmTask
-from robo_reward.envs.panda.kinematics import solve_position
+from robo_reward.envs.panda.kinematics import forward, solve_position
+from robo_reward.errors import UsageError
 from robo_reward.hardware.mujoco_arm import MujocoArm
 from robo_reward.hardware.robot import Arm, ArmFault, FaultKind
+from robo_reward.hardware.safety import SLACK
 from robo_reward.hardware.scene import SceneReset
 
 RETREAT = 0.08
@@ -33,7 +35,8 @@ class Reset:
         speed: share of the joints' speed limits.
         settle: how long the fingers get to open [s].
         hand: whether the arm has a hand of ours.
-        low: lower corner of the space for the hand (3,) [m]; the task's if not given.
+        low: lower corner of a space that the hand must not leave (3,) [m], or none: then only the retreat keeps to the
+            task's own.
         high: likewise.
 
     Attributes:
@@ -53,6 +56,7 @@ class Reset:
     ) -> None:
         self.task, self.arm, self.scene, self.speed, self.settle = task, arm, scene, speed, settle
         self.hand = hand and task.gripper
+        self._bounded = low is not None and high is not None
         self.low, self.high = task.low if low is None else low, task.high if high is None else high
         self.ready: Callable[[], None] = lambda: None
 
@@ -61,12 +65,19 @@ class Reset:
 
         Raises:
             ArmFault: the arm cannot, or the hand did not open.
+            UsageError: the scene's start is outside the workspace.
         """
         self.ready()
         if not isinstance(self.arm, MujocoArm):  # whose scene's reset puts the arm back, too
             self.open()
             self.clear()
         start = self.scene(episode)
+        if not self._inside(start):
+            place = forward(self.task.arm, start[None]).position[:, 0]
+            raise UsageError(
+                f"episode {episode} starts with the hand at {place.round(3)} m, outside the workspace from {self.low} "
+                f"to {self.high} m: enlarge workspace="
+            )
         self.go(start)
         return start
 
@@ -102,12 +113,19 @@ class Reset:
         return False
 
     def clear(self) -> None:
-        """Goes up, then home."""
+        """Goes up, then home, unless that is outside the space that was given."""
         here = self.arm.state()
         above = np.clip(here.hand_position + np.array((0.0, 0.0, RETREAT)), self.low, self.high)
         if above[2] > here.hand_position[2] + 0.01:
             self.go(nearest(self.task.arm, above, here.q))
-        self.go(np.array(self.task.arm.home))
+        home = np.array(self.task.arm.home)
+        if self._inside(home):
+            self.go(home)
+
+    def _inside(self, q: np.ndarray) -> bool:
+        """Whether the hand would be inside the space that was given, if one was."""
+        place = forward(self.task.arm, q[None]).position[:, 0]
+        return not self._bounded or bool((np.maximum(self.low - place, place - self.high) <= SLACK).all())
 
     def go(self, q: np.ndarray) -> None:
         """A slow joint motion, unless the arm is there."""

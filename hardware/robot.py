@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any, Protocol, runtime_checkable
@@ -177,5 +178,5 @@ def about(arm: Arm) -> dict[str, Any]:
 
     A driver may have a method `about` for it.
     """
-    tell = getattr(arm, "about", None)
-    return dict(tell()) if callable(tell) else {}
+    tell: Callable[[], dict[str, Any]] | None = getattr(arm, "about", None)
+    return {} if tell is None else tell()

@@ -39,8 +39,8 @@ COMPLAINTS = (
         FaultKind.VERSION,
         Explanation(
             "the robot answered in a way that this library does not know",
-            "Compare the robot's system version with `robo-reward doctor`; update the robot, or install the library for "
-            "it",
+            "Compare the robot's system version with `robo-reward doctor`; update the robot, or install the "
+            "library for it",
         ),
     ),
     Complaint(
@@ -81,7 +81,7 @@ COMPLAINTS = (
         FaultKind.CONTROL,
         Explanation(
             "the robot refused a number that it was given",
-            "Compare robot.compliance with its defaults; then confirm. If they are the defaults, report it with the text",
+            "Compare robot.compliance with its defaults; then confirm. If they are, report it with the text",
         ),
     ),
     Complaint(
@@ -100,7 +100,7 @@ COMPLAINTS = (
         FaultKind.COMMUNICATION,
     ),
 )
-"""What in a text means which kind of fault, the first that fits; the texts are in `tests/hardware/test_complaints.py`."""
+"""What in a text means which kind of fault, the first that fits; `tests/hardware/test_complaints.py` has the texts."""
 
 SET_UP = Explanation("the robot was reached and could not be set up", SUPPORT)
 

@@ -79,7 +79,7 @@ class FrankaArm(ABC):
         self._robot: Any = None
         self._follower: Any = None  # the library's loop that follows targets
         self._fingers: Fingers | None = None
-        self._streaming = self._reached = False
+        self._streaming = self._reached = self._cut = False
         self._library_hand: LibraryHand | None = None
 
     def connect(self) -> None:
@@ -182,7 +182,7 @@ class FrankaArm(ABC):
         if self._robot is None or not self._alive():
             self._drop()
             self.connect()
-        elif self._fingers is not None and not self._fingers.alive:
+        elif self._hand_lost:
             self._reach_hand(HAND_PATIENCE)
         for _ in range(RECOVERIES):
             self._clear()
@@ -277,6 +277,7 @@ class FrankaArm(ABC):
             try:
                 self._library_hand = self._hand()
                 self._fingers = self._hand_followed(self._library_hand)
+                self._cut = False
                 return
             except Exception as error:
                 if time.monotonic() >= end:
@@ -285,9 +286,14 @@ class FrankaArm(ABC):
 
     def _refuse_lost_hand(self) -> None:
         """Nothing moves while the gripper does not answer."""
-        if self._fingers is not None and not self._fingers.alive:
+        if self._fingers is not None and self._hand_lost:
             self._fingers.check()
             raise hand_lost("no state of it comes")
+
+    @property
+    def _hand_lost(self) -> bool:
+        """Whether there was a gripper whose connection must be made anew."""
+        return self._fingers is not None and (self._cut or not self._fingers.alive)
 
     def _clear(self) -> None:
         """One recovery of the robot."""
@@ -325,9 +331,9 @@ class FrankaArm(ABC):
         return classified(error, self.host)
 
     def _gripper_fault(self, error: Exception) -> ArmFault:
-        lost = (
-            type(error).__name__ == "NetworkException" or classified(error, self.host).kind is FaultKind.COMMUNICATION
-        )
+        kind = classified(error, self.host).kind
+        lost = type(error).__name__ == "NetworkException" or kind is FaultKind.COMMUNICATION
+        self._cut |= lost
         return hand_lost(str(error)) if lost else told(FaultKind.GRIPPER, str(error))
 
     def _drop(self) -> None:

@@ -20,7 +20,19 @@ from omegaconf import DictConfig, OmegaConf
 from robo_reward.errors import RoboRewardError
 from robo_reward.reward import fingerprint
 
-PACKAGES = ("robo-reward", "mujoco", "gymnasium", "stable-baselines3", "sb3-contrib", "torch", "numpy", "hydra-core")
+PACKAGES = (
+    "robo-reward",
+    "mujoco",
+    "gymnasium",
+    "stable-baselines3",
+    "sb3-contrib",
+    "torch",
+    "numpy",
+    "hydra-core",
+    "franky-control",
+    "franka-rs",
+    "ruckig",
+)
 PLACE = ("run", "runs", "videos", "camera", "executor")
 """Keys that do not change what a run computes, only where, how fast and what is filmed."""
 PATIENCE = (

@@ -11,10 +11,10 @@ from robo_reward.episode import EpisodeStore
 from robo_reward.hardware.deploy import Deployment, DeploySettings
 from robo_reward.hardware.frames import SimulatedFrames
 from robo_reward.hardware.live import Rig
+from robo_reward.hardware.messages import pack
 from robo_reward.hardware.mujoco_arm import MujocoArm
 from robo_reward.hardware.observe import Observer
 from robo_reward.hardware.pace import StepPace, WallPace
-from robo_reward.hardware.messages import pack
 from robo_reward.hardware.policy_process import PolicyProcess, Reply, answer, read_reply
 from robo_reward.hardware.recording import Judge
 from robo_reward.hardware.reset import Reset

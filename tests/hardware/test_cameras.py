@@ -129,7 +129,7 @@ class Unplugged:
         Unplugged.opened += 1
         self.number, self.taken, self.released = Unplugged.opened, 0, False
 
-    def isOpened(self) -> bool:  # noqa: N802  OpenCV's names
+    def isOpened(self) -> bool:
         return self.number not in (2, 3)
 
     def set(self, key: int, value: float) -> None:
@@ -178,7 +178,7 @@ class FakeRealSense:
         return SimpleNamespace(enable_device=lambda serial: None, enable_stream=lambda *arguments: None)
 
     def context(self) -> object:
-        return SimpleNamespace(query_devices=lambda: [])
+        return SimpleNamespace(query_devices=list)
 
     def pipeline(self) -> object:
         frames = iter(range(10**6))

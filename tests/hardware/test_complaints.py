@@ -1,4 +1,4 @@
-"""Texts of libfranka 0.21, franky 2.0 and franka-rs 0.4, as their sources and libraries hold them, and what they mean."""
+"""Texts of libfranka 0.21, franky 2.0 and franka-rs 0.4, as in their sources and libraries, and what they mean."""
 
 import pytest
 

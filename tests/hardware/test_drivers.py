@@ -192,8 +192,9 @@ def cut_gripper(emulator: Emulator) -> None:
 
 
 def test_a_gripper_whose_connection_was_cut_is_reached_again_before_anything_moves(
-    arm: FrankaArm, emulator: Emulator
+    arm: Arm, emulator: Emulator
 ) -> None:
+    assert isinstance(arm, FrankaArm)
     arm.gripper(0.07, 0.1)
     arm.start_streaming()
     here = arm.state().q
@@ -232,7 +233,7 @@ def test_a_gripper_that_stays_away_is_named_and_a_person_is_asked(
     arm.move_to(NEAR, 0.2)
 
 
-def test_the_driver_tells_versions_and_load(arm: FrankaArm, robot: str) -> None:
+def test_the_driver_tells_versions_and_load(arm: Arm, robot: str) -> None:
     said = about(arm)
     assert said["server_version"] == {"fr3": 10, "panda": 5}[robot] and said["library"].startswith("fran")
     assert len(said["F_x_Cee"]) == 3 and said["m_ee"] >= 0

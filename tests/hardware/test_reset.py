@@ -1,16 +1,25 @@
 """Between episodes: with a hand that did not open, nothing moves."""
 
 import dataclasses
+from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
+from robo_reward.cli.app import compose
+from robo_reward.cli.deploy import wishes_of
 from robo_reward.envs.panda.base import ArmTask
 from robo_reward.envs.task import make_task
-from robo_reward.hardware.reset import Reset
+from robo_reward.errors import UsageError
+from robo_reward.hardware.assemble import assemble, workspace_of
+from robo_reward.hardware.reset import Reset, nearest
 from robo_reward.hardware.robot import ArmFault, ArmState, FaultKind
+from robo_reward.hardware.safety import SafetyFilter
 from tests.hardware.paper_arm import PaperArm
+from tests.hardware.rigs import Inline
 
 
 class Handed(PaperArm):
@@ -32,10 +41,10 @@ class Handed(PaperArm):
         self.moved += 1
 
 
-def reset_of(arm: PaperArm, settle: float = 0.12, **more: bool) -> Reset:
+def reset_of(arm: PaperArm, settle: float = 0.12, hand: bool = True) -> Reset:
     task = make_task("fr3/lift")
     assert isinstance(task, ArmTask)
-    return Reset(task, arm, lambda episode: np.array(task.arm.home), settle=settle, **more)
+    return Reset(task, arm, lambda episode: np.array(task.arm.home), settle=settle, hand=hand)
 
 
 @pytest.mark.parametrize("widest", [0.0, 0.03, 0.07])
@@ -75,3 +84,65 @@ def test_whoever_says_not_ready_keeps_the_arm_where_it_is(tmp_path: Path) -> Non
     with pytest.raises(ArmFault, match="blind"):
         reset(0)
     assert arm.moved == 1 and looks[-1] == 1, "the camera is looked at before each motion"
+
+
+def test_the_hand_stays_in_a_space_that_somebody_gave(tmp_path: Path) -> None:
+    """Home is 0.487 m high: under a shelf at 0.4 m the arm goes to the start without it."""
+    task = make_task("fr3/lift")
+    assert isinstance(task, ArmTask)
+    low, high = np.array((0.3, -0.2, 0.0)), np.array((0.7, 0.2, 0.4))
+    above = np.array(task.arm.home)
+    inside = nearest(task.arm, np.array((0.5, 0.0, 0.2)), above)
+    for start, moves in ((inside, 1), (above, 0)):
+        arm = Handed(tmp_path / "log", 0.08)
+        went: list[np.ndarray] = []
+        arm.move_to = lambda q, speed_fraction=0.1, went=went: went.append(q)
+        reset = Reset(task, arm, lambda episode, start=start: start, settle=0.1, low=low, high=high)
+        if moves:
+            reset(0)
+            np.testing.assert_array_equal(went[-1], inside)
+        else:
+            with pytest.raises(UsageError, match="outside the workspace"):
+                reset(0)
+        assert not any(np.array_equal(q, above) for q in went)
+
+
+@pytest.mark.parametrize(
+    ("box", "table", "words"),
+    [
+        ([[0.3, -0.3, 0.0], [0.2, 0.3, 0.4]], 0.0, "its x goes from 0.3 to 0.2 m"),
+        ([[0.3, -0.3, 0.0], [0.7, 0.3, 0.0]], 0.0, "its z"),
+        ([[0.3, 0.1, 0.0], [0.7, 0.3, 0.4]], 0.0, "does not contain the start poses"),
+        ([[0.3, -0.3], [0.7, 0.3]], 0.0, "two corners"),
+        ([[0.3, -0.3, 0.0], [0.7, 0.3, float("nan")]], 0.0, "two corners"),
+        ([1, 2], 0.0, "two corners"),
+        (None, 0.2, "does not contain the start poses"),
+        (None, float("inf"), "table=inf"),
+        (None, 5.0, "-1 to 1 m"),
+    ],
+)
+def test_a_workspace_that_cannot_be_meant_is_refused(box: Any, table: float, words: str) -> None:
+    task = make_task("fr3/lift")
+    assert isinstance(task, ArmTask)
+    with pytest.raises(UsageError, match=words):
+        workspace_of(task, box, table)
+
+
+@pytest.mark.parametrize("name", ["fr3/lift", "fr3/push", "panda/reach", "panda/door", "fr3/drawer", "fr3/stack"])
+def test_the_workspace_is_the_tasks_own_or_the_users_above_the_table(name: str) -> None:
+    task = make_task(name)
+    assert isinstance(task, ArmTask)
+    own, before = workspace_of(task, None, 0.0), SafetyFilter.of_task(task).workspace
+    np.testing.assert_array_equal((own.low, own.high), (before.low, before.high))
+    given = workspace_of(task, [[0.1, -0.5, -0.2], [0.8, 0.5, 0.9]], -0.1)
+    assert given.table == -0.1 and given.low[2] == pytest.approx(-0.1) and given.high[2] > 0.9
+
+
+def test_workspace_and_table_reach_the_safety_filter() -> None:
+    words = ["robot=mujoco", "task=fr3/lift", "workspace=[[0.25,-0.2,0.0],[0.6,0.2,0.4]]", "table=0.005"]
+    wishes, task = wishes_of(compose("deploy", [*words, "teleop=keyboard"])), make_task("fr3/lift")
+    assert isinstance(task, ArmTask)
+    with ExitStack() as stack:
+        parts = assemble(replace(wishes, teleop="none"), task, Inline("fr3/lift steady"), bool, bool, stack)
+        space = parts.rig.filter.motion.envelope.workspace
+    assert space.table == 0.005 and space.low[2] == 0.005 and space.high[0] == pytest.approx(0.6, abs=0.003)
