@@ -156,7 +156,7 @@ FAULTS = (
     _api("connection cut and no model", LOST, ("fail_robot_model", True), ("cut_robot_connection",)),
     _api("reflex at a singular pose", ROBOT, ("refuse_singular_start", True), ("reflex", "joint_reflex")),
     _api("gripper's connection cut", GRIPPER, ("cut_gripper_connection",), sign="gripper", optional=True),
-    _api("camera cut and back", CAMERA, ("cut_camera",), optional=True),
+    _api("camera cut and back", CAMERA, ("cut_camera",), sign="camera", optional=True),
     _shape(1),
     _shape(3),
     _shape(7),

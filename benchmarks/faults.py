@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks._fault_judge import OWN, Rest, rest_from, stop_of, used
-from benchmarks._fault_list import SLOW_HAND, Fault, faults_in
+from benchmarks._fault_list import ROBOT, SLOW_HAND, Fault, faults_in
 from benchmarks._fault_stage import Stage, until
 from benchmarks.output import arguments, report
 from robo_reward.envs.panda.arm import arm_named
@@ -46,8 +46,8 @@ class Row:
         fault: its name.
         situation: `idle`, `moving` or `gripping`.
         seen: by the client: the fault, or why the episode ended.
-        reaction: of the arm: `reflex NAME`, `user stop` or `guiding` of its own, `bridge` where that stopped it, or
-            `goes on`; `stands` if it did not move, `moves` if it did and must not.
+        reaction: of the arm: `reflex NAME`, `user stop` or `guiding` of its own, `robot` where it said no name, `bridge` where
+            that stopped it, or `goes on`; `stands` if it did not move, `moves` if it did and must not.
         seconds: from the fault until the arm stood for good, by the emulator's log; none if it went on.
         late: how far the emulator's clock fell behind meanwhile [s]; above `LATE` a row says nothing.
         within: the time stated for it [s]; none if it may go on.
@@ -132,7 +132,8 @@ def undisturbed(stage: Stage, fault: Fault) -> Row:
     for _ in range(TRIES):
         row = (idle_row if stage.situation == "idle" else running_row)(stage, fault)
         in_time = row.reaction != "bridge" or row.late <= LATE
-        if in_time and (stage.situation == "idle" or fault.sign in row.seen):
+        unhurt = fault.optional and row.reaction == "goes on"
+        if in_time and (stage.situation == "idle" or unhurt or fault.sign in row.seen):
             break
     return row
 
@@ -181,6 +182,8 @@ def outcome(stage: Stage, fault: Fault, since: int, lines: int, before: set[str]
     about = episodes.get(key, {})
     if (fault.within is None or fault.optional) and about.get("ending") == "horizon":
         stop = stop._replace(reaction="goes on", seconds=None, late=0.0)
+    if fault.within == ROBOT and stop.reaction == "bridge":
+        stop = stop._replace(reaction="robot")
     if fault.still:
         before_cleared = cycles[cycles["message_id"] < stage.cleared]
         moved = bool((before_cleared["robot_mode"] == RobotMode.MOVE).any())
