@@ -46,8 +46,8 @@ class Row:
         fault: its name.
         situation: `idle`, `moving` or `gripping`.
         seen: by the client: the fault, or why the episode ended.
-        reaction: of the arm: `reflex NAME`, `user stop` or `guiding` of its own, `robot` where it said no name, `bridge` where
-            that stopped it, or `goes on`; `stands` if it did not move, `moves` if it did and must not.
+        reaction: of the arm: `reflex NAME`, `user stop` or `guiding` of its own, `robot` where it said no name,
+            `bridge` where that stopped it, or `goes on`; `stands` if it did not move, `moves` if it did and must not.
         seconds: from the fault until the arm stood for good, by the emulator's log; none if it went on.
         late: how far the emulator's clock fell behind meanwhile [s]; above `LATE` a row says nothing.
         within: the time stated for it [s]; none if it may go on.
