@@ -87,7 +87,7 @@ def led(arm: Any, way: np.ndarray, seconds: float) -> None:
 def test_an_arm_at_rest_far_from_the_begin_of_its_stream_stays_there(arm: FrankaArm, emulator: Emulator) -> None:
     arm.start_streaming()
     begin = arm.state().q
-    led(arm, 0.35 * WAY, 0.8)
+    led(arm, 0.35 * WAY, 0.6)
     assert eventually(lambda: np.abs(arm.state().dq).max() < 0.005)
     assert np.abs(arm.state().q - begin).max() > 0.3
     request = emulator.session.time
@@ -131,6 +131,7 @@ def test_a_slow_motion_that_is_interrupted_ends_where_the_arm_is(robot: str, emu
     assert emulator.log.errors() == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("robot", ["fr3"])
 def test_a_stream_of_poses_ends_where_the_arm_is(robot: str, arm: FrankaArm, emulator: Emulator) -> None:
     begin = arm.state()
@@ -178,7 +179,9 @@ class Driver:
 ENDINGS = {"end": "horizon", "stop": "stop", "dies": "policy", "stalls": "watchdog"}
 
 
-@pytest.mark.parametrize("kind", ENDINGS)
+@pytest.mark.parametrize(
+    "kind", ["end", "stalls", *(pytest.param(k, marks=pytest.mark.slow) for k in ("stop", "dies"))]
+)
 def test_every_ending_of_an_episode_leaves_the_arm_where_it_is(
     kind: str, robot: str, arm: Any, emulator: Emulator, tmp_path: Path
 ) -> None:
