@@ -263,6 +263,10 @@ class _Abandoned(BaseException):
     """The deployment died while a slow motion ran."""
 
 
+_abandoned = threading.Event()
+"""Set with it: a library that was interrupted may raise an error of its own instead."""
+
+
 def _serve(
     pipe: Connection, make: Callable[..., Arm], options: dict[str, Any], hold: float, stop: float, beats: Any
 ) -> None:
@@ -290,6 +294,7 @@ def _watch_parent() -> None:
     """Interrupts the main thread, in whatever it waits, when the parent is gone."""
 
     def interrupt(*_: object) -> None:
+        _abandoned.set()
         raise _Abandoned
 
     signal.signal(signal.SIGUSR1, interrupt)
@@ -332,7 +337,9 @@ class _Servant:
         name = head.pop("call")
         try:
             answer = self._do(name, head, arrays)
-        except Exception as error:  # noqa: BLE001  the parent must be told, whatever it is
+        except Exception as error:
+            if _abandoned.is_set():
+                raise _Abandoned from error
             self._broken |= self._streaming and isinstance(error, ArmFault)
             self._streaming = self._streaming and not self._broken
             self._pipe.send_bytes(_told(error))

@@ -205,7 +205,8 @@ def _arm(wishes: Wishes, task: ArmTask, lag: float) -> Arm:
         return MujocoArm(task, wishes.seed, realtime=bool(options.get("realtime", False)))
     if not wishes.address:
         raise UsageError(f"robot={kind} needs host=, the robot's address")
-    options["compliance"] = {"lag": lag, **dict(options.get("compliance") or {})}
+    given = dict(options.get("compliance") or {})
+    options["compliance"] = {"lag": lag, "braking": wishes.acceleration, **given}
     return make_arm(kind, wishes.address, options, process=bool(wishes.robot.get("process", True)))
 
 

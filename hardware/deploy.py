@@ -304,6 +304,7 @@ class Deployment:
                 journal.update(ending=ending.reason, interventions=live.interventions)
                 journal.update(latency_ms=live.latencies.to_json(), fault=str(ending.fault or ""), text=ending.text)
                 journal.update(clips=dict(live.clips), clipped=live.clipped)
+                journal.update(stop_time=live.stop_time if np.isfinite(live.stop_time) else None)
             finally:
                 journal.close()
         self._keep(key, ending, live)

@@ -20,6 +20,7 @@ from robo_reward.errors import RoboRewardError
 from robo_reward.finding import Finding
 from robo_reward.hardware.arms import make_arm
 from robo_reward.hardware.assemble import make_camera
+from robo_reward.hardware.franka.franka_arm import UNHOMED, FrankaArm
 from robo_reward.hardware.limits import MotionLimits, official
 from robo_reward.hardware.robot import Arm, ArmFault, ArmState, Mode, about
 
@@ -202,8 +203,7 @@ def _standing(kind: str, arm: Arm) -> Iterable[Finding]:
     if kind in VERSIONS:
         yield Finding("protocol", True, f"version {VERSIONS[kind]}")
     yield _joints(official(arm_named(kind)), state.q)
-    where = f"hand at {np.round(state.hand_position, 3)} m, gripper {state.gripper_width * 1e3:.0f} mm open"
-    yield Finding("hand", bool(state.finite()), where)
+    yield _hand(arm, state)
     yield from _load(arm, state)
     begun, first = time.monotonic(), state.robot_time
     times = [_timed(arm.state) for _ in range(100)]
@@ -228,6 +228,15 @@ def _load(arm: Arm, state: ArmState) -> Iterable[Finding]:
     text += f"held; external force at rest {force:.1f} N"
     remedy = "" if fine else "enter mass and centre of the hand in Desk: with a wrong load the arm jumps when it begins"
     yield Finding("load", fine, text, remedy, needed=False)
+
+
+def _hand(arm: Arm, state: ArmState) -> Finding:
+    """Where the hand is, how far it is open, and whether it was homed: until then it says that it opens to 0 mm."""
+    text = f"hand at {np.round(state.hand_position, 3)} m, gripper {state.gripper_width * 1e3:.0f} mm open"
+    if not (isinstance(arm, FrankaArm) and arm.has_hand):
+        return Finding("hand", bool(state.finite()), text)
+    text += f" of {arm.max_width * 1e3:.0f} mm"
+    return Finding("hand", bool(state.finite()) and arm.is_homed, text, "" if arm.is_homed else UNHOMED[1])
 
 
 def _joints(limits: MotionLimits, q: np.ndarray) -> Finding:

@@ -31,10 +31,8 @@ LATENCIES = ("read_state", "inference", "answer", "first_command", "step", "fram
 """Reading the arm's state; the policy's own time; from the question to its answer; from the measurement to the first
 command that follows from it; a whole control step; how old the newest frame was [s]."""
 
-BRAKING = 1.0
-"""The stream comes to rest within this time after the last action [s]."""
-AT_REST = 1e-7
-"""Commands this close to each other stand still [rad]."""
+ORDERLY = ("horizon", "end", "discard")
+"""Endings without haste: the last state is that at the end of the last control step, before the arm brakes."""
 
 
 class Ending(NamedTuple):
@@ -114,6 +112,7 @@ class LiveEpisode:
     Attributes:
         interventions: control steps in which a person drove.
         clips: how often each rule of the safety filter changed an action.
+        stop_time: when the arm was told to stop, by this computer's monotonic clock [s].
         clipped: how many actions it changed.
     """
 
@@ -121,6 +120,7 @@ class LiveEpisode:
         self.rig, self.journal = rig, journal
         self.latencies = Latencies(LATENCIES)
         self.interventions = self.clipped = 0
+        self.stop_time = np.nan
         self.clips: Counter[str] = Counter()
         self._queue = ActionQueue(rig.task.control_dt)
         self._asked: dict[
@@ -129,7 +129,7 @@ class LiveEpisode:
         self._last: tuple[np.ndarray, ArmState, np.ndarray | None, float] | None = None
         self._step = 0
         self._thought = np.nan
-        self._streaming, self._begun = False, 0.0
+        self._begun = 0.0
 
     def run(self) -> Ending:
         """From the arm's present pose to the end of the episode."""
@@ -143,7 +143,6 @@ class LiveEpisode:
             if rig.policy is not None:
                 rig.policy.reset()
             rig.arm.start_streaming()
-            self._streaming = True
             rig.machine.start()
             rig.pace.start()
             while self._step < rig.horizon:
@@ -162,21 +161,31 @@ class LiveEpisode:
         return ending._replace(steps=self.journal.steps)
 
     def _rest(self, ending: Ending) -> Ending:
-        """Brings the arm to rest and takes the last state."""
+        """Stops the arm where it is and takes the last state."""
+        last = self._last
         try:
-            self._brake(ending)
-            self.rig.arm.stop()
-            arm = self._stopped()
-            if ending.fault is not None:
-                fault = reasoned(ending.fault, arm.mode)
-                ending = ending._replace(fault=fault, text=str(fault))
-            self.journal.end(self.rig.observer.state(arm).array, arm, *self._frame())
+            try:
+                if ending.reason in ORDERLY:
+                    last = self._seen(self.rig.arm.state())
+            finally:
+                self.stop_time = time.monotonic()
+                self.rig.arm.stop()
+            if ending.reason not in ORDERLY:
+                arm = self._stopped()
+                if ending.fault is not None:
+                    fault = reasoned(ending.fault, arm.mode)
+                    ending = ending._replace(fault=fault, text=str(fault))
+                last = self._seen(arm)
         except (ArmFault, ObjectsLost) as problem:
-            if self._last is not None:
-                self.journal.end(*self._last)
             if isinstance(problem, ArmFault) and ending.fault is None:
-                return ending._replace(reason="fault", text=str(problem), fault=problem)
+                ending = ending._replace(reason="fault", text=str(problem), fault=problem)
+        if last is not None:
+            self.journal.end(*last)
         return ending
+
+    def _seen(self, arm: ArmState) -> tuple[np.ndarray, ArmState, np.ndarray | None, float]:
+        """The task's state, the arm's, a frame and when it was taken [s]."""
+        return self.rig.observer.state(arm).array, arm, *self._frame()
 
     def _stopped(self) -> ArmState:
         """The state after a stop; the first that a library gives then may be from before it."""
@@ -185,19 +194,6 @@ class LiveEpisode:
             time.sleep(0.005)
             arm, tries = self.rig.arm.state(), tries - 1
         return arm
-
-    def _brake(self, ending: Ending) -> None:
-        """Lets the stream end at rest, unless the arm does not take it any more."""
-        if not self._streaming or ending.fault is not None or ending.reason in ("safety", "stop"):
-            return
-        self.rig.filter.hold()
-        before: np.ndarray | None = None
-        for _ in range(round(BRAKING * self.rig.filter.settings.rate)):
-            now = self._send().joints
-            self.rig.pace.wait()
-            if now is not None and before is not None and np.abs(now - before).max() < AT_REST:
-                return
-            before = now
 
     def _one_step(self) -> None:
         """One control step: `ticks` commands."""

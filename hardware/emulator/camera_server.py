@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -29,12 +30,19 @@ class Freeze(Protocol):
 
     cameras_frozen: bool
 
+    def on_cut(self, what: str, callback: Callable[[], None]) -> None:
+        """Calls back when connections of `what` are cut."""
+        ...
+
 
 @dataclass
 class Fine:
     """Nothing is wrong, until somebody says so."""
 
     cameras_frozen: bool = False
+
+    def on_cut(self, what: str, callback: Callable[[], None]) -> None:
+        """Nothing is cut."""
 
 
 class Eyes:
@@ -84,6 +92,7 @@ class CameraServer(LineServer):
     ) -> None:
         self.eyes = Eyes(plant, faults)
         super().__init__("cameras", host, port, _LINE)
+        self.eyes.faults.on_cut("camera", self.hang_up)
 
     def answer(self, line: bytes) -> bytes:
         try:

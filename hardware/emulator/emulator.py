@@ -13,6 +13,7 @@ from robo_reward.hardware.emulator.cycle_log import CycleLog
 from robo_reward.hardware.emulator.fault_server import FaultServer
 from robo_reward.hardware.emulator.faults import Faults
 from robo_reward.hardware.emulator.gripper_server import GripperServer
+from robo_reward.hardware.emulator.hand_manners import HandManners
 from robo_reward.hardware.emulator.limits_check import Checks
 from robo_reward.hardware.emulator.plant import KinematicPlant, Plant
 from robo_reward.hardware.emulator.server import RobotServer
@@ -44,6 +45,7 @@ class Emulator:
         patience: how long lock-step waits for a command [s].
         speed: lock-step runs at most so many times as fast as the wall clock; 0 for as fast as client and body can.
         fault_port: where other processes inject faults, or none.
+        hand: how the hand treats commands; none for ideally.
 
     Attributes:
         faults: what shall go wrong.
@@ -70,6 +72,7 @@ class Emulator:
         patience: float = PATIENCE,
         speed: float = 0.0,
         fault_port: int | None = None,
+        hand: HandManners | None = None,
     ) -> None:
         if robot not in USUAL_VERSION:
             raise UnknownName("robot", robot, USUAL_VERSION)
@@ -88,7 +91,7 @@ class Emulator:
         self._server = RobotServer(self.session, host, lock, self.faults)
         self._parts: list[RobotServer | GripperServer | Clock | FaultServer | CycleLog] = [self.log, self._server]
         try:
-            gripper = GripperServer(self.session, host, lock, self.faults)
+            gripper = GripperServer(self.session, host, lock, self.faults, manners=hand)
             self._parts.append(gripper)
             if fault_port is not None:
                 self._parts.append(FaultServer(self.faults, host, fault_port))

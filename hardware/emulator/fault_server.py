@@ -27,6 +27,14 @@ CALLS = (
     "version_mismatch",
     "refuse_connections",
     "camera_freeze",
+    "activate_safety_function",
+    "close_brakes",
+    "require_manual_recovery",
+    "fail_robot_model",
+    "refuse_singular_start",
+    "cut_robot_connection",
+    "cut_gripper_connection",
+    "cut_camera",
     "clear",
 )
 """What can be asked for: the methods of `Faults`."""

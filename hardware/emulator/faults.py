@@ -21,6 +21,11 @@ class Faults:
         cameras_frozen: cameras repeat their last picture.
         user_stopped: the stop button is down.
         guided: somebody holds the guiding button.
+        safety_function: a safety function of the robot is active, such as its Watchman's.
+        brakes_closed: the brakes are locked, mode "Other".
+        needs_manual_recovery: automatic recovery is refused.
+        model_fails: the robot answers a request for its model with an error.
+        start_singular: a motion is refused because the arm stands at a singular pose.
         dropped: how many commands got lost so far.
     """
 
@@ -32,12 +37,18 @@ class Faults:
         self._stalled_until = 0.0
         self._reflexes: deque[str] = deque()
         self._on_refuse: list[Callable[[], None]] = []
+        self._on_cut: dict[str, list[Callable[[], None]]] = {}
         self.claimed_version: int | None = None
         self.refused = False
         self.gripper_fails = False
         self.cameras_frozen = False
         self.user_stopped = False
         self.guided = False
+        self.safety_function = False
+        self.brakes_closed = False
+        self.needs_manual_recovery = False
+        self.model_fails = False
+        self.start_singular = False
 
     def drop_packets(self, n: int) -> None:
         """The next `n` commands of the client get lost on the way."""
@@ -94,6 +105,38 @@ class Faults:
         """Cameras go on, but always with the same picture."""
         self.cameras_frozen = bool(on)
 
+    def activate_safety_function(self, on: bool = True) -> None:
+        """A safety function, set up in the robot's Watchman, preempts the motion and refuses commands, or ends."""
+        self.safety_function = bool(on)
+
+    def close_brakes(self, on: bool = True) -> None:
+        """The brakes are locked in Desk, or unlocked: mode "Other", no motion is taken."""
+        self.brakes_closed = bool(on)
+
+    def require_manual_recovery(self, on: bool = True) -> None:
+        """Automatic recovery is refused: somebody must recover the arm by hand, in Desk; or has done so."""
+        self.needs_manual_recovery = bool(on)
+
+    def fail_robot_model(self, on: bool = True) -> None:
+        """A request for the robot's model gets an answer of no meaning (version 10) or an error (version 5)."""
+        self.model_fails = bool(on)
+
+    def refuse_singular_start(self, on: bool = True) -> None:
+        """A motion is refused because the arm stands at a singular pose, or may begin again."""
+        self.start_singular = bool(on)
+
+    def cut_robot_connection(self) -> None:
+        """The TCP connection of the robot's client breaks, once; a new one is taken."""
+        self._cut("robot")
+
+    def cut_gripper_connection(self) -> None:
+        """The TCP connection of the gripper's client breaks, once; a new one is taken."""
+        self._cut("gripper")
+
+    def cut_camera(self) -> None:
+        """The connections of all cameras break, once; new ones are taken."""
+        self._cut("camera")
+
     def clear(self) -> None:
         """Nothing goes wrong any more; a reflex that happened stays until the client recovers."""
         self.drop_packets(0)
@@ -105,6 +148,11 @@ class Faults:
         self.version_mismatch(None)
         self.refuse_connections(False)
         self.camera_freeze(False)
+        self.activate_safety_function(False)
+        self.close_brakes(False)
+        self.require_manual_recovery(False)
+        self.fail_robot_model(False)
+        self.refuse_singular_start(False)
 
     @property
     def delay_ms(self) -> int:
@@ -133,3 +181,11 @@ class Faults:
     def on_refuse(self, callback: Callable[[], None]) -> None:
         """Calls back when connections are refused from now on."""
         self._on_refuse.append(callback)
+
+    def on_cut(self, what: str, callback: Callable[[], None]) -> None:
+        """Calls back when the connections of `robot`, `gripper` or `camera` are cut."""
+        self._on_cut.setdefault(what, []).append(callback)
+
+    def _cut(self, what: str) -> None:
+        for callback in self._on_cut.get(what, ()):
+            callback()

@@ -21,8 +21,9 @@ from robo_reward.hardware.emulator.codec import (
     gripper_state_layout,
 )
 from robo_reward.hardware.emulator.faults import Faults
+from robo_reward.hardware.emulator.hand_manners import HandManners
 from robo_reward.hardware.emulator.plant import GripperCommand, PlantState
-from robo_reward.hardware.emulator.server import accept, listen, receive
+from robo_reward.hardware.emulator.server import accept, listen, receive, reset
 from robo_reward.hardware.emulator.session import Session
 from robo_reward.hardware.emulator.versions import GRIPPER_PORT, GRIPPER_STATUSES, GRIPPER_VERSION
 
@@ -40,7 +41,7 @@ SLOWEST = 30.0
 
 
 class GripperServer:
-    """Serves the gripper's port; commands block, as on the real hand, and `Stop` interrupts them.
+    """Serves the gripper's port; commands block, as on the real hand, and a `Stop` or a newer one interrupts them.
 
     Args:
         session: the arm whose gripper it is.
@@ -48,15 +49,27 @@ class GripperServer:
         lock: held while the session changes.
         faults: what shall go wrong.
         port: of the gripper's service.
+        manners: how commands are treated; none for ideally.
+
+    Attributes:
+        homed: whether the hand knows how far it opens.
 
     Raises:
         PortBusy: the address is taken.
     """
 
     def __init__(
-        self, session: Session, host: str, lock: threading.RLock, faults: Faults, port: int = GRIPPER_PORT
+        self,
+        session: Session,
+        host: str,
+        lock: threading.RLock,
+        faults: Faults,
+        port: int = GRIPPER_PORT,
+        manners: HandManners | None = None,
     ) -> None:
         self._session, self._lock, self._faults = session, lock, faults
+        self._manners = manners or HandManners()
+        self.homed = not self._manners.needs_homing
         self._framing = gripper_framing()
         self._server = listen(host, port)
         self._udp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
@@ -65,10 +78,11 @@ class GripperServer:
         self._client: socket.socket | None = None
         self._peer: tuple[str, int] | None = None
         self._stopping = threading.Event()
-        self._worker: threading.Thread | None = None
+        self._last: threading.Thread | None = None  # carries out the newest command, after the one before
         self._holds = False
         self._sending = threading.Lock()
         faults.on_refuse(self._disconnect)
+        faults.on_cut("gripper", self._cut)
         self._threads = [
             threading.Thread(target=self._serve, name="gripper-tcp", daemon=True),
             threading.Thread(target=self._report, name="gripper-udp", daemon=True),
@@ -100,7 +114,7 @@ class GripperServer:
                 continue
             number += 1
             record["message_id"], record["width"] = number, state.gripper_width
-            record["max_width"], record["temperature"] = state.gripper_max_width, 30
+            record["max_width"], record["temperature"] = self._widest, 30
             record["is_grasped"] = self._holds and state.gripper_force > 0.1
             try:
                 self._udp.sendto(record.tobytes(), peer)
@@ -120,7 +134,12 @@ class GripperServer:
                 self._client = connection
                 self._talk(connection, address)
                 self._peer, self._client = None, None
-            self._finish_worker()
+            self._interrupt()
+
+    @property
+    def _widest(self) -> float:
+        """The widest opening, as the hand tells [m]."""
+        return self._session.state.gripper_max_width if self.homed else 0.0
 
     def _talk(self, connection: socket.socket, address: str) -> None:
         running: Callable[[], bool] = lambda: self._running and not self._faults.refused  # noqa: E731
@@ -141,32 +160,46 @@ class GripperServer:
                 if not fits:
                     return
                 self._peer = (address, int(body["udp_port"]))
-            elif command == "Stop":
-                self._finish_worker()
-                self._tell(GripperCommand(self._session.state.gripper_width, FASTEST))
-                self._send(command, identifier, self._status("success"))
             else:
-                self._finish_worker()
-                self._worker = threading.Thread(
-                    target=self._work, args=(command, identifier, body), name="gripper-work", daemon=True
-                )
-                self._worker.start()
+                if not self._manners.stop_waits:
+                    self._interrupt()
+                task = self._last, command, identifier, body
+                self._last = threading.Thread(target=self._carry_out, args=task, name="gripper-work", daemon=True)
+                self._last.start()
 
-    def _finish_worker(self) -> None:
-        """Interrupts the command that runs, if one does."""
-        worker = self._worker
-        if worker is not None and worker.is_alive():
-            self._stopping.set()
-            worker.join(2.0)
+    def _interrupt(self) -> None:
+        """Ends the command that runs, if one does, and waits for that."""
+        self._stopping.set()
+        if self._last is not None:
+            self._last.join(2.0)
         self._stopping.clear()
 
-    def _work(self, command: str, identifier: int, body: np.ndarray) -> None:
-        status = "fail"
-        if not self._faults.gripper_fails:
-            status = {"Homing": self._home, "Move": self._move, "Grasp": self._grasp}[command](body)
+    def _carry_out(self, before: threading.Thread | None, command: str, identifier: int, body: np.ndarray) -> None:
+        """Does a command after the one before and answers it."""
+        client = self._client
+        if before is not None:
+            before.join()
+        if client is not None and self._client is client:
+            self._send(command, identifier, self._status(self._done(command, body)))
+
+    def _done(self, command: str, body: np.ndarray) -> str:
+        """Carries a command out; returns its status."""
+        if command == "Stop":
+            self._tell(GripperCommand(self._session.state.gripper_width, FASTEST))
+            return "success"
+        self._wait(self._manners.command_delay)
         if self._stopping.is_set():
-            status = "aborted"
-        self._send(command, identifier, self._status(status))
+            return "aborted"
+        if self._faults.gripper_fails or not (self.homed or command == "Homing"):
+            return "fail"
+        status = {"Homing": self._home, "Move": self._move, "Grasp": self._grasp}[command](body)
+        return "aborted" if self._stopping.is_set() else status
+
+    def _wait(self, seconds: float, begun: float | None = None) -> None:
+        """Waits until that much of the robot's time went by, from now or from an earlier time [s]."""
+        begun = self._session.state.time if begun is None else begun
+        while self._running and not self._stopping.is_set() and self._session.state.time - begun < seconds:
+            time.sleep(0.005)
 
     def _home(self, body: np.ndarray) -> str:
         widest = self._session.state.gripper_max_width
@@ -174,15 +207,20 @@ class GripperServer:
         for width in (0.0, widest):
             self._tell(GripperCommand(width, HOMING_SPEED))
             state = self._settle(width)
-        return "success" if abs(state.gripper_width - widest) < ARRIVED else "unsuccessful"
+        self.homed = abs(state.gripper_width - widest) < ARRIVED
+        return "success" if self.homed else "unsuccessful"
 
     def _move(self, body: np.ndarray) -> str:
         width, speed = float(body["width"]), float(body["speed"])
         if not (0 <= width <= self._session.state.gripper_max_width + 1e-3 and speed > 0):
             return "fail"
         self._holds = False
+        begun = self._session.state.time
         self._tell(GripperCommand(width, min(speed, FASTEST)))
-        return "success" if abs(self._settle(width).gripper_width - width) < ARRIVED else "unsuccessful"
+        if abs(self._settle(width).gripper_width - width) < ARRIVED:
+            return "success"
+        self._wait(self._manners.blocked_move_hangs, begun)
+        return "unsuccessful"
 
     def _grasp(self, body: np.ndarray) -> str:
         width, speed, force = float(body["width"]), float(body["speed"]), float(body["force"])
@@ -225,6 +263,11 @@ class GripperServer:
                     client.sendall(self._framing.pack(command, identifier, body))
             except OSError as error:
                 log.debug("answer not sent: %s", error)
+
+    def _cut(self) -> None:
+        client = self._client
+        if client is not None:
+            reset(client)
 
     def _disconnect(self) -> None:
         client = self._client

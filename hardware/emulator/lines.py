@@ -48,15 +48,17 @@ class LineServer:
         self._thread.start()
 
     def close(self) -> None:
-        """Hangs up; closing twice is harmless."""
-        for connection in (self._listening, *tuple(self._connections)):
-            try:
-                connection.shutdown(socket.SHUT_RDWR)
-            except OSError as error:
-                log.debug("hung up already: %s", error)
-            connection.close()
+        """Ends the service; closing twice is harmless."""
+        _shut(self._listening)
+        self._listening.close()
+        self.hang_up()
         if self._thread.is_alive():
             self._thread.join(2)
+
+    def hang_up(self) -> None:
+        """Ends all connections; new ones are taken."""
+        for connection in tuple(self._connections):
+            _shut(connection)
 
     def __enter__(self) -> Self:
         self.start()
@@ -84,3 +86,10 @@ class LineServer:
             log.debug("connection ended: %s", error)
         finally:
             self._connections.discard(connection)
+
+
+def _shut(connection: socket.socket) -> None:
+    try:
+        connection.shutdown(socket.SHUT_RDWR)
+    except OSError as error:
+        log.debug("hung up already: %s", error)

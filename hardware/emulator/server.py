@@ -7,6 +7,7 @@ import errno
 import logging
 import select
 import socket
+import struct
 import threading
 from collections.abc import Callable
 
@@ -94,6 +95,15 @@ def accept(server: socket.socket, running: Callable[[], bool]) -> tuple[socket.s
     return None
 
 
+def reset(connection: socket.socket) -> None:
+    """Breaks a connection as a pulled cable or a restart does: the other side gets a reset instead of an end."""
+    try:
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        connection.close()
+    except OSError as error:
+        log.debug("the other side had left: %s", error)
+
+
 class RobotServer:
     """Speaks with one client about one session.
 
@@ -125,6 +135,7 @@ class RobotServer:
         self._running = True
         self.changed = threading.Event()
         faults.on_refuse(self.hang_up)
+        faults.on_cut("robot", self._cut)
         self._thread = threading.Thread(target=self._serve, name="fci-tcp", daemon=True)
 
     def start(self) -> None:
@@ -254,6 +265,11 @@ class RobotServer:
             client.sendall(self._framing.pack(answer.command, answer.identifier, answer.body))
         except OSError as error:
             log.debug("answer not sent: %s", error)
+
+    def _cut(self) -> None:
+        client = self._client
+        if client is not None:
+            reset(client)
 
     def hang_up(self) -> None:
         """Ends the client's connection."""

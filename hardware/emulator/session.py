@@ -23,6 +23,10 @@ GRACE = 500
 """Cycles a client may take from the start of a motion to its first command before they count as lost."""
 OPENING = 20
 """Within so many cycles from the start of a motion a client that keeps up sends its first command."""
+GUIDED = 10.0
+"""Damping of joints that are guided by hand [N m s/rad]: an arm that is let go does not coast."""
+UNKNOWN_STATUS = b"\xff"
+"""An answer that no version of the protocol has: clients call it unexpected."""
 RATE_WINDOW = 100
 """Cycles over which the success rate of commands is counted."""
 
@@ -159,6 +163,16 @@ class Session:
         name = self.faults.take_reflex()
         if name:
             self.reflex(name)
+        if self.faults.safety_function and self.motion is not None:
+            preempted = "preempted_by_safety" if "preempted_by_safety" in self.version.statuses["Move"] else "preempted"
+            self._abort(preempted)
+            self.mode = RobotMode.IDLE
+        if self.faults.brakes_closed and self.mode in (RobotMode.IDLE, RobotMode.MOVE):
+            self._abort("aborted")
+            self.mode = RobotMode.OTHER
+        elif not self.faults.brakes_closed and self.mode == RobotMode.OTHER:
+            self._hold_here()
+            self.mode = RobotMode.IDLE
         if self.faults.user_stopped and self.mode != RobotMode.USER_STOPPED:
             self._abort("emergency_aborted")
             self.mode = RobotMode.USER_STOPPED
@@ -251,7 +265,7 @@ class Session:
         if motion is not None and not self.braking:
             mode = motion.controller if motion.last or motion.controller != Controller.EXTERNAL else mode
         if self.mode == RobotMode.GUIDING and not self.braking:
-            self.q_d, mode, self.tau_c = self.state.q, Controller.EXTERNAL, np.zeros(7)
+            self.q_d, mode, self.tau_c = self.state.q, Controller.EXTERNAL, -GUIDED * self.state.dq
         self.tau = self.control.torque(mode, self.state, self.q_d, self.dq_d, self.tau_c)
         gripper, self.gripper = self.gripper, None
         self.state = self.plant.step(self.tau, gripper)
@@ -309,19 +323,32 @@ class Session:
         if command == "AutomaticErrorRecovery":
             return self._recover(identifier)
         if command == "GetRobotModel":
+            if self.faults.model_fails:
+                return Answer(command, identifier, UNKNOWN_STATUS)
             return self._reply(command, identifier, "success", robot_urdf(self.plant.arm).encode())
         if command == "LoadModelLibrary":
+            if self.faults.model_fails:
+                return self._reply(command, identifier, "error")
             library = model_library(self.plant.arm, int(body["architecture"]), int(body["system"]))
             return self._reply(command, identifier, "success" if library else "error", library)
         if command == "GetCartesianLimit":
             return self._reply(command, identifier, "success")
         if self.mode == RobotMode.MOVE or self.motion is not None:
             return self._reply(command, identifier, "not_possible")
+        if self.faults.safety_function:
+            return self._reply(command, identifier, self._rejection)
         self.settings += 1
         accepted = apply(command, body, self.model, self.control, self.observer)
         return self._reply(command, identifier, "success" if accepted else "invalid_argument")
 
+    @property
+    def _rejection(self) -> str:
+        """What a command is answered while a safety function is active; version 5 has no word for it."""
+        return "rejected_by_safety" if "rejected_by_safety" in self.version.statuses["Move"] else "not_possible"
+
     def _move(self, identifier: int, body: np.ndarray) -> Answer:
+        if self.faults.safety_function:
+            return self._reply("Move", identifier, self._rejection)
         if self.mode != RobotMode.IDLE or self.motion is not None:
             return self._reply("Move", identifier, "not_possible")
         generator, controller = int(body["motion_generator_mode"]) + 1, int(body["controller_mode"])
@@ -333,6 +360,8 @@ class Session:
         wants_async = self.version.has_async and bool(body["use_async_motion_generator"])
         if wants_async and generator != Generator.JOINT_POSITION:
             return self._reply("Move", identifier, "invalid_argument")
+        if self.faults.start_singular:
+            return self._reply("Move", identifier, "singular_start")
         if self.braking:  # a motion that just ended leaves the arm all but at rest
             self.braking, self.dq_d, self.ddq_d = False, np.zeros(7), np.zeros(7)
         if pure:
@@ -356,6 +385,10 @@ class Session:
         return None
 
     def _recover(self, identifier: int) -> Answer:
+        if self.faults.safety_function:
+            return self._reply("AutomaticErrorRecovery", identifier, self._rejection)
+        if self.faults.needs_manual_recovery:
+            return self._reply("AutomaticErrorRecovery", identifier, "manual_recovery_required")
         if self.mode not in (RobotMode.IDLE, RobotMode.REFLEX):
             return self._reply("AutomaticErrorRecovery", identifier, "not_possible")
         self.errors, self.mode = frozenset(), RobotMode.IDLE

@@ -51,10 +51,11 @@ class Controller(IntEnum):
 
 _MOVE = "success started preempted {}not_possible singular_start invalid_argument reflex_aborted emergency_aborted "
 _MOVE += "input_error_aborted aborted"
-_SAFETY = "preempted_by_safety rejected_by_safety "
-_SETTER = "success not_possible invalid_argument"
-_STOP = "success not_possible emergency_aborted reflex_aborted aborted"
-_RECOVERY = "success not_possible manual_recovery_required reflex_aborted emergency_aborted aborted"
+_PREEMPTED = "preempted_by_safety "
+_REJECTED = "rejected_by_safety "
+_SETTER = "success not_possible invalid_argument {}"
+_STOP = "success not_possible {}emergency_aborted reflex_aborted aborted"
+_RECOVERY = "success not_possible {}manual_recovery_required reflex_aborted emergency_aborted aborted"
 _FETCH = "success error"
 
 _COMMANDS_5 = (
@@ -103,23 +104,24 @@ class Version:
         return known.index(name)
 
 
-def _statuses(commands: str, move: str) -> dict[str, tuple[str, ...]]:
+def _statuses(commands: str, preempted: str = "", rejected: str = "") -> dict[str, tuple[str, ...]]:
+    """Numbers of the answers; those that safety functions cause are known to version 10 only (libfranka-common)."""
     special = {
         "Connect": "success incompatible",
-        "Move": move,
-        "StopMove": _STOP,
-        "AutomaticErrorRecovery": _RECOVERY,
+        "Move": _MOVE.format(preempted + rejected),
+        "StopMove": _STOP.format(rejected),
+        "AutomaticErrorRecovery": _RECOVERY.format(rejected),
         "LoadModelLibrary": _FETCH,
-        "GetRobotModel": "success not_possible",
+        "GetRobotModel": f"success not_possible {rejected}",
     }
-    return {name: tuple(special.get(name, _SETTER).split()) for name in commands.split()}
+    return {name: tuple(special.get(name, _SETTER.format(rejected)).split()) for name in commands.split()}
 
 
 VERSIONS = {
     5: Version(
         number=5,
         commands=tuple(_COMMANDS_5.split()),
-        statuses=_statuses(_COMMANDS_5, _MOVE.format("")),
+        statuses=_statuses(_COMMANDS_5),
         real=np.float64,
         accelerometers=False,
         has_torque_finished=False,
@@ -128,7 +130,7 @@ VERSIONS = {
     10: Version(
         number=10,
         commands=tuple(_COMMANDS_10.split()),
-        statuses=_statuses(_COMMANDS_10, _MOVE.format(_SAFETY)),
+        statuses=_statuses(_COMMANDS_10, _PREEMPTED, _REJECTED),
         real=np.float32,
         accelerometers=True,
         has_torque_finished=True,

@@ -1,4 +1,10 @@
-"""The gripper of a Franka, which blocks while it moves: in a thread of its own, told the newest wish only."""
+"""The gripper of a Franka, whose commands block: carried out in a thread of its own, the newest wish only.
+
+What is known of the real hand (reports of its users; docs/emulator.md lists them): a `move` that meets an object
+returns only after some 100 s, `stop` may wait for the command that runs, and every command takes 0.2 to 1 s more than
+the motion. So fingers never `move` inwards on a streamed target: a target that closes is one `grasp`, and `move` is for
+opening, where nothing is in the way.
+"""
 
 from __future__ import annotations
 
@@ -18,9 +24,15 @@ NEAR = 0.001
 WIDEST = 0.08
 """Opening of a Franka Hand [m]."""
 SHUT = 0.005
-"""A target below this means: close until something is held [m]."""
+"""A target below this always closes [m]."""
+CLOSES = 0.75
+"""A target that would leave the resting fingers less than this share of their opening closes them."""
 AWAY = 0.02
-"""A running motion whose goal is this far from the newest target is ended for it [m]."""
+"""A running command is stopped when the newest target is this far on the other side of it [m]."""
+STIRS, RISES, RESTS = 1e-4, 0.005, 0.5
+"""A target that falls by less has come to rest [m]; one that rises by so much, or rests so long, lets go [m, s]."""
+HALT_PATIENCE = 2.0
+"""How long the next command waits for a `stop` that has not returned [s]."""
 
 
 class Client(Protocol):
@@ -39,7 +51,7 @@ class Client(Protocol):
         ...
 
     def halt(self) -> None:
-        """Ends a running `move` or `grasp`; called from another thread."""
+        """Ends a running `move` or `grasp`; called from another thread, and may block until that has ended."""
         ...
 
 
@@ -59,47 +71,80 @@ class Wish:
 class Intent:
     """Reads from a stream of widths what the hand shall do, which moves or grasps but cannot be servoed.
 
-    The fingers are sent to the newest target one motion after the other. Where a closing motion ends above its goal
-    something is between them, and it is grasped with a force; so it is when the target says closed. What is held is
-    held until the target is wider than it.
+    A target that closes (at or below `CLOSES` of the present opening, or `SHUT`) is a grasp at once: the fingers close
+    until something is between them, or to the end. They are let go when the target is wider than they are and has
+    either risen or come to rest, for a falling target is overtaken by the fingers. To let go is a move, as is every
+    target wider than the fingers. Targets a little below the present opening leave the fingers alone: fingers that hold
+    nothing may stand wider than asked. So a half-open target with nothing to hold is reached by closing once and
+    opening to it.
 
-    Fingers that hold nothing stand wider than asked: a simulated policy learns to pass a thing by a millimetre, which
+    Fingers that are opened stand wider than asked: a simulated policy learns to pass a thing by a millimetre, which
     no calibration keeps, and a finger that comes down on its edge ends in a collision reflex.
 
     Args:
         force: to grasp with [N].
         clearance: how much wider [m].
+
+    Attributes:
+        target: newest streamed opening [m], or None before the first.
+        holding: whether the last command was a grasp.
     """
 
     def __init__(self, force: float = 20.0, clearance: float = 0.0) -> None:
-        self.force, self.clearance, self.holding = force, clearance, False
-        self._closing_to: float | None = None
+        self.force, self.clearance = force, clearance
+        self.reset()
 
     def reset(self) -> None:
-        """Forgets what is held: the next target starts anew."""
-        self.holding, self._closing_to = False, None
+        """Forgets the stream and what is held."""
+        self.target: float | None = None
+        self.holding = False
+        self._lowest, self._fell = WIDEST, 0.0
 
-    def next(self, target: float, measured: float) -> Wish | None:
-        """What to do next, or none where the fingers are as they should be.
+    def follow(self, target: float, now: float) -> None:
+        """Takes the newest target [m], at a time [s]."""
+        self.target = target
+        if target < self._lowest - STIRS:
+            self._lowest, self._fell = target, now
+
+    def next(self, measured: float, now: float) -> Wish | None:
+        """Returns what to do next, or None where the fingers are as they should be.
 
         Args:
-            target: newest streamed opening [m].
-            measured: of the resting fingers now [m].
+            measured: opening of the resting fingers [m].
+            now: the time [s].
         """
-        if self.holding and target <= measured + NEAR:
+        if self.target is None or (self.holding and not self._lets_go(measured, now)):
             return None
-        goal = min(target + self.clearance, WIDEST)
-        if goal > measured + NEAR:
-            self.holding, self._closing_to = False, None
-            return Wish(goal)
-        if goal >= measured - NEAR and target > SHUT:
-            return None
-        blocked = self._closing_to is not None and measured > self._closing_to + NEAR
-        if blocked or target <= SHUT:
-            self.holding, self._closing_to = True, None
+        if self.goal > measured + NEAR:
+            self.holding = False
+            return Wish(self.goal)
+        if not self.holding and self._closes(measured):
+            self.holding, self._lowest, self._fell = True, self.target, now
             return Wish(0.0, self.force)
-        self._closing_to = goal
-        return Wish(goal)
+        return None
+
+    @property
+    def goal(self) -> float:
+        """Where fingers that hold nothing stand for the newest target [m]."""
+        return min((self.target or 0.0) + self.clearance, WIDEST)
+
+    def opposes(self, wish: Wish, measured: float, now: float) -> bool:
+        """Whether the newest target wants the opposite of a command that runs, with the fingers at a width [m]."""
+        if self.target is None:
+            return False
+        if wish.force is not None:
+            return self.goal > measured + AWAY and self._lets_go(measured, now)
+        return self.target < wish.width - AWAY and self._closes(measured)
+
+    def _closes(self, measured: float) -> bool:
+        """Whether the newest target closes fingers that stand at a width [m]."""
+        return self.target is not None and (self.target <= SHUT or self.goal <= CLOSES * measured)
+
+    def _lets_go(self, measured: float, now: float) -> bool:
+        """Whether fingers that grasped, and stand at a width [m], shall open."""
+        if self.target is None or self.target <= measured + NEAR:
+            return False
+        return self.target >= self._lowest + RISES or now - self._fell >= RESTS
 
 
 class Fingers:
@@ -134,11 +179,11 @@ class Fingers:
         self._client, self._fault, self._speed, self._poll = client, fault, speed, poll
         self._intent = Intent(force, clearance)
         self._wish: tuple[Wish, float] | None = None
-        self._target: float | None = None
-        self._goal = 0.0
+        self._running: Wish | None = None
         self._problem: ArmFault | None = None
         self._news = threading.Condition()
-        self._busy = self._closing = self._halted = False
+        self._closing = self._halted = False
+        self._halting: threading.Thread | None = None
         self.width = client.width()
         self._thread = threading.Thread(target=self._run, name="fingers", daemon=True)
         self._watch = threading.Thread(target=self._measure, name="finger-width", daemon=True)
@@ -153,12 +198,10 @@ class Fingers:
         """
         self.check()
         with self._news:
-            self._target, self._wish = None, (wish, speed or self._speed)
+            self._wish = (wish, speed or self._speed)
             self._intent.reset()
-            busy = self._busy
-            self._news.notify_all()
-        if busy:
             self._halt()
+            self._news.notify_all()
 
     def follow(self, target: float) -> None:
         """Takes the newest target [m] of a stream and returns at once.
@@ -168,13 +211,12 @@ class Fingers:
         """
         self.check()
         with self._news:
-            begin = self.width if self._target is None else self._target
-            target = begin + self._share * (target - begin)
-            self._target = target
-            away = self._busy and not self._intent.holding and abs(target - self._goal) > AWAY
+            begin, now = self._intent.target, time.monotonic()
+            begin = self.width if begin is None else begin
+            self._intent.follow(begin + self._share * (target - begin), now)
+            if self._running is not None and self._intent.opposes(self._running, self.width, now):
+                self._halt()
             self._news.notify_all()
-        if away:
-            self._halt()
 
     @property
     def alive(self) -> bool:
@@ -195,25 +237,37 @@ class Fingers:
     def wait(self, timeout: float = 5.0) -> bool:
         """Waits until no wish is open; false if that takes too long."""
         with self._news:
-            return self._news.wait_for(lambda: not self._busy and self._wish is None, timeout)
+            return self._news.wait_for(lambda: self._running is None and self._wish is None, timeout)
 
     def close(self) -> None:
-        """Ends the threads; what is held stays held."""
+        """Ends the threads; what is held stays held. A command that does not return is left to itself."""
         with self._news:
             self._closing, self._wish = True, None
-            busy = self._busy
-            self._news.notify_all()
-        if busy:
             self._halt()
+            self._news.notify_all()
         self._thread.join(2)
         self._watch.join(2)
 
     def _halt(self) -> None:
+        """Stops the running command, once, from another thread: the hand's `stop` may wait. Called with the lock."""
+        if self._running is None or self._halted:
+            return
         self._halted = True
+        self._halting = threading.Thread(target=self._stop_hand, name="finger-stop", daemon=True)
+        self._halting.start()
+
+    def _await_halt(self) -> None:
+        """Waits for a `stop` that is under way: a late one would end the next command."""
+        with self._news:
+            halting, self._halted = self._halting, True
+        if halting is not None and not self._closing:
+            halting.join(HALT_PATIENCE)
+
+    def _stop_hand(self) -> None:
         try:
             self._client.halt()
         except Exception as error:  # noqa: BLE001  the libraries' exceptions have no common base
-            log.debug("the gripper could not be halted: %s", error)
+            log.debug("the gripper could not be stopped: %s", error)
 
     def _run(self) -> None:
         while True:
@@ -224,8 +278,8 @@ class Fingers:
                     task = self._next()
                 if task is None or self._closing:
                     return
-                (wish, speed), self._busy, self._goal = task, True, task[0].width
-                self._halted = False
+                wish, speed = task
+                self._running, self._halted, self._halting = wish, False, None
             try:
                 if wish.force is None:
                     self._client.move(wish.width, speed)
@@ -234,8 +288,9 @@ class Fingers:
                 self.width = self._client.width()  # what follows depends on where the fingers stopped
             except Exception as error:  # noqa: BLE001  likewise; it is told by the next call
                 self._failed(error)
+            self._await_halt()
             with self._news:
-                self._busy = False
+                self._running = None
                 self._news.notify_all()
 
     def _next(self) -> tuple[Wish, float] | None:
@@ -243,9 +298,9 @@ class Fingers:
         if self._wish is not None:
             task, self._wish = self._wish, None
             return task
-        if self._target is None or self._problem is not None:
+        if self._problem is not None:
             return None
-        wish = self._intent.next(self._target, self.width)
+        wish = self._intent.next(self.width, time.monotonic())
         return None if wish is None else (wish, self._speed)
 
     def _failed(self, error: Exception) -> None:
@@ -269,11 +324,20 @@ class LibraryHand:
 
     Args:
         gripper: `franky.Gripper` or `franka.Gripper`.
-        width: reads the opening [m].
+        read: reads the hand's state, with `width` and `max_width` [m].
+
+    Attributes:
+        max_width: the widest opening [m], as last read; 0 before the hand was homed.
     """
 
-    def __init__(self, gripper: Any, width: Callable[[], float]) -> None:
-        self._gripper, self.width = gripper, width
+    def __init__(self, gripper: Any, read: Callable[[], Any]) -> None:
+        self._gripper, self._read = gripper, read
+        self.max_width = WIDEST
+
+    def width(self) -> float:
+        state = self._read()
+        self.max_width = float(state.max_width)
+        return float(state.width)
 
     def move(self, width: float, speed: float) -> None:
         self._gripper.move(width, speed)

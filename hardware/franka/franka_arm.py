@@ -9,18 +9,36 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from robo_reward.envs.panda.arm import Arm as Numbers
 from robo_reward.errors import UsageError
+from robo_reward.hardware.braking import Braking, brake_from
 from robo_reward.hardware.franka.complaints import classified, hand_lost, told
 from robo_reward.hardware.franka.compliance import Compliance, checked_realtime
-from robo_reward.hardware.franka.fingers import Fingers, LibraryHand, Wish
+from robo_reward.hardware.franka.fingers import NEAR, Fingers, LibraryHand, Wish
 from robo_reward.hardware.franka.measured import Receipts, rested, standing_fault
+from robo_reward.hardware.limits import policy_limits
 from robo_reward.hardware.robot import ArmFault, ArmState, FaultKind, Mode, Target
 
 log = logging.getLogger(__name__)
 RECOVERIES = 3
 """How often errors are cleared in one `recover`."""
+ENDS = 0.01
+"""What an arm that brakes is told keeps this distance from the ends of the joints [rad]."""
+BRAKE_TICK = 0.004
+"""How often an arm that brakes is told where to be [s]."""
+BRAKE_PATIENCE = 1.0
+"""An arm that has braked comes to rest within this time [s]; contacts and friction may keep it from standing still."""
+AT_REST = 0.01
+"""Joint speed below which the arm stands [rad/s] ..."""
+RESTED = 0.1
+"""... if it stays so for this time of the robot's clock [s]: an arm that turns round is at rest for a moment only."""
 HAND_PATIENCE = 5.0
 """How long `recover` tries to reach a gripper whose connection was lost [s]."""
+UNHOMED = (
+    "the hand was not homed since it was switched on: it says that it opens to 0 mm",
+    "Home it in Desk, with nothing between the fingers, then confirm",
+)
+"""Cause and remedy."""
 
 
 class FrankaArm(ABC):
@@ -38,6 +56,7 @@ class FrankaArm(ABC):
     """
 
     name: ClassVar[str]
+    numbers: ClassVar[Numbers]
     version: ClassVar[int]
     """Of the protocol that the library speaks."""
     fastest: ClassVar[float]
@@ -54,12 +73,14 @@ class FrankaArm(ABC):
         self.host, self.realtime = host, checked_realtime(realtime)
         self.compliance = compliance or Compliance()
         self._with_gripper, self._force = gripper, force
+        self._brakes = policy_limits(self.numbers, acceleration=self.compliance.braking)
         self._receipts = Receipts()
         self._library: Any = None
         self._robot: Any = None
         self._follower: Any = None  # the library's loop that follows targets
         self._fingers: Fingers | None = None
         self._streaming = self._reached = self._cut = False
+        self._library_hand: LibraryHand | None = None
 
     def connect(self) -> None:
         """Reaches the robot, checks that it is the right one, sets gains and collision thresholds.
@@ -139,11 +160,12 @@ class FrankaArm(ABC):
         self.state()
 
     def stop(self) -> None:
-        """Brings the arm to rest and ends the stream."""
+        """Brakes from where the arm is, by the measured joints and speeds, and ends the stream."""
         if not self._streaming or self._robot is None:
             return
         self._streaming = False
         try:
+            self._brake()
             self._come_to_rest()
         except Exception as error:
             raise self._fault(error) from error
@@ -165,7 +187,7 @@ class FrankaArm(ABC):
         for _ in range(RECOVERIES):
             self._clear()
             if standing_fault(self.state()) is None:
-                return
+                break
             time.sleep(0.1)  # what was under way when the connection broke may end in an error of its own
         self._refuse_standing_fault()
 
@@ -194,9 +216,49 @@ class FrankaArm(ABC):
         finally:
             self._drop()
 
+    def _brake(self) -> None:
+        """Leads the arm to rest from its measured state, within the limits of acceleration.
+
+        Neither what was commanded last nor what the robot calls its desired state tells where the arm is: it follows
+        the stream with a lag, and in torque control a Panda reports the pose in which the stream began.
+        """
+        state = self._read()
+        way, begun, still = brake_from(self.numbers, self._brakes, state.q, state.dq), state.robot_time, 0.0
+        end = time.monotonic() + way.duration + BRAKE_PATIENCE
+        while time.monotonic() < end:
+            self._check_motion()
+            elapsed = state.robot_time - begun
+            if elapsed < way.duration or np.abs(state.dq).max() > AT_REST:
+                still = elapsed
+            elif elapsed - still >= RESTED:
+                return
+            self._send(Target(joints=self._brake_goal(way, elapsed + BRAKE_TICK)))
+            time.sleep(BRAKE_TICK)
+            state = self._read()
+
+    def _brake_goal(self, way: Braking, elapsed: float) -> np.ndarray:
+        """The joints (7,) [rad] that the library must be told for the arm to be on its way to rest."""
+        low, high = self._brakes.q_end
+        return np.clip(way.goal(elapsed, self.compliance.lag), low + ENDS, high - ENDS)
+
     @property
     def _width(self) -> float:
         return self._fingers.width if self._fingers else 0.0
+
+    @property
+    def has_hand(self) -> bool:
+        """Whether the hand is connected."""
+        return self._library_hand is not None
+
+    @property
+    def is_homed(self) -> bool:
+        """Whether the hand knows how far it opens."""
+        return self.max_width > NEAR
+
+    @property
+    def max_width(self) -> float:
+        """The widest opening of the hand [m], which is 0 until it was homed; 0 without a hand."""
+        return self._library_hand.max_width if self._library_hand else 0.0
 
     def _hand_followed(self, hand: LibraryHand) -> Fingers:
         lag, clearance = self.compliance.finger_lag, self.compliance.clearance
@@ -213,7 +275,8 @@ class FrankaArm(ABC):
         end = time.monotonic() + patience
         while True:
             try:
-                self._fingers = self._hand_followed(self._hand())
+                self._library_hand = self._hand()
+                self._fingers = self._hand_followed(self._library_hand)
                 self._cut = False
                 return
             except Exception as error:
@@ -248,6 +311,8 @@ class FrankaArm(ABC):
         fault = standing_fault(self.state())
         if fault:
             raise fault
+        if self.has_hand and not self.is_homed:
+            raise ArmFault(*UNHOMED, True, FaultKind.GRIPPER)
 
     def _alive(self) -> bool:
         try:
@@ -274,7 +339,7 @@ class FrankaArm(ABC):
     def _drop(self) -> None:
         if self._fingers:
             self._fingers.close()
-        self._fingers = self._follower = self._robot = None
+        self._fingers = self._library_hand = self._follower = self._robot = None
         self._streaming = False
 
     @property
@@ -320,7 +385,7 @@ class FrankaArm(ABC):
 
     @abstractmethod
     def _come_to_rest(self) -> None:
-        """Ends the stream with the arm at rest."""
+        """Ends the stream of an arm that has braked."""
 
     @abstractmethod
     def _go(self, q: np.ndarray, speed_fraction: float) -> None:

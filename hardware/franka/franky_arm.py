@@ -34,6 +34,7 @@ class FrankyArm(FrankaArm):
     """
 
     name = "fr3"
+    numbers = FR3
     version = 10
     fastest = MAX_DYNAMICS
 
@@ -58,7 +59,7 @@ class FrankyArm(FrankaArm):
 
     def _hand(self) -> LibraryHand:
         hand = self._library.Gripper(self.host)
-        return LibraryHand(hand, lambda: hand.width)
+        return LibraryHand(hand, lambda: hand.state)
 
     def _read(self) -> ArmState:
         state = self._connected().state

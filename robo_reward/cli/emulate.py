@@ -16,6 +16,7 @@ from robo_reward.hardware.cameras import CAMERA_PORT
 from robo_reward.hardware.emulator.camera_server import CameraServer
 from robo_reward.hardware.emulator.emulator import USUAL_VERSION, Emulator
 from robo_reward.hardware.emulator.fault_server import FAULT_PORT
+from robo_reward.hardware.emulator.hand_manners import HandManners
 from robo_reward.hardware.emulator.limits_check import Checks
 from robo_reward.hardware.emulator.mujoco_plant import MujocoPlant
 from robo_reward.hardware.emulator.scene_server import SCENE_PORT, SceneServer
@@ -52,6 +53,7 @@ def run(config: DictConfig, arguments: list[str]) -> int:
                 Path(config.log) if config.log else None,
                 speed=config.speed,
                 fault_port=FAULT_PORT if config.faults else None,
+                hand=HandManners(**config.hand),
             )
         )
         stack.enter_context(CameraServer(plant, config.host, CAMERA_PORT, emulator.faults))

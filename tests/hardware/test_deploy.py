@@ -18,9 +18,11 @@ from robo_reward.hardware.deploy import PATIENCE, Deployment, Summary, check_fit
 from robo_reward.hardware.dry_run import dry_run
 from robo_reward.hardware.explain import fault_of
 from robo_reward.hardware.faults import Phase
+from robo_reward.hardware.limits import policy_limits
 from robo_reward.hardware.mujoco_arm import MujocoArm
 from robo_reward.hardware.recording import DiskFailed
 from robo_reward.hardware.robot import ArmFault, FaultKind, Target
+from robo_reward.hardware.safety import SafetyFilter, SafetySettings
 from robo_reward.hardware.teleop import Input
 from robo_reward.hardware.tempo import Tempo
 from robo_reward.policies.evaluate import wilson
@@ -74,6 +76,8 @@ def test_at_full_tempo_and_without_limits_in_the_way_the_arm_goes_where_the_simu
     """The loop around the arm is the simulator's own control step, but for the smoothing of commands."""
     deployment = deployed(horizon=5)  # all in one direction
     task = deployment.rig.task
+    wide = policy_limits(task.arm, speed=0.8, acceleration=0.8)
+    deployment.rig.filter = SafetyFilter.of_task(task, wide, settings=SafetySettings(ramp_steps=0))
     deployment.run()
     episode = next(iter(deployment.store))
     sim = BatchSim(task, 1, 0, threads=1)

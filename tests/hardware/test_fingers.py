@@ -1,24 +1,34 @@
 import threading
+import time
 from collections.abc import Iterator
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from robo_reward.hardware.franka.fingers import Fingers, Intent, Wish
 from robo_reward.hardware.robot import ArmFault, FaultKind
 from tests.hardware.patience import eventually
 
+PERIOD = 0.02  # of the streams here [s]
+
 
 def follow(
-    targets: list[float], thing: float = 0.0, width: float = 0.08, clearance: float = 0.0
+    targets: list[float], thing: float = 0.0, width: float = 0.08, clearance: float = 0.0, busy: int = 0
 ) -> tuple[list[Wish], float]:
-    """What a hand that moves at once does for a stream of targets, with a thing of that width between the fingers."""
-    intent, wishes = Intent(20.0, clearance), []
-    for target in targets:
-        wish = intent.next(target, width)
+    """What a hand does for a stream of targets, with a thing of that width between the fingers.
+
+    Each command takes so many targets, which pass by meanwhile.
+    """
+    intent, wishes, until = Intent(20.0, clearance), [], 0
+    for k, target in enumerate(targets):
+        intent.follow(target, k * PERIOD)
+        wish = intent.next(width, k * PERIOD) if k >= until else None
         if wish is None:
             continue
         wishes.append(wish)
-        width = max(0.0 if wish.force else wish.width, thing)
+        assert wish.force is not None or wish.width > width  # never a move inwards
+        width, until = max(0.0 if wish.force else wish.width, thing), k + 1 + busy
     return wishes, width
 
 
@@ -27,34 +37,36 @@ def creeping(begin: float, end: float, step: float = 0.004) -> list[float]:
     return [begin + (end - begin) * k / count for k in range(count + 1)]
 
 
+def grasps(wishes: list[Wish]) -> int:
+    return sum(wish.force is not None for wish in wishes)
+
+
 def test_an_open_hand_that_is_told_to_be_open_is_left_alone() -> None:
     assert follow([0.08] * 50) == ([], 0.08)
 
 
-def test_targets_that_creep_are_followed() -> None:
-    wishes, width = follow(creeping(0.08, 0.05))
-    assert width == pytest.approx(0.05, abs=0.003)
-    assert all(wish.force is None for wish in wishes)
-    assert len(wishes) >= 5
+@pytest.mark.parametrize("busy", [0, 10, 50])
+@pytest.mark.parametrize(("thing", "end"), [(0.04, 0.0), (0.04, 0.034), (0.06, 0.0), (0.01, 0.0)])
+def test_what_is_between_the_fingers_is_grasped_once_early_and_held(busy: int, thing: float, end: float) -> None:
+    targets = [*creeping(0.08, end), *[end] * 100]
+    wishes, width = follow(targets, thing, busy=busy)
+    assert wishes == [Wish(0.0, 20.0)] and width == thing
+    begun = next(k for k in range(len(targets)) if follow(targets[: k + 1], thing)[0])
+    assert targets[begun] >= 0.055  # as soon as a quarter of the opening is gone, whatever is between
 
 
-def test_what_is_between_the_fingers_is_grasped_once_and_held() -> None:
-    wishes, width = follow([*creeping(0.08, 0.0), *[0.0] * 20], thing=0.04)
-    assert width == 0.04
-    assert [wish for wish in wishes if wish.force] == [Wish(0.0, 20.0)]
-    assert wishes[-1].force == 20.0
+def test_fingers_that_overtake_a_falling_target_do_not_open_again() -> None:
+    slow = creeping(0.08, 0.0, 0.0005)
+    wishes, width = follow(slow, thing=0.04)
+    assert wishes == [Wish(0.0, 20.0)] and width == 0.04
 
 
-def test_a_target_just_below_a_thing_grasps_it_too() -> None:
-    wishes, _ = follow([*creeping(0.08, 0.034), *[0.034] * 5], thing=0.04)
-    assert wishes[-1].force == 20.0
-
-
-def test_a_held_thing_is_let_go_when_the_target_is_wider() -> None:
-    wishes, width = follow([*creeping(0.08, 0.0), *creeping(0.0, 0.08)], thing=0.04)
-    grasp = next(i for i, wish in enumerate(wishes) if wish.force)
-    assert all(wish.force is None and wish.width > 0.04 for wish in wishes[grasp + 1 :])
-    assert width == pytest.approx(0.08, abs=0.004)
+@pytest.mark.parametrize("busy", [0, 10, 50])
+def test_a_held_thing_is_let_go_when_the_target_is_wider(busy: int) -> None:
+    wishes, width = follow([*creeping(0.08, 0.0), *[0.0] * 60, *creeping(0.0, 0.08), *[0.08] * 200], 0.04, busy=busy)
+    assert grasps(wishes[:1]) == grasps(wishes) == 1
+    assert all(wish.width > 0.04 for wish in wishes[1:])
+    assert width == pytest.approx(0.08, abs=0.002)
 
 
 def test_a_hand_with_nothing_in_it_closes_and_opens_again() -> None:
@@ -62,18 +74,40 @@ def test_a_hand_with_nothing_in_it_closes_and_opens_again() -> None:
     assert width == pytest.approx(0.08, abs=0.004)
 
 
+def test_a_half_open_target_with_nothing_to_hold_is_reached_by_closing_once_and_opening_to_it() -> None:
+    wishes, width = follow([*creeping(0.08, 0.05), *[0.05] * 100])
+    assert wishes == [Wish(0.0, 20.0), Wish(0.05)] and width == 0.05
+    wobbling = [0.05 + 0.004 * (-1) ** k for k in range(100)]
+    again, width = follow([*creeping(0.08, 0.05), *[0.05] * 100, *wobbling])
+    assert again[:2] == wishes and grasps(again) == 1 and width == pytest.approx(0.054)
+    wishes, width = follow([*creeping(0.08, 0.05), *[0.05] * 100, *creeping(0.05, 0.03), *[0.03] * 100], thing=0.04)
+    assert wishes == [Wish(0.0, 20.0), Wish(0.05), Wish(0.0, 20.0)] and width == 0.04
+
+
+def test_targets_a_little_below_the_fingers_leave_them_open() -> None:
+    assert follow([*creeping(0.08, 0.062), *[0.062] * 100]) == ([], 0.08)
+    assert follow([*creeping(0.08, 0.056), *[0.056] * 100], clearance=0.008) == ([], 0.08)
+
+
 def test_fingers_that_hold_nothing_stand_a_little_wider_but_never_wider_than_they_can() -> None:
-    _, width = follow(creeping(0.08, 0.05), clearance=0.008)
-    assert width == pytest.approx(0.058, abs=0.003)
-    assert follow([0.078] * 5, clearance=0.008) == ([], 0.08)
+    assert follow([0.05] * 5, width=0.02, clearance=0.008)[1] == pytest.approx(0.058)
+    assert follow([0.078] * 5, width=0.02, clearance=0.008)[1] == 0.08
 
 
 def test_with_clearance_a_thing_is_grasped_held_and_let_go_as_without() -> None:
     wishes, width = follow([*creeping(0.08, 0.034), *[0.034] * 5], thing=0.05, clearance=0.008)
-    assert wishes[-1].force == 20.0 and width == 0.05
+    assert wishes == [Wish(0.0, 20.0)] and width == 0.05
     wishes, width = follow([*creeping(0.08, 0.0), *[0.0] * 9, *creeping(0.0, 0.06)], thing=0.04, clearance=0.008)
-    assert [wish.force for wish in wishes].count(20.0) == 1
+    assert grasps(wishes) == 1
     assert width == pytest.approx(0.068, abs=0.004)
+
+
+@given(st.lists(st.floats(0.0, 0.08), min_size=1, max_size=40), st.floats(0.0, 0.08), st.floats(0.0, 0.02))
+@settings(max_examples=60, deadline=None)
+def test_no_stream_of_targets_moves_fingers_inwards(targets: list[float], thing: float, clearance: float) -> None:
+    held = [target for target in targets for _ in range(5)]
+    wishes, width = follow([*held, *[0.0] * 50], thing, clearance=clearance)  # `follow` checks every move
+    assert grasps(wishes[-1:]) == 1 and width == thing
 
 
 class Hand:
@@ -146,6 +180,57 @@ def test_a_stream_is_followed_to_its_newest_target(hand: tuple[Hand, Fingers]) -
     for target in creeping(0.08, 0.05, 0.002):
         fingers.follow(target)
     assert eventually(lambda: abs(body.at - 0.05) <= 0.003)
+    assert body.calls == [Wish(0.0, 20.0), Wish(0.05)]
+
+
+class ReportedHand(Hand):
+    """Something of 40 mm is between its fingers; a move onto it and every `stop` take for ever."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.done = threading.Event()
+
+    def move(self, width: float, speed: float) -> None:
+        self.calls.append(Wish(width))
+        self.at = max(width, 0.04)
+        if width < 0.04:
+            self.done.wait(20.0)
+
+    def grasp(self, speed: float, force: float) -> None:
+        self.calls.append(Wish(0.0, force))
+        self.at = 0.04
+
+    def halt(self) -> None:
+        self.done.wait(20.0)
+
+
+@pytest.mark.parametrize(("seconds", "end"), [(0.05, 0.0), (0.3, 0.0), (0.1, 0.03)])
+def test_a_hand_whose_blocked_moves_hang_is_told_to_grasp_and_never_to_move_in(seconds: float, end: float) -> None:
+    body = ReportedHand()
+    fingers = Fingers(body, fault, poll=0.001)
+    begun = time.monotonic()
+    while not body.calls or time.monotonic() - begun < seconds:
+        assert time.monotonic() - begun < 20
+        fingers.follow(max(end, 0.08 - (0.08 - end) * (time.monotonic() - begun) / seconds))
+        time.sleep(0.002)
+    assert fingers.wait() and body.calls == [Wish(0.0, 20.0)]
+    body.done.set()
+    fingers.close()
+
+
+def test_nobody_waits_for_a_stop_that_does_not_return() -> None:
+    body = ReportedHand()
+    fingers = Fingers(body, fault, poll=0.001)
+    fingers.do(Wish(0.01))
+    assert eventually(lambda: body.calls)
+    begun = time.monotonic()
+    fingers.do(Wish(0.08))
+    for _ in range(20):
+        fingers.follow(0.08)
+    assert time.monotonic() - begun < 5  # of 20 that the stop takes
+    body.done.set()
+    assert eventually(lambda: body.calls == [Wish(0.01), Wish(0.08)])
+    fingers.close()
 
 
 def test_a_failure_is_told_once_by_the_next_call(hand: tuple[Hand, Fingers]) -> None:
