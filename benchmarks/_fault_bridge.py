@@ -15,13 +15,14 @@ import time
 from pathlib import Path
 
 from benchmarks import _fault_policy
-from benchmarks._fault_list import CAMERA_AGE, MISSED, SILENT, TEMPO
+from benchmarks._fault_list import CAMERA_AGE, MISSED, SHAPE_FILE, SILENT, SLOW_HAND, TEMPO
 from benchmarks.output import write_json
 from robo_reward.cli.interrupt import stop_on_signals
 from robo_reward.envs.panda.base import ArmTask
 from robo_reward.envs.task import make_task
 from robo_reward.episode import EpisodeStore
 from robo_reward.errors import RoboRewardError
+from robo_reward.hardware.arm_process import ArmProcess
 from robo_reward.hardware.assemble import Parts, Wishes, assemble
 from robo_reward.hardware.deploy import Deployment, DeploySettings
 from robo_reward.hardware.emulator.fault_server import FaultClient
@@ -29,9 +30,9 @@ from robo_reward.hardware.policy_process import PolicyProcess
 from robo_reward.hardware.recording import Judge
 from robo_reward.hardware.reset import Reset
 
-MOTION = {"idle": (0.8, 1.0), "moving": (0.8, 0.0), "gripping": (0.3, -1.0)}
+MOTION = {"idle": (0.8, 1.0), "moving": (0.8, 0.0), "gripping": (0.3, -1.0), SLOW_HAND: (0.3, -1.0)}
 """Speed of the hand, and how far the fingers close, as shares of a full step and of open to closed."""
-HORIZON = {"idle": 12, "moving": 45, "gripping": 45}
+HORIZON = {"idle": 12, "moving": 45, "gripping": 45, SLOW_HAND: 45}
 
 
 class Somebody:
@@ -56,6 +57,7 @@ class Somebody:
             (self._folder / "go").unlink()
         if "shall it go on" in question:
             FaultClient(self._host).clear()
+            (self._folder / SHAPE_FILE).unlink(missing_ok=True)
             if self.policy is not None and self.policy.process.is_alive():
                 os.kill(self.policy.process.pid or 0, signal.SIGCONT)
             time.sleep(0.1)
@@ -96,16 +98,18 @@ def run(folder: Path, robot: str, host: str, situation: str) -> str:
         tempo=TEMPO, missed=MISSED, silent=SILENT, camera_age=CAMERA_AGE,
     )  # fmt: skip
     with contextlib.ExitStack() as stack, stop_on_signals() as stop:
-        person.policy = policy = PolicyProcess(f"{task.id} {speed} {gripper}", _fault_policy.load)
+        person.policy = policy = PolicyProcess(f"{task.id} {speed} {gripper} {folder}", _fault_policy.load)
         stack.callback(policy.close)
-        parts = assemble(wishes, task, policy, person.confirm, stop, stack)
+        parts = assemble(wishes, task, policy, person.confirm, stop, stack, person.tell)
         made = deployment(task, parts, person, folder)
-        arm = getattr(parts.rig.arm, "process")  # noqa: B009  not part of the protocol
-        pids = {"main": os.getpid(), "policy": policy.process.pid, "arm": arm.pid}
+        arm = parts.rig.arm
+        assert isinstance(arm, ArmProcess)
+        arm.tell = person.tell
+        pids = {"main": os.getpid(), "policy": policy.process.pid, "arm": arm.process.pid}
         write_json(folder / "pids", pids)
         while not made.summary.stopped:
-            number = len(made.store) + (1 if situation == "idle" else 1000)
-            made.settings = DeploySettings(number)
+            number = made.summary.standing + (1 if situation == "idle" else 1000)
+            made.settings = DeploySettings(number, retries=1000)
             made.run()
         return made.summary.stopped
 

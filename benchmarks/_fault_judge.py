@@ -10,6 +10,9 @@ Every number of `used` is the largest share of an official limit; above 1 it was
   `tests/hardware/wild.py`, which shares no code with the safety filter. Journals keep 1e-6 rad: accelerations are known
   to 0.08 rad/s², 1 % of the limit.
 * `measured_*`: how the arm really moved.
+
+`rest_from` says where the arm came to rest after it was told to stop: an arm that stops where it is goes no farther
+than its braking distance, computed here from the measured speed and the limits alone.
 """
 
 from __future__ import annotations
@@ -19,6 +22,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from robo_reward.envs.panda.arm import Arm, arm_named
+from robo_reward.envs.panda.kinematics import forward
 from robo_reward.envs.task import make_task
 from robo_reward.hardware.emulator.limits_check import TORQUE_RATE
 from robo_reward.hardware.emulator.plant import DT
@@ -30,6 +34,61 @@ AT_REST = 0.02
 """Joint speed below which the arm stands [rad/s]."""
 OWN = {RobotMode.USER_STOPPED: "user stop", RobotMode.GUIDING: "guiding", RobotMode.REFLEX: "reflex"}
 """What the robot did by itself."""
+
+
+SHARE = 0.3
+"""Share of the limits of acceleration that a deployment uses where nothing else is set."""
+TOLERANCE = 5e-3
+"""How much farther than its braking distance the hand may be at the end [m]."""
+
+
+class Rest(NamedTuple):
+    """Where the arm came to rest.
+
+    Attributes:
+        distance: of the hand, from its measured pose at the request to the final one [m].
+        bound: the braking distance at the measured speed, and `TOLERANCE` [m].
+        farthest: the hand was away from its pose at the request meanwhile [m].
+    """
+
+    distance: float
+    bound: float
+    farthest: float
+
+
+def rest_from(cycles: np.ndarray, arm: Arm, request: int, share: float = SHARE) -> Rest:
+    """Returns where the arm came to rest, before the next motion began.
+
+    Args:
+        cycles: of the emulator's log.
+        arm: whose kinematics and limits hold.
+        request: the cycle, by its place in `cycles`, in which the arm was to stop.
+        share: of the limits of acceleration that may be used.
+    """
+    after = cycles[request:]
+    moves = after["robot_mode"] == RobotMode.MOVE
+    again = moves & ~np.concatenate([[True], moves[:-1]])
+    after = after[: int(np.argmax(again)) if again.any() else len(after)]
+    hand = forward(arm, after["q"]).position.T
+    away = np.linalg.norm(hand - hand[0], axis=1)
+    bound = braking_distance(arm, after["q"][0], after["dq"][0], share) + TOLERANCE
+    return Rest(float(away[-1]), bound, float(away.max()))
+
+
+def braking_distance(arm: Arm, q: np.ndarray, dq: np.ndarray, share: float) -> float:
+    """Returns how far the hand goes [m] if all joints brake evenly, in the time that the tightest limit asks for."""
+    small = 1e-5
+    pose = forward(arm, np.stack([q, q + small * dq]))
+    axes = np.stack([pose.x, pose.y, pose.z])
+    moved = float(np.linalg.norm(pose.position[:, 1] - pose.position[:, 0]))
+    turned = float(np.linalg.norm(axes[..., 1] - axes[..., 0])) / np.sqrt(2)
+    time = max(
+        float((np.abs(dq) / np.array(arm.ddq_max)).max()),
+        moved / small / arm.max_translation[1],
+        turned / small / arm.max_rotation[1],
+    )
+    ends = forward(arm, np.stack([q, q + dq * time / share / 2])).position
+    return float(np.linalg.norm(ends[:, 1] - ends[:, 0]))
 
 
 class Stop(NamedTuple):

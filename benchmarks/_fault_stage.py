@@ -13,11 +13,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from benchmarks._fault_list import SHAPE_FILE, SLOW_HAND
 from robo_reward.envs.panda.arm import arm_named
 from robo_reward.episode import EpisodeStore
 from robo_reward.hardware.emulator.camera_server import CameraServer
 from robo_reward.hardware.emulator.emulator import Emulator
 from robo_reward.hardware.emulator.fault_server import FAULT_PORT, FaultClient
+from robo_reward.hardware.emulator.hand_manners import REPORTED
 from robo_reward.hardware.emulator.plant import KinematicPlant
 from robo_reward.hardware.emulator.versions import RobotMode
 
@@ -39,16 +41,20 @@ class Stage:
     Attributes:
         pids: of the deployment's processes.
         starts: how many deployments were begun.
+        cleared: by the robot's clock, when the faults were last taken back [ms].
     """
 
     def __init__(self, robot: str, host: str, situation: str, folder: Path) -> None:
         self.robot, self.host, self.situation, self.folder = robot, host, situation, folder
-        plant = KinematicPlant(arm_named(robot), object_width=0.04 if situation == "gripping" else 0.0)
-        self.emulator = Emulator(robot, host, plant, lockstep=True, speed=1.0, fault_port=FAULT_PORT)
+        plant = KinematicPlant(arm_named(robot), object_width=0.04 if situation in ("gripping", SLOW_HAND) else 0.0)
+        hand = REPORTED if situation == SLOW_HAND else None
+        self.emulator = Emulator(robot, host, plant, lockstep=True, speed=1.0, fault_port=FAULT_PORT, hand=hand)
         self._cameras = CameraServer(plant, host, faults=self.emulator.faults)
         self._bridge: subprocess.Popen[bytes] | None = None
         self.pids: dict[str, int] = {}
-        self.starts = 0
+        self.starts = self.cleared = 0
+        self._clear = self.emulator.faults.clear
+        self.emulator.faults.clear = self._note_clearing
 
     def __enter__(self) -> Stage:
         self.emulator.start()
@@ -72,7 +78,7 @@ class Stage:
         self.kill_all()
         self.call("clear")
         self.starts += 1
-        for name in ("pids", "waiting", "go"):
+        for name in ("pids", "waiting", "go", SHAPE_FILE):
             (self.folder / name).unlink(missing_ok=True)
         command = [sys.executable, "-m", "benchmarks._fault_bridge", str(self.folder)]
         with (self.folder / "log").open("ab") as log:
@@ -83,11 +89,16 @@ class Stage:
         with contextlib.suppress(OSError, ValueError):
             self.pids = json.loads((self.folder / "pids").read_text(encoding="utf-8"))
 
-    def kill_all(self) -> None:
-        """SIGKILL to all its processes at once."""
+    def signal_all(self, number: signal.Signals) -> None:
+        """A signal to all its processes at once."""
         if self._bridge is not None:
             with contextlib.suppress(ProcessLookupError):
-                os.killpg(self._bridge.pid, signal.SIGKILL)
+                os.killpg(self._bridge.pid, number)
+
+    def kill_all(self) -> None:
+        """SIGKILL to all its processes at once, and waits for their end."""
+        self.signal_all(signal.SIGKILL)
+        if self._bridge is not None:
             self._bridge.wait()
 
     # Faults
@@ -95,6 +106,10 @@ class Stage:
     def call(self, name: str, *args: object) -> None:
         """One call of the public injection API, over TCP."""
         FaultClient(self.host).call(name, *args)
+
+    def _note_clearing(self) -> None:
+        self.cleared = self.emulator.session.time
+        self._clear()
 
     # What can be seen from outside
 

@@ -2,11 +2,13 @@
 
 The emulator serves an FR3 (through franky) and a Panda (through franka-rs) over real sockets, at the pace of the wall
 clock but waiting for a client that is late, so that faults stop the arm and not the load of this machine; a deployment
-in processes of its own drives it. Every fault of the injection API, and every death of a process, comes while the arm
-is idle (connected, nothing streamed), moving, or gripping. Per row: what the client saw, what the arm did by the
-emulator's own log and in what time, the time stated for it, the largest share of any official limit that a command or
-the arm itself used (`_fault_judge.py` says what is checked by what), whether the operator got a cause and a remedy,
-whether the episode was saved, and how deployment went on. `--quick`: the moving FR3 only.
+in processes of its own drives it. Every fault of the injection API, every death of a process, and whatever else ends a
+stream, comes while the arm is idle (connected, nothing streamed), moving, or gripping; some endings also with a hand as
+slow as users report of the real one. Per row: what the client saw, what the arm did by the emulator's own log and in
+what time, the time stated for it, how far the hand came to rest from where it was when the arm was to stop (its bound:
+the braking distance at the measured speed + 5 mm), the largest share of any official limit that a command or the arm
+itself used (`_fault_judge.py` says what is checked by what), whether the operator got a cause and a remedy, whether the
+episode was saved, and how deployment went on. `--quick`: the moving FR3 only.
 """
 
 from __future__ import annotations
@@ -16,15 +18,18 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from benchmarks._fault_judge import stop_of, used
-from benchmarks._fault_list import FAULTS, Fault
+import numpy as np
+
+from benchmarks._fault_judge import OWN, Rest, rest_from, stop_of, used
+from benchmarks._fault_list import ROBOT, SLOW_HAND, Fault, faults_in
 from benchmarks._fault_stage import Stage, until
 from benchmarks.output import arguments, report
+from robo_reward.envs.panda.arm import arm_named
 from robo_reward.episode import EpisodeStore
 from robo_reward.hardware.emulator.versions import RobotMode
 
 HOSTS = {"fr3": "127.0.4.21", "panda": "127.0.4.22"}
-SITUATIONS = ("idle", "moving", "gripping")
+SITUATIONS = ("idle", "moving", "gripping", SLOW_HAND)
 NOTICED = 0.5
 """An idle deployment is told to go on this long after the fault [s]."""
 LATE, TRIES = 0.2, 5
@@ -41,11 +46,16 @@ class Row:
         fault: its name.
         situation: `idle`, `moving` or `gripping`.
         seen: by the client: the fault, or why the episode ended.
-        reaction: of the arm: `reflex NAME`, `user stop` or `guiding` of its own, `bridge` where that stopped it, or
-            `goes on`; `stands` if it did not move.
+        reaction: of the arm: `reflex NAME`, `user stop` or `guiding` of its own, `robot` where it said no name,
+            `bridge` where that stopped it, or `goes on`; `stands` if it did not move, `moves` if it did and must not.
         seconds: from the fault until the arm stood for good, by the emulator's log; none if it went on.
         late: how far the emulator's clock fell behind meanwhile [s]; above `LATE` a row says nothing.
         within: the time stated for it [s]; none if it may go on.
+        optional: whether it may also go on.
+        rest_from_request_mm: the hand's distance from its measured pose at the request to stop to the final one, of the
+            stop in this row that came closest to its bound or passed it [mm]; none if nobody asked for a stop.
+        rest_bound_mm: the braking distance at the measured speed then, and 5 mm [mm].
+        farthest_mm: the hand was away from its pose at the request meanwhile [mm].
         used: the largest share of each limit, from the end of the row before to the next episode.
         to_tell: whether there is anything to tell: not where nothing came of the fault, nor where it killed an idle
             deployment, which leaves nothing behind.
@@ -62,6 +72,10 @@ class Row:
     seconds: float | None
     late: float
     within: float | None
+    optional: bool
+    rest_from_request_mm: float | None
+    rest_bound_mm: float | None
+    farthest_mm: float | None
     used: dict[str, float]
     to_tell: bool
     told: str
@@ -71,6 +85,8 @@ class Row:
     @property
     def in_time(self) -> bool:
         """Whether the arm stood within the stated time, or went on if it could."""
+        if self.reaction == "goes on" and self.optional:
+            return True
         if self.within is None:
             return self.reaction in ("goes on", "stands")
         return self.seconds is not None and self.seconds <= self.within
@@ -81,6 +97,13 @@ class Row:
         return max(self.used.values()) <= 1.0
 
     @property
+    def rests(self) -> bool:
+        """Whether the arm came to rest where it was."""
+        if self.rest_from_request_mm is None or self.rest_bound_mm is None:
+            return False
+        return self.rest_from_request_mm <= self.rest_bound_mm
+
+    @property
     def informed(self) -> bool:
         """Whether the operator knows what there is to know."""
         return bool(self.told) or not self.to_tell
@@ -88,11 +111,13 @@ class Row:
     @property
     def fine(self) -> bool:
         """Whether nothing is left to wish."""
-        return self.in_time and self.inside and self.informed and self.saved is not False and bool(self.went_on)
+        kept = self.in_time and self.rests and self.inside
+        return kept and self.informed and self.saved is not False and bool(self.went_on)
 
 
-def rows_of(robot: str, situation: str, faults: tuple[Fault, ...] = FAULTS) -> list[Row]:
+def rows_of(robot: str, situation: str, faults: tuple[Fault, ...] | None = None) -> list[Row]:
     """One fault after the other on the same arm; what one leaves behind is where the next begins."""
+    faults = faults_in(situation) if faults is None else faults
     with tempfile.TemporaryDirectory() as folder, Stage(robot, HOSTS[robot], situation, Path(folder)) as stage:
         rows = []
         for fault in faults:
@@ -107,7 +132,8 @@ def undisturbed(stage: Stage, fault: Fault) -> Row:
     for _ in range(TRIES):
         row = (idle_row if stage.situation == "idle" else running_row)(stage, fault)
         in_time = row.reaction != "bridge" or row.late <= LATE
-        if in_time and (stage.situation == "idle" or fault.sign in row.seen):
+        unhurt = fault.optional and row.reaction == "goes on"
+        if in_time and (stage.situation == "idle" or unhurt or fault.sign in row.seen):
             break
     return row
 
@@ -150,15 +176,56 @@ def outcome(stage: Stage, fault: Fault, since: int, lines: int, before: set[str]
     new = [name for name in episodes if name not in before]
     store = EpisodeStore(stage.folder / "episodes")
     streams = [store.load(name, frames=False).meta["commands"]["joints"] for name in new]
+    asked = [episodes[name].get("stop_time") for name in new]
+    rest = worst_rest(cycles, stage.robot, requests(cycles, since, fault.unseen, asked))
     stop, said = stop_of(cycles, since), stage.said()[lines:]
     about = episodes.get(key, {})
-    if fault.within is None and about.get("ending") == "horizon":
+    if (fault.within is None or fault.optional) and about.get("ending") == "horizon":
         stop = stop._replace(reaction="goes on", seconds=None, late=0.0)
+    if fault.within == ROBOT and stop.reaction == "bridge":
+        stop = stop._replace(reaction="robot")
+    if fault.still:
+        before_cleared = cycles[cycles["message_id"] < stage.cleared]
+        moved = bool((before_cleared["robot_mode"] == RobotMode.MOVE).any())
+        stop = stop._replace(reaction="moves" if moved else "stands")
     shares = used(cycles, stage.robot, [stream for stream in streams if len(stream)])
     return Row(
-        stage.robot, fault.name, stage.situation, seen(about, said), *stop, fault.within, shares,
+        stage.robot, fault.name, stage.situation, seen(about, said), *stop, fault.within, fault.optional,
+        *millimetres(rest), shares,
         to_tell(fault, key, went_on), told(said), key in episodes if key else None, went_on,
     )  # fmt: skip
+
+
+def requests(cycles: np.ndarray, since: int, unseen: float | None, asked: list[float | None]) -> list[int]:
+    """Returns the cycles, by place, in which the arm was to stop: whoever asked, and the robot itself.
+
+    Args:
+        cycles: of the emulator's log, from the fault on.
+        since: robot time of the fault [ms].
+        unseen: how much later the bridge knows of a fault that nobody can write down [s], if that is so.
+        asked: when the bridge asked for a stop, by the wall clock [s]; none where it did not write that down.
+    """
+    found = [int(np.searchsorted(cycles["wall"], when)) for when in asked if when is not None]
+    moves = cycles["robot_mode"] == RobotMode.MOVE
+    for mode in OWN:
+        own = cycles["robot_mode"] == mode
+        found.extend(int(i) + 1 for i in np.flatnonzero(own[1:] & moves[:-1]))
+    if unseen is not None:
+        found.append(int(np.searchsorted(cycles["message_id"], since + round(1000 * unseen))))
+    return [i for i in found if i < len(cycles)]
+
+
+def worst_rest(cycles: np.ndarray, robot: str, places: list[int]) -> Rest | None:
+    """Returns the rest that is worst against its bound, or none if there was no request."""
+    rests = [rest_from(cycles, arm_named(robot), place) for place in places]
+    return max(rests, key=lambda rest: rest.distance / rest.bound, default=None)
+
+
+def millimetres(rest: Rest | None) -> tuple[float | None, float | None, float | None]:
+    """Returns distance, bound and farthest of a rest [mm]."""
+    if rest is None:
+        return None, None, None
+    return round(1000 * rest.distance, 2), round(1000 * rest.bound, 2), round(1000 * rest.farthest, 2)
 
 
 def seen(about: dict[str, Any], said: list[str]) -> str:
@@ -171,6 +238,10 @@ def seen(about: dict[str, Any], said: list[str]) -> str:
 
 def to_tell(fault: Fault, key: str, went_on: str) -> bool:
     """Whether there is anything to tell."""
+    if fault.asked:
+        return False
+    if fault.still:
+        return True
     return bool(fault.within) if key else went_on != "same" and not fault.mute
 
 
@@ -181,12 +252,14 @@ def told(said: list[str]) -> str:
 
 def table(rows: list[Row]) -> str:
     """The rows as aligned text."""
-    head = ("robot", "fault", "when", "reaction", "s", "stated", "limits", "told", "saved", "goes on", "fine", "seen")
     yes = {True: "yes", False: "NO", None: "-"}
+    head = ("robot", "fault", "when", "reaction", "s", "stated", "rest mm", "bound mm")
+    head += ("limits", "told", "saved", "goes on", "fine", "seen")
     body = [
         (
-            r.robot, r.fault, r.situation, r.reaction, seconds(r.seconds), seconds(r.within),
-            f"{max(r.used.values()):.2f}", yes[r.informed], yes[r.saved], r.went_on or "NO", yes[r.fine], r.seen,
+            r.robot, r.fault, r.situation, r.reaction, number(r.seconds), number(r.within),
+            number(r.rest_from_request_mm), number(r.rest_bound_mm), number(max(r.used.values())),
+            yes[r.informed], yes[r.saved], r.went_on or "NO", yes[r.fine], r.seen,
         )
         for r in rows
     ]  # fmt: skip
@@ -195,8 +268,8 @@ def table(rows: list[Row]) -> str:
     return "\n".join(line.rstrip() for line in lines)
 
 
-def seconds(value: float | None) -> str:
-    """A time in the table."""
+def number(value: float | None) -> str:
+    """A number in the table."""
     return "-" if value is None else f"{value:.2f}"
 
 
@@ -209,6 +282,8 @@ def main(argv: list[str] | None = None) -> None:
     print(f"\n{table(rows)}\n")
     slowest = max((r.seconds for r in rows if r.seconds is not None), default=0.0)
     values = {"rows": len(rows), "not_fine": sum(not r.fine for r in rows), "slowest_stop_s": slowest}
+    values["farthest_rest_mm"] = max((r.rest_from_request_mm for r in rows if r.rest_from_request_mm), default=0.0)
+    values["rests_not_where_it_was"] = sum(not r.rests for r in rows)
     values["largest_share_of_a_limit"] = max(max(r.used.values()) for r in rows)
     details = {"table": [{**asdict(r), "fine": r.fine} for r in rows]} if args.json else {}
     report(args, {**values, **details}, {"not_fine": "<= 0"})

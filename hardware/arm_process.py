@@ -4,7 +4,8 @@ The rule. While targets are streamed, every call counts as a sign of life.
 - No call for `hold_after` seconds: the arm holds its last target.
 - No call for `stop_after` seconds, or the deployment's process is gone: the arm is stopped gently and let go.
 - The deployment dies during a slow motion (`move_to`): the motion is interrupted and brakes.
-- This process itself dies: the robot misses its commands and stops itself within 20 ms.
+- This process itself dies or freezes: the robot misses its commands and stops itself within 20 ms. The operator is told
+  within a second; a process that stays frozen is ended, so that it never wakes up with an old command.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ import numpy as np
 
 from robo_reward.errors import RoboRewardError, UsageError
 from robo_reward.hardware.messages import pack, unpack
-from robo_reward.hardware.robot import Arm, ArmFault, ArmState, FaultKind, Mode, Target
+from robo_reward.hardware.robot import Arm, ArmFault, ArmState, FaultKind, Mode, Target, about
 
 log = logging.getLogger(__name__)
 VECTORS = ("q", "dq", "tau_ext", "wrench", "hand_position", "hand_quat")
@@ -32,6 +33,12 @@ GLANCE = 0.05
 """How often somebody who waits for a slow motion looks whether it shall be stopped [s]."""
 TURN = 0.02
 """How often the child looks at the clock while nobody calls [s]."""
+BEAT = 0.05
+"""How often the child shows that it lives [s]."""
+FROZEN = 0.6
+"""A child that shows no life for so long is told to the operator [s]."""
+SLOW = ("connect", "recover")
+"""Calls in which a library may keep the whole child waiting for the network: silence is no sign of anything."""
 
 
 class ArmProcess:
@@ -44,9 +51,11 @@ class ArmProcess:
         hold_after: silence after which the arm holds [s].
         stop_after: silence after which it is stopped [s].
         patience: how long a call may take, slow motions included [s].
+        thaw: how long a frozen child may stay frozen [s].
 
     Attributes:
         stop_asked: asked while a slow motion lasts; true interrupts it.
+        tell: shows the operator a line.
 
     Raises:
         UsageError: times that make no sense.
@@ -60,16 +69,19 @@ class ArmProcess:
         hold_after: float = 0.15,
         stop_after: float = 0.5,
         patience: float = 180.0,
+        thaw: float = 10.0,
     ) -> None:
         if not 0 < hold_after < stop_after:
             raise UsageError(f"hold_after={hold_after} stop_after={stop_after}: expected 0 < hold_after < stop_after")
-        self.name, self._patience = name, patience
+        self.name, self._patience, self._thaw = name, patience, thaw
         self.stop_asked: Callable[[], bool] = lambda: False
+        self.tell: Callable[[str], None] = log.warning
+        self._lost: ArmFault | None = None
         context = multiprocessing.get_context("spawn")
         self._pipe, theirs = context.Pipe()
-        self.process = context.Process(
-            target=_serve, args=(theirs, make, options, hold_after, stop_after), name=f"arm-{name}", daemon=True
-        )
+        self._beats = context.RawValue("Q", 0)
+        given = (theirs, make, options, hold_after, stop_after, self._beats)
+        self.process = context.Process(target=_serve, args=given, name=f"arm-{name}", daemon=True)
         self.process.start()
         theirs.close()
 
@@ -89,7 +101,7 @@ class ArmProcess:
 
     def stream(self, target: Target) -> None:
         """The next target; a fault that it meets is told by the next call."""
-        if self._pipe.poll(0):
+        if self._ready(0):
             self._receive()
         given = {"position": target.position, "quat": target.quat, "joints": target.joints}
         arrays = {name: np.asarray(value, float) for name, value in given.items() if value is not None}
@@ -121,9 +133,13 @@ class ArmProcess:
     def gripper(self, width: float, speed: float, force: float | None = None) -> None:
         self._call("gripper", {"width": width, "speed": speed, "force": force})
 
+    def about(self) -> dict[str, Any]:
+        """What the arm says of itself; see `hardware.robot.about`."""
+        return self._call("about")[0]["about"]
+
     def close(self) -> None:
         try:
-            if self.process.is_alive():
+            if self.process.is_alive() and self._lost is None:
                 self._call("close")
         except ArmFault as fault:
             log.warning("while letting the arm go: %s", fault)
@@ -137,6 +153,8 @@ class ArmProcess:
     def _call(
         self, name: str, given: dict[str, Any] | None = None, arrays: dict[str, np.ndarray] | None = None
     ) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+        if self._lost is not None:
+            raise self._lost
         if name == "stop":
             self._drain()
         self._send(name, given or {}, arrays or {})
@@ -150,16 +168,51 @@ class ArmProcess:
         try:
             return self._pipe.poll(timeout)
         except OSError as error:
-            raise _gone(self._end()) from error
+            raise self._lost or _gone(self._end()) from error
 
     def _await(self, name: str) -> None:
-        """Until there is an answer."""
-        end = time.monotonic() + self._patience
+        """Returns when there is an answer.
+
+        Raises:
+            ArmFault: there will be none: the child ended, stays frozen, or takes too long.
+        """
+        begun = lively = time.monotonic()
+        beats, told = self._beats.value, False
         while not self._ready(GLANCE):
+            now = time.monotonic()
             if name == "move_to" and self.stop_asked():
                 raise KeyboardInterrupt
-            if time.monotonic() > end:
-                raise _gone(f"it did not answer {name!r} within {self._patience:g} s")
+            if self._beats.value != beats or (name in SLOW and not self._suspended()):
+                beats, lively = self._beats.value, now
+                if told:
+                    told = False
+                    self.tell("the arm's control process answers again")
+            if now - begun > self._patience:
+                raise self._given_up(f"it did not answer {name!r} within {self._patience:g} s")
+            if now - lively > self._thaw:
+                raise self._given_up(f"it was frozen for {now - lively:.0f} s and was ended")
+            if now - lively > FROZEN and not told:
+                told = True
+                self.tell(
+                    f"the arm's control process shows no life for {now - lively:.1f} s: an arm under its control has "
+                    f"stopped by itself. Waiting {self._thaw:g} s at most for it; something suspended process "
+                    f"{self.process.pid} or keeps this computer busy"
+                )
+
+    def _suspended(self) -> bool:
+        """Whether the system says that the child was stopped by a signal."""
+        try:
+            with open(f"/proc/{self.process.pid}/stat", encoding="utf-8", errors="replace") as file:
+                return file.read().rpartition(")")[2].split()[0] in "Tt"
+        except (OSError, IndexError):
+            return False
+
+    def _given_up(self, how: str) -> ArmFault:
+        """Ends the child, which must not move the arm when it wakes up; every later call fails at once."""
+        self.process.kill()
+        self.process.join(2)
+        self._lost = _gone(how)
+        return self._lost
 
     def _drain(self) -> None:
         """A fault that was not yet read must not keep the arm from being stopped."""
@@ -210,11 +263,18 @@ class _Abandoned(BaseException):
     """The deployment died while a slow motion ran."""
 
 
-def _serve(pipe: Connection, make: Callable[..., Arm], options: dict[str, Any], hold: float, stop: float) -> None:
+_abandoned = threading.Event()
+"""Set with it: a library that was interrupted may raise an error of its own instead."""
+
+
+def _serve(
+    pipe: Connection, make: Callable[..., Arm], options: dict[str, Any], hold: float, stop: float, beats: Any
+) -> None:
     """The child."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # the parent decides; if it dies, so do we
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)  # the parent decides; if it dies, so do we
     _watch_parent()
+    threading.Thread(target=_beat, args=(beats,), name="beat", daemon=True).start()
     try:
         arm = make(**options)
     except Exception as error:  # noqa: BLE001  the parent must be told, whatever it is
@@ -223,10 +283,18 @@ def _serve(pipe: Connection, make: Callable[..., Arm], options: dict[str, Any], 
     _Servant(pipe, arm, hold, stop).run()
 
 
+def _beat(beats: Any) -> None:
+    """Counts up for as long as this process runs."""
+    while True:
+        beats.value += 1
+        time.sleep(BEAT)
+
+
 def _watch_parent() -> None:
     """Interrupts the main thread, in whatever it waits, when the parent is gone."""
 
     def interrupt(*_: object) -> None:
+        _abandoned.set()
         raise _Abandoned
 
     signal.signal(signal.SIGUSR1, interrupt)
@@ -269,7 +337,9 @@ class _Servant:
         name = head.pop("call")
         try:
             answer = self._do(name, head, arrays)
-        except Exception as error:  # noqa: BLE001  the parent must be told, whatever it is
+        except Exception as error:
+            if _abandoned.is_set():
+                raise _Abandoned from error
             self._broken |= self._streaming and isinstance(error, ArmFault)
             self._streaming = self._streaming and not self._broken
             self._pipe.send_bytes(_told(error))
@@ -289,6 +359,8 @@ class _Servant:
             state = self._arm.state()
             head = {k: v for k, v in asdict(state).items() if k not in VECTORS} | {"mode": state.mode.value}
             return pack({"to": name, **head}, {k: getattr(state, k) for k in VECTORS})
+        if name == "about":
+            return pack({"to": name, "about": about(self._arm)})
         getattr(self._arm, name)(**given, **arrays)
         self._broken = self._broken and name not in ("start_streaming", "stop", "recover")
         if name in ("start_streaming", "stop", "close"):

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from robo_reward.envs.panda.base import ArmTask
 from robo_reward.errors import UsageError
@@ -15,7 +18,7 @@ from robo_reward.hardware.arms import driver_options, make_arm
 from robo_reward.hardware.calibration import Lens, load_lenses
 from robo_reward.hardware.cameras import Camera, EmulatorCamera, RealSenseCamera, UvcCamera
 from robo_reward.hardware.frames import Frames, LatestFrames, SimulatedFrames
-from robo_reward.hardware.limits import policy_limits
+from robo_reward.hardware.limits import Workspace, policy_limits
 from robo_reward.hardware.live import Rig
 from robo_reward.hardware.mujoco_arm import MujocoArm
 from robo_reward.hardware.observe import NoObjects, ObjectSource, Observer, object_source
@@ -27,6 +30,8 @@ from robo_reward.hardware.scene import ByHand, EmulatorScene, SceneReset, Simula
 from robo_reward.hardware.teleop import make_teleop
 from robo_reward.hardware.tempo import Tempo
 from robo_reward.hardware.watchdog import Watchdog
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -55,6 +60,8 @@ class Wishes:
     tempo: float = 0.35
     speed: float = 0.3
     acceleration: float = 0.5
+    workspace: Sequence[Sequence[float]] | None = None
+    table: float = 0.0
     ramp: int = 10
     teleop: str = "none"
     objects: str = "auto"
@@ -104,6 +111,7 @@ def assemble(
     ask: Callable[[str], bool],
     stop: Callable[[], bool],
     stack: ExitStack,
+    tell: Callable[[str], None] = log.warning,
 ) -> Parts:
     """Puts everything together and connects the arm; what must be closed is put on the stack, the arm last to go.
 
@@ -114,6 +122,7 @@ def assemble(
         ask: asks the person beside the robot.
         stop: whether somebody asked to stop.
         stack: closes everything.
+        tell: shows the operator a line.
 
     Raises:
         ArmFault: the arm cannot be reached.
@@ -121,11 +130,11 @@ def assemble(
     """
     if policy is None and wishes.teleop == "none":
         raise UsageError("nobody would decide: give policy=RUN, policy_server=ws://... or teleop=keyboard")
-    tempo = Tempo(wishes.tempo, wishes.ramp)
+    tempo, space = Tempo(wishes.tempo, wishes.ramp), workspace_of(task, wishes.workspace, wishes.table)
     arm = _arm(wishes, task, tempo.lag(task.control_dt))
     stack.callback(arm.close)
     if isinstance(arm, ArmProcess):
-        arm.stop_asked = stop
+        arm.stop_asked, arm.tell = stop, tell
     arm.connect()
     objects, scene = _scene(wishes, task, arm, ask)
     stack.callback(objects.close)
@@ -136,7 +145,7 @@ def assemble(
     stack.callback(teleop.close)
     settings = SafetySettings(ramp_steps=0)  # the tempo rises instead, which the policy does not notice
     limits = policy_limits(task.arm, wishes.speed, wishes.acceleration)
-    filter = SafetyFilter.of_task(task, limits, settings=settings)
+    filter = SafetyFilter(task.arm, task.controller, limits, space, settings)
     longest = task.control_dt / tempo.at(0)
     clock = ("none" if isinstance(arm, MujocoArm) else "wall") if wishes.clock == "auto" else wishes.clock
     rig = Rig(
@@ -156,13 +165,48 @@ def assemble(
     return Parts(rig, scene)
 
 
+def workspace_of(task: ArmTask, box: Sequence[Sequence[float]] | None, table: float) -> Workspace:
+    """Returns the space of the hand: the task's own box, or a box of the user's, above the table.
+
+    Args:
+        task: whose starts must be in it.
+        box: lower and upper corner [m], or none.
+        table: height of the table's top above the arm's base [m].
+
+    Raises:
+        UsageError: no box, one without the start pose, or a table that cannot be meant.
+    """
+    if not np.isfinite(table) or abs(table) > 1.0:
+        raise UsageError(f"table={table}: expected the height of its top above the arm's base, -1 to 1 m")
+    try:
+        corners = np.array([task.low, task.high] if box is None else [list(corner) for corner in box], float)
+    except (TypeError, ValueError):
+        corners = np.zeros(0)
+    if corners.shape != (2, 3) or not np.isfinite(corners).all():
+        raise UsageError(f"workspace={box}: expected two corners [[x, y, z], [x, y, z]] in m")
+    for i, axis in enumerate("xyz"):
+        low, high = corners[:, i]
+        if low >= high:
+            raise UsageError(f"workspace={box}: its {axis} goes from {low:g} to {high:g} m, expected the lower first")
+    corners[0, 2] = max(corners[0, 2], table)
+    space = Workspace.of(corners[0], corners[1], table=table)
+    starts = np.array((task.start_low, task.start_high))
+    if (space.excess(starts) > 0).any():
+        raise UsageError(
+            f"workspace from {corners[0].round(3)} to {corners[1].round(3)} m does not contain the start poses of the "
+            f"hand, {starts[0].round(3)} to {starts[1].round(3)} m; enlarge workspace= or lower table="
+        )
+    return space
+
+
 def _arm(wishes: Wishes, task: ArmTask, lag: float) -> Arm:
     options, kind = driver_options(wishes.robot), str(wishes.robot["kind"])
     if kind == "mujoco":
         return MujocoArm(task, wishes.seed, realtime=bool(options.get("realtime", False)))
     if not wishes.address:
         raise UsageError(f"robot={kind} needs host=, the robot's address")
-    options["compliance"] = {"lag": lag, **dict(options.get("compliance") or {})}
+    given = dict(options.get("compliance") or {})
+    options["compliance"] = {"lag": lag, "braking": wishes.acceleration, **given}
     return make_arm(kind, wishes.address, options, process=bool(wishes.robot.get("process", True)))
 
 

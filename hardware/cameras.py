@@ -21,6 +21,9 @@ CAMERA_PORT = 1340
 REPLY = struct.Struct("<dII")
 """Header of a frame: stamp [s], height, width; then height * width * 3 bytes. Height 0: width bytes of why not."""
 SIZES = (8, 2048)
+MAX_TEXT = 4096  # [bytes] of why there is no frame
+REOPEN = 0.5
+"""Between attempts to open a lost camera again [s]."""
 FIRST_FRAME = 10.0
 """How much longer an emulator may take for the first frame, for which it sets up its renderer [s]."""
 
@@ -99,24 +102,32 @@ class EmulatorCamera:
             raise UsageError(f"size={size}: the side of a frame must be {SIZES[0]} to {SIZES[1]} pixels")
         self.name, self.size = name, size
         self._address, self._timeout = (host, port), timeout
-        self._socket = self._connected()
-        self._socket.settimeout(timeout + FIRST_FRAME)
+        self._socket: socket.socket | None = self._connected()
 
     def read(self) -> Frame:
-        """A frame of the scene now; while the emulator's cameras are frozen, the last one with its own stamp."""
+        """A frame of the scene now; while the emulator's cameras are frozen, the last one with its own stamp.
+
+        A connection that was lost is made again by the next call.
+        """
+        connection = self._socket = self._socket or self._connected()
         try:
-            self._socket.sendall(json.dumps({"camera": self.name, "size": self.size}).encode() + b"\n")
-            stamp, height, width = REPLY.unpack(self._exactly(REPLY.size))
-            body = self._exactly(height * width * 3 if height else width)
-            self._socket.settimeout(self._timeout)
+            connection.sendall(json.dumps({"camera": self.name, "size": self.size}).encode() + b"\n")
+            stamp, height, width = REPLY.unpack(_exactly(connection, REPLY.size))
+            if height * width > SIZES[1] ** 2:
+                raise ConnectionError(f"a picture of {height} x {width}")
+            body = _exactly(connection, height * width * 3 if height else min(width, MAX_TEXT))
+            connection.settimeout(self._timeout)
         except OSError as error:
+            self.close()
             raise CameraFault(self.name, f"no frame from the emulator ({error})", "start it again") from error
         if not height:
-            raise CameraFault(self.name, body.decode(), "choose another")
+            raise CameraFault(self.name, body.decode(errors="replace"), "choose another")
         return Frame(stamp, np.frombuffer(body, np.uint8).reshape(height, width, 3))
 
     def close(self) -> None:
-        self._socket.close()
+        if self._socket is not None:
+            self._socket.close()
+            self._socket = None
 
     def _connected(self) -> socket.socket:
         host, port = self._address
@@ -126,72 +137,110 @@ class EmulatorCamera:
             remedy = f"start one with `robo-reward emulate host={host}`"
             raise CameraFault(self.name, f"no emulator at {host}:{port} ({error})", remedy) from error
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        connection.settimeout(self._timeout + FIRST_FRAME)
         return connection
 
-    def _exactly(self, size: int) -> bytearray:
-        data, view = bytearray(size), 0
-        while view < size:
-            got = self._socket.recv_into(memoryview(data)[view:])
-            if not got:
-                raise ConnectionError("it hung up")
-            view += got
-        return data
+
+def _exactly(connection: socket.socket, size: int) -> bytearray:
+    data, view = bytearray(size), 0
+    while view < size:
+        got = connection.recv_into(memoryview(data)[view:])
+        if not got:
+            raise ConnectionError("it hung up")
+        view += got
+    return data
+
+
+class Device(NamedTuple):
+    """An open camera.
+
+    Attributes:
+        take: blocks for the next picture (H, W, 3) uint8 RGB; none when there is no more.
+        release: gives it back; called by the thread that takes.
+    """
+
+    take: Callable[[], np.ndarray | None]
+    release: Callable[[], object]
 
 
 class _Newest:
     """Takes frames in a thread of its own as fast as they come, so that none waits in a driver's queue.
 
+    A camera that is lost is opened again, for as long as it takes; meanwhile `read` says what is wrong.
+
     Args:
         name: of the camera, for errors.
-        take: blocks for the next picture (H, W, 3) uint8 RGB; none when there is no more.
-        release: gives the device back; called by the thread that takes.
+        open_device: opens the camera; raises `CameraFault` where it is not there.
         timeout: how long the first frame may take [s].
+        reopen: whether to open it again; not so a file that was played to its end.
+
+    Raises:
+        CameraFault: it cannot be opened.
     """
 
-    def __init__(
-        self, name: str, take: Callable[[], np.ndarray | None], release: Callable[[], object], timeout: float
-    ) -> None:
-        self._name, self._take, self._release, self._timeout = name, take, release, timeout
+    def __init__(self, name: str, open_device: Callable[[], Device], timeout: float, reopen: bool = True) -> None:
+        self._name, self._open, self._timeout, self._reopen = name, open_device, timeout, reopen
         self._frame: Frame | None = None
-        self._ended = ""
-        self._closing = False
+        self._problem = ""
+        self._closing = threading.Event()
         self._arrived = threading.Condition()
-        self._thread = threading.Thread(target=self._run, name=f"camera-{name}", daemon=True)
+        self._thread = threading.Thread(target=self._run, args=(open_device(),), name=f"camera-{name}", daemon=True)
         self._thread.start()
 
     def read(self) -> Frame:
-        """The newest frame, waiting for the first."""
+        """The newest frame, waiting for the first.
+
+        Raises:
+            CameraFault: it delivers none at present.
+        """
         with self._arrived:
-            self._arrived.wait_for(lambda: self._frame or self._ended, self._timeout)
-            if self._ended or self._frame is None:
-                cause = self._ended or f"no frame within {self._timeout:g} s"
+            self._arrived.wait_for(lambda: self._frame or self._problem, self._timeout)
+            if self._problem or self._frame is None:
+                cause = self._problem or f"no frame within {self._timeout:g} s"
                 raise CameraFault(self._name, cause, "check its cable and that no other program uses it")
             return self._frame
 
     def close(self) -> None:
         """Ends the thread."""
-        self._closing = True
+        self._closing.set()
         self._thread.join(self._timeout)
+        self._told("it is closed")
 
-    def _run(self) -> None:
-        problem = "it stopped delivering frames"
+    def _run(self, device: Device | None) -> None:
+        while not self._closing.is_set():
+            if device is not None:
+                self._told(self._taken(device))
+                device = None
+            if not self._reopen or self._closing.wait(REOPEN):
+                return
+            try:
+                device = self._open()
+            except RoboRewardError as fault:
+                self._told(f"{self._problem.partition(';')[0]}; opening it again: {fault}")
+
+    def _taken(self, device: Device) -> str:
+        """Takes frames until there are no more; returns why."""
         try:
-            while not self._closing:
-                image = self._take()
+            while not self._closing.is_set():
+                image = device.take()
                 if image is None:
                     break
                 with self._arrived:
-                    self._frame = Frame(time.monotonic(), image)
+                    self._frame, self._problem = Frame(time.monotonic(), image), ""
                     self._arrived.notify_all()
         except UsageError as error:  # the lens is of another size
-            problem = str(error)
-        except RuntimeError as error:  # what both drivers raise when a device is unplugged
-            problem = f"it stopped delivering frames ({error})"
+            self._reopen = False
+            return str(error)
+        except Exception as error:  # noqa: BLE001  drivers raise what they like when a device is unplugged
+            return f"it stopped delivering frames ({error})"
         finally:
-            self._release()
-            with self._arrived:
-                self._ended = "it is closed" if self._closing else problem
-                self._arrived.notify_all()
+            device.release()
+        return "it stopped delivering frames"
+
+    def _told(self, problem: str) -> None:
+        with self._arrived:
+            self._problem = problem
+            self._arrived.notify_all()
 
 
 class UvcCamera:
@@ -226,27 +275,31 @@ class UvcCamera:
 
         self.name, self.size = name or f"video{device}", size
         width, height = (lens.width, lens.height) if lens else (width, height)
-        capture = cv2.VideoCapture(device)
-        if not capture.isOpened():
-            raise CameraFault(
-                self.name, f"device {device!r} cannot be opened", "see `ls /dev/video*` for what is there"
-            )
         live = isinstance(device, int) or str(device).startswith("/dev/")
-        if live:
-            for key, value in ((cv2.CAP_PROP_FRAME_WIDTH, width), (cv2.CAP_PROP_FRAME_HEIGHT, height)):
-                capture.set(key, value)
-            capture.set(cv2.CAP_PROP_FPS, fps)
-            capture.set(cv2.CAP_PROP_BUFFERSIZE, 1)
-        pause = 0.0 if live else 1 / (capture.get(cv2.CAP_PROP_FPS) or fps)
 
-        def take() -> np.ndarray | None:
-            got, picture = capture.read()
-            if not got:
-                return None
-            time.sleep(pause)
-            return square(_straight(picture[..., ::-1], lens), size)
+        def opened() -> Device:
+            capture = cv2.VideoCapture(device)
+            if not capture.isOpened():
+                raise CameraFault(
+                    self.name, f"device {device!r} cannot be opened", "see `ls /dev/video*` for what is there"
+                )
+            if live:
+                for key, value in ((cv2.CAP_PROP_FRAME_WIDTH, width), (cv2.CAP_PROP_FRAME_HEIGHT, height)):
+                    capture.set(key, value)
+                capture.set(cv2.CAP_PROP_FPS, fps)
+                capture.set(cv2.CAP_PROP_BUFFERSIZE, 1)
+            pause = 0.0 if live else 1 / (capture.get(cv2.CAP_PROP_FPS) or fps)
 
-        self._newest = _Newest(self.name, take, capture.release, timeout)
+            def take() -> np.ndarray | None:
+                got, picture = capture.read()
+                if not got:
+                    return None
+                time.sleep(pause)
+                return square(_straight(picture[..., ::-1], lens), size)
+
+            return Device(take, capture.release)
+
+        self._newest = _Newest(self.name, opened, timeout, reopen=live)
 
     def read(self) -> Frame:
         return self._newest.read()
@@ -291,22 +344,26 @@ class RealSenseCamera:
         rs: Any = pyrealsense2
         self.name, self.size = name, size
         width, height = (lens.width, lens.height) if lens else (width, height)
-        config, pipeline = rs.config(), rs.pipeline()
-        if serial:
-            config.enable_device(serial)
-        config.enable_stream(rs.stream.color, width, height, rs.format.rgb8, fps)
-        try:
-            pipeline.start(config)
-        except RuntimeError as error:
-            there = [device.get_info(rs.camera_info.serial_number) for device in rs.context().query_devices()]
-            found = f"connected: {', '.join(there)}" if there else "none is connected"
-            raise CameraFault(name, f"serial {serial!r} cannot be opened ({error})", found) from error
 
-        def take() -> np.ndarray:
-            colour = pipeline.wait_for_frames(int(1000 * timeout)).get_color_frame()
-            return square(_straight(np.asanyarray(colour.get_data()), lens), size)
+        def opened() -> Device:
+            config, pipeline = rs.config(), rs.pipeline()
+            if serial:
+                config.enable_device(serial)
+            config.enable_stream(rs.stream.color, width, height, rs.format.rgb8, fps)
+            try:
+                pipeline.start(config)
+            except RuntimeError as error:
+                there = [device.get_info(rs.camera_info.serial_number) for device in rs.context().query_devices()]
+                found = f"connected: {', '.join(there)}" if there else "none is connected"
+                raise CameraFault(name, f"serial {serial!r} cannot be opened ({error})", found) from error
 
-        self._newest = _Newest(name, take, pipeline.stop, timeout)
+            def take() -> np.ndarray:
+                colour = pipeline.wait_for_frames(int(1000 * timeout)).get_color_frame()
+                return square(_straight(np.asanyarray(colour.get_data()), lens), size)
+
+            return Device(take, pipeline.stop)
+
+        self._newest = _Newest(name, opened, timeout)
 
     def read(self) -> Frame:
         return self._newest.read()

@@ -32,7 +32,7 @@ class ActionQueue:
 
         Args:
             start: time of the observation behind it [s].
-            actions: (K, A), one per control step.
+            actions: (K, A), one per control step; rows of another shape are for the safety filter to refuse.
             now: the time [s].
 
         Returns:
@@ -42,7 +42,7 @@ class ActionQueue:
             WrongShape: not (K, A) with at least one row.
         """
         actions = np.asarray(actions)
-        if actions.ndim != 2 or not len(actions):
+        if actions.ndim < 2 or not len(actions):
             raise WrongShape("chunk of actions", actions.shape, "(K, A) with at least one row")
         late = min(max(self._row(start, now), 0), len(actions))
         self.dropped += late

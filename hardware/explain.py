@@ -21,7 +21,7 @@ class Explanation(NamedTuple):
 
 
 FREE = "Look at the arm; take away what it touches or holds; then confirm the recovery"
-START = "Move the arm to a start pose of the task, slowly, then start again"
+START = "Guide the arm slowly by hand to a start pose of the task, with the error cleared in Desk; then confirm"
 SLOWER = "Lower `speed` and `acceleration`, then confirm the recovery"
 OURS = (
     "Lost packets can look like this: see `robo-reward doctor`, then confirm. If none were lost, such commands must "
@@ -37,14 +37,17 @@ KINDS: dict[FaultKind, Explanation] = {
     FaultKind.USER_STOP: Explanation(
         "the user stop is pressed", "Look at the arm, release the user stop until its lights are blue, then confirm"
     ),
-    FaultKind.CONTROL: Explanation("the robot refused a command in its present mode", POSE),
+    FaultKind.CONTROL: Explanation(
+        "the robot refused a command in its present mode",
+        "See what Desk says, and look at the arm; then confirm, and the next episode begins where it stands",
+    ),
     FaultKind.GRIPPER: Explanation(
         "the gripper did not do what it was told", "See that nothing jams it; home it in Desk; then confirm"
     ),
     FaultKind.VERSION: Explanation(
         "the robot speaks another version of the protocol than this library",
-        "Install the library for its system version, or update the robot; robot=panda is for system 4.2, robot=fr3 for "
-        "5.9 and later",
+        "Update the robot, or choose robot= by its system version: robot=panda is for 4.2.1 and later of 4.2 (server "
+        "version 5), robot=fr3 for 5.9 and later (server version 10)",
     ),
     FaultKind.UNREACHABLE: Explanation(
         "no robot answers at this address",
@@ -54,6 +57,12 @@ KINDS: dict[FaultKind, Explanation] = {
 
 GUIDED = Explanation("somebody guides the arm by hand", "Let go of the guiding button, look at the arm, then confirm")
 """The libraries say no more than that a motion was aborted."""
+
+LOCKED = Explanation(
+    "the robot takes no commands at present, as with locked brakes",
+    "Unlock the brakes and activate FCI in Desk; then confirm",
+)
+"""Likewise of a robot in a mode that the libraries call `Other`."""
 
 ERRORS: dict[str, Explanation] = {
     "joint_position_limits_violation": Explanation("a joint is at its end", START),
@@ -147,6 +156,11 @@ def reasoned(fault: ArmFault, mode: Mode) -> ArmFault:
 def guided() -> ArmFault:
     """Somebody guides the arm by hand."""
     return ArmFault(GUIDED.cause, f"{GUIDED.remedy}.", True, FaultKind.CONTROL)
+
+
+def locked() -> ArmFault:
+    """The robot takes no commands."""
+    return ArmFault(LOCKED.cause, f"{LOCKED.remedy}.", True, FaultKind.CONTROL)
 
 
 def fault_of(kind: FaultKind, errors: Iterable[str] = (), recoverable: bool = True) -> ArmFault:

@@ -8,7 +8,7 @@ from enum import Enum
 from typing import NamedTuple
 
 from robo_reward.errors import RoboRewardError, UsageError
-from robo_reward.hardware.explain import KINDS
+from robo_reward.hardware.explain import KINDS, fault_of, guided, locked
 from robo_reward.hardware.robot import ArmFault, ArmState, FaultKind, Mode
 
 FINAL = (FaultKind.VERSION, FaultKind.UNREACHABLE)
@@ -67,7 +67,8 @@ class FaultMachine:
 
     Recovery always ends in IDLE, from which only `seed` with a state measured afterwards leads on: a target from
     before a fault is never streamed after it. A user stop, a reflex and every other fault but a communication error
-    waits in FAULT for `confirm`.
+    waits in FAULT for `confirm`. A fault of a kind in `FINAL`, or one that is not recoverable, ends the deployment: no
+    confirmation is asked for that cannot help.
 
     Args:
         retries: how many communication errors in `window` are recovered from without a person.
@@ -140,12 +141,12 @@ class FaultMachine:
         """The arm failed, in whatever phase."""
         if self.phase is Phase.CLOSED:
             return Step(Reaction.END)
-        if self.phase is Phase.FAULT and self.last_fault is not None and self.last_fault.kind in FINAL:
-            return Step(Reaction.END, f"{self.last_fault.cause}. {self.last_fault.remedy}")
+        if self._final():
+            return Step(Reaction.END, str(self.last_fault))
         waiting = self.phase in (Phase.FAULT, Phase.STOPPED)
         first, self.last_fault = self.last_fault, fault
         message = f"{fault.kind.value}: {fault.cause}. {fault.remedy}"
-        if fault.kind in FINAL:
+        if fault.kind in FINAL or not fault.recoverable:
             self.phase = Phase.FAULT
             return Step(Reaction.END, message)
         if waiting and fault.kind is FaultKind.COMMUNICATION:
@@ -154,7 +155,7 @@ class FaultMachine:
                 self.last_fault = first
             self.phase = Phase.FAULT
             return Step(Reaction.ASK, message)
-        if fault.kind is FaultKind.COMMUNICATION and fault.recoverable and self._retry():
+        if fault.kind is FaultKind.COMMUNICATION and self._retry():
             self.phase = Phase.RECOVERING
             count = f"{len(self._retried)} of {self.retries}"
             return Step(Reaction.RECOVER, f"{message} Trying to recover alone ({count} within {self.window:.0f} s)")
@@ -178,8 +179,8 @@ class FaultMachine:
         if mode is Mode.USER_STOPPED:
             cause, remedy = KINDS[FaultKind.USER_STOP]
             return Step(Reaction.ASK, f"{cause}. {remedy}")
-        if self.last_fault is not None and self.last_fault.kind in FINAL and self.phase is Phase.FAULT:
-            return Step(Reaction.END, f"{self.last_fault.cause}. {self.last_fault.remedy}")
+        if self._final():
+            return Step(Reaction.END, str(self.last_fault))
         if self.phase is Phase.STOPPED:
             self._at_rest()
             return Step(Reaction.NOTHING)
@@ -193,16 +194,18 @@ class FaultMachine:
         if state.mode in (Mode.IDLE, Mode.MOVING):
             self._at_rest()
             return Step(Reaction.NOTHING)
-        kinds = {Mode.USER_STOPPED: FaultKind.USER_STOP, Mode.REFLEX: FaultKind.REFLEX}
-        kind = kinds.get(state.mode, FaultKind.CONTROL)
-        cause, remedy = KINDS[kind]
         self.phase = Phase.FAULT
-        self.last_fault = ArmFault(cause, f"{remedy}.", True, kind, state.errors)
-        return Step(Reaction.ASK, f"{cause}. {remedy}")
+        self.last_fault = _standing(state)
+        return Step(Reaction.ASK, str(self.last_fault))
 
     def close(self) -> None:
         """The end."""
         self.phase = Phase.CLOSED
+
+    def _final(self) -> bool:
+        """Whether the deployment waits in a fault that nobody can confirm away."""
+        fault = self.last_fault
+        return self.phase is Phase.FAULT and fault is not None and (fault.kind in FINAL or not fault.recoverable)
 
     def _at_rest(self) -> None:
         self.phase, self._seeded_after = Phase.IDLE, self._clock()
@@ -219,3 +222,12 @@ class FaultMachine:
     def _only(self, event: str, *phases: Phase, why: str = "") -> None:
         if self.phase not in phases:
             raise WrongPhase(event, self.phase, phases, why)
+
+
+def _standing(state: ArmState) -> ArmFault:
+    """The fault of an arm that is not idle after a recovery."""
+    if state.mode is Mode.USER_STOPPED:
+        return fault_of(FaultKind.USER_STOP)
+    if state.mode is Mode.REFLEX:
+        return fault_of(FaultKind.REFLEX, state.errors)
+    return guided() if state.mode is Mode.GUIDING else locked()

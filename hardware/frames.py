@@ -26,6 +26,10 @@ class Frames(Protocol):
         """The newest frame; its stamp is that of the oldest picture in it."""
         ...
 
+    def lost(self) -> str:
+        """Which camera delivers nothing at present and why, in words; empty if none is known to fail."""
+        ...
+
     def close(self) -> None:
         """Lets the cameras go."""
         ...
@@ -46,7 +50,7 @@ class LatestFrames:
     def __init__(self, cameras: Sequence[Camera], rate: float = 25.0, timeout: float = 5.0) -> None:
         self._cameras, self._period = list(cameras), 1 / rate
         self._newest: list[Frame | None] = [None] * len(self._cameras)
-        self._problem: CameraFault | None = None
+        self._problems: list[CameraFault | None] = [None] * len(self._cameras)
         self._closing, self._arrived = False, threading.Condition()
         self._threads = [
             threading.Thread(target=self._run, args=(i,), name=f"frames-{camera.name}", daemon=True)
@@ -55,11 +59,11 @@ class LatestFrames:
         for thread in self._threads:
             thread.start()
         with self._arrived:
-            self._arrived.wait_for(lambda: self._problem or all(self._newest), timeout)
-        for camera, frame in zip(self._cameras, self._newest, strict=True):
+            self._arrived.wait_for(lambda: any(self._problems) or all(self._newest), timeout)
+        for camera, frame, problem in zip(self._cameras, self._newest, self._problems, strict=True):
             if frame is None:
                 self.close()
-                raise self._problem or CameraFault(camera.name, f"no frame within {timeout:g} s", "check its cable")
+                raise problem or CameraFault(camera.name, f"no frame within {timeout:g} s", "check its cable")
         height, width, _ = self.read().image.shape
         self.shape: tuple[int, int, int] = (height, width, 3)
 
@@ -67,6 +71,10 @@ class LatestFrames:
         with self._arrived:
             frames = [frame for frame in self._newest if frame is not None]
         return Frame(min(f.stamp for f in frames), np.concatenate([f.image for f in frames], axis=1))
+
+    def lost(self) -> str:
+        with self._arrived:
+            return "; ".join(f"camera {fault.camera!r}: {fault.cause}" for fault in self._problems if fault is not None)
 
     def close(self) -> None:
         self._closing = True
@@ -82,12 +90,12 @@ class LatestFrames:
                 frame = self._cameras[index].read()
             except CameraFault as fault:
                 with self._arrived:
-                    self._problem = fault  # its stamps grow old, which is what the watchdog looks at
+                    self._problems[index] = fault  # its stamps grow old, which is what the watchdog looks at
                     self._arrived.notify_all()
                 time.sleep(0.2)
                 continue
             with self._arrived:
-                self._newest[index] = frame
+                self._newest[index], self._problems[index] = frame, None
                 self._arrived.notify_all()
             time.sleep(max(self._period - (time.monotonic() - begun), 1e-3))
 
@@ -108,6 +116,9 @@ class SimulatedFrames:
     def read(self) -> Frame:
         pictures = [self._arm.render(camera, self._size) for camera in self._cameras]
         return Frame(time.monotonic(), np.concatenate(pictures, axis=1))
+
+    def lost(self) -> str:
+        return ""
 
     def close(self) -> None:
         pass

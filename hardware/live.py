@@ -31,10 +31,8 @@ LATENCIES = ("read_state", "inference", "answer", "first_command", "step", "fram
 """Reading the arm's state; the policy's own time; from the question to its answer; from the measurement to the first
 command that follows from it; a whole control step; how old the newest frame was [s]."""
 
-BRAKING = 1.0
-"""The stream comes to rest within this time after the last action [s]."""
-AT_REST = 1e-7
-"""Commands this close to each other stand still [rad]."""
+ORDERLY = ("horizon", "end", "discard")
+"""Endings without haste: the last state is that at the end of the last control step, before the arm brakes."""
 
 
 class Ending(NamedTuple):
@@ -114,21 +112,24 @@ class LiveEpisode:
     Attributes:
         interventions: control steps in which a person drove.
         clips: how often each rule of the safety filter changed an action.
+        stop_time: when the arm was told to stop, by this computer's monotonic clock [s].
+        clipped: how many actions it changed.
     """
 
     def __init__(self, rig: Rig, journal: Journal) -> None:
         self.rig, self.journal = rig, journal
         self.latencies = Latencies(LATENCIES)
-        self.interventions = 0
+        self.interventions = self.clipped = 0
+        self.stop_time = np.nan
         self.clips: Counter[str] = Counter()
         self._queue = ActionQueue(rig.task.control_dt)
         self._asked: dict[
             int, tuple[float, float]
         ] = {}  # ticket -> time of the observation, wall clock of the question
-        self._last: tuple[np.ndarray, ArmState, np.ndarray | None] | None = None
+        self._last: tuple[np.ndarray, ArmState, np.ndarray | None, float] | None = None
         self._step = 0
         self._thought = np.nan
-        self._streaming, self._begun = False, 0.0
+        self._begun = 0.0
 
     def run(self) -> Ending:
         """From the arm's present pose to the end of the episode."""
@@ -142,7 +143,6 @@ class LiveEpisode:
             if rig.policy is not None:
                 rig.policy.reset()
             rig.arm.start_streaming()
-            self._streaming = True
             rig.machine.start()
             rig.pace.start()
             while self._step < rig.horizon:
@@ -161,21 +161,31 @@ class LiveEpisode:
         return ending._replace(steps=self.journal.steps)
 
     def _rest(self, ending: Ending) -> Ending:
-        """Brings the arm to rest and takes the last state."""
+        """Stops the arm where it is and takes the last state."""
+        last = self._last
         try:
-            self._brake(ending)
-            self.rig.arm.stop()
-            arm = self._stopped()
-            if ending.fault is not None:
-                fault = reasoned(ending.fault, arm.mode)
-                ending = ending._replace(fault=fault, text=str(fault))
-            self.journal.end(self.rig.observer.state(arm).array, arm, self._frame())
+            try:
+                if ending.reason in ORDERLY:
+                    last = self._seen(self.rig.arm.state())
+            finally:
+                self.stop_time = time.monotonic()
+                self.rig.arm.stop()
+            if ending.reason not in ORDERLY:
+                arm = self._stopped()
+                if ending.fault is not None:
+                    fault = reasoned(ending.fault, arm.mode)
+                    ending = ending._replace(fault=fault, text=str(fault))
+                last = self._seen(arm)
         except (ArmFault, ObjectsLost) as problem:
-            if self._last is not None:
-                self.journal.end(*self._last[:2], self._last[2])
             if isinstance(problem, ArmFault) and ending.fault is None:
-                return ending._replace(reason="fault", text=str(problem), fault=problem)
+                ending = ending._replace(reason="fault", text=str(problem), fault=problem)
+        if last is not None:
+            self.journal.end(*last)
         return ending
+
+    def _seen(self, arm: ArmState) -> tuple[np.ndarray, ArmState, np.ndarray | None, float]:
+        """The task's state, the arm's, a frame and when it was taken [s]."""
+        return self.rig.observer.state(arm).array, arm, *self._frame()
 
     def _stopped(self) -> ArmState:
         """The state after a stop; the first that a library gives then may be from before it."""
@@ -185,19 +195,6 @@ class LiveEpisode:
             arm, tries = self.rig.arm.state(), tries - 1
         return arm
 
-    def _brake(self, ending: Ending) -> None:
-        """Lets the stream end at rest, unless the arm does not take it any more."""
-        if not self._streaming or ending.fault is not None or ending.reason in ("safety", "stop"):
-            return
-        self.rig.filter.hold()
-        before: np.ndarray | None = None
-        for _ in range(round(BRAKING * self.rig.filter.settings.rate)):
-            now = self._send().joints
-            self.rig.pace.wait()
-            if now is not None and before is not None and np.abs(now - before).max() < AT_REST:
-                return
-            before = now
-
     def _one_step(self) -> None:
         """One control step: `ticks` commands."""
         rig, begun = self.rig, time.monotonic()
@@ -205,14 +202,15 @@ class LiveEpisode:
         arm = rig.arm.state()
         read = time.monotonic() - begun
         state, known = self._state(arm)
-        frame, frame_age = self._look()
+        frame, taken = self._look()
+        frame_age = time.monotonic() - taken
         dt, self._begun = rig.duration(self._step), rig.pace.now()
         if known:
             self._ask(state)
-        self._last = (state.array, arm, frame)
+        self._last = (state.array, arm, frame, taken)
         person = rig.teleop.read()
         self._obey(person.event)
-        times = {"begun": begun, "stamp": arm.stamp, "robot_time": arm.robot_time, "late": 1.0}
+        times = {"begun": begun, "stamp": arm.stamp, "robot_time": arm.robot_time, "late": 1.0, "frame": taken}
         action, verdict, sent = np.zeros(rig.task.action.dim), "hold", np.nan
         for tick in range(max(1, round(dt * rig.filter.settings.rate))):
             decided: Decision | None = None
@@ -237,7 +235,7 @@ class LiveEpisode:
         if person.action is not None:
             self.interventions += 1
         times["sent"] = sent
-        self.journal.step(state.array, arm, np.clip(action, -1, 1), verdict, times, frame)
+        self.journal.step(state.array, arm, action, verdict, times, frame)
         self.latencies.add(read_state=read, inference=times.get("inference", np.nan), step=time.monotonic() - begun)
         self.latencies.add(first_command=sent - arm.stamp, frame_age=frame_age)
         self._watch(verdict)
@@ -254,8 +252,9 @@ class LiveEpisode:
     ) -> str:
         """What the filter made of an action; ends the episode where it says stop."""
         self.clips.update(clip.rule for clip in decided.clips)
+        self.clipped += bool(decided.clips)
         if decided.verdict is Verdict.STOP:
-            self.journal.step(state.array, arm, _usable(action, self.rig.task.action.dim), "stop", times, frame)
+            self.journal.step(state.array, arm, action, "stop", times, frame)
             raise _End(Ending("safety", f"the safety filter stopped the arm: {decided.cause}", self._step))
         return "hold" if decided.verdict is Verdict.HOLD else verdict
 
@@ -267,7 +266,9 @@ class LiveEpisode:
         rig.watchdog.state(rig.arm.state().stamp)
         alarm = rig.watchdog.verdict()
         if alarm.verdict is Verdict.STOP:
-            raise _End(Ending("watchdog", f"{alarm.cause}. {alarm.remedy}", self._step))
+            lost = rig.frames.lost() if rig.frames is not None else ""
+            text = f"{alarm.cause}{f' ({lost})' if lost else ''}. {alarm.remedy}"
+            raise _End(Ending("watchdog", text, self._step))
         if alarm.verdict is Verdict.HOLD:
             rig.machine.hold()
             rig.filter.hold()
@@ -285,15 +286,17 @@ class LiveEpisode:
             return State(self.rig.task.spec, self._last[0]), False
 
     def _look(self) -> tuple[np.ndarray | None, float]:
-        """The newest frame and its age [s]."""
+        """The newest frame and when it was taken [s]."""
+        image, taken = self._frame()
+        if image is not None:
+            self.rig.watchdog.frame(taken)
+        return image, taken
+
+    def _frame(self) -> tuple[np.ndarray | None, float]:
         if self.rig.frames is None:
             return None, np.nan
         frame = self.rig.frames.read()
-        self.rig.watchdog.frame(frame.stamp)
-        return frame.image, time.monotonic() - frame.stamp
-
-    def _frame(self) -> np.ndarray | None:
-        return None if self.rig.frames is None else self.rig.frames.read().image
+        return frame.image, frame.stamp
 
     def _now(self) -> float:
         """The policy's time [s]: control steps at the pace of training, however long they take."""
@@ -327,7 +330,11 @@ class LiveEpisode:
         start, asked = self._asked.pop(reply.ticket, (0.0, np.nan))
         self.latencies.add(answer=time.monotonic() - asked)
         self._thought = reply.seconds
-        self._queue.put(start, reply.actions, self._now())
+        rows = reply.actions
+        if rows.ndim < 2 or not len(rows):  # no chunk: the safety filter is to see that, and holds
+            rows = np.zeros((1, 0))
+        if self._queue.put(start, rows, self._now()) == len(rows):
+            self.rig.watchdog.late()
         return True
 
     def _send(self) -> Target:
@@ -348,9 +355,3 @@ class LiveEpisode:
         label = {"success": True, "failure": False}.get(event)
         reason = {"stop": "stop", "discard": "discard"}.get(event, "end")
         raise _End(Ending(reason, f"the person at the controls: {event}", self._step, labelled=label))
-
-
-def _usable(action: np.ndarray, dim: int) -> np.ndarray:
-    """An action as the journal can keep it."""
-    array = np.asarray(action, float)
-    return np.clip(np.nan_to_num(array), -1, 1) if array.shape == (dim,) else np.zeros(dim)

@@ -13,7 +13,8 @@ from robo_reward.envs.panda.kinematics import damped_step, forward, jacobian, or
 from robo_reward.envs.render import Renderer
 from robo_reward.envs.state import State
 from robo_reward.errors import UnknownName, WrongShape
-from robo_reward.hardware.limits import official
+from robo_reward.hardware.braking import brake_from
+from robo_reward.hardware.limits import official, policy_limits
 from robo_reward.hardware.robot import ArmFault, ArmState, FaultKind, Mode, Target
 
 REST = 1e-3
@@ -123,7 +124,7 @@ class MujocoArm:
         self._step()
 
     def stop(self) -> None:
-        """Lets the servos brake where the arm is, until it is at rest (at most a second)."""
+        """Brakes from where the arm is, within the limits that a policy gets, until it is at rest."""
         if self._mode is Mode.MOVING:
             self._mode = Mode.IDLE
         self._brake()
@@ -239,7 +240,13 @@ class MujocoArm:
         return np.clip(q, self.limits.q_min, self.limits.q_max)
 
     def _brake(self) -> None:
-        self.data.ctrl[:7] = np.clip(self.data.qpos[:7], self.limits.q_min, self.limits.q_max)
+        way = brake_from(self.arm, policy_limits(self.arm), self.data.qpos[:7], self.data.qvel[:7])
+        period, servo = self.task.model.opt.timestep, self.task.model.actuator_biasprm[:7]
+        lag = servo[:, 2] / servo[:, 1]  # damping over stiffness
+        for k in range(1, int(np.ceil(way.duration / period)) + 1):
+            self.data.ctrl[:7] = np.clip(way.goal(k * period, lag), self.limits.q_min, self.limits.q_max)
+            self._step()
+        self.data.ctrl[:7] = np.clip(way.goal(way.duration, lag), self.limits.q_min, self.limits.q_max)
         self._settle()
 
     def _settle(self) -> None:

@@ -81,5 +81,5 @@ class AtTerminal:
     def _typed(self, question: str) -> str:
         try:
             return self._ask(question).strip().lower()
-        except EOFError:
+        except (EOFError, OSError):  # OSError: the terminal was closed
             raise KeyboardInterrupt from None

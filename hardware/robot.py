@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -170,3 +171,12 @@ class Arm(Protocol):
     def close(self) -> None:
         """Stops, if need be, and lets the robot go."""
         ...
+
+
+def about(arm: Arm) -> dict[str, Any]:
+    """Returns what an arm says of itself, as JSON: versions, and the load that it reckons with; empty if nothing.
+
+    A driver may have a method `about` for it.
+    """
+    tell: Callable[[], dict[str, Any]] | None = getattr(arm, "about", None)
+    return {} if tell is None else tell()

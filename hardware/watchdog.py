@@ -32,7 +32,7 @@ class Alarm(NamedTuple):
 REMEDIES = {
     "policy": "See whether its process is alive and how long it thinks (latency histogram); use a smaller model, "
     "longer chunks of actions or a slower tempo",
-    "camera": "See whether the camera is plugged in and lit; unplug and plug it in again",
+    "camera": "See whether the camera is plugged in and lit; it is opened again by itself as soon as it is there",
     "robot": "See whether the cable is plugged in and whether this computer is overloaded (`robo-reward doctor`)",
     "heartbeat": "See whether that process is alive, and its log",
 }
@@ -75,10 +75,15 @@ class Watchdog:
         self._lock = threading.Lock()
         self.start()
 
+    @property
+    def camera_age(self) -> float:
+        """How old a newest frame may be [s]."""
+        return self._camera_age
+
     def start(self) -> None:
         """An episode begins: nothing is overdue, and an old alarm is forgotten."""
         with self._lock:
-            self._missed, self._answered = 0, self._clock()
+            self._missed, self._answered, self._late = 0, self._clock(), 0
             self._frame: float | None = None
             self._state: float | None = None
             self._beats: dict[str, float] = {}
@@ -87,7 +92,12 @@ class Watchdog:
     def answered(self) -> None:
         """An action for this step is there."""
         with self._lock:
-            self._missed, self._answered = 0, self._clock()
+            self._missed, self._answered, self._late = 0, self._clock(), 0
+
+    def late(self) -> None:
+        """An answer came, but after the control steps that it was meant for."""
+        with self._lock:
+            self._late += 1
 
     def missed(self) -> None:
         """A control step passed without one."""
@@ -133,6 +143,8 @@ class Watchdog:
             alarms.append(Alarm(Verdict.STOP, text, REMEDIES["robot"]))
         if self._missed and quiet >= self._silent:
             text = f"the policy was silent for {quiet:.2f} s ({self._missed} control steps)"
+            if self._late:
+                text = f"the policy answered too late for {quiet:.2f} s ({self._late} answers after their control step)"
             alarms.append(Alarm(Verdict.STOP, text, REMEDIES["policy"]))
         elif self._missed >= self._most:
             alarms.append(Alarm(Verdict.HOLD, f"{self._missed} control steps without an action", REMEDIES["policy"]))

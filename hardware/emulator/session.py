@@ -23,6 +23,8 @@ GRACE = 500
 """Cycles a client may take from the start of a motion to its first command before they count as lost."""
 OPENING = 20
 """Within so many cycles from the start of a motion a client that keeps up sends its first command."""
+GUIDED = 10.0
+"""Damping of joints that are guided by hand [N m s/rad]: an arm that is let go does not coast."""
 UNKNOWN_STATUS = b"\xff"
 """An answer that no version of the protocol has: clients call it unexpected."""
 RATE_WINDOW = 100
@@ -263,7 +265,7 @@ class Session:
         if motion is not None and not self.braking:
             mode = motion.controller if motion.last or motion.controller != Controller.EXTERNAL else mode
         if self.mode == RobotMode.GUIDING and not self.braking:
-            self.q_d, mode, self.tau_c = self.state.q, Controller.EXTERNAL, np.zeros(7)
+            self.q_d, mode, self.tau_c = self.state.q, Controller.EXTERNAL, -GUIDED * self.state.dq
         self.tau = self.control.torque(mode, self.state, self.q_d, self.dq_d, self.tau_c)
         gripper, self.gripper = self.gripper, None
         self.state = self.plant.step(self.tau, gripper)

@@ -3,43 +3,140 @@
 from __future__ import annotations
 
 import re
+from typing import NamedTuple
 
-from robo_reward.hardware.explain import fault_of
+from robo_reward.hardware.explain import FREE, GUIDED, LOCKED, START, SUPPORT, Explanation, fault_of
 from robo_reward.hardware.robot import ArmFault, FaultKind
 
-NAMES = re.compile(r'"([a-z_]+)"')
+NAMES = re.compile(r'"([A-Za-z0-9_]+)"')
 LOST = "communication_constraints_violation"
 REALTIME = (
     "Install a PREEMPT_RT kernel and let your user have real-time priority (docs/deploy.md), or accept a robot that "
     "stops when this computer is late: robot.realtime=ignore."
 )
-SEEN = (
-    (("incompatible",), FaultKind.VERSION),
-    (("user stop", "user_stopped", "userstopped"), FaultKind.USER_STOP),
-    ((LOST,), FaultKind.COMMUNICATION),
-    (("reflex",), FaultKind.REFLEX),
-    (("gripper",), FaultKind.GRIPPER),
+BUSY = "Close other programs that command this robot, Desk's included; then confirm"
+
+
+class Complaint(NamedTuple):
+    """What a text of a library means.
+
+    Attributes:
+        pattern: of the text in small letters.
+        kind: of the fault.
+        words: cause and remedy, where those of the kind are not right.
+    """
+
+    pattern: str
+    kind: FaultKind
+    words: Explanation | None = None
+
+
+COMPLAINTS = (
+    Complaint(r"gripper", FaultKind.GRIPPER),
+    Complaint(r"incompatible", FaultKind.VERSION),
+    Complaint(
+        r"unexpected (response|reply)|protocol error|incorrect (tcp message|object) size|unexpected motion started",
+        FaultKind.VERSION,
+        Explanation(
+            "the robot answered in a way that this library does not know",
+            "Compare the robot's system version with `robo-reward doctor`; update the robot, or install the "
+            "library for it",
+        ),
+    ),
+    Complaint(
+        r"safety function",
+        FaultKind.CONTROL,
+        Explanation(
+            "a safety function of the robot forbids commands",
+            "Switch off or delete the safety rule in Desk, under Watchman, if nobody is in danger without it; then "
+            "confirm",
+        ),
+    ),
+    Complaint(
+        r"manual error recovery",
+        FaultKind.CONTROL,
+        Explanation(
+            "the robot must be recovered in Desk",
+            "Follow the recovery that Desk offers, such as for a joint beyond its end; then confirm",
+        ),
+    ),
+    Complaint(r"user.?stop", FaultKind.USER_STOP),
+    Complaint(LOST, FaultKind.COMMUNICATION),
+    Complaint(r"open the brakes", FaultKind.CONTROL, LOCKED),
+    Complaint(r"current mode \(guiding\)", FaultKind.CONTROL, GUIDED),
+    Complaint(r"reflex", FaultKind.REFLEX),
+    Complaint(
+        r"singular pose", FaultKind.CONTROL, Explanation("the arm is too stretched or folded for this command", START)
+    ),
+    Complaint(
+        r"fci refused|enable fci",
+        FaultKind.UNREACHABLE,
+        Explanation(
+            "the connection for FCI is refused",
+            "Check the address (`ping`); activate FCI in Desk (the feature must be installed) and unlock the brakes",
+        ),
+    ),
+    Complaint(
+        r"invalid argument|out of range|invalid input",
+        FaultKind.CONTROL,
+        Explanation(
+            "the robot refused a number that it was given",
+            "Compare robot.compliance with its defaults; then confirm. If they are, report it with the text",
+        ),
+    ),
+    Complaint(
+        r"preempted|another control or read operation|multiple motions",
+        FaultKind.CONTROL,
+        Explanation("another command took the place of ours", BUSY),
+    ),
+    Complaint(
+        r"still moving|loop (has )?ended|no controller running|no motion generator running|thread panicked",
+        FaultKind.CONTROL,
+        Explanation("the motion ended before it was over", FREE),
+    ),
+    Complaint(
+        r"net exception|tim(ed ?|e)out|refused|connection|network|unreachable|reset by peer|broken pipe|hung up"
+        r"|host not found|(tcp|udp) (send|receive)|send udp|no route",
+        FaultKind.COMMUNICATION,
+    ),
 )
-"""What in a message means which kind, the first that fits."""
-NETWORK = ("timeout", "timed out", "refused", "connection", "network", "unreachable", "reset by peer", "broken pipe")
+"""What in a text means which kind of fault, the first that fits; `tests/hardware/test_complaints.py` has the texts."""
+
+SET_UP = Explanation("the robot was reached and could not be set up", SUPPORT)
 
 
-def classified(error: Exception, host: str, connected: bool = True) -> ArmFault:
+def classified(
+    error: Exception, host: str, connected: bool = True, first: bool = False, speaks: int | None = None
+) -> ArmFault:
     """The fault behind an exception of franky or franka-rs.
 
     Args:
         error: as raised by the library.
         host: the robot's address, for messages.
-        connected: whether the robot had been reached before.
+        connected: whether the connection stood; false while it is made.
+        first: whether nothing runs yet that somebody could confirm to go on.
+        speaks: the version of the protocol that the driver's library speaks.
     """
     if isinstance(error, ArmFault):
         return error
-    text = " ".join(str(error).split()) or type(error).__name__
-    errors = tuple(getattr(error, "errors", ()) or ()) or tuple(NAMES.findall(text))
-    if type(error).__name__ == "RealtimeException" or "realtime" in text.lower() or "SCHED_FIFO" in text:
+    name, text = type(error).__name__, " ".join(str(error).split()) or type(error).__name__
+    errors = tuple(map(error_name, getattr(error, "errors", ()) or NAMES.findall(text)))
+    if name == "RealtimeException" or "realtime" in text.lower() or "SCHED_FIFO" in text:
         return ArmFault(f"this computer's kernel is not real-time ({text})", REALTIME, False, FaultKind.CONTROL)
-    kind = _kind(type(error).__name__, text.lower(), errors, connected)
-    return told(kind, text, host, errors if kind in (FaultKind.REFLEX, FaultKind.COMMUNICATION) else ())
+    kind, words = _meaning(name, text.lower(), errors, connected)
+    if kind is FaultKind.VERSION and (found := re.search(r"server version:? (\d+)", text)):
+        text = f"server version {found[1]}" + (f", this library's is {speaks}" if speaks else "")
+    known = errors if kind in (FaultKind.REFLEX, FaultKind.COMMUNICATION) else ()
+    fault = told(kind, text, host, known) if words is None else _worded(words, kind, text, host)
+    if first:
+        remedy = re.sub(r"(then|Then) confirm( the recovery)?", r"\1 start again", fault.remedy)
+        return ArmFault(fault.cause, remedy, fault.recoverable, kind, fault.errors)
+    return fault
+
+
+def error_name(name: str) -> str:
+    """The name of an error as `explain` has it: the libraries do not agree on capitals and one ending."""
+    return name.lower().removesuffix("_flag")
 
 
 def told(kind: FaultKind, text: str = "", host: str = "", errors: tuple[str, ...] = ()) -> ArmFault:
@@ -58,12 +155,34 @@ def told(kind: FaultKind, text: str = "", host: str = "", errors: tuple[str, ...
     return ArmFault(f"{fault.cause}{where}{why}", fault.remedy, fault.recoverable, kind, errors)
 
 
-def _kind(name: str, text: str, errors: tuple[str, ...], connected: bool) -> FaultKind:
-    for words, kind in SEEN:
-        if any(word in text for word in words) or any(word in errors for word in words):
-            return kind
+def hand_lost(text: str, tried: bool = False) -> ArmFault:
+    """Returns the fault of a gripper whose connection broke.
+
+    Args:
+        text: what the library said.
+        tried: whether making it again failed, so that a person must look.
+    """
+    if not tried:
+        cause = f"the connection to the gripper was lost ({text})"
+        return ArmFault(cause, "It is made again before anything moves.", True, FaultKind.COMMUNICATION)
+    cause = f"the gripper does not answer ({text})"
+    remedy = "See its plug and that Desk shows the hand as ready; then confirm. Without a hand: robot.gripper=false."
+    return ArmFault(cause, remedy, True, FaultKind.GRIPPER)
+
+
+def _worded(words: Explanation, kind: FaultKind, text: str, host: str) -> ArmFault:
+    recoverable = kind not in (FaultKind.VERSION, FaultKind.UNREACHABLE)
+    where = f", {host}" if kind is FaultKind.UNREACHABLE and host else ""
+    return ArmFault(f"{words.cause}{where} ({text})", f"{words.remedy}.", recoverable, kind)
+
+
+def _meaning(name: str, text: str, errors: tuple[str, ...], connected: bool) -> tuple[FaultKind, Explanation | None]:
+    for pattern, kind, words in COMPLAINTS:
+        if re.search(pattern, text) or any(re.search(pattern, error) for error in errors):
+            nobody = kind is FaultKind.COMMUNICATION and not connected and pattern != LOST
+            return (FaultKind.UNREACHABLE if nobody else kind), words
     if name == "ControlException" and errors:
-        return FaultKind.REFLEX
-    if name == "NetworkException" or any(word in text for word in NETWORK) or not connected:
-        return FaultKind.COMMUNICATION if connected else FaultKind.UNREACHABLE
-    return FaultKind.CONTROL
+        return FaultKind.REFLEX, None
+    if name == "NetworkException":
+        return (FaultKind.COMMUNICATION if connected else FaultKind.UNREACHABLE), None
+    return FaultKind.CONTROL, None if connected else SET_UP

@@ -28,6 +28,7 @@ class Compliance:
         force_threshold: external force and torque on the hand at which it does (6,) [N, N m].
         torque_step: by how much a commanded torque may change in a millisecond [N m].
         clearance: how much wider than asked fingers stand that hold nothing [m].
+        braking: share of the official limits of acceleration with which a stop brakes.
     """
 
     stiffness: tuple[float, ...] = (300.0, 300.0, 300.0, 300.0, 125.0, 75.0, 50.0)
@@ -38,6 +39,7 @@ class Compliance:
     force_threshold: tuple[float, ...] = (40.0,) * 6
     torque_step: float = 1.0
     clearance: float = 0.008
+    braking: float = 0.3
 
     def __post_init__(self) -> None:
         sizes = {"stiffness": 7, "torque_threshold": 7, "force_threshold": 6}
@@ -51,6 +53,8 @@ class Compliance:
                 raise UsageError(f"{name}={getattr(self, name)}: expected a positive number")
         if not 0 <= self.clearance < WIDEST:
             raise UsageError(f"clearance={self.clearance}: expected 0 or more, and less than {WIDEST} m")
+        if not 0.0 < self.braking <= 0.8:
+            raise UsageError(f"braking={self.braking}: expected above 0 and at most 0.8 of the official limits")
 
     @property
     def damping(self) -> tuple[float, ...]:

@@ -218,6 +218,11 @@ class Fingers:
                 self._halt()
             self._news.notify_all()
 
+    @property
+    def alive(self) -> bool:
+        """Whether the hand's width still comes; if not, the connection to it must be made anew."""
+        return self._watch.is_alive()
+
     def check(self) -> None:
         """Tells the failure of an earlier wish, once.
 

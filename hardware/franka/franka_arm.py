@@ -9,16 +9,31 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from robo_reward.envs.panda.arm import Arm as Numbers
 from robo_reward.errors import UsageError
-from robo_reward.hardware.franka.complaints import classified, told
+from robo_reward.hardware.braking import Braking, brake_from
+from robo_reward.hardware.franka.complaints import classified, hand_lost, told
 from robo_reward.hardware.franka.compliance import Compliance, checked_realtime
 from robo_reward.hardware.franka.fingers import NEAR, Fingers, LibraryHand, Wish
 from robo_reward.hardware.franka.measured import Receipts, rested, standing_fault
+from robo_reward.hardware.limits import policy_limits
 from robo_reward.hardware.robot import ArmFault, ArmState, FaultKind, Mode, Target
 
 log = logging.getLogger(__name__)
 RECOVERIES = 3
 """How often errors are cleared in one `recover`."""
+ENDS = 0.01
+"""What an arm that brakes is told keeps this distance from the ends of the joints [rad]."""
+BRAKE_TICK = 0.004
+"""How often an arm that brakes is told where to be [s]."""
+BRAKE_PATIENCE = 1.0
+"""An arm that has braked comes to rest within this time [s]; contacts and friction may keep it from standing still."""
+AT_REST = 0.01
+"""Joint speed below which the arm stands [rad/s] ..."""
+RESTED = 0.1
+"""... if it stays so for this time of the robot's clock [s]: an arm that turns round is at rest for a moment only."""
+HAND_PATIENCE = 5.0
+"""How long `recover` tries to reach a gripper whose connection was lost [s]."""
 UNHOMED = (
     "the hand was not homed since it was switched on: it says that it opens to 0 mm",
     "Home it in Desk, with nothing between the fingers, then confirm",
@@ -41,6 +56,9 @@ class FrankaArm(ABC):
     """
 
     name: ClassVar[str]
+    numbers: ClassVar[Numbers]
+    version: ClassVar[int]
+    """Of the protocol that the library speaks."""
     fastest: ClassVar[float]
     """The largest `speed_fraction` of `move_to`."""
 
@@ -55,13 +73,14 @@ class FrankaArm(ABC):
         self.host, self.realtime = host, checked_realtime(realtime)
         self.compliance = compliance or Compliance()
         self._with_gripper, self._force = gripper, force
+        self._brakes = policy_limits(self.numbers, acceleration=self.compliance.braking)
         self._receipts = Receipts()
         self._library: Any = None
         self._robot: Any = None
         self._follower: Any = None  # the library's loop that follows targets
         self._fingers: Fingers | None = None
+        self._streaming = self._reached = self._cut = False
         self._library_hand: LibraryHand | None = None
-        self._streaming = False
 
     def connect(self) -> None:
         """Reaches the robot, checks that it is the right one, sets gains and collision thresholds.
@@ -81,14 +100,21 @@ class FrankaArm(ABC):
             if rested(lambda: self._read().mode) is Mode.IDLE:  # else `recover` does it
                 self._set_thresholds()
             if self._with_gripper:
-                self._library_hand = self._hand()
-                self._fingers = self._hand_followed(self._library_hand)
+                self._reach_hand(0.0)
         except ArmFault:
             self._drop()
             raise
         except Exception as error:
             self._drop()
-            raise classified(error, self.host, connected=False) from error
+            first = not self._reached
+            raise classified(error, self.host, connected=False, first=first, speaks=self.version) from error
+        self._reached = True
+
+    def about(self) -> dict[str, Any]:
+        """Returns the versions of robot and library, and the load that the robot reckons with [kg, m]."""
+        state, versions = self._raw(), {"robot": self.name, "server_version": self.version, "library": self.library}
+        load = {"m_ee": float(state.m_ee), "F_x_Cee": [float(x) for x in state.F_x_Cee]}
+        return {**versions, **load, "m_load": float(state.m_load)}
 
     def state(self) -> ArmState:
         self._connected()
@@ -101,6 +127,7 @@ class FrankaArm(ABC):
             raise self._fault(error) from error
 
     def start_streaming(self) -> None:
+        self._refuse_lost_hand()
         self._refuse_standing_fault()
         try:
             self._follower = self._follow()
@@ -133,11 +160,12 @@ class FrankaArm(ABC):
         self.state()
 
     def stop(self) -> None:
-        """Brings the arm to rest and ends the stream."""
+        """Brakes from where the arm is, by the measured joints and speeds, and ends the stream."""
         if not self._streaming or self._robot is None:
             return
         self._streaming = False
         try:
+            self._brake()
             self._come_to_rest()
         except Exception as error:
             raise self._fault(error) from error
@@ -145,7 +173,7 @@ class FrankaArm(ABC):
             self._follower = None
 
     def recover(self) -> None:
-        """Clears the errors; a connection that was lost is made anew.
+        """Clears the errors; a connection that was lost is made anew, the gripper's included.
 
         Raises:
             ArmFault: the cause is still there, such as a pressed user stop.
@@ -154,6 +182,8 @@ class FrankaArm(ABC):
         if self._robot is None or not self._alive():
             self._drop()
             self.connect()
+        elif self._hand_lost:
+            self._reach_hand(HAND_PATIENCE)
         for _ in range(RECOVERIES):
             self._clear()
             if standing_fault(self.state()) is None:
@@ -168,6 +198,7 @@ class FrankaArm(ABC):
             )
         if self._streaming:
             raise UsageError("the arm follows targets: stop before move_to")
+        self._refuse_lost_hand()
         self._refuse_standing_fault()
         try:
             self._go(np.asarray(q, float), speed_fraction)
@@ -176,6 +207,7 @@ class FrankaArm(ABC):
 
     def gripper(self, width: float, speed: float, force: float | None = None) -> None:
         if self._fingers is not None:
+            self._refuse_lost_hand()
             self._fingers.do(Wish(width, force), speed)
 
     def close(self) -> None:
@@ -183,6 +215,31 @@ class FrankaArm(ABC):
             self.stop()
         finally:
             self._drop()
+
+    def _brake(self) -> None:
+        """Leads the arm to rest from its measured state, within the limits of acceleration.
+
+        Neither what was commanded last nor what the robot calls its desired state tells where the arm is: it follows
+        the stream with a lag, and in torque control a Panda reports the pose in which the stream began.
+        """
+        state = self._read()
+        way, begun, still = brake_from(self.numbers, self._brakes, state.q, state.dq), state.robot_time, 0.0
+        end = time.monotonic() + way.duration + BRAKE_PATIENCE
+        while time.monotonic() < end:
+            self._check_motion()
+            elapsed = state.robot_time - begun
+            if elapsed < way.duration or np.abs(state.dq).max() > AT_REST:
+                still = elapsed
+            elif elapsed - still >= RESTED:
+                return
+            self._send(Target(joints=self._brake_goal(way, elapsed + BRAKE_TICK)))
+            time.sleep(BRAKE_TICK)
+            state = self._read()
+
+    def _brake_goal(self, way: Braking, elapsed: float) -> np.ndarray:
+        """The joints (7,) [rad] that the library must be told for the arm to be on its way to rest."""
+        low, high = self._brakes.q_end
+        return np.clip(way.goal(elapsed, self.compliance.lag), low + ENDS, high - ENDS)
 
     @property
     def _width(self) -> float:
@@ -206,6 +263,37 @@ class FrankaArm(ABC):
     def _hand_followed(self, hand: LibraryHand) -> Fingers:
         lag, clearance = self.compliance.finger_lag, self.compliance.clearance
         return Fingers(hand, self._gripper_fault, self._force, lag=lag, clearance=clearance)
+
+    def _reach_hand(self, patience: float) -> None:
+        """Connects to the gripper, if need be again and again for some time [s].
+
+        Raises:
+            ArmFault: it does not answer.
+        """
+        if self._fingers is not None:
+            self._fingers.close()
+        end = time.monotonic() + patience
+        while True:
+            try:
+                self._library_hand = self._hand()
+                self._fingers = self._hand_followed(self._library_hand)
+                self._cut = False
+                return
+            except Exception as error:
+                if time.monotonic() >= end:
+                    raise hand_lost(str(error), tried=True) from error
+                time.sleep(0.2)
+
+    def _refuse_lost_hand(self) -> None:
+        """Nothing moves while the gripper does not answer."""
+        if self._fingers is not None and self._hand_lost:
+            self._fingers.check()
+            raise hand_lost("no state of it comes")
+
+    @property
+    def _hand_lost(self) -> bool:
+        """Whether there was a gripper whose connection must be made anew."""
+        return self._fingers is not None and (self._cut or not self._fingers.alive)
 
     def _clear(self) -> None:
         """One recovery of the robot."""
@@ -243,14 +331,21 @@ class FrankaArm(ABC):
         return classified(error, self.host)
 
     def _gripper_fault(self, error: Exception) -> ArmFault:
-        found = classified(error, self.host)
-        return found if found.kind is FaultKind.COMMUNICATION else told(FaultKind.GRIPPER, str(error))
+        kind = classified(error, self.host).kind
+        lost = type(error).__name__ == "NetworkException" or kind is FaultKind.COMMUNICATION
+        self._cut |= lost
+        return hand_lost(str(error)) if lost else told(FaultKind.GRIPPER, str(error))
 
     def _drop(self) -> None:
         if self._fingers:
             self._fingers.close()
         self._fingers = self._library_hand = self._follower = self._robot = None
         self._streaming = False
+
+    @property
+    @abstractmethod
+    def library(self) -> str:
+        """Name and version of the library."""
 
     @abstractmethod
     def _imported(self) -> Any:
@@ -273,6 +368,10 @@ class FrankaArm(ABC):
         """The newest state."""
 
     @abstractmethod
+    def _raw(self) -> Any:
+        """The library's own state; not while targets are followed."""
+
+    @abstractmethod
     def _follow(self) -> Any:
         """Begins to follow targets; returns what takes them."""
 
@@ -286,7 +385,7 @@ class FrankaArm(ABC):
 
     @abstractmethod
     def _come_to_rest(self) -> None:
-        """Ends the stream with the arm at rest."""
+        """Ends the stream of an arm that has braked."""
 
     @abstractmethod
     def _go(self, q: np.ndarray, speed_fraction: float) -> None:

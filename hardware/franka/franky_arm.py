@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
+from importlib.metadata import version
 from typing import Any
 
 import numpy as np
@@ -33,7 +34,13 @@ class FrankyArm(FrankaArm):
     """
 
     name = "fr3"
+    numbers = FR3
+    version = 10
     fastest = MAX_DYNAMICS
+
+    @property
+    def library(self) -> str:
+        return f"franky-control {version('franky-control')}"
 
     def _imported(self) -> Any:
         try:
@@ -68,6 +75,9 @@ class FrankyArm(FrankaArm):
             mode_named(state.robot_mode.name),
             _errors(state),
         )
+
+    def _raw(self) -> Any:
+        return self._connected().state
 
     def _follow(self) -> Any:
         c = self.compliance

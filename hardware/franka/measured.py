@@ -12,8 +12,8 @@ import numpy as np
 
 from robo_reward.envs.panda.arm import Arm
 from robo_reward.envs.panda.kinematics import forward
-from robo_reward.hardware.explain import guided
-from robo_reward.hardware.franka.complaints import LOST, told
+from robo_reward.hardware.explain import guided, locked
+from robo_reward.hardware.franka.complaints import LOST, error_name, told
 from robo_reward.hardware.robot import ArmFault, ArmState, FaultKind, Mode
 
 log = logging.getLogger(__name__)
@@ -82,7 +82,7 @@ def arm_state(
         quat,
         gripper_width,
         mode,
-        tuple(errors),
+        tuple(map(error_name, errors)),
     )
 
 
@@ -92,6 +92,8 @@ def standing_fault(state: ArmState) -> ArmFault | None:
         return told(FaultKind.USER_STOP)
     if state.mode is Mode.GUIDING:
         return guided()
+    if state.mode is Mode.OTHER:
+        return locked()
     if state.mode is Mode.REFLEX:
         kind = FaultKind.COMMUNICATION if LOST in state.errors else FaultKind.REFLEX
         return told(kind, errors=state.errors)

@@ -8,12 +8,15 @@ C compiler, to do anything; and franka-rs says why a motion ended by the robot's
 from __future__ import annotations
 
 import time
+from dataclasses import replace
+from importlib.metadata import version
 from typing import Any
 
 import numpy as np
 
 from robo_reward.envs.panda.arm import PANDA
 from robo_reward.errors import MissingExtra, UsageError
+from robo_reward.hardware.braking import Braking, brake_from
 from robo_reward.hardware.franka.complaints import told
 from robo_reward.hardware.franka.fingers import LibraryHand
 from robo_reward.hardware.franka.franka_arm import FrankaArm
@@ -22,7 +25,11 @@ from robo_reward.hardware.robot import ArmState, FaultKind, Target
 
 PANDA_VERSION = 5
 BUDGET = 0.5
-"""Share of the joints' limits that the library's own smoothing may use on top of the safety filter's plan."""
+"""Largest share of the joints' limits that a slow motion uses."""
+SMOOTHING = 1.0
+"""Share of the joints' limits that the library's own smoothing of a stream may use on top of the safety filter's plan.
+The smoothed target leads the arm by its lag and must come back to it in a stop: the less it may use, the farther the
+arm goes meanwhile."""
 CLOSE = 2e-3
 """A joint motion has arrived when no joint is further from its goal [rad]."""
 
@@ -34,7 +41,13 @@ class PandaArm(FrankaArm):
     """
 
     name = "panda"
+    numbers = PANDA
+    version = PANDA_VERSION
     fastest = BUDGET
+
+    @property
+    def library(self) -> str:
+        return f"franka-rs {version('franka-rs')}"
 
     def _imported(self) -> Any:
         try:
@@ -49,9 +62,9 @@ class PandaArm(FrankaArm):
         return self._library.Robot(self.host, realtime=self.realtime)
 
     def _check_robot(self) -> None:
-        version = self._robot.fci_version
-        if version != PANDA_VERSION:
-            raise told(FaultKind.VERSION, f"server version {version}, a Panda's is {PANDA_VERSION}")
+        found = self._robot.fci_version
+        if found != PANDA_VERSION:
+            raise told(FaultKind.VERSION, f"server version {found}, this library's is {PANDA_VERSION}")
 
     def _hand(self) -> LibraryHand:
         hand = self._robot.gripper()
@@ -73,10 +86,13 @@ class PandaArm(FrankaArm):
             tuple(state.current_errors) or (tuple(state.last_motion_errors) if state.robot_mode == "reflex" else ()),
         )
 
+    def _raw(self) -> Any:
+        return self._connected().read_once()
+
     def _follow(self) -> Any:
         c = self.compliance
         return self._connected().joint_targets(
-            fraction=BUDGET,
+            fraction=SMOOTHING,
             max_deviation=6.0,
             joint_stiffness=list(c.stiffness),
             joint_damping=list(c.damping),
@@ -93,20 +109,30 @@ class PandaArm(FrankaArm):
             raise UsageError("a Panda is streamed joints; let the safety filter turn poses into joints")
         self._follower.move_to(np.asarray(target.joints, float))
 
+    def _brake_goal(self, way: Braking, elapsed: float) -> np.ndarray:
+        """The library plans its own way to a target: it gets the place of rest at once."""
+        return super()._brake_goal(way, way.duration)
+
     def _come_to_rest(self) -> None:
-        """Sets the target to where the arm comes to rest by itself and ends the loop there."""
-        if self._follower.running:
-            state = self._follower.state()
-            slowing = BUDGET * np.array(PANDA.ddq_max)
-            q, dq = np.array(state.q_d), np.array(state.dq_d)
-            rest = q + dq * np.abs(dq) / (2 * slowing)
-            self._follower.move_to(np.clip(rest, np.array(PANDA.q_min) + 0.01, np.array(PANDA.q_max) - 0.01))
+        """Ends the loop at its last target, the place of rest."""
         self._follower.stop()
 
     def _go(self, q: np.ndarray, speed_fraction: float) -> None:
         with self._connected().joint_targets(fraction=speed_fraction, max_deviation=6.0, backend="robot") as targets:
             targets.move_to(q)
-            self._arrive(targets, q)
+            try:
+                self._arrive(targets, q)
+            except BaseException:  # also Ctrl-C; leaving the context would finish the way to the target
+                self._interrupt(targets, speed_fraction)
+                raise
+
+    def _interrupt(self, targets: Any, speed_fraction: float) -> None:
+        """Sets the target of a slow motion to where the arm can be at rest soonest."""
+        if targets.running:
+            state = targets.state()
+            limits = replace(self._brakes, ddq=speed_fraction * np.array(PANDA.ddq_max))
+            way = brake_from(PANDA, limits, np.array(state.q), np.array(state.dq))
+            targets.move_to(super()._brake_goal(way, way.duration))
 
     def _arrive(self, targets: Any, goal: np.ndarray) -> None:
         end = time.monotonic() + 120.0

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from contextlib import ExitStack
 from dataclasses import fields
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from omegaconf import DictConfig, OmegaConf
 
@@ -23,17 +24,25 @@ from robo_reward.hardware.deploy import Deployment, DeploySettings, Summary, che
 from robo_reward.hardware.dry_run import dry_run
 from robo_reward.hardware.operator import AtTerminal, Operator, Unattended
 from robo_reward.hardware.policy_process import PolicySource
-from robo_reward.hardware.recording import Judge
+from robo_reward.hardware.recording import STANDING, Judge
 from robo_reward.hardware.reset import Reset
+from robo_reward.hardware.robot import about
 from robo_reward.hardware.teleop import HELP
 
 TOKEN = "ROBO_REWARD_TOKEN"
-FREE = ("episodes", "confirm", "label", "label_all", "host", "reset_speed", "clock")
+FREE = ("episodes", "retries", "confirm", "label", "label_all", "host", "reset_speed", "clock")
 """What may differ between two starts of the same deployment."""
+INCOMPLETE = 3
+"""Exit code where an episode was cut short too often, so that fewer stand than were asked for."""
 
 
 def run(config: DictConfig, arguments: list[str]) -> int:
-    """Runs the episodes that are missing; returns 1 if it ended early for a fault, 130 if somebody stopped it."""
+    """Runs the episodes that are missing.
+
+    Returns:
+        0 if all episodes were made, 1 if a fault ended it early, 3 if an episode was cut short too often, 130 if
+        somebody stopped it. With anything but 0 the result does not stand yet.
+    """
     console = Terminal()
     tell = _teller(console)
     operator: Operator = AtTerminal(tell) if config.confirm and not config.dry_run else Unattended(tell)
@@ -47,15 +56,18 @@ def run(config: DictConfig, arguments: list[str]) -> int:
         with only_me(folder), stop_on_signals() as stop:
             write_json(folder / "provenance.json", provenance(arguments))
             tell(f"{task.id} on {config.robot.kind} {wishes.address}: {folder}")
-            parts = assemble(wishes, task, policy, operator.confirm, stop, stack)
+            parts = assemble(wishes, task, policy, operator.confirm, stop, stack, operator.tell)
+            write_json(folder / "provenance.json", {**provenance(arguments), "robot": about(parts.rig.arm)})
             check_fit(task, parts.rig)
             if wishes.teleop == "keyboard":
                 tell(HELP)
             if config.dry_run:
                 return _dry(parts, operator, folder)
             summary = _deployment(config, task, parts, operator, folder).run()
-        _say(console, summary, folder)
-        return 130 if stop() else int(bool(summary.stopped))
+        _say(tell, summary, folder)
+        if stop():
+            return 130
+        return INCOMPLETE if summary.exhausted else int(bool(summary.stopped))
 
 
 def wishes_of(config: DictConfig) -> Wishes:
@@ -89,10 +101,12 @@ def _deployment(config: DictConfig, task: ArmTask, parts: Parts, operator: Opera
         "seed": config.seed,
         "goal": task.goal,
     }
-    settings = DeploySettings(config.episodes, config.confirm, config.label, config.label_all)
+    settings = DeploySettings(config.episodes, config.confirm, config.label, config.label_all, config.retries)
+    hand, space = bool(config.robot.get("gripper", True)), rig.filter.workspace
+    low, high = (None, None) if config.workspace is None and not config.table else (space.low, space.high)
     return Deployment(
         rig,
-        Reset(task, rig.arm, parts.scene, config.reset_speed),
+        Reset(task, rig.arm, parts.scene, config.reset_speed, hand=hand, low=low, high=high),
         Judge(task, rig.observer.unknown, reward),
         operator,
         EpisodeStore(folder / "episodes", frames=config.frames),
@@ -122,22 +136,41 @@ def _dry(parts: Parts, operator: Operator, folder: Path) -> int:
     return int(bool(report["problem"]))
 
 
-def _say(console: Terminal, summary: Summary, folder: Path) -> None:
+def _say(tell: Tell, summary: Summary, folder: Path) -> None:
     value = summary.to_json()
     if value["success"] is not None:
-        console.print(
+        tell(
             f"success {value['success']:.2f} (95 % interval {value['low']:.2f} to {value['high']:.2f}) over "
-            f"{value['judged']} of {value['episodes']} episodes, {len(value['faults'])} faults",
-            highlight=False,
+            f"{value['judged']} of {value['episodes']} episodes, {len(value['faults'])} faults"
+        )
+    cut = {name: n for name, n in value["outcomes"].items() if name not in STANDING}
+    if cut:
+        counts = ", ".join(f"{n} {name}" for name, n in cut.items())
+        least = value["success_at_least"]
+        tell(
+            f"cut short and not counted: {counts}"
+            + (f"; success {least:.2f} if each that was faulted or killed had failed" if least is not None else "")
         )
     if value["peak_force"] is not None:
         median, most = value["peak_force"]["median"], value["peak_force"]["max"]
-        console.print(f"force on the hand: {median:.0f} N in the median episode, {most:.0f} N at most", highlight=False)
+        tell(f"force on the hand: {median:.0f} N in the median episode, {most:.0f} N at most")
     if summary.stopped:
-        console.print(f"ended early: {summary.stopped}", style="yellow", highlight=False, soft_wrap=True)
-    console.print(f"episodes: {folder / 'episodes'}", soft_wrap=True, highlight=False)
-    console.print(f"label clips: robo-reward label {folder / 'episodes'}", soft_wrap=True, highlight=False)
+        tell(f"ended early: {summary.stopped}", style="yellow")
+    tell(f"episodes: {folder / 'episodes'}")
+    tell(f"label clips: robo-reward label {folder / 'episodes'}")
 
 
-def _teller(console: Terminal) -> Any:
-    return lambda text: console.print(text, soft_wrap=True, highlight=False, markup=False)
+class Tell(Protocol):
+    """Shows a line."""
+
+    def __call__(self, text: str, style: str | None = None) -> None: ...
+
+
+def _teller(console: Terminal) -> Tell:
+    """Shows lines for as long as there is a terminal; the arm is not let down because nobody can read any more."""
+
+    def tell(text: str, style: str | None = None) -> None:
+        with contextlib.suppress(OSError, SystemExit):  # what rich makes of a closed terminal or pipe
+            console.print(text, style=style)
+
+    return tell

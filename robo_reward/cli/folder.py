@@ -25,7 +25,19 @@ from robo_reward.errors import BadArtifact, RoboRewardError
 from robo_reward.files import load_yaml
 from robo_reward.reward import fingerprint
 
-PACKAGES = ("robo-reward", "mujoco", "gymnasium", "stable-baselines3", "sb3-contrib", "torch", "numpy", "hydra-core")
+PACKAGES = (
+    "robo-reward",
+    "mujoco",
+    "gymnasium",
+    "stable-baselines3",
+    "sb3-contrib",
+    "torch",
+    "numpy",
+    "hydra-core",
+    "franky-control",
+    "franka-rs",
+    "ruckig",
+)
 PLACE = ("run", "runs", "videos", "camera", "executor")
 """Keys that do not change what a run computes, only where, how fast and what is filmed."""
 PATIENCE = (

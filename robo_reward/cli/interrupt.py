@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM as a request to stop at the next safe moment."""
+"""Ctrl-C, SIGTERM and the end of the terminal as a request to stop at the next safe moment."""
 
 from __future__ import annotations
 
@@ -20,17 +20,23 @@ class StopRequest:
         return self.asked
 
     def ask(self, number: int, frame: FrameType | None) -> None:
-        """The signal handler: the first signal asks, the second interrupts at once."""
-        if self.asked:
+        """The signal handler: the first signal asks, the second interrupts at once.
+
+        Not so SIGHUP, which a shell and the system both send when a terminal closes.
+        """
+        if self.asked and number != signal.SIGHUP:
             raise KeyboardInterrupt
         self.asked = True
 
 
 @contextmanager
 def stop_on_signals() -> Iterator[StopRequest]:
-    """Turns SIGINT and SIGTERM into a request while the block runs."""
+    """Turns SIGINT, SIGTERM and SIGHUP into a request while the block runs; with `nohup`, SIGHUP stays ignored."""
     request = StopRequest()
-    old = {number: signal.signal(number, request.ask) for number in (signal.SIGINT, signal.SIGTERM)}
+    numbers = [signal.SIGINT, signal.SIGTERM]
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
+        numbers.append(signal.SIGHUP)
+    old = {number: signal.signal(number, request.ask) for number in numbers}
     try:
         yield request
     finally:

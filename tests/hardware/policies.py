@@ -8,12 +8,29 @@ import numpy as np
 
 from robo_reward.envs.task import make_task
 
+ODD: dict[str, Any] = {
+    "inf": np.full((1, 4), -np.inf),
+    "one": np.zeros((1, 1)),
+    "three": np.zeros((1, 3)),
+    "seven": np.full((1, 7), 0.7),
+    "text": "forward",
+    "words": np.array([["up", "down", "left", "right"]]),
+    "none": None,
+    "complex": np.zeros((1, 4), complex),
+    "ragged": [[1.0], [1.0, 2.0]],
+    "empty": np.zeros((1, 0, 4)),
+    "deep": np.zeros((1, 2, 3, 4)),
+    "chunk of seven": np.zeros((1, 3, 7)),
+    "nothing": np.zeros((0, 4)),
+}
+"""Answers that are no actions of four components."""
+
 
 class Scripted:
     """Says its actions in turn; `text` is `TASK KIND`."""
 
     def __init__(self, text: str) -> None:
-        task_id, self.kind = text.split()
+        task_id, _, self.kind = text.partition(" ")
         task = make_task(task_id)
         self.action, self.observation, self.meta = task.action, task.observation, {"task": task_id}
         self.step, self.resets = 0, 0
@@ -28,6 +45,10 @@ class Scripted:
         action[0, -1] = 1.0
         if self.kind == "nan" and self.step > 5:
             action[0, 0] = np.nan
+        elif self.kind in ODD and self.step > 5:
+            return ODD[self.kind]
+        elif self.kind == "wild":
+            return action * np.nan_to_num(np.inf)
         elif self.kind == "chunk":
             return np.repeat(action[:, None], 4, axis=1)
         elif self.kind == "raises" and self.step > 5:

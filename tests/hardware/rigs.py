@@ -11,10 +11,11 @@ from robo_reward.episode import EpisodeStore
 from robo_reward.hardware.deploy import Deployment, DeploySettings
 from robo_reward.hardware.frames import SimulatedFrames
 from robo_reward.hardware.live import Rig
+from robo_reward.hardware.messages import pack
 from robo_reward.hardware.mujoco_arm import MujocoArm
 from robo_reward.hardware.observe import Observer
 from robo_reward.hardware.pace import StepPace, WallPace
-from robo_reward.hardware.policy_process import PolicyProcess, Reply
+from robo_reward.hardware.policy_process import PolicyProcess, Reply, answer, read_reply
 from robo_reward.hardware.recording import Judge
 from robo_reward.hardware.reset import Reset
 from robo_reward.hardware.safety import SafetyFilter, SafetySettings
@@ -34,7 +35,9 @@ class Inline:
         self._replies: list[Reply] = []
 
     def ask(self, ticket: int, observation: np.ndarray) -> None:
-        self._replies.append(Reply(ticket, np.atleast_2d(self.own.act(observation[None])[0]), 0.0))
+        said = answer(self.own, pack({"kind": "ask", "ticket": ticket}, {"observation": np.asarray(observation)}))
+        assert said is not None
+        self._replies.append(read_reply(said))
 
     def reply(self, timeout: float) -> Reply | None:
         return self._replies.pop(0) if self._replies else None
@@ -77,6 +80,7 @@ def simulated(
     wall: bool = False,
     frames: bool = False,
     reward: Any = None,
+    retries: int = 3,
     **changes: Any,
 ) -> Deployment:
     """A deployment on `MujocoArm`; whoever asks for one closes `rig.policy` and `rig.arm`."""
@@ -109,7 +113,7 @@ def simulated(
         person or Person(),
         EpisodeStore(folder / "episodes", frames="exact"),
         folder / "live",
-        DeploySettings(episodes),
+        DeploySettings(episodes, retries=retries),
         {"robot": "mujoco"},
     )
 

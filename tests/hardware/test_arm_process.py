@@ -3,6 +3,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -145,10 +146,71 @@ def test_its_own_death_is_a_fault_that_says_so(log: Path) -> None:
     arm = arm_of(log)
     arm.connect()
     os.kill(arm.process.pid or 0, signal.SIGKILL)
-    with pytest.raises(ArmFault, match="SIGKILL") as told:
+    with pytest.raises(ArmFault, match="control process is gone: it was ended by SIGKILL") as told:
         repeated(arm.state)
     assert told.value.kind is FaultKind.COMMUNICATION and not told.value.recoverable
     arm.close()
+
+
+def frozen(arm: ArmProcess) -> None:
+    os.kill(arm.process.pid or 0, signal.SIGSTOP)
+    assert eventually(arm._suspended)
+
+
+@pytest.mark.parametrize("call", ["state", "stop", "hold", "recover", "move_to"])
+def test_a_frozen_process_is_told_and_ended_whatever_was_asked(log: Path, call: str) -> None:
+    arm, told = arm_of(log, thaw=0.8), []
+    arm.tell = told.append
+    arm.connect()
+    arm.start_streaming()
+    frozen(arm)
+    with pytest.raises(ArmFault, match=r"control process is gone: it was frozen for 1 s and was ended") as fault:
+        getattr(arm, call)(*((np.zeros(7),) if call == "move_to" else ()))
+    assert len(told) == 1 and "shows no life for 0." in told[0] and str(arm.process.pid) in told[0]
+    assert fault.value.kind is FaultKind.COMMUNICATION and not fault.value.recoverable
+    assert not arm.process.is_alive(), "what woke up later could move the arm"
+    begun = time.monotonic()
+    for again in (arm.state, arm.stop, arm.hold):
+        with pytest.raises(ArmFault, match="frozen"):
+            again()
+    arm.close()
+    assert time.monotonic() - begun < 1.0
+
+
+def test_a_process_that_wakes_up_in_time_goes_on(log: Path) -> None:
+    arm, told = arm_of(log, thaw=30.0), []
+    arm.tell = told.append
+    try:
+        arm.connect()
+        frozen(arm)
+        threading.Timer(0.9, os.kill, (arm.process.pid, signal.SIGCONT)).start()
+        assert arm.state().mode is Mode.IDLE
+        assert len(told) >= 1 and "shows no life" in told[0]
+    finally:
+        arm.close()
+
+
+def test_a_slow_motion_is_no_frozen_process(log: Path) -> None:
+    arm, told = arm_of(log, thaw=0.5), []
+    arm.tell = told.append
+    arm.connect()
+    begun = time.monotonic()
+    arm.stop_asked = lambda: time.monotonic() - begun > 0.9
+    with pytest.raises(KeyboardInterrupt):
+        arm.move_to(np.full(7, 5.0))
+    assert told == []
+    arm.close()
+
+
+def test_the_end_of_the_terminal_does_not_end_it(log: Path) -> None:
+    arm = arm_of(log)
+    try:
+        arm.connect()
+        for number in (signal.SIGHUP, signal.SIGINT, signal.SIGTERM):
+            os.kill(arm.process.pid or 0, number)
+        assert arm.state().mode is Mode.IDLE
+    finally:
+        arm.close()
 
 
 BRIDGE = """

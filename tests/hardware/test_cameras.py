@@ -1,5 +1,7 @@
 import socket
+import sys
 import time
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -8,9 +10,11 @@ from robo_reward.envs.render import NoRenderer
 from robo_reward.envs.task import make_task
 from robo_reward.envs.video import write_video
 from robo_reward.errors import MissingExtra, UnknownName, UsageError
-from robo_reward.hardware.cameras import CameraFault, EmulatorCamera, UvcCamera, square
+from robo_reward.hardware.cameras import CameraFault, EmulatorCamera, RealSenseCamera, UvcCamera, square
 from robo_reward.hardware.emulator.camera_server import CameraServer
 from robo_reward.hardware.emulator.mujoco_plant import MujocoPlant
+from robo_reward.hardware.frames import LatestFrames
+from tests.hardware.patience import eventually
 
 HOST = "127.0.2.1"
 
@@ -102,6 +106,108 @@ def test_the_emulator_dies(server: CameraServer) -> None:
     eye.close()
 
 
+def test_a_connection_that_was_cut_is_made_again() -> None:
+    with CameraServer(Painted(), HOST, port=0) as first:
+        eye = camera(first, size=16)
+        eye.read()
+        port = first.port
+    with pytest.raises(CameraFault):
+        eye.read()
+    with pytest.raises(CameraFault, match="no emulator"):
+        eye.read()
+    with CameraServer(Painted(), HOST, port=port):
+        assert (eye.read().image == 1).all()
+    eye.close()
+
+
+class Unplugged:
+    """Stands in for OpenCV: delivers four pictures, is gone for two attempts to open it, and comes back."""
+
+    opened = 0
+
+    def __init__(self, device: object) -> None:
+        Unplugged.opened += 1
+        self.number, self.taken, self.released = Unplugged.opened, 0, False
+
+    def isOpened(self) -> bool:
+        return self.number not in (2, 3)
+
+    def set(self, key: int, value: float) -> None:
+        pass
+
+    def read(self) -> tuple[bool, np.ndarray | None]:
+        self.taken += 1
+        time.sleep(0.005)
+        if self.number == 1 and self.taken > 4:
+            return False, None
+        return True, np.full((8, 8, 3), self.number, np.uint8)
+
+    def release(self) -> None:
+        self.released = True
+
+
+def test_a_usb_camera_that_was_unplugged_is_opened_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    import cv2
+
+    monkeypatch.setattr(cv2, "VideoCapture", Unplugged)
+    monkeypatch.setattr("robo_reward.hardware.cameras.REOPEN", 0.03)
+    Unplugged.opened = 0
+    eye = UvcCamera(0, size=8)
+    said: set[str] = set()
+
+    def back() -> bool:
+        try:
+            return bool((eye.read().image == 4).all())
+        except CameraFault as fault:
+            said.add(fault.cause)
+            return False
+
+    assert eventually(back)
+    assert any("stopped delivering" in text for text in said) and any("cannot be opened" in text for text in said)
+    eye.close()
+
+
+class FakeRealSense:
+    """Stands in for pyrealsense2: the pipeline breaks after two frames, and starts again at the second attempt."""
+
+    def __init__(self) -> None:
+        self.starts = 0
+        self.stream = self.format = self.camera_info = SimpleNamespace(color=0, rgb8=0, serial_number=0)
+
+    def config(self) -> object:
+        return SimpleNamespace(enable_device=lambda serial: None, enable_stream=lambda *arguments: None)
+
+    def context(self) -> object:
+        return SimpleNamespace(query_devices=list)
+
+    def pipeline(self) -> object:
+        frames = iter(range(10**6))
+
+        def start(config: object) -> None:
+            self.starts += 1
+            if self.starts == 2:
+                raise RuntimeError("No device connected")
+
+        def wait(timeout: int) -> object:
+            time.sleep(0.005)
+            if self.starts == 1 and next(frames) > 2:
+                raise RuntimeError("Device disconnected")
+            picture = np.full((8, 8, 3), self.starts, np.uint8)
+            return SimpleNamespace(get_color_frame=lambda: SimpleNamespace(get_data=lambda: picture))
+
+        return SimpleNamespace(start=start, stop=lambda: None, wait_for_frames=wait)
+
+
+def test_a_realsense_that_was_unplugged_is_opened_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "pyrealsense2", FakeRealSense())
+    monkeypatch.setattr("robo_reward.hardware.cameras.REOPEN", 0.03)
+    eye = RealSenseCamera(size=8)
+    frames = LatestFrames([eye], rate=200)
+    assert eventually(lambda: "camera 'realsense': it stopped delivering frames (Device disconnected)" in frames.lost())
+    assert eventually(lambda: (frames.read().image == 3).all() and not frames.lost())
+    frames.close()
+
+
 def test_sizes() -> None:
     with pytest.raises(UsageError, match="8 to 2048"):
         EmulatorCamera(size=4)
@@ -134,8 +240,6 @@ def test_no_such_device() -> None:
 
 
 def test_realsense_is_an_extra() -> None:
-    from robo_reward.hardware.cameras import RealSenseCamera
-
     try:
         import pyrealsense2  # noqa: F401  # pyright: ignore[reportMissingImports]
     except ImportError:

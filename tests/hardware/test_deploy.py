@@ -1,3 +1,4 @@
+import errno
 import json
 import threading
 import time
@@ -13,15 +14,19 @@ from robo_reward.envs.batch import BatchSim
 from robo_reward.envs.task import make_task
 from robo_reward.episode import EpisodeStore
 from robo_reward.hardware.cameras import Frame
-from robo_reward.hardware.deploy import Deployment, Summary, check_fit
+from robo_reward.hardware.deploy import PATIENCE, Deployment, Summary, check_fit
 from robo_reward.hardware.dry_run import dry_run
 from robo_reward.hardware.explain import fault_of
 from robo_reward.hardware.faults import Phase
+from robo_reward.hardware.limits import policy_limits
 from robo_reward.hardware.mujoco_arm import MujocoArm
+from robo_reward.hardware.recording import DiskFailed
 from robo_reward.hardware.robot import ArmFault, FaultKind, Target
+from robo_reward.hardware.safety import SafetyFilter, SafetySettings
 from robo_reward.hardware.teleop import Input
+from robo_reward.hardware.tempo import Tempo
 from robo_reward.policies.evaluate import wilson
-from tests.hardware.rigs import Person, closed, simulated
+from tests.hardware.rigs import Inline, Person, closed, simulated
 
 
 @pytest.fixture
@@ -71,6 +76,8 @@ def test_at_full_tempo_and_without_limits_in_the_way_the_arm_goes_where_the_simu
     """The loop around the arm is the simulator's own control step, but for the smoothing of commands."""
     deployment = deployed(horizon=5)  # all in one direction
     task = deployment.rig.task
+    wide = policy_limits(task.arm, speed=0.8, acceleration=0.8)
+    deployment.rig.filter = SafetyFilter.of_task(task, wide, settings=SafetySettings(ramp_steps=0))
     deployment.run()
     episode = next(iter(deployment.store))
     sim = BatchSim(task, 1, 0, threads=1)
@@ -119,10 +126,11 @@ def test_whatever_the_policy_does_the_arm_rests_and_the_episode_is_kept(
     deployed: Any, kind: str, reason: str, words: str
 ) -> None:
     person = Person(yes=False)
-    deployment = deployed(kind=kind, wall=True, horizon=60, person=person)
+    deployment = deployed(kind=kind, wall=True, horizon=60, person=person, retries=0)
     person.yes = True
     summary = deployment.run()
-    assert summary.episodes[0]["reason"] == reason
+    assert summary.episodes[0]["reason"] == reason and summary.episodes[0]["outcome"] == "faulted"
+    assert summary.stopped and summary.to_json()["success"] is None
     assert words in " ".join(person.told)
     episode = next(iter(deployment.store))
     assert 5 <= len(episode) < 60 and np.isfinite(episode.state).all()
@@ -131,11 +139,160 @@ def test_whatever_the_policy_does_the_arm_rests_and_the_episode_is_kept(
 
 
 def test_a_late_policy_makes_the_arm_rest_where_it_was_told_to_be(deployed: Any) -> None:
-    deployment = deployed(kind="stalls", wall=True, horizon=60)
+    deployment = deployed(kind="stalls", wall=True, horizon=60, retries=0)
     deployment.run()
     verdicts = next(iter(deployment.store)).meta["verdicts"]
     assert verdicts[:5] == ["follow"] * 5
     assert set(verdicts[5:]) == {"hold"} and len(verdicts) >= 8
+
+
+@pytest.mark.parametrize("kind", ["inf", "one", "three", "seven", "text", "deep", "empty"])
+def test_what_is_no_action_holds_and_then_stops_and_the_episode_is_kept_right(deployed: Any, kind: str) -> None:
+    deployment = deployed(policy=Inline(f"fr3/lift {kind}"), horizon=30, retries=0)
+    summary = deployment.run()
+    assert [e["reason"] for e in summary.episodes] == ["safety"]
+    assert "3 unusable actions in a row" in deployment.operator.told[0]
+    episode = deployment.store.load("episode-0000")
+    assert episode.meta["verdicts"] == ["follow"] * 5 + ["hold", "hold", "stop"]
+    assert episode.action.shape == (8, 4) and np.isfinite(episode.action).all()
+    np.testing.assert_array_equal(episode.action[:5, 1], 0.5)
+    q = np.array(episode.meta["measured"]["q"])
+    assert q.shape == (9, 7) and np.abs(q - q[0]).max() < 0.2
+    assert list(deployment.folder.iterdir()) == []
+
+
+def damaged(deployment: Deployment, what: str) -> None:
+    """A journal as no deployment of this version leaves it."""
+    folder = deployment.folder / "episode-0000"
+    folder.mkdir(parents=True)
+    rows = np.random.default_rng(0).normal(size=(5, 100)).tobytes()
+    (folder / "rows").write_bytes(rows)
+    head = {"task_id": "fr3/lift", "spec": deployment.rig.task.spec.to_json(), "actions": 4, "frame_shape": None}
+    texts = {
+        "another width": json.dumps({**head, "meta": {}}),
+        "half a head": json.dumps(head)[:40],
+        "huge frames": json.dumps({**head, "frame_shape": [10**9] * 3, "meta": {}}),
+    }
+    if what in texts:
+        (folder / "head.json").write_text(texts[what])
+
+
+@pytest.mark.parametrize("what", ["another width", "half a head", "huge frames", "no head"])
+def test_a_journal_that_cannot_be_read_is_set_aside_and_the_deployment_goes_on(deployed: Any, what: str) -> None:
+    person = Person()
+    deployment = deployed(person=person)
+    damaged(deployment, what)
+    rows = (deployment.folder / "episode-0000" / "rows").read_bytes()
+    value = deployment.run().to_json()
+    assert value["episodes"] == 1 and value["made"] == 1
+    kept = deployment.folder.parent / "set_aside" / "episode-0000"
+    assert (kept / "rows").read_bytes() == rows and any(str(kept) in text for text in person.told)
+    assert list(deployment.folder.iterdir()) == []
+
+
+def test_leftovers_of_kills_do_not_block_the_folder(deployed: Any, tmp_path: Path) -> None:
+    """A folder that was just made, one with a head only, a half-written head, a file, and a link to somewhere else."""
+    person = Person()
+    deployment = deployed(person=person)
+    live, elsewhere = deployment.folder, tmp_path / "elsewhere"
+    for name in ("episode-0000", "episode-0001", "episode-0002"):
+        (live / name).mkdir(parents=True)
+    (live / "episode-0001" / "head.json").write_text("{}")
+    (live / "episode-0002" / ".head.json.0123456789ab").write_text("{")
+    (live / "notes").write_text("mine")
+    elsewhere.mkdir()
+    (elsewhere / "precious").write_text("mine")
+    (live / "episode-0003").symlink_to(elsewhere)
+    assert deployment.run().to_json()["episodes"] == 1
+    assert list(live.iterdir()) == [] and (elsewhere / "precious").exists()
+    assert (tmp_path / "set_aside" / "notes").read_text() == "mine"
+
+
+def test_a_damaged_episode_in_the_store_is_not_counted_and_keeps_its_name(deployed: Any) -> None:
+    deployed(episodes=2).run()
+    person = Person()
+    again = deployed(episodes=2, person=person)
+    file = again.store.folder / "episodes" / "episode-0001.npz"
+    file.write_bytes(file.read_bytes()[:500])
+    value = again.run().to_json()
+    assert value["episodes"] == 2 and [e["key"] for e in value["each"]] == ["episode-0000", "episode-0002"]
+    assert any("episode-0001 is not counted" in text for text in person.told) and file.stat().st_size == 500
+
+
+def test_a_full_disk_is_told_with_path_what_was_kept_and_what_to_do(
+    deployed: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from robo_reward.hardware.recording import Journal
+
+    deployment, original = deployed(horizon=30), Journal._row
+
+    def full(journal: Journal, *arguments: Any) -> None:
+        if journal.steps >= 6:
+            with journal._writing():
+                raise OSError(errno.ENOSPC, "No space left on device")
+        original(journal, *arguments)
+
+    monkeypatch.setattr(Journal, "_row", full)
+    with pytest.raises(DiskFailed, match=r"live/episode-0000 cannot be written: No space.*6 steps.*kept.*Make room"):
+        deployment.run()
+    assert np.abs(deployment.rig.arm.state().dq).max() < 1e-2
+    monkeypatch.setattr(Journal, "_row", original)
+    again = deployed(episodes=1)
+    value = again.run().to_json()
+    assert value["outcomes"].get("stopped") == 1 and len(again.store.load("episode-0000")) == 5
+    assert value["episodes"] == 1
+
+
+def test_films_play_as_fast_as_the_robot_moved_and_each_frame_has_its_time(deployed: Any) -> None:
+    deployment = deployed(frames=True, tempo=Tempo(0.35, 0))
+    deployment.run()
+    meta = deployment.store.entry("episode-0000").meta
+    step = np.diff(meta["measured"]["robot_time"][:-1])
+    assert meta["fps"] == pytest.approx(1 / np.median(step), abs=1e-2) and 8 < meta["fps"] < 10
+    times = np.array(meta["frame_times"])
+    assert times.shape == (13,) and (np.diff(times) >= 0).all()
+
+
+def test_an_episode_that_is_cut_short_again_and_again_ends_the_deployment(tmp_path: Path) -> None:
+    arm = Failing(make_task("fr3/lift"))
+    arm.fault = fault_of(FaultKind.REFLEX, ("cartesian_reflex",))
+    arm.connect()
+
+    def again() -> None:
+        arm.countdown = 60
+
+    deployment = simulated(tmp_path, episodes=2, person=Person(on_ask=again), arm=arm, retries=2)
+    deployment.reset.arm = arm
+    try:
+        summary = deployment.run()
+        assert summary.exhausted and "3 times in a row" in summary.stopped and "cartesian_reflex" in summary.stopped
+        assert [e["outcome"] for e in summary.episodes] == ["faulted"] * 3
+        assert summary.to_json()["success"] is None
+    finally:
+        closed(deployment)
+
+
+def test_nothing_moves_while_a_camera_is_blind(deployed: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("robo_reward.hardware.deploy.REOPENING", 0.1)
+    person = Person()
+    deployment = deployed(person=person)
+    deployment.rig.frames = Stuck(0, 10**9)
+    before = deployment.rig.arm.state().q
+    summary = deployment.run()
+    np.testing.assert_array_equal(deployment.rig.arm.state().q, before)
+    assert summary.episodes == [] and "newest camera frame is 0.6 s old" in summary.stopped
+    assert sum("camera plugged in" in text for text in person.asked) == PATIENCE
+    back = deployed(person=person)
+    back.rig.frames = Stuck(0, 3)
+    assert back.run().to_json()["episodes"] == 1
+
+
+def test_most_actions_clipped_is_told(deployed: Any) -> None:
+    person = Person()
+    deployment = deployed(kind="steady", person=person, policy=Inline("fr3/lift wild"))
+    deployment.run()
+    assert any("changed 12 of 12 actions" in text for text in person.told)
+    assert deployment.store.entry("episode-0000").meta["clipped"] == 12
 
 
 class Stuck:
@@ -151,13 +308,17 @@ class Stuck:
         old = 0.6 if self.begin <= self.looks <= self.end else 0.0
         return Frame(time.monotonic() - old, np.zeros(self.shape, np.uint8))
 
+    def lost(self) -> str:
+        return ""
+
     def close(self) -> None:
         pass
 
 
 def test_while_a_camera_stands_still_the_arm_holds_and_then_goes_on(deployed: Any) -> None:
     deployment = deployed(horizon=20)
-    deployment.rig.frames = Stuck(6, 12)
+    looks = 2  # before the reset and before its motion
+    deployment.rig.frames = Stuck(6 + looks, 12 + looks)
     deployment.run()
     episode = next(iter(deployment.store))
     assert episode.meta["verdicts"] == ["follow"] * 5 + ["hold"] * 7 + ["follow"] * 8
@@ -198,9 +359,13 @@ def test_every_fault_is_told_recorded_and_recovered_from_only_as_the_rules_say(t
         assert any(fault["cause"] in text for text in person.told)
         asked = any("Is the arm free" in text for text in person.asked)
         if kind in (FaultKind.VERSION, FaultKind.UNREACHABLE):
-            assert value["stopped"] and value["episodes"] == 1 and not asked
+            assert value["stopped"] and value["episodes"] == 0 and value["made"] == 1 and not asked
         else:
-            assert value["episodes"] == 2 and fault["recovered"] and not value["stopped"]
+            assert value["episodes"] == value["judged"] == 2 and fault["recovered"] and not value["stopped"]
+            assert value["made"] == 3 and value["outcomes"]["faulted"] == 1
+            assert value["success_at_least"] == pytest.approx(value["successes"] / 3)
+            starts = [entry.meta["episode"] for entry in deployment.store.entries()]
+            assert starts == [0, 0, 1], "an episode that was cut short is made again from the same start"
             assert asked == (kind is not FaultKind.COMMUNICATION)
     finally:
         closed(deployment)
@@ -244,7 +409,7 @@ def test_unattended_a_reflex_ends_the_deployment(tmp_path: Path) -> None:
     object.__setattr__(deployment.settings, "confirm", False)
     try:
         value = deployment.run().to_json()
-        assert value["episodes"] == 1 and "cartesian_reflex" in value["stopped"]
+        assert value["outcomes"] == {"faulted": 1} and "cartesian_reflex" in value["stopped"]
         assert arm.state().mode.value == "reflex"
     finally:
         closed(deployment)
@@ -285,6 +450,7 @@ def test_a_person_steps_in_and_says_what_came_of_it(deployed: Any) -> None:
     summary = deployment.run()
     assert summary.episodes[0] | {"fault": "", "reward": None} == {
         "key": "episode-0000",
+        "outcome": "success",
         "steps": 9,
         "reason": "end",
         "success": True,
@@ -353,7 +519,7 @@ def test_an_episode_that_was_cut_off_is_taken_up_by_the_next_start(deployed: Any
     second = deployed(episodes=2, person=person)
     value = second.run().to_json()
     assert any("3 steps saved" in text for text in person.told)
-    assert value["episodes"] == 2 and value["each"][1]["reason"] == "cut off"
+    assert value["episodes"] == 2 and value["outcomes"]["killed"] == 1 and value["each"][1]["reason"] == "cut off"
     np.testing.assert_array_equal(second.store.load("episode-0001").state, stored.state[:4])
 
 

@@ -6,9 +6,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks._fault_judge import stop_of, used
-from benchmarks._fault_list import FAULTS, LOST
+from benchmarks._fault_judge import SHARE, TOLERANCE, Rest, rest_from, stop_of, used
+from benchmarks._fault_list import FAULTS, LOST, SLOW_HAND, faults_in
 from benchmarks._fault_stage import Stage
+from benchmarks.faults import SITUATIONS, requests, worst_rest
+from robo_reward.envs.panda.arm import PANDA
+from robo_reward.envs.panda.kinematics import forward
 from robo_reward.hardware.emulator.cycle_log import CYCLE
 from robo_reward.hardware.emulator.fault_server import CALLS
 from robo_reward.hardware.emulator.limits_check import LOST_IN_A_ROW
@@ -19,6 +22,7 @@ from tests.hardware.patience import eventually
 from tests.hardware.rigs import Person, closed, simulated
 
 REFLEX = "communication_constraints_violation"
+PANDA_HAND = forward(PANDA, np.array(PANDA.home)[None]).position[:, 0]
 
 
 def test_every_fault_of_the_injection_api_is_in_the_table() -> None:
@@ -44,6 +48,51 @@ def test_a_stop_counts_from_the_fault_until_the_arm_stands_for_good() -> None:
     )
     assert stop_of(cycles_of([move] * 50, [0.1] * 50), 10)[:2] == ("goes on", None)
     assert stop_of(cycles_of([idle] * 50, [0.0] * 50), 10)[:2] == ("stands", 0.0)
+
+
+def test_every_fault_is_tried_in_some_situation() -> None:
+    assert {f.name for situation in SITUATIONS for f in faults_in(situation)} == {f.name for f in FAULTS}
+    assert 3 <= len(faults_in(SLOW_HAND)) < len(faults_in("idle"))
+
+
+def braking(back: float) -> tuple[np.ndarray, Rest]:
+    """Joint 1 at 0.6 rad/s, braked from cycle 100 on at the limit, and then led back by so much [rad]."""
+    slowing = SHARE * PANDA.ddq_max[0]
+    speed = np.clip(0.6 - slowing * 1e-3 * np.maximum(np.arange(1000) - 100, 0), 0.0, None)
+    speed[400:800] = -back / 0.4
+    cycles = cycles_of([RobotMode.MOVE] * 900 + [RobotMode.IDLE] * 100, [0.0] * 1000)
+    cycles["dq"][:, 0], cycles["dq"][:, 3] = speed, 0.0
+    cycles["q"] = np.array(PANDA.home)
+    cycles["q"][:, 0] += np.cumsum(speed) * 1e-3
+    return cycles, rest_from(cycles, PANDA, 100)
+
+
+def test_an_arm_that_brakes_rests_where_it_was_and_one_that_turns_back_does_not() -> None:
+    cycles, rest = braking(0.0)
+    way = 0.6**2 / (2 * SHARE * PANDA.ddq_max[0])  # v² / 2a [rad]
+    reach = float(np.hypot(*PANDA_HAND[:2]))
+    assert rest.distance == pytest.approx(reach * way, rel=0.02)
+    assert rest.bound == pytest.approx(reach * way + TOLERANCE, rel=0.02)
+    assert rest.farthest == pytest.approx(rest.distance)
+    _, turned = braking(0.3)
+    assert turned.distance > turned.bound == pytest.approx(rest.bound)
+    assert worst_rest(cycles, "panda", [100, 950]) == rest
+    assert worst_rest(cycles, "panda", []) is None
+
+
+def test_a_rest_ends_where_the_next_motion_begins() -> None:
+    cycles, rest = braking(0.0)
+    cycles["robot_mode"][350:600], cycles["robot_mode"][600:] = RobotMode.IDLE, RobotMode.MOVE
+    cycles["q"][650:, 0] += 1.0
+    assert rest_from(cycles, PANDA, 100).distance == pytest.approx(rest.distance)
+
+
+def test_a_stop_is_asked_for_by_the_bridge_by_the_robot_or_by_nobody_who_could_tell() -> None:
+    cycles, _ = braking(0.0)
+    assert requests(cycles, 0, None, [0.1, None, 5.0]) == [100]
+    assert requests(cycles, 100, 0.02, []) == [120]
+    cycles["robot_mode"][300:350] = RobotMode.REFLEX
+    assert requests(cycles, 0, None, []) == [300]
 
 
 def test_a_jump_of_received_torques_is_seen_but_not_across_motions() -> None:

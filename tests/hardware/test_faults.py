@@ -99,8 +99,13 @@ def test_communication_errors_are_retried_a_few_times():
     assert "(1 of 2 within 60 s)" in machine.fault(fault_of(FaultKind.COMMUNICATION)).message
 
 
-def test_a_communication_error_that_is_not_recoverable_is_not_retried():
-    assert running().fault(fault_of(FaultKind.COMMUNICATION, recoverable=False)).reaction is Reaction.ASK
+@pytest.mark.parametrize("kind", FaultKind)
+def test_nobody_is_asked_to_confirm_what_cannot_be_recovered(kind: FaultKind):
+    machine = running()
+    step = machine.fault(fault_of(kind, recoverable=False))
+    assert step.reaction is Reaction.END and "Then confirm" not in step.message
+    assert machine.confirm("Ada").reaction is Reaction.END
+    assert machine.fault(fault_of(FaultKind.COMMUNICATION)).reaction is Reaction.END
 
 
 def test_a_lost_connection_does_not_undo_a_reflex():
@@ -217,7 +222,7 @@ class AnyOrder(RuleBasedStateMachine):
     def fault(self, kind: FaultKind, recoverable: bool) -> None:
         step = self.machine.fault(fault_of(kind, recoverable=recoverable))
         self.seeded = False
-        self.final = self.final or kind in FINAL
+        self.final = self.final or kind in FINAL or not recoverable
         assert step.message or self.machine.phase is Phase.CLOSED
         if step.reaction is Reaction.RECOVER:
             assert kind is FaultKind.COMMUNICATION and recoverable

@@ -1,0 +1,148 @@
+"""Between episodes: with a hand that did not open, nothing moves."""
+
+import dataclasses
+from contextlib import ExitStack
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from robo_reward.cli.app import compose
+from robo_reward.cli.deploy import wishes_of
+from robo_reward.envs.panda.base import ArmTask
+from robo_reward.envs.task import make_task
+from robo_reward.errors import UsageError
+from robo_reward.hardware.assemble import assemble, workspace_of
+from robo_reward.hardware.reset import Reset, nearest
+from robo_reward.hardware.robot import ArmFault, ArmState, FaultKind
+from robo_reward.hardware.safety import SafetyFilter
+from tests.hardware.paper_arm import PaperArm
+from tests.hardware.rigs import Inline
+
+
+class Handed(PaperArm):
+    """An arm whose fingers stop at a width; a hand that fails says so at the next call."""
+
+    def __init__(self, log: Path, widest: float, problem: ArmFault | None = None) -> None:
+        super().__init__(str(log))
+        self.width, self.widest, self.problem, self.moved = 0.02, widest, problem, 0
+
+    def state(self) -> ArmState:
+        return dataclasses.replace(super().state(), gripper_width=self.width)
+
+    def gripper(self, width: float, speed: float, force: float | None = None) -> None:
+        if self.width != 0.02 and self.problem:
+            raise self.problem
+        self.width = min(width, self.widest)
+
+    def move_to(self, q: np.ndarray, speed_fraction: float = 0.1) -> None:
+        self.moved += 1
+
+
+def reset_of(arm: PaperArm, settle: float = 0.12, hand: bool = True) -> Reset:
+    task = make_task("fr3/lift")
+    assert isinstance(task, ArmTask)
+    return Reset(task, arm, lambda episode: np.array(task.arm.home), settle=settle, hand=hand)
+
+
+@pytest.mark.parametrize("widest", [0.0, 0.03, 0.07])
+def test_nothing_moves_with_a_hand_that_did_not_open(tmp_path: Path, widest: float) -> None:
+    arm = Handed(tmp_path / "log", widest)
+    with pytest.raises(ArmFault, match=rf"did not open: {widest * 1e3:.0f} mm of 80 mm.*home it in Desk") as told:
+        reset_of(arm)(0)
+    assert arm.moved == 0 and told.value.kind is FaultKind.GRIPPER
+
+
+def test_a_hand_that_says_why_is_believed(tmp_path: Path) -> None:
+    arm = Handed(tmp_path / "log", 0.01, ArmFault("it is jammed", "Free it.", True, FaultKind.GRIPPER))
+    with pytest.raises(ArmFault, match="it is jammed"):
+        reset_of(arm)(0)
+    assert arm.moved == 0
+
+
+def test_an_open_hand_or_none_of_ours_lets_the_arm_move(tmp_path: Path) -> None:
+    arm = Handed(tmp_path / "log", 0.078)
+    reset_of(arm)(0)
+    bare = Handed(tmp_path / "log", 0.0)
+    reset_of(bare, hand=False)(0)
+    assert arm.moved and bare.moved and bare.width == 0.02
+
+
+def test_whoever_says_not_ready_keeps_the_arm_where_it_is(tmp_path: Path) -> None:
+    arm = Handed(tmp_path / "log", 0.08)
+    reset = reset_of(arm)
+    looks: list[int] = []
+
+    def blind() -> None:
+        looks.append(arm.moved)
+        if arm.moved:
+            raise ArmFault("blind", "Look.", True, FaultKind.CONTROL)
+
+    reset.ready = blind
+    with pytest.raises(ArmFault, match="blind"):
+        reset(0)
+    assert arm.moved == 1 and looks[-1] == 1, "the camera is looked at before each motion"
+
+
+def test_the_hand_stays_in_a_space_that_somebody_gave(tmp_path: Path) -> None:
+    """Home is 0.487 m high: under a shelf at 0.4 m the arm goes to the start without it."""
+    task = make_task("fr3/lift")
+    assert isinstance(task, ArmTask)
+    low, high = np.array((0.3, -0.2, 0.0)), np.array((0.7, 0.2, 0.4))
+    above = np.array(task.arm.home)
+    inside = nearest(task.arm, np.array((0.5, 0.0, 0.2)), above)
+    for start, moves in ((inside, 1), (above, 0)):
+        arm = Handed(tmp_path / "log", 0.08)
+        went: list[np.ndarray] = []
+        arm.move_to = lambda q, speed_fraction=0.1, went=went: went.append(q)
+        reset = Reset(task, arm, lambda episode, start=start: start, settle=0.1, low=low, high=high)
+        if moves:
+            reset(0)
+            np.testing.assert_array_equal(went[-1], inside)
+        else:
+            with pytest.raises(UsageError, match="outside the workspace"):
+                reset(0)
+        assert not any(np.array_equal(q, above) for q in went)
+
+
+@pytest.mark.parametrize(
+    ("box", "table", "words"),
+    [
+        ([[0.3, -0.3, 0.0], [0.2, 0.3, 0.4]], 0.0, "its x goes from 0.3 to 0.2 m"),
+        ([[0.3, -0.3, 0.0], [0.7, 0.3, 0.0]], 0.0, "its z"),
+        ([[0.3, 0.1, 0.0], [0.7, 0.3, 0.4]], 0.0, "does not contain the start poses"),
+        ([[0.3, -0.3], [0.7, 0.3]], 0.0, "two corners"),
+        ([[0.3, -0.3, 0.0], [0.7, 0.3, float("nan")]], 0.0, "two corners"),
+        ([1, 2], 0.0, "two corners"),
+        (None, 0.2, "does not contain the start poses"),
+        (None, float("inf"), "table=inf"),
+        (None, 5.0, "-1 to 1 m"),
+    ],
+)
+def test_a_workspace_that_cannot_be_meant_is_refused(box: Any, table: float, words: str) -> None:
+    task = make_task("fr3/lift")
+    assert isinstance(task, ArmTask)
+    with pytest.raises(UsageError, match=words):
+        workspace_of(task, box, table)
+
+
+@pytest.mark.parametrize("name", ["fr3/lift", "fr3/push", "panda/reach", "panda/door", "fr3/drawer", "fr3/stack"])
+def test_the_workspace_is_the_tasks_own_or_the_users_above_the_table(name: str) -> None:
+    task = make_task(name)
+    assert isinstance(task, ArmTask)
+    own, before = workspace_of(task, None, 0.0), SafetyFilter.of_task(task).workspace
+    np.testing.assert_array_equal((own.low, own.high), (before.low, before.high))
+    given = workspace_of(task, [[0.1, -0.5, -0.2], [0.8, 0.5, 0.9]], -0.1)
+    assert given.table == -0.1 and given.low[2] == pytest.approx(-0.1) and given.high[2] > 0.9
+
+
+def test_workspace_and_table_reach_the_safety_filter() -> None:
+    words = ["robot=mujoco", "task=fr3/lift", "workspace=[[0.25,-0.2,0.0],[0.6,0.2,0.4]]", "table=0.005"]
+    wishes, task = wishes_of(compose("deploy", [*words, "teleop=keyboard"])), make_task("fr3/lift")
+    assert isinstance(task, ArmTask)
+    with ExitStack() as stack:
+        parts = assemble(replace(wishes, teleop="none"), task, Inline("fr3/lift steady"), bool, bool, stack)
+        space = parts.rig.filter.motion.envelope.workspace
+    assert space.table == 0.005 and space.low[2] == 0.005 and space.high[0] == pytest.approx(0.6, abs=0.003)
