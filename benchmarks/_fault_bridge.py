@@ -100,7 +100,7 @@ def run(folder: Path, robot: str, host: str, situation: str) -> str:
     with contextlib.ExitStack() as stack, stop_on_signals() as stop:
         person.policy = policy = PolicyProcess(f"{task.id} {speed} {gripper} {folder}", _fault_policy.load)
         stack.callback(policy.close)
-        parts = assemble(wishes, task, policy, person.confirm, stop, stack)
+        parts = assemble(wishes, task, policy, person.confirm, stop, stack, person.tell)
         made = deployment(task, parts, person, folder)
         arm = parts.rig.arm
         assert isinstance(arm, ArmProcess)

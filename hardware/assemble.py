@@ -184,7 +184,8 @@ def workspace_of(task: ArmTask, box: Sequence[Sequence[float]] | None, table: fl
         corners = np.zeros(0)
     if corners.shape != (2, 3) or not np.isfinite(corners).all():
         raise UsageError(f"workspace={box}: expected two corners [[x, y, z], [x, y, z]] in m")
-    for axis, (low, high) in zip("xyz", corners.T, strict=True):
+    for i, axis in enumerate("xyz"):
+        low, high = corners[:, i]
         if low >= high:
             raise UsageError(f"workspace={box}: its {axis} goes from {low:g} to {high:g} m, expected the lower first")
     corners[0, 2] = max(corners[0, 2], table)

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from robo_reward.envs.task import Task
-from robo_reward.episode import Episode, EpisodeStore
+from robo_reward.episode import CorruptEpisode, Episode, EpisodeStore
 from robo_reward.errors import RoboRewardError, UsageError
 from robo_reward.hardware.faults import Phase, Reaction, Step
 from robo_reward.hardware.live import Ending, LiveEpisode, Rig
@@ -159,7 +159,7 @@ class Deployment:
         self.rig, self.reset, self.judge, self.operator = rig, reset, judge, operator
         self.store, self.folder, self.settings, self.meta, self.report = store, folder, settings, meta, report
         self.summary = Summary()
-        self._tries = 0
+        self._tries, self._cut = 0, ""
         reset.ready = self._see
 
     def run(self) -> Summary:
@@ -193,18 +193,22 @@ class Deployment:
         if self.summary.standing > number:
             self._tries = 0
         elif self._tries > self.settings.retries and not self.summary.stopped:
-            last = self.summary.faults[-1]["cause"] if self.summary.faults else self.summary.episodes[-1]["reason"]
             self.summary.exhausted = True
             self.summary.stopped = (
-                f"episode {number} was cut short {self._tries} times in a row, at last by: {last}. The result does not "
-                "stand; remove the cause, then give the same command again (`retries=` allows more)"
+                f"episode {number} was cut short {self._tries} times in a row, at last: {self._cut}. The result does "
+                "not stand; remove the cause, then give the same command again (`retries=` allows more)"
             )
 
     def _take_up(self) -> None:
         """Takes up what is there already: stored episodes, and journals that were cut off."""
         for journal in leftovers(self.folder):
             self._take_up_journal(journal)
-        for entry in self.store.entries():
+        for key in self.store.keys():  # noqa: SIM118  a store iterates over episodes
+            try:
+                entry = self.store.entry(key)
+            except CorruptEpisode as error:
+                self.operator.tell(f"{key} is not counted: {error}")
+                continue
             known, ending = bool(entry.meta.get("success_known")), str(entry.meta.get("ending", ""))
             self.summary.episodes.append(
                 {
@@ -287,6 +291,7 @@ class Deployment:
         try:
             self.reset(number)
         except ArmFault as fault:
+            self._cut = fault.cause
             self._fault(fault)
             return
         key = self._key()
@@ -307,6 +312,7 @@ class Deployment:
     def _keep(self, key: str, ending: Ending, live: LiveEpisode) -> None:
         """Puts an episode into the store and says what follows from how it ended."""
         self.operator.tell(f"{key}: {ending.steps} steps, {ending.text}")
+        self._cut = ending.fault.cause if ending.fault else ending.text.rstrip(".")
         if live.clipped > CLIPPED * max(ending.steps, 1):
             rule = live.clips.most_common(1)[0][0]
             self.operator.tell(

@@ -22,7 +22,7 @@ from robo_reward.hardware.arms import make_arm
 from robo_reward.hardware.assemble import make_camera
 from robo_reward.hardware.franka.franka_arm import UNHOMED, FrankaArm
 from robo_reward.hardware.limits import MotionLimits, official
-from robo_reward.hardware.robot import Arm, ArmFault, ArmState, Mode
+from robo_reward.hardware.robot import Arm, ArmFault, ArmState, Mode, about
 
 ROBOT_PORT = 1337
 LIBRARIES = {"fr3": ("franky-control", "franka"), "panda": ("franka-rs", "panda")}
@@ -31,6 +31,8 @@ VERSIONS = {"fr3": "10, system 5.9 or later", "panda": "5, system 4.2.1 or later
 PERIOD = 1e-3
 JITTER = 0.3e-3
 """libfranka's budget for one's own code in a cycle of the robot; a computer that wakes up later has none left [s]."""
+FORCE = 5.0
+"""An arm at rest with the right load feels less [N]."""
 PINGS = 10
 SLOW = 1e-3
 """A round trip to a robot on a cable takes less [s]."""
@@ -202,6 +204,7 @@ def _standing(kind: str, arm: Arm) -> Iterable[Finding]:
         yield Finding("protocol", True, f"version {VERSIONS[kind]}")
     yield _joints(official(arm_named(kind)), state.q)
     yield _hand(arm, state)
+    yield from _load(arm, state)
     begun, first = time.monotonic(), state.robot_time
     times = [_timed(arm.state) for _ in range(100)]
     rate = (arm.state().robot_time - first) / (time.monotonic() - begun)
@@ -221,6 +224,19 @@ def _hand(arm: Arm, state: ArmState) -> Finding:
         return Finding("hand", bool(state.finite()), text)
     text += f" of {arm.max_width * 1e3:.0f} mm"
     return Finding("hand", bool(state.finite()) and arm.is_homed, text, "" if arm.is_homed else UNHOMED[1])
+
+
+def _load(arm: Arm, state: ArmState) -> Iterable[Finding]:
+    """What the robot reckons with at its flange, and the force that it feels at rest: large if that is wrong."""
+    said = about(arm)
+    if "m_ee" not in said:
+        return
+    force = float(np.linalg.norm(state.wrench[:3]))
+    fine = force < FORCE
+    text = f"{said['m_ee']:.2f} kg at {np.round(said['F_x_Cee'], 3)} m from the flange, {said['m_load']:.2f} kg more "
+    text += f"held; external force at rest {force:.1f} N"
+    remedy = "" if fine else "enter mass and centre of the hand in Desk: with a wrong load the arm jumps when it begins"
+    yield Finding("load", fine, text, remedy, needed=False)
 
 
 def _joints(limits: MotionLimits, q: np.ndarray) -> Finding:

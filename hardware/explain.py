@@ -37,7 +37,10 @@ KINDS: dict[FaultKind, Explanation] = {
     FaultKind.USER_STOP: Explanation(
         "the user stop is pressed", "Look at the arm, release the user stop until its lights are blue, then confirm"
     ),
-    FaultKind.CONTROL: Explanation("the robot refused a command in its present mode", POSE),
+    FaultKind.CONTROL: Explanation(
+        "the robot refused a command in its present mode",
+        "See what Desk says, and look at the arm; then confirm, and the next episode begins where it stands",
+    ),
     FaultKind.GRIPPER: Explanation(
         "the gripper did not do what it was told", "See that nothing jams it; home it in Desk; then confirm"
     ),

@@ -6,16 +6,31 @@ import json
 import struct
 from collections.abc import Mapping
 from math import prod
-from typing import Any
+from typing import Annotated, Any, Literal
 
+import msgspec
 import numpy as np
 
-from robo_reward.errors import RoboRewardError
+from robo_reward.errors import BadArtifact, RoboRewardError
+from robo_reward.files import parse_json
 
 LENGTH = struct.Struct("<I")
-DTYPES = ("float64", "float32", "uint8", "int64")
 MOST = 64 * 2**20
 """No message is larger [bytes]."""
+MOST_HEAD = 4 * 2**20
+"""No head of a message is larger [bytes]."""
+Listed = tuple[
+    str,
+    Literal["float64", "float32", "uint8", "int64"],
+    Annotated[list[Annotated[int, msgspec.Meta(ge=0, le=2**31)]], msgspec.Meta(max_length=8)],
+]
+
+
+class Envelope(msgspec.Struct):
+    """The JSON part of a message: its head, and name, type and shape of each array."""
+
+    head: dict[str, Any]
+    arrays: Annotated[list[Listed], msgspec.Meta(max_length=100)]
 
 
 class BadMessage(RoboRewardError):
@@ -41,21 +56,23 @@ def unpack(data: bytes) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     Raises:
         BadMessage: not a message; naming what is wrong.
     """
+    if not isinstance(data, bytes) or not LENGTH.size <= len(data) <= MOST:
+        raise BadMessage(f"{len(data)} {'bytes' if isinstance(data, bytes) else 'letters'} that are no message")
+    (length,) = LENGTH.unpack_from(data)
+    at = LENGTH.size + length
+    if length > MOST_HEAD or at > len(data):
+        raise BadMessage(f"{len(data)} bytes that are no message: its head has {length}")
     try:
-        (length,) = LENGTH.unpack_from(data)
-        document = json.loads(data[LENGTH.size : LENGTH.size + length])
-        head, listed = document["head"], document["arrays"]
-        arrays, at = {}, LENGTH.size + length
-        for name, dtype, shape in listed:
-            if dtype not in DTYPES or any(type(n) is not int or n < 0 for n in shape):
-                raise BadMessage(f"array {name!r} of {dtype} {shape}: expected one of {', '.join(DTYPES)}")
-            size = prod(shape) * np.dtype(dtype).itemsize
-            if size > len(data) - at:
-                raise BadMessage(f"array {name!r} of {shape} is cut short")
-            arrays[str(name)] = np.frombuffer(data, dtype, prod(shape), at).reshape(shape)
-            at += size
-    except (ValueError, KeyError, TypeError, struct.error) as error:
-        raise BadMessage(f"{len(data)} bytes that are no message ({error})") from error
-    if not isinstance(head, dict) or at != len(data):
+        envelope = parse_json(data[LENGTH.size : at], Envelope, "a message")
+    except BadArtifact as error:
+        raise BadMessage(f"{len(data)} bytes that are no message ({error.problem})") from error
+    arrays: dict[str, np.ndarray] = {}
+    for name, dtype, shape in envelope.arrays:
+        size = prod(shape) * np.dtype(dtype).itemsize
+        if size > len(data) - at:
+            raise BadMessage(f"array {name!r} of {shape} is cut short")
+        arrays[name] = np.frombuffer(data, dtype, prod(shape), at).reshape(shape) if size else np.zeros(shape, dtype)
+        at += size
+    if at != len(data):
         raise BadMessage(f"{len(data)} bytes that are no message (its parts end at {at})")
-    return head, arrays
+    return envelope.head, arrays

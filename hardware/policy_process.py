@@ -8,16 +8,23 @@ import os
 import signal
 import time
 from collections.abc import Callable
+from math import prod
 from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import Annotated, Any, Literal, NamedTuple, Protocol, TypeVar
 
+import msgspec
 import numpy as np
 
 from robo_reward.envs.task import ActionSpec, ObservationSpec
-from robo_reward.errors import RoboRewardError, UsageError
+from robo_reward.errors import BadArtifact, RoboRewardError, UsageError
+from robo_reward.files import Count, Finite, check
 from robo_reward.hardware.messages import BadMessage, pack, unpack
 
+T = TypeVar("T")
+MOST_TEXT = 2000  # [letters] of why a policy failed
+MOST_NUMBERS = 3000
+"""A state or an observation has no more numbers."""
 THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
 
@@ -33,6 +40,63 @@ class Reply(NamedTuple):
     ticket: int
     actions: np.ndarray
     seconds: float
+
+
+class ReplyHead(msgspec.Struct):
+    """The head of a message with actions."""
+
+    kind: Literal["reply"]
+    ticket: Count
+    seconds: Annotated[float, msgspec.Meta(ge=0, le=1e9)]
+
+
+class SaidField(msgspec.Struct):
+    """A field of the state that a policy was trained on."""
+
+    name: str
+    shape: Annotated[list[Annotated[int, msgspec.Meta(ge=1, le=1000)]], msgspec.Meta(max_length=4)]
+
+
+class SaidPart(msgspec.Struct):
+    """A block of what it sees."""
+
+    field: str
+    scale: Annotated[float, msgspec.Meta(gt=0, le=1e9)]
+    centre: list[Finite]
+
+
+class SaidObservation(msgspec.Struct):
+    """What it sees."""
+
+    state: Annotated[list[SaidField], msgspec.Meta(max_length=500)]
+    parts: Annotated[list[SaidPart], msgspec.Meta(max_length=500)]
+
+
+class SaidAction(msgspec.Struct):
+    """What it commands."""
+
+    kind: str
+    names: Annotated[list[str], msgspec.Meta(max_length=500)]
+    scale: list[Finite]
+    units: list[str]
+    rate_hz: Annotated[float, msgspec.Meta(gt=0, le=1e4)]
+
+
+class Ready(msgspec.Struct):
+    """What a policy says of itself when somebody connects."""
+
+    kind: Literal["ready"]
+    action: SaidAction
+    observation: SaidObservation
+    meta: dict[str, Any]
+
+
+class Specification(NamedTuple):
+    """The same, read."""
+
+    action: ActionSpec
+    observation: ObservationSpec
+    meta: dict[str, Any]
 
 
 class PolicyDied(RoboRewardError):
@@ -115,7 +179,8 @@ def _rows(said: Any) -> np.ndarray:
         values = np.zeros(0)
     if values.dtype.kind not in "fiub" or not values.ndim or not len(values):
         return np.zeros((1, 0))  # the safety filter holds the arm for it, and the third in a row stops it
-    return np.atleast_2d(values[0].astype(np.float64))
+    rows = np.atleast_2d(values[0].astype(np.float64))
+    return rows if len(rows) else np.zeros((1, 0))
 
 
 def read_reply(data: bytes) -> Reply:
@@ -127,10 +192,38 @@ def read_reply(data: bytes) -> Reply:
     """
     head, arrays = unpack(data)
     if head.get("kind") == "failed":
-        raise PolicyDied(str(head.get("cause")))
-    if head.get("kind") != "reply" or "actions" not in arrays:
-        raise BadMessage(f"a message of kind {head.get('kind')!r}: expected 'reply' with actions")
-    return Reply(int(head["ticket"]), arrays["actions"], float(head["seconds"]))
+        raise PolicyDied(str(head.get("cause"))[:MOST_TEXT])
+    said = _checked(head, ReplyHead)
+    if "actions" not in arrays:
+        raise BadMessage("a reply without actions")
+    return Reply(said.ticket, arrays["actions"].astype(np.float64), said.seconds)
+
+
+def read_ready(head: dict[str, Any]) -> Specification:
+    """The inverse of `specification`, of a policy that somebody else may serve.
+
+    Raises:
+        BadMessage: not what a policy says of itself, or too large to be one.
+    """
+    said = _checked(head, Ready)
+    sizes = {field.name: prod(field.shape) for field in said.observation.state}
+    seen = sum(sizes.get(part.field, 0) for part in said.observation.parts)
+    if max(sum(sizes.values()), seen) > MOST_NUMBERS:
+        raise BadMessage(
+            f"a policy that sees {seen} of {sum(sizes.values())} numbers, at most {MOST_NUMBERS} are taken"
+        )
+    try:
+        action = ActionSpec.from_json(head["action"])
+        return Specification(action, ObservationSpec.from_json(head["observation"]), said.meta)
+    except (AttributeError, ArithmeticError, LookupError, TypeError, ValueError, RoboRewardError) as error:
+        raise BadMessage(f"a policy whose conventions cannot be read ({type(error).__name__}: {error})") from error
+
+
+def _checked(head: dict[str, Any], schema: type[T]) -> T:
+    try:
+        return check(head, schema, "a message")
+    except BadArtifact as error:
+        raise BadMessage(f"a message of kind {str(head.get('kind'))[:40]!r}: {error.problem}") from error
 
 
 class PolicyProcess:
@@ -166,9 +259,8 @@ class PolicyProcess:
         self.process.start()
         theirs.close()
         said = self._first_word(patience)
-        self.action = ActionSpec.from_json(said["action"])
-        self.observation = ObservationSpec.from_json(said["observation"])
-        self.meta: dict[str, Any] = said["meta"]
+        self.action, self.observation = said.action, said.observation
+        self.meta: dict[str, Any] = said.meta
 
     def ask(self, ticket: int, observation: np.ndarray) -> None:
         self._send(pack({"kind": "ask", "ticket": ticket}, {"observation": np.asarray(observation)}))
@@ -197,7 +289,7 @@ class PolicyProcess:
         except OSError as error:
             raise PolicyDied(self._end()) from error
 
-    def _first_word(self, patience: float) -> dict[str, Any]:
+    def _first_word(self, patience: float) -> Specification:
         try:
             if not self._pipe.poll(patience):
                 self.close()
@@ -208,7 +300,7 @@ class PolicyProcess:
         if head.get("kind") == "failed":
             self.close()
             raise PolicyDied(f"it cannot be loaded: {head.get('cause')}")
-        return head
+        return read_ready(head)
 
     def _end(self) -> str:
         self.process.join(1)

@@ -19,16 +19,17 @@ from typing import Any
 
 import numpy as np
 
-from robo_reward.envs.task import ActionSpec, ObservationSpec
-from robo_reward.errors import MissingExtra, RoboRewardError, UsageError
+from robo_reward.errors import MissingExtra, UsageError
 from robo_reward.hardware.messages import MOST, BadMessage, pack, unpack
-from robo_reward.hardware.policy_process import PolicyDied, Reply, answer, read_reply, specification
+from robo_reward.hardware.policy_process import PolicyDied, Reply, answer, read_ready, read_reply, specification
 
 log = logging.getLogger(__name__)
 SHORTEST = 16
 """Characters of a token at least."""
 RETRY = (0.1, 2.0)
 """First and longest pause between attempts to connect again [s]."""
+MOST_BAD = 3
+"""So many messages in a row that are no replies end it."""
 
 
 def new_token() -> str:
@@ -139,11 +140,10 @@ class RemotePolicy:
         self._replies: queue.Queue[Reply | Exception] = queue.Queue()
         self._closing = threading.Event()
         self.reconnects = 0
-        self._connection, said = self._connected(patience)
-        self.action = ActionSpec.from_json(said["action"])
-        self.observation = ObservationSpec.from_json(said["observation"])
-        self.meta: dict[str, Any] = said["meta"]
-        self._said = said
+        self._connection, self._said = self._connected(patience)
+        said = read_ready(self._said)
+        self.action, self.observation = said.action, said.observation
+        self.meta: dict[str, Any] = said.meta
         self._thread = threading.Thread(target=self._receive, name="policy-client", daemon=True)
         self._thread.start()
 
@@ -196,16 +196,18 @@ class RemotePolicy:
                     )
                 )
                 head, _ = unpack(connection.recv(timeout=patience))
+                read_ready(head)
                 stack.pop_all()  # it stays open; `close` or its own end closes it
         except self._errors.InvalidStatus as error:
             raise PolicyDied(f"the server at {self._address} refused: {error}; is the token right?") from error
-        except (OSError, TimeoutError, self._errors.WebSocketException, BadMessage) as error:
+        except BadMessage as error:
+            raise PolicyDied(f"what answers at {self._address} is no policy server: {error}") from error
+        except (OSError, TimeoutError, self._errors.WebSocketException) as error:
             raise PolicyDied(f"no policy is served at {self._address} ({error})") from error
-        if head.get("kind") != "ready":
-            raise PolicyDied(f"what answers at {self._address} is no policy server")
         return connection, head
 
     def _receive(self) -> None:
+        bad = 0
         while not self._closing.is_set():
             connection = self._connection
             if connection is None:
@@ -214,10 +216,21 @@ class RemotePolicy:
                 continue
             try:
                 self._replies.put(read_reply(connection.recv()))
+                bad = 0
             except (OSError, self._errors.ConnectionClosed):
                 self._connection = None
-            except RoboRewardError as error:
-                self._replies.put(error)
+            except PolicyDied as died:
+                self._replies.put(died)
+            except Exception as error:  # noqa: BLE001  whatever it is, this thread must go on or say why it ended
+                bad += 1
+                log.warning("the policy's server sent what is no reply (%s); connecting again", error)
+                self._connection = None
+                connection.close()
+                if bad >= MOST_BAD:
+                    self._replies.put(
+                        PolicyDied(f"its server sent {bad} messages in a row that are no replies: {error}")
+                    )
+                    return
 
     def _again(self) -> bool:
         """Connects again, with growing pauses; false when there is nothing to go on with."""

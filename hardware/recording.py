@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import logging
+import os
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -33,7 +34,7 @@ VERDICTS = ("follow", "hold", "stop", "person")
 """What became of each step; `person`: somebody took over."""
 STANDING = ("success", "failure", "unknown")
 """Outcomes that say something of the policy; other episodes were cut short, and are made again."""
-FULL_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO)
+FULL_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO)
 MAX_JOURNAL = 8 << 30  # [bytes] of one file of a journal; frames of 4 cameras of 224 x 224 fill it in 10 hours
 
 
@@ -174,8 +175,8 @@ class Journal:
         if self._frame_shape is not None and frame is not None and frame.shape == self._frame_shape:
             self._frame = np.ascontiguousarray(frame, np.uint8).tobytes()
         with self._writing():
-            self._files["frames"].write(self._frame)
-            self._files["rows"].write(row.tobytes())
+            self._append("frames", self._frame)
+            self._append("rows", row.tobytes())
         self.flush()
 
     def command(self, time: float, target: Target) -> None:
@@ -192,7 +193,7 @@ class Journal:
         """Writes the commands so far."""
         if self._commands:
             with self._writing():
-                self._files["commands"].write(np.concatenate(self._commands).tobytes())
+                self._append("commands", np.concatenate(self._commands).tobytes())
             self._commands.clear()
 
     def update(self, **meta: Any) -> None:
@@ -208,6 +209,14 @@ class Journal:
         finally:
             for file in self._files.values():
                 file.close()
+
+    def _append(self, name: str, data: bytes) -> None:
+        """Appends all of it or nothing: half a row would shift all that follow."""
+        file = self._files[name]
+        written = file.write(data)
+        if written != len(data):
+            file.truncate(os.fstat(file.fileno()).st_size - written)
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     @contextmanager
     def _writing(self) -> Iterator[None]:

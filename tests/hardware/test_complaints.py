@@ -87,7 +87,7 @@ TEXTS = [
         "libfranka: unable to set realtime scheduling: Operation not permitted",
         CONTROL, "not real-time", "real-time priority",
     ),
-    ("a sentence of a library to come", CONTROL, "refused a command", "measured state"),
+    ("a sentence of a library to come", CONTROL, "refused a command", "See what Desk says"),
 ]  # fmt: skip
 """Text, kind, and words of the cause and of the remedy while the connection stands."""
 CONNECTING = [

@@ -26,7 +26,6 @@ from robo_reward.hardware.safety import SafetyFilter, SafetySettings
 from robo_reward.hardware.teleop import Input
 from robo_reward.hardware.tempo import Tempo
 from robo_reward.policies.evaluate import wilson
-from tests.hardware import policies
 from tests.hardware.rigs import Inline, Person, closed, simulated
 
 
@@ -147,7 +146,7 @@ def test_a_late_policy_makes_the_arm_rest_where_it_was_told_to_be(deployed: Any)
     assert set(verdicts[5:]) == {"hold"} and len(verdicts) >= 8
 
 
-@pytest.mark.parametrize("kind", policies.ODD)
+@pytest.mark.parametrize("kind", ["inf", "one", "three", "seven", "text", "deep", "empty"])
 def test_what_is_no_action_holds_and_then_stops_and_the_episode_is_kept_right(deployed: Any, kind: str) -> None:
     deployment = deployed(policy=Inline(f"fr3/lift {kind}"), horizon=30, retries=0)
     summary = deployment.run()
@@ -172,18 +171,13 @@ def damaged(deployment: Deployment, what: str) -> None:
     texts = {
         "another width": json.dumps({**head, "meta": {}}),
         "half a head": json.dumps(head)[:40],
-        "deep head": "[" * 100_000,
-        "no spec": json.dumps({**head, "spec": [], "meta": {}}),
-        "spec of text": json.dumps({**head, "spec": [{"name": 3}], "meta": {}}),
         "huge frames": json.dumps({**head, "frame_shape": [10**9] * 3, "meta": {}}),
     }
     if what in texts:
         (folder / "head.json").write_text(texts[what])
 
 
-@pytest.mark.parametrize(
-    "what", ["another width", "half a head", "deep head", "no spec", "spec of text", "huge frames", "no head"]
-)
+@pytest.mark.parametrize("what", ["another width", "half a head", "huge frames", "no head"])
 def test_a_journal_that_cannot_be_read_is_set_aside_and_the_deployment_goes_on(deployed: Any, what: str) -> None:
     person = Person()
     deployment = deployed(person=person)
@@ -212,6 +206,17 @@ def test_leftovers_of_kills_do_not_block_the_folder(deployed: Any, tmp_path: Pat
     assert deployment.run().to_json()["episodes"] == 1
     assert list(live.iterdir()) == [] and (elsewhere / "precious").exists()
     assert (tmp_path / "set_aside" / "notes").read_text() == "mine"
+
+
+def test_a_damaged_episode_in_the_store_is_not_counted_and_keeps_its_name(deployed: Any) -> None:
+    deployed(episodes=2).run()
+    person = Person()
+    again = deployed(episodes=2, person=person)
+    file = again.store.folder / "episodes" / "episode-0001.npz"
+    file.write_bytes(file.read_bytes()[:500])
+    value = again.run().to_json()
+    assert value["episodes"] == 2 and [e["key"] for e in value["each"]] == ["episode-0000", "episode-0002"]
+    assert any("episode-0001 is not counted" in text for text in person.told) and file.stat().st_size == 500
 
 
 def test_a_full_disk_is_told_with_path_what_was_kept_and_what_to_do(

@@ -1,5 +1,6 @@
 """The drivers, through the unmodified client libraries, over sockets, against the emulator; its log is the judge."""
 
+import contextlib
 import socket
 import subprocess
 import sys
@@ -20,6 +21,7 @@ from robo_reward.hardware.arms import driver_options, make_arm
 from robo_reward.hardware.emulator.emulator import Emulator
 from robo_reward.hardware.emulator.gripper_server import GripperServer
 from robo_reward.hardware.emulator.plant import KinematicPlant
+from robo_reward.hardware.emulator.server import RobotServer
 from robo_reward.hardware.franka.compliance import Compliance
 from robo_reward.hardware.franka.franka_arm import FrankaArm
 from robo_reward.hardware.franka.franky_arm import FrankyArm
@@ -168,8 +170,6 @@ def test_an_arm_that_somebody_guides_takes_no_motion_and_says_who_must_let_go(ar
 
 
 def _fine() -> Any:
-    import contextlib
-
     return contextlib.nullcontext()
 
 
@@ -229,6 +229,23 @@ def test_a_gripper_that_stays_away_is_named_and_a_person_is_asked(
         with pytest.raises(ArmFault, match="gripper"):
             arm.move_to(NEAR, 0.2)
     monkeypatch.undo()
+    arm.recover()
+    arm.move_to(NEAR, 0.2)
+
+
+def test_a_robot_whose_connection_was_cut_is_one_that_was_lost(arm: Arm, emulator: Emulator) -> None:
+    """franky says no more than `Net Exception`, which once asked a person to seed targets."""
+    arm.start_streaming()
+    here = arm.state().q
+    streamed(arm, here, 10)
+    server = next(part for part in emulator._parts if isinstance(part, RobotServer))
+    assert server._client is not None
+    server._client.shutdown(socket.SHUT_RDWR)
+    with pytest.raises(ArmFault) as told:
+        repeated(lambda: arm.stream(Target(joints=here)), arm.state)
+    assert told.value.kind is FaultKind.COMMUNICATION and told.value.recoverable
+    with contextlib.suppress(ArmFault):
+        arm.stop()
     arm.recover()
     arm.move_to(NEAR, 0.2)
 

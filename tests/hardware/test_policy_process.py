@@ -8,7 +8,8 @@ import psutil
 import pytest
 
 from robo_reward.envs.task import make_task
-from robo_reward.hardware.policy_process import PolicyDied, PolicyProcess
+from robo_reward.hardware.messages import pack
+from robo_reward.hardware.policy_process import PolicyDied, PolicyProcess, answer, read_reply
 from robo_reward.policies.policy import MLPPolicy
 from tests.hardware import policies
 from tests.hardware.patience import repeated
@@ -89,3 +90,14 @@ def test_a_policy_that_cannot_be_loaded_says_why(tmp_path: Path) -> None:
         PolicyProcess("broken", policies.load)
     with pytest.raises(PolicyDied, match="no policy at"):
         PolicyProcess(tmp_path)
+
+
+@pytest.mark.parametrize("kind", policies.ODD)
+def test_whatever_a_policy_says_becomes_rows_of_numbers(kind: str) -> None:
+    policy = policies.load(f"fr3/lift {kind}")
+    policy.step = 5
+    said = answer(policy, pack({"kind": "ask", "ticket": 7}, {"observation": np.zeros(3)}))
+    assert said is not None
+    reply = read_reply(said)
+    assert reply.ticket == 7 and reply.actions.dtype == np.float64 and reply.actions.ndim >= 2
+    assert kind == "inf" or reply.actions.shape[1:] != (4,)

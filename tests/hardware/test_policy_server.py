@@ -1,10 +1,13 @@
 import time
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import pytest
 
 from robo_reward.errors import UsageError
+from robo_reward.hardware import policy_process, policy_server
+from robo_reward.hardware.messages import LENGTH, pack
 from robo_reward.hardware.policy_process import PolicyDied
 from robo_reward.hardware.policy_server import PolicyServer, RemotePolicy, new_token
 from tests.hardware import policies
@@ -102,3 +105,61 @@ def test_a_bug_in_the_policy_is_told_to_the_client() -> None:
     finally:
         remote.close()
         server.close()
+
+
+ACTIONS = {"actions": np.zeros((1, 4))}
+DEEP = b"[" * 100_000
+BAD: dict[str, Any] = {
+    "no ticket": pack({"kind": "reply", "seconds": 0.1}, ACTIONS),
+    "seconds null": pack({"kind": "reply", "ticket": 1, "seconds": None}, ACTIONS),
+    "seconds text": pack({"kind": "reply", "ticket": 1, "seconds": "x"}, ACTIONS),
+    "no actions": pack({"kind": "reply", "ticket": 1, "seconds": 0.1}),
+    "deep": LENGTH.pack(len(DEEP)) + DEEP,
+    "text": "hello",
+}
+
+
+@pytest.mark.parametrize("bad", BAD)
+def test_what_is_no_reply_is_told_and_the_client_connects_again(
+    server: PolicyServer, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, bad: str
+) -> None:
+    original, sent = policy_server.answer, []
+
+    def once(policy: Any, data: bytes) -> Any:
+        reply = original(policy, data)
+        if reply is not None and not sent:
+            sent.append(reply)
+            return BAD[bad]
+        return reply
+
+    monkeypatch.setattr(policy_server, "answer", once)
+    monkeypatch.setattr(policy_server, "RETRY", (0.01, 0.1))
+    remote = RemotePolicy(address(server), TOKEN)
+    try:
+        remote.ask(1, np.zeros(remote.observation.dim, np.float32))
+        assert eventually(lambda: remote.reconnects == 1)
+        assert answered(remote, 2) is not None and "is no reply" in caplog.text
+    finally:
+        remote.close()
+
+
+def test_a_server_of_nonsense_ends_it_with_a_message(server: PolicyServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(policy_server, "answer", lambda policy, data: BAD["no ticket"])
+    monkeypatch.setattr(policy_server, "RETRY", (0.01, 0.1))
+    remote = RemotePolicy(address(server), TOKEN)
+    try:
+        with pytest.raises(PolicyDied, match="3 messages in a row that are no replies"):
+            repeated(lambda: remote.ask(1, np.zeros(remote.observation.dim)), lambda: remote.reply(0.02))
+    finally:
+        remote.close()
+
+
+@pytest.mark.parametrize("lacks", ["action", "observation", "meta"])
+def test_a_handshake_that_lacks_something_is_no_policy_server(
+    server: PolicyServer, monkeypatch: pytest.MonkeyPatch, lacks: str
+) -> None:
+    whole = policy_process.specification(policies.load("fr3/lift steady"))
+    del whole[lacks]
+    monkeypatch.setattr(policy_server, "specification", lambda policy: whole)
+    with pytest.raises(PolicyDied, match=rf"is no policy server: .*{lacks}"):
+        RemotePolicy(address(server), TOKEN)

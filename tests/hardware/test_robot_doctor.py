@@ -1,4 +1,5 @@
 import json
+import re
 import time
 from pathlib import Path
 
@@ -11,7 +12,9 @@ from robo_reward.hardware import doctor
 from robo_reward.hardware.doctor import diagnose_robot, wake_ups
 from robo_reward.hardware.emulator.camera_server import CameraServer
 from robo_reward.hardware.emulator.emulator import Emulator
+from robo_reward.hardware.explain import KINDS
 from robo_reward.hardware.limits import official
+from robo_reward.hardware.robot import FaultKind
 
 pytest.importorskip("franky")
 HOST = "127.0.43.51"
@@ -32,6 +35,7 @@ def test_a_robot_that_is_ready_and_one_that_is_not() -> None:
         found = named(cameras=("front", "uvc:77"))
         assert found["FCI"].ok and found["robot"].ok and found["robot"].value == "fr3, idle"
         assert found["joints"].ok and found["hand"].ok and found["camera front"].ok
+        assert found["load"].ok and re.search(r"\d\.\d\d kg at .* external force at rest 0\.\d N", found["load"].value)
         assert not found["camera uvc:77"].ok
         np.testing.assert_array_equal(emulator.session.q_d, before)
         emulator.faults.user_stop(True)
@@ -66,8 +70,14 @@ def test_another_robot_than_expected(kind: str, speaks: str, words: str) -> None
     with Emulator(speaks, HOST):
         found = {f.name: f for f in diagnose_robot(kind, HOST, OPTIONS, seconds=0.01)}
     assert found["FCI"].ok and not found["robot"].ok
-    assert f"version: {words}" in found["robot"].value or f"version {words}" in found["robot"].value
+    assert f"server version {words}" in found["robot"].value
     assert f"robot={speaks}" in found["robot"].remedy and "protocol" not in found
+    assert f"this library's is {5 if kind == 'panda' else 10}" in found["robot"].value
+
+
+def test_server_version_5_is_that_of_system_4_2_1() -> None:
+    """4.2.0 speaks version 4."""
+    assert "4.2.1" in KINDS[FaultKind.VERSION].remedy and "4.2.1" in doctor.VERSIONS["panda"]
 
 
 def test_a_panda_and_the_limits_that_hold_for_it() -> None:

@@ -156,3 +156,19 @@ def test_the_thread_runs_and_ends(clock: Clock):
         dog.missed()
         assert heard.wait(30)
     assert not any(thread.name == "watchdog" for thread in threading.enumerate())
+
+
+def test_a_policy_that_answers_late_is_not_called_silent() -> None:
+    now = [0.0]
+    watchdog = Watchdog(missed=3, silent=0.75, clock=lambda: now[0])
+    for _ in range(8):
+        now[0] += 0.1
+        watchdog.missed()
+        watchdog.late()
+    alarm = watchdog.verdict()
+    assert alarm.verdict is Verdict.STOP and "answered too late for 0.80 s (8 answers" in alarm.cause
+    watchdog.start()
+    for _ in range(8):
+        now[0] += 0.1
+        watchdog.missed()
+    assert "was silent for 0.80 s" in watchdog.verdict().cause
