@@ -1,9 +1,11 @@
-"""What is left of a policy's success on an arm: `python -m benchmarks.deploy --json FILE [--quick] [--policy FOLDER]`.
+"""What is left of a policy's success on an arm: `python -m benchmarks.deploy --json FILE [--quick] [--hand slow]`.
 
-A policy of panda/lift, such as that of `make demo`, or else one that is trained first, is deployed to an emulated FR3
-(through franky) and Panda (through franka-rs) over real sockets by the commands and settings that users have: 50
-episodes each, 5 with `--quick`. The emulator has the task's own scene and runs in lock-step, held to real time. On the
-terminal of `robo-reward deploy` somebody confirms everything; an episode that ends in a reflex is a failure.
+A policy of panda/lift (`--policy FOLDER`), such as that of `make demo`, or else one that is trained first, is deployed
+to an emulated FR3 (through franky) and Panda (through franka-rs) over real sockets by the commands and settings that
+users have: 50 episodes each, 5 with `--quick`. The emulator has the task's own scene and runs in lock-step, held to
+real time. On the terminal of `robo-reward deploy` somebody confirms everything; an episode that ends in a reflex is a
+failure. With `--hand slow` the hand has the manners that users report of the real one: half a second more per command,
+a `stop` that waits, and a `move` onto an object that returns after 100 s.
 """
 
 from __future__ import annotations
@@ -29,13 +31,15 @@ from robo_reward.policies.policy import load_policy
 HOSTS = {"fr3": "127.0.2.41", "panda": "127.0.2.42"}
 ROBO_REWARD = (sys.executable, "-m", "robo_reward.cli")
 SEED = 7
+SLOW = ("hand.command_delay=0.5", "hand.blocked_move_hangs=100", "hand.stop_waits=true")
+HANDS = {"": (), "ideal": (), "slow": SLOW}
 KEPT = ("success", "low", "high", "peak_force")
 
 
 @contextlib.contextmanager
-def emulator(robot: str) -> Iterator[None]:
+def emulator(robot: str, hand: tuple[str, ...]) -> Iterator[None]:
     """An arm in the scene of its lift task, at `HOSTS[robot]`."""
-    words = [*ROBO_REWARD, "emulate", f"task={robot}/lift", f"host={HOSTS[robot]}", "view=false"]
+    words = [*ROBO_REWARD, "emulate", f"task={robot}/lift", f"host={HOSTS[robot]}", "view=false", *hand]
     server = subprocess.Popen([*words, "lockstep=true", "speed=1"], stdout=subprocess.DEVNULL)
     try:
         while server.poll() is None:
@@ -65,11 +69,11 @@ def confirmed(words: list[str]) -> None:
     pty.spawn(words, read)
 
 
-def deployed(policy: Path, robot: str, episodes: int, runs: Path) -> dict[str, Any]:
+def deployed(policy: Path, robot: str, episodes: int, runs: Path, hand: tuple[str, ...]) -> dict[str, Any]:
     """Success, its 95 % interval, forces on the hand [N], and how often the robot stopped itself or was lost."""
     words = [*ROBO_REWARD, "deploy", f"policy={policy}", f"robot={robot}", f"host={HOSTS[robot]}", "clock=robot"]
     words += ["robot.realtime=ignore", "label=false", f"episodes={episodes}", f"seed={SEED}"]
-    with emulator(robot):
+    with emulator(robot, hand):
         confirmed([*words, f"runs={runs}", f"run={robot}"])
     result = json.loads((runs / robot / "result.json").read_text(encoding="utf-8"))
     return {"episodes": result["episodes"], **{name: result[name] for name in KEPT}, "faults": len(result["faults"])}
@@ -82,16 +86,22 @@ def trained(runs: Path) -> Path:
 
 
 def main() -> None:
-    args = arguments(__doc__, policy="a run or policy folder of panda/lift; else one is trained")
+    args = arguments(
+        __doc__,
+        policy="a run or policy folder of panda/lift; else one is trained",
+        hand="ideal, or slow: with the real one's manners",
+    )
+    if args.hand not in HANDS:
+        raise SystemExit(f"--hand {args.hand}: expected ideal or slow")
     with tempfile.TemporaryDirectory() as folder:
         runs = Path(folder)
         run = Path(args.policy).absolute() if args.policy else trained(runs)
         policy = run / "policy" if (run / "policy").is_dir() else run
         simulated = evaluate(make_task("panda/lift"), load_policy(policy), 200, SEED)
         share = simulated.successes / simulated.episodes
-        found = {robot: deployed(policy, robot, 5 if args.quick else 50, runs) for robot in HOSTS}
+        found = {robot: deployed(policy, robot, 5 if args.quick else 50, runs, HANDS[args.hand]) for robot in HOSTS}
     kept = {f"{robot}_kept": value["success"] / share for robot, value in found.items()}
-    report(args, {"simulated": share, **kept, **found}, dict.fromkeys(kept, ">= 0.9"))
+    report(args, {"hand": args.hand or "ideal", "simulated": share, **kept, **found}, dict.fromkeys(kept, ">= 0.9"))
 
 
 if __name__ == "__main__":

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Annotated, Protocol
 
+import msgspec
 import numpy as np
 
-from robo_reward.errors import RoboRewardError, UsageError
+from robo_reward.errors import BadArtifact, RoboRewardError, UsageError
+from robo_reward.files import parse_json
 from robo_reward.hardware.cameras import CAMERA_PORT, REPLY, SIZES, Frame
 from robo_reward.hardware.emulator.lines import LineServer
 
@@ -68,6 +69,18 @@ class Eyes:
         return frame
 
 
+class Request(msgspec.Struct):
+    """A line of a client.
+
+    Attributes:
+        camera: its name.
+        size: side of the frame [pixels].
+    """
+
+    camera: str
+    size: Annotated[int, msgspec.Meta(ge=SIZES[0], le=SIZES[1])]
+
+
 class CameraServer(LineServer):
     """Answers `EmulatorCamera`.
 
@@ -106,10 +119,8 @@ class CameraServer(LineServer):
 def _asked(line: bytes) -> tuple[str, int]:
     """Camera and size of a request."""
     try:
-        ask = json.loads(line)
-        camera, size = ask["camera"], ask["size"]
-    except (ValueError, KeyError, TypeError):
-        raise UsageError('expected a line such as {"camera": "front", "size": 112}') from None
-    if not isinstance(camera, str) or type(size) is not int or not SIZES[0] <= size <= SIZES[1]:
-        raise UsageError(f"camera {camera!r} of size {size!r}: expected a name, and {SIZES[0]} to {SIZES[1]} pixels")
-    return camera, size
+        ask = parse_json(line, Request, "the line")
+    except BadArtifact as error:
+        expected = f'{{"camera": "front", "size": 112}}, with a size of {SIZES[0]} to {SIZES[1]} pixels'
+        raise UsageError(f"expected a line such as {expected}: {error.problem}") from None
+    return ask.camera, ask.size

@@ -170,11 +170,12 @@ class Clock:
             self._session.tick(command)
             data = self._telemetry.fill()
             answers, self._session.outbox = self._session.outbox, []
-            cycle = self._telemetry.cycle(command, time.monotonic(), lateness)
+            wall = time.monotonic()
             self._server.send_state(data)
             self._sent = time.perf_counter()
             if answers:
                 self._server.send_answers(answers)
+            cycle = self._telemetry.cycle(command, wall, lateness)  # while the client works on the state
         self._cycles.append(cycle)
 
     def _newest(self, commands: list[np.ndarray]) -> np.ndarray | None:

@@ -2,47 +2,90 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
-import logging
 import socket
-import threading
-from typing import Any
+from typing import Annotated, Any
 
-from robo_reward.errors import RoboRewardError, UnknownName, UsageError
+import msgspec
+
+from robo_reward.errors import BadArtifact, RoboRewardError, UnknownName, UsageError
+from robo_reward.files import Count, Finite, check, parse_json
 from robo_reward.hardware.emulator.faults import Faults
-from robo_reward.hardware.emulator.server import accept, listen
-
-log = logging.getLogger(__name__)
+from robo_reward.hardware.emulator.lines import LineServer
 
 FAULT_PORT = 1339
-CALLS = (
-    "drop_packets",
-    "delay",
-    "user_stop",
-    "guiding",
-    "reflex",
-    "stall",
-    "gripper_failure",
-    "version_mismatch",
-    "refuse_connections",
-    "camera_freeze",
-    "activate_safety_function",
-    "close_brakes",
-    "require_manual_recovery",
-    "fail_robot_model",
-    "refuse_singular_start",
-    "cut_robot_connection",
-    "cut_gripper_connection",
-    "cut_camera",
-    "clear",
-)
-"""What can be asked for: the methods of `Faults`."""
+Switch = Annotated[list[bool], msgspec.Meta(max_length=1)]
+"""Arguments of a fault that lasts: on, unless told otherwise."""
+Nothing = Annotated[list[bool], msgspec.Meta(max_length=0)]
+"""Arguments of a fault that takes none."""
+Name = Annotated[str, msgspec.Meta(max_length=200)]
+Value = bool | Annotated[int, msgspec.Meta(ge=-(2**53), le=2**53)] | Finite | Name | None
+CALLS: dict[str, Any] = {
+    "drop_packets": tuple[Count],
+    "delay": tuple[Count],
+    "user_stop": Switch,
+    "guiding": Switch,
+    "reflex": tuple[Name],
+    "stall": tuple[Finite],
+    "gripper_failure": Switch,
+    "version_mismatch": tuple[Count | None],
+    "refuse_connections": Switch,
+    "camera_freeze": Switch,
+    "activate_safety_function": Switch,
+    "close_brakes": Switch,
+    "require_manual_recovery": Switch,
+    "fail_robot_model": Switch,
+    "refuse_singular_start": Switch,
+    "cut_robot_connection": Nothing,
+    "cut_gripper_connection": Nothing,
+    "cut_camera": Nothing,
+    "clear": Nothing,
+}
+"""What can be asked for: the methods of `Faults`, and the schema of their arguments."""
 LONGEST = 4096
+DEADLINE = 10.0
+"""A client that sends nothing for so long is left [s]."""
 
 
-class FaultServer:
+class Call(msgspec.Struct):
+    """A line of a client.
+
+    Attributes:
+        fault: one of `CALLS`.
+        args: of the method.
+    """
+
+    fault: Name
+    args: list[Value] = []
+
+
+def inject(faults: Faults, name: str, args: list[Any]) -> None:
+    """Makes something go wrong.
+
+    Args:
+        faults: where.
+        name: one of `CALLS`.
+        args: of the method.
+
+    Raises:
+        UnknownName: no such fault, or no such reflex.
+        UsageError: arguments that do not go with it.
+    """
+    if name not in CALLS:
+        raise UnknownName("fault", name, CALLS)
+    try:
+        given = check(args, CALLS[name], name)
+    except BadArtifact as error:
+        raise UsageError(
+            f"{name} with {str(args)[:200]}: {error.problem}; what is expected stands in docs/emulator.md"
+        ) from error
+    getattr(faults, name)(*given)
+
+
+class FaultServer(LineServer):
     """Answers `{"fault": NAME, "args": [...]}` with `{"ok": true}` or `{"ok": false, "error": ...}`.
+
+    Each client has a thread of its own, so that a slow one keeps no other waiting.
 
     Args:
         faults: what shall go wrong.
@@ -50,59 +93,27 @@ class FaultServer:
         port: to serve on.
 
     Raises:
-        UsageError: an address that other machines reach.
-        PortBusy: the address is taken.
+        UsageError: an address that other machines reach, or one that is taken.
     """
 
     def __init__(self, faults: Faults, host: str, port: int = FAULT_PORT) -> None:
         if not host.startswith("127."):
             raise UsageError(f"faults can be injected on this machine only, 127.x.x.x; not on {host}")
-        self._faults, self._server, self._running = faults, listen(host, port), True
-        self._client: socket.socket | None = None
-        self._thread = threading.Thread(target=self._serve, name="faults", daemon=True)
+        self._faults = faults
+        super().__init__("faults", host, port, LONGEST, DEADLINE)
 
-    def start(self) -> None:
-        """Begins to accept."""
-        self._thread.start()
-
-    def close(self) -> None:
-        """Ends the service."""
-        self._running = False
-        self._server.close()
-        client = self._client
-        if client is not None:
-            with contextlib.suppress(OSError):  # it may have left
-                client.shutdown(socket.SHUT_RDWR)
-        if self._thread.is_alive():
-            self._thread.join(2.0)
-
-    def _serve(self) -> None:
-        while self._running:
-            accepted = accept(self._server, lambda: self._running)
-            if accepted is None:
-                return
-            with accepted[0] as connection:
-                connection.settimeout(2.0)
-                self._client = connection
-                try:
-                    with connection.makefile("rb") as lines:
-                        for line in iter(lambda: lines.readline(LONGEST), b""):
-                            connection.sendall(json.dumps(self._answer(line)).encode() + b"\n")
-                except OSError as error:
-                    log.debug("connection ended: %s", error)
-                self._client = None
+    def answer(self, line: bytes) -> bytes:
+        """A line of JSON."""
+        return json.dumps(self._answer(line)).encode() + b"\n"
 
     def _answer(self, line: bytes) -> dict[str, Any]:
         try:
-            call = json.loads(line)
-            name, args = call["fault"], call.get("args", [])
-            if name not in CALLS:
-                raise UnknownName("fault", str(name), CALLS)
-            getattr(self._faults, name)(*args)
+            call = parse_json(line, Call, "the line")
+            inject(self._faults, call.fault, call.args)
+        except BadArtifact as error:
+            return {"ok": False, "error": f'expected {{"fault": NAME, "args": [...]}}: {error.problem}'}
         except RoboRewardError as error:
             return {"ok": False, "error": str(error)}
-        except (ValueError, TypeError, KeyError, AttributeError) as error:
-            return {"ok": False, "error": f'expected {{"fault": NAME, "args": [...]}}: {error}'}
         return {"ok": True}
 
 

@@ -7,6 +7,7 @@ a step in acceleration (beyond the jerk limit) an acceleration discontinuity.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import isfinite, sqrt
 from typing import NamedTuple
 
 import numpy as np
@@ -19,6 +20,8 @@ SLACK = 1.001
 """Clients clip to the limits less a little; rounding must not trip what they clipped."""
 START_JOINT, START_TRANSLATION, START_ROTATION = 0.02, 0.01, 0.05
 """How far the first command may be from the robot's own [rad, m, rad]; Franka publishes no number."""
+MEASURED, NOISE = 1.05, 0.03
+"""Measured speeds may be this much beyond the limits, and so much [rad/s]; ours, for Franka publishes no number."""
 TORQUE_RATE = 1000.0
 """Largest rate of commanded torques [N m/s] (Franka Robotics, "Robot and interface specifications")."""
 LOST_IN_A_ROW = 20
@@ -65,6 +68,27 @@ class SpeedLimit:
     def __init__(self, arm: Arm) -> None:
         self._most, self._low, self._high = np.array(arm.dq_max), np.array(arm.q_min), np.array(arm.q_max)
         self._offset, self._dec = np.array(arm.dq_offset), 2 * np.array(arm.ddq_dec)
+        flat = (0.0,) * len(arm.dq_max)
+        slowing = self._dec.tolist() or flat
+        self._joints = list(zip(arm.dq_max, arm.q_min, arm.q_max, arm.dq_offset or flat, slowing, strict=True))
+
+    def exceeded(self, q: list[float], dq: list[float], share: float, more: float) -> bool:
+        """Whether a joint is faster than `share` of its limit and `more` [rad/s]; by plain numbers, which are quicker.
+
+        Args:
+            q: joint positions, seven [rad].
+            dq: joint velocities [rad/s].
+            share: of the limits.
+            more: beyond that [rad/s].
+        """
+        for (most, low, high, offset, dec), angle, speed in zip(self._joints, q, dq, strict=True):
+            limit = most
+            if dec:
+                left = high - angle if speed >= 0 else angle - low
+                limit = min(most, sqrt(dec * left) - offset) if left > 0 else -offset
+            if not abs(speed) <= share * max(0.0, limit) + more:
+                return True
+        return False
 
     def __call__(self, q: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Lowest and highest joint velocities (7,) [rad/s] in `q` (7,) [rad]."""
@@ -151,7 +175,9 @@ class JointJudge:
     def __init__(self, arm: Arm, checks: Checks, q: np.ndarray, prefix: str = JOINT) -> None:
         self._checks, self._prefix, self._speed = checks, prefix, SpeedLimit(arm)
         self._low, self._high, self._fastest = np.array(arm.q_min), np.array(arm.q_max), np.array(arm.dq_max)
-        self._ddq_max, self._dddq_max = SLACK * np.array(arm.ddq_max), SLACK * np.array(arm.dddq_max)
+        self._ends = list(zip(arm.q_min, arm.q_max, strict=True))
+        self._ddq_max = [SLACK * most for most in arm.ddq_max]
+        self._dddq_max = [SLACK * most for most in arm.dddq_max]
         self._pardon = Pardon()
         self.settle(q)
 
@@ -171,13 +197,26 @@ class JointJudge:
 
     def position(self, q: np.ndarray, cycles: int = 1) -> str:
         """The next position (7,) [rad], `cycles` milliseconds after the last. Returns an error's name or nothing."""
-        if not np.isfinite(q).all():
+        values = q.tolist()
+        if not all(map(isfinite, values)):
             return f"{self._prefix}_position_limits_violation"
         self._pardon.grant(cycles)
+        if cycles == 1:
+            return self._next_position(values)
         steps = [long_step(self.now, (q - self.now.value) / DT)]
-        if cycles > 1:
-            steps.append(long_step(self._last, (q - self._last.value) / (cycles * DT), cycles))
+        steps.append(long_step(self._last, (q - self._last.value) / (cycles * DT), cycles))
         return self._next(q, smoothest(steps))
+
+    def _next_position(self, q: list[float]) -> str:
+        """A step of one millisecond, as `long_step` has it, joint by joint: numpy is slow for seven numbers."""
+        before, rates, accelerations = (part.tolist() for part in self.now)
+        dq = [(new - old) / DT for new, old in zip(q, before, strict=True)]
+        ddq = [(new - old) / DT for new, old in zip(dq, rates, strict=True)]
+        dddq = [(new - old) / DT for new, old in zip(ddq, accelerations, strict=True)]
+        error = self._fault(before, q, dq, ddq, dddq)
+        if not error:
+            self.now = self._last = Track(np.array(q), np.array(dq), np.array(ddq))
+        return error
 
     def velocity(self, dq: np.ndarray, cycles: int = 1) -> str:
         """The next velocity (7,) [rad/s]. Returns an error's name or nothing."""
@@ -194,23 +233,25 @@ class JointJudge:
         self.now = Track(np.clip(q + DT * dq, self._low, self._high), dq, ddq)
 
     def _next(self, q: np.ndarray, taken: Step) -> str:
-        error = self._fault(taken.begun.value, q, taken.rate, taken.acceleration, taken.jerk)
+        parts = (taken.begun.value, q, taken.rate, taken.acceleration, taken.jerk)
+        error = self._fault(*(part.tolist() for part in parts))
         if not error:
             self.now = self._last = taken.end(q)
         return error
 
-    def _fault(self, before: np.ndarray, q: np.ndarray, dq: np.ndarray, ddq: np.ndarray, dddq: np.ndarray) -> str:
+    def _fault(self, before: list[float], q: list[float], dq: list[float], ddq: list[float], dddq: list[float]) -> str:
         if self._checks.limits:
-            returning = ((q > self._high) & (dq <= 0)) | ((q < self._low) & (dq >= 0))
-            if not (((q >= self._low) & (q <= self._high)) | returning).all():
-                return f"{self._prefix}_position_limits_violation"
-            low, high = self._speed(before)
-            if not ((dq >= SLACK * low - 1e-3) & (dq <= SLACK * high + 1e-3)).all():
+            for (low, high), angle, speed in zip(self._ends, q, dq, strict=True):
+                returning = (angle > high and speed <= 0) or (angle < low and speed >= 0)
+                if not (low <= angle <= high or returning):
+                    return f"{self._prefix}_position_limits_violation"
+            if self._speed.exceeded(before, dq, SLACK, 1e-3):
                 return f"{self._prefix}_velocity_limits_violation"
         if self._checks.discontinuity:
-            if not (np.abs(ddq) <= self._pardon.factor * self._ddq_max).all():
+            factor = self._pardon.factor
+            if not all(abs(rate) <= factor * most for rate, most in zip(ddq, self._ddq_max, strict=True)):
                 return f"{self._prefix}_velocity_discontinuity"
-            if not (np.abs(dddq) <= self._pardon.factor * self._dddq_max).all():
+            if not all(abs(rate) <= factor * most for rate, most in zip(dddq, self._dddq_max, strict=True)):
                 return f"{self._prefix}_acceleration_discontinuity"
         return ""
 
@@ -305,7 +346,10 @@ def torque_fault(before: np.ndarray, tau: np.ndarray, cycles: int, checks: Check
 
 
 class MeasuredJudge:
-    """Watches how the arm really moves: up to 0.02 rad and 10 % beyond the limits.
+    """Watches how the arm really moves: up to 0.02 rad beyond the joints' ends, and a little beyond the speed limits.
+
+    The FR3 stops itself by the limits that depend on the position, long before the flat ones (franka_ros2#70, #76); how
+    far beyond them it lets a measured speed go is not published.
 
     Args:
         arm: whose limits.
@@ -313,16 +357,22 @@ class MeasuredJudge:
     """
 
     def __init__(self, arm: Arm, checks: Checks) -> None:
-        self._armed, self._fastest = checks.limits, 1.1 * np.array(arm.dq_max)
-        self._low, self._high = np.array(arm.q_min) - START_JOINT, np.array(arm.q_max) + START_JOINT
+        self._armed, self._speed = checks.limits, SpeedLimit(arm)
+        ends = zip(arm.q_min, arm.q_max, strict=True)
+        self._ends = [(low - START_JOINT, high + START_JOINT) for low, high in ends]
 
-    def __call__(self, q: np.ndarray, dq: np.ndarray) -> str:
-        """An error's name or nothing, for joint positions (7,) [rad] and velocities (7,) [rad/s]."""
+    def __call__(self, q: np.ndarray, dq: np.ndarray) -> tuple[str, ...]:
+        """Returns the errors' names, for joint positions (7,) [rad] and velocities (7,) [rad/s]."""
         if not self._armed:
-            return ""
-        if not ((q >= self._low) & (q <= self._high)).all():
-            return "joint_position_limits_violation"
-        return "" if (np.abs(dq) <= self._fastest).all() else "joint_velocity_violation"
+            return ()
+        angles = q.tolist()
+        within = all(low <= angle <= high for (low, high), angle in zip(self._ends, angles, strict=True))
+        found = () if within else ("joint_position_limits_violation",)
+        return (
+            (*found, "joint_velocity_violation")
+            if self._speed.exceeded(angles, dq.tolist(), MEASURED, NOISE)
+            else found
+        )
 
 
 def _is_frame(pose: np.ndarray) -> bool:

@@ -11,6 +11,9 @@ from robo_reward.errors import UsageError
 
 log = logging.getLogger(__name__)
 
+MOST = 64
+"""Clients at a time; further ones are turned away."""
+
 
 class LineServer:
     """Answers every line of every connection. Use it in a `with` statement, or call `start` and `close`.
@@ -20,13 +23,14 @@ class LineServer:
         host: the address to serve on.
         port: 0 for any that is free.
         longest: a line may be so long [bytes].
+        deadline: a client that sends nothing for so long is left; none for never [s].
 
     Raises:
         UsageError: the address cannot be served.
     """
 
-    def __init__(self, what: str, host: str, port: int, longest: int = 4096) -> None:
-        self._longest = longest
+    def __init__(self, what: str, host: str, port: int, longest: int = 4096, deadline: float | None = None) -> None:
+        self._longest, self._deadline = longest, deadline
         try:
             self._listening = socket.create_server((host, port))
         except OSError as error:
@@ -73,12 +77,16 @@ class LineServer:
                 connection, _ = self._listening.accept()
             except OSError:
                 return
+            if len(self._connections) >= MOST:
+                connection.close()
+                continue
             self._connections.add(connection)
             threading.Thread(target=self._serve, args=(connection,), name=self._thread.name, daemon=True).start()
 
     def _serve(self, connection: socket.socket) -> None:
         try:
             connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            connection.settimeout(self._deadline)
             with connection, connection.makefile("rb") as lines:
                 while line := lines.readline(self._longest):
                     connection.sendall(self.answer(line))

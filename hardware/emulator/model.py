@@ -47,6 +47,10 @@ class RobotModel:
         self._flange = self._model.site("flange").id
         self._last, self._load = self._model.body("link7").id, self._model.body("load").id
         self._jacobian = np.zeros((6, 7))
+        self._qpos, self._qvel, self._gravity = self._data.qpos, self._data.qvel, self._model.opt.gravity
+        self._flange_turn = self._data.site_xmat[self._flange].reshape(3, 3)
+        self._flange_place = self._data.site_xpos[self._flange]
+        self._flange_pose = np.eye(4)
         self.F_T_NE, self.NE_T_EE, self.EE_T_K = _nominal(arm), np.eye(4), np.eye(4)
         self.F_T_EE = self.F_T_NE.copy()
         self.load = Link(0.0, (0.0, 0.0, 0.0), (0.0,) * 6)
@@ -95,7 +99,8 @@ class RobotModel:
                 raise UnknownName("frame", frame, (*(f"joint{i}" for i in range(1, 8)), "F", "NE", "EE", "K"))
             body = self._data.body(f"link{frame[5:]}")
             return _transform(body.xmat, body.xpos)
-        return _transform(self._data.site_xmat[self._flange], self._data.site_xpos[self._flange]) @ self._tool(frame)
+        self._flange_pose[:3, :3], self._flange_pose[:3, 3] = self._flange_turn, self._flange_place
+        return self._flange_pose @ self._tool(frame)
 
     def zero_jacobian(self, q: np.ndarray, frame: str = "EE") -> np.ndarray:
         """The Jacobian of a frame's origin in the base frame, (6, 7): three rows [m/rad], three [rad/rad]."""
@@ -133,8 +138,8 @@ class RobotModel:
     def _bias(self, q: np.ndarray, dq: np.ndarray, gravity: tuple[float, float, float]) -> np.ndarray:
         self._place(q)
         model, data = self._model, self._data
-        data.qvel[:] = dq
-        model.opt.gravity[:] = gravity
+        self._qvel[:] = dq
+        self._gravity[:] = gravity
         mujoco.mj_comPos(model, data)
         mujoco.mj_comVel(model, data)
         torque = np.zeros(7)
@@ -142,7 +147,7 @@ class RobotModel:
         return torque
 
     def _place(self, q: np.ndarray) -> None:
-        self._data.qpos[:] = q
+        self._qpos[:] = q
         mujoco.mj_kinematics(self._model, self._data)
 
     def _tool(self, frame: str) -> np.ndarray:
@@ -157,7 +162,8 @@ class RobotModel:
 
 def elbow(q: np.ndarray) -> np.ndarray:
     """The elbow (2,): angle of joint 3 [rad], and on which side of its flip joint 4 is, -1, 0 or 1."""
-    return np.array([q[2], np.sign(q[3] - ELBOW_FLIP)])
+    side = float(q[3]) - ELBOW_FLIP
+    return np.array((q[2], (side > 0) - (side < 0)), float)
 
 
 def rigid(name: str, transform: np.ndarray) -> np.ndarray:

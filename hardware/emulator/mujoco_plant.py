@@ -173,6 +173,10 @@ class _Sensors:
         self._limits = model.actuator_forcerange[7:9]
         self._contact_torque = np.zeros(model.nv)
         self._none = np.zeros(7), np.zeros(6)
+        self._qpos, self._q, self._dq = data.qpos, data.qpos[:7], data.qvel[:7]
+        self._constraint, self._actuator, self._gravcomp = (
+            data.qfrc_constraint[:7], data.qfrc_actuator[:7], data.qfrc_gravcomp[:7],
+        )  # fmt: skip
 
     def limit(self, force: float) -> None:
         """Bounds what the finger servos press with [N]."""
@@ -181,15 +185,14 @@ class _Sensors:
 
     def __call__(self, hand: Hand) -> PlantState:
         """What the sensors read; contacts are those of the last step."""
-        data = self._data
-        qpos, joints = data.qpos, slice(7)
-        touched = data.qfrc_constraint[joints].any()
+        data, qpos = self._data, self._qpos
+        touched = self._constraint.any()
         tau_ext, wrench = self._contact_forces() if touched else self._none
         return PlantState(
             time=data.time,
-            q=qpos[joints].copy(),
-            dq=data.qvel[joints].copy(),
-            tau_J=data.qfrc_actuator[joints] + data.qfrc_gravcomp[joints],
+            q=self._q.copy(),
+            dq=self._dq.copy(),
+            tau_J=self._actuator + self._gravcomp,
             tau_ext=tau_ext,
             wrench=wrench,
             gripper_width=max(0.0, float(qpos[7] + qpos[8])),

@@ -6,12 +6,14 @@ A real robot has a tracker for this and a person who puts things back; an emulat
 from __future__ import annotations
 
 import json
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
+import msgspec
 import numpy as np
 
 from robo_reward.envs.state import State
-from robo_reward.errors import UsageError
+from robo_reward.errors import BadArtifact, UsageError
+from robo_reward.files import Count, parse_json
 from robo_reward.hardware.emulator.lines import LineServer
 
 SCENE_PORT = 1341
@@ -34,6 +36,18 @@ class Table(Protocol):
     def success(self) -> bool:
         """Whether the task is done now."""
         ...
+
+
+class Question(msgspec.Struct):
+    """A line of a client.
+
+    Attributes:
+        ask: what is wanted.
+        seed: of a new arrangement.
+    """
+
+    ask: Literal["state", "rearrange", "success"]
+    seed: Count | None = None
 
 
 class SceneServer(LineServer):
@@ -62,19 +76,16 @@ class SceneServer(LineServer):
 
     def _answer(self, line: bytes) -> dict[str, Any]:
         try:
-            asked = json.loads(line)
-            return {"ok": True, **self._told(str(asked["ask"]), asked.get("seed"))}
-        except (ValueError, TypeError, KeyError, AttributeError) as error:
-            return {"ok": False, "error": f'expected {{"ask": "state" | "rearrange" | "success"}}: {error}'}
+            return {"ok": True, **self._told(parse_json(line, Question, "the line"))}
+        except BadArtifact as error:
+            return {"ok": False, "error": f'expected {{"ask": "state" | "rearrange" | "success"}}: {error.problem}'}
 
-    def _told(self, asked: str, seed: int | None) -> dict[str, Any]:
-        if asked == "state":
+    def _told(self, question: Question) -> dict[str, Any]:
+        if question.ask == "state":
             state = self._table.task_state()
             return {"fields": {name: state[name].tolist() for name in state.spec.names}}
-        if asked == "rearrange":
-            if seed is not None:
-                self._table.rng = np.random.default_rng(int(seed))
-            return {"start": self._table.rearrange().tolist()}
-        if asked == "success":
+        if question.ask == "success":
             return {"success": self._table.success()}
-        raise ValueError(f"nothing is known of {asked!r}")
+        if question.seed is not None:
+            self._table.rng = np.random.default_rng(question.seed)
+        return {"start": self._table.rearrange().tolist()}

@@ -271,14 +271,15 @@ class Session:
         self.state = self.plant.step(self.tau, gripper)
         felt = self.observer.update(self.state.tau_ext, self.state.wrench, bool(np.abs(self.ddq_d).max() > 0.1))
         if self.motion is not None and self.mode == RobotMode.MOVE:
-            error = self._measured(self.state.q, self.state.dq)
-            error = error or (felt if self.checks.collision else "")
-            if error:
-                self.reflex(error)
+            errors = self._measured(self.state.q, self.state.dq)
+            if self.checks.collision:
+                errors += felt
+            if errors:
+                self.reflex(*errors)
 
-    def reflex(self, name: str) -> None:
-        """The arm stops by itself and stays so until the client asks for recovery."""
-        self.errors = self.errors | {name}
+    def reflex(self, *names: str) -> None:
+        """The arm stops by itself, for all these reasons, and stays so until the client asks for recovery."""
+        self.errors = self.errors | frozenset(names)
         self.last_errors = self.errors
         self._abort("reflex_aborted")
         if self.mode != RobotMode.USER_STOPPED:

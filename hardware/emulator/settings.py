@@ -17,6 +17,8 @@ FORCE_THRESHOLDS = (20.0, 20.0, 20.0, 25.0, 25.0, 25.0)
 """Likewise [N, N m]."""
 FILTER = 1 - np.exp(-2 * np.pi * 30.0 * 1e-3)
 """External torques and forces are seen through a low-pass of 30 Hz."""
+FADED = 1e-9
+"""What is left of an earlier contact counts as nothing below this [N m, N]."""
 
 
 @dataclass
@@ -66,9 +68,17 @@ class ContactObserver:
         self.tau, self.wrench = np.zeros(7), np.zeros(6)
         self.joint_contact, self.cartesian_contact = np.zeros(7), np.zeros(6)
         self.joint_collision, self.cartesian_collision = np.zeros(7), np.zeros(6)
+        self._quiet = True
 
-    def update(self, tau_ext: np.ndarray, wrench: np.ndarray, accelerating: bool) -> str:
-        """One millisecond on. Returns the reflex that follows, if any."""
+    def update(self, tau_ext: np.ndarray, wrench: np.ndarray, accelerating: bool) -> tuple[str, ...]:
+        """One millisecond on. Returns the reflexes that follow."""
+        touched = tau_ext.any() or wrench.any()
+        if self._quiet and not touched:
+            return ()
+        if not touched and max(np.abs(self.tau).max(), np.abs(self.wrench).max()) < FADED:
+            self.reset()
+            return ()
+        self._quiet = False
         self.tau = self.tau + FILTER * (tau_ext - self.tau)
         self.wrench = self.wrench + FILTER * (wrench - self.wrench)
         row, behavior = 0 if accelerating else 1, self.behavior
@@ -77,9 +87,8 @@ class ContactObserver:
         self.joint_collision = (tau > behavior.upper_torque[row]).astype(float)
         self.cartesian_contact = (wrench > behavior.lower_force[row]).astype(float)
         self.cartesian_collision = (wrench > behavior.upper_force[row]).astype(float)
-        if self.joint_collision.any():
-            return "joint_reflex"
-        return "cartesian_reflex" if self.cartesian_collision.any() else ""
+        found = ("joint_reflex",) if self.joint_collision.any() else ()
+        return (*found, "cartesian_reflex") if self.cartesian_collision.any() else found
 
 
 def apply(

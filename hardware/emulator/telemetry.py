@@ -11,6 +11,11 @@ from robo_reward.hardware.emulator.reflex import ERRORS
 from robo_reward.hardware.emulator.session import Session
 from robo_reward.hardware.emulator.versions import Controller, Generator
 
+LAST = {5: "motion_generator_mode", 10: "accelerometer_top"}
+"""The field behind the last real number that changes from cycle to cycle, by version."""
+ZERO, STILL_ELBOW = np.zeros(6), np.zeros(4)
+GRAVITY, NO_TURN = np.array((0.0, 0.0, -9.81)), np.eye(3)
+
 
 class Telemetry:
     """Fills one record again and again.
@@ -24,9 +29,17 @@ class Telemetry:
         self.record = blank(state_layout(session.version))
         self._cycle = blank(CYCLE)
         self._fields = {name: self.record[name] for name in self.record.dtype.names or () if self.record[name].ndim}
+        self._frames_now, self._rest = self._flat("O_T_EE", "F_T_EE"), self._flat("elbow", LAST[session.version.number])
         self._tau_before = np.zeros(7)
         self._errors: tuple[frozenset[str], frozenset[str]] | None = None
         self._settings = -1
+
+    def _flat(self, first: str, behind: str) -> np.ndarray:
+        """The reals of the record from one field up to another, as one array: forty assignments are slow."""
+        places = self.record.dtype.fields
+        assert places is not None
+        begin, end, real = places[first][1], places[behind][1], self._session.version.real
+        return np.ndarray(((end - begin) // np.dtype(real).itemsize,), real, self.record.data, begin)
 
     def _frames(self) -> None:
         """What changes only by request: frames and masses."""
@@ -38,50 +51,39 @@ class Telemetry:
         for name, link in (("I_ee", HAND), ("I_load", model.load)):
             xx, yy, zz, xy, xz, yz = link.inertia
             fields[name][:] = (xx, xy, xz, xy, yy, yz, xz, yz, zz)
-        fields["O_ddP_O"][:] = (0.0, 0.0, -9.81)
 
     def fill(self) -> bytes:
         """The state as it goes on the wire."""
-        session, fields, record = self._session, self._fields, self.record
-        state, motion = session.state, session.motion
+        session, record = self._session, self.record
+        state, motion, observer = session.state, session.motion, session.observer
         if self._settings != session.settings:
             self._settings = session.settings
             self._frames()
-        pose, pose_d = session.model.pose(state.q), session.model.pose(session.q_d)
+        pose = session.model.pose(state.q)
+        here, there = pose.T.ravel(), session.model.pose(session.q_d).T.ravel()
         record["message_id"] = session.time
-        fields["O_T_EE"][:], fields["O_T_EE_d"][:] = pose.T.ravel(), pose_d.T.ravel()
         reference = motion.reference if motion is not None else None
         if reference is not None and reference.pose is not None:
-            fields["O_T_EE_c"][:] = reference.pose.T.ravel()
-            fields["O_dP_EE_c"][:] = fields["O_dP_EE_d"][:] = reference.twist
-            fields["O_ddP_EE_c"][:] = reference.acceleration
+            commanded, twist, change = reference.pose.T.ravel(), reference.twist, reference.acceleration
         else:
-            fields["O_T_EE_c"][:] = fields["O_T_EE_d"]
-            fields["O_dP_EE_c"][:] = fields["O_dP_EE_d"][:] = fields["O_ddP_EE_c"][:] = 0.0
-        fields["elbow"][:] = elbow(state.q)
-        fields["elbow_d"][:] = fields["elbow_c"][:] = elbow(session.q_d)
-        fields["tau_J"][:], fields["dtau_J"][:] = state.tau_J, (state.tau_J - self._tau_before) * 1e3
-        self._tau_before = state.tau_J
-        fields["tau_J_d"][:] = (
-            session.tau_c if motion is not None and motion.controller == Controller.EXTERNAL else session.tau
-        )
-        fields["q"][:], fields["dq"][:], fields["theta"][:], fields["dtheta"][:] = state.q, state.dq, state.q, state.dq
-        fields["q_d"][:], fields["dq_d"][:], fields["ddq_d"][:] = session.q_d, session.dq_d, session.ddq_d
-        self._contacts(pose)
+            commanded, twist, change = there, ZERO, ZERO
+        external = motion is not None and motion.controller == Controller.EXTERNAL
+        elbow_d, tau_J = elbow(session.q_d), state.tau_J
+        turn = (pose[:3, :3] @ session.model.EE_T_K[:3, :3]).T if observer.wrench.any() else NO_TURN
+        self._frames_now[:16], self._frames_now[16:] = here, there
+        self._rest[:] = np.concatenate(
+            (
+                elbow(state.q), elbow_d, tau_J, session.tau_c if external else session.tau,
+                (tau_J - self._tau_before) * 1e3, state.q, session.q_d, state.dq, session.dq_d, session.ddq_d,
+                observer.joint_contact, observer.cartesian_contact, observer.joint_collision,
+                observer.cartesian_collision, observer.tau, observer.wrench, turn @ observer.wrench[:3],
+                turn @ observer.wrench[3:], twist, GRAVITY, elbow_d, STILL_ELBOW, commanded, twist, change, state.q,
+                state.dq,
+            )
+        )  # fmt: skip
+        self._tau_before = tau_J
         self._modes()
         return record.tobytes()
-
-    def _contacts(self, pose: np.ndarray) -> None:
-        observer, fields = self._session.observer, self._fields
-        fields["joint_contact"][:], fields["cartesian_contact"][:] = observer.joint_contact, observer.cartesian_contact
-        fields["joint_collision"][:] = observer.joint_collision
-        fields["cartesian_collision"][:] = observer.cartesian_collision
-        fields["tau_ext_hat_filtered"][:], fields["O_F_ext_hat_K"][:] = observer.tau, observer.wrench
-        turn = (pose[:3, :3] @ self._session.model.EE_T_K[:3, :3]).T
-        fields["K_F_ext_hat_K"][:3], fields["K_F_ext_hat_K"][3:] = (
-            turn @ observer.wrench[:3],
-            turn @ observer.wrench[3:],
-        )
 
     def _modes(self) -> None:
         session, motion, record = self._session, self._session.motion, self.record

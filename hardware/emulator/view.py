@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import secrets
 import threading
 from collections.abc import AsyncIterator, Callable
@@ -11,11 +10,13 @@ from functools import partial
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 import numpy as np
 
-from robo_reward.errors import MissingExtra, RoboRewardError, UnknownName, UsageError
+from robo_reward.errors import BadArtifact, MissingExtra, RoboRewardError, UnknownName, UsageError
+from robo_reward.files import parse_json
 from robo_reward.hardware.emulator.camera_server import Eyes
-from robo_reward.hardware.emulator.fault_server import CALLS
+from robo_reward.hardware.emulator.fault_server import CALLS, Name, Value, inject
 from robo_reward.hardware.emulator.mujoco_plant import MujocoPlant
 from robo_reward.hardware.emulator.reflex import ERRORS
 from robo_reward.hardware.emulator.versions import Controller, Generator
@@ -116,10 +117,7 @@ class View:
             return
         if name not in CALLS:
             raise UnknownName("button", name, (*CALLS, "rearrange"))
-        try:
-            getattr(self._emulator.faults, name)(*args)
-        except (TypeError, ValueError) as error:
-            raise UsageError(f"{name} with {args}: {error}") from error
+        inject(self._emulator.faults, name, args)
 
     def picture(self, camera: str, size: int = SIZE) -> bytes:
         """A frame as JPEG.
@@ -134,6 +132,18 @@ class View:
         if not encoded:
             raise RoboRewardError(f"a frame of camera {camera!r} could not be encoded")
         return data.tobytes()
+
+
+class Press(msgspec.Struct):
+    """The body of a pressed button.
+
+    Attributes:
+        button: one of `fault_server.CALLS`, or `rearrange`.
+        args: of the fault.
+    """
+
+    button: Name
+    args: list[Value] = []
 
 
 class ViewServer:
@@ -221,17 +231,14 @@ async def _press(view: View, request: Request) -> Response:
         if len(body) > _BODY_LIMIT:
             return _json({"error": f"more than {_BODY_LIMIT} bytes"}, 413)
     try:
-        value = json.loads(body)
-        name, args = value["button"], value.get("args", [])
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
-        return _json({"error": 'expected {"button": NAME, "args": [...]}'}, 400)
-    if not isinstance(name, str) or not isinstance(args, list):
-        return _json({"error": "expected a name and a list"}, 400)
+        pressed = parse_json(body, Press, "the request")
+    except BadArtifact as error:
+        return _json({"error": f'expected {{"button": NAME, "args": [...]}}: {error.problem}'}, 400)
     try:
-        view.press(name, args)
+        view.press(pressed.button, pressed.args)
     except RoboRewardError as error:
         return _json({"error": str(error)}, 422)
-    return _json({"pressed": name})
+    return _json({"pressed": pressed.button})
 
 
 async def _stream(view: View, request: Request) -> Response:

@@ -14,6 +14,7 @@ from robo_reward.hardware.emulator.limits_check import (
     JointJudge,
     MeasuredJudge,
     SpeedLimit,
+    Track,
     torque_fault,
 )
 from robo_reward.hardware.emulator.model import RobotModel
@@ -183,7 +184,82 @@ def test_torques_may_change_by_one_newton_metre_a_millisecond():
 
 
 def test_how_the_arm_really_moves_is_watched_too():
-    assert MeasuredJudge(FR3, Checks())(HOME, np.zeros(7)) == ""
-    assert MeasuredJudge(FR3, Checks())(np.array(FR3.q_max) + 0.05, np.zeros(7)) == "joint_position_limits_violation"
-    assert MeasuredJudge(FR3, Checks())(HOME, 1.2 * np.array(FR3.dq_max)) == "joint_velocity_violation"
-    assert MeasuredJudge(FR3, Checks(limits=False))(HOME, 1.2 * np.array(FR3.dq_max)) == ""
+    assert MeasuredJudge(FR3, Checks())(HOME, np.zeros(7)) == ()
+    assert MeasuredJudge(FR3, Checks())(np.array(FR3.q_max) + 0.05, np.zeros(7)) == ("joint_position_limits_violation",)
+    assert MeasuredJudge(FR3, Checks())(HOME, 1.2 * np.array(FR3.dq_max)) == ("joint_velocity_violation",)
+    assert MeasuredJudge(FR3, Checks(limits=False))(HOME, 1.2 * np.array(FR3.dq_max)) == ()
+
+
+def test_a_measured_speed_is_held_against_the_limit_where_the_joint_is_and_flags_add_up():
+    near = HOME.copy()
+    near[0] = FR3.q_max[0] - 0.2  # sqrt(2 * 6 * 0.2) - 0.6599 = 0.889 rad/s, of 2.62
+    speed = np.zeros(7)
+    speed[0] = 0.85 * FR3.dq_max[0]
+    assert MeasuredJudge(FR3, Checks())(near, speed) == ("joint_velocity_violation",)
+    assert MeasuredJudge(FR3, Checks())(near, -speed) == ()  # away from the end
+    assert MeasuredJudge(FR3, Checks())(HOME, speed) == ()
+    panda = np.array(PANDA.home)
+    panda[0] = PANDA.q_max[0] - 0.1
+    assert MeasuredJudge(PANDA, Checks())(panda, 0.85 * np.array(PANDA.dq_max)) == ()  # whose limits are flat
+    beyond = np.array(FR3.q_max) + 0.05
+    both = ("joint_position_limits_violation", "joint_velocity_violation")
+    assert MeasuredJudge(FR3, Checks())(beyond, np.full(7, 0.5)) == both
+
+
+def reference(arm, before, q, dq, ddq, dddq, factor):
+    """The verdict on a step, once more and by arrays, from the rules as Franka publishes them."""
+    q_min, q_max = np.array(arm.q_min), np.array(arm.q_max)
+    low = high = np.array(arm.dq_max)
+    if arm.ddq_dec:
+        slowing, offset = 2 * np.array(arm.ddq_dec), np.array(arm.dq_offset)
+        high = np.clip(np.sqrt(slowing * np.maximum(q_max - before, 0)) - offset, 0, high)
+        low = np.clip(np.sqrt(slowing * np.maximum(before - q_min, 0)) - offset, 0, low)
+    if not ((q <= q_max) | (dq <= 0)).all() or not ((q >= q_min) | (dq >= 0)).all():
+        return "position_limits_violation"
+    if (dq > 1.001 * high + 1e-3).any() or (dq < -1.001 * low - 1e-3).any():
+        return "velocity_limits_violation"
+    if (np.abs(ddq) > factor * (1.001 * np.array(arm.ddq_max))).any():
+        return "velocity_discontinuity"
+    return "acceleration_discontinuity" if (np.abs(dddq) > factor * (1.001 * np.array(arm.dddq_max))).any() else ""
+
+
+@pytest.mark.parametrize("arm", [FR3, PANDA], ids=lambda arm: arm.name)
+def test_the_judge_of_joints_agrees_with_the_rules_written_as_arrays(arm):
+    rng, seen = np.random.default_rng(5), {}
+    for _ in range(300):
+        judge = JointJudge(arm, Checks(), HOME)
+        share = rng.choice((0.5, 0.98, 1.02, 1.5))
+        q = rng.uniform(arm.q_min, arm.q_max) if rng.random() < 0.7 else rng.choice((arm.q_min, arm.q_max))
+        dq = share * rng.uniform(-1, 1, 7) * arm.dq_max * rng.choice((0.02, 0.3, 1.0))
+        ddq = share * rng.uniform(-1, 1, 7) * arm.ddq_max
+        judge.now = judge._last = Track(q, dq, ddq)
+        for _ in range(6):
+            q, dq, ddq = judge.now
+            jerk = share * rng.uniform(-1, 1, 7) * arm.dddq_max
+            target = q + 1e-3 * (dq + 1e-3 * (ddq + 1e-3 * jerk))
+            rate = (target - q) / 1e-3
+            acceleration = (rate - dq) / 1e-3
+            factor = judge._pardon.factor
+            expected = reference(arm, q, target, rate, acceleration, (acceleration - ddq) / 1e-3, max(1, factor - 1))
+            found = judge.position(target)
+            assert found == (f"joint_motion_generator_{expected}" if expected else "")
+            seen[expected] = seen.get(expected, 0) + 1
+            if found:
+                break
+            np.testing.assert_array_equal(judge.now.rate, rate)
+            np.testing.assert_array_equal(judge.now.acceleration, acceleration)
+    assert len(seen) == 5  # every verdict came up
+
+
+@pytest.mark.parametrize("arm", [FR3, PANDA], ids=lambda arm: arm.name)
+def test_the_speed_limits_of_one_joint_are_those_of_all(arm):
+    rng, limit, exceeded = np.random.default_rng(6), SpeedLimit(arm), 0
+    for _ in range(500):
+        q = rng.uniform(np.array(arm.q_min) - 0.05, np.array(arm.q_max) + 0.05)
+        dq = rng.uniform(-1.1, 1.1, 7) * arm.dq_max * rng.choice((0.05, 0.5, 1.0))
+        low, high = limit(q)
+        expected = bool((dq > high + 0.01).any() or (dq < low - 0.01).any())
+        assert limit.exceeded(q.tolist(), dq.tolist(), 1.0, 0.01) is expected
+        exceeded += expected
+    assert 50 < exceeded < 450
+    assert limit.exceeded([*HOME], [float("nan"), *[0.0] * 6], 1.0, 0.0)

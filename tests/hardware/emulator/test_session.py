@@ -9,6 +9,7 @@ from robo_reward.hardware.emulator.faults import Faults
 from robo_reward.hardware.emulator.limits_check import Checks
 from robo_reward.hardware.emulator.plant import KinematicPlant
 from robo_reward.hardware.emulator.session import GRACE, Session
+from robo_reward.hardware.emulator.settings import ContactObserver
 from robo_reward.hardware.emulator.telemetry import Telemetry
 from robo_reward.hardware.emulator.versions import VERSIONS, RobotMode
 
@@ -416,3 +417,64 @@ def test_elbow_and_frames_are_told_as_by_the_arm(number):
     # home: x 0.3069 and z 0.5903 at the flange (Franka's table by hand), the hand's TCP 0.1034 below, pointing down
     assert np.allclose(turn[:3, 3], (0.30689, 0, 0.48688), atol=1e-4)
     assert np.allclose(turn[:3, :3], np.diag((1, -1, -1)), atol=1e-6)
+
+
+@pytest.mark.parametrize("number", [5, 10])
+def test_every_number_of_a_state_stands_under_its_name(number):
+    client = Client(number)
+    session, plant, rng = client.session, client.plant, np.random.default_rng(2)
+    client.ask("SetEEToK", EE_T_K=np.eye(4).ravel())
+    client.move(JPOS)
+    begun = client.state["q_d"].astype(float)
+    before = np.zeros(7)
+    for k in range(1, 40):
+        plant.external[:], plant.wrench[:] = rng.normal(0, 3, 7), rng.normal(0, 3, 6)
+        before = session.state.tau_J
+        client.send(q_c=begun + wave(k / 1000)[0])
+    state, body, observer, model = client.state, session.state, session.observer, session.model
+    pose, pose_d = model.pose(body.q), model.pose(session.q_d)
+    turn = pose[:3, :3].T
+    expected = {
+        "O_T_EE": pose.T.ravel(), "O_T_EE_d": pose_d.T.ravel(), "O_T_EE_c": pose_d.T.ravel(), "q": body.q,
+        "dq": body.dq, "q_d": session.q_d, "dq_d": session.dq_d, "ddq_d": session.ddq_d, "theta": body.q,
+        "dtheta": body.dq, "tau_J": body.tau_J, "dtau_J": (body.tau_J - before) * 1e3, "tau_J_d": session.tau,
+        "tau_ext_hat_filtered": observer.tau, "O_F_ext_hat_K": observer.wrench,
+        "K_F_ext_hat_K": [*(turn @ observer.wrench[:3]), *(turn @ observer.wrench[3:])],
+        "joint_contact": observer.joint_contact, "cartesian_contact": observer.cartesian_contact,
+        "joint_collision": observer.joint_collision, "cartesian_collision": observer.cartesian_collision,
+        "elbow": [body.q[2], -1.0], "elbow_d": [session.q_d[2], -1.0], "elbow_c": [session.q_d[2], -1.0],
+        "O_ddP_O": [0, 0, -9.81], "F_T_EE": model.F_T_EE.T.ravel(), "delbow_c": [0, 0], "ddelbow_c": [0, 0],
+        "O_dP_EE_c": np.zeros(6), "O_dP_EE_d": np.zeros(6), "O_ddP_EE_c": np.zeros(6),
+    }  # fmt: skip
+    assert np.abs(observer.wrench).max() > 0.1
+    for name, values in expected.items():
+        np.testing.assert_allclose(state[name], values, rtol=1e-5, atol=1e-5, err_msg=name)
+    assert state["message_id"] == session.time and state["robot_mode"] == RobotMode.MOVE
+
+
+def test_what_is_felt_in_joints_and_hand_at_once_raises_both_flags():
+    client = Client(10)
+    client.move(JPOS)
+    begun = client.state["q_d"].astype(float)
+    client.send(q_c=begun)
+    client.plant.external[:], client.plant.wrench[:] = 500.0, 500.0
+    for _ in range(100):
+        client.send(q_c=begun)
+        if client.errors:
+            break
+    assert {"joint_reflex", "cartesian_reflex"} <= client.errors
+    assert client.state["errors"].sum() == client.state["reflex_reason"].sum() == len(client.errors)
+
+
+def test_an_earlier_contact_fades_and_is_felt_again():
+    observer = ContactObserver()
+    push, wrench, nothing = np.full(7, 5.0), np.full(6, 5.0), np.zeros(7)
+    for _ in range(100):
+        assert observer.update(push, wrench, False) == ()
+    assert np.abs(observer.tau - 5.0).max() < 1e-6
+    for _ in range(300):
+        observer.update(nothing, nothing[:6], False)
+    assert not observer.tau.any() and not observer.wrench.any() and not observer.joint_contact.any()
+    observer.update(push, wrench, False)
+    share = 1 - np.exp(-2 * np.pi * 30 * 1e-3)
+    np.testing.assert_allclose(observer.tau, share * push)

@@ -84,7 +84,13 @@ def test_wrong_buttons_are_answered(shown) -> None:
     assert wrong.status == 422 and "user_stop" in wrong.json["error"]
     assert ask(server, "POST", "api/press", {"button": "drop_packets", "args": ["many"]}).status == 422
     assert ask(server, "POST", "api/press", {"button": "reflex", "args": ["none_such"]}).status == 422
-    assert ask(server, "POST", "api/press", b"[]").status == 400
+    for body in (
+        b"[]",
+        b'{"button": "drop_packets", "args": [1e999]}',
+        b'{"button": "stall", "args": [NaN]}',
+        b"[" * 900,
+    ):
+        assert ask(server, "POST", "api/press", body).status == 400
     assert ask(server, "POST", "api/press", {"button": "x" * 2000}).status == 413
     assert ask(server, "POST", "api/press", {"button": "clear"}, content_type="text/plain").status == 415
     assert ask(server, "GET", "cameras/frnt").status == 404
