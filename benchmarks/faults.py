@@ -192,7 +192,7 @@ def outcome(stage: Stage, fault: Fault, since: int, lines: int, before: set[str]
     return Row(
         stage.robot, fault.name, stage.situation, seen(about, said), *stop, fault.within, fault.optional,
         *millimetres(rest), shares,
-        to_tell(fault, key, went_on), told(said), key in episodes if key else None, went_on,
+        to_tell(fault, key, went_on, stop.reaction), told(said), key in episodes if key else None, went_on,
     )  # fmt: skip
 
 
@@ -236,9 +236,9 @@ def seen(about: dict[str, Any], said: list[str]) -> str:
     return text.split(". ")[0][:100]
 
 
-def to_tell(fault: Fault, key: str, went_on: str) -> bool:
+def to_tell(fault: Fault, key: str, went_on: str, reaction: str) -> bool:
     """Whether there is anything to tell."""
-    if fault.asked:
+    if fault.asked or (fault.optional and reaction == "goes on"):
         return False
     if fault.still:
         return True

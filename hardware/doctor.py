@@ -217,6 +217,15 @@ def _standing(kind: str, arm: Arm) -> Iterable[Finding]:
     yield Finding("robot's clock", steady, f"{rate:.2f} of this computer's", remedy, needed=False)
 
 
+def _hand(arm: Arm, state: ArmState) -> Finding:
+    """Where the hand is, how far it is open, and whether it was homed: until then it says that it opens to 0 mm."""
+    text = f"hand at {np.round(state.hand_position, 3)} m, gripper {state.gripper_width * 1e3:.0f} mm open"
+    if not (isinstance(arm, FrankaArm) and arm.has_hand):
+        return Finding("hand", bool(state.finite()), text)
+    text += f" of {arm.max_width * 1e3:.0f} mm"
+    return Finding("hand", bool(state.finite()) and arm.is_homed, text, "" if arm.is_homed else UNHOMED[1])
+
+
 def _load(arm: Arm, state: ArmState) -> Iterable[Finding]:
     """What the robot reckons with at its flange, and the force that it feels at rest: large if that is wrong."""
     said = about(arm)
@@ -228,15 +237,6 @@ def _load(arm: Arm, state: ArmState) -> Iterable[Finding]:
     text += f"held; external force at rest {force:.1f} N"
     remedy = "" if fine else "enter mass and centre of the hand in Desk: with a wrong load the arm jumps when it begins"
     yield Finding("load", fine, text, remedy, needed=False)
-
-
-def _hand(arm: Arm, state: ArmState) -> Finding:
-    """Where the hand is, how far it is open, and whether it was homed: until then it says that it opens to 0 mm."""
-    text = f"hand at {np.round(state.hand_position, 3)} m, gripper {state.gripper_width * 1e3:.0f} mm open"
-    if not (isinstance(arm, FrankaArm) and arm.has_hand):
-        return Finding("hand", bool(state.finite()), text)
-    text += f" of {arm.max_width * 1e3:.0f} mm"
-    return Finding("hand", bool(state.finite()) and arm.is_homed, text, "" if arm.is_homed else UNHOMED[1])
 
 
 def _joints(limits: MotionLimits, q: np.ndarray) -> Finding:
