@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from robo_reward.checks.proportion import wilson
 from robo_reward.envs.task import Task
 from robo_reward.episode import Episode, EpisodeStore
 from robo_reward.errors import UsageError
@@ -21,7 +22,6 @@ from robo_reward.hardware.operator import Operator
 from robo_reward.hardware.recording import Journal, Judge, finish, leftovers
 from robo_reward.hardware.reset import Reset
 from robo_reward.hardware.robot import ArmFault, Mode
-from robo_reward.policies.evaluate import wilson
 
 log = logging.getLogger(__name__)
 PATIENCE = 10

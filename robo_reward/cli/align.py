@@ -16,6 +16,7 @@ from robo_reward.episode import EpisodeStore
 from robo_reward.errors import UnknownName, UsageError
 from robo_reward.preferences.align import METHODS, Alignment, align, load_frames
 from robo_reward.preferences.answers import Answer
+from robo_reward.preferences.held_out import FEWEST, HeldOut
 from robo_reward.preferences.store import FILE, Clip, PreferenceStore
 from robo_reward.vision.choose import choose_encoder
 
@@ -91,6 +92,18 @@ def _cameras(clip: Clip) -> list[str]:
     return EpisodeStore(path).entry(clip.id).meta.get("cameras", []) if path.is_dir() else []
 
 
+def held_out_line(held: HeldOut) -> str:
+    """Returns what cross-validation says, or why it says nothing."""
+    if held.agreement:
+        return f"ranked right of clips held out, by {held.folds} rewards trained without them: {held.agreement}"
+    if not held.folds:
+        return "ranked right of clips held out: not measured; no clips can be held out (holdout=0, or too few clips)"
+    return (
+        f"ranked right of clips held out: not measured; only {held.comparisons} comparisons can be held out by clip, "
+        f"at least {FEWEST} are needed. Answer more about the same clips, or give holdout=0.5"
+    )
+
+
 def _teller(console: Console) -> Any:
     def tell(step: int, accuracy: float) -> None:
         console.print(f"  step {step:>5}  ranked right {accuracy:.2f}", highlight=False)
@@ -99,23 +112,26 @@ def _teller(console: Console) -> Any:
 
 
 def _result(config: DictConfig, found: Alignment, shown: FrameSpec, seconds: dict[str, float]) -> dict[str, Any]:
+    agreement = found.held_out.agreement
     return {
         "method": config.method,
         "cameras": list(shown.cameras),
         "size": shown.size,
         "pair_accuracy_train": found.train,
-        "pair_accuracy_held_out": found.held_out,
+        "pair_accuracy_held_out": agreement.accuracy if agreement else None,
+        "pair_accuracy_held_out_interval": [agreement.low, agreement.high] if agreement else None,
+        "folds": found.held_out.folds,
         "counts": found.counts,
+        "answers": {"learnt": list(found.learnt), "held_out_in_a_fold": list(found.held_out.answers)},
+        "clips": list(found.clips),
         "seconds": seconds,
         "reward": "reward",
     }
 
 
 def _tell(console: Console, found: Alignment, folder: Path) -> None:
-    held = "nothing was kept back" if found.held_out is None else f"{found.held_out:.2f}"
-    console.print(
-        f"ranked right: {found.train:.2f} of what it has learnt from, {held} of what was kept back", highlight=False
-    )
+    console.print(f"ranked right of what it has learnt from: {found.train:.2f}", highlight=False)
+    console.print(held_out_line(found.held_out), soft_wrap=True, highlight=False)
     order = sorted(found.scores, key=lambda clip: -found.scores[clip])
     console.print(f"best clip: {order[0]}   worst clip: {order[-1]}", soft_wrap=True, highlight=False)
     console.print(f"reward: {folder / 'reward'}", soft_wrap=True, highlight=False)

@@ -10,10 +10,11 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 
+from robo_reward.checks.proportion import wilson
 from robo_reward.cli.folder import write_json
 from robo_reward.envs.task import Task, make_task
 from robo_reward.errors import UsageError
-from robo_reward.policies.evaluate import EVALUATION_SEEDS, evaluate, wilson
+from robo_reward.policies.evaluate import EVALUATION_SEEDS, evaluate
 from robo_reward.policies.policy import MLPPolicy, load_policy
 
 
