@@ -200,3 +200,11 @@ def test_ten_kills_at_random_moments(tmp_path: Path) -> None:
     import random
 
     kill_at_moments(tmp_path, [random.uniform(1.0, 12.0) for _ in range(10)])
+
+
+def test_faithful_means_no_repairs_no_confirmation_and_no_early_end() -> None:
+    given = SearchSettings(faithful=True, repairs=5, final_seeds=3, enough=0.1, rungs=(0.5, 1.0))
+    assert (given.repairs, given.final_seeds, given.rungs) == (0, 0, (1.0,))
+    assert given.enough > 1.0  # no success rate reaches it
+    assert SearchSettings(repairs=5, final_seeds=3, enough=0.1).repairs == 5
+    assert SearchSettings(**given.to_json()) == given
