@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from robo_reward.checks.proportion import wilson
 from robo_reward.envs.task import Task
 from robo_reward.episode import CorruptEpisode, Episode, EpisodeStore
 from robo_reward.errors import RoboRewardError, UsageError
@@ -35,7 +36,6 @@ from robo_reward.hardware.recording import (
 )
 from robo_reward.hardware.reset import Reset
 from robo_reward.hardware.robot import ArmFault, Mode
-from robo_reward.policies.evaluate import wilson
 
 log = logging.getLogger(__name__)
 PATIENCE = 10

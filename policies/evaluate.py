@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from math import sqrt
 from typing import Any
 
 import numpy as np
 
+from robo_reward.checks.proportion import wilson
 from robo_reward.envs.batch import BatchSim
 from robo_reward.envs.task import Task
 from robo_reward.policies.judge import EpisodeJudge
@@ -49,14 +49,6 @@ class Evaluation:
     def to_json(self) -> dict[str, Any]:
         """All numbers, the success rate included."""
         return {**asdict(self), "success": self.success}
-
-
-def wilson(successes: int, episodes: int, z: float = 1.96) -> tuple[float, float]:
-    """The Wilson score interval of a proportion (Wilson 1927), 95 % by default."""
-    p, n = successes / episodes, episodes
-    centre = (p + z * z / (2 * n)) / (1 + z * z / n)
-    half = z / (1 + z * z / n) * sqrt(p * (1 - p) / n + z * z / (4 * n * n))
-    return max(0.0, centre - half), min(1.0, centre + half)
 
 
 def evaluate(

@@ -183,7 +183,7 @@ def _worlds(
 
 
 def _build(algorithm: str, chosen: dict[str, Any], env: SB3VecEnv, seed: int) -> Any:
-    """The SB3 model; `final_learning_rate` becomes a linear schedule, `action_noise` Gaussian noise of that deviation."""
+    """The SB3 model; `final_learning_rate` becomes a linear schedule, `action_noise` Gaussian noise."""
     keep_triton_out()
     final = chosen.pop("final_learning_rate", None)
     if final is not None:

@@ -18,6 +18,7 @@ from robo_reward.errors import UnknownName, UsageError
 from robo_reward.preferences.align import METHODS, Alignment, align, load_frames
 from robo_reward.preferences.answers import Answer
 from robo_reward.preferences.exchange import open_preferences
+from robo_reward.preferences.held_out import FEWEST, HeldOut
 from robo_reward.preferences.store import FILE, Clip
 from robo_reward.vision.choose import choose_encoder
 
@@ -107,6 +108,18 @@ def _name(clip: Clip) -> str:
     return f"episode {keys.index(clip.id) + 1} of {path}" if clip.id in keys else f"{name or clip.id} of {path}"
 
 
+def held_out_line(held: HeldOut) -> str:
+    """Returns what cross-validation says, or why it says nothing."""
+    if held.agreement:
+        return f"ranked right of clips held out, by {held.folds} rewards trained without them: {held.agreement}"
+    if not held.folds:
+        return "ranked right of clips held out: not measured; no clips can be held out (holdout=0, or too few clips)"
+    return (
+        f"ranked right of clips held out: not measured; only {held.comparisons} comparisons can be held out by clip, "
+        f"at least {FEWEST} are needed. Answer more about the same clips, or give holdout=0.5"
+    )
+
+
 def _teller(console: Terminal) -> Any:
     def tell(step: int, accuracy: float) -> None:
         console.print(f"  step {step:>5}  ranked right {accuracy:.2f}", highlight=False)
@@ -115,23 +128,26 @@ def _teller(console: Terminal) -> Any:
 
 
 def _result(config: DictConfig, found: Alignment, shown: FrameSpec, seconds: dict[str, float]) -> dict[str, Any]:
+    agreement = found.held_out.agreement
     return {
         "method": config.method,
         "cameras": list(shown.cameras),
         "size": shown.size,
         "pair_accuracy_train": found.train,
-        "pair_accuracy_held_out": found.held_out,
+        "pair_accuracy_held_out": agreement.accuracy if agreement else None,
+        "pair_accuracy_held_out_interval": [agreement.low, agreement.high] if agreement else None,
+        "folds": found.held_out.folds,
         "counts": found.counts,
+        "answers": {"learnt": list(found.learnt), "held_out_in_a_fold": list(found.held_out.answers)},
+        "clips": list(found.clips),
         "seconds": seconds,
         "reward": "reward",
     }
 
 
 def _tell(console: Terminal, found: Alignment, clips: list[Clip], folder: Path) -> None:
-    held = "nothing was kept back" if found.held_out is None else f"{found.held_out:.2f}"
-    console.print(
-        f"ranked right: {found.train:.2f} of what it has learnt from, {held} of what was kept back", highlight=False
-    )
+    console.print(f"ranked right of what it has learnt from: {found.train:.2f}")
+    console.print(held_out_line(found.held_out))
     order = sorted(found.scores, key=lambda clip: -found.scores[clip])
     known = {clip.id: clip for clip in clips}
     for what, clip in (("best", order[0]), ("worst", order[-1])):

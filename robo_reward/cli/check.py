@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import msgspec
 import numpy as np
@@ -19,11 +18,12 @@ from robo_reward.envs.frames import FrameSpec
 from robo_reward.envs.state import StateSpec
 from robo_reward.envs.task import make_task, task_names
 from robo_reward.episode import Episode, EpisodeStore
-from robo_reward.errors import UsageError
-from robo_reward.files import Count, Share, load_yaml
-from robo_reward.preferences.align import load_frames, split_answers
+from robo_reward.errors import BadArtifact, UsageError
+from robo_reward.files import Finite, load_json, load_yaml
+from robo_reward.preferences.align import load_frames
 from robo_reward.preferences.answers import Answer
 from robo_reward.preferences.comparisons import accuracy, comparisons
+from robo_reward.preferences.held_out import Agreement, decided, measure_agreement
 from robo_reward.preferences.store import Clip
 from robo_reward.reward import EpisodeReward
 
@@ -33,33 +33,76 @@ class AlignForm(msgspec.Struct):
 
     preferences: str = ""
     annotator: str = ""
-    holdout: Share = 0.0
-    seed: Count = 0
+
+
+class LearntAnswers(msgspec.Struct):
+    """Ids of answers."""
+
+    learnt: list[str]
+
+
+class Learnt(msgspec.Struct):
+    """What `result.json` of `robo-reward align` says of what the reward has learnt from.
+
+    Args:
+        answers: their ids.
+        clips: ids of the clips that these compare.
+        pair_accuracy_held_out: of the cross-validation.
+        pair_accuracy_held_out_interval: its 95 % interval.
+    """
+
+    answers: LearntAnswers
+    clips: list[str]
+    pair_accuracy_held_out: Finite | None = None
+    pair_accuracy_held_out_interval: tuple[Finite, Finite] | None = None
 
 
 def run(config: DictConfig, arguments: list[str]) -> int:
-    """Judges the clips of the answers with the reward of a run and prints the figures."""
+    """Judges the clips of the answers with the reward of a run and prints the figures.
+
+    What counts as learnt is what the run's `result.json` says it has learnt: answers by their ids, clips by theirs.
+    """
     console, folder = Terminal(), Path(config.run)
     settings = _settings(folder)
     reward = load_reward(folder / "reward")
     if not isinstance(reward, EpisodeReward):
         raise UsageError(f"{folder} holds a reward of single steps; check judges rewards made by `robo-reward align`")
-    answers, clips = read_preferences(config.preferences or settings["preferences"], settings["annotator"])
+    learnt = _learnt(folder)
+    where, annotator = (config.preferences, "") if config.preferences else (settings.preferences, settings.annotator)
+    answers, clips = read_preferences(where, annotator)
     episodes = [episode_of(clip, reward.frames) for clip in clips]
     totals = [output.total for output in reward.batch(episodes)]
-    found = figures(clips, episodes, totals, answers, settings["holdout"], settings["seed"])
+    found = figures(clips, episodes, totals, answers, learnt)
     for name, value in found.items():
-        shown = "none" if value is None else f"{value:.3f}"
-        console.print(f"{name.replace('_', ' '):<44} {shown}", highlight=False)
+        console.print(f"{name.replace('_', ' '):<46} {_shown(value)}", highlight=False)
     write_json(folder / "check.json", found)
     return 0
 
 
-def _settings(folder: Path) -> dict[str, Any]:
+def _settings(folder: Path) -> AlignForm:
     found = load_yaml(folder / "config.yaml", AlignForm)
     if found is None or not (folder / "reward" / "reward.json").is_file():
         raise UsageError(f"{folder} is not a run of `robo-reward align`: it lacks config.yaml or reward/")
-    return msgspec.to_builtins(found)
+    return found
+
+
+def _learnt(folder: Path) -> Learnt:
+    """Returns what a run has learnt from.
+
+    Raises:
+        BadArtifact: its `result.json` does not say.
+    """
+    remedy = "Run `robo-reward align` again with run=OTHER: older runs did not keep the ids of their answers"
+    found = load_json(folder / "result.json", Learnt, remedy=remedy)
+    if found is None:
+        raise BadArtifact(folder / "result.json", "there is no such file", remedy)
+    return found
+
+
+def _shown(value: float | list[float] | None) -> str:
+    if value is None:
+        return "none"
+    return f"{value[0]:.3f} to {value[1]:.3f}" if isinstance(value, list) else f"{value:.3f}"
 
 
 def episode_of(clip: Clip, shown: FrameSpec | None) -> Episode:
@@ -77,22 +120,34 @@ def figures(
     episodes: list[Episode],
     totals: list[np.ndarray],
     answers: list[Answer],
-    holdout: float,
-    seed: int,
-) -> dict[str, float | None]:
-    """Agreement with people, and with the task's expert reward where the clips are episodes of a task that has one."""
+    learnt: Learnt,
+) -> dict[str, float | list[float] | None]:
+    """Agreement with people, and with the task's expert reward where the clips are episodes of a task that has one.
+
+    Answers and clips that the reward has learnt from and those it has not are kept apart.
+    """
     scores = np.array([total.mean() for total in totals])
     numbers = {clip.id: i for i, clip in enumerate(clips)}
-    learnt, kept = split_answers(answers, holdout, seed)
-    found: dict[str, float | None] = {
-        "pair_accuracy_learnt": _accuracy(scores, learnt, numbers),
-        "pair_accuracy_held_out": _accuracy(scores, kept, numbers),
-        "spearman_with_peoples_order": spearman(scores, wins(answers, numbers)),
+    ids, seen = set(learnt.answers.learnt), set(learnt.clips)
+    known, new = [a for a in answers if a.uuid in ids], [a for a in answers if a.uuid not in ids]
+    old_clips = {clip: number for clip, number in numbers.items() if clip in seen}
+    new_clips = {clip: number for clip, number in numbers.items() if clip not in seen}
+    unseen = _agreement(scores, new, new_clips)
+    interval = learnt.pair_accuracy_held_out_interval
+    found: dict[str, float | list[float] | None] = {
+        "pair_accuracy_learnt": _accuracy(scores, known, numbers),
+        "pair_accuracy_held_out": learnt.pair_accuracy_held_out,
+        "pair_accuracy_held_out_interval": list(interval) if interval else None,
+        "pair_accuracy_new_answers_learnt_clips": _accuracy(scores, new, old_clips),
+        "pair_accuracy_new_answers_new_clips": unseen.accuracy if unseen else None,
+        "pair_accuracy_new_answers_new_clips_interval": [unseen.low, unseen.high] if unseen else None,
+        "spearman_with_peoples_order_learnt_clips": _order(scores, answers, old_clips),
+        "spearman_with_peoples_order_new_clips": _order(scores, answers, new_clips),
     }
     truths = {i: truth for i, episode in enumerate(episodes) if (truth := _truth(episode)) is not None}
     if truths:
-        known, returns = list(truths), np.array([truth.sum() for truth in truths.values()])
-        found["spearman_with_expert_reward_over_clips"] = spearman(scores[known], returns)
+        judged, returns = list(truths), np.array([truth.sum() for truth in truths.values()])
+        found["spearman_with_expert_reward_over_clips"] = spearman(scores[judged], returns)
         within = [within_clips(totals[i][None], truth[None]) for i, truth in truths.items()]
         clock = [within_clips(np.arange(len(truth))[None], truth[None]) for truth in truths.values()]
         found["spearman_with_expert_reward_in_clips"] = float(np.nanmean(within))
@@ -107,14 +162,24 @@ def _accuracy(scores: np.ndarray, answers: list[Answer], numbers: dict[str, int]
         return None
 
 
-def wins(answers: list[Answer], numbers: dict[str, int]) -> np.ndarray:
-    """The share of its comparisons that each clip wins, (n,); a half for clips without any."""
+def _agreement(scores: np.ndarray, answers: list[Answer], numbers: dict[str, int]) -> Agreement | None:
+    known = decided(answers, numbers)
+    if known is None:
+        return None
+    return measure_agreement(scores[known.winner] > scores[known.loser], known.winner, known.loser)
+
+
+def _order(scores: np.ndarray, answers: list[Answer], numbers: dict[str, int]) -> float | None:
+    """Spearman's ρ of scores and the share of its comparisons that each clip wins; none with fewer than three clips."""
+    if decided(answers, numbers) is None:
+        return None
     known = comparisons(answers, numbers)
-    won, count = np.zeros((2, len(numbers)))
+    won, count = np.zeros((2, len(scores)))
     np.add.at(won, known.winner, known.target)
     np.add.at(won, known.loser, 1 - known.target)
     np.add.at(count, np.concatenate([known.winner, known.loser]), 1)
-    return np.where(count > 0, won / np.maximum(count, 1), 0.5)
+    compared = count > 0
+    return spearman(scores[compared], won[compared] / count[compared]) if compared.sum() > 2 else None
 
 
 def _truth(episode: Episode) -> np.ndarray | None:

@@ -15,7 +15,7 @@ from omegaconf import DictConfig, OmegaConf
 from robo_reward.artifact import save_reward
 from robo_reward.cli.folder import command_line, only_me, provenance, run_folder, write_json
 from robo_reward.cli.terminal import Terminal
-from robo_reward.demos.discover import Discovery, discover_steps, fit_steps, recognition
+from robo_reward.demos.discover import Discovery, discover_steps, equal_parts, fit_steps, recognition
 from robo_reward.demos.perceptual import PerceptualReward, curves, encode_clips
 from robo_reward.demos.picture import discovery_picture, step_picture, write_png
 from robo_reward.demos.sources import Demonstration, load_demonstrations
@@ -102,7 +102,9 @@ def _learn(
     else:
         found = discover_steps(features, steps, min_size=config.min_size, fps=fps)
     if not found.recognised and len(features) > 1:
-        found = replace(found, recognised={found.steps: recognition(features, found.cuts, fps)})
+        n = found.steps
+        recognised, chance = recognition(features, found.cuts, fps), equal_parts(features, found.cuts)
+        found = replace(found, recognised={n: recognised}, chance={n: chance})
     model = fit_steps(features, found.cuts, fps, "gaussian" if config.method == "paper" else "ordered")
     return found, PerceptualReward(encoder, model, frames, fps)
 
@@ -136,6 +138,8 @@ def _result(
     return {
         "steps": found.steps,
         "recognised": {str(n): value for n, value in found.recognised.items()},
+        "chance": {str(n): value for n, value in found.chance.items()},
+        "certain": found.certain,
         "demonstrations": own,
         "fps": demos[0].fps,
         "cameras": list(frames.cameras),
@@ -149,8 +153,18 @@ def _result(
 
 def _tell(console: Terminal, found: Discovery, folder: Path, page: Path) -> None:
     console.print(f"{found.steps} steps", highlight=False)
+    if not found.certain:
+        console.print(
+            "no steps were found: one motion from beginning to end explains the demonstrations as well, or they are "
+            "noise. Two is a guess; give steps=N, or an encoder that sees what moves",
+            style="yellow",
+            highlight=False,
+        )
     for n, value in found.recognised.items():
-        console.print(f"  {n} steps are recognised in a demonstration left out: {value:.2f}", highlight=False)
+        line = (
+            f"  {n} steps are recognised in a demonstration left out: {value:.2f} (equal parts: {found.chance[n]:.2f})"
+        )
+        console.print(line, highlight=False)
     for what, path in (("reward", folder / "reward"), ("picture", folder / "steps.png"), ("report", page.resolve())):
         console.print(f"{what}: {path}", soft_wrap=True, highlight=False)
 

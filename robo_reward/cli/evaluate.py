@@ -10,12 +10,13 @@ from typing import Any
 import msgspec
 from omegaconf import DictConfig, OmegaConf
 
+from robo_reward.checks.proportion import wilson
 from robo_reward.cli.folder import write_json
 from robo_reward.cli.terminal import Terminal
 from robo_reward.envs.task import Task, make_task
 from robo_reward.errors import UsageError
 from robo_reward.files import load_yaml
-from robo_reward.policies.evaluate import EVALUATION_SEEDS, evaluate, wilson
+from robo_reward.policies.evaluate import EVALUATION_SEEDS, evaluate
 from robo_reward.policies.policy import MLPPolicy, load_policy
 
 

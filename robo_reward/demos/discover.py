@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 import numpy as np
@@ -19,8 +19,8 @@ from robo_reward.errors import UnknownName, UsageError
 log = logging.getLogger(__name__)
 
 MOST = 5  # steps that are tried when their number is not given
-AS_GOOD = 0.04  # how much worse than the best number of steps a larger one may be recognised
-WORTH = 0.15  # nats per frame that one more step must explain in a single demonstration
+WORTH_ALONE = 0.15  # nats per frame that one more step must explain in a single demonstration
+WORTH = 0.09  # the same as the mean of several, which vary less: noise alone gives .07, a fourth step that is there .11
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,10 +31,14 @@ class Discovery:
         cuts: of each demonstration, its n - 1 first frames of steps 2 to n.
         recognised: n -> mean Jaccard with which a reward fitted on all but one demonstration finds the steps of the one
             left out; empty if n was given or there is one demonstration.
+        chance: n -> the same of equal parts, cut without a look at the frames: what `recognised` must exceed.
+        certain: whether more than one step was found; false for a motion without steps, or noise.
     """
 
     cuts: tuple[tuple[int, ...], ...]
     recognised: dict[int, float]
+    chance: dict[int, float] = field(default_factory=dict)
+    certain: bool = True
 
     @property
     def steps(self) -> int:
@@ -52,9 +56,10 @@ def discover_steps(
 ) -> Discovery:
     """Cuts demonstrations of one task into its steps.
 
-    With `steps="auto"`, n is the largest number up to 5 whose steps a reward that was fitted on all demonstrations but
-    one finds in the one left out (mean Jaccard) nearly as well as those of the best n, within 0.04. A single
-    demonstration is cut as long as one more step explains 0.15 nats per frame of `still_cost`.
+    With `steps="auto"`, n grows up to 5 as long as one more step explains 0.09 nats per frame of `still_cost`, the mean
+    over all demonstrations (0.15 in a single one). If not even the second does, n is 2 and `certain` is false. How well
+    steps are recognised in a demonstration left out does not choose n, since that falls with n by itself; it is told
+    beside its chance level.
 
     Args:
         features: (T_i, F) of each demonstration, of one encoder.
@@ -88,13 +93,32 @@ def discover_steps(
         shortest = min(map(len, features))
         raise UsageError(f"a demonstration of {shortest} frames is too short for two steps of {min_size}")
     if len(features) == 1:
-        return Discovery(tuple(cut(_worth(features[0], most, min_size))), {})
+        alone = still_cost(_spread(features[0]))
+        costs = [total_cost(alone, best_cuts(alone, n, min_size)) / len(features[0]) for n in range(1, most + 1)]
+        chosen, certain = _worth(costs, WORTH_ALONE)
+        return Discovery(tuple(cut(chosen)), {}, {}, certain)
     tried = {n: cut(n) for n in range(2, most + 1)}
+    spent = [still_cost(_spread(x)) for x in features]
+    whole: list[Sequence[int]] = [()] * len(features)
+    costs = [
+        float(np.mean([total_cost(c, k) / len(x) for c, k, x in zip(spent, cuts, features, strict=True)]))
+        for cuts in (whole, *tried.values())
+    ]
+    chosen, certain = _worth(costs, WORTH)
     recognised = {n: recognition(features, cuts, fps) for n, cuts in tried.items()}
-    best = max(recognised.values())
-    chosen = max(n for n, value in recognised.items() if value >= best - AS_GOOD)
+    chance = {n: equal_parts(features, cuts) for n, cuts in tried.items()}
     log.info("%d steps: left-out recognition %s", chosen, {n: round(v, 2) for n, v in recognised.items()})
-    return Discovery(tuple(tried[chosen]), recognised)
+    return Discovery(tuple(tried[chosen]), recognised, chance, certain)
+
+
+def equal_parts(features: Sequence[np.ndarray], cuts: Sequence[Sequence[int]]) -> float:
+    """Returns the mean Jaccard of the steps with equal parts of each demonstration."""
+    found = []
+    for x, own in zip(features, cuts, strict=True):
+        steps = len(own) + 1
+        blind = labels_of([round(k * len(x) / steps) for k in range(1, steps)], len(x))
+        found.append(jaccard(np.eye(steps, dtype=bool)[blind], labels_of(own, len(x))))
+    return float(np.mean(found))
 
 
 def recognition(features: Sequence[np.ndarray], cuts: Sequence[Sequence[int]], fps: float) -> float:
@@ -139,10 +163,19 @@ def fit_steps(
     raise UnknownName("form of perceptual steps", form, ("ordered", "gaussian"))
 
 
-def _worth(x: np.ndarray, most: int, min_size: int) -> int:
-    cost = still_cost(trend_cost(x) / max(variance_cost(x)[0, -1], 1e-12))
-    costs = [total_cost(cost, best_cuts(cost, n, min_size)) / len(x) for n in range(1, most + 1)]
-    n = 2
-    while n < most and costs[n - 1] - costs[n] >= WORTH:
+def _spread(x: np.ndarray) -> np.ndarray:
+    """Returns what lines leave of the variance of each segment, as a share of that of the whole, (T + 1, T + 1)."""
+    return trend_cost(x) / max(variance_cost(x)[0, -1], 1e-12)
+
+
+def _worth(costs: Sequence[float], least: float) -> tuple[int, bool]:
+    """Returns the number of steps whose last one is still worth it, at least 2, and whether the second one is.
+
+    Args:
+        costs: nats per frame of 1, 2, … steps.
+        least: what one more must explain.
+    """
+    n = 1
+    while n < len(costs) and costs[n - 1] - costs[n] >= least:
         n += 1
-    return n
+    return max(n, 2), n > 1

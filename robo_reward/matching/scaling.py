@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import copy
+import logging
 import math
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
+
+log = logging.getLogger(__name__)
 
 
 class _Lane(NamedTuple):
@@ -228,5 +231,11 @@ def _iterate(domain: _Products | _Logarithms, tolerance: float, max_iterations: 
         fitted = domain.fit_rows(domain.into_rows(v))
         u = domain.beyond(fitted, u) if hurry else fitted
     else:
+        if bool(pending.any()):
+            log.warning(
+                "%d of %d transport plans have not converged after %d iterations: their columns miss their mass by "
+                "more than the tolerance %g. A larger epsilon, or a larger max_iterations, makes them exact",
+                *(int(pending.sum()), len(whole.a), max_iterations, tolerance),
+            )
         final_u[index[pending]], final_v[index[pending]] = u[pending], v[pending]
     return whole.plan(final_u, final_v), whole.trusted(final_u, final_v)

@@ -40,7 +40,7 @@ def sinkhorn_plan(
         mask: bool (..., T, S), where mass may go. Rows are filled as far as the mask lets them.
         relax: ρ > 0, in the unit of the cost.
         tolerance: largest norm of Pᵀ 1 - b, as a share of the total mass (POT's rule); rows are met but for rounding.
-        max_iterations: after these the plan is returned as it is.
+        max_iterations: after these the plan is returned as it is, with a warning in the log.
 
     Returns:
         P (..., T, S) in the type of `cost`, never NaN.

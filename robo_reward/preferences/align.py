@@ -1,4 +1,4 @@
-"""From clips and a person's answers to a reward, measured on answers that it has not learnt from."""
+"""From clips and a person's answers to a reward, measured on clips that it has not learnt from."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ from robo_reward.matching.look import FrameLook
 from robo_reward.preferences.answers import Answer
 from robo_reward.preferences.bradley_terry import BradleyTerrySettings, bradley_terry_reward, train_ensemble
 from robo_reward.preferences.comparisons import accuracy, comparisons
+from robo_reward.preferences.held_out import HeldOut, cross_validate
 from robo_reward.preferences.rapl import rapl_reward, settings_of, train_head
 from robo_reward.preferences.store import Clip
 from robo_reward.vision.encoder import Encoder
@@ -36,14 +37,18 @@ class Alignment:
         reward: a matching reward (RAPL) or a reward of networks (Bradley-Terry).
         scores: clip id -> mean reward per step.
         train: share of the decided comparisons it has learnt from that it ranks right.
-        held_out: the same of the comparisons that were kept back; none if none was.
-        counts: of answers and comparisons, learnt from and kept back.
+        held_out: how well rewards that were trained in the same way rank clips that they have not seen.
+        learnt: ids of the answers that it has learnt from.
+        clips: ids of the clips that these compare.
+        counts: of answers and comparisons that it has learnt from, and of comparisons held out.
     """
 
     reward: Any
     scores: dict[str, float]
     train: float
-    held_out: float | None
+    held_out: HeldOut
+    learnt: tuple[str, ...]
+    clips: tuple[str, ...]
     counts: dict[str, int]
 
 
@@ -82,15 +87,6 @@ def squared(frames: np.ndarray, size: int) -> np.ndarray:
     return np.stack([cv2.resize(f, (size * tiles, size), interpolation=cv2.INTER_AREA) for f in frames])
 
 
-def split_answers(answers: Sequence[Answer], share: float, seed: int) -> tuple[list[Answer], list[Answer]]:
-    """Answers to learn from and answers kept back, by a draw that depends on the seed alone."""
-    if not 0 <= share < 1:
-        raise UsageError(f"holdout is {share}, expected a share from 0 to below 1")
-    order = np.random.default_rng(seed).permutation(len(answers))
-    kept = set(order[: int(share * len(answers))].tolist())
-    return [a for i, a in enumerate(answers) if i not in kept], [a for i, a in enumerate(answers) if i in kept]
-
-
 def align(
     frames: Mapping[str, np.ndarray],
     answers: Sequence[Answer],
@@ -111,7 +107,8 @@ def align(
         shown: the camera and size that the reward will be shown later.
         method: `rapl`, `rapl-code` (the reference's settings) or `bt`.
         settings: changes to those of the method.
-        holdout: share of the answers to measure on.
+        holdout: share of the clips that each reward of the cross-validation does without, see `held_out`; the reward
+            that is returned has learnt from all answers. 0: no cross-validation.
         seed: of everything random.
         report: gets step and accuracy during training.
 
@@ -126,25 +123,52 @@ def align(
     lost = {clip for answer in answers for clip in answer.clips} - numbers.keys()
     if lost:
         log.warning("%d clips of the answers are not among the %d clips given", len(lost), len(names))
-    learnt, kept = split_answers(answers, holdout, seed)
-    known = comparisons(learnt, numbers)
+    comparisons(answers, numbers)  # if nothing can be learnt that is said before anything is encoded
     look = FrameLook(encoder, shown)
     features = [encoder.encode(frames[name][1:] if len(frames[name]) > 1 else frames[name]) for name in names]
+
+    def learn(given: Sequence[Answer], clips: Mapping[str, int], told: Callable[[int, float], None] = report) -> Any:
+        return _learn(look, features, given, clips, method, settings or {}, seed, told)
+
+    reward, scores = learn(answers, numbers)
+    held_out = cross_validate(answers, numbers, holdout, seed, lambda given, clips: learn(given, clips, _silent)[1])
+    known = comparisons(answers, numbers)
+    said = [answer for answer in answers if len(numbers.keys() & set(answer.clips)) > 1 and answer.groups]
+    counts = {"answers": len(said), "comparisons": len(known), "held_out": held_out.comparisons}
+    used = np.union1d(known.winner, known.loser)
+    return Alignment(
+        reward,
+        {name: float(score) for name, score in zip(names, scores, strict=True)},
+        accuracy(scores, known),
+        held_out,
+        tuple(answer.uuid for answer in said),
+        tuple(names[i] for i in used),
+        counts,
+    )
+
+
+def _silent(step: int, accuracy: float) -> None:
+    """Reports nothing."""
+
+
+def _learn(
+    look: FrameLook,
+    features: Sequence[np.ndarray],
+    answers: Sequence[Answer],
+    numbers: Mapping[str, int],
+    method: str,
+    settings: Mapping[str, Any],
+    seed: int,
+    report: Callable[[int, float], None],
+) -> tuple[Any, np.ndarray]:
+    """Returns a reward that has learnt from the clips in `numbers`, and its scores of all clips (n,)."""
+    known = comparisons(answers, numbers)
     if method == "bt":
-        chosen = BradleyTerrySettings().changed(settings or {})
+        chosen = BradleyTerrySettings().changed(settings)
         reward: Any = bradley_terry_reward(look, train_ensemble(features, known, chosen, seed, report), features)
-        scores = np.array([reward.scale * (reward.opinions(f).mean() - reward.shift) for f in features])
-    else:
-        tuned = settings_of(method, settings)
-        head = train_head(features, known, tuned, seed, report)
-        reward = rapl_reward(look, head, features, known, tuned)
-        scores = np.array([reward.scale * reward.match([reward.look.encoder.project(f)]).mean() for f in features])
-    held_out = None
-    try:
-        rest = comparisons(kept, numbers)
-        held_out = accuracy(scores, rest)
-    except UsageError:
-        rest = None
-    counts = {"answers": len(learnt), "comparisons": len(known), "held_out": len(rest) if rest else 0}
-    named = {name: float(score) for name, score in zip(names, scores, strict=True)}
-    return Alignment(reward, named, accuracy(scores, known), held_out, counts)
+        return reward, np.array([reward.scale * (reward.opinions(f).mean() - reward.shift) for f in features])
+    tuned = settings_of(method, settings)
+    shown = known if tuned.anchors else comparisons(answers, numbers, every_anchor=True)
+    head = train_head(features, shown, tuned, seed, report)
+    reward = rapl_reward(look, head, features, known, tuned)
+    return reward, np.array([reward.scale * reward.match([reward.look.encoder.project(f)]).mean() for f in features])

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from robo_reward.errors import UsageError
-from robo_reward.preferences.answers import Answer, pairs, triplets
+from robo_reward.preferences.answers import Answer, Pair, pairs, triplets
 
 NO_ANCHOR = -1
 
@@ -41,27 +41,48 @@ class Comparisons:
         return self.rows(np.flatnonzero(self.target != 0.5))
 
 
-def comparisons(answers: Sequence[Answer], numbers: Mapping[str, int]) -> Comparisons:
+def comparisons(answers: Sequence[Answer], numbers: Mapping[str, int], every_anchor: bool = False) -> Comparisons:
     """Every pair of clips that the answers compare; the lower pair of a triplet carries its best clip as anchor.
+
+    Each answer is read by itself: a pair that somebody compared alone has no anchor, whatever others say of it.
 
     Args:
         answers: of any kinds; "can't tell" says nothing.
         numbers: clip id -> number; clips without one are left out.
+        every_anchor: state a pair below several clips of a ranking once per clip, each time with that clip as anchor,
+            so that every triplet counts; else once, with the best of them.
 
     Raises:
         UsageError: nothing can be learnt: no pair, or only ties.
     """
-    anchors = {(t.neutral, t.negative): t.positive for t in triplets(answers, equal=False)}
-    found = [pair for pair in pairs(answers) if pair.winner in numbers and pair.loser in numbers]
-    if all(pair.tie for pair in found):
+    found = [
+        (pair, numbers.get(anchor, NO_ANCHOR))
+        for answer in answers
+        for pair, anchor in _anchored(answer, numbers, every_anchor)
+        if pair.winner in numbers and pair.loser in numbers
+    ]
+    if all(pair.tie for pair, _ in found):
         said = f"all {len(found)} comparisons are ties" if found else "they compare no clips that are here"
         raise UsageError(f"nothing can be learnt from {len(answers)} answers: {said}. Label clips that differ more")
     return Comparisons(
-        np.array([numbers[pair.winner] for pair in found]),
-        np.array([numbers[pair.loser] for pair in found]),
-        np.array([pair.target for pair in found]),
-        np.array([numbers.get(anchors.get((pair.winner, pair.loser), ""), NO_ANCHOR) for pair in found]),
+        np.array([numbers[pair.winner] for pair, _ in found]),
+        np.array([numbers[pair.loser] for pair, _ in found]),
+        np.array([pair.target for pair, _ in found]),
+        np.array([anchor for _, anchor in found]),
     )
+
+
+def _anchored(answer: Answer, numbers: Mapping[str, int], every: bool) -> Iterator[tuple[Pair, str]]:
+    """Yields each pair of an answer with a clip that stands strictly above both, or "" where there is none."""
+    place = {clip: place for place, group in enumerate(answer.groups) for clip in group}
+    above: dict[tuple[str, str], list[str]] = {}
+    for t in triplets([answer], equal=False):
+        if t.positive in numbers:
+            above.setdefault((t.neutral, t.negative), []).append(t.positive)
+    for pair in pairs([answer]):
+        anchors = sorted(above.get((pair.winner, pair.loser), [""]), key=lambda clip: place.get(clip, 0))
+        for anchor in anchors if every else anchors[:1]:
+            yield pair, anchor
 
 
 def of_triplets(rows: np.ndarray) -> Comparisons:

@@ -23,6 +23,7 @@ class Headline:
         episodes: evaluation episodes behind the rate.
         seconds: wall time of the whole run [s].
         steps: environment steps that trained the final policy.
+        total_steps: of a search: environment steps that trained all candidates and all final policies.
         message: what went wrong, or what to know before reading on.
         next_step: what the reader should do now; shown prominently when there is no success rate.
     """
@@ -34,6 +35,7 @@ class Headline:
     episodes: int | None = None
     seconds: float | None = None
     steps: int | None = None
+    total_steps: int | None = None
     message: str = ""
     next_step: str = ""
 

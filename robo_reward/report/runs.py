@@ -169,8 +169,12 @@ def _headline(evaluation: EvaluationForm | None, search: SearchForm, seconds: fl
     rates = ", ".join(f"{r.evaluation.success:.2f}" for r in finals)
     message = f"The winning program, trained afresh with {len(finals)} other seeds: {rates}." if finals else ""
     steps = finals[0].steps if finals else None
+    spent = [c.rungs[-1].steps for c in search.candidates if c.rungs]  # a rung goes on where the last one ended
+    total = sum(spent) + sum(r.steps for r in finals)
     next_step = "" if evaluation.successes else "Try more steps, more rounds or another writer."
-    return Headline(**_rate(evaluation), seconds=seconds, steps=steps, message=message, next_step=next_step)
+    return Headline(
+        **_rate(evaluation), seconds=seconds, steps=steps, total_steps=total, message=message, next_step=next_step
+    )
 
 
 def _row(candidate: CandidateForm, winner: CandidateForm | None) -> CandidateRow:

@@ -56,6 +56,8 @@ def facts(report: RunReport) -> list[tuple[str, str]]:
         rows.append((duration(head.seconds), "from command to report" if report.kind == "search" else "wall time"))
     if head.steps is not None:
         rows.append((count(head.steps), "training steps of the policy"))
+    if head.total_steps is not None:
+        rows.append((count(head.total_steps), "training steps of the whole search"))
     if report.kind == "search" and report.candidates:
         rounds = max(row.round for row in report.candidates)
         rows.append((str(len(report.candidates)), f"reward programs in {plural(rounds, 'round')}"))

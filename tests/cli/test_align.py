@@ -53,17 +53,23 @@ def test_answers_become_a_reward_that_trains_a_policy(
 ) -> None:
     runs = f"runs={tmp_path}"
     for method in ("rapl", "bt"):
-        code = run("align", f"preferences={labelled}", f"method={method}", "size=48", runs, f"run={method}")
+        code = run(
+            "align", f"preferences={labelled}", f"method={method}", "size=48", "holdout=0.34", runs, f"run={method}"
+        )
         assert code == 0
         result = json.loads((tmp_path / method / "result.json").read_text())
-        assert result["cameras"] == ["front"] and result["counts"]["answers"] == 48
+        assert result["cameras"] == ["front"] and result["counts"]["answers"] == 60
         assert result["pair_accuracy_held_out"] > 0.75
-        assert "was kept back" in capsys.readouterr().out
+        low, high = result["pair_accuracy_held_out_interval"]
+        assert low < result["pair_accuracy_held_out"] < high and result["folds"] == 3
+        assert "by 3 rewards trained without them: 0." in capsys.readouterr().out
 
         assert run("check", str(tmp_path / method)) == 0
         checked = json.loads((tmp_path / method / "check.json").read_text())
         assert checked["pair_accuracy_held_out"] == pytest.approx(result["pair_accuracy_held_out"])
-        assert checked["spearman_with_peoples_order"] > 0.6
+        assert checked["pair_accuracy_learnt"] == pytest.approx(result["pair_accuracy_train"])
+        assert checked["pair_accuracy_new_answers_new_clips"] is None
+        assert checked["spearman_with_peoples_order_learnt_clips"] > 0.6
         assert -1 <= checked["spearman_with_expert_reward_in_clips"] <= 1
 
     quick = ["steps=240", "episodes=2", "videos=0", "policy.params.worlds=2", "policy.params.batch_size=60"]
@@ -116,3 +122,60 @@ def test_a_store_without_answers(tmp_path: Path, capsys: pytest.CaptureFixture[s
     PreferenceStore(tmp_path / FILE).close()
     assert run("align", f"preferences={tmp_path}", f"runs={tmp_path}") == 2
     assert "no answers yet" in capsys.readouterr().err
+
+
+def test_labels_added_later_are_new_and_never_learnt(labelled: Path, tmp_path: Path) -> None:
+    """`check` goes by what the run says it has learnt, whatever the store holds by then."""
+    store = tmp_path / "store"
+    with PreferenceStore(labelled / "labels" / FILE) as old:
+        clips, answers = list(old.clips().values()), old.answers()
+    few = {clip.id for clip in clips[::2]}
+    first = [a for a in answers if set(a.clips) <= few]
+    store.mkdir()
+    with PreferenceStore(store / FILE) as preferences:
+        preferences.add_clips(clips)
+        for answer in first:
+            preferences.add(answer)
+    settings = ["settings.steps=30", "settings.members=1", "size=48", "holdout=0"]
+    where = [f"preferences={store}", f"runs={tmp_path}", "run=it"]
+    assert run("align", "method=bt", *settings, *where) == 0
+    result = json.loads((tmp_path / "it" / "result.json").read_text())
+    assert set(result["answers"]["learnt"]) == {a.uuid for a in first}
+    assert result["pair_accuracy_held_out"] is None and set(result["clips"]) <= few
+
+    def checked(*words: str) -> dict:
+        assert run("check", str(tmp_path / "it"), *words) == 0
+        return json.loads((tmp_path / "it" / "check.json").read_text())
+
+    before = checked()
+    assert before["pair_accuracy_new_answers_learnt_clips"] is before["pair_accuracy_new_answers_new_clips"] is None
+    with PreferenceStore(store / FILE) as preferences:
+        for answer in answers:
+            if answer not in first:
+                preferences.add(answer)
+    after = checked()
+    assert (
+        after["pair_accuracy_learnt"] == before["pair_accuracy_learnt"] == pytest.approx(result["pair_accuracy_train"])
+    )
+    low, high = after["pair_accuracy_new_answers_new_clips_interval"]
+    assert low < after["pair_accuracy_new_answers_new_clips"] < high
+    with PreferenceStore(tmp_path / "other.db") as preferences:
+        preferences.add_clips(clips)
+        for answer in answers:
+            if not few & set(answer.clips):
+                preferences.add(answer)
+    other = checked(f"preferences={tmp_path / 'other.db'}")
+    assert other["pair_accuracy_learnt"] is None and other["spearman_with_peoples_order_learnt_clips"] is None
+
+
+def test_a_run_that_does_not_say_what_it_learnt_is_refused(
+    labelled: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["settings.steps=5", "settings.members=1", "size=48", "holdout=0", f"runs={tmp_path}", "run=it"]
+    assert run("align", f"preferences={labelled}", "method=bt", *words) == 0
+    path = tmp_path / "it" / "result.json"
+    old = json.loads(path.read_text())
+    del old["answers"]
+    path.write_text(json.dumps(old))
+    assert run("check", str(tmp_path / "it")) == 1
+    assert "again" in capsys.readouterr().err

@@ -247,3 +247,11 @@ def test_an_error_of_any_stage_refuses_the_program(
     program, refusals, _ = gate.judge(Completion("", GOOD.format(gain=5.0)))
     assert program is None
     assert type(error).__name__ in refusals[0].reason
+
+
+def test_faithful_means_no_repairs_no_confirmation_and_no_early_end() -> None:
+    given = SearchSettings(faithful=True, repairs=5, final_seeds=3, enough=0.1, rungs=(0.5, 1.0))
+    assert (given.repairs, given.final_seeds, given.rungs) == (0, 0, (1.0,))
+    assert given.enough > 1.0  # no success rate reaches it
+    assert SearchSettings(repairs=5, final_seeds=3, enough=0.1).repairs == 5
+    assert SearchSettings(**given.to_json()) == given

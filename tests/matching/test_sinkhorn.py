@@ -234,3 +234,14 @@ def test_types_and_empty_batches():
 def test_bad_input(error: type[Exception], arguments: dict):
     with pytest.raises(error):
         sinkhorn_plan(**{"cost": torch.rand(2, 2), "epsilon": 0.1, **arguments})
+
+
+def test_plans_that_have_not_converged_are_told(caplog: pytest.LogCaptureFixture) -> None:
+    cost = torch.rand(3, 12, 12, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    sinkhorn_plan(cost, 0.003, max_iterations=20)
+    assert "3 of 3 transport plans have not converged after 20 iterations" in caplog.text
+    caplog.clear()
+    plan = sinkhorn_plan(cost, 0.1)
+    assert caplog.text == "" and torch.allclose(
+        plan.sum(-2), torch.full((3, 12), 1 / 12, dtype=torch.float64), atol=1e-6
+    )

@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 import torch
 
+from robo_reward.checks.proportion import wilson
 from robo_reward.envs.task import Task, make_task
 from robo_reward.errors import UnknownName, UsageError
 from robo_reward.policies.algorithms import ALGORITHMS, algorithm_class, settings
-from robo_reward.policies.evaluate import evaluate, wilson
+from robo_reward.policies.evaluate import evaluate
 from robo_reward.policies.export import export_policy
 from robo_reward.policies.policy import PolicyMismatch, load_policy
 from robo_reward.policies.sb3 import train

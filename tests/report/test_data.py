@@ -60,3 +60,14 @@ def test_a_bad_file_names_the_place(text, place):
     with pytest.raises(BadReportFile, match="not a report") as caught:
         RunReport.from_json(text)
     assert place in str(caught.value)
+
+
+def test_a_search_tells_all_steps_that_it_has_trained():
+    from robo_reward.report.runs import _headline
+
+    evaluation = {"success": 0.9, "low": 0.8, "high": 0.95, "episodes": 100, "successes": 90}
+    finals = [{"steps": 160, "evaluation": evaluation}] * 2
+    rungs = [{"steps": 64}, {"steps": 160}]
+    candidates = [{"rungs": rungs}, {"rungs": rungs[:1]}, {"rungs": rungs[:1]}, {"rungs": []}]
+    head = _headline(evaluation, {"finals": finals}, 1.0, candidates)
+    assert head.steps == 160 and head.total_steps == 160 + 64 + 64 + 2 * 160

@@ -1,7 +1,8 @@
 """Eureka (Ma et al. 2023): K programs, train, reflect on the best, K programs more.
 
 Differences from the paper, unless `faithful`: candidates train in rungs, the best program so far stays in the writer's
-context (the paper's loop keeps the last round's), refused programs are repaired, the winner is confirmed on new seeds.
+context (the paper's loop keeps the last round's), refused programs are repaired, the winner is confirmed on new
+seeds, and a search that has found enough ends early.
 """
 
 from __future__ import annotations

@@ -32,7 +32,8 @@ class SearchSettings:
         episodes: evaluation episodes at every rung and for the final policy.
         enough: success rate at which the search ends early, after `least_rounds` rounds.
         least_rounds: rounds that are always done.
-        faithful: Eureka as published: no rungs, no elitism in the writer's context.
+        faithful: Eureka as published: no rungs, no elitism in the writer's context, no repairs, no confirmation of the
+            winner on new seeds, and all rounds are done; `rungs`, `repairs`, `final_seeds` and `enough` do not count.
         seed: of everything.
         timeout: for one training job [s]; 0 chooses one with `time_limit`.
     """
@@ -63,6 +64,9 @@ class SearchSettings:
             raise UsageError(
                 f"search.timeout is {self.timeout}, expected seconds, or 0 for a limit made from the steps"
             )
+        if self.faithful:
+            for name, value in {"repairs": 0, "final_seeds": 0, "enough": 2.0}.items():
+                object.__setattr__(self, name, value)
         rungs = (1.0,) if self.faithful else tuple(self.rungs)
         object.__setattr__(self, "rungs", rungs)
         object.__setattr__(self, "params", dict(self.params))

@@ -1,0 +1,19 @@
+"""How sure a measured proportion is."""
+
+from __future__ import annotations
+
+from math import sqrt
+
+
+def wilson(successes: float, episodes: float, z: float = 1.96) -> tuple[float, float]:
+    """Returns the Wilson score interval of a proportion (Wilson 1927), 95 % by default.
+
+    Args:
+        successes: how many of the trials succeeded; a fraction where the trials are an effective number.
+        episodes: how many trials.
+        z: quantile of the normal distribution.
+    """
+    p, n = successes / episodes, episodes
+    centre = (p + z * z / (2 * n)) / (1 + z * z / n)
+    half = z / (1 + z * z / n) * sqrt(p * (1 - p) / n + z * z / (4 * n * n))
+    return max(0.0, centre - half), min(1.0, centre + half)
