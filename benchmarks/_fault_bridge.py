@@ -115,6 +115,7 @@ def run(folder: Path, robot: str, host: str, situation: str) -> str:
 
 
 def main() -> None:
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)  # ignored where the table is measured without a terminal
     folder, robot, host, situation = Path(sys.argv[1]), *sys.argv[2:]
     try:
         ended = run(folder, robot, host, situation)
