@@ -287,7 +287,9 @@ def test_masses_are_chosen_by_name_and_reach_body_model_and_description():
     held = RobotModel(arm).gravity(np.array(arm.home))
     assert abs(held - RobotModel(panda.arm).gravity(np.array(arm.home))).max() > 1.0
     plant = plants["franka_description"]
-    np.testing.assert_allclose(plant.state().tau_J, RobotModel(arm).gravity(plant.start), atol=1.2)  # the fingers are the scene's
+    np.testing.assert_allclose(
+        plant.state().tau_J, RobotModel(arm).gravity(plant.start), atol=1.2
+    )  # the fingers are the scene's
     assert '<mass value="2.2037"/>' in robot_urdf(arm)
     moments = np.sort(plant._model.body("link4").inertia)
     assert moments == pytest.approx([0.00367994, 0.00795554, 0.01163548], abs=1e-7)  # A + B = C
