@@ -38,7 +38,7 @@ class Telemetry:
 
     def _flat(self, first: str, behind: str) -> np.ndarray:
         """The reals of the record from one field up to another, as one array: forty assignments are slow."""
-        places: dict[str, Any] = dict(self.record.dtype.fields or {})
+        places: Any = self.record.dtype.fields
         begin, end, real = places[first][1], places[behind][1], self._session.version.real
         return np.ndarray(((end - begin) // np.dtype(real).itemsize,), real, self.record.data, begin)
 
