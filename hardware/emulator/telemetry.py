@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from robo_reward.hardware.emulator.codec import blank, state_layout
@@ -36,8 +38,7 @@ class Telemetry:
 
     def _flat(self, first: str, behind: str) -> np.ndarray:
         """The reals of the record from one field up to another, as one array: forty assignments are slow."""
-        places = self.record.dtype.fields
-        assert places is not None
+        places: Any = self.record.dtype.fields
         begin, end, real = places[first][1], places[behind][1], self._session.version.real
         return np.ndarray(((end - begin) // np.dtype(real).itemsize,), real, self.record.data, begin)
 

@@ -11,8 +11,9 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from math import exp
 from typing import Any, Protocol
 
@@ -31,6 +32,8 @@ AWAY = 0.02
 """A running command is stopped when the newest target is this far on the other side of it [m]."""
 STIRS, RISES, RESTS = 1e-4, 0.005, 0.5
 """A target that falls by less has come to rest [m]; one that rises by so much, or rests so long, lets go [m, s]."""
+SLOWEST, FASTEST = 0.03, 0.1
+"""Of a grasp that follows a stream [m/s]."""
 HALT_PATIENCE = 2.0
 """How long the next command waits for a `stop` that has not returned [s]."""
 
@@ -62,10 +65,12 @@ class Wish:
     Args:
         width: opening [m].
         force: none to move there, else to close until something is held with that force [N].
+        speed: of the opening [m/s], or none for the usual one.
     """
 
     width: float
     force: float | None = None
+    speed: float | None = field(default=None, compare=False)
 
 
 class Intent:
@@ -77,6 +82,10 @@ class Intent:
     target wider than the fingers. Targets a little below the present opening leave the fingers alone: fingers that hold
     nothing may stand wider than asked. So a half-open target with nothing to hold is reached by closing once and
     opening to it.
+
+    A grasp is twice as fast as the target falls: from a quarter behind, the fingers catch up with it when they are half
+    closed, and are never narrower before. A policy may begin to close while the hand still comes down, and fingers that
+    run ahead of it come down on the thing.
 
     Fingers that are opened stand wider than asked: a simulated policy learns to pass a thing by a millimetre, which
     no calibration keeps, and a finger that comes down on its edge ends in a collision reflex.
@@ -99,10 +108,14 @@ class Intent:
         self.target: float | None = None
         self.holding = False
         self._lowest, self._fell = WIDEST, 0.0
+        self._recent: deque[tuple[float, float]] = deque()
 
     def follow(self, target: float, now: float) -> None:
         """Takes the newest target [m], at a time [s]."""
         self.target = target
+        self._recent.append((now, target))
+        while self._recent[0][0] < now - RESTS:
+            self._recent.popleft()
         if target < self._lowest - STIRS:
             self._lowest, self._fell = target, now
 
@@ -120,8 +133,14 @@ class Intent:
             return Wish(self.goal)
         if not self.holding and self._closes(measured):
             self.holding, self._lowest, self._fell = True, self.target, now
-            return Wish(0.0, self.force)
+            return Wish(0.0, self.force, self._pace())
         return None
+
+    def _pace(self) -> float:
+        """Of a grasp: twice what the target fell by of late [m/s]."""
+        (begun, high), (now, low) = self._recent[0], self._recent[-1]
+        rate = (high - low) / (now - begun) if now > begun else FASTEST
+        return min(max(2.0 * rate, SLOWEST), FASTEST)
 
     @property
     def goal(self) -> float:
@@ -301,7 +320,7 @@ class Fingers:
         if self._problem is not None:
             return None
         wish = self._intent.next(self.width, time.monotonic())
-        return None if wish is None else (wish, self._speed)
+        return None if wish is None else (wish, wish.speed or self._speed)
 
     def _failed(self, error: Exception) -> None:
         with self._news:

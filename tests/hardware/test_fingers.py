@@ -2,6 +2,7 @@ import threading
 import time
 from collections.abc import Iterator
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -53,6 +54,21 @@ def test_what_is_between_the_fingers_is_grasped_once_early_and_held(busy: int, t
     assert wishes == [Wish(0.0, 20.0)] and width == thing
     begun = next(k for k in range(len(targets)) if follow(targets[: k + 1], thing)[0])
     assert targets[begun] >= 0.055  # as soon as a quarter of the opening is gone, whatever is between
+
+
+@pytest.mark.parametrize(("rate", "expected"), [(0.025, 0.05), (0.035, 0.07), (0.08, 0.1), (0.005, 0.03)])
+def test_fingers_catch_up_with_a_falling_target_when_half_closed_and_are_not_narrower_before(
+    rate: float, expected: float
+) -> None:
+    intent, wish, k = Intent(), None, 0
+    while wish is None:
+        target = 0.08 - rate * k * 0.005
+        intent.follow(target, k * 0.005)
+        wish, k = intent.next(0.08, k * 0.005), k + 1
+    assert wish.speed == pytest.approx(expected, rel=0.02)
+    if expected == 2 * rate:
+        times = np.linspace(0.0, 0.04 / expected, 20)
+        assert (0.08 - expected * times >= target - rate * times - 1e-3).all()
 
 
 def test_fingers_that_overtake_a_falling_target_do_not_open_again() -> None:
