@@ -17,7 +17,7 @@ from robo_reward.code.grammar import ENTRY, MAX_SOURCE, parse
 
 MAX_ANSWER = 1 << 20
 """Characters of an answer that is read, reasoning included."""
-MAX_PARSES = 24
+MAX_PARSES = 12
 """Pieces of an answer that are parsed."""
 
 _REASONING = re.compile(r"<(think|thinking|reasoning|thought)>.*?(</\1>|\Z)", re.DOTALL | re.IGNORECASE)
