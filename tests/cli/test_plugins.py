@@ -39,7 +39,7 @@ def test_a_task_and_an_executor_are_chosen_by_name(plugins: Path) -> None:
     assert (task.id, task.action.kind) == ("mylab/left", "joint_delta")
     assert config.search.steps == config.task.steps > 0
     with executor_of(config) as executor:
-        assert executor.queue == "short"  # type: ignore[attr-defined]
+        assert executor.queue == "short"
 
 
 @pytest.mark.parametrize(
