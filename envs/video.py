@@ -8,7 +8,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from robo_reward.envs.video_reader import VideoError, load_video
+from robo_reward.envs.film import load_video
+from robo_reward.envs.video_reader import VideoError
 from robo_reward.envs.video_writer import VideoWriter
 from robo_reward.errors import UsageError, WrongShape
 

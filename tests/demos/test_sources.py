@@ -112,11 +112,12 @@ def test_pictures_in_hdf5_are_read(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     steps = len(frames) - 1
     ends = {"terminations": np.zeros(steps, bool), "truncations": np.arange(steps) == steps - 1}
     columns = {"actions": np.zeros((steps, 2)), "rewards": np.zeros(steps), **ends}
+    shown: Any = frames
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)
         minari.create_dataset_from_buffers(
             "dot/hdf5-v0",
-            buffer=[EpisodeBuffer(id=0, observations=frames, **columns)],
+            buffer=[EpisodeBuffer(id=0, observations=shown, **columns)],
             observation_space=Box(0, 255, frames.shape[1:], np.uint8),
             action_space=Box(-1, 1, (2,), np.float64),
         )

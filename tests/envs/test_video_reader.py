@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from imageio_ffmpeg import get_ffmpeg_exe
 
-from robo_reward.envs import video_reader
+from robo_reward.envs import film
 from robo_reward.envs.video import VideoError, load_video, read_video
 from robo_reward.envs.video_reader import VideoReader
 
@@ -56,11 +56,11 @@ H264 = ("-c:v", "libx264", "-preset", "ultrafast", "-pix_fmt", "yuv420p")
 )
 def test_codecs_containers_and_pixel_formats(tmp_path: Path, name: str, words: tuple[object, ...]):
     path = make(tmp_path / name, *words)
-    film = load_video(path)
-    assert film.fps == pytest.approx(30) and film.frames.shape == (60, 120, 160, 3)
-    truth = as_ffmpeg_reads(path, film.frames.shape)
+    whole = load_video(path)
+    assert whole.fps == pytest.approx(30) and whole.frames.shape == (60, 120, 160, 3)
+    truth = as_ffmpeg_reads(path, whole.frames.shape)
     limit = 4 if name == "ten_bits.mp4" else 0.5  # FFmpeg's program smooths the colours between pixels
-    assert np.abs(film.frames.astype(int) - truth).mean() < limit
+    assert np.abs(whole.frames.astype(int) - truth).mean() < limit
 
 
 def test_odd_sizes_and_pixels_that_are_not_square(tmp_path: Path):
@@ -79,10 +79,10 @@ def test_interlaced_frames_become_whole(tmp_path: Path):
         *H264[:2], *H264[4:],
         picture="testsrc2=size=160x120:rate=50:duration=1",
     )  # fmt: skip
-    film = load_video(path)
+    whole = load_video(path)
     truth = as_ffmpeg_reads(path, (25, 120, 160, 3), "-vf", "yadif")
-    np.testing.assert_array_equal(film.frames, truth)
-    assert film.fps == 25 and not (film.frames == film.frames[0]).all()
+    np.testing.assert_array_equal(whole.frames, truth)
+    assert whole.fps == 25 and not (whole.frames == whole.frames[0]).all()
 
 
 def test_pictures_are_turned_as_the_file_says(tmp_path: Path):
@@ -112,10 +112,10 @@ def test_a_varying_rate_keeps_its_speed(tmp_path: Path, name: str):
         timing = video.timing
     assert len(stored) == 35 and not timing.regular
     np.testing.assert_allclose(timing.times, [*np.arange(30) / 30, *(1 + np.arange(5) / 5)], atol=0.002)
-    film = load_video(path)
-    assert film.fps == pytest.approx(30, rel=0.02) and 55 <= len(film.frames) <= 62
-    np.testing.assert_array_equal(film.frames[:30], stored[:30])
-    shown = [next(i for i, kept in enumerate(stored) if (kept == frame).all()) for frame in film.frames[30:]]
+    whole = load_video(path)
+    assert whole.fps == pytest.approx(30, rel=0.02) and 55 <= len(whole.frames) <= 62
+    np.testing.assert_array_equal(whole.frames[:30], stored[:30])
+    shown = [next(i for i, kept in enumerate(stored) if (kept == frame).all()) for frame in whole.frames[30:]]
     assert sorted(set(shown)) == [30, 31, 32, 33, 34] and shown == sorted(shown)
 
 
@@ -168,7 +168,7 @@ def test_other_things_are_no_videos(tmp_path: Path):
 
 
 def test_films_that_do_not_fit_into_memory_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(video_reader, "MAX_BYTES", 30 * 160 * 120 * 3)
+    monkeypatch.setattr(film, "MAX_BYTES", 30 * 160 * 120 * 3)
     path = make(tmp_path / "long.mp4", *H264)
     with pytest.raises(VideoError, match="31 frames of 160 x 120 pixels need more than"):
         read_video(path)
