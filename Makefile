@@ -30,7 +30,7 @@ demo: $(STAMP)  ## sentence -> reward program -> trained policy -> report, on th
 	$(BIN)/robo-reward demo
 
 test: setup  ## the fast tests
-	$(BIN)/python -m pytest tests -q
+	$(BIN)/python -m pytest tests -q -n 2 --dist loadfile
 
 test-slow: setup  ## the tests that take minutes
 	$(BIN)/python -m pytest tests -q -m slow --timeout=1800 || [ $$? -eq 5 ]  # 5: there are none

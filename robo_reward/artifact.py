@@ -38,6 +38,12 @@ REMEDY = "Save the reward again"
 Digest = Annotated[str, msgspec.Meta(pattern=r"\A[0-9a-f]{16}\Z")]
 
 
+class WeightsForm(msgspec.Struct):
+    """A part of a spec that names its weights."""
+
+    weights: Digest
+
+
 class DocumentForm(msgspec.Struct):
     """`reward.json`."""
 
@@ -221,7 +227,9 @@ def _read_weights(spec: Any, folder: Path) -> Weights:
     """The tensors that the parts of a spec name, each checked against its digest."""
     found: dict[str, dict[str, np.ndarray]] = {}
     left = MAX_WEIGHTS
-    for name in dict.fromkeys(check(part["weights"], Digest, "weights") for part in _parts(spec) if "weights" in part):
+    for name in dict.fromkeys(
+        check(part, WeightsForm, "weights").weights for part in _parts(spec) if "weights" in part
+    ):
         path = folder / f"weights-{name}.safetensors"
         found[name] = load_tensors(path, left, REMEDY)
         left -= sum(array.nbytes for array in found[name].values())

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
-from rich.console import Console
 
+from robo_reward.cli.terminal import Terminal
 from robo_reward.cli.view import SearchView, _last_progress
 from robo_reward.code.search.candidate import Candidate
 from tests.tampering import JSON
@@ -21,7 +21,7 @@ GOOD = b'{"steps": 40, "success": 0.25}\n'
 
 def view_of(folder: Path) -> SearchView:
     """A view that follows one job, half a minute old."""
-    view = SearchView(Console(), folder)
+    view = SearchView(Terminal(), folder)
     view.observe(Candidate("1.1", 0, 0, status="training"), "job j")
     view.rows["1.1"].begun = time.monotonic() - 30
     return view

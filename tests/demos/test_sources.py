@@ -111,7 +111,7 @@ def test_pictures_in_hdf5_are_read(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     frames = clip(LENGTHS, 4)
     steps = len(frames) - 1
     ends = {"terminations": np.zeros(steps, bool), "truncations": np.arange(steps) == steps - 1}
-    columns = {"actions": np.zeros((steps, 2)), "rewards": np.zeros(steps), **ends}
+    columns: dict[str, Any] = {"actions": np.zeros((steps, 2)), "rewards": np.zeros(steps), **ends}
     shown: Any = frames
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)

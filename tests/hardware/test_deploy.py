@@ -391,7 +391,7 @@ def test_a_user_stop_that_stays_pressed_is_never_recovered_from(tmp_path: Path) 
         arm._pressed = True
         original(fault)
 
-    arm.inject = press  # type: ignore[method-assign]
+    arm.inject = press
     try:
         value = deployment.run().to_json()
         assert value["episodes"] == 2

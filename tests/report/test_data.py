@@ -10,8 +10,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from robo_reward.code.search.outcome import EvaluationForm, TrainingForm
 from robo_reward.report import Clip, Headline, RunReport, Series
 from robo_reward.report.codec import BadReportFile
+from robo_reward.report.forms import CandidateForm, SearchForm
+from robo_reward.report.runs import _headline
 from tests.report.sample import failed_report, sample_report, train_report
 
 
@@ -63,11 +66,9 @@ def test_a_bad_file_names_the_place(text, place):
 
 
 def test_a_search_tells_all_steps_that_it_has_trained():
-    from robo_reward.report.runs import _headline
-
-    evaluation = {"success": 0.9, "low": 0.8, "high": 0.95, "episodes": 100, "successes": 90}
-    finals = [{"steps": 160, "evaluation": evaluation}] * 2
-    rungs = [{"steps": 64}, {"steps": 160}]
-    candidates = [{"rungs": rungs}, {"rungs": rungs[:1]}, {"rungs": rungs[:1]}, {"rungs": []}]
-    head = _headline(evaluation, {"finals": finals}, 1.0, candidates)
+    evaluation = EvaluationForm(100, 90, 0.9, 0.8, 0.95, 0.9)
+    half, whole = (TrainingForm(steps, 1.0, [], evaluation) for steps in (64, 160))
+    rungs = [[half, whole], [half], [half], []]
+    candidates = [CandidateForm(f"1.{i}", 0, "", None, "finished", [], done, "") for i, done in enumerate(rungs)]
+    head = _headline(evaluation, SearchForm(candidates, "1.0", [whole] * 2), 1.0)
     assert head.steps == 160 and head.total_steps == 160 + 64 + 64 + 2 * 160

@@ -9,6 +9,7 @@ import pytest
 
 from robo_reward.collect import collect
 from robo_reward.envs.batch import BatchSim
+from robo_reward.envs.panda.base import ArmTask
 from robo_reward.envs.render import NoRenderer, Renderer
 from robo_reward.envs.task import make_task
 from robo_reward.errors import RoboRewardError, UnknownName, UsageError, WrongShape
@@ -278,6 +279,7 @@ def test_friction_is_chosen_by_name_and_a_panda_has_no_dry_one():
 
 def test_masses_are_chosen_by_name_and_reach_body_model_and_description():
     panda = make_task("panda/reach")
+    assert isinstance(panda, ArmTask)
     plants = {name: MujocoPlant(panda, inertia=name) for name in ("", "gaz2019", "franka_description")}
     masses = {name: [plant._model.body(f"link{i}").mass[0] for i in range(1, 8)] for name, plant in plants.items()}
     assert masses[""] == masses["gaz2019"] == pytest.approx([4.971, 0.647, 3.229, 3.588, 1.226, 1.667, 0.736], abs=1e-3)
