@@ -99,7 +99,7 @@ class PerceptualForm(msgspec.Struct):
 
     encoder: dict[str, Any]
     frames: dict[str, Any]
-    fps: Annotated[Finite, msgspec.Meta(gt=0)]
+    fps: Annotated[float, msgspec.Meta(gt=0, le=1e6)]
     model: dict[str, Any]
     weights: Digest
 
@@ -148,7 +148,7 @@ def save_reward(reward: StepReward | EpisodeReward, folder: Path | str) -> Path:
         UnknownName: a reward of a kind that cannot be rebuilt, such as a plain Python function.
     """
     folder, spec = Path(folder), reward.spec()
-    for kind in _kinds(spec):
+    for kind in (str(part["kind"]) for part in _rewards_in(spec)):
         if kind not in rewards.names():
             remedy = "Only these can be saved: write it as a reward program, or register its kind."
             raise UnknownName("reward kind", kind, rewards.names(), remedy)
@@ -196,7 +196,7 @@ def load_reward(
             problem = f"its content has fingerprint {fingerprint(spec)}, {document.fingerprint:.16} was saved"
             remedy = "If you changed it on purpose, load it with edited=True and save it again"
             raise BadArtifact(path, problem, remedy)
-        for part in _parts(_map(spec, _without_networks)):
+        for part in _rewards_in(spec):
             if part["kind"] in FORMS:
                 check(dict(part), FORMS[part["kind"]], f"{path} ({part['kind']})", REMEDY)
         for part in _parts(spec):
@@ -279,13 +279,14 @@ def _parts(spec: Any) -> list[Mapping[str, Any]]:
     return [spec, *found] if isinstance(spec, Mapping) and "kind" in spec else found
 
 
-def _kinds(spec: Any) -> list[str]:
-    """The kinds of the rewards in a spec; what stands under `encoder` and `heads` is of kinds that others know."""
-    return [str(part["kind"]) for part in _parts(_map(spec, _without_networks))]
-
-
-def _without_networks(part: dict[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in part.items() if key not in ("encoder", "heads")}
+def _rewards_in(spec: Any) -> list[Mapping[str, Any]]:
+    """Every reward spec inside a spec, itself included; what stands under `encoder` and `heads` is of other kinds."""
+    if isinstance(spec, Mapping):
+        inner = [value for key, value in spec.items() if key not in ("encoder", "heads")]
+    else:
+        inner = spec if isinstance(spec, list | tuple) else []
+    found = [part for value in inner for part in _rewards_in(value)]
+    return [spec, *found] if isinstance(spec, Mapping) and "kind" in spec else found
 
 
 def _map(spec: Any, change: Callable[[dict[str, Any]], dict[str, Any]]) -> Any:

@@ -23,6 +23,7 @@ def test_a_signal_ends_a_verb_with_130(
     number: signal.Signals, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     closed: list[bool] = []
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job ignores it
 
     def run(config: object, arguments: list[str]) -> int:
         try:
@@ -33,7 +34,10 @@ def test_a_signal_ends_a_verb_with_130(
         return 0
 
     monkeypatch.setattr("robo_reward.cli.tasks.run", run)
-    assert main(["tasks"]) == 130
+    try:
+        assert main(["tasks"]) == 130
+    finally:
+        signal.signal(signal.SIGINT, before)
     assert closed
     assert "interrupted" in capsys.readouterr().err
     assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL

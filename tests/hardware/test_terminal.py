@@ -15,6 +15,7 @@ from robo_reward.hardware.operator import AtTerminal
 from tests.hardware.patience import eventually
 
 SCRIPT = """
+import signal
 import sys
 from pathlib import Path
 from robo_reward.cli.interrupt import stop_on_signals
@@ -24,6 +25,7 @@ from tests.hardware.rigs import closed, simulated
 
 if __name__ == "__main__":
     folder = Path(sys.argv[1])
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)  # as in a terminal, however the tests were started
     with stop_on_signals() as stop:
         policy = PolicyProcess("fr3/lift long", policies.load)
         deployment = simulated(folder, wall=True, horizon=2000, stop=stop, policy=policy)
