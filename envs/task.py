@@ -294,7 +294,13 @@ def make_task(id: str, /, **options: Any) -> Task:
         for option in options:
             if option not in known:
                 raise UnknownName(f"option of {id}", option, known)
-    task = tasks.create(id, **options)
+    try:
+        task = tasks.create(id, **options)
+    except (TypeError, AttributeError, ValueError, LookupError) as error:
+        if not options:
+            raise
+        remedy = f"`robo-reward tasks name={id}` lists its options"
+        raise UsageError(f"{id} cannot be made with the options {options}: {error}. {remedy}") from error
     if options and not task.options:
         task.options = options
     return task

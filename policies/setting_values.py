@@ -7,6 +7,8 @@ import types
 from collections.abc import Mapping
 from typing import Any, Union, get_args, get_origin
 
+import numpy as np
+
 from robo_reward.errors import UsageError
 
 RANGES: dict[str, tuple[float, float]] = {
@@ -43,6 +45,9 @@ def check_values(name: str, cls: type, given: Mapping[str, Any]) -> None:
     """
     hints = {**cls.__init__.__annotations__, **_OURS}
     for key, value in given.items():
+        if callable(value):  # a schedule or a class, from Python
+            continue
+        value = value.item() if isinstance(value, np.generic) else value
         kinds = _kinds(hints.get(key, Any))
         low, high = RANGES.get(key, (-math.inf, math.inf))
         is_number = isinstance(value, int | float) and not isinstance(value, bool)

@@ -8,6 +8,7 @@ Whatever is wrong, the caller gets one error, `BadArtifact`, that says which fil
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import re
@@ -36,6 +37,8 @@ MAX_YAML = 256 << 10  # [bytes] far above any configuration, and Python parses Y
 MAX_DEPTH = 32  # of a YAML file
 MAX_TENSORS = 1 << 30  # [bytes]
 MAX_ARRAYS = 64 << 30  # [bytes]
+ABSENT = {errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENXIO, errno.ENAMETOOLONG, errno.ENODEV}
+"""Errors of `open` that mean: there is no regular file of that name."""
 FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 UNFIT = (LookupError, TypeError, ValueError, ArithmeticError, AttributeError, RuntimeError, MemoryError)
 """What code raises that is given content of the wrong form; RecursionError is a RuntimeError."""
@@ -61,6 +64,7 @@ def read_bytes(path: Path | str, limit: int = MAX_JSON, tail: bool = False) -> b
 
     Raises:
         BadArtifact: the file is longer than `limit`, or the disk cannot read it.
+        OSError: a file that cannot be opened: no permission, or too many files are open.
     """
     handle = _open(path)
     return None if handle is None else _read(handle, path, limit, tail)
@@ -75,11 +79,19 @@ def is_regular(path: Path | str) -> bool:
 
 
 def _open(path: Path | str) -> int | None:
-    """A descriptor of a regular file, or None."""
+    """A descriptor of a regular file, or None.
+
+    Raises:
+        OSError: there may be one, but it cannot be opened: no permission, or too many files are open.
+    """
     try:
         handle = os.open(path, FLAGS)
-    except (OSError, ValueError):  # ValueError: a NUL in the name
+    except ValueError:  # a NUL in the name
         return None
+    except OSError as error:
+        if error.errno in ABSENT:
+            return None
+        raise
     if stat.S_ISREG(os.fstat(handle).st_mode):
         return handle
     os.close(handle)
@@ -279,7 +291,9 @@ def read_inside(folder: Path | str, name: str, limit: int) -> bytes:
             os.close(handle)
             handle = below
         data = _read(os.open(parts[-1], FLAGS, dir_fd=handle), name, limit)
-    except (OSError, ValueError):
+    except OSError as error:
+        if error.errno not in ABSENT:
+            raise
         data = None
     finally:
         if handle >= 0:
@@ -289,32 +303,14 @@ def read_inside(folder: Path | str, name: str, limit: int) -> bytes:
     return data
 
 
-def read_lines(path: Path | str, limit: int = MAX_LINE) -> Iterator[bytes]:
-    """Yields the whole lines of a regular file without their ends, one at a time.
-
-    A file of any size is read in bounded memory. A last line without an end (a kill cut it short) and lines longer than
-    `limit` are left out. Nothing is yielded where there is no regular file.
-    """
-    handle = _open(path)
-    if handle is None:
-        return
-    with os.fdopen(handle, "rb") as file:
-        skipping = False
-        while piece := file.readline(limit + 1):
-            whole = piece.endswith(b"\n")
-            if whole and not skipping:
-                yield piece[:-1]
-            skipping = not whole
-
-
-def replace_file(path: Path | str, data: bytes) -> None:
+def replace_file(path: Path | str, data: bytes, mode: int = 0o666) -> None:
     """Writes a file under a temporary name in the same folder, synchronises it, then renames it.
 
-    A reader sees all of it or nothing, after a power cut as well.
+    A reader sees all of it or nothing, after a power cut as well. `mode` holds less the bits of the umask.
     """
     path = Path(path)
     name = path.parent / f".{path.name}.{os.urandom(6).hex()}"
-    handle = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666)
+    handle = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, mode)
     try:
         with os.fdopen(handle, "wb") as file:
             file.write(data)

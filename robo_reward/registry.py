@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any, Generic, TypeVar
 
@@ -14,12 +14,14 @@ T = TypeVar("T")
 class BrokenPlugin(RoboRewardError):
     """A plug-in of another package that fails where it is imported or made."""
 
-    def __init__(self, kind: str, point: EntryPoint, error: Exception) -> None:
+    def __init__(self, kind: str, point: EntryPoint, error: Exception, options: Iterable[str] = ()) -> None:
         package = f" of {point.dist.name}" if point.dist else ""
         said = " ".join(f"{type(error).__name__}: {error}".split())
-        super().__init__(
-            f"{kind} {point.name!r}, the plug-in {point.value!r}{package}, fails: {said[:300]}. Mend or uninstall it"
+        given = ", ".join(options)
+        remedy = (
+            f"Check the options given to it ({given}), or mend or uninstall it" if given else "Mend or uninstall it"
         )
+        super().__init__(f"{kind} {point.name!r}, the plug-in {point.value!r}{package}, fails: {said[:300]}. {remedy}")
 
 
 def load_plugin(kind: str, point: EntryPoint) -> Any:
@@ -78,7 +80,7 @@ class Registry(Generic[T]):
         except RoboRewardError:
             raise
         except Exception as error:
-            raise BrokenPlugin(self.kind, point, error) from error
+            raise BrokenPlugin(self.kind, point, error, kwargs) from error
 
     def _entry_points(self) -> dict[str, EntryPoint]:
         return {point.name: point for point in entry_points(group=self.group)}

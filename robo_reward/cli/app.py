@@ -16,11 +16,11 @@ from typing import TYPE_CHECKING, Any
 from robo_reward.cli.help import is_key, overview, verb_help
 from robo_reward.cli.interrupt import interrupt_on_sigterm
 from robo_reward.cli.overrides import Prepared, prepare
-from robo_reward.cli.printable import printable
 from robo_reward.cli.schema import check_config
 from robo_reward.cli.secrets import mask_secrets
 from robo_reward.cli.verbs import VERBS
 from robo_reward.errors import RoboRewardError, UnknownName, UsageError
+from robo_reward.printable import printable
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig

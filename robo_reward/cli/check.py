@@ -67,9 +67,13 @@ def run(config: DictConfig, arguments: list[str]) -> int:
     reward = load_reward(folder / "reward")
     if not isinstance(reward, EpisodeReward):
         raise UsageError(f"{folder} holds a reward of single steps; check judges rewards made by `robo-reward align`")
-    learnt = _learnt(folder)
     where, annotator = (config.preferences, "") if config.preferences else (settings.preferences, settings.annotator)
     answers, clips = read_preferences(where, annotator)
+    try:
+        learnt = _learnt(folder)
+    except BadArtifact as problem:
+        console.print(f"{problem}; so nothing is called held out", style="yellow")
+        learnt = Learnt(LearntAnswers([answer.uuid for answer in answers]), [clip.id for clip in clips])
     episodes = [episode_of(clip, reward.frames) for clip in clips]
     totals = [output.total for output in reward.batch(episodes)]
     found = figures(clips, episodes, totals, answers, learnt)
@@ -92,7 +96,7 @@ def _learnt(folder: Path) -> Learnt:
     Raises:
         BadArtifact: its `result.json` does not say.
     """
-    remedy = "Run `robo-reward align` again with run=OTHER: older runs did not keep the ids of their answers"
+    remedy = "Runs of earlier versions did not keep the ids of their answers: all count as learnt"
     found = load_json(folder / "result.json", Learnt, remedy=remedy)
     if found is None:
         raise BadArtifact(folder / "result.json", "there is no such file", remedy)

@@ -11,11 +11,11 @@ from rich.table import Table
 from rich.text import Text
 
 from robo_reward.cli.folder import write_json
-from robo_reward.cli.printable import printable
 from robo_reward.cli.terminal import Terminal
 from robo_reward.doctor import diagnose
 from robo_reward.errors import UsageError
 from robo_reward.finding import Finding
+from robo_reward.printable import printable
 
 
 def run(config: DictConfig, arguments: list[str]) -> int:

@@ -22,10 +22,6 @@ from robo_reward.policies.policy import MLPPolicy, load_policy
 
 def run(config: DictConfig, arguments: list[str]) -> int:
     """Prints success with its interval per seed and over all; returns 1 if the lower end is below `min_success`."""
-    if config.episodes < 1 or not config.seeds:
-        raise UsageError(f"episodes={config.episodes} seeds={list(config.seeds)}: expected at least one of each")
-    if any(seed < 0 for seed in config.seeds):
-        raise UsageError(f"seeds={list(config.seeds)}: expected numbers from 0")
     path = Path(config.run)
     policy = load_policy(_policy_folder(path))
     chosen: Any = OmegaConf.to_container(config.task) if config.get("task") else {}

@@ -22,7 +22,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from robo_reward.cli.secrets import mask_argument, masked
 from robo_reward.errors import BadArtifact, RoboRewardError
-from robo_reward.files import load_yaml
+from robo_reward.files import load_yaml, replace_file
 from robo_reward.reward import fingerprint
 
 PACKAGES = (
@@ -40,6 +40,8 @@ PACKAGES = (
 )
 PLACE = ("run", "runs", "videos", "camera", "executor")
 """Keys that do not change what a run computes, only where, how fast and what is filmed."""
+ADDED = (("workspace", None), ("table", 0.0), ("min_chroma", 0.12))
+"""Keys that runs of earlier versions lack, with the value that means what those did."""
 PATIENCE = (
     "base_url",
     "key_env",
@@ -90,7 +92,7 @@ def run_folder(config: DictConfig, verb: str, subject: str = "", free: Sequence[
 
 def _settings(value: dict[str, Any], free: Sequence[str] = ()) -> dict[str, Any]:
     """What decides what a run computes."""
-    kept = {k: v for k, v in value.items() if k not in PLACE and k not in free}
+    kept = {k: v for k, v in value.items() if k not in PLACE and k not in free and (k, v) not in ADDED}
     if isinstance(kept.get("writer"), dict):
         kept["writer"] = {k: v for k, v in kept["writer"].items() if k not in PATIENCE}
     return kept
@@ -140,15 +142,11 @@ def only_me(folder: Path) -> Iterator[None]:
 
 def write(path: Path, text: str, private: bool = False) -> None:
     """Writes a file under a temporary name and renames it; a private one is for the user alone."""
-    partial = path.with_name(f"{path.name}.{os.getpid()}.part")
-    partial.write_text(text)
-    if private:
-        partial.chmod(0o600)
-    partial.replace(path)
+    replace_file(path, text.encode(), 0o600 if private else 0o666)
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Writes JSON atomically."""
+    """Writes JSON under a temporary name and renames it."""
     write(path, json.dumps(value, indent=1) + "\n")
 
 

@@ -131,8 +131,9 @@ def _sort(found: Prepared, verb: str, key: str, value: str, sweep: bool) -> None
         raise _unknown_key(verb, key, found.defaults)
     literal = known and is_text(verb, key, default)
     parses = _parses(value, sweep)
-    if literal and not (sweep and parses):
-        found.texts[key] = _text(key, value)
+    is_sweep = sweep and parses and not re.search(r",\s", value)  # a comma and a blank: a sentence
+    if literal and not is_sweep:
+        found.texts[key] = "" if value == "null" and default == "" else _text(key, value)
         return
     if not parses:
         value = quote(value)  # no number and no list: the schema, or what takes the free key, says what it expected

@@ -121,7 +121,10 @@ def check_config(verb: str, config: DictConfig, defaults: DictConfig) -> None:
     missing = sorted(OmegaConf.missing_keys(config))
     if missing:
         raise _missing(verb, missing[0])
+    present = {key for key, _ in leaves(config)}
     for key, default in leaves(defaults):
+        if key not in present:  # of the first option of a sweep over several
+            continue
         value = OmegaConf.select(config, key)
         value = OmegaConf.to_container(value) if OmegaConf.is_config(value) else value
         found = checked(key, value, type_of(verb, key, default))

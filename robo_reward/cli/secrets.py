@@ -12,7 +12,7 @@ _NAMES = r"(?:[\w.\-]*(?:password|passwd|secret|api_?key|access_?key|auth_?token
 _PAIR = re.compile(rf"(?P<name>(?<![\w.\-]){_NAMES})(?P<mark>\s*[=:]\s*)(?P<secret>'[^']*'|[^\s,&;'\"}}]+)", re.I)
 _QUERY = re.compile(rf"(?P<name>[?&]{_NAMES}=)(?P<secret>[^\s&#'\"]+)", re.I)
 _NAME = re.compile(rf"{_NAMES}\Z", re.I)
-_SENTENCES = ("goal=", "instructions=")
+_AS_TYPED = ("goal=", "instructions=", "run=", "runs=", "policy=", "reward=", "demos=", "source=")
 
 
 def mask_secrets(text: str) -> str:
@@ -25,7 +25,7 @@ def mask_secrets(text: str) -> str:
 def mask_argument(argument: str) -> str:
     """Returns an argument of a command line with its secrets masked, by its form or the name of its key."""
     masked = mask_secrets(argument)
-    return masked if masked.startswith(_SENTENCES) else _PAIR.sub(rf"\g<name>\g<mark>{MASK}", masked)
+    return masked if masked.startswith(_AS_TYPED) else _PAIR.sub(rf"\g<name>\g<mark>{MASK}", masked)
 
 
 def masked(value: Any, name: str = "") -> Any:

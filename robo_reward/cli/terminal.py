@@ -7,7 +7,7 @@ from typing import Any
 from rich.console import Console
 from rich.text import Text
 
-from robo_reward.cli.printable import printable
+from robo_reward.printable import printable
 
 
 class Terminal(Console):

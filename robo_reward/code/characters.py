@@ -1,23 +1,11 @@
-"""Characters that show a reader something other than what a program says.
-
-Control characters drive terminals, bidirectional controls reorder the text around them, invisible ones hide, and half
-a surrogate pair cannot be written to a file. None has a place in a program or in a message.
-"""
+"""Hidden characters have no place in a program or in an answer."""
 
 from __future__ import annotations
 
-import re
-
-_HIDDEN = (
-    "\x00-\x08\x0b-\x1f\x7f-\x9f"  # controls other than tab and newline
-    "\xad\u061c\u180e\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb"  # invisible, bidirectional, separators
-    "\ud800-\udfff\U000e0000-\U000e007f"  # surrogates, tags
-)
-HIDDEN = re.compile(f"[{_HIDDEN}]")
-"""One character that is not shown as what it is."""
+from robo_reward.printable import HIDDEN
 
 
-def printable(text: str) -> str:
+def without_hidden(text: str) -> str:
     """Returns a text with plain newlines and without hidden characters."""
     return HIDDEN.sub("", text.replace("\r\n", "\n").replace("\r", "\n"))
 

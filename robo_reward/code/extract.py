@@ -11,7 +11,7 @@ import re
 import textwrap
 from typing import NamedTuple
 
-from robo_reward.code.characters import printable
+from robo_reward.code.characters import without_hidden
 from robo_reward.code.facade import FUNCTIONS
 from robo_reward.code.grammar import ENTRY, MAX_SOURCE, parse
 
@@ -59,7 +59,7 @@ def extract_program(text: str) -> Extracted:
     """
     if len(text) > MAX_ANSWER:
         return Extracted(None, f"the answer has more than {MAX_ANSWER} characters, so it is not read: write less")
-    answer = printable(without_reasoning(text))
+    answer = without_hidden(without_reasoning(text))
     if not answer:
         return Extracted(None, _why_empty(text))
     blocks, unclosed = _fenced(answer)

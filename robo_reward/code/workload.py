@@ -21,7 +21,7 @@ from robo_reward.code.problems import Problem, ProgramRefused
 
 MAX_OPERATIONS = 4_096
 MAX_WORK = 16_384
-"""Numbers that may be read or computed for each transition, each times the cost of its function: some 0.02 ms."""
+"""Numbers that may be read or computed for each transition, each times the cost of its function."""
 
 _JOINS = frozenset(FUNCTIONS[name].call for name in ("np.stack", "np.concatenate", "np.array"))
 _COSTS = {function.call: function.cost for function in FUNCTIONS.values()} | {

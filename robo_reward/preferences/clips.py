@@ -18,6 +18,7 @@ from robo_reward.errors import RoboRewardError, UsageError
 from robo_reward.files import open_regular
 from robo_reward.preferences.playable import make_playable
 from robo_reward.preferences.store import Clip
+from robo_reward.printable import printable_name
 
 _LINK = "it is a link, and links are not followed; copy the file here"
 ENDINGS = (".mp4", ".m4v", ".mov", ".webm", ".mkv", ".avi")
@@ -119,7 +120,7 @@ def find_clips(source: Path | str, work: Path | str) -> Clips:
     if len(found.videos) < 2:
         broken = "".join(f"\n  {one.name}: {one.reason}" for one in found.refused)
         raise NotEnoughClips(
-            f"{printable(str(folder))} holds {len(found.videos)} usable videos; comparing needs two or more{broken}"
+            f"{printable_name(str(folder))} holds {len(found.videos)} usable videos; comparing needs two or more{broken}"
         )
     return found
 
@@ -135,7 +136,7 @@ def _from_folder(folder: Path, work: Path) -> Clips:
     )
 
     def look(path: Path) -> Video | Refused:
-        name = printable(path.relative_to(folder).as_posix())
+        name = printable_name(path.relative_to(folder).as_posix())
         try:
             return _video(_content_hash(path), path, name, work)
         except OSError as error:
@@ -230,14 +231,3 @@ def _video(key: str, path: Path, name: str, work: Path) -> Video:
     """
     shown = make_playable(path, work / f"{key}.h264.mp4")
     return Video(key, shown.path, name, shown.seconds, shown.fps, shown.size)
-
-
-def printable(name: str) -> str:
-    """Returns a name as it can be printed and stored: control characters and bytes that are no text are escaped."""
-    return "".join(c if c.isprintable() else _escaped(c) for c in name)
-
-
-def _escaped(character: str) -> str:
-    if "\udc80" <= character <= "\udcff":  # how Python keeps a byte of a file name that is not UTF-8
-        return f"\\x{ord(character) - 0xDC00:02x}"
-    return character.encode("unicode_escape", "surrogatepass").decode()

@@ -172,3 +172,23 @@ def test_options_of_ones_own_folder_are_choices(tmp_path: Path) -> None:
     assert compose("train", ["policy=mine"], str(tmp_path)).policy.params.gamma == 0.9
     with pytest.raises(UnknownName, match="'mine'"):
         compose("train", ["policy=mien"], str(tmp_path))
+
+
+def test_null_clears_a_text() -> None:
+    assert compose("train", ["run=null", "camera=null"]).run == ""
+    assert compose("search", ["goal='null'"]).goal == "null"
+
+
+def test_a_sentence_with_a_comma_is_one_value_in_a_sweep() -> None:
+    prepared = prepare("search", ["seed=0,1", "goal=Pick up the cube, then lift it"], sweep=True)
+    assert prepared.texts == {"goal": "Pick up the cube, then lift it"} and prepared.values == {"seed": "0,1"}
+
+
+@pytest.mark.parametrize("options", ["artifact,expert", "expert,artifact"])
+def test_a_sweep_over_options_with_other_keys_is_checked(options: str) -> None:
+    defaults = prepare("train", [f"reward={options}"], sweep=True).defaults
+    for option in options.split(","):
+        given = ["reward=expert"] if option == "expert" else ["reward=artifact", "reward.path=x.py"]
+        config = compose("train", given)
+        check_config("train", config, defaults)
+        assert ("path" in config.reward) == (option == "artifact")

@@ -41,6 +41,7 @@ def test_urls_lose_their_passwords(text: str, expected: str) -> None:
         ("writer.max_tokens=100", "writer.max_tokens=100"),
         ("writer.key_env=OPENAI_API_KEY", "writer.key_env=OPENAI_API_KEY"),
         ("goal=Type the password: hello", "goal=Type the password: hello"),
+        ("run=token=abc", "run=token=abc"),
     ],
 )
 def test_arguments_lose_their_secrets(argument: str, expected: str) -> None:

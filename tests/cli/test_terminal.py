@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from rich.table import Table
 
 from robo_reward.cli.app import main
-from robo_reward.cli.printable import printable
 from robo_reward.cli.terminal import Terminal
+from robo_reward.printable import printable
 
 HOSTILE = ["it's, [x]", "a[/b]", "[bold]", ":smile:", "[link=http://x]y[/link]", "\\[x]", "a" * 300]
 

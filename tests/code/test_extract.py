@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from robo_reward.code import extract
-from robo_reward.code.characters import printable
+from robo_reward.code.characters import without_hidden
 from robo_reward.code.extract import extract_program, without_reasoning
 from robo_reward.code.grammar import MAX_SOURCE
 
@@ -138,5 +138,5 @@ def test_any_text_gives_a_program_or_a_reason(text: str) -> None:
     assert (source is None) != (error is None)
     if source is not None:
         assert "compute_reward" in source
-        assert source == printable(source)
+        assert source == without_hidden(source)
         assert not re.search(r"[\ud800-\udfff\x1b\u202e]", source)

@@ -188,3 +188,9 @@ def test_the_expert_refuses_joint_steps() -> None:
     task = make_task("panda/lift", control="joint_delta")
     with pytest.raises(UsageError, match="control=ee_delta"):
         task.expert(State(task.spec, np.zeros((1, task.spec.dim))))
+
+
+@pytest.mark.parametrize("options", [{"ranges": 5}, {"control": None}])
+def test_wrong_values_of_options_are_one_error(options: dict) -> None:
+    with pytest.raises(UsageError, match="cannot be made with the options"):
+        make_task("panda/reach", **options)

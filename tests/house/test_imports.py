@@ -10,7 +10,7 @@ from tests.house.source import LINKED, ROOT, imports, modules
 
 LAYERS = (
     ("robo_reward", "robo_reward.errors", "robo_reward.registry", "robo_reward.files", "robo_reward.finding",
-     "robo_reward.configs"),
+     "robo_reward.printable", "robo_reward.configs"),
     ("robo_reward.envs",),
     ("robo_reward.reward", "robo_reward.episode", "robo_reward.artifact", "robo_reward.compose",
      "robo_reward.minari_exchange", "robo_reward.collect"),

@@ -15,7 +15,8 @@ from robo_reward.envs.video import load_video, read_video
 from robo_reward.envs.video_reader import VideoReader
 from robo_reward.episode import EpisodeStore
 from robo_reward.preferences import playable
-from robo_reward.preferences.clips import find_clips, printable
+from robo_reward.preferences.clips import find_clips
+from robo_reward.printable import printable_name
 from tests.house.source import ROOT
 from tests.preferences.pages import write_clips
 from tests.preferences.test_page import episode
@@ -71,9 +72,9 @@ def test_odd_names_are_told_as_they_are_or_escaped(tmp_path: Path) -> None:
     ]
 
 
-def test_printable() -> None:
-    assert printable("été 3 × 4 [x]") == "été 3 × 4 [x]"
-    assert printable("a\x1b\u202eb\udce9") == r"a\x1b\u202eb\xe9"
+def test_names_are_printed_on_one_line() -> None:
+    assert printable_name("été 3 × 4 [x]") == "été 3 × 4 [x]"
+    assert printable_name("a\x1b\u202eb\udce9\n") == r"a\x1b\u202eb\xe9\n"
 
 
 def test_what_browsers_decode_is_copied_and_the_rest_converted(tmp_path: Path) -> None:

@@ -19,11 +19,12 @@ import numpy as np
 
 from robo_reward.code.search.candidate import Candidate, Refusal, ranked
 from robo_reward.code.search.propose import Gate, everyday_transitions, propose
-from robo_reward.code.search.race import JobExecutor, Track, confirm, race, write_atomically
+from robo_reward.code.search.race import JobExecutor, Track, confirm, race
 from robo_reward.code.search.settings import SearchSettings
 from robo_reward.code.writers.writer import Feedback, RefusedProgram, ScoredProgram, Writer, WriteRequest
 from robo_reward.envs.task import Task
 from robo_reward.errors import RoboRewardError
+from robo_reward.files import replace_file
 
 log = logging.getLogger(__name__)
 SNAPSHOTS = 10
@@ -211,7 +212,7 @@ class Eureka:
     def _save(self) -> None:
         """Writes what is known to `search.json`, for people and reports; the search itself never reads it."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        write_atomically(self.folder / "search.json", json.dumps(self.outcome.to_json(), indent=1))
+        replace_file(self.folder / "search.json", json.dumps(self.outcome.to_json(), indent=1).encode())
 
 
 def _why_none(candidates: list[Candidate], folder: Path) -> str:

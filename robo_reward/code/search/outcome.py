@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -65,8 +66,12 @@ def check_outcome(folder: Path, result: dict[str, Any]) -> dict[str, Any]:
     return result
 
 
-def require_sound(folder: Path) -> None:
+def require_sound(folder: Path, again: bool = True) -> None:
     """Checks a job folder of an earlier sitting, of which there may be none.
+
+    Args:
+        folder: of the job.
+        again: whether the job would be run again for a result that cannot be used; else that is not checked here.
 
     Raises:
         BadArtifact: a job could not be run in it, or its result or policy cannot be used.
@@ -74,13 +79,31 @@ def require_sound(folder: Path) -> None:
     job = Job(folder)
     job.require_plain(FILES, FOLDERS)
     result = job.result()
-    if result is not None:
+    if again and result is not None:
         check_outcome(folder, result)
 
 
+def was_set_aside(folder: Path) -> bool:
+    """Whether a folder of that name was moved to `damaged/` before."""
+    return os.path.lexists(_damaged(folder) / f"{folder.name}-1")
+
+
+def _damaged(folder: Path) -> Path:
+    return folder.parent.parent / "damaged"
+
+
 def set_aside(folder: Path) -> Path:
-    """Moves a damaged job folder to `damaged/` beside the folder of all jobs; returns where it is now."""
-    place = folder.parent.parent / "damaged"
+    """Moves a damaged job folder to `damaged/` beside the folder of all jobs; returns where it is now.
+
+    The sealed copy of its spec goes: the next `Job.create` writes it again.
+    """
+    sealed = Job(folder).sealed_path
+    if sealed.is_dir() and not sealed.is_symlink():
+        shutil.rmtree(sealed)
+    sealed.unlink(missing_ok=True)
+    if not os.path.lexists(folder):
+        return folder
+    place = _damaged(folder)
     place.mkdir(exist_ok=True)
     number = 1
     while os.path.lexists(place / f"{folder.name}-{number}"):

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from robo_reward.code.search.candidate import Candidate, ranked
-from robo_reward.code.search.outcome import check_outcome, require_sound, set_aside
+from robo_reward.code.search.outcome import check_outcome, require_sound, set_aside, was_set_aside
 from robo_reward.code.search.settings import SearchSettings
 from robo_reward.errors import BadArtifact, RoboRewardError
 from robo_reward.files import replace_file
@@ -57,7 +57,8 @@ class Track:
     ) -> tuple[Path, Future[dict[str, Any]]]:
         """Starts a training job; its folder's name holds a fingerprint, so that other settings make another folder.
 
-        A folder of that name which is damaged is moved to `damaged/` beside the job folders, and the job is run again.
+        A folder of that name which is damaged is moved to `damaged/` beside the job folders, and the job is run again. That
+        is done once for a result that cannot be used: a training that ended so twice is a failed candidate.
         """
         spec = {
             "entry": TRAIN,
@@ -75,19 +76,14 @@ class Track:
         }
         folder = self.folder / f"{name.replace('/', '-')}-{fingerprint(spec)[:8]}"
         try:
-            require_sound(folder)
+            require_sound(folder, again=not was_set_aside(folder))
             Job.create(folder, spec)
         except BadArtifact as problem:
             log.warning("%s; the folder is moved to %s and the job is run again", problem, set_aside(folder))
             Job.create(folder, spec)
-        write_atomically(folder / "reward.py", reward["source"])
+        replace_file(folder / "reward.py", reward["source"].encode())
         timeout = self.settings.time_limit(until)
         return folder, self.executor.submit_job(folder, timeout=timeout, read=[start] if start else [])
-
-
-def write_atomically(path: Path, text: str) -> None:
-    """Writes a file under a temporary name and renames it."""
-    replace_file(path, text.encode())
 
 
 def race(track: Track, candidates: Sequence[Candidate], rewards: dict[str, dict[str, Any]]) -> None:

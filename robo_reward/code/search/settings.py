@@ -10,7 +10,7 @@ from typing import Any
 from robo_reward.errors import UsageError
 
 BASE_SECONDS, SECONDS_PER_STEP = 1800.0, 0.05
-"""Generous: PPO takes about 0.2 ms a step, SAC a few milliseconds, and a loaded machine some times as much."""
+"""Far above what a step takes; chosen, not measured. A job that hangs is ended, a slow one is not."""
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from robo_reward.code.characters import printable
+from robo_reward.code.characters import without_hidden
 from robo_reward.code.extract import extract_program, without_reasoning
 from robo_reward.code.ledger import Entry, Ledger, Message, entry_key
 from robo_reward.code.prompt import conversation
@@ -100,7 +100,7 @@ class ChatWriter(ABC):
 
 def completion(entry: Entry, cached: bool = False) -> Completion:
     """What a search needs of an answer: its program, or why there is none."""
-    text = printable(without_reasoning(entry.text))
+    text = without_hidden(without_reasoning(entry.text))
     if entry.finish_reason == "length":
         source, error = None, "the answer was cut off at the token limit: write a shorter one, or allow more tokens"
     else:

@@ -13,7 +13,7 @@ from email.utils import parsedate_to_datetime
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
-from robo_reward.code.characters import printable
+from robo_reward.code.characters import without_hidden
 from robo_reward.code.writers.bounded_client import BadReply, make_client
 from robo_reward.code.writers.writer import WriterError
 from robo_reward.errors import MissingExtra, UnknownName, UsageError
@@ -285,9 +285,9 @@ def _count(value: Any) -> int | None:
 
 
 def _reason(value: Any) -> str:
-    return printable(value)[:40] if isinstance(value, str) and value else "stop"
+    return without_hidden(value)[:40] if isinstance(value, str) and value else "stop"
 
 
 def _shown(text: str, length: int = 120) -> str:
-    line = " ".join(printable(text[: 100 * length]).split()) or "nothing"
+    line = " ".join(without_hidden(text[: 100 * length]).split()) or "nothing"
     return line if len(line) <= length else line[: length - 1] + "…"
