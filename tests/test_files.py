@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import resource
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -13,20 +14,20 @@ from robo_reward.errors import BadArtifact
 from robo_reward.files import read_bytes, read_inside, replace_file
 
 
-@pytest.fixture
-def _no_more_descriptors() -> Iterator[None]:
+@contextmanager
+def no_more_descriptors() -> Iterator[None]:
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     lowest = os.open(os.devnull, os.O_RDONLY)
     os.close(lowest)
     resource.setrlimit(resource.RLIMIT_NOFILE, (lowest, hard))
-    yield
-    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
-@pytest.mark.usefixtures("_no_more_descriptors")
-def test_a_file_that_cannot_be_opened_is_not_taken_for_missing(tmp_path: Path) -> None:
-    (tmp_path / "missing").exists()
-    with pytest.raises(OSError, match="Too many open files"):
+def test_a_file_that_cannot_be_opened_is_not_taken_for_missing() -> None:
+    with no_more_descriptors(), pytest.raises(OSError, match="Too many open files"):
         read_bytes(__file__)
 
 

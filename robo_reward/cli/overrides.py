@@ -22,6 +22,9 @@ from robo_reward.errors import UnknownName, UsageError
 FREE = ("policy.params", "task.params", "task.options", "writer.extra", "settings", "encoder")
 """Mappings that take any key: the algorithm, the task or the encoder checks them."""
 
+SENTENCES = ("goal", "instructions")
+"""Texts that are taken as typed, whatever they say; `null` clears any other."""
+
 _OVERRIDE = re.compile(r"(?P<prefix>\+{0,2}|~)(?P<key>[^=~+]*)=(?P<value>.*)", re.DOTALL)
 
 
@@ -133,7 +136,8 @@ def _sort(found: Prepared, verb: str, key: str, value: str, sweep: bool) -> None
     parses = _parses(value, sweep)
     is_sweep = sweep and parses and not re.search(r",\s", value)  # a comma and a blank: a sentence
     if literal and not is_sweep:
-        found.texts[key] = "" if value == "null" and default == "" else _text(key, value)
+        is_cleared = value == "null" and default == "" and key not in SENTENCES
+        found.texts[key] = "" if is_cleared else _text(key, value)
         return
     if not parses:
         value = quote(value)  # no number and no list: the schema, or what takes the free key, says what it expected

@@ -176,7 +176,7 @@ def test_options_of_ones_own_folder_are_choices(tmp_path: Path) -> None:
 
 def test_null_clears_a_text() -> None:
     assert compose("train", ["run=null", "camera=null"]).run == ""
-    assert compose("search", ["goal='null'"]).goal == "null"
+    assert compose("train", ["run='null'"]).run == "null"
 
 
 def test_a_sentence_with_a_comma_is_one_value_in_a_sweep() -> None:
