@@ -1,5 +1,6 @@
 """What every test shares: one thread per process, offscreen rendering, no keys, no network look-ups by libraries."""
 
+import ctypes
 import ctypes.util
 import os
 import sys
@@ -14,6 +15,12 @@ if sys.platform == "linux" and "MUJOCO_GL" not in os.environ:
         if ctypes.util.find_library(_library):
             os.environ["MUJOCO_GL"] = _backend
             break
+
+# As root, programs under test (Chromium, robot clients) could take real-time priority; one that spins then starves both
+# cores and the whole run hangs. An ordinary user's programs cannot.
+if sys.platform == "linux":
+    PR_CAPBSET_DROP, CAP_SYS_NICE = 24, 23
+    ctypes.CDLL(None).prctl(PR_CAPBSET_DROP, CAP_SYS_NICE, 0, 0, 0)
 
 import zlib
 

@@ -72,6 +72,8 @@ def run(config: DictConfig, arguments: list[str]) -> int:
     try:
         learnt = _learnt(folder)
     except BadArtifact as problem:
+        if config.preferences:  # whether it has learnt from those cannot be known
+            raise
         console.print(f"{problem}; so nothing is called held out", style="yellow")
         learnt = Learnt(LearntAnswers([answer.uuid for answer in answers]), [clip.id for clip in clips])
     episodes = [episode_of(clip, reward.frames) for clip in clips]

@@ -168,7 +168,7 @@ def test_labels_added_later_are_new_and_never_learnt(labelled: Path, tmp_path: P
     assert other["pair_accuracy_learnt"] is None and other["spearman_with_peoples_order_learnt_clips"] is None
 
 
-def test_a_run_that_does_not_say_what_it_learnt_is_refused(
+def test_all_counts_as_learnt_where_a_run_does_not_say(
     labelled: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     words = ["settings.steps=5", "settings.members=1", "size=48", "holdout=0", f"runs={tmp_path}", "run=it"]
@@ -177,5 +177,10 @@ def test_a_run_that_does_not_say_what_it_learnt_is_refused(
     old = json.loads(path.read_text())
     del old["answers"]
     path.write_text(json.dumps(old))
-    assert run("check", str(tmp_path / "it")) == 1
-    assert "again" in capsys.readouterr().err
+    assert run("check", str(tmp_path / "it"), f"preferences={labelled}") == 1
+    assert "all count as learnt" in capsys.readouterr().err
+    assert run("check", str(tmp_path / "it")) == 0
+    assert "nothing is called held out" in capsys.readouterr().out
+    found = json.loads((tmp_path / "it" / "check.json").read_text())
+    assert found["pair_accuracy_learnt"] is not None
+    assert found["pair_accuracy_held_out"] is found["pair_accuracy_new_answers_new_clips"] is None
