@@ -1,4 +1,4 @@
-"""However a stop or a slow motion goes wrong, the library's loop is told to end: drivers with stand-ins of libraries."""
+"""However a stop or a slow motion goes wrong, the library's loop is told to end; with stand-ins of the libraries."""
 
 import contextlib
 from collections.abc import Callable, Iterator

@@ -310,14 +310,16 @@ def test_a_hand_whose_width_is_old_is_lost_though_its_thread_waits_on() -> None:
 
 
 def test_the_thread_of_a_hand_that_was_closed_condemns_nothing() -> None:
-    body, faults, frozen = Hand(), [], threading.Event()
+    body, faults, reading, frozen = Hand(), [], threading.Event(), threading.Event()
 
     def width() -> float:
+        reading.set()
         frozen.wait(20.0)
         raise RuntimeError("the connection was closed")
 
     fingers = Fingers(body, lambda error: faults.append(error) or fault(error), poll=0.001)
     body.width = width
+    assert reading.wait(20.0)
     with fingers._news:
         fingers._closing = True
     frozen.set()
