@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
+from contextlib import suppress
 from importlib.metadata import version
 from typing import Any
 
@@ -131,6 +132,8 @@ class FrankyArm(FrankaArm):
         except Exception:
             if self._robot.is_in_control:
                 self._robot.stop()
+                with suppress(Exception):  # which says that the motion was preempted
+                    self._join(STOP_PATIENCE)
             raise
 
     def _go(self, q: np.ndarray, speed_fraction: float) -> None:

@@ -156,7 +156,7 @@ def test_a_stop_motion_that_does_not_end_is_followed_by_the_robots_own(
     library.ends, library.dq = False, np.zeros(7)
     with pytest.raises(ArmFault):
         arm.stop()
-    assert ends(library) == ["torque stop", "stop"] and not library.running
+    assert ends(library) == ["torque stop", "stop"] and not library.running and not arm._streaming
 
 
 @pytest.mark.parametrize("call", ["state", "stream"])
