@@ -294,8 +294,9 @@ def _watch_parent() -> None:
     """Interrupts the main thread, in whatever it waits, when the parent is gone."""
 
     def interrupt(*_: object) -> None:
-        _abandoned.set()
-        raise _Abandoned
+        if not _abandoned.is_set():  # once: what lets the arm go is not interrupted again
+            _abandoned.set()
+            raise _Abandoned
 
     signal.signal(signal.SIGUSR1, interrupt)
     main, parent = threading.main_thread(), multiprocessing.parent_process()
@@ -319,12 +320,16 @@ class _Servant:
 
     def run(self) -> None:
         try:
-            while self._turn():
+            try:
+                while self._turn():
+                    pass
+            except (EOFError, OSError):
                 pass
-        except (_Abandoned, EOFError, OSError):
+            finally:
+                signal.signal(signal.SIGUSR1, signal.SIG_IGN)  # raises `_Abandoned` if it came with the end of the pipe
+        except _Abandoned:
             pass
         finally:
-            signal.signal(signal.SIGUSR1, signal.SIG_IGN)
             if not self._closed:
                 self._let_go()
 
@@ -340,8 +345,8 @@ class _Servant:
         except Exception as error:
             if _abandoned.is_set():
                 raise _Abandoned from error
-            self._broken |= self._streaming and isinstance(error, ArmFault)
-            self._streaming = self._streaming and not self._broken
+            if isinstance(error, ArmFault):
+                self._end_broken_stream()
             self._pipe.send_bytes(_told(error))
         else:
             if answer is not None:
@@ -385,8 +390,21 @@ class _Servant:
                 self._holding = True
                 self._arm.hold()
         except ArmFault as fault:
-            self._streaming, self._broken = False, True
+            self._end_broken_stream()
+            self._broken = True
             self._pipe.send_bytes(_told(fault))
+
+    def _end_broken_stream(self) -> None:
+        """Stops an arm that met a fault while it streamed: the rule about silence holds for a stream only."""
+        if not self._streaming:
+            return
+        self._streaming, self._broken = False, True
+        try:
+            self._arm.stop()
+        except Exception as error:
+            if _abandoned.is_set():
+                raise _Abandoned from error
+            log.warning("the arm could not be stopped after a fault: %s", error)
 
     def _let_go(self) -> None:
         try:

@@ -8,6 +8,8 @@ from typing import NamedTuple
 from robo_reward.hardware.explain import FREE, GUIDED, LOCKED, START, SUPPORT, Explanation, fault_of
 from robo_reward.hardware.robot import ArmFault, FaultKind
 
+ADVICE = re.compile(r"\s*please disable all safety functions\.?", re.IGNORECASE)
+"""What a library says of safety functions and nobody shall read as advice."""
 NAMES = re.compile(r'"([A-Za-z0-9_]+)"')
 LOST = "communication_constraints_violation"
 REALTIME = (
@@ -47,9 +49,9 @@ COMPLAINTS = (
         r"safety function",
         FaultKind.CONTROL,
         Explanation(
-            "a safety function of the robot forbids commands",
-            "Switch off or delete the safety rule in Desk, under Watchman, if nobody is in danger without it; then "
-            "confirm",
+            "a safety rule of the robot is active (Watchman in Desk)",
+            "Leave the protected space or end its cause; only the person responsible for the cell may change the rule; "
+            "then confirm",
         ),
     ),
     Complaint(
@@ -119,7 +121,7 @@ def classified(
     """
     if isinstance(error, ArmFault):
         return error
-    name, text = type(error).__name__, " ".join(str(error).split()) or type(error).__name__
+    name, text = type(error).__name__, ADVICE.sub("", " ".join(str(error).split())) or type(error).__name__
     errors = tuple(map(error_name, getattr(error, "errors", ()) or NAMES.findall(text)))
     if name == "RealtimeException" or "realtime" in text.lower() or "SCHED_FIFO" in text:
         return ArmFault(f"this computer's kernel is not real-time ({text})", REALTIME, False, FaultKind.CONTROL)

@@ -34,6 +34,8 @@ STIRS, RISES, RESTS = 1e-4, 0.005, 0.5
 """A target that falls by less has come to rest [m]; one that rises by so much, or rests so long, lets go [m, s]."""
 SLOWEST, FASTEST = 0.03, 0.1
 """Of a grasp that follows a stream [m/s]."""
+FRESH = 1.0
+"""A hand whose newest width is older than this is lost [s]."""
 HALT_PATIENCE = 2.0
 """How long the next command waits for a `stop` that has not returned [s]."""
 
@@ -109,6 +111,12 @@ class Intent:
         self.holding = False
         self._lowest, self._fell = WIDEST, 0.0
         self._recent: deque[tuple[float, float]] = deque()
+
+    def end(self) -> None:
+        """Forgets the stream; what is held stays held."""
+        holding = self.holding
+        self.reset()
+        self.holding = holding
 
     def follow(self, target: float, now: float) -> None:
         """Takes the newest target [m], at a time [s]."""
@@ -204,6 +212,7 @@ class Fingers:
         self._closing = self._halted = False
         self._halting: threading.Thread | None = None
         self.width = client.width()
+        self._stamp = time.monotonic()
         self._thread = threading.Thread(target=self._run, name="fingers", daemon=True)
         self._watch = threading.Thread(target=self._measure, name="finger-width", daemon=True)
         self._thread.start()
@@ -237,10 +246,25 @@ class Fingers:
                 self._halt()
             self._news.notify_all()
 
+    def end(self) -> None:
+        """Ends what the stream and an earlier wish ask for: no opening begins or goes on, what is held stays held.
+
+        A grasp that runs goes on: stopped, the hand would let go of what it has begun to hold.
+        """
+        with self._news:
+            self._end()
+
+    def _end(self) -> None:
+        """Called with the lock held."""
+        self._intent.end()
+        self._wish = None
+        if self._running is not None and self._running.force is None:
+            self._halt()
+
     @property
     def alive(self) -> bool:
         """Whether the hand's width still comes; if not, the connection to it must be made anew."""
-        return self._watch.is_alive()
+        return self._watch.is_alive() and time.monotonic() - self._stamp < FRESH
 
     def check(self) -> None:
         """Tells the failure of an earlier wish, once.
@@ -250,6 +274,8 @@ class Fingers:
         """
         with self._news:
             problem, self._problem = self._problem, None
+            if problem:
+                self._end()
         if problem:
             raise problem
 
@@ -330,9 +356,11 @@ class Fingers:
     def _measure(self) -> None:
         while not self._closing:
             try:
-                self.width = self._client.width()
+                self.width, self._stamp = self._client.width(), time.monotonic()
             except Exception as error:  # noqa: BLE001  likewise
                 with self._news:
+                    if self._closing:  # another hand may have taken its place
+                        return
                     self._problem = self._problem or self._fault(error)
                 return
             time.sleep(self._poll)

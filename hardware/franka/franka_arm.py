@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from abc import ABC, abstractmethod
+from contextlib import suppress
 from typing import Any, ClassVar
 
 import numpy as np
@@ -80,6 +81,8 @@ class FrankaArm(ABC):
         self._follower: Any = None  # the library's loop that follows targets
         self._fingers: Fingers | None = None
         self._streaming = self._reached = self._cut = False
+        self._braked = False  # whether the library was told a place of rest
+        self._thresholds_set = False
         self._library_hand: LibraryHand | None = None
 
     def connect(self) -> None:
@@ -97,8 +100,8 @@ class FrankaArm(ABC):
         try:
             self._robot = self._open()
             self._check_robot()
-            if rested(lambda: self._read().mode) is Mode.IDLE:  # else `recover` does it
-                self._set_thresholds()
+            if rested(lambda: self._read().mode) is Mode.IDLE:  # else it is done before the first motion
+                self._ensure_thresholds()
             if self._with_gripper:
                 self._reach_hand(0.0)
         except ArmFault:
@@ -123,13 +126,13 @@ class FrankaArm(ABC):
                 self._check_motion()
             return self._read()
         except Exception as error:
-            self._streaming = False
-            raise self._fault(error) from error
+            raise self._broken(error) from error
 
     def start_streaming(self) -> None:
         self._refuse_lost_hand()
         self._refuse_standing_fault()
         try:
+            self._ensure_thresholds()
             self._follower = self._follow()
         except Exception as error:
             raise self._fault(error) from error
@@ -150,8 +153,7 @@ class FrankaArm(ABC):
         except UsageError:
             raise
         except Exception as error:
-            self._streaming = False
-            raise self._fault(error) from error
+            raise self._broken(error) from error
         if self._fingers is not None and target.gripper >= 0:
             self._fingers.follow(target.gripper)
 
@@ -160,36 +162,54 @@ class FrankaArm(ABC):
         self.state()
 
     def stop(self) -> None:
-        """Brakes from where the arm is, by the measured joints and speeds, and ends the stream."""
+        """Brakes from where the arm is, by the measured joints and speeds, and ends the stream.
+
+        The stream is ended even if braking fails or is interrupted; if the library's loop still runs afterwards, the
+        next call tries again.
+        """
+        if self._fingers is not None:
+            self._fingers.end()
         if not self._streaming or self._robot is None:
             return
-        self._streaming = False
+        self._braked = False
         try:
-            self._brake()
-            self._come_to_rest()
+            try:
+                if self._follower is not None:
+                    self._brake()
+            finally:
+                self._come_to_rest()
         except Exception as error:
             raise self._fault(error) from error
         finally:
-            self._follower = None
+            self._streaming = self._loop_runs()
+            if not self._streaming:
+                self._follower = None
 
     def recover(self) -> None:
         """Clears the errors; a connection that was lost is made anew, the gripper's included.
 
         Raises:
-            ArmFault: the cause is still there, such as a pressed user stop.
+            ArmFault: the cause is still there, such as a pressed user stop, or the arm still moves.
         """
-        self._streaming, self._follower = False, None
+        if self._loop_runs():
+            with suppress(ArmFault):
+                self.stop()
         if self._robot is None or not self._alive():
             self._drop()
             self.connect()
+        elif self._loop_runs():
+            raise told(FaultKind.CONTROL, "the arm still follows targets")
         elif self._hand_lost:
             self._reach_hand(HAND_PATIENCE)
+        self._streaming, self._follower = False, None
         for _ in range(RECOVERIES):
             self._clear()
             if standing_fault(self.state()) is None:
                 break
             time.sleep(0.1)  # what was under way when the connection broke may end in an error of its own
         self._refuse_standing_fault()
+        if rested(lambda: self._read().mode) is Mode.MOVING:
+            raise told(FaultKind.CONTROL, "the arm still moves")
 
     def move_to(self, q: np.ndarray, speed_fraction: float = 0.1) -> None:
         if not 0 < speed_fraction <= self.fastest:
@@ -201,6 +221,7 @@ class FrankaArm(ABC):
         self._refuse_lost_hand()
         self._refuse_standing_fault()
         try:
+            self._ensure_thresholds()
             self._go(np.asarray(q, float), speed_fraction)
         except Exception as error:
             raise self._fault(error) from error
@@ -222,7 +243,7 @@ class FrankaArm(ABC):
         Neither what was commanded last nor what the robot calls its desired state tells where the arm is: it follows
         the stream with a lag, and in torque control a Panda reports the pose in which the stream began.
         """
-        state = self._read()
+        state = self._measured()
         way, begun, still = brake_from(self.numbers, self._brakes, state.q, state.dq), state.robot_time, 0.0
         end = time.monotonic() + way.duration + BRAKE_PATIENCE
         while time.monotonic() < end:
@@ -233,8 +254,20 @@ class FrankaArm(ABC):
             elif elapsed - still >= RESTED:
                 return
             self._send(Target(joints=self._brake_goal(way, elapsed + BRAKE_TICK)))
+            self._braked = True
             time.sleep(BRAKE_TICK)
-            state = self._read()
+            state = self._measured()
+
+    def _measured(self) -> ArmState:
+        """Returns a state whose joints, speeds and time are numbers.
+
+        Raises:
+            ArmFault: they are not.
+        """
+        state = self._read()
+        if not (np.isfinite(state.q).all() and np.isfinite(state.dq).all() and np.isfinite(state.robot_time)):
+            raise told(FaultKind.COMMUNICATION, "measured joints or speeds are not finite")
+        return state
 
     def _brake_goal(self, way: Braking, elapsed: float) -> np.ndarray:
         """The joints (7,) [rad] that the library must be told for the arm to be on its way to rest."""
@@ -304,8 +337,15 @@ class FrankaArm(ABC):
             if mode is Mode.REFLEX or self._read().errors:
                 self._clear_errors()
             self._set_thresholds()
+            self._thresholds_set = True
         except Exception as error:
             raise self._fault(error) from error
+
+    def _ensure_thresholds(self) -> None:
+        """Sets the collision thresholds, unless they were since the connection was made."""
+        if not self._thresholds_set:
+            self._set_thresholds()
+            self._thresholds_set = True
 
     def _refuse_standing_fault(self) -> None:
         fault = standing_fault(self.state())
@@ -327,6 +367,22 @@ class FrankaArm(ABC):
             raise UsageError("the arm is not connected: call connect first")
         return self._robot
 
+    def _broken(self, error: Exception) -> ArmFault:
+        """Returns the fault; the fingers follow no longer, and the stream goes on only as long as the loop runs."""
+        if self._fingers is not None:
+            self._fingers.end()
+        self._streaming = self._streaming and self._loop_runs()
+        return self._fault(error)
+
+    def _loop_runs(self) -> bool:
+        """Whether the library's loop follows targets; true of a stream whose end is not known for sure."""
+        if self._robot is None:
+            return False
+        try:
+            return self._streaming and self._is_following()
+        except Exception:  # noqa: BLE001  whatever it is, it is no proof of an end
+            return True
+
     def _fault(self, error: Exception) -> ArmFault:
         return classified(error, self.host)
 
@@ -340,7 +396,7 @@ class FrankaArm(ABC):
         if self._fingers:
             self._fingers.close()
         self._fingers = self._library_hand = self._follower = self._robot = None
-        self._streaming = False
+        self._streaming = self._thresholds_set = False
 
     @property
     @abstractmethod
@@ -380,12 +436,16 @@ class FrankaArm(ABC):
         """Raises what ended the stream, if something did."""
 
     @abstractmethod
+    def _is_following(self) -> bool:
+        """Whether the library's loop runs and commands the arm."""
+
+    @abstractmethod
     def _send(self, target: Target) -> None:
         """The next target of the stream."""
 
     @abstractmethod
     def _come_to_rest(self) -> None:
-        """Ends the stream of an arm that has braked."""
+        """Ends the stream of an arm, whether it has braked or not."""
 
     @abstractmethod
     def _go(self, q: np.ndarray, speed_fraction: float) -> None:

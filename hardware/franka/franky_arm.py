@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
+from contextlib import suppress
 from importlib.metadata import version
 from typing import Any
 
@@ -98,6 +99,9 @@ class FrankyArm(FrankaArm):
     def _check_motion(self) -> None:
         self._connected().poll_motion()
 
+    def _is_following(self) -> bool:
+        return bool(self._robot.is_in_control)
+
     def _send(self, target: Target) -> None:
         if target.joints is not None:
             if not isinstance(self._follower, self._library.JointImpedanceTracker):
@@ -119,18 +123,26 @@ class FrankyArm(FrankaArm):
         self._follower.set_target(franky.Affine(np.asarray(position, float), np.array([x, y, z, w])))
 
     def _come_to_rest(self) -> None:
-        """Ramps the torques into pure damping until the joints are at rest."""
-        if self._robot.is_in_control:
-            self._robot.move(self._library.TorqueStopMotion(), asynchronous=True)
-        self._join(STOP_PATIENCE)
+        """Ramps the torques into pure damping until the joints are at rest; if that fails, the robot stops itself."""
+        try:
+            if self._robot.is_in_control:
+                self._robot.move(self._library.TorqueStopMotion(), asynchronous=True)
+            self._follower = None
+            self._join(STOP_PATIENCE)
+        except Exception:
+            if self._robot.is_in_control:
+                self._robot.stop()
+                with suppress(Exception):  # which says that the motion was preempted
+                    self._join(STOP_PATIENCE)
+            raise
 
     def _go(self, q: np.ndarray, speed_fraction: float) -> None:
         factor = self._library.RelativeDynamicsFactor(speed_fraction / MAX_DYNAMICS, GENTLE, GENTLE)
         try:
             self._robot.move(self._library.JointMotion(q, relative_dynamics_factor=factor), asynchronous=True)
             self._join(120.0)
-        except BaseException as error:
-            if not isinstance(error, Exception):  # Ctrl-C: come to rest, then go on interrupting
+        except BaseException:  # also Ctrl-C: come to rest, then go on interrupting
+            if self._robot.is_in_control:
                 self._interrupt_motion()
             raise
 

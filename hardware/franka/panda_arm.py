@@ -70,9 +70,14 @@ class PandaArm(FrankaArm):
         hand = self._robot.gripper()
         return LibraryHand(hand, hand.read_once)
 
+    _last_q: np.ndarray | None = None
+    """The last measured joints (7,) [rad] that were numbers."""
+
     def _read(self) -> ArmState:
         loop = self._follower
         state = loop.state() if loop is not None and loop.running else self._connected().read_once()
+        if np.isfinite(state.q).all():
+            self._last_q = np.array(state.q, float)
         return arm_state(
             PANDA,
             self._receipts.stamp(state.time),
@@ -104,6 +109,9 @@ class PandaArm(FrankaArm):
             self._follower.stop()  # raises what ended the loop
             raise RuntimeError("the control loop ended by itself")
 
+    def _is_following(self) -> bool:
+        return self._follower is not None and bool(self._follower.running)
+
     def _send(self, target: Target) -> None:
         if target.joints is None:
             raise UsageError("a Panda is streamed joints; let the safety filter turn poses into joints")
@@ -114,13 +122,17 @@ class PandaArm(FrankaArm):
         return super()._brake_goal(way, way.duration)
 
     def _come_to_rest(self) -> None:
-        """Ends the loop at its last target, the place of rest."""
-        self._follower.stop()
+        """Ends the loop at its last target: the place of rest without one, where the arm was last seen."""
+        try:
+            if not self._braked and self._last_q is not None and self._follower.running:
+                self._follower.move_to(self._last_q)
+        finally:
+            self._follower.stop()
 
     def _go(self, q: np.ndarray, speed_fraction: float) -> None:
         with self._connected().joint_targets(fraction=speed_fraction, max_deviation=6.0, backend="robot") as targets:
-            targets.move_to(q)
             try:
+                targets.move_to(q)
                 self._arrive(targets, q)
             except BaseException:  # also Ctrl-C; leaving the context would finish the way to the target
                 self._interrupt(targets, speed_fraction)
@@ -141,6 +153,8 @@ class PandaArm(FrankaArm):
             if np.abs(np.array(state.q_d) - goal).max() < CLOSE and np.abs(np.array(state.dq)).max() < 0.02:
                 return
             time.sleep(0.01)
+        if targets.running:
+            raise TimeoutError("the motion did not end within 120 s")
 
     def _clear_errors(self) -> None:
         self._robot.automatic_error_recovery()

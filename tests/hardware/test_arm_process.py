@@ -6,13 +6,16 @@ import sys
 import threading
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import psutil
 import pytest
 
 from robo_reward.errors import UsageError
+from robo_reward.hardware import arm_process
 from robo_reward.hardware.arm_process import ArmProcess
+from robo_reward.hardware.messages import pack
 from robo_reward.hardware.robot import ArmFault, FaultKind, Mode, Target
 from tests.hardware import paper_arm
 from tests.hardware.patience import eventually, repeated
@@ -216,7 +219,9 @@ def test_the_end_of_the_terminal_does_not_end_it(log: Path) -> None:
 BRIDGE = """
 import sys, time
 import numpy as np
+from robo_reward.hardware import arm_process
 from robo_reward.hardware.arm_process import ArmProcess
+from robo_reward.hardware.messages import pack
 from robo_reward.hardware.robot import Target
 from tests.hardware import paper_arm
 
@@ -260,3 +265,55 @@ def test_killing_the_deployment_with_9_stops_the_arm_and_leaves_no_process(
     assert calls(log)[-1] == "close"
     if what == "move_to":
         assert "interrupted" in calls(log) and "arrived" not in calls(log)
+
+
+class Pipe:
+    """Of a servant: messages, then the end."""
+
+    def __init__(self, *messages: bytes) -> None:
+        self.messages, self.sent = list(messages), []
+
+    def poll(self, timeout: float) -> bool:
+        return True
+
+    def recv_bytes(self) -> bytes:
+        if not self.messages:
+            raise EOFError
+        return self.messages.pop(0)
+
+    def send_bytes(self, message: bytes) -> None:
+        self.sent.append(message)
+
+
+def served(log: Path, pipe: Any) -> None:
+    before = signal.getsignal(signal.SIGUSR1)
+    try:
+        arm_process._Servant(pipe, paper_arm.make(str(log)), 0.1, 0.4).run()
+    finally:
+        signal.signal(signal.SIGUSR1, before)
+
+
+def test_a_fault_while_streaming_stops_the_arm_at_once_though_nobody_asks(log: Path) -> None:
+    start, far = (
+        pack({"call": "start_streaming"}),
+        pack({"call": "stream", "gripper": 0.0}, {"joints": np.full(7, 9.0)}),
+    )
+    pipe = Pipe(start, far, pack({"call": "state"}))
+    served(log, pipe)
+    assert calls(log) == ["start_streaming", "stream", "stop", "state", "close"]
+    assert len(pipe.sent) == 3  # the answers of two calls, and the fault
+
+
+def test_the_end_of_the_pipe_and_the_signal_at_the_same_time_let_the_arm_go(
+    log: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = signal.signal
+
+    def signalled(number: int, handler: Any) -> Any:
+        if number == signal.SIGUSR1 and handler is signal.SIG_IGN:
+            raise arm_process._Abandoned
+        return real(number, handler)
+
+    monkeypatch.setattr(signal, "signal", signalled)
+    served(log, Pipe())
+    assert calls(log) == ["close"]

@@ -10,11 +10,11 @@ CONTROL, REFLEX, USER_STOP, VERSION = FaultKind.CONTROL, FaultKind.REFLEX, Fault
 LOST, NOBODY, GRIPPER = FaultKind.COMMUNICATION, FaultKind.UNREACHABLE, FaultKind.GRIPPER
 SAFETY = " due to activated safety function! Please disable all safety functions."
 TEXTS = [
-    (f"libfranka: Move command rejected{SAFETY}", CONTROL, "safety function", "Watchman"),
-    (f"libfranka: Move command preempted{SAFETY}", CONTROL, "safety function", "Watchman"),
-    (f"libfranka: Set Collision Behavior command rejected{SAFETY} ", CONTROL, "safety function", "Watchman"),
-    (f"libfranka: Get Robot Model command rejected{SAFETY}", CONTROL, "safety function", "Watchman"),
-    (f"libfranka: Automatic Error Recovery command rejected{SAFETY}", CONTROL, "safety function", "Watchman"),
+    (f"libfranka: Move command rejected{SAFETY}", CONTROL, "Watchman", "responsible"),
+    (f"libfranka: Move command preempted{SAFETY}", CONTROL, "Watchman", "responsible"),
+    (f"libfranka: Set Collision Behavior command rejected{SAFETY} ", CONTROL, "Watchman", "responsible"),
+    (f"libfranka: Get Robot Model command rejected{SAFETY}", CONTROL, "Watchman", "responsible"),
+    (f"libfranka: Automatic Error Recovery command rejected{SAFETY}", CONTROL, "Watchman", "responsible"),
     (
         "libfranka: Automatic Error Recovery command rejected: manual error recovery required!",
         CONTROL, "recovered in Desk", "recovery that Desk offers",
@@ -150,3 +150,11 @@ def test_every_flag_of_a_reflex_is_named_with_its_own_words(name: str) -> None:
     lost = name == "communication_constraints_violation"
     assert fault.kind is (LOST if lost else REFLEX) and ERRORS[name].cause in fault.cause and fault.errors == (name,)
     assert "then start again" not in fault.remedy.lower()
+
+
+@pytest.mark.parametrize("connected", [True, False])
+def test_nobody_is_told_to_switch_a_safety_rule_off(connected: bool) -> None:
+    fault = classified(RuntimeError(f"libfranka: Move command rejected{SAFETY}"), "h", connected, not connected)
+    said = str(fault).lower()
+    assert not any(word in said for word in ("switch off", "disable", "delete", "deactivate"))
+    assert "leave the protected space" in said

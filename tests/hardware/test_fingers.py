@@ -259,3 +259,69 @@ def test_a_failure_is_told_once_by_the_next_call(hand: tuple[Hand, Fingers]) -> 
     body.broken = False
     fingers.follow(0.05)
     assert eventually(lambda: body.at == 0.05)
+
+
+def test_after_an_end_the_last_target_moves_nothing_and_what_is_held_stays_held(hand: tuple[Hand, Fingers]) -> None:
+    body, fingers = hand
+    for target in creeping(0.08, 0.0):
+        fingers.follow(target)
+    assert eventually(lambda: body.calls == [Wish(0.0, 20.0)]) and fingers.wait()
+    fingers.follow(0.004)  # a little wider than the fingers: opens them when it has rested
+    fingers.end()
+    with fingers._news:
+        assert fingers._intent.next(0.0, time.monotonic() + 10.0) is None
+    fingers.follow(0.03)  # of the next stream: it begins with a hand that holds
+    with fingers._news:
+        assert fingers._intent.next(0.02, time.monotonic()) is None and fingers._intent.holding
+
+
+@pytest.mark.parametrize("force", [None, 20.0])
+def test_an_end_stops_an_opening_and_lets_a_grasp_be_completed(hand: tuple[Hand, Fingers], force: float | None) -> None:
+    body, fingers = hand
+    body.slow = True
+    fingers.do(Wish(0.02, force))
+    assert eventually(lambda: body.calls)
+    fingers.end()
+    assert body.halted.wait(5.0 if force is None else 0.1) is (force is None)
+    body.halted.set()
+    assert fingers.wait()
+    assert len(body.calls) == 1
+
+
+def test_a_failure_in_a_stream_ends_what_it_asked_for(hand: tuple[Hand, Fingers]) -> None:
+    body, fingers = hand
+    body.broken = True
+    fingers.follow(0.0)
+    assert eventually(lambda: fingers._problem is not None)
+    body.broken = False
+    with pytest.raises(ArmFault, match="jammed"):
+        fingers.check()
+    assert fingers._intent.target is None
+
+
+def test_a_hand_whose_width_is_old_is_lost_though_its_thread_waits_on() -> None:
+    body, frozen = Hand(), threading.Event()
+    fingers = Fingers(body, fault, poll=0.001)
+    assert fingers.alive
+    body.width = lambda: (frozen.wait(20.0) and 0.08) or 0.08
+    assert eventually(lambda: not fingers.alive) and fingers._watch.is_alive()
+    frozen.set()
+    fingers.close()
+
+
+def test_the_thread_of_a_hand_that_was_closed_condemns_nothing() -> None:
+    body, faults, reading, frozen = Hand(), [], threading.Event(), threading.Event()
+
+    def width() -> float:
+        reading.set()
+        frozen.wait(20.0)
+        raise RuntimeError("the connection was closed")
+
+    fingers = Fingers(body, lambda error: faults.append(error) or fault(error), poll=0.001)
+    body.width = width
+    assert reading.wait(20.0)
+    with fingers._news:
+        fingers._closing = True
+    frozen.set()
+    fingers.close()
+    assert faults == [] and not fingers._watch.is_alive()
