@@ -177,7 +177,7 @@ def test_a_usb_camera_that_was_unplugged_is_opened_again(monkeypatch: pytest.Mon
 
 
 class FakeRealSense:
-    """Stands in for pyrealsense2: the pipeline breaks after two frames, cannot be stopped, and starts at the second attempt."""
+    """Stands in for pyrealsense2: the pipeline breaks after two frames, and starts again at the second attempt."""
 
     def __init__(self) -> None:
         self.starts = 0
