@@ -6,6 +6,7 @@ import signal
 import time
 from contextlib import ExitStack
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,7 @@ from robo_reward.errors import UsageError
 from robo_reward.hardware.assemble import assemble, workspace_of
 from robo_reward.hardware.reset import Reset, nearest
 from robo_reward.hardware.robot import ArmFault, ArmState, FaultKind
-from robo_reward.hardware.safety import SafetyFilter
+from robo_reward.hardware.safety import SLACK, SafetyFilter
 from tests.hardware.paper_arm import PaperArm
 from tests.hardware.rigs import Inline
 
@@ -221,3 +222,18 @@ def test_a_retreat_that_cannot_be_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ArmFault, match="cannot go up"):
         bounded(arm, (0.9, -0.1, 0.3), (1.2, 0.1, 0.6), arm.q).clear()
     assert went == []
+
+
+def test_where_the_straight_way_dips_below_the_floor_the_hand_goes_over_a_raised_point(tmp_path: Path) -> None:
+    arm, went = standing(tmp_path, 0.5, 0.0, 0.2)
+    arm.q = begin = np.array((0.671, 0.814, -1.099, -2.096, 0.436, 2.284, -0.402))  # as after guiding it by hand
+    goal, floor = solve_position(FR3, np.array([(0.423, 0.075, 0.128)]))[0], 0.1
+
+    def lowest(*joints: np.ndarray) -> float:
+        ways = [np.linspace(a, b, 300) for a, b in pairwise(joints)]
+        return float(forward(FR3, np.concatenate(ways)).position[2].min())
+
+    assert lowest(begin, goal) < floor - 0.05
+    bounded(arm, (0.25, -0.4, floor), (0.75, 0.4, 0.5), goal).go(goal)
+    assert len(went) == 2 and lowest(begin, *went) >= floor - SLACK - 1e-3
+    np.testing.assert_array_equal(went[-1], goal)
