@@ -2,8 +2,10 @@
 
 The rule. While targets are streamed, every call counts as a sign of life.
 - No call for `hold_after` seconds: the arm holds its last target.
-- No call for `stop_after` seconds, or the deployment's process is gone: the arm is stopped gently and let go.
-- The deployment dies during a slow motion (`move_to`): the motion is interrupted and brakes.
+- No call for `stop_after` seconds: the arm is stopped gently, and the next call raises a fault that says so.
+- The deployment's process is gone: the arm is stopped gently and let go.
+- The deployment dies during a slow motion (`move_to`): the motion is interrupted and brakes. One that is only frozen
+  does not interrupt it.
 - This process itself dies or freezes: the robot misses its commands and stops itself within 20 ms. The operator is told
   within a second; a process that stays frozen is ended, so that it never wakes up with an old command.
 """

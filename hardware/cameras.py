@@ -9,6 +9,7 @@ import struct
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -68,10 +69,11 @@ class CameraFault(RoboRewardError):
         camera: its name.
         cause: what happened.
         remedy: what the operator can do.
+        permanent: whether it stays so until the deployment is started again.
     """
 
-    def __init__(self, camera: str, cause: str, remedy: str) -> None:
-        self.camera, self.cause, self.remedy = camera, cause, remedy
+    def __init__(self, camera: str, cause: str, remedy: str, permanent: bool = False) -> None:
+        self.camera, self.cause, self.remedy, self.permanent = camera, cause, remedy, permanent
         super().__init__(f"camera {camera!r}: {cause}; {remedy}")
 
 
@@ -196,6 +198,8 @@ class _Newest:
         with self._arrived:
             self._arrived.wait_for(lambda: self._frame or self._problem, self._timeout)
             if self._problem or self._frame is None:
+                if self._problem and not self._reopen:
+                    raise CameraFault(self._name, self._problem, "then start the deployment again", permanent=True)
                 cause = self._problem or f"no frame within {self._timeout:g} s"
                 raise CameraFault(self._name, cause, "check its cable and that no other program uses it")
             return self._frame
@@ -215,8 +219,11 @@ class _Newest:
                 return
             try:
                 device = self._open()
-            except RoboRewardError as fault:
-                self._told(f"{self._problem.partition(';')[0]}; opening it again: {fault}")
+            except UsageError as error:  # settings that no cable changes
+                self._reopen = False
+                self._told(str(error))
+            except Exception as error:  # noqa: BLE001  drivers raise what they like when a device is unplugged
+                self._told(f"{self._problem.partition(';')[0]}; opening it again: {error}")
 
     def _taken(self, device: Device) -> str:
         """Takes frames until there are no more; returns why."""
@@ -234,7 +241,8 @@ class _Newest:
         except Exception as error:  # noqa: BLE001  drivers raise what they like when a device is unplugged
             return f"it stopped delivering frames ({error})"
         finally:
-            device.release()
+            with suppress(Exception):  # as the stop of a pipeline whose camera was unplugged
+                device.release()
         return "it stopped delivering frames"
 
     def _told(self, problem: str) -> None:
@@ -353,7 +361,9 @@ class RealSenseCamera:
             try:
                 pipeline.start(config)
             except RuntimeError as error:
-                there = [device.get_info(rs.camera_info.serial_number) for device in rs.context().query_devices()]
+                there = []
+                with suppress(Exception):  # a device that vanishes while the list is made
+                    there = [device.get_info(rs.camera_info.serial_number) for device in rs.context().query_devices()]
                 found = f"connected: {', '.join(there)}" if there else "none is connected"
                 raise CameraFault(name, f"serial {serial!r} cannot be opened ({error})", found) from error
 

@@ -17,14 +17,13 @@ import numpy as np
 from robo_reward.checks.proportion import wilson
 from robo_reward.envs.task import Task
 from robo_reward.episode import CorruptEpisode, Episode, EpisodeStore
-from robo_reward.errors import RoboRewardError, UsageError
+from robo_reward.errors import BadArtifact, RoboRewardError, UsageError, WrongShape
 from robo_reward.hardware.faults import Phase, Reaction, Step
 from robo_reward.hardware.live import Ending, LiveEpisode, Rig
 from robo_reward.hardware.match import require_match
 from robo_reward.hardware.operator import Operator
 from robo_reward.hardware.recording import (
     STANDING,
-    DiskFailed,
     Journal,
     Judge,
     finish,
@@ -44,7 +43,7 @@ REOPENING = 10.0
 """How long a lost camera may take to be opened again before a person is asked [s]."""
 CLIPPED = 0.5
 """A share of changed actions above this is told to the operator."""
-UNATTENDED = " (with confirm=false nobody can: start it without, in a terminal, to go on)"
+UNATTENDED = " (nobody can confirm with confirm=false; run it in a terminal without confirm=false)"
 
 
 @dataclass(frozen=True)
@@ -129,6 +128,13 @@ class CamerasBlind(RoboRewardError):
     """A camera delivers nothing, and nobody could help."""
 
 
+class StopAsked(RoboRewardError):
+    """Somebody asked to stop before an episode began; nothing more is sent to the arm."""
+
+    def __init__(self) -> None:
+        super().__init__("it was asked to stop")
+
+
 class Deployment:
     """Runs episodes on an arm.
 
@@ -160,20 +166,21 @@ class Deployment:
         self.store, self.folder, self.settings, self.meta, self.report = store, folder, settings, meta, report
         self.summary = Summary()
         self._tries, self._cut = 0, ""
-        reset.ready = self._see
+        reset.ready, operator.stop = self._see, rig.stop
 
     def run(self) -> Summary:
         """Saves what an earlier run left behind, then makes the episodes that are missing; the arm rests at the end.
 
         Raises:
             DiskFailed: a file could not be written; the arm is at rest, and what was made is kept.
+            NotStored: an episode could not be stored for another reason; likewise.
         """
         self.summary, self._tries = Summary(), 0
         with writing(self.folder.parent, "Episodes that are in the store stay there."):
             self._take_up()
             missing = self.summary.standing < self.settings.episodes
             if missing and not self._begin():
-                self.summary.stopped = "nobody confirmed the first motion"
+                self.summary.stopped = str(StopAsked()) if self.rig.stop() else "nobody confirmed the first motion"
             while self.summary.standing < self.settings.episodes and not self.summary.stopped:
                 if self.rig.stop():
                     self.summary.stopped = "it was asked to stop"
@@ -188,8 +195,8 @@ class Deployment:
         self._tries += 1
         try:
             self._episode(number)
-        except CamerasBlind as blind:
-            self.summary.stopped = self.summary.stopped or str(blind)
+        except (CamerasBlind, StopAsked) as problem:
+            self.summary.stopped = self.summary.stopped or str(problem)
         if self.summary.standing > number:
             self._tries = 0
         elif self._tries > self.settings.retries and not self.summary.stopped:
@@ -236,15 +243,18 @@ class Deployment:
             )
 
     def _stored(self, journal: Path, labelled: bool | None = None) -> Episode | None:
-        """Stores a journal, or sets it aside: what cannot be read must not keep the deployment from going on."""
+        """Stores a journal, or sets it aside: what cannot be read must not keep the deployment from going on.
+
+        Raises:
+            DiskFailed: the store cannot be written; the journal stays where it is, here and below.
+            NotStored: likewise, for another reason than the disk.
+        """
         try:
             return finish(journal, self.store, self.judge, labelled)
-        except DiskFailed:
-            raise
-        except RoboRewardError as error:
+        except (BadArtifact, UsageError, WrongShape) as error:
             place = set_aside(journal, self.folder.parent / "set_aside")
             self.operator.tell(
-                f"{journal.name}: its steps cannot be stored ({error}). The files are kept in {place}, and the "
+                f"{journal.name}: its steps cannot be read ({error}). The files are kept in {place}, and the "
                 "deployment goes on without them"
             )
             return None
@@ -253,16 +263,25 @@ class Deployment:
         arm = self.rig.arm
         where = arm.state().hand_position
         text = f"{arm.name}, its hand at {np.round(where, 3)} m, will move slowly. Is the space around it free"
-        return not self.settings.confirm or self.operator.confirm(text)
+        return not self.settings.confirm or self._confirmed(text)
+
+    def _confirmed(self, question: str) -> bool:
+        """Whether a person says yes; nobody is asked after a request to stop, which is always a no."""
+        return not self.rig.stop() and self.operator.confirm(question) and not self.rig.stop()
 
     def _see(self) -> None:
         """Returns as soon as every camera delivers; nothing moves meanwhile.
 
         Raises:
-            CamerasBlind: one delivers nothing, and nobody could help.
+            StopAsked: somebody asked to stop.
+            CamerasBlind: a camera delivers nothing, and nobody could help.
         """
+        if self.rig.stop():
+            raise StopAsked
         asked = 0
         while lost := self._lost():
+            if self.rig.frames is not None and self.rig.frames.lost_for_good():
+                raise CamerasBlind(f"{lost}. Remove the cause, then give the same command again")
             text = f"{lost}: nothing moves while a camera is blind; it is opened again by itself"
             self.operator.tell(text)
             end = time.monotonic() + REOPENING
@@ -272,7 +291,7 @@ class Deployment:
                 return
             asked += 1
             if self.rig.stop():
-                raise CamerasBlind("it was asked to stop")
+                raise StopAsked
             if not self.settings.confirm or asked > PATIENCE or not self._asked("Is the camera plugged in"):
                 raise CamerasBlind(f"{lost}. See whether it is plugged in and lit, then give the same command again")
 
@@ -343,7 +362,9 @@ class Deployment:
             return ending.labelled
         wanted = self.settings.label_all or (self.settings.label and bool(self.judge.unknown))
         whole = ending.reason in ("horizon", "end") and ending.steps > 0
-        return self.operator.success(f"{self.rig.task.goal} Did it succeed") if wanted and whole else None
+        if not wanted or not whole or self.rig.stop():
+            return None
+        return self.operator.success(f"{self.rig.task.goal} Did it succeed")
 
     def _count(self, key: str, episode: Episode | None, ending: Ending, interventions: int) -> None:
         if episode is None:
@@ -355,7 +376,7 @@ class Deployment:
             {
                 "key": key,
                 "outcome": outcome,
-                "steps": ending.steps,
+                "steps": entry.steps,
                 "reason": ending.reason,
                 "success": success,
                 "interventions": interventions,
@@ -394,7 +415,7 @@ class Deployment:
             self.rig.machine.finish()
 
     def _asked(self, condition: str = "Is the arm free") -> bool:
-        return self.settings.confirm and self.operator.confirm(f"{condition}, and shall it go on")
+        return self.settings.confirm and self._confirmed(f"{condition}, and shall it go on")
 
     def _mode(self) -> Mode:
         """What the robot says; a dead connection says nothing."""

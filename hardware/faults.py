@@ -63,7 +63,7 @@ class FaultMachine:
         IDLE --seed--> READY --start--> RUNNING <--hold / resume--> HOLDING
         RUNNING, HOLDING, READY --stop--> STOPPED --confirm--> IDLE
         any --fault--> FAULT --confirm--> RECOVERING --recovered--> IDLE
-        any --fault (communication, few in a row)--> RECOVERING without a person
+        any --fault (communication, at most `retries` within `window`)--> RECOVERING without a person
 
     Recovery always ends in IDLE, from which only `seed` with a state measured afterwards leads on: a target from
     before a fault is never streamed after it. A user stop, a reflex and every other fault but a communication error

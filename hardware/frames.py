@@ -30,6 +30,10 @@ class Frames(Protocol):
         """Which camera delivers nothing at present and why, in words; empty if none is known to fail."""
         ...
 
+    def lost_for_good(self) -> bool:
+        """Whether a camera fails in a way that nobody can mend before the next start."""
+        ...
+
     def close(self) -> None:
         """Lets the cameras go."""
         ...
@@ -76,6 +80,10 @@ class LatestFrames:
         with self._arrived:
             return "; ".join(f"camera {fault.camera!r}: {fault.cause}" for fault in self._problems if fault is not None)
 
+    def lost_for_good(self) -> bool:
+        with self._arrived:
+            return any(fault is not None and fault.permanent for fault in self._problems)
+
     def close(self) -> None:
         self._closing = True
         for thread in self._threads:
@@ -88,7 +96,8 @@ class LatestFrames:
             begun = time.monotonic()
             try:
                 frame = self._cameras[index].read()
-            except CameraFault as fault:
+            except Exception as error:  # noqa: BLE001  cameras are plug-ins; a thread that ends never sees them again
+                fault = error if isinstance(error, CameraFault) else _unnamed(self._cameras[index].name, error)
                 with self._arrived:
                     self._problems[index] = fault  # its stamps grow old, which is what the watchdog looks at
                     self._arrived.notify_all()
@@ -98,6 +107,10 @@ class LatestFrames:
                 self._newest[index], self._problems[index] = frame, None
                 self._arrived.notify_all()
             time.sleep(max(self._period - (time.monotonic() - begun), 1e-3))
+
+
+def _unnamed(camera: str, error: Exception) -> CameraFault:
+    return CameraFault(camera, f"it failed ({type(error).__name__}: {error})", "see whether it is plugged in")
 
 
 class SimulatedFrames:
@@ -119,6 +132,9 @@ class SimulatedFrames:
 
     def lost(self) -> str:
         return ""
+
+    def lost_for_good(self) -> bool:
+        return False
 
     def close(self) -> None:
         pass

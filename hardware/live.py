@@ -6,6 +6,7 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from itertools import count
 from typing import NamedTuple
 
 import numpy as np
@@ -33,6 +34,10 @@ command that follows from it; a whole control step; how old the newest frame was
 
 ORDERLY = ("horizon", "end", "discard")
 """Endings without haste: the last state is that at the end of the last control step, before the arm brakes."""
+
+
+_tickets = count(1)
+"""Of questions to policies; none is used twice, so that no answer is taken for that to a later question."""
 
 
 class Ending(NamedTuple):
@@ -309,8 +314,9 @@ class LiveEpisode:
             pass
         if self.rig.policy is None or len(self._asked) >= 2:
             return
-        self._asked[self._step] = (self._step * self.rig.task.control_dt, time.monotonic())
-        self.rig.policy.ask(self._step, self.rig.observer.observation(state, self.rig.tempo.at(self._step)))
+        ticket = next(_tickets)
+        self._asked[ticket] = (self._step * self.rig.task.control_dt, time.monotonic())
+        self.rig.policy.ask(ticket, self.rig.observer.observation(state, self.rig.tempo.at(self._step)))
 
     def _action(self) -> np.ndarray | None:
         """The action for this control step, if it is there before the next command is due."""
@@ -321,13 +327,15 @@ class LiveEpisode:
                 return ready
 
     def _collect(self, timeout: float) -> bool:
-        """Takes one answer of the policy, if one is due and comes within the time [s]."""
+        """Takes one answer of the policy, if one comes within the time [s]; drops it if it is of an earlier episode."""
         if self.rig.policy is None or not self._asked:
             return False
         reply = self.rig.policy.reply(timeout)
         if reply is None:
             return False
-        start, asked = self._asked.pop(reply.ticket, (0.0, np.nan))
+        if reply.ticket not in self._asked:
+            return True
+        start, asked = self._asked.pop(reply.ticket)
         self.latencies.add(answer=time.monotonic() - asked)
         self._thought = reply.seconds
         rows = reply.actions

@@ -118,9 +118,13 @@ class Observer:
         """The task's state (D,) at a measurement.
 
         Raises:
-            ObjectsLost: the objects' source does not deliver.
+            ObjectsLost: the objects' source does not deliver, or numbers that are not finite.
         """
-        values = {**arm_fields(self.task, arm), **self.objects.read()}
+        objects = self.objects.read()
+        for name, value in objects.items():
+            if not np.isfinite(value).all():
+                raise ObjectsLost(f"{name} is not finite")
+        values = {**arm_fields(self.task, arm), **objects}
         zero = {name: np.zeros(self.task.spec[name].shape) for name in self.unknown}
         named = {name: {**zero, **values}[name] for name in self.task.spec.names}
         return self.task.spec.pack(named)

@@ -2,15 +2,55 @@
 
 from __future__ import annotations
 
+import signal
 import sys
-from collections.abc import Callable
-from typing import Protocol
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import FrameType
+from typing import NoReturn, Protocol
 
 from robo_reward.errors import UsageError
 
 
+@contextmanager
+def interrupted_by_signals() -> Iterator[None]:
+    """Makes a handled SIGINT, SIGTERM or SIGHUP interrupt the block as soon as its handler has noted it.
+
+    Without that, `input` and a driver's slow motion go on after a handler that only notes a request to stop.
+
+    Raises:
+        KeyboardInterrupt: a signal came.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    old = {number: handler for number in numbers if callable(handler := signal.getsignal(number))}
+
+    def interrupt(number: int, frame: FrameType | None) -> NoReturn:
+        handler = old[signal.Signals(number)]
+        if callable(handler):
+            handler(number, frame)
+        raise KeyboardInterrupt
+
+    for number in old:
+        signal.signal(number, interrupt)
+    try:
+        yield
+    finally:
+        for number, handler in old.items():
+            signal.signal(number, handler)
+
+
 class Operator(Protocol):
-    """Somebody who can be asked."""
+    """Somebody who can be asked.
+
+    Attributes:
+        stop: whether somebody asked to stop; a question that waits then is answered with no, or with do not know.
+    """
+
+    stop: Callable[[], bool]
 
     def confirm(self, question: str) -> bool:
         """Whether to go on."""
@@ -34,6 +74,7 @@ class Unattended:
 
     def __init__(self, tell: Callable[[str], None]) -> None:
         self._tell = tell
+        self.stop: Callable[[], bool] = lambda: False
 
     def confirm(self, question: str) -> bool:
         self._tell(f"{question}: yes (confirm=false)")
@@ -64,6 +105,7 @@ class AtTerminal:
                 "confirm=false"
             )
         self._tell, self._ask = tell, ask or input
+        self.stop: Callable[[], bool] = lambda: False
 
     def confirm(self, question: str) -> bool:
         return self._typed(f"{question}? [enter: yes, n: no] ") in ("", "y", "yes")
@@ -72,14 +114,22 @@ class AtTerminal:
         answers = {"y": True, "n": False, "": None}
         while True:
             typed = self._typed(f"{question}? [y: success, n: failure, enter: do not know] ")
-            if typed in answers:
-                return answers[typed]
+            if typed is None or typed in answers:
+                return answers.get(typed or "")
 
     def tell(self, text: str) -> None:
         self._tell(text)
 
-    def _typed(self, question: str) -> str:
+    def _typed(self, question: str) -> str | None:
+        """Returns what was typed; none if somebody asked to stop meanwhile."""
         try:
-            return self._ask(question).strip().lower()
+            with interrupted_by_signals():
+                typed = None if self.stop() else self._ask(question).strip().lower()
         except (EOFError, OSError):  # OSError: the terminal was closed
             raise KeyboardInterrupt from None
+        except KeyboardInterrupt:
+            if not self.stop():
+                raise
+            self._tell("")
+            return None
+        return None if self.stop() else typed

@@ -274,6 +274,8 @@ class PolicyProcess:
             raise PolicyDied(self._end()) from error
 
     def reset(self) -> None:
+        while self.reply(0.0) is not None:  # answers of the last episode
+            pass
         self._send(pack({"kind": "reset"}))
 
     def close(self) -> None:

@@ -21,7 +21,7 @@ from robo_reward.episode import Episode, EpisodeStore
 from robo_reward.errors import BadArtifact, RoboRewardError
 from robo_reward.files import Count, load_json, read_bytes, write_json
 from robo_reward.hardware.robot import ArmState, Target
-from robo_reward.reward import EpisodeReward, RewardOutput, StepReward
+from robo_reward.reward import EpisodeReward, StepReward
 
 log = logging.getLogger(__name__)
 TIMES = ("begun", "stamp", "robot_time", "answered", "inference", "sent", "late", "frame")
@@ -51,6 +51,22 @@ class DiskFailed(RoboRewardError):
         super().__init__(
             f"{path} cannot be written: {problem}. {kept} Make room (`df -h {Path(path).parent}`), then give the same "
             "command again: it stores what was kept and goes on"
+        )
+
+
+class NotStored(RoboRewardError):
+    """An episode that was read cannot be stored; its journal stays where it is.
+
+    Args:
+        store: the folder of the store.
+        problem: what went wrong.
+        kept: what was kept of the episode.
+    """
+
+    def __init__(self, store: Path, problem: str, kept: str) -> None:
+        super().__init__(
+            f"the episode cannot be stored in {store}: {problem}. {kept} Remove the cause, then give the same command "
+            "again: it stores what was kept and goes on"
         )
 
 
@@ -244,7 +260,10 @@ def read_journal(folder: Path, success: np.ndarray | None = None) -> Episode | N
         success: (T,) bool, or unknown: false, and `meta["success_known"]` says so.
 
     Raises:
-        BadArtifact: it is no journal of ours, or damaged in the middle; a last row that was cut off is left out.
+        BadArtifact: it is no journal of ours, or damaged in the middle. A last row that was cut off is left out, and
+            so is what follows a row that is not finite, as the one with which the safety filter stopped the arm.
+        UsageError: its episode holds numbers that are not finite all the same.
+        WrongShape: its frames are no pictures.
     """
     head = read_head(folder)
     try:
@@ -255,6 +274,11 @@ def read_journal(folder: Path, success: np.ndarray | None = None) -> Episode | N
     rows = _whole(folder / "rows", d + a + 1 + n + MEASURED)
     if len(rows) < 2:
         return None
+    needed = np.concatenate([rows[:, :d], rows[:, d + a + 1 + n :][:, :9]], axis=1)
+    good = int(np.logical_and.accumulate(np.isfinite(needed).all(axis=1)).sum())
+    if good < 2:
+        raise BadArtifact(folder / "rows", "its first step holds states, times or joint angles that are not finite")
+    rows = rows[:good]
     state, action, verdicts = rows[:, :d], rows[:-1, d : d + a], rows[:, d + a]
     times, seen = rows[:, d + a + 1 : d + a + 1 + n], rows[:, d + a + 1 + n :]
     _check_rows(folder / "rows", verdicts, seen)
@@ -280,8 +304,6 @@ def _check_rows(path: Path, verdicts: np.ndarray, seen: np.ndarray) -> None:
     """Refuses rows that no journal of ours has, as where one was written with another width."""
     if not np.isin(verdicts, range(len(VERDICTS))).all():
         raise BadArtifact(path, "its rows hold verdicts that do not exist")
-    if not np.isfinite(seen[:, :9]).all():
-        raise BadArtifact(path, "its rows hold times or joint angles that are not finite")
     if (np.diff(seen[:, :2], axis=0) < 0).any() or np.abs(seen[:, 2:9]).max() > 7.0:
         raise BadArtifact(path, "its rows hold clocks that run backwards or joint angles beyond a full turn")
 
@@ -307,16 +329,36 @@ def finish(folder: Path, store: EpisodeStore, judge: Judge, labelled: bool | Non
         The episode, or none if not one step was made.
 
     Raises:
-        BadArtifact: the journal cannot be read; it is left where it is.
-        DiskFailed: the store cannot be written; the journal is left where it is.
+        BadArtifact: the journal cannot be read; it is left where it is, here and below.
+        UsageError: likewise.
+        WrongShape: likewise.
+        DiskFailed: the disk of the store is full or fails.
+        NotStored: the store or the film cannot be written for another reason.
     """
     episode = read_journal(folder)
-    if episode is not None and folder.name not in store:
-        episode = judge(episode, labelled)
-        with writing(store.folder, f"{len(episode)} steps of this episode are kept in {folder}."):
-            store.append(episode, folder.name)
+    if episode is not None:
+        kept = f"{len(episode)} steps of this episode are kept in {folder}."
+        try:
+            with writing(store.folder, kept):
+                if folder.name not in store:
+                    episode = judge(episode, labelled)
+                    store.append(episode, folder.name)
+        except DiskFailed:
+            raise
+        except Exception as error:
+            if (full := _full_disk(error)) is not None:
+                raise DiskFailed(full.filename or store.folder, full.strerror or str(full), kept) from error
+            raise NotStored(store.folder, str(error) or type(error).__name__, kept) from error
     shutil.rmtree(folder)
     return episode
+
+
+def _full_disk(error: BaseException) -> OSError | None:
+    """The failure of the disk that an error was made of, if it was."""
+    cause: BaseException | None = error
+    while cause is not None and not (isinstance(cause, OSError) and cause.errno in FULL_DISK):
+        cause = cause.__cause__
+    return cause
 
 
 def is_empty(journal: Path) -> bool:
@@ -353,9 +395,9 @@ class Judge:
         self.task, self.unknown, self.reward = task, unknown, reward
 
     def __call__(self, episode: Episode, labelled: bool | None = None) -> Episode:
-        known = not self.unknown
-        success = self.task.success(episode.spec.view(episode.state[1:])) if known else episode.success.copy()
-        by = "task" if known else "nobody"
+        judged_by_task = None if self.unknown else self._succeeded(episode)
+        known, by = judged_by_task is not None, "nobody" if judged_by_task is None else "task"
+        success = episode.success.copy() if judged_by_task is None else judged_by_task
         if labelled is not None:
             success = np.array(success)
             success[-1], known, by = labelled, True, "person"
@@ -363,17 +405,25 @@ class Judge:
         meta = {**episode.meta, "success_known": known, "success_by": by, "unknown_fields": list(self.unknown)}
         meta["outcome"] = outcome_of(ending, known, bool(np.any(success[-1:])))
         judged = replace(episode, success=success, meta=meta)
-        return replace(judged, reward=self._traced(judged)) if self.reward is not None else judged
+        return judged if self.reward is None else self._traced(judged, self.reward)
 
-    def _traced(self, episode: Episode) -> RewardOutput | None:
-        """The reward of each step; a reward that cannot judge this episode must not cost it."""
+    def _succeeded(self, episode: Episode) -> np.ndarray | None:
+        """Whether it succeeded after each step (T,); none if the task's test fails, which must not cost the episode."""
         try:
-            if isinstance(self.reward, EpisodeReward):
-                return self.reward(episode)
-            return self.reward(episode.transitions()) if self.reward else None
+            success = np.array(self.task.success(episode.spec.view(episode.state[1:])), bool)
+            return success.reshape(len(episode))
+        except Exception as error:  # noqa: BLE001  tasks are plug-ins: whatever they raise, the episode is kept
+            log.warning("the task cannot tell whether this episode succeeded: %s", error)
+            return None
+
+    def _traced(self, episode: Episode, reward: StepReward | EpisodeReward) -> Episode:
+        """The episode with the reward of each step; a reward that cannot judge it must not cost it."""
+        try:
+            given = reward(episode) if isinstance(reward, EpisodeReward) else reward(episode.transitions())
+            return replace(episode, reward=given)
         except Exception as error:  # noqa: BLE001  rewards are plug-ins: whatever they raise, the episode is kept
             log.warning("the reward cannot judge this episode: %s", error)
-            return None
+            return episode
 
 
 def _whole(path: Path, width: int) -> np.ndarray:

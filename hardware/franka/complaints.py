@@ -168,7 +168,7 @@ def hand_lost(text: str, tried: bool = False) -> ArmFault:
         cause = f"the connection to the gripper was lost ({text})"
         return ArmFault(cause, "It is made again before anything moves.", True, FaultKind.COMMUNICATION)
     cause = f"the gripper does not answer ({text})"
-    remedy = "See its plug and that Desk shows the hand as ready; then confirm. Without a hand: robot.gripper=false."
+    remedy = "Without a hand give robot.gripper=false; else see its plug and that Desk shows the hand as ready."
     return ArmFault(cause, remedy, True, FaultKind.GRIPPER)
 
 

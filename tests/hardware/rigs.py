@@ -1,5 +1,6 @@
 """Deployments for tests: a simulated arm, a scripted policy, a person who says yes."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -55,6 +56,7 @@ class Person:
     def __init__(self, yes: bool = True, success: bool | None = None, on_ask: Any = None) -> None:
         self.yes, self.answer, self.on_ask = yes, success, on_ask
         self.asked: list[str] = []
+        self.stop: Callable[[], bool] = lambda: False
         self.told: list[str] = []
 
     def confirm(self, question: str) -> bool:

@@ -10,7 +10,16 @@ from robo_reward.envs.render import NoRenderer
 from robo_reward.envs.task import make_task
 from robo_reward.envs.video import write_video
 from robo_reward.errors import MissingExtra, UnknownName, UsageError
-from robo_reward.hardware.cameras import CameraFault, EmulatorCamera, RealSenseCamera, UvcCamera, square
+from robo_reward.hardware.cameras import (
+    CameraFault,
+    Device,
+    EmulatorCamera,
+    Frame,
+    RealSenseCamera,
+    UvcCamera,
+    _Newest,
+    square,
+)
 from robo_reward.hardware.emulator.camera_server import CameraServer
 from robo_reward.hardware.emulator.mujoco_plant import MujocoPlant
 from robo_reward.hardware.frames import LatestFrames
@@ -178,7 +187,10 @@ class FakeRealSense:
         return SimpleNamespace(enable_device=lambda serial: None, enable_stream=lambda *arguments: None)
 
     def context(self) -> object:
-        return SimpleNamespace(query_devices=list)
+        return SimpleNamespace(query_devices=self.broken)
+
+    def broken(self) -> list[object]:
+        raise SystemError("the device vanished")
 
     def pipeline(self) -> object:
         frames = iter(range(10**6))
@@ -195,7 +207,7 @@ class FakeRealSense:
             picture = np.full((8, 8, 3), self.starts, np.uint8)
             return SimpleNamespace(get_color_frame=lambda: SimpleNamespace(get_data=lambda: picture))
 
-        return SimpleNamespace(start=start, stop=lambda: None, wait_for_frames=wait)
+        return SimpleNamespace(start=start, stop=self.broken, wait_for_frames=wait)
 
 
 def test_a_realsense_that_was_unplugged_is_opened_again(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -264,3 +276,59 @@ def test_the_emulated_scene_reaches_another_socket() -> None:
         assert (eye.read().image != expected).any()
         eye.close()
     plant.close()
+
+
+def test_an_opening_that_raises_anything_is_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("robo_reward.hardware.cameras.REOPEN", 0.01)
+    opened = []
+
+    def open_device() -> Device:
+        opened.append(1)
+        if len(opened) == 2:
+            raise ValueError("enumeration failed")
+        pictures = iter([np.zeros((8, 8, 3), np.uint8)] * (1 if len(opened) == 1 else 10**6))
+        return Device(lambda: next(pictures, None), lambda: 1 / 0)
+
+    newest = _Newest("it", open_device, 1.0)
+    assert eventually(lambda: len(opened) == 3 and newest._problem == "")
+    newest.close()
+
+
+def test_a_picture_of_another_size_than_was_calibrated_ends_for_good() -> None:
+    def take() -> np.ndarray:
+        raise UsageError("its calibration is for another size: calibrate it anew")
+
+    newest = _Newest("it", lambda: Device(take, lambda: None), 1.0)
+    with pytest.raises(CameraFault, match="calibrate it anew") as told:
+        newest.read()
+    assert told.value.permanent
+    newest.close()
+
+
+class Moody:
+    """A camera that gives pictures, and now and then raises something else."""
+
+    name = "moody"
+
+    def __init__(self) -> None:
+        self.problem: Exception | None = None
+
+    def read(self) -> Frame:
+        if self.problem is not None:
+            raise self.problem
+        return Frame(time.monotonic(), np.zeros((8, 8, 3), np.uint8))
+
+    def close(self) -> None:
+        pass
+
+
+def test_whatever_a_camera_raises_its_thread_goes_on() -> None:
+    eye = Moody()
+    frames = LatestFrames([eye], rate=200)
+    eye.problem = ZeroDivisionError("a bug")
+    assert eventually(lambda: "ZeroDivisionError: a bug" in frames.lost()) and not frames.lost_for_good()
+    eye.problem = CameraFault("moody", "calibrate it anew", "then start again", permanent=True)
+    assert eventually(frames.lost_for_good)
+    eye.problem = None
+    assert eventually(lambda: not frames.lost())
+    frames.close()

@@ -3,6 +3,7 @@ import json
 import threading
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,9 @@ import pytest
 from robo_reward.code.language import compile_program
 from robo_reward.envs.batch import BatchSim
 from robo_reward.envs.task import make_task
+from robo_reward.envs.video import VideoError
 from robo_reward.episode import EpisodeStore
+from robo_reward.errors import MissingExtra
 from robo_reward.hardware.cameras import Frame
 from robo_reward.hardware.deploy import PATIENCE, Deployment, Summary, check_fit
 from robo_reward.hardware.dry_run import dry_run
@@ -20,8 +23,9 @@ from robo_reward.hardware.explain import fault_of
 from robo_reward.hardware.faults import Phase
 from robo_reward.hardware.limits import policy_limits
 from robo_reward.hardware.mujoco_arm import MujocoArm
-from robo_reward.hardware.recording import DiskFailed
-from robo_reward.hardware.robot import ArmFault, FaultKind, Target
+from robo_reward.hardware.policy_process import Reply
+from robo_reward.hardware.recording import DiskFailed, NotStored
+from robo_reward.hardware.robot import ArmFault, ArmState, FaultKind, Mode, Target
 from robo_reward.hardware.safety import SafetyFilter, SafetySettings
 from robo_reward.hardware.teleop import Input
 from robo_reward.hardware.tempo import Tempo
@@ -311,6 +315,9 @@ class Stuck:
     def lost(self) -> str:
         return ""
 
+    def lost_for_good(self) -> bool:
+        return False
+
     def close(self) -> None:
         pass
 
@@ -565,3 +572,140 @@ def test_the_store_is_one_that_the_labelling_page_reads(deployed: Any) -> None:
     clips = find_clips(deployment.store.folder, deployment.store.folder / "videos")
     assert len(clips.videos) == 2 and not clips.refused
     assert EpisodeStore(deployment.store.folder).entry("episode-0000").task_id == "fr3/lift"
+
+
+class Belated(Inline):
+    """Gives the answers to all questions of earlier episodes once more, and one to no question, at every reset."""
+
+    def __init__(self) -> None:
+        super().__init__("fr3/lift steady")
+        self.tickets: list[int] = []
+
+    def ask(self, ticket: int, observation: np.ndarray) -> None:
+        self.tickets.append(ticket)
+        super().ask(ticket, observation)
+
+    def reset(self) -> None:
+        super().reset()
+        self._replies = [Reply(ticket, np.array([[0.9, 0, 0, 0]]), 0.0) for ticket in (*self.tickets, 10**9)]
+
+
+def test_answers_to_questions_of_an_earlier_episode_are_not_followed(deployed: Any) -> None:
+    policy = Belated()
+    deployment = deployed(episodes=2, policy=policy)
+    deployment.run()
+    for episode in deployment.store:
+        assert (episode.action[:, 0] == 0.0).all() and "follow" in episode.meta["verdicts"]
+    assert len(set(policy.tickets)) == len(policy.tickets) >= 20
+
+
+def test_a_yes_after_a_request_to_stop_moves_nothing(deployed: Any) -> None:
+    asked = threading.Event()
+    person = Person(on_ask=asked.set)
+    deployment = deployed(person=person, stop=asked.is_set)
+    before = deployment.rig.arm.state()
+    summary = deployment.run()
+    assert summary.stopped == "it was asked to stop" and summary.episodes == [] and len(person.asked) == 1
+    np.testing.assert_array_equal(deployment.rig.arm.state().q, before.q)
+    assert deployment.rig.arm.state().robot_time == before.robot_time
+
+
+def test_nobody_is_asked_about_a_fault_after_a_request_to_stop(tmp_path: Path) -> None:
+    asked, person = threading.Event(), Person()
+    arm = Failing(make_task("fr3/lift"))
+    arm.fault = fault_of(FaultKind.REFLEX, ("cartesian_reflex",))
+    arm.connect()
+    original = arm.inject
+
+    def inject(fault: ArmFault) -> None:
+        asked.set()
+        original(fault)
+
+    arm.inject = inject
+    deployment = simulated(tmp_path, person=person, arm=arm, stop=asked.is_set)
+    deployment.reset.arm = arm
+    try:
+        assert deployment.run().stopped and len(person.asked) == 1
+        assert arm.state().mode.value == "reflex" and len(deployment.store) == 1
+    finally:
+        closed(deployment)
+
+
+def test_nobody_is_asked_about_a_camera_that_cannot_come_back(deployed: Any) -> None:
+    person = Person()
+    deployment = deployed(person=person)
+    deployment.rig.frames = Stuck(0, 10**9)
+    deployment.rig.frames.lost_for_good = lambda: True
+    summary = deployment.run()
+    assert summary.episodes == [] and "Remove the cause" in summary.stopped
+    assert not any("camera" in text for text in person.asked)
+
+
+def film_error(why: str) -> Exception:
+    if why == "no library":
+        return MissingExtra("av", "", "writing videos")
+    error = VideoError("write", "film.mp4", "No space left on device")
+    error.__cause__ = OSError(errno.ENOSPC, "No space left on device")
+    return error
+
+
+@pytest.mark.parametrize(
+    ("why", "kind", "words"),
+    [
+        ("full disk", DiskFailed, r"No space.*12 steps.*kept in .*live/episode-0000.*Make room"),
+        ("no library", NotStored, r"needs 'av'.*12 steps.*kept in .*live/episode-0000.*Remove the cause"),
+    ],
+)
+def test_an_episode_whose_film_cannot_be_written_stays_where_it_is(
+    deployed: Any, monkeypatch: pytest.MonkeyPatch, why: str, kind: type[Exception], words: str
+) -> None:
+    deployment, original = deployed(), EpisodeStore.append
+
+    def append(store: EpisodeStore, *arguments: Any) -> str:
+        raise film_error(why)
+
+    monkeypatch.setattr(EpisodeStore, "append", append)
+    for _ in range(2):
+        with pytest.raises(kind, match=words):
+            deployment.run()
+    monkeypatch.setattr(EpisodeStore, "append", original)
+    value = deployed().run().to_json()
+    assert value["episodes"] == value["made"] == 1 and len(deployment.store.load("episode-0000")) == 12
+    assert not (deployment.folder.parent / "set_aside").exists()
+
+
+def test_a_test_of_success_that_fails_costs_no_episode(deployed: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    deployment = deployed()
+
+    def success(state: Any) -> np.ndarray:
+        raise ZeroDivisionError("a bug in the task")
+
+    monkeypatch.setattr(type(deployment.rig.task), "success", lambda self, state: success(state))
+    value = deployment.run().to_json()
+    assert value["outcomes"] == {"unknown": 1} and value["each"][0]["success"] is None
+    assert next(iter(deployment.store)).meta["success_by"] == "nobody"
+
+
+class Blank(MujocoArm):
+    """Tells joint angles that are no numbers from the sixth control step on."""
+
+    reads = 0
+
+    def state(self) -> ArmState:
+        state = super().state()
+        self.reads += self._mode is Mode.MOVING
+        return replace(state, q=np.full(7, np.nan)) if self.reads > 10 else state
+
+
+def test_the_steps_before_a_state_of_no_numbers_are_kept(tmp_path: Path) -> None:
+    arm = Blank(make_task("fr3/lift"))
+    arm.connect()
+    deployment = simulated(tmp_path, arm=arm, retries=0, person=Person())
+    deployment.reset.arm = arm
+    try:
+        value = deployment.run().to_json()
+        assert value["each"][0]["reason"] == "safety" and value["each"][0]["outcome"] == "faulted"
+        episode = deployment.store.load("episode-0000")
+        assert len(episode) == value["each"][0]["steps"] >= 3 and np.isfinite(episode.state).all()
+    finally:
+        closed(deployment)

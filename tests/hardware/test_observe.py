@@ -8,7 +8,7 @@ from robo_reward.envs.panda.base import ArmTask
 from robo_reward.envs.task import make_task
 from robo_reward.errors import UnknownName, UsageError
 from robo_reward.hardware.mujoco_arm import MujocoArm
-from robo_reward.hardware.observe import NoObjects, Observer, object_source
+from robo_reward.hardware.observe import NoObjects, ObjectsLost, Observer, object_source
 from robo_reward.hardware.robot import Target
 from robo_reward.hardware.scene import SimulatedScene
 
@@ -86,3 +86,15 @@ def test_a_users_own_tracker_is_found_by_name() -> None:
         object_source("no.such.module:f", task, "")
     with pytest.raises(UnknownName, match="cube_position"):
         Observer(arm_task("fr3/reach"), found)
+
+
+def test_an_object_at_no_number_is_lost() -> None:
+    task = arm_task("fr3/lift")
+    arm = MujocoArm(task)
+    arm.connect()
+    scene = SimulatedScene(arm)
+    fields = {**scene.read()}
+    fields["cube_position"] = np.array([0.5, np.nan, 0.0])
+    scene.read = lambda: fields
+    with pytest.raises(ObjectsLost, match="cube_position is not finite"):
+        Observer(task, scene).state(arm.state())

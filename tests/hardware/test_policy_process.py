@@ -12,7 +12,7 @@ from robo_reward.hardware.messages import pack
 from robo_reward.hardware.policy_process import PolicyDied, PolicyProcess, answer, read_reply
 from robo_reward.policies.policy import MLPPolicy
 from tests.hardware import policies
-from tests.hardware.patience import repeated
+from tests.hardware.patience import eventually, repeated
 
 
 @pytest.fixture(scope="module")
@@ -101,3 +101,17 @@ def test_whatever_a_policy_says_becomes_rows_of_numbers(kind: str) -> None:
     reply = read_reply(said)
     assert reply.ticket == 7 and reply.actions.dtype == np.float64 and reply.actions.ndim >= 2
     assert kind == "inf" or reply.actions.shape[1:] != (4,)
+
+
+def test_answers_of_the_last_episode_are_gone_after_a_reset() -> None:
+    process = PolicyProcess("fr3/lift steady", policies.load)
+    try:
+        process.ask(1, np.zeros(process.observation.dim))
+        assert eventually(lambda: process._pipe.poll(0.0))
+        process.reset()
+        assert process.reply(0.1) is None
+        process.ask(2, np.zeros(process.observation.dim))
+        reply = process.reply(10.0)
+        assert reply is not None and reply.ticket == 2
+    finally:
+        process.close()

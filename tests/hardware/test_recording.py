@@ -14,7 +14,16 @@ from hypothesis import strategies as st
 from robo_reward.envs.task import make_task
 from robo_reward.episode import Episode
 from robo_reward.errors import BadArtifact
-from robo_reward.hardware.recording import DiskFailed, Journal, is_empty, outcome_of, read_journal, set_aside, storable
+from robo_reward.hardware.recording import (
+    MEASURED,
+    DiskFailed,
+    Journal,
+    is_empty,
+    outcome_of,
+    read_journal,
+    set_aside,
+    storable,
+)
 from robo_reward.hardware.robot import ArmState, Mode, Target
 
 TASK = make_task("fr3/lift")
@@ -159,3 +168,18 @@ def test_only_what_was_made_to_its_end_says_something_of_the_policy(
     ending: str, known: bool, success: bool, outcome: str
 ) -> None:
     assert outcome_of(ending, known, success) == outcome
+
+
+@pytest.mark.parametrize("column", [3, -1])  # of the state, and a joint angle
+def test_steps_before_a_row_that_is_not_finite_are_kept(tmp_path: Path, column: int) -> None:
+    folder = journal_of(tmp_path)
+    rows = np.frombuffer((folder / "rows").read_bytes()).reshape(6, -1).copy()
+    rows[4, column if column > 0 else rows.shape[1] - MEASURED + 4] = np.nan
+    (folder / "rows").write_bytes(rows.tobytes())
+    episode = read_journal(folder)
+    assert episode is not None and len(episode) == 3 and np.isfinite(episode.state).all()
+    assert episode.frames is not None and episode.frames[:, 0, 0, 0].tolist() == [0, 1, 2, 3]
+    rows[1:, 3] = np.inf
+    (folder / "rows").write_bytes(rows.tobytes())
+    with pytest.raises(BadArtifact, match="not finite"):
+        read_journal(folder)

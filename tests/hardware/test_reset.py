@@ -1,8 +1,12 @@
 """Between episodes: with a hand that did not open, nothing moves."""
 
 import dataclasses
+import os
+import signal
+import time
 from contextlib import ExitStack
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -11,26 +15,32 @@ import pytest
 
 from robo_reward.cli.app import compose
 from robo_reward.cli.deploy import wishes_of
+from robo_reward.cli.interrupt import stop_on_signals
+from robo_reward.envs.panda.arm import FR3
 from robo_reward.envs.panda.base import ArmTask
+from robo_reward.envs.panda.kinematics import forward, solve_position
 from robo_reward.envs.task import make_task
 from robo_reward.errors import UsageError
 from robo_reward.hardware.assemble import assemble, workspace_of
 from robo_reward.hardware.reset import Reset, nearest
 from robo_reward.hardware.robot import ArmFault, ArmState, FaultKind
-from robo_reward.hardware.safety import SafetyFilter
+from robo_reward.hardware.safety import SLACK, SafetyFilter
 from tests.hardware.paper_arm import PaperArm
 from tests.hardware.rigs import Inline
 
 
 class Handed(PaperArm):
-    """An arm whose fingers stop at a width; a hand that fails says so at the next call."""
+    """An arm that stands at joints `q`, whose fingers stop at a width; a hand that fails says so at the next call."""
+
+    q = nearest(FR3, np.array((0.45, 0.1, 0.2)), np.array(FR3.home))
 
     def __init__(self, log: Path, widest: float, problem: ArmFault | None = None) -> None:
         super().__init__(str(log))
         self.width, self.widest, self.problem, self.moved = 0.02, widest, problem, 0
 
     def state(self) -> ArmState:
-        return dataclasses.replace(super().state(), gripper_width=self.width)
+        place = forward(FR3, self.q[None]).position[:, 0]
+        return dataclasses.replace(super().state(), q=self.q, hand_position=place, gripper_width=self.width)
 
     def gripper(self, width: float, speed: float, force: float | None = None) -> None:
         if self.width != 0.02 and self.problem:
@@ -146,3 +156,84 @@ def test_workspace_and_table_reach_the_safety_filter() -> None:
         parts = assemble(replace(wishes, teleop="none"), task, Inline("fr3/lift steady"), bool, bool, stack)
         space = parts.rig.filter.motion.envelope.workspace
     assert space.table == 0.005 and space.low[2] == 0.005 and space.high[0] == pytest.approx(0.6, abs=0.003)
+
+
+def test_nothing_opens_after_a_request_to_stop(tmp_path: Path) -> None:
+    arm = Handed(tmp_path / "log", 0.08)
+    reset, calls = reset_of(arm), []
+
+    def ready() -> None:
+        calls.append(arm.width)
+        if len(calls) == 2:
+            raise UsageError("it was asked to stop")
+
+    reset.ready = ready
+    with pytest.raises(UsageError, match="asked to stop"):
+        reset(0)
+    assert arm.width == 0.02 and arm.moved == 0
+
+
+def test_a_signal_interrupts_a_slow_motion_of_a_library_in_this_process(tmp_path: Path) -> None:
+    arm = Handed(tmp_path / "log", 0.08)
+
+    def move_to(q: np.ndarray, speed_fraction: float = 0.1) -> None:
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(0.05)
+        arm.moved += 1
+
+    arm.move_to = move_to
+    with stop_on_signals() as stop, pytest.raises(KeyboardInterrupt):
+        reset_of(arm)(0)
+    assert stop() and arm.moved == 0
+
+
+def bounded(arm: PaperArm, low: tuple[float, ...], high: tuple[float, ...], start: np.ndarray) -> Reset:
+    task = make_task("fr3/lift")
+    assert isinstance(task, ArmTask)
+    return Reset(task, arm, lambda episode: start, settle=0.1, low=np.array(low), high=np.array(high))
+
+
+def standing(folder: Path, *place: float) -> tuple[Handed, list[np.ndarray]]:
+    """An arm with its hand at a place [m], and where it goes."""
+    arm, went = Handed(folder / "log", 0.08), []
+    arm.q = solve_position(FR3, np.array([place]))[0]
+
+    def move_to(q: np.ndarray, speed_fraction: float = 0.1) -> None:
+        went.append(q)
+        arm.q = q
+
+    arm.move_to = move_to
+    return arm, went
+
+
+def test_a_way_that_leaves_the_workspace_between_its_ends_is_refused(tmp_path: Path) -> None:
+    """Joint 1 leads the hand on an arc of 0.54 m around the base, beyond x = 0.47 m."""
+    arm, went = standing(tmp_path, 0.45, -0.3, 0.2)
+    goal = solve_position(FR3, np.array([(0.45, 0.3, 0.2)]))[0]
+    with pytest.raises(ArmFault, match=r"leave the workspace.*Guide the arm") as told:
+        bounded(arm, (0.2, -0.35, 0.0), (0.47, 0.35, 0.25), goal).go(goal)
+    assert went == [] and told.value.recoverable
+    bounded(arm, (0.2, -0.35, 0.0), (0.6, 0.35, 0.25), goal).go(goal)
+    assert len(went) == 1
+
+
+def test_a_retreat_that_cannot_be_is_refused(tmp_path: Path) -> None:
+    arm, went = standing(tmp_path, 0.55, 0.0, 0.2)
+    with pytest.raises(ArmFault, match="cannot go up"):
+        bounded(arm, (0.9, -0.1, 0.3), (1.2, 0.1, 0.6), arm.q).clear()
+    assert went == []
+
+
+def test_where_the_straight_way_dips_below_the_floor_the_hand_goes_over_a_raised_point(tmp_path: Path) -> None:
+    arm, went = standing(tmp_path, 0.5, 0.0, 0.2)
+    arm.q = begin = np.array((0.671, 0.814, -1.099, -2.096, 0.436, 2.284, -0.402))  # as after guiding it by hand
+    goal, floor = solve_position(FR3, np.array([(0.423, 0.075, 0.128)]))[0], 0.1
+
+    def lowest(*joints: np.ndarray) -> float:
+        ways = [np.linspace(a, b, 300) for a, b in pairwise(joints)]
+        return float(forward(FR3, np.concatenate(ways)).position[2].min())
+
+    assert lowest(begin, goal) < floor - 0.05
+    bounded(arm, (0.25, -0.4, floor), (0.75, 0.4, 0.5), goal).go(goal)
+    assert len(went) == 2 and lowest(begin, *went) >= floor - SLACK - 1e-3
+    np.testing.assert_array_equal(went[-1], goal)

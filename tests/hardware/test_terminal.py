@@ -89,3 +89,49 @@ def test_a_question_to_a_closed_terminal_stops() -> None:
 
     with pytest.raises(KeyboardInterrupt):
         AtTerminal(print, closed).confirm("go on")
+
+
+QUESTION = """
+from robo_reward.cli.interrupt import stop_on_signals
+from robo_reward.hardware.operator import AtTerminal
+
+with stop_on_signals() as stop:
+    operator = AtTerminal(print)
+    operator.stop = stop
+    print("answer:", operator.confirm("go on"), stop())
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_one_signal_ends_a_question_and_is_a_no(number: signal.Signals) -> None:
+    ours, theirs = os.openpty()
+    root = str(Path(__file__).parents[2])
+    process = subprocess.Popen(
+        [sys.executable, "-c", QUESTION],
+        stdin=theirs,
+        stdout=theirs,
+        stderr=theirs,
+        env={**os.environ, "PYTHONPATH": root},
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),  # whoever started the tests
+    )
+    os.close(theirs)
+    said = b""
+    try:
+        while b"n: no]" not in said:
+            said += os.read(ours, 1000)
+        process.send_signal(number)
+        assert process.wait(20) == 0
+        said += os.read(ours, 1000)
+    finally:
+        process.kill()
+        os.close(ours)
+    assert b"answer: False True" in said
+
+
+def test_after_a_request_to_stop_enter_is_no_yes() -> None:
+    def asked(question: str) -> str:
+        pytest.fail("nobody is asked after a request to stop")
+
+    operator = AtTerminal(print, asked)
+    operator.stop = lambda: True
+    assert not operator.confirm("go on") and operator.success("done") is None
