@@ -119,9 +119,8 @@ def find_clips(source: Path | str, work: Path | str) -> Clips:
         found = _from_folder(folder, work)
     if len(found.videos) < 2:
         broken = "".join(f"\n  {one.name}: {one.reason}" for one in found.refused)
-        raise NotEnoughClips(
-            f"{printable_name(str(folder))} holds {len(found.videos)} usable videos; comparing needs two or more{broken}"
-        )
+        where = printable_name(str(folder))
+        raise NotEnoughClips(f"{where} holds {len(found.videos)} usable videos; comparing needs two or more{broken}")
     return found
 
 

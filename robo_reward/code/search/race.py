@@ -57,8 +57,8 @@ class Track:
     ) -> tuple[Path, Future[dict[str, Any]]]:
         """Starts a training job; its folder's name holds a fingerprint, so that other settings make another folder.
 
-        A folder of that name which is damaged is moved to `damaged/` beside the job folders, and the job is run again. That
-        is done once for a result that cannot be used: a training that ended so twice is a failed candidate.
+        A folder of that name which is damaged is moved to `damaged/` beside the job folders, and the job is run again.
+        That is done once for a result that cannot be used: a training that ended so twice is a failed candidate.
         """
         spec = {
             "entry": TRAIN,
