@@ -12,6 +12,7 @@ import os
 import signal
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 from benchmarks import _fault_policy
@@ -47,6 +48,7 @@ class Somebody:
     def __init__(self, folder: Path, host: str, waits: bool) -> None:
         self._folder, self._host, self._waits = folder, host, waits
         self.policy: PolicyProcess | None = None
+        self.stop: Callable[[], bool] = lambda: False
 
     def confirm(self, question: str) -> bool:
         self.tell(f"{question}?")
