@@ -371,8 +371,13 @@ class FrankaArm(ABC):
         """Returns the fault; the fingers follow no longer, and the stream goes on only as long as the loop runs."""
         if self._fingers is not None:
             self._fingers.end()
+        error = self._find_cause(error)
         self._streaming = self._streaming and self._loop_runs()
         return self._fault(error)
+
+    def _find_cause(self, error: Exception) -> Exception:
+        """Returns what ended the library's loop, where the library only said that it has ended."""
+        return error
 
     def _loop_runs(self) -> bool:
         """Whether the library's loop follows targets; true of a stream whose end is not known for sure."""

@@ -109,6 +109,14 @@ class PandaArm(FrankaArm):
             self._follower.stop()  # raises what ended the loop
             raise RuntimeError("the control loop ended by itself")
 
+    def _find_cause(self, error: Exception) -> Exception:
+        if "has ended" in str(error) and self._follower is not None and not self._follower.running:
+            try:
+                self._follower.stop()
+            except Exception as cause:  # noqa: BLE001  whatever it is, it is the cause
+                return cause
+        return error
+
     def _is_following(self) -> bool:
         return self._follower is not None and bool(self._follower.running)
 

@@ -11,7 +11,7 @@ import pytest
 from robo_reward.hardware.franka.franka_arm import FrankaArm
 from robo_reward.hardware.franka.franky_arm import FrankyArm
 from robo_reward.hardware.franka.panda_arm import PandaArm
-from robo_reward.hardware.robot import ArmFault, ArmState, Mode, Target
+from robo_reward.hardware.robot import ArmFault, ArmState, FaultKind, Mode, Target
 
 HERE = np.array((0.0, -0.7, 0.0, -2.3, 0.0, 1.6, 0.7))
 ENDLESS = np.full(7, np.nan)
@@ -233,3 +233,18 @@ def test_a_slow_motion_that_breaks_off_is_interrupted_if_the_robot_is_in_control
         else len(library.told) == 2 and np.abs(library.told[1] - HERE).max().item() < 0.2
     )
     assert interrupted is running
+
+
+def test_the_cause_is_told_where_a_loop_ended_between_two_calls() -> None:
+    """franka-rs then says no more than that the loop has ended; `stop` raises what ended it."""
+
+    class Ended:
+        running = False
+
+        def stop(self) -> None:
+            raise RuntimeError("TCP connection got lost: Net Exception")
+
+    arm = PandaArm("127.0.0.1")
+    arm._follower = Ended()
+    told = arm._broken(RuntimeError("the control loop has ended; stop() returns its result."))
+    assert told.kind is FaultKind.COMMUNICATION and told.recoverable
