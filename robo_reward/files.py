@@ -78,14 +78,16 @@ def is_regular(path: Path | str) -> bool:
         return False
 
 
-def _open(path: Path | str) -> int | None:
-    """A descriptor of a regular file, or None.
+def _open(path: Path | str, follow: bool = False) -> int | None:
+    """A descriptor of a regular file, or None; nothing else is opened, since opening a device can have effects.
 
     Raises:
         OSError: there may be one, but it cannot be opened: no permission, or too many files are open.
     """
     try:
-        handle = os.open(path, FLAGS)
+        if not stat.S_ISREG(os.stat(path, follow_symlinks=follow).st_mode):
+            return None
+        handle = os.open(path, FLAGS & ~os.O_NOFOLLOW if follow else FLAGS)
     except ValueError:  # a NUL in the name
         return None
     except OSError as error:
@@ -94,7 +96,7 @@ def _open(path: Path | str) -> int | None:
         raise
     if stat.S_ISREG(os.fstat(handle).st_mode):
         return handle
-    os.close(handle)
+    os.close(handle)  # it was replaced between the two calls
     return None
 
 
@@ -378,15 +380,5 @@ def open_regular(path: Path | str, follow: bool = False) -> BufferedReader | Non
     Raises:
         OSError: a regular file that may not be read.
     """
-    try:
-        where = os.stat(path, follow_symlinks=follow)
-    except (OSError, ValueError):  # nothing there; ValueError: a NUL in the name
-        return None
-    if not stat.S_ISREG(where.st_mode):
-        return None
-    flags = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | (0 if follow else os.O_NOFOLLOW)
-    handle = os.open(path, flags)
-    if not stat.S_ISREG(os.fstat(handle).st_mode):  # it was replaced between the two calls
-        os.close(handle)
-        return None
-    return os.fdopen(handle, "rb")
+    handle = _open(path, follow)
+    return None if handle is None else os.fdopen(handle, "rb")
