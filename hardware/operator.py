@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import select
 import signal
 import sys
 import threading
@@ -104,7 +105,7 @@ class AtTerminal:
                 "a person must confirm before the arm moves, but standard input is no terminal: run it in one, or give "
                 "confirm=false"
             )
-        self._tell, self._ask = tell, ask or input
+        self._tell, self._ask = tell, ask or _read_line
         self.stop: Callable[[], bool] = lambda: False
 
     def confirm(self, question: str) -> bool:
@@ -133,3 +134,20 @@ class AtTerminal:
             self._tell("")
             return None
         return None if self.stop() else typed
+
+
+def _read_line(question: str) -> str:
+    """Returns the line typed after a question, as `input` does, but without its race with signals.
+
+    A signal between the prompt and the read of `input` is noted only when the read ends; here it is noted within 0.1 s.
+
+    Raises:
+        EOFError: standard input was closed.
+    """
+    print(question, end="", flush=True)
+    while not select.select([sys.stdin], [], [], 0.1)[0]:
+        pass
+    line = sys.stdin.readline()
+    if not line:
+        raise EOFError
+    return line

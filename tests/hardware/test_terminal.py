@@ -124,6 +124,7 @@ def test_one_signal_ends_a_question_and_is_a_no(number: signal.Signals) -> None:
         said += os.read(ours, 1000)
     finally:
         process.kill()
+        process.wait()
         os.close(ours)
     assert b"answer: False True" in said
 
