@@ -93,10 +93,8 @@ class ArmProcess:
     def state(self) -> ArmState:
         head, arrays = self._call("state")
         vectors = {name: np.array(arrays[name]) for name in VECTORS}
-        mode, errors = Mode(head["mode"]), tuple(head["errors"])
-        stamp, robot_time = float(head["stamp"]), float(head["robot_time"])
-        width = float(head["gripper_width"])
-        return ArmState(stamp, robot_time, **vectors, gripper_width=width, mode=mode, errors=errors)
+        known = {**head, "mode": Mode(head["mode"]), "errors": tuple(head["errors"])}
+        return ArmState(**vectors, **{name: value for name, value in known.items() if name != "to"})
 
     def start_streaming(self) -> None:
         self._call("start_streaming")

@@ -144,7 +144,8 @@ def _read_line(question: str) -> str:
     Raises:
         EOFError: standard input was closed.
     """
-    print(question, end="", flush=True)
+    sys.stdout.write(question)
+    sys.stdout.flush()
     while not select.select([sys.stdin], [], [], 0.1)[0]:
         pass
     line = sys.stdin.readline()

@@ -114,8 +114,9 @@ class Reset:
         """Whether the fingers came to rest open in time."""
         end, last = time.monotonic() + self.settle, -1.0
         while time.monotonic() < end:
-            width = self.arm.state().gripper_width
-            if width >= self.task.opening - OPEN and abs(width - last) < 1e-4:
+            state = self.arm.state()
+            width = state.gripper_width
+            if not state.gripper_busy and width >= self.task.opening - OPEN and abs(width - last) < 1e-4:
                 return True
             last = width
             time.sleep(0.05)

@@ -70,6 +70,7 @@ class ArmState:
         gripper_width: between the fingers [m].
         mode: what the robot says it is doing.
         errors: the robot's own names of what is wrong, empty if nothing is.
+        gripper_busy: whether a command of `gripper` is under way.
     """
 
     stamp: float
@@ -83,6 +84,7 @@ class ArmState:
     gripper_width: float
     mode: Mode
     errors: tuple[str, ...] = ()
+    gripper_busy: bool = False
 
     def finite(self) -> bool:
         """Whether every number that a decision rests on is one."""

@@ -279,10 +279,16 @@ class Fingers:
         if problem:
             raise problem
 
+    @property
+    def busy(self) -> bool:
+        """Whether a wish is open or carried out."""
+        with self._news:
+            return self._running is not None or self._wish is not None
+
     def wait(self, timeout: float = 5.0) -> bool:
         """Waits until no wish is open; false if that takes too long."""
         with self._news:
-            return self._news.wait_for(lambda: self._running is None and self._wish is None, timeout)
+            return self._news.wait_for(lambda: not self.busy, timeout)
 
     def close(self) -> None:
         """Ends the threads; what is held stays held. A command that does not return is left to itself."""

@@ -6,6 +6,7 @@ import logging
 import time
 from abc import ABC, abstractmethod
 from contextlib import suppress
+from dataclasses import replace
 from typing import Any, ClassVar
 
 import numpy as np
@@ -124,7 +125,7 @@ class FrankaArm(ABC):
         try:
             if self._streaming:
                 self._check_motion()
-            return self._read()
+            return replace(self._read(), gripper_busy=self._fingers is not None and self._fingers.busy)
         except Exception as error:
             raise self._broken(error) from error
 
@@ -318,10 +319,11 @@ class FrankaArm(ABC):
                 time.sleep(0.2)
 
     def _refuse_lost_hand(self) -> None:
-        """Nothing moves while the gripper does not answer."""
-        if self._fingers is not None and self._hand_lost:
+        """Nothing moves while the gripper does not answer, or before the failure of its last command was told."""
+        if self._fingers is not None:
             self._fingers.check()
-            raise hand_lost("no state of it comes")
+            if self._hand_lost:
+                raise hand_lost("no state of it comes")
 
     @property
     def _hand_lost(self) -> bool:

@@ -175,13 +175,27 @@ def _fine() -> Any:
 
 
 def test_a_gripper_that_fails_is_a_fault_of_the_gripper(arm: Arm, emulator: Emulator) -> None:
-    emulator.faults.gripper_failure(True)
-    arm.gripper(0.02, 0.1)
     arm.start_streaming()
     here = arm.state().q
+    emulator.faults.gripper_failure(True)
     with pytest.raises(ArmFault) as told:
         repeated(lambda: arm.stream(Target(joints=here, gripper=0.02)))
     assert told.value.kind is FaultKind.GRIPPER
+    emulator.faults.gripper_failure(False)
+
+
+@pytest.mark.parametrize("motion", [lambda arm: arm.start_streaming(), lambda arm: arm.move_to(NEAR, 0.2)])
+def test_nothing_moves_after_a_gripper_command_that_failed(
+    arm: Arm, emulator: Emulator, motion: Callable[[Arm], None]
+) -> None:
+    """An open hand whose command fails stands as wide as asked: its width does not show the failure."""
+    emulator.faults.gripper_failure(True)
+    arm.gripper(arm.state().gripper_width, 0.1)
+    assert eventually(lambda: not arm.state().gripper_busy)
+    with pytest.raises(ArmFault) as told:
+        motion(arm)
+    assert told.value.kind is FaultKind.GRIPPER
+    assert arm.state().mode is Mode.IDLE
     emulator.faults.gripper_failure(False)
 
 

@@ -72,6 +72,16 @@ def test_a_hand_that_says_why_is_believed(tmp_path: Path) -> None:
     assert arm.moved == 0
 
 
+def test_nothing_moves_before_the_command_to_open_has_ended(tmp_path: Path) -> None:
+    """Open fingers say nothing of a command that is under way and may fail."""
+    arm = Handed(tmp_path / "log", 0.08)
+    idle = arm.state
+    arm.state = lambda: replace(idle(), gripper_busy=True)  # type: ignore[method-assign]
+    with pytest.raises(ArmFault, match="did not open"):
+        reset_of(arm)(0)
+    assert arm.moved == 0
+
+
 def test_an_open_hand_or_none_of_ours_lets_the_arm_move(tmp_path: Path) -> None:
     arm = Handed(tmp_path / "log", 0.078)
     reset_of(arm)(0)
