@@ -20,14 +20,71 @@ from benchmarks.output import arguments, report
 ROOT = Path(__file__).parents[1]
 FOLDERS = ("robo_reward", "envs", "policies", "hardware")
 PARTICIPLES = frozenset(
-    "begun bent bound broken brought built caught chosen cut done drawn driven fallen felt found given gone got grown "
-    "heard held hidden kept known laid led left lent lost made meant met paid put run said seen sent set shown shut "
-    "spent split spoken spread stood stuck taken taught thought thrown told torn understood woken won worn woven "
-    "written".split()
+    [
+        "begun",
+        "bent",
+        "bound",
+        "broken",
+        "brought",
+        "built",
+        "caught",
+        "chosen",
+        "cut",
+        "done",
+        "drawn",
+        "driven",
+        "fallen",
+        "felt",
+        "found",
+        "given",
+        "gone",
+        "got",
+        "grown",
+        "heard",
+        "held",
+        "hidden",
+        "kept",
+        "known",
+        "laid",
+        "led",
+        "left",
+        "lent",
+        "lost",
+        "made",
+        "meant",
+        "met",
+        "paid",
+        "put",
+        "run",
+        "said",
+        "seen",
+        "sent",
+        "set",
+        "shown",
+        "shut",
+        "spent",
+        "split",
+        "spoken",
+        "spread",
+        "stood",
+        "stuck",
+        "taken",
+        "taught",
+        "thought",
+        "thrown",
+        "told",
+        "torn",
+        "understood",
+        "woken",
+        "won",
+        "worn",
+        "woven",
+        "written",
+    ]
 )
-VERBS_IN_ED = frozenset("embed feed need seed speed shed exceed proceed".split())
+VERBS_IN_ED = frozenset(["embed", "feed", "need", "seed", "speed", "shed", "exceed", "proceed"])
 """Words that end in -ed without being participles."""
-KEPT = frozenset("cut put run set shut split spread".split())
+KEPT = frozenset(["cut", "put", "run", "set", "shut", "split", "spread"])
 """Participles that are verbs in the present, too."""
 
 
