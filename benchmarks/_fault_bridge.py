@@ -24,12 +24,12 @@ from robo_reward.envs.task import make_task
 from robo_reward.episode import EpisodeStore
 from robo_reward.errors import RoboRewardError
 from robo_reward.hardware.arm_process import ArmProcess
-from robo_reward.hardware.assemble import Parts, Wishes, assemble
-from robo_reward.hardware.deploy import Deployment, DeploySettings
+from robo_reward.hardware.assemble import DeployConfig, DeploymentParts, build_deployment
+from robo_reward.hardware.deploy import DeploymentSession, DeploySettings
 from robo_reward.hardware.emulator.fault_server import FaultClient
 from robo_reward.hardware.policy_process import PolicyProcess
-from robo_reward.hardware.recording import Judge
-from robo_reward.hardware.reset import Reset
+from robo_reward.hardware.recording import SuccessLabeler
+from robo_reward.hardware.reset import ResetProcedure
 
 MOTION = {"idle": (0.8, 1.0), "moving": (0.8, 0.0), "gripping": (0.3, -1.0), SLOW_HAND: (0.3, -1.0)}
 """Speed of the hand, and how far the fingers close, as shares of a full step and of open to closed."""
@@ -51,7 +51,7 @@ class Somebody:
         self.stop: Callable[[], bool] = lambda: False
 
     def confirm(self, question: str) -> bool:
-        self.tell(f"{question}?")
+        self.show_message(f"{question}?")
         if "will move slowly" in question and self._waits:
             (self._folder / "waiting").touch()
             while not (self._folder / "go").exists():
@@ -65,21 +65,21 @@ class Somebody:
             time.sleep(0.1)
         return True
 
-    def success(self, question: str) -> bool | None:
+    def ask_success(self, question: str) -> bool | None:
         return None
 
-    def tell(self, text: str) -> None:
+    def show_message(self, text: str) -> None:
         with (self._folder / "said").open("a", encoding="utf-8") as file:
             file.write(json.dumps(text) + "\n")
 
 
-def deployment(task: ArmTask, parts: Parts, person: Somebody, folder: Path) -> Deployment:
+def deployment(task: ArmTask, parts: DeploymentParts, person: Somebody, folder: Path) -> DeploymentSession:
     """As `robo-reward deploy` makes it."""
     rig = parts.rig
-    return Deployment(
+    return DeploymentSession(
         rig,
-        Reset(task, rig.arm, parts.scene, speed=0.3),
-        Judge(task, rig.observer.unknown),
+        ResetProcedure(task, rig.arm, parts.scene, speed=0.3),
+        SuccessLabeler(task, rig.observer.unknown),
         person,
         EpisodeStore(folder / "episodes"),
         folder / "live",
@@ -94,7 +94,7 @@ def run(folder: Path, robot: str, host: str, situation: str) -> str:
     assert isinstance(task, ArmTask)
     speed, gripper = MOTION[situation]
     person = Somebody(folder, host, situation == "idle")
-    wishes = Wishes(
+    wishes = DeployConfig(
         {"kind": robot, "realtime": "ignore", "process": True},
         host, horizon=HORIZON[situation], objects="none", teleop="none", cameras=("front",), size=16,
         tempo=TEMPO, missed=MISSED, silent=SILENT, camera_age=CAMERA_AGE,
@@ -102,15 +102,15 @@ def run(folder: Path, robot: str, host: str, situation: str) -> str:
     with contextlib.ExitStack() as stack, stop_on_signals() as stop:
         person.policy = policy = PolicyProcess(f"{task.id} {speed} {gripper} {folder}", _fault_policy.load)
         stack.callback(policy.close)
-        parts = assemble(wishes, task, policy, person.confirm, stop, stack, person.tell)
+        parts = build_deployment(wishes, task, policy, person.confirm, stop, stack, person.show_message)
         made = deployment(task, parts, person, folder)
         arm = parts.rig.arm
         assert isinstance(arm, ArmProcess)
-        arm.tell = person.tell
+        arm.tell = person.show_message
         pids = {"main": os.getpid(), "policy": policy.process.pid, "arm": arm.process.pid}
         write_json(folder / "pids", pids)
         while not made.summary.stopped:
-            number = made.summary.standing + (1 if situation == "idle" else 1000)
+            number = made.summary.completed_count + (1 if situation == "idle" else 1000)
             made.settings = DeploySettings(number, retries=1000)
             made.run()
         return made.summary.stopped

@@ -21,13 +21,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from robo_reward.envs.panda.arm import Arm, arm_named
-from robo_reward.envs.panda.kinematics import forward
+from robo_reward.envs.panda.arm import ArmModel, get_arm_model
+from robo_reward.envs.panda.kinematics import compute_forward_kinematics
 from robo_reward.envs.task import make_task
 from robo_reward.hardware.emulator.limits_check import TORQUE_RATE
 from robo_reward.hardware.emulator.plant import DT
 from robo_reward.hardware.emulator.reflex import ERRORS
-from robo_reward.hardware.emulator.versions import Controller, Generator, RobotMode
+from robo_reward.hardware.emulator.versions import ControllerMode, GeneratorMode, RobotMode
 from tests.hardware import wild
 
 AT_REST = 0.02
@@ -56,7 +56,7 @@ class Rest(NamedTuple):
     farthest: float
 
 
-def rest_from(cycles: np.ndarray, arm: Arm, request: int, share: float = SHARE) -> Rest:
+def rest_from(cycles: np.ndarray, arm: ArmModel, request: int, share: float = SHARE) -> Rest:
     """Returns where the arm came to rest, before the next motion began.
 
     Args:
@@ -69,16 +69,16 @@ def rest_from(cycles: np.ndarray, arm: Arm, request: int, share: float = SHARE) 
     moves = after["robot_mode"] == RobotMode.MOVE
     again = moves & ~np.concatenate([[True], moves[:-1]])
     after = after[: int(np.argmax(again)) if again.any() else len(after)]
-    hand = forward(arm, after["q"]).position.T
+    hand = compute_forward_kinematics(arm, after["q"]).position.T
     away = np.linalg.norm(hand - hand[0], axis=1)
     bound = braking_distance(arm, after["q"][0], after["dq"][0], share) + TOLERANCE
     return Rest(float(away[-1]), bound, float(away.max()))
 
 
-def braking_distance(arm: Arm, q: np.ndarray, dq: np.ndarray, share: float) -> float:
+def braking_distance(arm: ArmModel, q: np.ndarray, dq: np.ndarray, share: float) -> float:
     """Returns how far the hand goes [m] if all joints brake evenly, in the time that the tightest limit asks for."""
     small = 1e-5
-    pose = forward(arm, np.stack([q, q + small * dq]))
+    pose = compute_forward_kinematics(arm, np.stack([q, q + small * dq]))
     axes = np.stack([pose.x, pose.y, pose.z])
     moved = float(np.linalg.norm(pose.position[:, 1] - pose.position[:, 0]))
     turned = float(np.linalg.norm(axes[..., 1] - axes[..., 0])) / np.sqrt(2)
@@ -87,7 +87,7 @@ def braking_distance(arm: Arm, q: np.ndarray, dq: np.ndarray, share: float) -> f
         moved / small / arm.max_translation[1],
         turned / small / arm.max_rotation[1],
     )
-    ends = forward(arm, np.stack([q, q + dq * time / share / 2])).position
+    ends = compute_forward_kinematics(arm, np.stack([q, q + dq * time / share / 2])).position
     return float(np.linalg.norm(ends[:, 1] - ends[:, 0]))
 
 
@@ -143,7 +143,7 @@ def used(cycles: np.ndarray, robot: str, streams: list[Any]) -> dict[str, float]
         robot: `fr3` or `panda`.
         streams: joint commands (K, 7) [rad] of each episode.
     """
-    arm = arm_named(robot)
+    arm = get_arm_model(robot)
     found = {**_torques(cycles, arm), **_planned(cycles, arm)}
     low, high = np.array(arm.q_min), np.array(arm.q_max)
     found["measured_position"] = _range(cycles["q"], low, high)
@@ -155,9 +155,9 @@ def used(cycles: np.ndarray, robot: str, streams: list[Any]) -> dict[str, float]
     return {rule: round(share, 4) for rule, share in found.items()}
 
 
-def _torques(cycles: np.ndarray, arm: Arm) -> dict[str, float]:
+def _torques(cycles: np.ndarray, arm: ArmModel) -> dict[str, float]:
     """Of torque commands as received."""
-    external = (cycles["controller_mode"] == Controller.EXTERNAL) & (cycles["robot_mode"] == RobotMode.MOVE)
+    external = (cycles["controller_mode"] == ControllerMode.EXTERNAL) & (cycles["robot_mode"] == RobotMode.MOVE)
     motion = np.cumsum(np.diff(external, prepend=False))
     mine = cycles["received"] & external
     tau, number, which = cycles["tau_c"][mine], cycles["command_id"][mine].astype(int), motion[mine]
@@ -167,10 +167,10 @@ def _torques(cycles: np.ndarray, arm: Arm) -> dict[str, float]:
     return {"torque": _most(tau / np.array(arm.tau_max)), "torque_rate": _most(rate)}
 
 
-def _planned(cycles: np.ndarray, arm: Arm) -> dict[str, float]:
+def _planned(cycles: np.ndarray, arm: ArmModel) -> dict[str, float]:
     """Of joint positions as received."""
-    by_torque = cycles["controller_mode"] == Controller.EXTERNAL
-    mine = cycles["received"] & (cycles["motion_generator_mode"] == Generator.JOINT_POSITION) & ~by_torque
+    by_torque = cycles["controller_mode"] == ControllerMode.EXTERNAL
+    mine = cycles["received"] & (cycles["motion_generator_mode"] == GeneratorMode.JOINT_POSITION) & ~by_torque
     q, number = cycles["q_c"][mine], cycles["command_id"][mine].astype(int)
     found = {"planned_position": _range(q, np.array(arm.q_min), np.array(arm.q_max))}
     limits = {"speed": arm.dq_max, "acceleration": arm.ddq_max, "jerk": arm.dddq_max}

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-from robo_reward.hardware.arm_process import TURN
+from robo_reward.hardware.arm_process import CALL_POLL
 from robo_reward.hardware.emulator.limits_check import LOST_IN_A_ROW
 from robo_reward.hardware.franka.franka_arm import BRAKE_PATIENCE
 from robo_reward.hardware.safety import SafetySettings
@@ -35,7 +35,7 @@ HOLD = (MISSED + 1) * STEP + STOP
 DEATH = STEP + STOP
 SHAPE = (SafetySettings().bad_actions + 1) * STEP + STOP
 CAMERA = CAMERA_AGE + 2 * STEP + STOP
-ABANDONED = TURN + STOP
+ABANDONED = CALL_POLL + STOP
 GRIPPER = 2 * HALF_WAVE + STEP + STOP
 """A gripper that fails is noticed when it is told something."""
 SLOW_HAND = "slow hand"
@@ -164,7 +164,7 @@ FAULTS = (
     _signal("policy killed", "policy", signal.SIGKILL, DEATH, "the policy is gone"),
     _signal("control process frozen", "arm", signal.SIGSTOP, LOST, "control process"),
     _signal("control process killed", "arm", signal.SIGKILL, LOST, "control process"),
-    _signal("main process killed", "main", signal.SIGKILL, ABANDONED, mute=True, unseen=TURN),
+    _signal("main process killed", "main", signal.SIGKILL, ABANDONED, mute=True, unseen=CALL_POLL),
     _group("Ctrl-C", signal.SIGINT, DEATH, asked=True, sign="asked to stop"),
     _group("terminal closed", signal.SIGHUP, DEATH, asked=True, sign="asked to stop"),
     _group("all processes killed", signal.SIGKILL, LOST, mute=True),

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks._fault_list import SHAPE_FILE, SLOW_HAND
-from robo_reward.envs.panda.arm import arm_named
+from robo_reward.envs.panda.arm import get_arm_model
 from robo_reward.episode import EpisodeStore
 from robo_reward.hardware.emulator.camera_server import CameraServer
 from robo_reward.hardware.emulator.emulator import Emulator
@@ -46,7 +46,7 @@ class Stage:
 
     def __init__(self, robot: str, host: str, situation: str, folder: Path) -> None:
         self.robot, self.host, self.situation, self.folder = robot, host, situation, folder
-        plant = KinematicPlant(arm_named(robot), object_width=0.04 if situation in ("gripping", SLOW_HAND) else 0.0)
+        plant = KinematicPlant(get_arm_model(robot), object_width=0.04 if situation in ("gripping", SLOW_HAND) else 0.0)
         hand = REPORTED if situation == SLOW_HAND else None
         self.emulator = Emulator(robot, host, plant, lockstep=True, speed=1.0, fault_port=FAULT_PORT, hand=hand)
         self._cameras = CameraServer(plant, host, faults=self.emulator.faults)
@@ -120,7 +120,7 @@ class Stage:
 
     def episodes(self) -> dict[str, Any]:
         """What is kept with each stored episode."""
-        return {entry.key: entry.meta for entry in EpisodeStore(self.folder / "episodes").entries()}
+        return {entry.key: entry.meta for entry in EpisodeStore(self.folder / "episodes").list_entries()}
 
     # What a row begins with
 

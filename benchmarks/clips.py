@@ -9,14 +9,14 @@ from pathlib import Path
 import numpy as np
 
 from robo_reward.code.language import compile_program
-from robo_reward.collect import Actor, collect
+from robo_reward.collect import Actor, collect_episodes
 from robo_reward.envs.frames import FrameSpec
 from robo_reward.envs.panda.group import Group
 from robo_reward.envs.panda.pushers import behaviours, pusher
 from robo_reward.envs.state import State
 from robo_reward.envs.task import make_task
 from robo_reward.policies.policy import MLPPolicy, load_policy
-from robo_reward.policies.sb3 import train
+from robo_reward.policies.sb3 import train_policy
 
 SHOWN = FrameSpec(("third",), 112)
 STAGES = (4_096, 10_240, 16_384, 22_528, 30_720, 40_960, 61_440, 120_000)
@@ -56,7 +56,7 @@ def trained_stages(task: Group, folder: Path) -> list[MLPPolicy]:
     for steps in STAGES:
         path = folder / f"policy_{steps}"
         if not path.exists():
-            train(task, reward, folder, steps=STAGES[-1], until=steps, threads=2, episodes=1).policy.save(path)
+            train_policy(task, reward, folder, steps=STAGES[-1], until=steps, threads=2, episodes=1).policy.save(path)
         policies.append(load_policy(path))
     return policies
 
@@ -96,11 +96,11 @@ def clips(task_id: str, folder: Path, each: int, seed: int, report: Callable[[st
     found: dict[str, list[np.ndarray]] = {"frames": [], "truth": [], "strip": [], "success": [], "source": []}
     for index, (name, actor, count) in enumerate(actors):
         report(f"{task_id}: filming {count} clips of {name}")
-        for episode in collect(task, actor, count, seed * 1000 + index, SHOWN):
+        for episode in collect_episodes(task, actor, count, seed * 1000 + index, SHOWN):
             assert episode.frames is not None
             found["frames"].append(episode.frames)
-            found["truth"].append(truth(episode.transitions()).total)
+            found["truth"].append(truth(episode.to_transitions()).total)
             found["strip"].append(task.true_preference(episode.states)[1:])
-            found["success"].append(np.array(episode.succeeded))
+            found["success"].append(np.array(episode.is_successful))
             found["source"].append(np.array(name))
     return Clips(**{key: np.stack(values) for key, values in found.items()})

@@ -15,7 +15,7 @@ import numpy as np
 
 from benchmarks.output import arguments, report
 from robo_reward.code.language import compile_program
-from robo_reward.code.samples import typical_transitions
+from robo_reward.code.samples import sample_typical_transitions
 from robo_reward.envs.state import Field, StateSpec, Transitions
 
 BATCH = 4096
@@ -77,7 +77,7 @@ def best_seconds(call: Callable[[], object], rounds: int) -> float:
 
 def measure(quick: bool) -> dict[str, float]:
     """Times both on the same transitions."""
-    batch = typical_transitions(SPEC, ACTION_DIM, BATCH)
+    batch = sample_typical_transitions(SPEC, ACTION_DIM, BATCH)
     program = compile_program(PROGRAM, SPEC, ACTION_DIM)
     np.testing.assert_allclose(program(batch).total, loop(batch), rtol=1e-12)
     rounds = 30 if quick else 300

@@ -25,7 +25,7 @@ from typing import Any
 
 from benchmarks.output import arguments, report
 from robo_reward.envs.task import make_task
-from robo_reward.policies.evaluate import evaluate
+from robo_reward.policies.evaluate import evaluate_policy
 from robo_reward.policies.policy import load_policy
 
 HOSTS = {"fr3": "127.0.2.41", "panda": "127.0.2.42"}
@@ -97,7 +97,7 @@ def main() -> None:
         runs = Path(folder)
         run = Path(args.policy).absolute() if args.policy else trained(runs)
         policy = run / "policy" if (run / "policy").is_dir() else run
-        simulated = evaluate(make_task("panda/lift"), load_policy(policy), 200, SEED)
+        simulated = evaluate_policy(make_task("panda/lift"), load_policy(policy), 200, SEED)
         share = simulated.successes / simulated.episodes
         found = {robot: deployed(policy, robot, 5 if args.quick else 50, runs, HANDS[args.hand]) for robot in HOSTS}
     kept = {f"{robot}_kept": value["success"] / share for robot, value in found.items()}

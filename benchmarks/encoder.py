@@ -16,19 +16,19 @@ import numpy as np
 import torch
 
 from benchmarks.output import arguments, report
-from robo_reward.collect import Actor, collect
+from robo_reward.collect import Actor, collect_episodes
 from robo_reward.envs.frames import FrameSpec
 from robo_reward.envs.state import State
 from robo_reward.envs.task import Task, make_task
 from robo_reward.episode import Episode
-from robo_reward.vision.adapt import adapt
+from robo_reward.vision.adapt import train_adapter
 from robo_reward.vision.cache import CachedEncoder
 from robo_reward.vision.colour_slots import ColourSlots
 from robo_reward.vision.encoder import Encoder
 from robo_reward.vision.heads import PCA, HeadedEncoder
 from robo_reward.vision.keypoints import KeypointEncoder
 from robo_reward.vision.pixels import PixelsEncoder
-from robo_reward.vision.probe import probe
+from robo_reward.vision.probe import probe_state_fields
 from robo_reward.vision.timm_encoder import TimmEncoder
 from robo_reward.vision.views import WHOLE, View, camera_views
 
@@ -101,7 +101,7 @@ def actors(task: Task, seed: int) -> tuple[Actor, Actor, Actor]:
 def clips(task: Task, cameras: tuple[str, ...], each: int, seed: int) -> list[Episode]:
     """Episodes of all actors, mixed."""
     spec = FrameSpec(cameras)
-    sets = [collect(task, actor, each, seed + i, spec) for i, actor in enumerate(actors(task, seed))]
+    sets = [collect_episodes(task, actor, each, seed + i, spec) for i, actor in enumerate(actors(task, seed))]
     return [episode for group in zip(*sets, strict=True) for episode in group]
 
 
@@ -117,7 +117,7 @@ def rivals(views: tuple[View, ...], train: list[Episode], cache: str, quick: boo
         return HeadedEncoder(encoder, PCA.fit(rows, 256))
 
     def adapted(loss: str) -> Encoder:
-        return adapt(maps("stage2"), train, [loss], dim=32 * len(views))
+        return train_adapter(maps("stage2"), train, [loss], dim=32 * len(views))
 
     found: dict[str, Callable[[], Encoder]] = {
         "pixels": lambda: PixelsEncoder(28, views=views),
@@ -155,7 +155,7 @@ def probed(name: str, cameras: tuple[str, ...], fields: tuple[str, ...], cache: 
         own[f"fit_s.{key}"] = time.perf_counter() - begun
         if not kind.startswith(("timm", "adapted")):  # those are the backbone's, see `speeds`
             own[f"ms_per_frame.{key}"] = milliseconds(encoder.encode, pictures(train[0]), 3)
-        for field, values in probe(encoder, train, test, fields).items():
+        for field, values in probe_state_fields(encoder, train, test, fields).items():
             own |= {f"cm.{key}.{field}": 100 * values.error, f"r2.{key}.{field}": values.r2}
         print(*(f"{k}={v:.3g}" for k, v in own.items()), flush=True)
         found |= own

@@ -24,7 +24,7 @@ from benchmarks._fault_judge import OWN, Rest, rest_from, stop_of, used
 from benchmarks._fault_list import ROBOT, SLOW_HAND, Fault, faults_in
 from benchmarks._fault_stage import Stage, until
 from benchmarks.output import arguments, report
-from robo_reward.envs.panda.arm import arm_named
+from robo_reward.envs.panda.arm import get_arm_model
 from robo_reward.episode import EpisodeStore
 from robo_reward.hardware.emulator.versions import RobotMode
 
@@ -217,7 +217,7 @@ def requests(cycles: np.ndarray, since: int, unseen: float | None, asked: list[f
 
 def worst_rest(cycles: np.ndarray, robot: str, places: list[int]) -> Rest | None:
     """Returns the rest that is worst against its bound, or none if there was no request."""
-    rests = [rest_from(cycles, arm_named(robot), place) for place in places]
+    rests = [rest_from(cycles, get_arm_model(robot), place) for place in places]
     return max(rests, key=lambda rest: rest.distance / rest.bound, default=None)
 
 

@@ -147,8 +147,8 @@ def measure(folder: Path, where: str, seconds: float, disturb: list[Callable[[Pa
     page.kill()
     acknowledged = [uuid for person in people for uuid in person.acknowledged]
     with PreferenceStore(where) as store:
-        stored = [answer.uuid for answer in store.answers()]
-        pairs = [(answer.annotator, frozenset(answer.clips)) for answer in store.answers()]
+        stored = [answer.uuid for answer in store.load_answers()]
+        pairs = [(answer.annotator, frozenset(answer.clips)) for answer in store.load_answers()]
     waits = np.array([s for person in people for s in person.seconds])
     return {
         "labels_per_minute": 60 * len(acknowledged) / took,

@@ -25,7 +25,7 @@ import numpy as np
 import torch
 
 from benchmarks.output import arguments, report
-from robo_reward.collect import collect
+from robo_reward.collect import collect_episodes
 from robo_reward.envs.frames import FrameSpec
 from robo_reward.envs.task import make_task
 from robo_reward.matching import (
@@ -128,7 +128,7 @@ def speed(quick: bool) -> dict[str, object]:
 def clip_features(clips: int) -> list[torch.Tensor]:
     """Features (T, 576) of expert clips: 24 x 24 grey pixels, less their mean over the first half of the clips."""
     task = make_task("panda/push")
-    episodes = collect(task, task.expert, clips, seed=0, frames=FrameSpec(("front",), 96))
+    episodes = collect_episodes(task, task.expert, clips, seed=0, frames=FrameSpec(("front",), 96))
     pixels = np.stack([e.frames for e in episodes if e.frames is not None]).astype(np.float32).mean(-1) / 255.0
     blocks = pixels.reshape(*pixels.shape[:2], 24, 4, 24, 4).mean((3, 5)).reshape(*pixels.shape[:2], -1)
     blocks -= blocks[: clips // 2].mean((0, 1))

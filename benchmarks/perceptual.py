@@ -26,11 +26,11 @@ import mujoco
 import numpy as np
 
 from benchmarks.output import arguments, report
-from robo_reward.demos.discover import discover_steps, fit_steps, jaccard
-from robo_reward.demos.perceptual import curves
-from robo_reward.demos.steps import labels_of
+from robo_reward.demos.discover import compute_jaccard, discover_steps, fit_steps
+from robo_reward.demos.perceptual import compute_curves
+from robo_reward.demos.steps import cuts_to_labels
 from robo_reward.envs.batch import BatchSim
-from robo_reward.envs.frames import Filmer, FrameSpec
+from robo_reward.envs.frames import FrameRenderer, FrameSpec
 from robo_reward.envs.state import State
 from robo_reward.envs.task import Task, make_task
 from robo_reward.vision.encoder import Encoder
@@ -76,7 +76,7 @@ class Clip:
 
     def labels(self, steps: int) -> np.ndarray:
         """The true step of each frame."""
-        return labels_of(self.cuts(steps), len(self.frames))
+        return cuts_to_labels(self.cuts(steps), len(self.frames))
 
 
 def demonstrator(task: Task, n: int, rng: np.random.Generator) -> Callable[[State], np.ndarray]:
@@ -126,7 +126,7 @@ def film(name: str, scene: int) -> list[Clip]:
         success.append(result.success)
     sim.close()
     clips = []
-    with Filmer(task, FrameSpec(CAMERAS, SIZE)) as filmer:
+    with FrameRenderer(task, FrameSpec(CAMERAS, SIZE)) as filmer:
         for i in range(n):
             end = min(first(np.array([s[i] for s in success])) + REST + 2, LONGEST + 1)
             frames = filmer(np.stack([q[i] for q, _ in seen[:end]]), np.stack([m[i] for _, m in seen[:end]]))
@@ -163,7 +163,7 @@ def agreement(found: Sequence[Sequence[int]], clips: Sequence[Clip], steps: int)
     return float(
         np.mean(
             [
-                jaccard(hot[labels_of(cuts, len(c.frames))], c.labels(steps))
+                compute_jaccard(hot[cuts_to_labels(cuts, len(c.frames))], c.labels(steps))
                 for cuts, c in zip(found, clips, strict=True)
             ]
         )
@@ -182,7 +182,7 @@ def judged(
     return float(
         np.mean(
             [
-                jaccard(curves(model, x, FPS)[0] > 0.5, c.labels(steps))
+                compute_jaccard(compute_curves(model, x, FPS)[0] > 0.5, c.labels(steps))
                 for x, c in zip(features[TRAIN:], clips[TRAIN:], strict=True)
             ]
         )
@@ -210,7 +210,9 @@ def compare(clips: list[Clip], features: list[np.ndarray], steps: int, rng: np.r
     for name, group in (("discovery", train), ("test_reward", test)):
         runs = [[random_cuts(len(c.frames), steps, rng) for c in group] for _ in range(20)]
         found[f"{name}_ordered_random"] = float(np.mean([agreement(run, group, steps) for run in runs]))
-    flips = [jaccard(rng.random((len(c.frames), steps)) > 0.5, c.labels(steps)) for _ in range(20) for c in test]
+    flips = [
+        compute_jaccard(rng.random((len(c.frames), steps)) > 0.5, c.labels(steps)) for _ in range(20) for c in test
+    ]
     found["test_reward_random"] = float(np.mean(flips))
     return found
 

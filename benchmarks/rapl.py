@@ -27,21 +27,21 @@ import torch
 
 from benchmarks.clips import SHOWN, Clips, clips
 from benchmarks.output import arguments, report
-from robo_reward.checks.rank import kendall, pair_accuracy, within_clips
+from robo_reward.checks.rank import correlate_within_clips, kendall_tau, pair_accuracy
 from robo_reward.code.language import compile_program
 from robo_reward.envs.panda.group import Group
 from robo_reward.envs.task import make_task
 from robo_reward.matching import OT, FinalFrame, MatchingReward
-from robo_reward.matching.look import FrameLook
-from robo_reward.policies.sb3 import train
+from robo_reward.matching.look import FrameFeatures
+from robo_reward.policies.sb3 import train_policy
 from robo_reward.preferences.bradley_terry import (
     BradleyTerrySettings,
     NetworkReward,
-    bradley_terry_reward,
+    build_bradley_terry_reward,
     train_ensemble,
 )
-from robo_reward.preferences.comparisons import of_triplets
-from robo_reward.preferences.rapl import PRESETS, RaplSettings, rapl_reward, train_head
+from robo_reward.preferences.comparisons import comparisons_from_triplets
+from robo_reward.preferences.rapl import PRESETS, RaplSettings, build_rapl_reward, train_head
 from robo_reward.vision.colour_slots import ColourSlots
 from robo_reward.vision.encoder import Encoder
 from robo_reward.vision.heads import HeadedEncoder, make_head
@@ -83,18 +83,18 @@ class Judged:
         moving = np.ptp(shown.strip, axis=1) >= LEAST
         self.negatives = np.random.default_rng(0).permutation([i for i in bad if moving[i]])[:NEGATIVES]
         clock = np.tile(np.arange(shown.strip.shape[1]), (len(shown.strip), 1))
-        self.hard = [i for i in self.negatives if within_clips(clock[[i]], shown.strip[[i]])[0] < 0.3]
+        self.hard = [i for i in self.negatives if correlate_within_clips(clock[[i]], shown.strip[[i]])[0] < 0.3]
         self.clock = clock.astype(float)
 
     def figures(self, reward: np.ndarray) -> dict[str, float]:
         """The figures of rewards (n, T)."""
-        rho = within_clips(reward, self.shown.strip)
+        rho = correlate_within_clips(reward, self.shown.strip)
         return {
             "pair_accuracy": pair_accuracy(reward.sum(axis=1), self.shown.returns, GAP),
-            "kendall": kendall(reward.sum(axis=1), self.shown.returns),
+            "kendall": kendall_tau(reward.sum(axis=1), self.shown.returns),
             "spearman": float(np.mean(rho[self.negatives])),
             "hard": float(np.mean(rho[self.hard])) if self.hard else float("nan"),
-            "spearman_truth": float(np.nanmean(within_clips(reward, self.shown.truth)[self.negatives])),
+            "spearman_truth": float(np.nanmean(correlate_within_clips(reward, self.shown.truth)[self.negatives])),
         }
 
 
@@ -127,36 +127,36 @@ class Bench:
         self, encoder: Encoder, features: list[np.ndarray], experts: np.ndarray, rule: Any, cost: str
     ) -> Rewards:
         """A reward that matches with experts."""
-        reward = MatchingReward(FrameLook(encoder, SHOWN), [features[i] for i in experts], rule, cost)
-        return lambda clips: reward.match(clips)
+        reward = MatchingReward(FrameFeatures(encoder, SHOWN), [features[i] for i in experts], rule, cost)
+        return lambda clips: reward.compute_unscaled(clips)
 
     def rapl_artifact(self, kind: str, settings: RaplSettings, answers: np.ndarray, seed: int) -> MatchingReward:
         """A reward of frames by RAPL."""
         encoder: Encoder = self.slots if kind == "slots" else self.imagenet
-        known, train = of_triplets(answers), self.features[kind]["train"]
+        known, train = comparisons_from_triplets(answers), self.features[kind]["train"]
         begun = time.monotonic()
         head = train_head(train, known, settings, seed)
         self.seconds[f"fit_{kind}_{len(answers)}"] = time.monotonic() - begun
-        return rapl_reward(FrameLook(encoder, SHOWN), head, train, known, settings)
+        return build_rapl_reward(FrameFeatures(encoder, SHOWN), head, train, known, settings)
 
     def rapl(self, kind: str, settings: RaplSettings, answers: np.ndarray, seed: int) -> Rewards:
         """The same, of features."""
         reward = self.rapl_artifact(kind, settings, answers, seed)
         aligned = reward.look
-        assert isinstance(aligned, FrameLook) and isinstance(aligned.encoder, HeadedEncoder)
+        assert isinstance(aligned, FrameFeatures) and isinstance(aligned.encoder, HeadedEncoder)
         project = aligned.encoder.project
-        return lambda clips: reward.match([project(f) for f in clips])
+        return lambda clips: reward.compute_unscaled([project(f) for f in clips])
 
     def rlhf_artifact(self, answers: np.ndarray, seed: int) -> NetworkReward:
         """A reward of frames by Bradley-Terry, on the same features."""
         train = self.features["slots"]["train"]
-        members = train_ensemble(train, of_triplets(answers), BradleyTerrySettings(), seed)
-        return bradley_terry_reward(FrameLook(self.slots, SHOWN), members, train)
+        members = train_ensemble(train, comparisons_from_triplets(answers), BradleyTerrySettings(), seed)
+        return build_bradley_terry_reward(FrameFeatures(self.slots, SHOWN), members, train)
 
     def rlhf(self, answers: np.ndarray, seed: int) -> Rewards:
         """The same, of features."""
         reward = self.rlhf_artifact(answers, seed)
-        return lambda clips: np.stack([reward.opinions(f).mean(axis=0) for f in clips])
+        return lambda clips: np.stack([reward.predict_members(f).mean(axis=0) for f in clips])
 
 
 def methods(bench: Bench, values: np.ndarray, seed: int, quick: bool) -> dict[str, tuple[str, Rewards]]:
@@ -245,7 +245,7 @@ def policies(bench: Bench, seeds: range) -> dict[str, list[float]]:
         for name, reward in rewards.items():
             begun = time.monotonic()
             with tempfile.TemporaryDirectory() as folder:
-                trained = train(task, reward, Path(folder), steps=POLICY_STEPS, seed=seed, threads=2)
+                trained = train_policy(task, reward, Path(folder), steps=POLICY_STEPS, seed=seed, threads=2)
             found[name].append(trained.evaluation.success)
             print(f"policy on {name}, seed {seed}: {found[name][-1]:.2f}, {time.monotonic() - begun:.0f} s", flush=True)
     return found

@@ -20,11 +20,11 @@ from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.monitor import Monitor
 
 from benchmarks.output import arguments, report
-from robo_reward.cli.app import compose
-from robo_reward.cli.train import chosen_reward, parameters
+from robo_reward.cli.app import compose_config
+from robo_reward.cli.train import load_chosen_reward, merge_parameters
 from robo_reward.envs.gym import TaskEnv
 from robo_reward.envs.task import make_task
-from robo_reward.policies.sb3 import train
+from robo_reward.policies.sb3 import train_policy
 
 GOAL, LIMIT = 0.9, 3.0
 TASKS = ("panda/reach", "panda/lift", "panda/drawer", "panda/push", "panda/pick", "panda/door", "panda/stack")
@@ -32,7 +32,7 @@ TASKS = ("panda/reach", "panda/lift", "panda/drawer", "panda/push", "panda/pick"
 
 def ours(name: str, seed: int) -> dict[str, Any]:
     """One training with our defaults: seconds to the goal and in all, and deterministic success at the end."""
-    config = compose("train", [f"task={name}", f"seed={seed}"])
+    config = compose_config("train", [f"task={name}", f"seed={seed}"])
     task = make_task(name)
     begun, reached = time.monotonic(), None
 
@@ -42,8 +42,14 @@ def ours(name: str, seed: int) -> dict[str, Any]:
             reached = time.monotonic() - begun
 
     with tempfile.TemporaryDirectory() as folder:
-        options = {"steps": config.steps, "seed": seed, "params": parameters(config), "threads": 2, "report": watch}
-        result = train(task, chosen_reward(task, config.reward), Path(folder), **options)
+        options = {
+            "steps": config.steps,
+            "seed": seed,
+            "params": merge_parameters(config),
+            "threads": 2,
+            "report": watch,
+        }
+        result = train_policy(task, load_chosen_reward(task, config.reward), Path(folder), **options)
     seconds = time.monotonic() - begun
     return {"seconds_to_goal": reached, "seconds": seconds, "steps": result.steps, "success": result.evaluation.success}
 

@@ -1,7 +1,8 @@
 """A reward on disk: a folder that a person can read, and from which the same reward is built again.
 
-`reward.json` holds the spec and its fingerprint; the source of a reward program stands beside it in `reward.py`, what
-was learnt in `weights-DIGEST.safetensors`. Nothing is pickled, and loading runs nothing but the reward language.
+`reward.json` holds the spec and its fingerprint; the source of a reward program is kept beside it in `reward.py`,
+what was learnt in `weights-DIGEST.safetensors`. Nothing is pickled, and loading runs nothing but the reward
+language.
 """
 
 from __future__ import annotations
@@ -19,9 +20,17 @@ from safetensors.numpy import save
 from robo_reward.compose import WeightedReward
 from robo_reward.envs.state import StateSpec
 from robo_reward.errors import BadArtifact, UnknownName, UsageError
-from robo_reward.files import Finite, check, load_json, load_tensors, naming, read_bytes, replace_file
+from robo_reward.files import (
+    Finite,
+    convert_json,
+    load_json,
+    load_tensors,
+    raise_as_bad_artifact,
+    read_bytes,
+    replace_file,
+)
 from robo_reward.registry import Registry
-from robo_reward.reward import EpisodeReward, StepReward, Weights, digest, fingerprint, learnt
+from robo_reward.reward import EpisodeReward, StepReward, Weights, digest_tensors, fingerprint_spec, learnt_weights
 
 FORMAT = "robo-reward/reward"
 VERSION = 1
@@ -52,7 +61,7 @@ class DocumentForm(msgspec.Struct):
 
 
 class ProgramForm(msgspec.Struct):
-    """The spec of a reward program; `source` stands in a file of its own."""
+    """The spec of a reward program; `source` is kept in a file of its own."""
 
     source: str
     state: list[dict[str, Any]]
@@ -118,11 +127,11 @@ rewards: Registry[Any] = Registry("reward kind", "robo_reward.rewards")
 
 
 def build_reward(spec: Mapping[str, Any], weights: Weights | None = None) -> Any:
-    """Builds a reward from what its `spec()` gave.
+    """Builds a reward from the result of its `spec()`.
 
     Args:
         spec: JSON with a `kind`.
-        weights: what the reward's `weights()` gave, if it has any.
+        weights: the result of the reward's `weights()`, if it has any.
 
     Raises:
         UsageError: the spec has no kind.
@@ -130,7 +139,7 @@ def build_reward(spec: Mapping[str, Any], weights: Weights | None = None) -> Any
     """
     kind = spec.get("kind") if isinstance(spec, Mapping) else None
     if not isinstance(kind, str):
-        raise UsageError(f"a reward spec names its 'kind', one of: {', '.join(rewards.names())}")
+        raise UsageError(f"a reward spec names its 'kind', one of: {', '.join(rewards.list_names())}")
     return rewards.create(kind, spec, weights or {})
 
 
@@ -148,20 +157,20 @@ def save_reward(reward: StepReward | EpisodeReward, folder: Path | str) -> Path:
         UnknownName: a reward of a kind that cannot be rebuilt, such as a plain Python function.
     """
     folder, spec = Path(folder), reward.spec()
-    for kind in (str(part["kind"]) for part in _rewards_in(spec)):
-        if kind not in rewards.names():
+    for kind in (str(part["kind"]) for part in _list_rewards(spec)):
+        if kind not in rewards.list_names():
             remedy = "Only these can be saved: write it as a reward program, or register its kind."
-            raise UnknownName("reward kind", kind, rewards.names(), remedy)
+            raise UnknownName("reward kind", kind, rewards.list_names(), remedy)
     folder.mkdir(parents=True, exist_ok=True)
     sources: dict[str, str] = {}
-    stored = _without_sources(spec, sources)
+    stored = _extract_sources(spec, sources)
     for name, source in sources.items():
         replace_file(folder / name, source.encode())
-    weights = learnt(reward)
+    weights = learnt_weights(reward)
     for name, tensors in weights.items():
         content = save({k: np.ascontiguousarray(v) for k, v in tensors.items()})
         replace_file(folder / f"weights-{name}.safetensors", content)
-    document = {"format": FORMAT, "version": VERSION, "fingerprint": fingerprint(spec), "spec": stored}
+    document = {"format": FORMAT, "version": VERSION, "fingerprint": fingerprint_spec(spec), "spec": stored}
     replace_file(folder / "reward.json", (json.dumps(document, indent=2) + "\n").encode())
     for path in folder.glob("reward*.py"):
         if path.name not in sources:
@@ -175,12 +184,12 @@ def save_reward(reward: StepReward | EpisodeReward, folder: Path | str) -> Path:
 def load_reward(
     folder: Path | str, *, state: StateSpec | None = None, action_dim: int | None = None, edited: bool = False
 ) -> Any:
-    """Builds the reward of a folder.
+    """Builds the reward that a folder holds.
 
     Args:
         folder: written by `save_reward`.
-        state: what the reward will be given; refused if the reward was written for other fields.
-        action_dim: likewise, A.
+        state: the state that the reward will get; refused if the reward was written for other fields.
+        action_dim: A, the size of the actions it will get; refused if the reward was written for another.
         edited: accept that `reward.py` or `reward.json` was changed by hand since it was saved.
 
     Raises:
@@ -188,24 +197,24 @@ def load_reward(
     """
     folder = Path(folder)
     path = folder / "reward.json"
-    document = _document(folder)
-    with naming(path, REMEDY):
+    document = _read_document(folder)
+    with raise_as_bad_artifact(path, REMEDY):
         _check_size(document.spec)
-        spec = _with_sources(document.spec, folder)
-        if not edited and fingerprint(spec) != document.fingerprint:
-            problem = f"its content has fingerprint {fingerprint(spec)}, {document.fingerprint:.16} was saved"
+        spec = _insert_sources(document.spec, folder)
+        if not edited and fingerprint_spec(spec) != document.fingerprint:
+            problem = f"its content has fingerprint {fingerprint_spec(spec)}, {document.fingerprint:.16} was saved"
             remedy = "If you changed it on purpose, load it with edited=True and save it again"
             raise BadArtifact(path, problem, remedy)
-        for part in _rewards_in(spec):
+        for part in _list_rewards(spec):
             if part["kind"] in FORMS:
-                check(dict(part), FORMS[part["kind"]], f"{path} ({part['kind']})", REMEDY)
-        for part in _parts(spec):
+                convert_json(dict(part), FORMS[part["kind"]], f"{path} ({part['kind']})", REMEDY)
+        for part in _list_parts(spec):
             _check_fit(path, part, state, action_dim)
         return build_reward(spec, _read_weights(spec, folder))
 
 
 def _check_size(spec: Any, key: str = "", depth: int = 0) -> None:
-    """Refuses a spec that would take long or much memory to build.
+    """Raises an error for a spec that would take long or much memory to build.
 
     Raises:
         ValueError: it is too deep, or a number or a list in it is too large.
@@ -224,21 +233,21 @@ def _check_size(spec: Any, key: str = "", depth: int = 0) -> None:
 
 
 def _read_weights(spec: Any, folder: Path) -> Weights:
-    """The tensors that the parts of a spec name, each checked against its digest."""
+    """Returns the tensors that the parts of a spec name, each checked against its digest."""
     found: dict[str, dict[str, np.ndarray]] = {}
     left = MAX_WEIGHTS
     for name in dict.fromkeys(
-        check(part, WeightsForm, "weights").weights for part in _parts(spec) if "weights" in part
+        convert_json(part, WeightsForm, "weights").weights for part in _list_parts(spec) if "weights" in part
     ):
         path = folder / f"weights-{name}.safetensors"
         found[name] = load_tensors(path, left, REMEDY)
         left -= sum(array.nbytes for array in found[name].values())
-        if digest(found[name]) != name:
+        if digest_tensors(found[name]) != name:
             raise BadArtifact(path, "it is damaged", REMEDY)
     return found
 
 
-def _document(folder: Path) -> DocumentForm:
+def _read_document(folder: Path) -> DocumentForm:
     path = folder / "reward.json"
     document = load_json(path, dict[str, Any], MAX_DOCUMENT, REMEDY)
     if document is None:
@@ -249,7 +258,7 @@ def _document(folder: Path) -> DocumentForm:
         raise BadArtifact(
             path, f"it has version {document.get('version')!r:.40}, this is {VERSION}", "Upgrade robo-reward"
         )
-    return check(document, DocumentForm, path, REMEDY)
+    return convert_json(document, DocumentForm, path, REMEDY)
 
 
 def _check_fit(path: Path, part: Mapping[str, Any], state: StateSpec | None, action_dim: int | None) -> None:
@@ -260,11 +269,11 @@ def _check_fit(path: Path, part: Mapping[str, Any], state: StateSpec | None, act
         return
     own = StateSpec.from_json(part["state"])
     if own != state:
-        problem = f"its state differs: {_difference(own, state)}"
+        problem = f"its state differs: {_describe_difference(own, state)}"
         raise BadArtifact(path, problem, "Use it with the task that it was written for")
 
 
-def _difference(own: StateSpec, other: StateSpec) -> str:
+def _describe_difference(own: StateSpec, other: StateSpec) -> str:
     missing = [n for n in own.names if n not in other]
     extra = [n for n in other.names if n not in own]
     changed = [n for n in own.names if n in other and own[n] != other[n]]
@@ -272,46 +281,46 @@ def _difference(own: StateSpec, other: StateSpec) -> str:
     return "; ".join(text + ", ".join(names) for text, names in found if names) or "the fields stand in another order"
 
 
-def _parts(spec: Any) -> list[Mapping[str, Any]]:
-    """Every reward spec inside a spec, itself included."""
+def _list_parts(spec: Any) -> list[Mapping[str, Any]]:
+    """Returns every part with a `kind` inside a spec, itself included."""
     inner = spec.values() if isinstance(spec, Mapping) else spec if isinstance(spec, list | tuple) else ()
-    found = [part for value in inner for part in _parts(value)]
+    found = [part for value in inner for part in _list_parts(value)]
     return [spec, *found] if isinstance(spec, Mapping) and "kind" in spec else found
 
 
-def _rewards_in(spec: Any) -> list[Mapping[str, Any]]:
-    """Every reward spec inside a spec, itself included; what stands under `encoder` and `heads` is of other kinds."""
+def _list_rewards(spec: Any) -> list[Mapping[str, Any]]:
+    """Returns every reward spec inside a spec, itself included; `encoder` and `heads` hold specs of other kinds."""
     if isinstance(spec, Mapping):
         inner = [value for key, value in spec.items() if key not in ("encoder", "heads")]
     else:
         inner = spec if isinstance(spec, list | tuple) else []
-    found = [part for value in inner for part in _rewards_in(value)]
+    found = [part for value in inner for part in _list_rewards(value)]
     return [spec, *found] if isinstance(spec, Mapping) and "kind" in spec else found
 
 
-def _map(spec: Any, change: Callable[[dict[str, Any]], dict[str, Any]]) -> Any:
+def _map_parts(spec: Any, change: Callable[[dict[str, Any]], dict[str, Any]]) -> Any:
     if isinstance(spec, Mapping):
-        return change({key: _map(value, change) for key, value in spec.items()})
-    return [_map(value, change) for value in spec] if isinstance(spec, list | tuple) else spec
+        return change({key: _map_parts(value, change) for key, value in spec.items()})
+    return [_map_parts(value, change) for value in spec] if isinstance(spec, list | tuple) else spec
 
 
-def _without_sources(spec: Any, sources: dict[str, str]) -> Any:
+def _extract_sources(spec: Any, sources: dict[str, str]) -> Any:
     """Moves each program's text to `sources` (file name -> text) and leaves the file name."""
 
-    def change(part: dict[str, Any]) -> dict[str, Any]:
+    def move_source(part: dict[str, Any]) -> dict[str, Any]:
         if part.get("kind") != "program" or not isinstance(part.get("source"), str):
             return part
         name = "reward.py" if not sources else f"reward_{len(sources) + 1}.py"
         sources[name] = part.pop("source")
         return {**part, "source_file": name}
 
-    return _map(spec, change)
+    return _map_parts(spec, move_source)
 
 
-def _with_sources(spec: Any, folder: Path) -> Any:
+def _insert_sources(spec: Any, folder: Path) -> Any:
     sources: dict[str, str] = {}
 
-    def change(part: dict[str, Any]) -> dict[str, Any]:
+    def read_source(part: dict[str, Any]) -> dict[str, Any]:
         name = part.pop("source_file", None)
         if name is None:
             return part
@@ -324,40 +333,40 @@ def _with_sources(spec: Any, folder: Path) -> Any:
             sources[name] = data.decode()
         return {**part, "source": sources[name]}
 
-    return _map(spec, change)
+    return _map_parts(spec, read_source)
 
 
-def _program(spec: Mapping[str, Any], weights: Weights) -> Any:
+def _build_program(spec: Mapping[str, Any], weights: Weights) -> Any:
     from robo_reward.code.language import program_from_spec  # rewards as programs stand above this module
 
     return program_from_spec(spec)
 
 
-def _weighted(spec: Mapping[str, Any], weights: Weights) -> WeightedReward:
+def _build_weighted(spec: Mapping[str, Any], weights: Weights) -> WeightedReward:
     parts = spec["parts"]
     return WeightedReward({part["name"]: (build_reward(part["reward"], weights), part["weight"]) for part in parts})
 
 
-def _matching(spec: Mapping[str, Any], weights: Weights) -> Any:
+def _build_matching(spec: Mapping[str, Any], weights: Weights) -> Any:
     from robo_reward.matching.reward import matching_from_spec  # rewards that look stand above this module
 
     return matching_from_spec(spec, weights)
 
 
-def _networks(spec: Mapping[str, Any], weights: Weights) -> Any:
+def _build_networks(spec: Mapping[str, Any], weights: Weights) -> Any:
     from robo_reward.preferences.bradley_terry import networks_from_spec
 
     return networks_from_spec(spec, weights)
 
 
-def _perceptual(spec: Mapping[str, Any], weights: Weights) -> Any:
+def _build_perceptual(spec: Mapping[str, Any], weights: Weights) -> Any:
     from robo_reward.demos.perceptual import perceptual_from_spec  # likewise
 
     return perceptual_from_spec(spec, weights)
 
 
-rewards.register("program", _program)
-rewards.register("networks", _networks)
-rewards.register("weighted", _weighted)
-rewards.register("matching", _matching)
-rewards.register("perceptual", _perceptual)
+rewards.register("program", _build_program)
+rewards.register("networks", _build_networks)
+rewards.register("weighted", _build_weighted)
+rewards.register("matching", _build_matching)
+rewards.register("perceptual", _build_perceptual)

@@ -9,7 +9,7 @@ import numpy as np
 
 from robo_reward.envs.state import Transitions
 from robo_reward.errors import UsageError
-from robo_reward.reward import RewardOutput, StepReward, Weights, learnt, validated
+from robo_reward.reward import RewardOutput, StepReward, Weights, learnt_weights, validate_output
 
 
 class WeightedReward:
@@ -41,11 +41,11 @@ class WeightedReward:
                 terms |= {f"{name}_{term}": weight * value for term, value in output.terms.items()}
             else:
                 terms[name] = weight * output.total
-        return validated(total, terms, len(batch.action))
+        return validate_output(total, terms, len(batch.action))
 
     def weights(self) -> Weights:
-        """What the parts have learnt."""
-        return {name: tensors for reward, _ in self.parts.values() for name, tensors in learnt(reward).items()}
+        """Returns the tensors that the parts have learnt."""
+        return {name: tensors for reward, _ in self.parts.values() for name, tensors in learnt_weights(reward).items()}
 
     def spec(self) -> dict[str, Any]:
         parts = [{"name": n, "weight": w, "reward": r.spec()} for n, (r, w) in self.parts.items()]

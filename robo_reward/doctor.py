@@ -1,4 +1,4 @@
-"""What works on this machine, and what to install where something does not."""
+"""Checks what works on this machine, and says what to install where something does not."""
 
 from __future__ import annotations
 
@@ -43,40 +43,40 @@ _LAYER_NAMES = {
 
 
 def diagnose(folder: Path | str = ".") -> list[Finding]:
-    """Looks at everything that a run needs; takes a few seconds, writes to a temporary folder only.
+    """Checks everything that a run needs; takes a few seconds, writes to a temporary folder only.
 
     Args:
         folder: where runs will be written, for the free disk.
     """
     checks: list[Callable[[], Iterable[Finding]]] = [
-        _python,
-        _packages,
-        lambda: _machine(Path(folder)),
-        _drawing,
-        _video,
-        _sandbox,
-        _extras,
+        _check_python,
+        _check_packages,
+        lambda: _check_machine(Path(folder)),
+        _check_rendering,
+        _check_video,
+        _check_sandbox,
+        _check_extras,
     ]
     return [finding for check in checks for finding in check()]
 
 
-def _python() -> Iterable[Finding]:
+def _check_python() -> Iterable[Finding]:
     found = f"{platform.python_version()} on {platform.system()} {platform.release()} ({platform.machine()})"
     yield Finding(
         "python", sys.version_info >= (3, 11), found, "" if sys.version_info >= (3, 11) else "use 3.11 or later"
     )
 
 
-def _packages() -> Iterable[Finding]:
+def _check_packages() -> Iterable[Finding]:
     for name in PACKAGES:
-        found = _version(name)
+        found = _installed_version(name)
         yield Finding(name, bool(found), found or "not installed", "" if found else "pip install robo-reward")
 
 
-def _machine(folder: Path) -> Iterable[Finding]:
+def _check_machine(folder: Path) -> Iterable[Finding]:
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     yield Finding("cores", cores >= 2, str(cores), "" if cores >= 2 else "a search is slow on one core")
-    memory = _memory()
+    memory = _available_memory()
     if memory is not None:
         few = "close other programs, or search with fewer jobs at once" if memory < 2 else ""
         yield Finding("memory", memory >= 2, f"{memory:.1f} GiB available", few)
@@ -84,10 +84,10 @@ def _machine(folder: Path) -> Iterable[Finding]:
     yield Finding(
         "disk", free >= 2, f"{free:.1f} GiB free in {folder.resolve()}", "" if free >= 2 else "free at least 2 GiB"
     )
-    yield _gpu()
+    yield _check_gpu()
 
 
-def _gpu() -> Finding:
+def _check_gpu() -> Finding:
     if importlib.util.find_spec("torch") is None:
         return Finding("gpu", True, "not looked for: torch is not installed")
     import torch
@@ -96,7 +96,7 @@ def _gpu() -> Finding:
     return Finding("gpu", True, ", ".join(names) or "none; nothing here needs one")
 
 
-def _drawing() -> Iterable[Finding]:
+def _check_rendering() -> Iterable[Finding]:
     from robo_reward.envs import gl
 
     tried = [gl.probe(name) for name in gl.candidates()]
@@ -112,7 +112,7 @@ def _drawing() -> Iterable[Finding]:
         yield Finding("drawing", False, str(error).splitlines()[0], "install one of the backends above")
 
 
-def _video() -> Iterable[Finding]:
+def _check_video() -> Iterable[Finding]:
     from robo_reward.envs.video import read_video, write_video
     from robo_reward.envs.video_reader import import_av
 
@@ -129,8 +129,8 @@ def _video() -> Iterable[Finding]:
     )
 
 
-def _sandbox() -> Iterable[Finding]:
-    held = _confined()
+def _check_sandbox() -> Iterable[Finding]:
+    held = _probe_confinement()
     if isinstance(held, str):
         yield Finding("sandbox", False, held, "candidates run in a process of their own, but unconfined")
         return
@@ -140,8 +140,8 @@ def _sandbox() -> Iterable[Finding]:
         yield Finding(f"sandbox {layer}", not problem, what, remedy)
 
 
-def _confined() -> dict[str, str] | str:
-    """The layers, tried on a child process because they cannot be taken off again; or why that failed."""
+def _probe_confinement() -> dict[str, str] | str:
+    """Returns the sandbox layers, tried on a child process since they cannot be lifted again, or why that failed."""
     with tempfile.TemporaryDirectory() as folder:
         command = [sys.executable, "-c", _LAYERS, folder]
         try:
@@ -154,9 +154,9 @@ def _confined() -> dict[str, str] | str:
             return f"could not be tried: {lines[-1] if lines else f'exit code {done.returncode}'}"
 
 
-def _extras() -> Iterable[Finding]:
+def _check_extras() -> Iterable[Finding]:
     for extra, names in EXTRAS.items():
-        found = {name: _version(name) for name in names}
+        found = {name: _installed_version(name) for name in names}
         complete = all(found.values())
         value = ", ".join(f"{name} {number or 'not installed'}" for name, number in found.items())
         yield Finding(
@@ -164,15 +164,15 @@ def _extras() -> Iterable[Finding]:
         )
 
 
-def _version(name: str) -> str:
+def _installed_version(name: str) -> str:
     try:
         return version(name)
     except PackageNotFoundError:
         return ""
 
 
-def _memory() -> float | None:
-    """Available memory [GiB], the container's limit included; none where the system does not say."""
+def _available_memory() -> float | None:
+    """Returns the available memory [GiB], with the container's limit, or None where the system does not report it."""
     try:
         lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
         free = next(int(line.split()[1]) / 2**20 for line in lines if line.startswith("MemAvailable"))

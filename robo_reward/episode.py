@@ -1,4 +1,4 @@
-"""What happened: one episode as arrays over time, and a folder of many."""
+"""Episodes: one as arrays over time, and a folder of many."""
 
 from __future__ import annotations
 
@@ -30,7 +30,8 @@ MAX_SMALL = 8 << 20  # [bytes] of a file beside the episodes
 class Episode:
     """One episode of T steps, in order.
 
-    Step t goes from `state[t]` by `action[t]` to `state[t + 1]`, where `success[t]` says whether the goal then holds.
+    Step t goes from `state[t]` by `action[t]` to `state[t + 1]`, where `success[t]` says whether the goal then
+    holds.
 
     Args:
         state: (T + 1, D) float, in the order of `spec`.
@@ -38,8 +39,8 @@ class Episode:
         success: (T,) bool.
         spec: the fields of the state.
         task_id: such as `panda/lift`.
-        reward: what a reward said of the T steps, or none.
-        frames: (T + 1, H, W, 3) uint8, or none.
+        reward: the output of a reward for the T steps, or None.
+        frames: (T + 1, H, W, 3) uint8, or None.
         meta: JSON: seed, camera, policy, notes.
 
     Raises:
@@ -59,10 +60,10 @@ class Episode:
     def __post_init__(self) -> None:
         for name, kind in (("state", float), ("action", float), ("success", bool)):
             object.__setattr__(self, name, np.asarray(getattr(self, name), dtype=kind))
-        _check(self)
+        _check_shapes(self)
 
     def __len__(self) -> int:
-        """T, the number of steps."""
+        """Returns T, the number of steps."""
         return len(self.action)
 
     @property
@@ -71,16 +72,16 @@ class Episode:
         return self.spec.view(self.state)
 
     @property
-    def succeeded(self) -> bool:
-        """Whether the goal holds at the end."""
+    def is_successful(self) -> bool:
+        """True if the goal holds at the end."""
         return bool(self.success[-1])
 
-    def transitions(self) -> Transitions:
-        """The T steps as a batch, without copying."""
+    def to_transitions(self) -> Transitions:
+        """Returns the T steps as a batch, without copying."""
         return Transitions(self.spec.view(self.state[:-1]), self.action, self.spec.view(self.state[1:]))
 
 
-def _check(episode: Episode) -> None:
+def _check_shapes(episode: Episode) -> None:
     action, state, success = episode.action, episode.state, episode.success
     if action.ndim != 2 or len(action) == 0:
         raise WrongShape("action", action.shape, "(T, A) with at least one step")
@@ -103,14 +104,14 @@ def _check(episode: Episode) -> None:
 
 
 class CorruptEpisode(BadArtifact):
-    """A file of the store that does not hold what its name promises."""
+    """A file of the store does not hold what its name promises."""
 
     def __init__(self, path: Path, problem: str) -> None:
         super().__init__(path, f"this episode cannot be read: {problem}", "Delete it to go on without this episode")
 
 
-class HeadForm(msgspec.Struct):
-    """What an episode file says of its arrays."""
+class EpisodeHeader(msgspec.Struct):
+    """The header of an episode file, which describes its arrays."""
 
     task_id: str
     meta: dict[str, Any]
@@ -124,16 +125,16 @@ class HeadForm(msgspec.Struct):
 
 
 @dataclass(frozen=True)
-class Entry:
-    """What the store knows of an episode without reading its arrays.
+class EpisodeEntry:
+    """The summary of a stored episode, which is read without its arrays.
 
     Args:
         key: its name in the store; keys sort in the order of appending unless the caller chose them.
         task_id: such as `panda/lift`.
         steps: T.
         success: whether the goal holds at the end.
-        total: the sum of its reward, or none.
-        meta: the episode's.
+        total: the sum of its reward, or None.
+        meta: the episode's metadata.
     """
 
     key: str
@@ -167,14 +168,14 @@ class EpisodeStore:
             raise UnknownName("way to keep frames", frames, ("mp4", "exact", "drop"))
         self.folder, self.frames, self.fps = Path(folder), frames, fps
         self._episodes, self._specs = self.folder / "episodes", self.folder / "specs"
-        self._entries: dict[str, Entry] = {}
+        self._entries: dict[str, EpisodeEntry] = {}
         self._known_specs: dict[str, StateSpec] = {}
         for path in (self._episodes, self._specs):
             path.mkdir(parents=True, exist_ok=True)
-        self._claim()
+        self._claim_folder()
 
     def append(self, episode: Episode, key: str | None = None) -> str:
-        """Adds an episode.
+        """Adds an episode and returns its key.
 
         Args:
             episode: what to add.
@@ -193,7 +194,7 @@ class EpisodeStore:
             raise UsageError(f"episode {key!r} is in the store already; episodes are never replaced")
         video = self._write_frames(episode, key)
         try:
-            arrays = _arrays(episode, self._save_spec(episode.spec), video.name if video else "")
+            arrays = _episode_to_arrays(episode, self._save_spec(episode.spec), video.name if video else "")
             if self.frames == "exact" and episode.frames is not None:
                 arrays["frames"] = episode.frames
             _write_new(self._episodes / f"{key}.npz", lambda file: np.savez_compressed(file, **arrays))
@@ -204,24 +205,24 @@ class EpisodeStore:
         return key
 
     def keys(self) -> tuple[str, ...]:
-        """All keys, sorted; looks at the folder anew, so other processes' episodes appear."""
+        """Returns all keys, sorted; each call reads the folder, so other processes' episodes appear."""
         return tuple(sorted(path.stem for path in self._episodes.glob("*.npz") if not path.name.startswith(".")))
 
-    def entries(self, keep: Callable[[Entry], bool] | None = None) -> list[Entry]:
-        """What is known of every episode, or of those that `keep` accepts, in the order of keys."""
-        found = [self.entry(key) for key in self.keys()]
+    def list_entries(self, keep: Callable[[EpisodeEntry], bool] | None = None) -> list[EpisodeEntry]:
+        """Returns the entry of every episode, or of those that `keep` accepts, in the order of keys."""
+        found = [self.read_entry(key) for key in self.keys()]
         return found if keep is None else [entry for entry in found if keep(entry)]
 
-    def entry(self, key: str) -> Entry:
-        """What is known of one episode, without reading its arrays."""
+    def read_entry(self, key: str) -> EpisodeEntry:
+        """Returns the entry of one episode, without reading its arrays."""
         if key not in self._entries:
-            with self._open(key) as arrays:
-                head = _head(arrays)
-                self._entries[key] = Entry(key, head.task_id, head.steps, head.success, head.total, head.meta)
+            with self._open_episode(key) as arrays:
+                head = _read_header(arrays)
+                self._entries[key] = EpisodeEntry(key, head.task_id, head.steps, head.success, head.total, head.meta)
         return self._entries[key]
 
     def load(self, key: str, frames: bool = True) -> Episode:
-        """Reads one episode.
+        """Returns one episode.
 
         Args:
             key: one of `keys()`.
@@ -231,8 +232,8 @@ class EpisodeStore:
             UnknownName: no such episode.
             CorruptEpisode: its file cannot be read.
         """
-        with self._open(key) as arrays:
-            head = _head(arrays)
+        with self._open_episode(key) as arrays:
+            head = _read_header(arrays)
             if len(arrays["action"]) != head.steps:
                 raise ValueError(f"it has {len(arrays['action'])} steps, {head.steps} are promised")
             return Episode(
@@ -241,20 +242,20 @@ class EpisodeStore:
                 success=arrays["success"],
                 spec=self._load_spec(head.spec),
                 task_id=head.task_id,
-                reward=_reward(arrays, head),
+                reward=_read_reward(arrays, head),
                 frames=self._read_frames(arrays, head) if frames else None,
                 meta=head.meta,
             )
 
-    def video(self, key: str) -> Path | None:
-        """The mp4 of an episode's frames, or none if it has no frames or keeps them in its npz.
+    def find_video(self, key: str) -> Path | None:
+        """Returns the mp4 of an episode's frames, or None where it has no frames or keeps them in its npz.
 
         Raises:
             UnknownName: no such episode.
             CorruptEpisode: its file cannot be read.
         """
-        with self._open(key) as arrays:
-            name = _head(arrays).video
+        with self._open_episode(key) as arrays:
+            name = _read_header(arrays).video
         return self._episodes / name if name else None
 
     def __len__(self) -> int:
@@ -264,14 +265,14 @@ class EpisodeStore:
         """Reads all episodes in the order of keys, with frames."""
         return (self.load(key) for key in self.keys())
 
-    def without_frames(self) -> Iterator[Episode]:
+    def iterate_without_frames(self) -> Iterator[Episode]:
         """Reads all episodes in the order of keys, without their frames, which is far faster."""
         return (self.load(key, frames=False) for key in self.keys())
 
     def __contains__(self, key: object) -> bool:
         return key in self.keys()
 
-    def _claim(self) -> None:
+    def _claim_folder(self) -> None:
         path = self.folder / "store.json"
         if not os.path.lexists(path):
             document = {"format": self.FORMAT, "version": self.VERSION}
@@ -286,8 +287,8 @@ class EpisodeStore:
             raise UsageError(f"{self.folder} is no episode store of version {self.VERSION} or earlier ({found})")
 
     @contextmanager
-    def _open(self, key: str) -> Iterator[Mapping[str, np.ndarray]]:
-        """The arrays of an episode; whatever goes wrong with them is a `CorruptEpisode`."""
+    def _open_episode(self, key: str) -> Iterator[Mapping[str, np.ndarray]]:
+        """Opens the arrays of an episode; any error of theirs becomes a `CorruptEpisode`."""
         path = self._episodes / f"{key}.npz"
         if not os.path.lexists(path):
             raise UnknownName("episode", key, self.keys())
@@ -306,7 +307,7 @@ class EpisodeStore:
         path = self._episodes / f"{key}-{uuid.uuid4().hex[:8]}.mp4"
         return write_video(path, episode.frames, fps=float(episode.meta.get("fps", self.fps)), crf=12)
 
-    def _read_frames(self, arrays: Mapping[str, np.ndarray], head: HeadForm) -> np.ndarray | None:
+    def _read_frames(self, arrays: Mapping[str, np.ndarray], head: EpisodeHeader) -> np.ndarray | None:
         if not head.video:
             return arrays.get("frames")
         path = self._episodes / head.video
@@ -333,13 +334,13 @@ class EpisodeStore:
         return self._known_specs[name]
 
 
-def _arrays(episode: Episode, spec: str, video: str) -> dict[str, Any]:
+def _episode_to_arrays(episode: Episode, spec: str, video: str) -> dict[str, Any]:
     reward = episode.reward
     head = {
         "task_id": episode.task_id,
         "meta": dict(episode.meta),
         "steps": len(episode),
-        "success": episode.succeeded,
+        "success": episode.is_successful,
         "total": None if reward is None else float(np.sum(reward.total)),
         "terms": [] if reward is None else list(reward.terms),
         "spec": spec,
@@ -352,11 +353,11 @@ def _arrays(episode: Episode, spec: str, video: str) -> dict[str, Any]:
     return {"head": np.frombuffer(json.dumps(head).encode(), np.uint8), **arrays}
 
 
-def _head(arrays: Mapping[str, np.ndarray]) -> HeadForm:
-    return parse_json(arrays["head"].tobytes(), HeadForm, "head")
+def _read_header(arrays: Mapping[str, np.ndarray]) -> EpisodeHeader:
+    return parse_json(arrays["head"].tobytes(), EpisodeHeader, "head")
 
 
-def _reward(arrays: Mapping[str, np.ndarray], head: HeadForm) -> RewardOutput | None:
+def _read_reward(arrays: Mapping[str, np.ndarray], head: EpisodeHeader) -> RewardOutput | None:
     if "reward" not in arrays:
         return None
     total, *terms = arrays["reward"]
@@ -364,7 +365,7 @@ def _reward(arrays: Mapping[str, np.ndarray], head: HeadForm) -> RewardOutput | 
 
 
 def _write_new(path: Path, write: Callable[[Any], Any], existing_is_fine: bool = False) -> None:
-    """Writes a file that must not exist yet; whoever comes second fails, or is content with what is there."""
+    """Writes a file that must not exist yet; a second writer fails, or accepts the file that is there."""
     handle, temporary = tempfile.mkstemp(prefix=f".{path.stem}-", dir=path.parent)
     try:
         with os.fdopen(handle, "wb") as file:

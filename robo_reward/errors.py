@@ -17,7 +17,7 @@ class RoboRewardError(Exception):
 
 
 class UsageError(RoboRewardError):
-    """What the user typed or passed is wrong; the CLI exits with 2."""
+    """An input of the user is wrong; the CLI exits with 2."""
 
     exit_code = 2
 
@@ -37,7 +37,7 @@ class UnknownName(UsageError):
 class MissingExtra(UsageError):
     """A dependency is not installed: an optional one of an extra, or one of the base where `extra` is empty.
 
-    With `error`, what the import said: a package that is there, but lacks a library of the system, is told as such.
+    With `error`, the message quotes the error of the import: the package is installed but lacks a system library.
     """
 
     def __init__(self, module: str, extra: str, purpose: str, error: ImportError | None = None) -> None:

@@ -1,9 +1,10 @@
-"""Reads and writes files that somebody else may have written or that a kill may cut short.
+"""Reads and writes files that others may have written or that a kill may cut short.
 
-Everything that comes from a writer, a job, a ledger, an artifact, a run folder or the network is untrusted. The rules
-are in this one place: no link is followed, no pipe or device is opened, the size is checked before anything is loaded,
-and the content is checked against a schema (a `msgspec.Struct`, a type, or a typed dictionary) before it is used.
-Whatever is wrong, the caller gets one error, `BadArtifact`, that says which file, what was found and what to do.
+Everything that comes from a writer, a job, a ledger, an artifact, a run folder or the network is untrusted. The
+rules are in this one place: no link is followed, no pipe or device is opened, the size is checked before anything
+is loaded, and the content is checked against a schema (a `msgspec.Struct`, a type, or a typed dictionary) before
+it is used. For every problem the caller gets one error, `BadArtifact`, that says which file, what was found and
+what to do.
 """
 
 from __future__ import annotations
@@ -66,20 +67,22 @@ def read_bytes(path: Path | str, limit: int = MAX_JSON, tail: bool = False) -> b
         BadArtifact: the file is longer than `limit`, or the disk cannot read it.
         OSError: a file that cannot be opened: no permission, or too many files are open.
     """
-    handle = _open(path)
-    return None if handle is None else _read(handle, path, limit, tail)
+    handle = _open_descriptor(path)
+    return None if handle is None else _read_descriptor(handle, path, limit, tail)
 
 
 def is_regular(path: Path | str) -> bool:
-    """Whether there is a regular file; a link is none."""
+    """Returns whether there is a regular file; a link does not count."""
     try:
         return stat.S_ISREG(os.lstat(path).st_mode)
     except (OSError, ValueError):
         return False
 
 
-def _open(path: Path | str, follow: bool = False) -> int | None:
-    """A descriptor of a regular file, or None; nothing else is opened, since opening a device can have effects.
+def _open_descriptor(path: Path | str, follow: bool = False) -> int | None:
+    """Returns a descriptor of a regular file, or None.
+
+    Nothing else is opened, since opening a device can have effects.
 
     Raises:
         OSError: there may be one, but it cannot be opened: no permission, or too many files are open.
@@ -100,8 +103,8 @@ def _open(path: Path | str, follow: bool = False) -> int | None:
     return None
 
 
-def _read(handle: int, path: Path | str, limit: int, tail: bool = False) -> bytes | None:
-    """The content behind the descriptor of a file, which is closed; None if the file is not a regular one."""
+def _read_descriptor(handle: int, path: Path | str, limit: int, tail: bool = False) -> bytes | None:
+    """Returns the content of an open descriptor and closes it; None where it is not of a regular file."""
     try:
         info = os.fstat(handle)
         if not stat.S_ISREG(info.st_mode):
@@ -140,11 +143,11 @@ def parse_json(data: bytes | str, schema: type[T], source: Path | str, remedy: s
     except (ValueError, RecursionError) as error:  # ValueError: also wrong UTF-8 and numbers of over 4,300 digits
         reason = "it is nested too deeply" if isinstance(error, RecursionError) else f"it is not JSON: {error}"
         raise BadArtifact(source, reason, remedy) from error
-    return check(value, schema, source, remedy)
+    return convert_json(value, schema, source, remedy)
 
 
-def check(value: Any, schema: type[T], source: Path | str, remedy: str = "") -> T:
-    """Returns a decoded JSON value as what the schema describes.
+def convert_json(value: Any, schema: type[T], source: Path | str, remedy: str = "") -> T:
+    """Returns a decoded JSON value as the type that the schema describes.
 
     Raises:
         BadArtifact: it does not match; the message names the place in the document.
@@ -167,12 +170,12 @@ def load_json(path: Path | str, schema: type[T], limit: int = MAX_JSON, remedy: 
 
 
 @contextmanager
-def naming(source: Path | str, remedy: str = "") -> Iterator[None]:
-    """Turns whatever building something from checked content raises into a `BadArtifact` that names the source.
+def raise_as_bad_artifact(source: Path | str, remedy: str = "") -> Iterator[None]:
+    """Turns errors of building something from checked content into a `BadArtifact` that names the source.
 
     Raises:
-        BadArtifact: the block raised one; a `UsageError` or `WrongShape`; or a LookupError, TypeError, ValueError,
-            ArithmeticError, AttributeError, RuntimeError (torch), MemoryError or RecursionError.
+        BadArtifact: the block raised one; a `UsageError` or `WrongShape`; or a LookupError, TypeError,
+            ValueError, ArithmeticError, AttributeError, RuntimeError (torch), MemoryError or RecursionError.
         MissingExtra: the block raised one.
     """
     try:
@@ -215,17 +218,17 @@ def load_tensors(path: Path | str, limit: int = MAX_TENSORS, remedy: str = "") -
 def open_arrays(path: Path | str, limit: int = MAX_ARRAYS, remedy: str = "") -> Iterator[Mapping[str, np.ndarray]]:
     """Opens an npz file, whose arrays are read when they are asked for; nothing in it is unpickled.
 
-    Whatever goes wrong with the file or in the block is a `BadArtifact`, see `naming`.
+    Any error of the file or of the block becomes a `BadArtifact`, see `raise_as_bad_artifact`.
 
     Raises:
         BadArtifact: there is no regular file, it unpacks to more than `limit` bytes, or it is damaged.
     """
     import numpy as np
 
-    handle = _open(path)
+    handle = _open_descriptor(path)
     if handle is None:
         raise BadArtifact(path, "there is no such file", remedy)
-    with os.fdopen(handle, "rb") as file, naming(path, remedy):
+    with os.fdopen(handle, "rb") as file, raise_as_bad_artifact(path, remedy):
         try:
             with zipfile.ZipFile(file) as archive:
                 size = sum(member.file_size for member in archive.infolist())
@@ -241,7 +244,7 @@ def open_arrays(path: Path | str, limit: int = MAX_ARRAYS, remedy: str = "") -> 
 def load_yaml(path: Path | str, schema: type[T], limit: int = MAX_YAML, remedy: str = "") -> T | None:
     """Returns the content of a YAML file, checked against the schema; None where there is no regular file.
 
-    `${...}` stays as it is written: what somebody else wrote must not read our environment variables.
+    `${...}` stays as it is written: a file from others must not read our environment variables.
 
     Raises:
         BadArtifact: the file is too long, is no YAML, uses aliases, or does not match the schema.
@@ -267,7 +270,7 @@ def load_yaml(path: Path | str, schema: type[T], limit: int = MAX_YAML, remedy: 
         raise BadArtifact(
             path, f"it cannot be read as YAML: {' '.join(str(error).split())[:300] or 'no mapping'}", remedy
         ) from error
-    return check(value, schema, path, remedy)
+    return convert_json(value, schema, path, remedy)
 
 
 def read_inside(folder: Path | str, name: str, limit: int) -> bytes:
@@ -292,7 +295,7 @@ def read_inside(folder: Path | str, name: str, limit: int) -> bytes:
             below = os.open(part, flags | os.O_NOFOLLOW, dir_fd=handle)
             os.close(handle)
             handle = below
-        data = _read(os.open(parts[-1], FLAGS, dir_fd=handle), name, limit)
+        data = _read_descriptor(os.open(parts[-1], FLAGS, dir_fd=handle), name, limit)
     except OSError as error:
         if error.errno not in ABSENT:
             raise
@@ -320,14 +323,14 @@ def replace_file(path: Path | str, data: bytes, mode: int = 0o666) -> None:
             os.fsync(file.fileno())
         os.replace(name, path)
     except OSError as error:
-        raise named(error, path) from None
+        raise with_file_name(error, path) from None
     finally:
         name.unlink(missing_ok=True)  # after the rename there is none
     synchronise_folder(path.parent)
 
 
-def named(error: OSError, path: Path | str) -> OSError:
-    """Returns an error of the system with the file's name in it, which a failed write lacks."""
+def with_file_name(error: OSError, path: Path | str) -> OSError:
+    """Returns an error of the system with the name of the file, which a failed write lacks."""
     if error.filename is None:
         error.filename = str(path)
     return error
@@ -353,7 +356,7 @@ def write_json(path: Path | str, value: Any) -> None:
 
 
 def to_json(value: Any) -> Any:
-    """Returns numpy scalars and arrays, and paths, as JSON knows them (for `json.dumps(default=...)`)."""
+    """Returns numpy scalars and arrays, and paths, as plain JSON values (for `json.dumps(default=...)`)."""
     if hasattr(value, "tolist"):
         return value.tolist()
     if isinstance(value, Path):
@@ -362,7 +365,7 @@ def to_json(value: Any) -> Any:
 
 
 def remove_unfinished(folder: Path | str) -> None:
-    """Removes what `replace_file` left in a folder when it was killed before the rename; nobody else may be writing."""
+    """Removes what a killed `replace_file` left in a folder; no other process may be writing there."""
     for path in Path(folder).iterdir():
         if UNFINISHED.fullmatch(path.name):
             path.unlink(missing_ok=True)
@@ -380,5 +383,5 @@ def open_regular(path: Path | str, follow: bool = False) -> BufferedReader | Non
     Raises:
         OSError: a regular file that may not be read.
     """
-    handle = _open(path, follow)
+    handle = _open_descriptor(path, follow)
     return None if handle is None else os.fdopen(handle, "rb")

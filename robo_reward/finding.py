@@ -1,4 +1,4 @@
-"""What a doctor says of one thing."""
+"""The findings of `robo-reward doctor`."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that was looked at.
+    """The result of one check of the doctor.
 
     Args:
-        name: what, such as `drawing with egl`.
-        ok: whether it is as it should be.
+        name: what was checked, such as `drawing with egl`.
+        ok: whether the check passed.
         value: what was found.
         remedy: what to do; "" where nothing needs doing.
-        needed: whether nothing goes without it; else it is advice.
+        needed: whether it is required; otherwise the remedy is advice.
     """
 
     name: str

@@ -27,8 +27,8 @@ _AGAIN = "Download or make it again"
 _SPEC, _EPISODE = "robo_reward_state", "robo_reward_episode"
 
 
-class _About(msgspec.Struct):
-    """What `export_minari` keeps of an episode beside its arrays."""
+class _EpisodeMetadata(msgspec.Struct):
+    """The metadata of an episode that `export_minari` keeps beside its arrays."""
 
     task_id: str
     meta: dict[str, Any]
@@ -38,12 +38,12 @@ class _About(msgspec.Struct):
 def export_minari(episodes: Iterable[Episode], dataset_id: str, **about: Any) -> Any:
     """Writes episodes as a new local Minari data set.
 
-    Observations are the flat states (T + 1, D). Success goes to `infos["success"]` (T + 1,) with a leading False for
-    the start, each reward term to `infos["term_NAME"]` (T + 1,) with a leading 0. The state's fields and each episode's
-    `meta` are kept as metadata. Frames are left out. All episodes are held in memory once.
+    Observations are the flat states (T + 1, D). Success goes to `infos["success"]` (T + 1,) with a leading False
+    for the start, each reward term to `infos["term_NAME"]` (T + 1,) with a leading 0. The state's fields and each
+    episode's `meta` are kept as metadata. Frames are left out. All episodes are held in memory once.
 
     Args:
-        episodes: of one state and action width; an `EpisodeStore` does.
+        episodes: of one state and action width; such as an `EpisodeStore`.
         dataset_id: such as `panda/lift-v0`; must not exist yet.
         about: more for Minari: author, author_email, algorithm_name, description, data_format (`arrow`, `hdf5`,
             `parquet`).
@@ -55,11 +55,11 @@ def export_minari(episodes: Iterable[Episode], dataset_id: str, **about: Any) ->
         MissingExtra: minari is not installed.
         UsageError: no episodes, or episodes of different states.
     """
-    minari = _minari()
+    minari = _require_minari()
     from gymnasium.spaces import Box
     from minari.data_collector import EpisodeBuffer
 
-    stored = episodes.without_frames() if isinstance(episodes, EpisodeStore) else episodes
+    stored = episodes.iterate_without_frames() if isinstance(episodes, EpisodeStore) else episodes
     kept = [replace(episode, frames=None) for episode in stored]
     if not kept:
         raise UsageError("no episodes to export")
@@ -74,13 +74,15 @@ def export_minari(episodes: Iterable[Episode], dataset_id: str, **about: Any) ->
         warnings.filterwarnings("ignore", category=UserWarning, module="minari")
         dataset = minari.create_dataset_from_buffers(
             dataset_id,
-            buffer=[EpisodeBuffer(id=number, **_columns(episode, terms)) for number, episode in enumerate(kept)],
+            buffer=[
+                EpisodeBuffer(id=number, **_episode_to_columns(episode, terms)) for number, episode in enumerate(kept)
+            ],
             observation_space=Box(-np.inf, np.inf, (first.spec.dim,), np.float64),
             action_space=Box(-1.0, 1.0, (first.action.shape[1],), np.float64),
             **{"data_format": "arrow", **about},
         )
     dataset.storage.update_metadata({_SPEC: json.dumps(first.spec.to_json())})
-    dataset.storage.update_episode_metadata(map(_about, kept), range(len(kept)))
+    dataset.storage.update_episode_metadata(map(_episode_metadata, kept), range(len(kept)))
     return dataset
 
 
@@ -107,10 +109,10 @@ def import_minari(dataset: Any, spec: StateSpec | None = None, task_id: str = ""
         except (KeyError, TypeError, ValueError) as error:
             raise BadArtifact(dataset.id, f"the fields of its state cannot be read: {error}", _AGAIN) from error
     unjudged = 0
-    for data in minari_episodes(dataset):
+    for data in iterate_minari_episodes(dataset):
         (about,) = dataset.storage.get_episode_metadata([data.id])
-        unjudged += _success_of(data) is None
-        yield _episode(data, about, spec or _plain_spec(data.observations), task_id)
+        unjudged += _read_success(data) is None
+        yield _minari_to_episode(data, about, spec or _plain_spec(data.observations), task_id)
     if unjudged:
         log.warning(
             "%d episodes of %s have neither %r nor %r in their infos: none of their steps counts as a success",
@@ -126,7 +128,7 @@ def load_minari(dataset_id: str) -> Any:
         UsageError: there is no such data set on this machine.
         BadArtifact: it is damaged.
     """
-    minari = _minari()
+    minari = _require_minari()
     try:
         return minari.load_dataset(dataset_id)
     except ImportError as error:
@@ -138,7 +140,7 @@ def load_minari(dataset_id: str) -> Any:
         raise BadArtifact(dataset_id, f"its Minari data set cannot be read: {error}", _AGAIN) from error
 
 
-def minari_episodes(dataset: Any) -> Iterator[Any]:
+def iterate_minari_episodes(dataset: Any) -> Iterator[Any]:
     """Yields the `minari.EpisodeData` of a data set.
 
     Raises:
@@ -150,7 +152,7 @@ def minari_episodes(dataset: Any) -> Iterator[Any]:
         raise BadArtifact(dataset.id, f"an episode of the Minari data set cannot be read: {error}", _AGAIN) from error
 
 
-def _columns(episode: Episode, terms: tuple[str, ...]) -> dict[str, Any]:
+def _episode_to_columns(episode: Episode, terms: tuple[str, ...]) -> dict[str, Any]:
     steps, reward = len(episode), episode.reward
     known = {} if reward is None else reward.terms
     columns = {"success": np.r_[False, episode.success]}
@@ -166,7 +168,7 @@ def _columns(episode: Episode, terms: tuple[str, ...]) -> dict[str, Any]:
     }
 
 
-def _about(episode: Episode) -> dict[str, Any]:
+def _episode_metadata(episode: Episode) -> dict[str, Any]:
     terms = None if episode.reward is None else list(episode.reward.terms)
     return {_EPISODE: json.dumps({"task_id": episode.task_id, "meta": dict(episode.meta), "terms": terms})}
 
@@ -179,11 +181,11 @@ def _plain_spec(observations: Any) -> StateSpec:
     )
 
 
-def _episode(data: Any, about: dict[str, Any], spec: StateSpec, task_id: str) -> Episode:
+def _minari_to_episode(data: Any, about: dict[str, Any], spec: StateSpec, task_id: str) -> Episode:
     infos, actions = data.infos or {}, np.asarray(data.actions, float)
-    own = _About(task_id, {"minari_id": int(data.id)})
+    own = _EpisodeMetadata(task_id, {"minari_id": int(data.id)})
     if _EPISODE in about:
-        own = parse_json(about[_EPISODE], _About, f"episode {data.id}", _AGAIN)
+        own = parse_json(about[_EPISODE], _EpisodeMetadata, f"episode {data.id}", _AGAIN)
     reward = None
     if own.terms is not None:
         missing = [name for name in own.terms if f"term_{name}" not in infos]
@@ -191,7 +193,7 @@ def _episode(data: Any, about: dict[str, Any], spec: StateSpec, task_id: str) ->
             raise BadArtifact(f"episode {data.id}", f"the reward terms {', '.join(missing)} are missing", _AGAIN)
         named = {name: np.asarray(infos[f"term_{name}"], float).reshape(-1)[1:] for name in own.terms}
         reward = RewardOutput(np.asarray(data.rewards, float), named)
-    success = _success_of(data)
+    success = _read_success(data)
     return Episode(
         state=np.asarray(data.observations, float),
         action=actions.reshape(len(actions), -1),
@@ -203,8 +205,8 @@ def _episode(data: Any, about: dict[str, Any], spec: StateSpec, task_id: str) ->
     )
 
 
-def _success_of(data: Any) -> np.ndarray | None:
-    """Whether each step succeeded, (T,); None where the data set does not say.
+def _read_success(data: Any) -> np.ndarray | None:
+    """Returns whether each step succeeded, (T,), or None where the data set does not say.
 
     Infos have a value for the start as well; data sets of older versions of Minari may lack it.
     """
@@ -216,7 +218,7 @@ def _success_of(data: Any) -> np.ndarray | None:
     return None
 
 
-def _minari() -> Any:
+def _require_minari() -> Any:
     try:
         import minari
     except ImportError:

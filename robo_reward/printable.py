@@ -17,17 +17,17 @@ HIDDEN = re.compile(f"[{_HIDDEN}]")
 """One character that is not shown as what it is."""
 
 
-def printable(text: str) -> str:
+def to_printable(text: str) -> str:
     r"""Returns text with hidden characters written as escapes, such as `\x1b`; tab and newline stay."""
-    return HIDDEN.sub(lambda match: _escape(match[0]), text)
+    return HIDDEN.sub(lambda match: _escape_character(match[0]), text)
 
 
-def _escape(character: str) -> str:
+def _escape_character(character: str) -> str:
     if "\udc80" <= character <= "\udcff":  # how Python keeps a byte of a file name that is not UTF-8
         return f"\\x{ord(character) - 0xDC00:02x}"
     return character.encode("unicode_escape", "surrogatepass").decode()
 
 
-def printable_name(name: str) -> str:
-    r"""Returns the name of a file on one line: `printable`, with tab and newline escaped as well."""
-    return printable(name).replace("\n", "\\n").replace("\t", "\\t")
+def to_printable_name(name: str) -> str:
+    """Returns the name of a file on one line: `to_printable`, with tab and newline escaped as well."""
+    return to_printable(name).replace("\n", "\\n").replace("\t", "\\t")

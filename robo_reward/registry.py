@@ -25,7 +25,7 @@ class BrokenPlugin(RoboRewardError):
 
 
 def load_plugin(kind: str, point: EntryPoint) -> Any:
-    """Returns what an entry point names.
+    """Returns the object that an entry point names.
 
     Raises:
         BrokenPlugin: it cannot be imported.
@@ -40,7 +40,7 @@ class Registry(Generic[T]):
     """Maps names to factories.
 
     Args:
-        kind: what the entries are, for messages ("task", "writer").
+        kind: the word for an entry in messages ("task", "writer").
         group: the entry-point group that third parties fill, e.g. `robo_reward.tasks`.
     """
 
@@ -58,8 +58,8 @@ class Registry(Generic[T]):
             raise RoboRewardError(f"{self.kind} {name!r} is registered twice")
         self._factories[name] = factory
 
-    def names(self) -> tuple[str, ...]:
-        """All names, sorted, entry points included."""
+    def list_names(self) -> tuple[str, ...]:
+        """Returns all names, sorted, entry points included."""
         return tuple(sorted({*self._factories, *self._entry_points()}))
 
     def create(self, name: str, /, *args: object, **kwargs: object) -> T:
@@ -73,7 +73,7 @@ class Registry(Generic[T]):
             return self._factories[name](*args, **kwargs)
         point = self._entry_points().get(name)
         if point is None:
-            raise UnknownName(self.kind, name, self.names())
+            raise UnknownName(self.kind, name, self.list_names())
         factory = load_plugin(self.kind, point)
         try:
             return factory(*args, **kwargs)

@@ -20,7 +20,7 @@ MAX_TERMS = 32
 
 
 class RewardOutput(NamedTuple):
-    """What a reward says of B steps.
+    """The output of a reward for B steps.
 
     Attributes:
         total: (B,) float64, finite.
@@ -33,14 +33,14 @@ class RewardOutput(NamedTuple):
 
 @runtime_checkable
 class StepReward(Protocol):
-    """Judges any B transitions, in any order."""
+    """Computes the reward of any B transitions, in any order."""
 
     def __call__(self, batch: Transitions) -> RewardOutput:
         """Returns the reward of each transition."""
         ...
 
     def spec(self) -> dict[str, Any]:
-        """JSON, enough to rebuild this reward with `robo_reward.artifact.build_reward`."""
+        """Returns JSON, enough to rebuild this reward with `robo_reward.artifact.build_reward`."""
         ...
 
 
@@ -50,13 +50,13 @@ Weights = Mapping[str, Mapping[str, np.ndarray]]
 
 @runtime_checkable
 class EpisodeReward(Protocol):
-    """Judges one whole episode in order; for rewards that only exist afterwards.
+    """Computes the rewards of one whole episode in order; for rewards that are known only afterwards.
 
-    Step t is judged by what followed it: state and frame t + 1. A reward that has learnt something also has
+    Step t is rewarded for what followed it: state and frame t + 1. A reward that has learnt something also has
     `weights() -> Weights`, and names the digest of its own tensors in its spec.
 
     Attributes:
-        frames: what it must be shown, or none if the states are enough.
+        frames: the frames that it needs, or None where the states are enough.
     """
 
     frames: FrameSpec | None
@@ -66,34 +66,34 @@ class EpisodeReward(Protocol):
         ...
 
     def batch(self, episodes: Sequence[Episode]) -> list[RewardOutput]:
-        """Judges several episodes at once: the same numbers as one by one, faster."""
+        """Returns the rewards of several episodes: the same numbers as one by one, computed faster."""
         ...
 
     def spec(self) -> dict[str, Any]:
-        """JSON, enough to rebuild this reward."""
+        """Returns JSON, enough to rebuild this reward."""
         ...
 
 
 @runtime_checkable
 class StatefulReward(Protocol):
-    """A reward whose numbers depend on what it has judged before; a checkpoint of a training keeps that."""
+    """A reward that depends on what it has evaluated before; a checkpoint of a training keeps that state."""
 
     def state(self) -> dict[str, np.ndarray]:
-        """Returns what `restore` needs."""
+        """Returns the state that `restore` needs."""
         ...
 
     def restore(self, state: Mapping[str, np.ndarray]) -> None:
-        """Goes back to a `state`."""
+        """Restores the result of `state`."""
         ...
 
 
-def learnt(reward: Any) -> Weights:
-    """What a reward has learnt; empty for one that has learnt nothing."""
+def learnt_weights(reward: Any) -> Weights:
+    """Returns the tensors that a reward has learnt; empty for one that has learnt nothing."""
     return reward.weights() if hasattr(reward, "weights") else {}
 
 
-def digest(tensors: Mapping[str, np.ndarray]) -> str:
-    """Sixteen hex digits of named arrays: names, types, shapes and bytes."""
+def digest_tensors(tensors: Mapping[str, np.ndarray]) -> str:
+    """Returns sixteen hex digits of named arrays: names, types, shapes and bytes."""
     found = hashlib.sha256()
     for name in sorted(tensors):
         array = np.ascontiguousarray(tensors[name])
@@ -106,8 +106,8 @@ class InvalidReward(RoboRewardError):
     """A reward returned something outside the contract."""
 
 
-def validated(total: Any, terms: Mapping[str, Any], batch: int) -> RewardOutput:
-    """Checks what a reward returned and gives it as a `RewardOutput` of float64 arrays of its own.
+def validate_output(total: Any, terms: Mapping[str, Any], batch: int) -> RewardOutput:
+    """Checks the result of a reward and returns it as a `RewardOutput` of float64 arrays of its own.
 
     Args:
         total: anything that should be (B,) numbers; a single number is repeated.
@@ -126,11 +126,11 @@ def validated(total: Any, terms: Mapping[str, Any], batch: int) -> RewardOutput:
     for name, value in terms.items():
         if not isinstance(name, str) or not name.isidentifier() or len(name) > 64:
             raise InvalidReward(f"term name {name!r} is not a short Python identifier, such as 'reach'")
-        checked[name] = _numbers(f"term {name!r}", value, batch)
-    return RewardOutput(_numbers("total", total, batch), checked)
+        checked[name] = _to_numbers(f"term {name!r}", value, batch)
+    return RewardOutput(_to_numbers("total", total, batch), checked)
 
 
-def _numbers(what: str, value: Any, batch: int) -> np.ndarray:
+def _to_numbers(what: str, value: Any, batch: int) -> np.ndarray:
     array = np.asarray(value)
     if array.dtype.kind not in "fiub":
         raise InvalidReward(f"{what} holds {array.dtype}, expected real numbers")
@@ -143,8 +143,8 @@ def _numbers(what: str, value: Any, batch: int) -> np.ndarray:
     return numbers
 
 
-def fingerprint(spec: Mapping[str, Any]) -> str:
-    """Sixteen hex digits of a reward's spec: equal specs, equal rewards."""
+def fingerprint_spec(spec: Mapping[str, Any]) -> str:
+    """Returns sixteen hex digits of a reward's spec: equal specs, equal rewards."""
     return hashlib.sha256(json.dumps(spec, sort_keys=True).encode()).hexdigest()[:16]
 
 
@@ -163,7 +163,7 @@ class FunctionReward:
 
     def __call__(self, batch: Transitions) -> RewardOutput:
         total, terms = self.function(batch.state, batch.action, batch.previous)
-        return validated(total, terms, len(batch.action))
+        return validate_output(total, terms, len(batch.action))
 
     def spec(self) -> dict[str, Any]:
         return {"kind": "function", "name": self.name}

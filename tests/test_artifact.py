@@ -15,15 +15,15 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from robo_reward.artifact import build_reward, load_reward, rewards, save_reward
-from robo_reward.code.language import ProgramRefused, compile_program
+from robo_reward.code.language import ProgramError, compile_program
 from robo_reward.compose import WeightedReward
 from robo_reward.envs.state import Field, StateSpec, Transitions
 from robo_reward.errors import BadArtifact, UnknownName, UsageError
-from robo_reward.matching.look import StateLook
+from robo_reward.matching.look import StateFeatures
 from robo_reward.matching.reward import MatchingReward
 from robo_reward.matching.rule import build_rule
 from robo_reward.preferences.bradley_terry import NetworkReward
-from robo_reward.reward import FunctionReward, fingerprint
+from robo_reward.reward import FunctionReward, fingerprint_spec
 from robo_reward.vision.heads import make_head
 from tests.contracts.reward import StepRewardContract
 from tests.tampering import JSON, places, put
@@ -52,7 +52,7 @@ def test_a_program_comes_back_and_is_readable(tmp_path: Path, batch: Transitions
     folder = save_reward(program, tmp_path / "r")
     assert (folder / "reward.py").read_text(encoding="utf-8") == REACH
     document = json.loads((folder / "reward.json").read_text())
-    assert document["fingerprint"] == fingerprint(program.spec()) and "source" not in document["spec"]
+    assert document["fingerprint"] == fingerprint_spec(program.spec()) and "source" not in document["spec"]
     assert sorted(p.name for p in folder.iterdir()) == ["reward.json", "reward.py"]
     back = load_reward(folder, state=SPEC, action_dim=4)
     np.testing.assert_array_equal(back(batch).total, program(batch).total)
@@ -103,7 +103,7 @@ def test_changes_by_hand_are_noticed_and_can_be_accepted(tmp_path: Path, batch: 
     edited = load_reward(tmp_path, edited=True)
     np.testing.assert_array_equal(edited(batch).total, compile_program(edited.source, SPEC, 4)(batch).total)
     (tmp_path / "reward.py").write_text("import os\nos.system('touch gone')\n")
-    with pytest.raises(ProgramRefused):
+    with pytest.raises(ProgramError):
         load_reward(tmp_path, edited=True)
 
 
@@ -149,7 +149,7 @@ def test_source_files_stay_in_the_folder(tmp_path: Path):
 
 
 def test_kinds_are_registered_and_unknown_ones_named(tmp_path: Path):
-    assert {"program", "weighted"} <= set(rewards.names())
+    assert {"program", "weighted"} <= set(rewards.list_names())
     with pytest.raises(UnknownName, match="'program'"):
         build_reward({"kind": "programme"})
     with pytest.raises(UsageError, match="kind"):
@@ -244,11 +244,11 @@ def test_links_pipes_and_large_files_are_not_read(tmp_path: Path, name: str):
 
 def networks() -> Any:
     head = make_head("mlp", seed=0, in_dim=6, dim=1, hidden=[4])
-    return NetworkReward(StateLook(["hand_position", "cube_position"]), [head, head])
+    return NetworkReward(StateFeatures(["hand_position", "cube_position"]), [head, head])
 
 
 def matching() -> Any:
-    return MatchingReward(StateLook(["hand_position"]), [np.eye(3)], build_rule("min_distance"))
+    return MatchingReward(StateFeatures(["hand_position"]), [np.eye(3)], build_rule("min_distance"))
 
 
 @pytest.mark.parametrize(
@@ -288,6 +288,6 @@ def test_any_reward_folder_is_used_or_refused(tmp_path: Path, make: Callable[[],
     whole = json.loads((tmp_path / "whole.json").read_text())
     tampered = put(whole, data.draw(st.sampled_from(places(whole))), data.draw(JSON))
     path.write_text(json.dumps(tampered))
-    with suppress(BadArtifact, ProgramRefused):
+    with suppress(BadArtifact, ProgramError):
         reward = load_reward(tmp_path, edited=True)
         assert reward.spec()["kind"] == whole["spec"]["kind"]

@@ -56,7 +56,7 @@ def test_a_machine_without_gl(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(gl, "candidates", lambda: ("egl", "osmesa"))
     monkeypatch.delenv("MUJOCO_GL", raising=False)
     gl.choose.cache_clear()
-    found = list(doctor._drawing())
+    found = list(doctor._check_rendering())
     assert not any(f.ok for f in found)
     assert "libegl1" in found[0].remedy and "libosmesa6" in found[1].remedy and "above" in found[2].remedy
     gl.choose.cache_clear()
@@ -67,19 +67,19 @@ def test_a_machine_without_video_or_extras(monkeypatch: pytest.MonkeyPatch):
         raise RoboRewardError("no PyAV")
 
     monkeypatch.setattr(video, "write_video", fail)
-    assert only("H.264 video", doctor._video) == Finding(
+    assert only("H.264 video", doctor._check_video) == Finding(
         "H.264 video",
         False,
         "no PyAV",
         "pip install av (the wheel from PyPI, which has libx264)",
     )
     monkeypatch.setattr(doctor, "EXTRAS", {"flying": ("no-such-package",)})
-    assert "robo-reward[flying]" in only("extra [flying]", doctor._extras).remedy
+    assert "robo-reward[flying]" in only("extra [flying]", doctor._check_extras).remedy
 
 
 def test_a_sandbox_that_cannot_be_tried(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(doctor, "_LAYERS", "raise SystemExit('broken')")
-    finding = only("sandbox", doctor._sandbox)
+    finding = only("sandbox", doctor._check_sandbox)
     assert not finding.ok and "broken" in finding.value and "unconfined" in finding.remedy
 
 

@@ -54,12 +54,12 @@ def same(a: Episode, b: Episode) -> None:
 
 def test_transitions_pair_each_action_with_its_states():
     episode = make(7)
-    batch = episode.transitions()
+    batch = episode.to_transitions()
     assert len(episode) == 7 and batch.action.shape == (7, 2)
     np.testing.assert_array_equal(batch.previous.hand_position, episode.state[:7, :3])
     np.testing.assert_array_equal(batch.state.gripper_width, episode.state[1:, 3])
     assert episode.states.hand_position.shape == (8, 3)
-    assert not make(3, seed=0).succeeded and make(3, seed=1).succeeded
+    assert not make(3, seed=0).is_successful and make(3, seed=1).is_successful
 
 
 @pytest.mark.parametrize(
@@ -97,11 +97,11 @@ def test_entries_filter_without_reading_arrays(tmp_path: Path):
     store = EpisodeStore(tmp_path)
     for i in range(4):
         store.append(make(3 + i, seed=i, reward=i == 2, note="π"), key=f"run-{i}")
-    good = store.entries(lambda e: e.success and e.task_id.startswith("panda/"))
+    good = store.list_entries(lambda e: e.success and e.task_id.startswith("panda/"))
     assert [(e.key, e.steps, e.meta["seed"]) for e in good] == [("run-1", 4, 1), ("run-3", 6, 3)]
     expected = make(5, seed=2, reward=True).reward
-    assert expected is not None and store.entry("run-2").total == pytest.approx(expected.total.sum())
-    assert store.entry("run-0").total is None
+    assert expected is not None and store.read_entry("run-2").total == pytest.approx(expected.total.sum())
+    assert store.read_entry("run-0").total is None
 
 
 @pytest.mark.parametrize(("how", "error"), [("mp4", 5), ("exact", 0)])
@@ -183,7 +183,7 @@ def test_processes_append_together_and_may_be_killed(tmp_path: Path):
     for writer in writers:
         writer.communicate(timeout=60)
     store = EpisodeStore(tmp_path)
-    workers = [entry.meta["worker"] for entry in store.entries()]
+    workers = [entry.meta["worker"] for entry in store.list_entries()]
     assert workers.count(0) == workers.count(1) == 15 and workers.count(2) >= 1
     assert all(len(episode) == 40 for episode in store)
 
@@ -268,4 +268,4 @@ def test_any_episode_file_is_read_or_corrupt(tmp_path: Path, data: st.DataObject
     with suppress(CorruptEpisode):
         assert len(store.load("a")) == 4
     with suppress(CorruptEpisode):
-        assert store.entries()[0].steps == 4
+        assert store.list_entries()[0].steps == 4

@@ -1,1 +1,1 @@
-"""Can this reward be trusted?"""
+"""Statistics that show whether a reward can be trusted."""

@@ -1,11 +1,11 @@
-"""How sure a measured proportion is."""
+"""Confidence intervals of measured proportions."""
 
 from __future__ import annotations
 
 from math import sqrt
 
 
-def wilson(successes: float, episodes: float, z: float = 1.96) -> tuple[float, float]:
+def wilson_interval(successes: float, episodes: float, z: float = 1.96) -> tuple[float, float]:
     """Returns the Wilson score interval of a proportion (Wilson 1927), 95 % by default.
 
     Args:

@@ -9,16 +9,16 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 
 from robo_reward.artifact import save_reward
-from robo_reward.cli.folder import only_me, provenance, run_folder, write_json
+from robo_reward.cli.folder import collect_provenance, lock_run, prepare_run_folder, write_json
 from robo_reward.cli.secrets import MASK
 from robo_reward.cli.terminal import Terminal
 from robo_reward.envs.frames import FrameSpec
 from robo_reward.episode import EpisodeStore
 from robo_reward.errors import UnknownName, UsageError
-from robo_reward.preferences.align import METHODS, Alignment, align, load_frames
+from robo_reward.preferences.align import METHODS, Alignment, learn_reward, load_frames
 from robo_reward.preferences.answers import Answer
 from robo_reward.preferences.exchange import open_preferences
-from robo_reward.preferences.held_out import FEWEST, HeldOut
+from robo_reward.preferences.held_out import FEWEST, HeldOutResult
 from robo_reward.preferences.store import FILE, Clip
 from robo_reward.vision.choose import choose_encoder
 
@@ -29,10 +29,10 @@ def run(config: DictConfig, arguments: list[str]) -> int:
     if config.method not in METHODS:
         raise UnknownName("method", config.method, METHODS)
     answers, clips = read_preferences(config.preferences, config.annotator)
-    shown = FrameSpec(cameras_of(config.camera, clips), config.size)
-    folder = run_folder(config, "align", Path(str(config.preferences)).parent.parent.name or "preferences")
-    with only_me(folder):
-        write_json(folder / "provenance.json", provenance(arguments))
+    shown = FrameSpec(find_cameras(config.camera, clips), config.size)
+    folder = prepare_run_folder(config, "align", Path(str(config.preferences)).parent.parent.name or "preferences")
+    with lock_run(folder):
+        write_json(folder / "provenance.json", collect_provenance(arguments))
         frames = {clip.id: load_frames(clip, config.size) for clip in clips}
         loaded = time.monotonic()
         console.print(f"{len(answers)} answers, {len(clips)} clips; {folder}", soft_wrap=True, highlight=False)
@@ -40,20 +40,22 @@ def run(config: DictConfig, arguments: list[str]) -> int:
         encoder = choose_encoder(chosen, list(frames.values()), config.seed, len(shown.cameras))
         settings: Any = OmegaConf.to_container(config.settings)
         options = {"holdout": config.holdout, "seed": config.seed}
-        found = align(frames, answers, encoder, shown, config.method, settings, **options, report=_teller(console))
+        found = learn_reward(
+            frames, answers, encoder, shown, config.method, settings, **options, report=_make_reporter(console)
+        )
         save_reward(found.reward, folder / "reward")
         seconds = {"load": round(loaded - begun, 2), "learn": round(time.monotonic() - loaded, 2)}
         write_json(folder / "scores.json", found.scores)
-        write_json(folder / "result.json", _result(config, found, shown, seconds))
-    _tell(console, found, clips, folder)
+        write_json(folder / "result.json", _summarise_result(config, found, shown, seconds))
+    _print_summary(console, found, clips, folder)
     return 0
 
 
 def read_preferences(where: str, annotator: str = "") -> tuple[list[Answer], list[Clip]]:
-    """The answers of a store and the clips that they are about.
+    """Returns the answers of a store and the clips that they are about.
 
     Raises:
-        UsageError: there is no store, or nobody has answered yet.
+        UsageError: there is no store, or it holds no answers yet.
     """
     if MASK in str(where):
         raise UsageError(
@@ -67,8 +69,8 @@ def read_preferences(where: str, annotator: str = "") -> tuple[list[Answer], lis
             raise UsageError(f"no preferences at {where}: give the folder that `robo-reward label` was given, or a URL")
         where = str(found)
     with open_preferences(where) as store:
-        answers, clips = store.answers(annotator), store.clips()
-        known = store.annotators()
+        answers, clips = store.load_answers(annotator), store.load_clips()
+        known = store.list_annotators()
     if annotator and annotator not in known:
         raise UnknownName("annotator", annotator, known)
     wanted = {clip for answer in answers for clip in answer.clips}
@@ -77,15 +79,15 @@ def read_preferences(where: str, annotator: str = "") -> tuple[list[Answer], lis
     return answers, [clip for name, clip in clips.items() if name in wanted]
 
 
-def cameras_of(camera: str, clips: list[Clip]) -> tuple[str, ...]:
-    """The cameras that the clips show: the one given, else what their episodes say.
+def find_cameras(camera: str, clips: list[Clip]) -> tuple[str, ...]:
+    """Returns the cameras that the clips show: the one given, else those that their episodes name.
 
     Raises:
         UsageError: neither is known, or clips differ.
     """
     if camera:
         return tuple(camera.split(","))
-    said = {tuple(_cameras(clip)) for clip in clips}
+    said = {tuple(_read_clip_cameras(clip)) for clip in clips}
     if len(said) == 1 and (only := said.pop()):
         return only
     raise UsageError(
@@ -94,13 +96,13 @@ def cameras_of(camera: str, clips: list[Clip]) -> tuple[str, ...]:
     )
 
 
-def _cameras(clip: Clip) -> list[str]:
+def _read_clip_cameras(clip: Clip) -> list[str]:
     path = Path(clip.path)
-    return EpisodeStore(path).entry(clip.id).meta.get("cameras", []) if path.is_dir() else []
+    return EpisodeStore(path).read_entry(clip.id).meta.get("cameras", []) if path.is_dir() else []
 
 
-def _name(clip: Clip) -> str:
-    """A clip as a person knows it: its file, or its place in an episode store."""
+def _format_clip_name(clip: Clip) -> str:
+    """Returns the name of a clip for a person: its file, or its place in an episode store."""
     path, name = Path(clip.path), str(clip.meta.get("name", ""))
     if not path.is_dir():
         return name or str(path)
@@ -108,8 +110,8 @@ def _name(clip: Clip) -> str:
     return f"episode {keys.index(clip.id) + 1} of {path}" if clip.id in keys else f"{name or clip.id} of {path}"
 
 
-def held_out_line(held: HeldOut) -> str:
-    """Returns what cross-validation says, or why it says nothing."""
+def format_held_out(held: HeldOutResult) -> str:
+    """Returns a line with the result of cross-validation, or with the reason why there is none."""
     if held.agreement:
         return f"ranked right of clips held out, by {held.folds} rewards trained without them: {held.agreement}"
     if not held.folds:
@@ -120,14 +122,16 @@ def held_out_line(held: HeldOut) -> str:
     )
 
 
-def _teller(console: Terminal) -> Any:
-    def tell(step: int, accuracy: float) -> None:
+def _make_reporter(console: Terminal) -> Any:
+    def print_progress(step: int, accuracy: float) -> None:
         console.print(f"  step {step:>5}  ranked right {accuracy:.2f}", highlight=False)
 
-    return tell
+    return print_progress
 
 
-def _result(config: DictConfig, found: Alignment, shown: FrameSpec, seconds: dict[str, float]) -> dict[str, Any]:
+def _summarise_result(
+    config: DictConfig, found: Alignment, shown: FrameSpec, seconds: dict[str, float]
+) -> dict[str, Any]:
     agreement = found.held_out.agreement
     return {
         "method": config.method,
@@ -145,12 +149,12 @@ def _result(config: DictConfig, found: Alignment, shown: FrameSpec, seconds: dic
     }
 
 
-def _tell(console: Terminal, found: Alignment, clips: list[Clip], folder: Path) -> None:
+def _print_summary(console: Terminal, found: Alignment, clips: list[Clip], folder: Path) -> None:
     console.print(f"ranked right of what it has learnt from: {found.train:.2f}")
-    console.print(held_out_line(found.held_out))
+    console.print(format_held_out(found.held_out))
     order = sorted(found.scores, key=lambda clip: -found.scores[clip])
     known = {clip.id: clip for clip in clips}
     for what, clip in (("best", order[0]), ("worst", order[-1])):
-        console.print(f"{what} clip: {_name(known[clip])}, score {found.scores[clip]:.3f}")
+        console.print(f"{what} clip: {_format_clip_name(known[clip])}, score {found.scores[clip]:.3f}")
     console.print(f"reward: {folder / 'reward'}", soft_wrap=True, highlight=False)
     console.print(f"next: robo-reward train task=TASK reward={folder / 'reward'}", soft_wrap=True, highlight=False)

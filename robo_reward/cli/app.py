@@ -13,14 +13,14 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from robo_reward.cli.help import is_key, overview, verb_help
+from robo_reward.cli.help import format_overview, format_verb_help, is_key
 from robo_reward.cli.interrupt import interrupt_on_sigterm
-from robo_reward.cli.overrides import Prepared, prepare
+from robo_reward.cli.overrides import PreparedOverrides, prepare_overrides
 from robo_reward.cli.schema import check_config
 from robo_reward.cli.secrets import mask_secrets
 from robo_reward.cli.verbs import VERBS
 from robo_reward.errors import RoboRewardError, UnknownName, UsageError
-from robo_reward.printable import printable
+from robo_reward.printable import to_printable
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
@@ -34,7 +34,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Runs one verb; returns 0, 1 for a failure, 2 for wrong usage, 130 after Ctrl-C."""
     arguments = list(sys.argv[1:] if argv is None else argv)
     if not arguments or arguments[0] in ("-h", "--help", "help"):
-        print(overview())
+        print(format_overview())
         return 0
     if arguments[0] in ("-V", "--version"):
         from robo_reward import __version__
@@ -42,65 +42,65 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"robo-reward {__version__}")
         return 0
     with interrupt_on_sigterm():
-        return _guarded(lambda: _run(arguments[0], arguments[1:]))
+        return _run_guarded(lambda: _run_verb(arguments[0], arguments[1:]))
 
 
-def _guarded(work: Callable[[], int]) -> int:
-    """Runs a verb; what a user can meet becomes one line and an exit code."""
+def _run_guarded(work: Callable[[], int]) -> int:
+    """Runs a verb; an error that a user can meet becomes one line and an exit code."""
     try:
         return work()
     except RoboRewardError as error:
-        _tell(str(error))
+        _print_error(str(error))
         return error.exit_code
     except KeyboardInterrupt:
-        _tell("interrupted; the same command goes on from here", "\n")
+        _print_error("interrupted; the same command goes on from here", "\n")
         return 130
     except OSError as error:
-        _tell(f"{error.strerror or error}{f' ({error.filename})' if error.filename else ''}")
+        _print_error(f"{error.strerror or error}{f' ({error.filename})' if error.filename else ''}")
         return 1
 
 
-def _tell(text: str, before: str = "") -> None:
-    print(f"{before}robo-reward: {printable(mask_secrets(text))}", file=sys.stderr)
+def _print_error(text: str, before: str = "") -> None:
+    print(f"{before}robo-reward: {to_printable(mask_secrets(text))}", file=sys.stderr)
 
 
-def _run(verb: str, arguments: list[str]) -> int:
+def _run_verb(verb: str, arguments: list[str]) -> int:
     if verb not in VERBS:
         raise UnknownName("verb", verb, VERBS, "`robo-reward --help` says what each does.")
     if any(a in ("-h", "--help") for a in arguments):
-        print(verb_help(verb, [a for a in arguments if not a.startswith("-")]))
+        print(format_verb_help(verb, [a for a in arguments if not a.startswith("-")]))
         return 0
     logging.basicConfig(
         level=os.environ.get("ROBO_REWARD_LOG", "WARNING"), format="%(levelname)s %(name)s: %(message)s"
     )
     os.environ.setdefault("OMP_NUM_THREADS", "1")  # worlds and candidates are what runs in parallel
     module, _, function = VERBS[verb].entry.partition(":")
-    overrides, flags = _split(verb, arguments)
-    folder = _config_dir(flags)
+    overrides, flags = _split_arguments(verb, arguments)
+    folder = _find_config_dir(flags)
     sweep = any(flag in ("-m", "--multirun") for flag in flags)
-    prepared = prepare(verb, overrides, folder, sweep)
+    prepared = prepare_overrides(verb, overrides, folder, sweep)
     if sweep or any(flag in ("--cfg", "-c", "--info", "-i") for flag in flags):
-        return _hydra(verb, flags, prepared, getattr(importlib.import_module(module), function))
-    config = _composed(prepared)
+        return _run_hydra(verb, flags, prepared, getattr(importlib.import_module(module), function))
+    config = _resolve_config(prepared)
     check_config(verb, config, prepared.defaults)
     return getattr(importlib.import_module(module), function)(config, [verb, *arguments])
 
 
-def compose(verb: str, overrides: Sequence[str], config_dir: str | None = None) -> DictConfig:
+def compose_config(verb: str, overrides: Sequence[str], config_dir: str | None = None) -> DictConfig:
     """Returns the configuration of a verb.
 
     Raises:
         UsageError: an override that does not fit.
         UnknownName: a key or an option that does not exist.
     """
-    return _composed(prepare(verb, overrides, config_dir))
+    return _resolve_config(prepare_overrides(verb, overrides, config_dir))
 
 
-def _composed(prepared: Prepared) -> DictConfig:
+def _resolve_config(prepared: PreparedOverrides) -> DictConfig:
     from omegaconf import OmegaConf
     from omegaconf.errors import OmegaConfBaseException
 
-    config = prepared.config()
+    config = prepared.build_config()
     try:
         OmegaConf.resolve(config)
     except OmegaConfBaseException as error:
@@ -108,8 +108,8 @@ def _composed(prepared: Prepared) -> DictConfig:
     return config
 
 
-def _split(verb: str, arguments: list[str]) -> tuple[list[str], list[str]]:
-    """Overrides and Hydra's own flags; paths given for a policy, a reward or a run become overrides of their path."""
+def _split_arguments(verb: str, arguments: list[str]) -> tuple[list[str], list[str]]:
+    """Returns the overrides and Hydra's own flags; a path given for a policy, reward or run becomes an override."""
     overrides: list[str] = []
     flags: list[str] = []
     expects_value = False
@@ -118,12 +118,12 @@ def _split(verb: str, arguments: list[str]) -> tuple[list[str], list[str]]:
             flags.append(argument)
             expects_value = argument in ("--config-dir", "-cd", "--cfg", "-c") and not expects_value
         else:
-            overrides += VERBS[verb].rewrite(argument, partial(is_key, verb))
+            overrides += VERBS[verb].expand_argument(argument, partial(is_key, verb))
     return overrides, flags
 
 
-def _config_dir(flags: list[str]) -> str | None:
-    """The folder of `--config-dir`, checked; refuses flags that do not exist."""
+def _find_config_dir(flags: list[str]) -> str | None:
+    """Returns the folder of `--config-dir`, checked; raises an error for flags that do not exist."""
     folder = None
     for flag, value in itertools.pairwise([*flags, ""]):
         name, equals, given = flag.partition("=")
@@ -136,26 +136,28 @@ def _config_dir(flags: list[str]) -> str | None:
     return folder
 
 
-def _hydra(verb: str, flags: list[str], prepared: Prepared, function: Any) -> int:
-    """Sweeps and inspection are Hydra's own business."""
+def _run_hydra(verb: str, flags: list[str], prepared: PreparedOverrides, function: Any) -> int:
+    """Runs the verb under Hydra, which does sweeps and inspection."""
     import hydra
     from hydra.core.hydra_config import HydraConfig
     from omegaconf import OmegaConf
 
     codes: list[int] = []
 
-    def job(config: DictConfig) -> None:
+    def run_job(config: DictConfig) -> None:
         own = list(HydraConfig.get().overrides.task)
         OmegaConf.resolve(config)
-        codes.append(_guarded(lambda: _checked(verb, config, prepared, function, [verb, *own])))
+        codes.append(_run_guarded(lambda: _check_and_run(verb, config, prepared, function, [verb, *own])))
 
     with tempfile.TemporaryDirectory() as folder:  # for what Hydra writes about a sweep, the overrides among it
         quiet = [f"hydra.run.dir={folder}", f"hydra.sweep.dir={folder}", "hydra.sweep.subdir=.", *QUIET]
-        sys.argv = [f"robo-reward {verb}", *flags, *prepared.for_hydra(), *quiet]
-        hydra.main(version_base="1.3", config_path=CONFIGS, config_name=verb)(job)()
+        sys.argv = [f"robo-reward {verb}", *flags, *prepared.to_hydra_overrides(), *quiet]
+        hydra.main(version_base="1.3", config_path=CONFIGS, config_name=verb)(run_job)()
     return max(codes, default=0)
 
 
-def _checked(verb: str, config: DictConfig, prepared: Prepared, function: Any, arguments: list[str]) -> int:
+def _check_and_run(
+    verb: str, config: DictConfig, prepared: PreparedOverrides, function: Any, arguments: list[str]
+) -> int:
     check_config(verb, config, prepared.defaults)
     return function(config, arguments)

@@ -9,45 +9,47 @@ from omegaconf import DictConfig
 
 from robo_reward.cli.terminal import Terminal
 from robo_reward.errors import UsageError
-from robo_reward.hardware.boards import Board, calibrated, placed
+from robo_reward.hardware.boards import CalibrationBoard, calibrate_lens, locate_camera
 from robo_reward.hardware.calibration import save_lens
 
 KINDS = (".png", ".jpg", ".jpeg", ".bmp")
 
 
 def run(config: DictConfig, arguments: list[str]) -> int:
-    """Finds the lens, and with `place=` where the camera stands.
+    """Finds the lens parameters, and with `place=` the pose of the camera.
 
     Raises:
-        UsageError: no pictures, no board in them, or corners that cannot be.
+        UsageError: no pictures, no board in them, or impossible corners.
     """
     console = Terminal()
-    board = Board(config.columns, config.rows, config.square, config.marker, config.dictionary)
+    board = CalibrationBoard(config.columns, config.rows, config.square, config.marker, config.dictionary)
     folder = Path(config.pictures)
     paths = sorted(p for p in folder.glob("*") if p.suffix.lower() in KINDS) if folder.is_dir() else []
     if not paths:
         raise UsageError(f"pictures={folder}: no pictures there ({', '.join(KINDS)})")
-    found = calibrated({path.name: _read(path) for path in paths}, board)
+    found = calibrate_lens({path.name: _read_picture(path) for path in paths}, board)
     lens = found.lens
-    _say(console, f"{len(found.used)} of {len(paths)} pictures show the board; corners fit to {found.error:.2f} pixels")
+    _print_line(
+        console, f"{len(found.used)} of {len(paths)} pictures show the board; corners fit to {found.error:.2f} pixels"
+    )
     if config.place:
-        image = _read(Path(config.place))
+        image = _read_picture(Path(config.place))
         shown = Path(config.file).with_suffix(".corners.png")
-        _mark(image, board, shown)
-        first, last = (_corner(config, name, shown) for name in ("first", "last"))
-        lens = placed(lens, image, board, first, last)
-        _say(console, f"the camera stands at {np.round(lens.position, 3)} m")
+        _mark_corners(image, board, shown)
+        first, last = (_parse_corner(config, name, shown) for name in ("first", "last"))
+        lens = locate_camera(lens, image, board, first, last)
+        _print_line(console, f"the camera stands at {np.round(lens.position, 3)} m")
     save_lens(Path(config.file), config.camera, lens)
-    _say(
+    _print_line(
         console, f"{config.camera}: {lens.width} x {lens.height}, focal lengths {lens.fx:.1f} and {lens.fy:.1f} pixels"
     )
-    _say(console, f"calibration: {config.file}")
-    _say(console, f"use it: robo-reward deploy cameras=[{config.camera}] calibration={config.file} ...")
+    _print_line(console, f"calibration: {config.file}")
+    _print_line(console, f"use it: robo-reward deploy cameras=[{config.camera}] calibration={config.file} ...")
     return 0
 
 
-def _read(path: Path) -> np.ndarray:
-    """A picture (H, W, 3) uint8 RGB."""
+def _read_picture(path: Path) -> np.ndarray:
+    """Returns a picture (H, W, 3) uint8 RGB."""
     import cv2
 
     image = cv2.imread(str(path))
@@ -56,11 +58,11 @@ def _read(path: Path) -> np.ndarray:
     return np.ascontiguousarray(image[..., ::-1])
 
 
-def _mark(image: np.ndarray, board: Board, path: Path) -> None:
+def _mark_corners(image: np.ndarray, board: CalibrationBoard, path: Path) -> None:
     """Draws the first corner and the last of its row into a picture."""
     import cv2
 
-    ids, pixels = board.found(image)
+    ids, pixels = board.find_corners(image)
     drawn = np.ascontiguousarray(image[..., ::-1])
     for index, name in ((0, "first"), (board.columns - 2, "last")):
         for x, y in pixels[ids == index]:
@@ -71,7 +73,7 @@ def _mark(image: np.ndarray, board: Board, path: Path) -> None:
     cv2.imwrite(str(path), drawn)
 
 
-def _corner(config: DictConfig, name: str, shown: Path) -> np.ndarray:
+def _parse_corner(config: DictConfig, name: str, shown: Path) -> np.ndarray:
     value = list(config[name])
     if len(value) != 3 or not all(isinstance(x, int | float) for x in value):
         raise UsageError(
@@ -80,5 +82,5 @@ def _corner(config: DictConfig, name: str, shown: Path) -> np.ndarray:
     return np.array(value, float)
 
 
-def _say(console: Terminal, text: str) -> None:
+def _print_line(console: Terminal, text: str) -> None:
     console.print(text, soft_wrap=True, highlight=False, markup=False)

@@ -9,7 +9,7 @@ import numpy as np
 from omegaconf import DictConfig
 
 from robo_reward.artifact import load_reward
-from robo_reward.checks.rank import spearman, within_clips
+from robo_reward.checks.rank import correlate_within_clips, spearman_correlation
 from robo_reward.cli.align import read_preferences
 from robo_reward.cli.folder import write_json
 from robo_reward.cli.terminal import Terminal
@@ -22,27 +22,27 @@ from robo_reward.errors import BadArtifact, UsageError
 from robo_reward.files import Finite, load_json, load_yaml
 from robo_reward.preferences.align import load_frames
 from robo_reward.preferences.answers import Answer
-from robo_reward.preferences.comparisons import accuracy, comparisons
-from robo_reward.preferences.held_out import Agreement, decided, measure_agreement
+from robo_reward.preferences.comparisons import build_comparisons, ranking_accuracy
+from robo_reward.preferences.held_out import HeldOutAgreement, build_decided_comparisons, measure_agreement
 from robo_reward.preferences.store import Clip
 from robo_reward.reward import EpisodeReward
 
 
 class AlignForm(msgspec.Struct):
-    """What `check` reads of the configuration of an `align` run."""
+    """The part of an `align` run's configuration that `check` reads."""
 
     preferences: str = ""
     annotator: str = ""
 
 
-class LearntAnswers(msgspec.Struct):
+class LearntAnswerIds(msgspec.Struct):
     """Ids of answers."""
 
     learnt: list[str]
 
 
-class Learnt(msgspec.Struct):
-    """What `result.json` of `robo-reward align` says of what the reward has learnt from.
+class LearntForm(msgspec.Struct):
+    """The part of `robo-reward align`'s `result.json` that says what the reward has learnt from.
 
     Args:
         answers: their ids.
@@ -51,68 +51,68 @@ class Learnt(msgspec.Struct):
         pair_accuracy_held_out_interval: its 95 % interval.
     """
 
-    answers: LearntAnswers
+    answers: LearntAnswerIds
     clips: list[str]
     pair_accuracy_held_out: Finite | None = None
     pair_accuracy_held_out_interval: tuple[Finite, Finite] | None = None
 
 
 def run(config: DictConfig, arguments: list[str]) -> int:
-    """Judges the clips of the answers with the reward of a run and prints the figures.
+    """Evaluates the clips of the answers with the reward of a run and prints the figures.
 
-    What counts as learnt is what the run's `result.json` says it has learnt: answers by their ids, clips by theirs.
+    The run's `result.json` says which answers and clips it has learnt from, each by its id.
     """
     console, folder = Terminal(), Path(config.run)
-    settings = _settings(folder)
+    settings = _load_settings(folder)
     reward = load_reward(folder / "reward")
     if not isinstance(reward, EpisodeReward):
         raise UsageError(f"{folder} holds a reward of single steps; check judges rewards made by `robo-reward align`")
     where, annotator = (config.preferences, "") if config.preferences else (settings.preferences, settings.annotator)
     answers, clips = read_preferences(where, annotator)
     try:
-        learnt = _learnt(folder)
+        learnt = _load_learnt(folder)
     except BadArtifact as problem:
         if config.preferences:  # whether it has learnt from those cannot be known
             raise
         console.print(f"{problem}; so nothing is called held out", style="yellow")
-        learnt = Learnt(LearntAnswers([answer.uuid for answer in answers]), [clip.id for clip in clips])
-    episodes = [episode_of(clip, reward.frames) for clip in clips]
+        learnt = LearntForm(LearntAnswerIds([answer.uuid for answer in answers]), [clip.id for clip in clips])
+    episodes = [clip_to_episode(clip, reward.frames) for clip in clips]
     totals = [output.total for output in reward.batch(episodes)]
-    found = figures(clips, episodes, totals, answers, learnt)
+    found = compute_figures(clips, episodes, totals, answers, learnt)
     for name, value in found.items():
-        console.print(f"{name.replace('_', ' '):<46} {_shown(value)}", highlight=False)
+        console.print(f"{name.replace('_', ' '):<46} {_format_value(value)}", highlight=False)
     write_json(folder / "check.json", found)
     return 0
 
 
-def _settings(folder: Path) -> AlignForm:
+def _load_settings(folder: Path) -> AlignForm:
     found = load_yaml(folder / "config.yaml", AlignForm)
     if found is None or not (folder / "reward" / "reward.json").is_file():
         raise UsageError(f"{folder} is not a run of `robo-reward align`: it lacks config.yaml or reward/")
     return found
 
 
-def _learnt(folder: Path) -> Learnt:
-    """Returns what a run has learnt from.
+def _load_learnt(folder: Path) -> LearntForm:
+    """Returns the answers and clips that a run has learnt from.
 
     Raises:
         BadArtifact: its `result.json` does not say.
     """
     remedy = "Runs of earlier versions did not keep the ids of their answers: all count as learnt"
-    found = load_json(folder / "result.json", Learnt, remedy=remedy)
+    found = load_json(folder / "result.json", LearntForm, remedy=remedy)
     if found is None:
         raise BadArtifact(folder / "result.json", "there is no such file", remedy)
     return found
 
 
-def _shown(value: float | list[float] | None) -> str:
+def _format_value(value: float | list[float] | None) -> str:
     if value is None:
         return "none"
     return f"{value[0]:.3f} to {value[1]:.3f}" if isinstance(value, list) else f"{value:.3f}"
 
 
-def episode_of(clip: Clip, shown: FrameSpec | None) -> Episode:
-    """A clip as an episode; a plain video becomes one without state."""
+def clip_to_episode(clip: Clip, shown: FrameSpec | None) -> Episode:
+    """Returns a clip as an episode; a plain video becomes one without state."""
     path = Path(clip.path)
     if path.is_dir():
         return EpisodeStore(path).load(clip.id)
@@ -121,14 +121,14 @@ def episode_of(clip: Clip, shown: FrameSpec | None) -> Episode:
     return Episode(np.zeros((steps + 1, 0)), np.zeros((steps, 0)), np.zeros(steps, bool), StateSpec([]), frames=frames)
 
 
-def figures(
+def compute_figures(
     clips: list[Clip],
     episodes: list[Episode],
     totals: list[np.ndarray],
     answers: list[Answer],
-    learnt: Learnt,
+    learnt: LearntForm,
 ) -> dict[str, float | list[float] | None]:
-    """Agreement with people, and with the task's expert reward where the clips are episodes of a task that has one.
+    """Computes the agreement with people, and with the task's expert reward for clips of a task that has one.
 
     Answers and clips that the reward has learnt from and those it has not are kept apart.
     """
@@ -138,60 +138,60 @@ def figures(
     known, new = [a for a in answers if a.uuid in ids], [a for a in answers if a.uuid not in ids]
     old_clips = {clip: number for clip, number in numbers.items() if clip in seen}
     new_clips = {clip: number for clip, number in numbers.items() if clip not in seen}
-    unseen = _agreement(scores, new, new_clips)
+    unseen = _answer_agreement(scores, new, new_clips)
     interval = learnt.pair_accuracy_held_out_interval
     found: dict[str, float | list[float] | None] = {
-        "pair_accuracy_learnt": _accuracy(scores, known, numbers),
+        "pair_accuracy_learnt": _answer_accuracy(scores, known, numbers),
         "pair_accuracy_held_out": learnt.pair_accuracy_held_out,
         "pair_accuracy_held_out_interval": list(interval) if interval else None,
-        "pair_accuracy_new_answers_learnt_clips": _accuracy(scores, new, old_clips),
+        "pair_accuracy_new_answers_learnt_clips": _answer_accuracy(scores, new, old_clips),
         "pair_accuracy_new_answers_new_clips": unseen.accuracy if unseen else None,
         "pair_accuracy_new_answers_new_clips_interval": [unseen.low, unseen.high] if unseen else None,
-        "spearman_with_peoples_order_learnt_clips": _order(scores, answers, old_clips),
-        "spearman_with_peoples_order_new_clips": _order(scores, answers, new_clips),
+        "spearman_with_peoples_order_learnt_clips": _order_correlation(scores, answers, old_clips),
+        "spearman_with_peoples_order_new_clips": _order_correlation(scores, answers, new_clips),
     }
-    truths = {i: truth for i, episode in enumerate(episodes) if (truth := _truth(episode)) is not None}
+    truths = {i: truth for i, episode in enumerate(episodes) if (truth := _expert_reward(episode)) is not None}
     if truths:
         judged, returns = list(truths), np.array([truth.sum() for truth in truths.values()])
-        found["spearman_with_expert_reward_over_clips"] = spearman(scores[judged], returns)
-        within = [within_clips(totals[i][None], truth[None]) for i, truth in truths.items()]
-        clock = [within_clips(np.arange(len(truth))[None], truth[None]) for truth in truths.values()]
+        found["spearman_with_expert_reward_over_clips"] = spearman_correlation(scores[judged], returns)
+        within = [correlate_within_clips(totals[i][None], truth[None]) for i, truth in truths.items()]
+        clock = [correlate_within_clips(np.arange(len(truth))[None], truth[None]) for truth in truths.values()]
         found["spearman_with_expert_reward_in_clips"] = float(np.nanmean(within))
         found["the_same_of_a_clock"] = float(np.nanmean(clock))
     return found
 
 
-def _accuracy(scores: np.ndarray, answers: list[Answer], numbers: dict[str, int]) -> float | None:
+def _answer_accuracy(scores: np.ndarray, answers: list[Answer], numbers: dict[str, int]) -> float | None:
     try:
-        return accuracy(scores, comparisons(answers, numbers))
+        return ranking_accuracy(scores, build_comparisons(answers, numbers))
     except UsageError:  # no answers on this side, or ties alone
         return None
 
 
-def _agreement(scores: np.ndarray, answers: list[Answer], numbers: dict[str, int]) -> Agreement | None:
-    known = decided(answers, numbers)
+def _answer_agreement(scores: np.ndarray, answers: list[Answer], numbers: dict[str, int]) -> HeldOutAgreement | None:
+    known = build_decided_comparisons(answers, numbers)
     if known is None:
         return None
     return measure_agreement(scores[known.winner] > scores[known.loser], known.winner, known.loser)
 
 
-def _order(scores: np.ndarray, answers: list[Answer], numbers: dict[str, int]) -> float | None:
-    """Spearman's ρ of scores and the share of its comparisons that each clip wins; none with fewer than three clips."""
-    if decided(answers, numbers) is None:
+def _order_correlation(scores: np.ndarray, answers: list[Answer], numbers: dict[str, int]) -> float | None:
+    """Computes Spearman's ρ of scores and each clip's share of won comparisons; None below three clips."""
+    if build_decided_comparisons(answers, numbers) is None:
         return None
-    known = comparisons(answers, numbers)
+    known = build_comparisons(answers, numbers)
     won, count = np.zeros((2, len(scores)))
     np.add.at(won, known.winner, known.target)
     np.add.at(won, known.loser, 1 - known.target)
     np.add.at(count, np.concatenate([known.winner, known.loser]), 1)
     compared = count > 0
-    return spearman(scores[compared], won[compared] / count[compared]) if compared.sum() > 2 else None
+    return spearman_correlation(scores[compared], won[compared] / count[compared]) if compared.sum() > 2 else None
 
 
-def _truth(episode: Episode) -> np.ndarray | None:
+def _expert_reward(episode: Episode) -> np.ndarray | None:
     if episode.task_id not in task_names():
         return None
     task = make_task(episode.task_id)
     if not task.expert_reward or task.spec != episode.spec:
         return None
-    return compile_program(task.expert_reward, task.spec, task.action.dim)(episode.transitions()).total
+    return compile_program(task.expert_reward, task.spec, task.action.dim)(episode.to_transitions()).total

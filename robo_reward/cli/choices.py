@@ -1,4 +1,4 @@
-"""What can be chosen by name: options that come with robo-reward, of the user's folder, and of plug-ins."""
+"""Options that can be chosen by name: from robo-reward, from the user's folder, and from plug-ins."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from robo_reward.errors import UsageError
 from robo_reward.registry import load_plugin
 
 
-class Plugged(NamedTuple):
-    """How plug-ins of a group become options.
+class PluginGroup(NamedTuple):
+    """A group whose plug-ins become options.
 
     Attributes:
         points: the entry point group.
@@ -33,16 +33,16 @@ class Plugged(NamedTuple):
 
 
 PLUGGED = {
-    "task": Plugged("robo_reward.tasks", "id", {"options": {}, "steps": 200_000, "params": {}}, read=False),
-    "writer": Plugged("robo_reward.writers", "name", {}, ("folder",)),
-    "executor": Plugged("robo_reward.executors", "name", {"workers": 0}, ("workers", "max_workers")),
-    "encoder": Plugged("robo_reward.encoders", "kind", {}, read=False),
-    "robot": Plugged("robo_reward.robots", "kind", {"host": "", "tempo": 0.35, "process": True}, ("host",)),
+    "task": PluginGroup("robo_reward.tasks", "id", {"options": {}, "steps": 200_000, "params": {}}, read=False),
+    "writer": PluginGroup("robo_reward.writers", "name", {}, ("folder",)),
+    "executor": PluginGroup("robo_reward.executors", "name", {"workers": 0}, ("workers", "max_workers")),
+    "encoder": PluginGroup("robo_reward.encoders", "kind", {}, read=False),
+    "robot": PluginGroup("robo_reward.robots", "kind", {"host": "", "tempo": 0.35, "process": True}, ("host",)),
 }
 
 
 @cache
-def groups_of(verb: str) -> dict[str, str]:
+def find_groups(verb: str) -> dict[str, str]:
     """Returns the groups in which a verb has a choice, each with its default option ("" for none)."""
     from omegaconf import OmegaConf
 
@@ -57,43 +57,45 @@ def groups_of(verb: str) -> dict[str, str]:
 
 
 @cache
-def group_options() -> dict[str, tuple[str, ...]]:
+def list_group_options() -> dict[str, tuple[str, ...]]:
     """Returns the names of the options that come with robo-reward, by group."""
     root = files("robo_reward.configs")
-    return {d.name: tuple(sorted(_options(d))) for d in root.iterdir() if d.is_dir() and not d.name.startswith("_")}
+    return {
+        d.name: tuple(sorted(_list_yaml_files(d))) for d in root.iterdir() if d.is_dir() and not d.name.startswith("_")
+    }
 
 
-def choices(group: str, config_dir: str | None = None) -> tuple[str, ...]:
+def list_options(group: str, config_dir: str | None = None) -> tuple[str, ...]:
     """Returns all option names of a group: built in, plugged in, and of the user's folder."""
     own = Path(config_dir) / group if config_dir else None
-    found = {*group_options().get(group, ()), *plugins(group)}
-    return tuple(sorted(found | set(_options(own) if own and own.is_dir() else ())))
+    found = {*list_group_options().get(group, ()), *find_plugins(group)}
+    return tuple(sorted(found | set(_list_yaml_files(own) if own and own.is_dir() else ())))
 
 
 def is_own_group(key: str, config_dir: str | None) -> bool:
-    """Whether the user's folder has a group of options of this name."""
+    """Returns whether the user's folder has a group of options of this name."""
     return bool(config_dir and key and key != "." and (Path(config_dir) / key).is_dir())
 
 
-def _options(folder: Traversable | Path, prefix: str = "") -> list[str]:
+def _list_yaml_files(folder: Traversable | Path, prefix: str = "") -> list[str]:
     found = []
     for item in folder.iterdir():
         if item.name.endswith(".yaml"):
             found.append(prefix + item.name.removesuffix(".yaml"))
         elif item.is_dir() and not item.name.startswith("_"):
-            found += _options(item, f"{prefix}{item.name}/")
+            found += _list_yaml_files(item, f"{prefix}{item.name}/")
     return found
 
 
-def plugins(group: str) -> dict[str, EntryPoint]:
+def find_plugins(group: str) -> dict[str, EntryPoint]:
     """Returns the entry points of other packages by the names that `group=NAME` takes."""
     if group not in PLUGGED:
         return {}
     points = entry_points(group=PLUGGED[group].points)
-    return {point.name: point for point in points if point.name not in group_options().get(group, ())}
+    return {point.name: point for point in points if point.name not in list_group_options().get(group, ())}
 
 
-def plugin_settings(group: str, name: str) -> tuple[dict[str, Any], bool]:
+def read_plugin_settings(group: str, name: str) -> tuple[dict[str, Any], bool]:
     """Returns the keys of a plug-in with their defaults, and whether it takes any other key as well.
 
     Raises:
@@ -103,7 +105,7 @@ def plugin_settings(group: str, name: str) -> tuple[dict[str, Any], bool]:
     settings: dict[str, Any] = {kind.key: name, **kind.settings}
     if not kind.read:
         return settings, False
-    factory = load_plugin(kind.points.rpartition(".")[2].rstrip("s"), plugins(group)[name])
+    factory = load_plugin(kind.points.rpartition(".")[2].rstrip("s"), find_plugins(group)[name])
     try:
         parameters = list(inspect.signature(factory).parameters.values())
     except (TypeError, ValueError):  # a factory in C has no signature
@@ -127,9 +129,9 @@ def register_plugin(group: str, name: str) -> bool:
     """
     from hydra.core.config_store import ConfigStore
 
-    if name not in plugins(group):
+    if name not in find_plugins(group):
         return False
-    settings, free = plugin_settings(group, name)
+    settings, free = read_plugin_settings(group, name)
     folder, _, leaf = name.rpartition("/")
     if not leaf or any(mark in name for mark in "=,@:{}[]'\"$ "):
         raise UsageError(f"{group} plug-in {name!r} cannot be chosen: a name takes letters, digits, '_', '-' and '/'")

@@ -13,11 +13,17 @@ import numpy as np
 from omegaconf import DictConfig, OmegaConf
 
 from robo_reward.artifact import save_reward
-from robo_reward.cli.folder import command_line, only_me, provenance, run_folder, write_json
+from robo_reward.cli.folder import collect_provenance, format_command, lock_run, prepare_run_folder, write_json
 from robo_reward.cli.terminal import Terminal
-from robo_reward.demos.discover import Discovery, discover_steps, equal_parts, fit_steps, recognition
-from robo_reward.demos.perceptual import PerceptualReward, curves, encode_clips
-from robo_reward.demos.picture import discovery_picture, step_picture, write_png
+from robo_reward.demos.discover import (
+    Discovery,
+    compute_chance_level,
+    cross_validate_recognition,
+    discover_steps,
+    fit_steps,
+)
+from robo_reward.demos.perceptual import PerceptualReward, compute_curves, encode_clips
+from robo_reward.demos.picture import draw_discovery, draw_steps, write_png
 from robo_reward.demos.sources import Demonstration, load_demonstrations
 from robo_reward.envs.frames import FrameSpec
 from robo_reward.errors import UnknownName, UsageError
@@ -34,36 +40,36 @@ CAPTION = (
 def run(config: DictConfig, arguments: list[str]) -> int:
     """Reads, encodes, cuts and fits; writes the reward, pictures, result.json and report.html."""
     os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")  # broken videos are told in our own words
-    console, clock = Terminal(), _Clock()
-    steps = _steps(config)
+    console, clock = Terminal(), _Stopwatch()
+    steps = _parse_steps(config)
     demos = load_demonstrations(config.demos, config.fps)
-    frames = FrameSpec(_cameras(config.camera, demos), config.size)
-    demos = [_as_seen(demo, frames) for demo in demos]
-    clock.lap("read")
+    frames = FrameSpec(_choose_cameras(config.camera, demos), config.size)
+    demos = [_select_cameras(demo, frames) for demo in demos]
+    clock.record_lap("read")
     chosen: Any = OmegaConf.to_container(config.encoder)
     encoder = choose_encoder(chosen, [demo.frames for demo in demos], cameras=len(frames.cameras))
-    folder = run_folder(config, "discover", Path(str(config.demos)).stem.replace(":", "-"))
-    with only_me(folder):
-        write_json(folder / "provenance.json", provenance(arguments))
+    folder = prepare_run_folder(config, "discover", Path(str(config.demos)).stem.replace(":", "-"))
+    with lock_run(folder):
+        write_json(folder / "provenance.json", collect_provenance(arguments))
         console.print(
             f"{len(demos)} demonstrations, {sum(len(d.frames) for d in demos)} frames; {folder}", soft_wrap=True
         )
         features = encode_clips(encoder, [demo.frames for demo in demos])
-        clock.lap("encode")
-        found, reward = _learn(config, steps, features, encoder, frames, demos[0].fps)
-        clock.lap("discover")
+        clock.record_lap("encode")
+        found, reward = _learn_reward(config, steps, features, encoder, frames, demos[0].fps)
+        clock.record_lap("discover")
         save_reward(reward, folder / "reward")
-        pictures = _draw(folder, demos, features, found, reward, config.pictures)
-        result = _result(demos, found, reward, frames, clock.seconds)
+        pictures = _draw_pictures(folder, demos, features, found, reward, config.pictures)
+        result = _summarise_result(demos, found, reward, frames, clock.seconds)
         write_json(folder / "result.json", result)
         page = write_steps_page(
-            folder / "report.html", StepsPage(result, pictures, command_line(arguments), str(folder))
+            folder / "report.html", StepsPage(result, pictures, format_command(arguments), str(folder))
         )
-    _tell(console, found, folder, page)
+    _print_summary(console, found, folder, page)
     return 0
 
 
-def _steps(config: DictConfig) -> Any:
+def _parse_steps(config: DictConfig) -> Any:
     if config.method not in METHODS:
         raise UnknownName("method", config.method, METHODS)
     if config.steps == "auto":
@@ -73,12 +79,15 @@ def _steps(config: DictConfig) -> Any:
     return config.steps
 
 
-def _cameras(camera: str, demos: list[Demonstration]) -> tuple[str, ...]:
+def _choose_cameras(camera: str, demos: list[Demonstration]) -> tuple[str, ...]:
     return (camera,) if camera else demos[0].cameras or ("front",)
 
 
-def _as_seen(demo: Demonstration, wanted: FrameSpec) -> Demonstration:
-    """What the wanted cameras saw, at the wanted size; a demonstration that names several shows them side by side."""
+def _select_cameras(demo: Demonstration, wanted: FrameSpec) -> Demonstration:
+    """Returns a demonstration as the wanted cameras saw it, at the wanted size.
+
+    A demonstration that names several cameras shows them side by side.
+    """
     shown = demo.cameras
     frames = demo.frames
     if shown and shown != wanted.cameras:
@@ -94,7 +103,7 @@ def _as_seen(demo: Demonstration, wanted: FrameSpec) -> Demonstration:
     return replace(demo, frames=frames)
 
 
-def _learn(
+def _learn_reward(
     config: DictConfig, steps: Any, features: list[np.ndarray], encoder: Encoder, frames: FrameSpec, fps: float
 ) -> tuple[Discovery, PerceptualReward]:
     if config.method == "paper":
@@ -103,13 +112,16 @@ def _learn(
         found = discover_steps(features, steps, min_size=config.min_size, fps=fps)
     if not found.recognised and len(features) > 1:
         n = found.steps
-        recognised, chance = recognition(features, found.cuts, fps), equal_parts(features, found.cuts)
+        recognised, chance = (
+            cross_validate_recognition(features, found.cuts, fps),
+            compute_chance_level(features, found.cuts),
+        )
         found = replace(found, recognised={n: recognised}, chance={n: chance})
     model = fit_steps(features, found.cuts, fps, "gaussian" if config.method == "paper" else "ordered")
     return found, PerceptualReward(encoder, model, frames, fps)
 
 
-def _draw(
+def _draw_pictures(
     folder: Path,
     demos: list[Demonstration],
     features: list[np.ndarray],
@@ -117,17 +129,17 @@ def _draw(
     reward: PerceptualReward,
     most: int,
 ) -> list[Path]:
-    """A picture of each of the first demonstrations in `pictures/`, and all of them in `steps.png`."""
+    """Draws each of the first demonstrations in `pictures/`, and all of them in `steps.png`."""
     (folder / "pictures").mkdir(exist_ok=True)
     strips = []
     for demo, x, cuts in list(zip(demos, features, found.cuts, strict=True))[: max(most, 1)]:
         title = f"{demo.name}   {len(demo.frames) / demo.fps:.1f} s"
-        strips.append(step_picture(demo.frames, cuts, *curves(reward.model, x, demo.fps), title=title))
-    write_png(folder / "steps.png", discovery_picture(strips, CAPTION))
+        strips.append(draw_steps(demo.frames, cuts, *compute_curves(reward.model, x, demo.fps), title=title))
+    write_png(folder / "steps.png", draw_discovery(strips, CAPTION))
     return [write_png(folder / "pictures" / f"{i + 1:03d}.png", strip) for i, strip in enumerate(strips)]
 
 
-def _result(
+def _summarise_result(
     demos: list[Demonstration],
     found: Discovery,
     reward: PerceptualReward,
@@ -151,7 +163,7 @@ def _result(
     }
 
 
-def _tell(console: Terminal, found: Discovery, folder: Path, page: Path) -> None:
+def _print_summary(console: Terminal, found: Discovery, folder: Path, page: Path) -> None:
     console.print(f"{found.steps} steps", highlight=False)
     if not found.certain:
         console.print(
@@ -169,13 +181,13 @@ def _tell(console: Terminal, found: Discovery, folder: Path, page: Path) -> None
         console.print(f"{what}: {path}", soft_wrap=True, highlight=False)
 
 
-class _Clock:
-    """Seconds of each part of the work."""
+class _Stopwatch:
+    """Measures the seconds of each part of the work."""
 
     def __init__(self) -> None:
         self.seconds: dict[str, float] = {}
         self._last = time.monotonic()
 
-    def lap(self, name: str) -> None:
+    def record_lap(self, name: str) -> None:
         now = time.monotonic()
         self.seconds[name], self._last = round(now - self._last, 2), now

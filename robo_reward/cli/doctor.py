@@ -15,7 +15,7 @@ from robo_reward.cli.terminal import Terminal
 from robo_reward.doctor import diagnose
 from robo_reward.errors import UsageError
 from robo_reward.finding import Finding
-from robo_reward.printable import printable
+from robo_reward.printable import to_printable
 
 
 def run(config: DictConfig, arguments: list[str]) -> int:
@@ -27,23 +27,23 @@ def run(config: DictConfig, arguments: list[str]) -> int:
     if not config.get("robot") and (config.host or config.cameras):
         raise UsageError("host= and cameras= are of a robot: give robot=fr3 or robot=panda, too")
     robot = bool(config.get("robot")) and config.robot.kind != "mujoco"
-    findings = _of_robot(config) if robot else diagnose()
+    findings = _diagnose_robot(config) if robot else diagnose()
     table = Table(box=None, pad_edge=False, show_header=False)
     table.add_column(no_wrap=True)
     table.add_column(no_wrap=True)
     table.add_column(overflow="fold")  # nothing of a path or an address is lost
     for finding in findings:
         mark = Text("ok", "green") if finding.ok else Text("--", "yellow")
-        remedy = (f"\n{printable(finding.remedy)}", "dim") if finding.remedy else ""
-        table.add_row(mark, finding.name, Text.assemble(printable(finding.value), remedy))
+        remedy = (f"\n{to_printable(finding.remedy)}", "dim") if finding.remedy else ""
+        table.add_row(mark, finding.name, Text.assemble(to_printable(finding.value), remedy))
     Terminal().print(table, soft_wrap=False)
     if config.json:
         write_json(Path(config.json), [asdict(finding) for finding in findings])
-    return _verdict(findings) if robot else 0
+    return _print_verdict(findings) if robot else 0
 
 
-def _verdict(findings: list[Finding]) -> int:
-    """One line that says whether `deploy` can run."""
+def _print_verdict(findings: list[Finding]) -> int:
+    """Prints one line that says whether `deploy` can run; returns 1 if it cannot."""
     missing = [finding.name for finding in findings if finding.needed and not finding.ok]
     advice = [finding.name for finding in findings if not finding.needed and not finding.ok]
     text = f"not ready: {', '.join(missing)}" if missing else "ready for `robo-reward deploy`"
@@ -52,8 +52,8 @@ def _verdict(findings: list[Finding]) -> int:
     return int(bool(missing))
 
 
-def _of_robot(config: DictConfig) -> list[Finding]:
-    """The findings about a robot, its network and its cameras."""
+def _diagnose_robot(config: DictConfig) -> list[Finding]:
+    """Returns the findings about a robot, its network and its cameras."""
     from robo_reward.hardware.arms import driver_options
     from robo_reward.hardware.doctor import diagnose_robot
 

@@ -16,7 +16,7 @@ from robo_reward.hardware.cameras import CAMERA_PORT
 from robo_reward.hardware.emulator.camera_server import CameraServer
 from robo_reward.hardware.emulator.emulator import USUAL_VERSION, Emulator
 from robo_reward.hardware.emulator.fault_server import FAULT_PORT
-from robo_reward.hardware.emulator.hand_manners import HandManners
+from robo_reward.hardware.emulator.hand_manners import HandBehavior
 from robo_reward.hardware.emulator.limits_check import Checks
 from robo_reward.hardware.emulator.mujoco_plant import MujocoPlant
 from robo_reward.hardware.emulator.scene_server import SCENE_PORT, SceneServer
@@ -32,10 +32,10 @@ def run(config: DictConfig, arguments: list[str]) -> int:
 
     Raises:
         UnknownName: no such robot, task or check.
-        PortBusy: somebody serves there already.
+        PortBusy: another program uses the port already.
         RoboRewardError: the emulator failed.
     """
-    task = scene_of(config.task.id, config.robot.kind if "robot" in config else "", **config.task.options)
+    task = make_robot_task(config.task.id, config.robot.kind if "robot" in config else "", **config.task.options)
     robot = task.id.partition("/")[0]
     console = Terminal()
     stop = threading.Event()
@@ -53,25 +53,25 @@ def run(config: DictConfig, arguments: list[str]) -> int:
                 Path(config.log) if config.log else None,
                 speed=config.speed,
                 fault_port=FAULT_PORT if config.faults else None,
-                hand=HandManners(**config.hand),
+                hand=HandBehavior(**config.hand),
             )
         )
         stack.enter_context(CameraServer(plant, config.host, CAMERA_PORT, emulator.faults))
         if config.faults:
             stack.enter_context(SceneServer(plant, config.host, SCENE_PORT))
         page = stack.enter_context(ViewServer(emulator, config.view_port)).url if config.view else ""
-        _greet(console, emulator, task, config, page)
+        _print_greeting(console, emulator, task, config, page)
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: stop.set())
         while not stop.wait(GLANCE):
             if emulator.clock.failure is not None:
                 raise RoboRewardError(f"the emulator stopped: {emulator.clock.failure}")
-        console.print(f"\n{emulator.log.total} cycles; {_said(emulator)}", highlight=False)
+        console.print(f"\n{emulator.log.total} cycles; {_describe_reflexes(emulator)}", highlight=False)
     return 0
 
 
-def scene_of(task_id: str, robot: str, **options: object) -> Task:
-    """The task on the wanted robot: `panda/push` on an `fr3` is `fr3/push`.
+def make_robot_task(task_id: str, robot: str, **options: object) -> Task:
+    """Returns the task on the wanted robot: `panda/push` on an `fr3` is `fr3/push`.
 
     Args:
         task_id: such as `panda/push`.
@@ -93,7 +93,7 @@ def scene_of(task_id: str, robot: str, **options: object) -> Task:
     return make_task(f"{wanted}/{name}", **options)
 
 
-def _greet(console: Terminal, emulator: Emulator, task: Task, config: DictConfig, page: str) -> None:
+def _print_greeting(console: Terminal, emulator: Emulator, task: Task, config: DictConfig, page: str) -> None:
     clock = "in lock-step with its client" if emulator.lockstep else "at 1 kHz"
     console.print(
         f"{emulator.robot} at {emulator.host}, {clock}, protocol version "
@@ -108,6 +108,6 @@ def _greet(console: Terminal, emulator: Emulator, task: Task, config: DictConfig
     console.print("Ctrl-C ends.", style="dim", highlight=False)
 
 
-def _said(emulator: Emulator) -> str:
+def _describe_reflexes(emulator: Emulator) -> str:
     errors = emulator.log.errors()
     return f"reflexes: {', '.join(errors)}" if errors else "no reflex"

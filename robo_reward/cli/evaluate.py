@@ -10,33 +10,33 @@ from typing import Any
 import msgspec
 from omegaconf import DictConfig, OmegaConf
 
-from robo_reward.checks.proportion import wilson
+from robo_reward.checks.proportion import wilson_interval
 from robo_reward.cli.folder import write_json
 from robo_reward.cli.terminal import Terminal
 from robo_reward.envs.task import Task, make_task
 from robo_reward.errors import UsageError
 from robo_reward.files import load_yaml
-from robo_reward.policies.evaluate import EVALUATION_SEEDS, evaluate
+from robo_reward.policies.evaluate import EVALUATION_SEEDS, evaluate_policy
 from robo_reward.policies.policy import MLPPolicy, load_policy
 
 
 def run(config: DictConfig, arguments: list[str]) -> int:
     """Prints success with its interval per seed and over all; returns 1 if the lower end is below `min_success`."""
     path = Path(config.run)
-    policy = load_policy(_policy_folder(path))
+    policy = load_policy(_find_policy_folder(path))
     chosen: Any = OmegaConf.to_container(config.task) if config.get("task") else {}
-    task = task_of(policy, path, chosen)
-    policy.require(task)
+    task = choose_task(policy, path, chosen)
+    policy.require_compatible(task)
     console = Terminal()
     if task.options:
         console.print(f"{task.id} with {json.dumps(dict(task.options))}")
     results = []
     for seed in config.seeds:
-        result = replace(evaluate(task, policy, config.episodes, EVALUATION_SEEDS + seed), seed=seed)
+        result = replace(evaluate_policy(task, policy, config.episodes, EVALUATION_SEEDS + seed), seed=seed)
         results.append(result)
         console.print(f"seed {seed}: {result.successes} of {result.episodes}", highlight=False)
     episodes, successes = sum(r.episodes for r in results), sum(r.successes for r in results)
-    low, high = wilson(successes, episodes)
+    low, high = wilson_interval(successes, episodes)
     success = successes / episodes
     line = f"{task.id}: success {success:.3f} (95 % interval {low:.3f} to {high:.3f}) over {episodes} episodes"
     console.print(line, highlight=False)
@@ -50,7 +50,7 @@ def run(config: DictConfig, arguments: list[str]) -> int:
     return 0
 
 
-def task_of(policy: MLPPolicy, run: Path, chosen: dict[str, Any]) -> Task:
+def choose_task(policy: MLPPolicy, run: Path, chosen: dict[str, Any]) -> Task:
     """Returns the task to evaluate a policy on.
 
     Without a choice that is the task it was trained on, with the options of its training; options that are chosen
@@ -66,7 +66,7 @@ def task_of(policy: MLPPolicy, run: Path, chosen: dict[str, Any]) -> Task:
     id = str(chosen.get("id") or trained_on)
     if not id:
         raise UsageError(f"the policy at {run} does not say what it was trained on: give task=NAME")
-    options = policy.meta["options"] if "options" in policy.meta else _options_of(run, trained_on)
+    options = policy.meta["options"] if "options" in policy.meta else _read_task_options(run, trained_on)
     if id != trained_on:
         options = {name: value for name, value in options.items() if name == "control"}
     return make_task(id, **{**options, **chosen.get("options", {})})
@@ -80,18 +80,18 @@ class _TaskForm(msgspec.Struct):
 
 
 class _ConfigForm(msgspec.Struct):
-    """What is read of a run's configuration."""
+    """The part of a run's configuration that is read."""
 
     task: _TaskForm = msgspec.field(default_factory=_TaskForm)
 
 
-def _options_of(run: Path, id: str) -> dict[str, Any]:
-    """Returns the task options in a run folder's configuration; none where there is no such folder."""
+def _read_task_options(run: Path, id: str) -> dict[str, Any]:
+    """Returns the task options in a run folder's configuration; empty where there is no such folder."""
     path = (run.parent if run.name == "policy" else run) / "config.yaml"
     found = load_yaml(path, _ConfigForm, remedy="Give task=NAME and its options, or restore the file")
     return found.task.options if found is not None and found.task.id == id else {}
 
 
-def _policy_folder(path: Path) -> Path:
-    """A policy folder, or the one inside a run folder."""
+def _find_policy_folder(path: Path) -> Path:
+    """Returns a policy folder: the path itself, or the one inside a run folder."""
     return path / "policy" if (path / "policy" / "policy.json").is_file() else path

@@ -15,7 +15,7 @@ from robo_reward.policies.policy import Policy
 
 
 @dataclass(frozen=True)
-class Film:
+class FilmedEpisode:
     """One filmed episode.
 
     Args:
@@ -29,14 +29,14 @@ class Film:
     seed: int
 
 
-def film(
+def film_episodes(
     task: Task, policy: Policy, folder: Path, episodes: int, camera: str, seed: int, size: tuple[int, int]
-) -> list[Film]:
-    """Films whole episodes of a policy.
+) -> list[FilmedEpisode]:
+    """Films whole episodes of a policy and returns a record of each.
 
     Args:
-        task: where.
-        policy: whose actions.
+        task: the task to run.
+        policy: the policy that acts.
         folder: gets `episode1.mp4` and so on.
         episodes: how many.
         camera: one of the task's cameras, or empty for its first.
@@ -65,5 +65,5 @@ def film(
         width, height = size
         frames = render_frames(task.model, snapshots, width=width, height=height, camera=shown, quality="high")
         write_video(path, frames, fps=1 / task.control_dt)
-        films.append(Film(path, bool(success[i]), seed))
+        films.append(FilmedEpisode(path, bool(success[i]), seed))
     return films

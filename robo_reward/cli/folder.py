@@ -1,4 +1,4 @@
-"""A run is a folder: what was asked for, with which versions, by one process at a time."""
+"""A run is a folder: its settings and versions, used by one process at a time."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from robo_reward.cli.secrets import mask_argument, masked
+from robo_reward.cli.secrets import mask_argument, mask_value
 from robo_reward.errors import BadArtifact, RoboRewardError
 from robo_reward.files import load_yaml, replace_file
-from robo_reward.reward import fingerprint
+from robo_reward.reward import fingerprint_spec
 
 PACKAGES = (
     "robo-reward",
@@ -62,16 +62,16 @@ class RunBusy(RoboRewardError):
     """Another process works in the run folder."""
 
 
-def run_folder(config: DictConfig, verb: str, subject: str = "", free: Sequence[str] = ()) -> Path:
-    """Where a run lives: the same settings lead to the same folder, so that starting again resumes.
+def prepare_run_folder(config: DictConfig, verb: str, subject: str = "", free: Sequence[str] = ()) -> Path:
+    """Returns the folder of a run: the same settings lead to the same folder, so that starting again resumes.
 
-    The folder is named after the task, or after `subject` where a verb has none. An explicit `run=NAME` with other
-    settings than the folder holds is refused, so that nothing is mixed or lost. `free` names keys that may change.
-    Passwords and keys are masked before anything is compared or written.
+    The folder is named after the task, or after `subject` where a verb has none. An explicit `run=NAME` with
+    other settings than the folder holds is refused, so that nothing is mixed or lost. `free` names keys that may
+    change. Passwords and keys are masked before anything is compared or written.
     """
     plain: Any = OmegaConf.to_container(config, resolve=True)
-    value = masked(plain)
-    mark = fingerprint(_settings(value, free))
+    value = mask_value(plain)
+    mark = fingerprint_spec(_select_settings(value, free))
     seed = f"-s{config.seed}" if "seed" in config else ""
     name = config.run or f"{verb}-{subject or config.task.id.replace('/', '-')}{seed}-{mark[:6]}"
     folder = Path(config.runs) / name
@@ -81,40 +81,40 @@ def run_folder(config: DictConfig, verb: str, subject: str = "", free: Sequence[
     old = load_yaml(path, dict[str, Any], remedy=remedy)
     if old is None and os.path.lexists(path):
         raise BadArtifact(path, "it is no regular file", remedy)
-    if old is not None and fingerprint(_settings(old := masked(old), free)) != mark:
+    if old is not None and fingerprint_spec(_select_settings(old := mask_value(old), free)) != mark:
         raise RoboRewardError(
-            f"{folder} holds a run with other settings: {_difference(old, value, free)}. "
+            f"{folder} holds a run with other settings: {_describe_difference(old, value, free)}. "
             "Give another run=NAME, or leave run empty to have one made."
         )
-    write(path, OmegaConf.to_yaml(OmegaConf.create(value)), private=value != plain)
+    write_text(path, OmegaConf.to_yaml(OmegaConf.create(value)), private=value != plain)
     return folder
 
 
-def _settings(value: dict[str, Any], free: Sequence[str] = ()) -> dict[str, Any]:
-    """What decides what a run computes."""
+def _select_settings(value: dict[str, Any], free: Sequence[str] = ()) -> dict[str, Any]:
+    """Returns the settings that decide what a run computes."""
     kept = {k: v for k, v in value.items() if k not in PLACE and k not in free and (k, v) not in ADDED}
     if isinstance(kept.get("writer"), dict):
         kept["writer"] = {k: v for k, v in kept["writer"].items() if k not in PATIENCE}
     return kept
 
 
-def _difference(old: dict[str, Any], new: dict[str, Any], free: Sequence[str] = ()) -> str:
-    """The first few settings that differ."""
+def _describe_difference(old: dict[str, Any], new: dict[str, Any], free: Sequence[str] = ()) -> str:
+    """Returns the first few settings that differ."""
 
-    def flat(value: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    def flatten_keys(value: dict[str, Any], prefix: str = "") -> dict[str, Any]:
         items: dict[str, Any] = {}
         for key, item in value.items():
-            items |= flat(item, f"{prefix}{key}.") if isinstance(item, dict) else {f"{prefix}{key}": item}
+            items |= flatten_keys(item, f"{prefix}{key}.") if isinstance(item, dict) else {f"{prefix}{key}": item}
         return items
 
-    was, now = flat(_settings(old, free)), flat(_settings(new, free))
+    was, now = flatten_keys(_select_settings(old, free)), flatten_keys(_select_settings(new, free))
     changed = [k for k in sorted({*was, *now}) if was.get(k) != now.get(k)]
     return ", ".join(f"{k} was {was.get(k)!r}, now {now.get(k)!r}" for k in changed[:4])
 
 
 @contextmanager
-def only_me(folder: Path) -> Iterator[None]:
-    """Holds the run for this process.
+def lock_run(folder: Path) -> Iterator[None]:
+    """Locks the run folder for this process while the block runs.
 
     Raises:
         RunBusy: another process holds it.
@@ -140,18 +140,18 @@ def only_me(folder: Path) -> Iterator[None]:
         os.close(handle)
 
 
-def write(path: Path, text: str, private: bool = False) -> None:
-    """Writes a file under a temporary name and renames it; a private one is for the user alone."""
+def write_text(path: Path, text: str, private: bool = False) -> None:
+    """Writes a file under a temporary name and renames it; only the user may read a private one."""
     replace_file(path, text.encode(), 0o600 if private else 0o666)
 
 
 def write_json(path: Path, value: Any) -> None:
     """Writes JSON under a temporary name and renames it."""
-    write(path, json.dumps(value, indent=1) + "\n")
+    write_text(path, json.dumps(value, indent=1) + "\n")
 
 
-def versions() -> dict[str, str]:
-    """Installed versions of what a result depends on."""
+def installed_versions() -> dict[str, str]:
+    """Returns the installed versions of the packages that a result depends on."""
     found = {"python": platform.python_version()}
     for package in PACKAGES:
         try:
@@ -161,18 +161,18 @@ def versions() -> dict[str, str]:
     return found
 
 
-def command_line(arguments: Sequence[str]) -> str:
+def format_command(arguments: Sequence[str]) -> str:
     """Returns the command to repeat a run, quoted for a shell, without its passwords and keys."""
     return shlex.join(["robo-reward", *map(mask_argument, arguments)])
 
 
-def provenance(arguments: Sequence[str]) -> dict[str, Any]:
-    """Command, versions, git revision and machine, for `provenance.json`."""
+def collect_provenance(arguments: Sequence[str]) -> dict[str, Any]:
+    """Returns command, versions, git revision and machine, for `provenance.json`."""
     return {
-        "command": command_line(arguments),
+        "command": format_command(arguments),
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
-        "versions": versions(),
-        "git": git_revision(),
+        "versions": installed_versions(),
+        "git": read_git_revision(),
         "machine": {
             "system": platform.platform(),
             "cores": str(len(os.sched_getaffinity(0))),
@@ -181,16 +181,16 @@ def provenance(arguments: Sequence[str]) -> dict[str, Any]:
     }
 
 
-def git_revision() -> dict[str, Any]:
-    """Revision of the source tree and whether it has changes; empty outside a checkout."""
+def read_git_revision() -> dict[str, Any]:
+    """Returns the revision of the source tree and whether it has changes; empty outside a checkout."""
     here = Path(__file__).resolve().parent
 
-    def git(*words: str) -> str:
+    def run_git(*words: str) -> str:
         done = subprocess.run(["git", *words], cwd=here, capture_output=True, text=True, timeout=10, check=False)
         return done.stdout.strip() if done.returncode == 0 else ""
 
     try:
-        revision = git("rev-parse", "--short=12", "HEAD")
-        return {"revision": revision, "dirty": bool(git("status", "--porcelain", "-uno"))} if revision else {}
+        revision = run_git("rev-parse", "--short=12", "HEAD")
+        return {"revision": revision, "dirty": bool(run_git("status", "--porcelain", "-uno"))} if revision else {}
     except (OSError, subprocess.TimeoutExpired):
         return {}

@@ -11,7 +11,7 @@ from typing import NoReturn
 
 
 class StopRequest:
-    """False until somebody asks to stop; call it to know."""
+    """A request to stop: call it to learn whether a signal has asked for it."""
 
     def __init__(self) -> None:
         self.asked = False
@@ -19,10 +19,10 @@ class StopRequest:
     def __call__(self) -> bool:
         return self.asked
 
-    def ask(self, number: int, frame: FrameType | None) -> None:
-        """The signal handler: the first signal asks, the second interrupts at once.
+    def handle_signal(self, number: int, frame: FrameType | None) -> None:
+        """Handles a signal: the first requests a stop, the second interrupts at once.
 
-        Not so SIGHUP, which a shell and the system both send when a terminal closes.
+        SIGHUP never interrupts, since a shell and the system both send it when a terminal closes.
         """
         if self.asked and number != signal.SIGHUP:
             raise KeyboardInterrupt
@@ -36,7 +36,7 @@ def stop_on_signals() -> Iterator[StopRequest]:
     numbers = [signal.SIGINT, signal.SIGTERM]
     if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
         numbers.append(signal.SIGHUP)
-    old = {number: signal.signal(number, request.ask) for number in numbers}
+    old = {number: signal.signal(number, request.handle_signal) for number in numbers}
     try:
         yield request
     finally:
@@ -51,10 +51,10 @@ def interrupt_on_sigterm() -> Iterator[None]:
         yield  # whoever called us handles the signal
         return
 
-    def interrupt(number: int, frame: FrameType | None) -> NoReturn:
+    def raise_interrupt(number: int, frame: FrameType | None) -> NoReturn:
         raise KeyboardInterrupt
 
-    signal.signal(signal.SIGTERM, interrupt)
+    signal.signal(signal.SIGTERM, raise_interrupt)
     try:
         yield
     finally:

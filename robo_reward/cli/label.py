@@ -9,10 +9,15 @@ from omegaconf import DictConfig
 
 from robo_reward.cli.terminal import Terminal
 from robo_reward.errors import UsageError
-from robo_reward.preferences.clips import Clips, find_clips
+from robo_reward.preferences.clips import ClipCollection, find_clips
 from robo_reward.preferences.page.app import make_app
 from robo_reward.preferences.page.server import listen, serve
-from robo_reward.preferences.page.session import Session, Settings, clips_at_once, token_of
+from robo_reward.preferences.page.session import (
+    LabellingSession,
+    LabellingSettings,
+    clips_per_query,
+    load_or_create_token,
+)
 from robo_reward.preferences.queries import make_queries
 from robo_reward.preferences.store import FILE, PreferenceStore
 
@@ -22,28 +27,28 @@ _QUESTIONS = {"pair": "Which clip is better?", "triplet": "From best to worst?",
 def run(config: DictConfig, arguments: list[str]) -> int:
     """Serves the page until Ctrl-C and says how many answers there are."""
     console = Terminal()
-    k = clips_at_once(config.mode, config.k)
+    k = clips_per_query(config.mode, config.k)
     if config.target < 1:
         raise UsageError(f"target={config.target}: expected at least one answer")
     source = Path(config.source)
-    folder = _folder(source)
+    folder = _create_labels_folder(source)
     clips = find_clips(source, folder / "videos")
     queries = make_queries(config.query, [v.id for v in clips.videos], k, config.seed, config.shared, config.scores)
     with PreferenceStore(config.preferences or folder / FILE) as store:
         instructions = config.instructions or clips.goal or _QUESTIONS[config.mode]
         target = min(config.target, queries.total)
         title = source.resolve().name
-        settings = Settings(config.mode, k, target, title, instructions, config.annotator)
-        app = make_app(Session(clips, store, queries, settings), token_of(folder), config.host)
+        settings = LabellingSettings(config.mode, k, target, title, instructions, config.annotator)
+        app = make_app(LabellingSession(clips, store, queries, settings), load_or_create_token(folder), config.host)
         with listen(config.host, config.port) as listening:
-            _greet(console, clips, store, listening, f"{token_of(folder)}/")
+            _print_greeting(console, clips, store, listening, f"{load_or_create_token(folder)}/")
             serve(app, listening)
         console.print(f"\n{len(store)} answers in {store.where}")
     return 0
 
 
-def _folder(source: Path) -> Path:
-    """Where the page keeps its token, and answers unless told otherwise."""
+def _create_labels_folder(source: Path) -> Path:
+    """Returns the folder in which the page keeps its token, and the answers unless another place is configured."""
     if not source.is_dir():
         raise UsageError(f"no folder {source}: give a run, a folder of videos or an episode store")
     folder = source / "labels"
@@ -54,7 +59,9 @@ def _folder(source: Path) -> Path:
     return folder
 
 
-def _greet(console: Terminal, clips: Clips, store: PreferenceStore, listening: socket.socket, path: str) -> None:
+def _print_greeting(
+    console: Terminal, clips: ClipCollection, store: PreferenceStore, listening: socket.socket, path: str
+) -> None:
     host, port = listening.getsockname()[:2]
     shown: str = socket.gethostname() if host in ("0.0.0.0", "::") else host
     for one in clips.refused:

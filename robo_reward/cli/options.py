@@ -8,15 +8,15 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from robo_reward.cli.choices import group_options
-from robo_reward.cli.quoting import quote
+from robo_reward.cli.choices import list_group_options
+from robo_reward.cli.quoting import quote_text
 from robo_reward.errors import UsageError
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
 
 
-def chosen_options(verb: str, choices: Sequence[str], config_dir: str | None = None) -> DictConfig:
+def compose_options(verb: str, choices: Sequence[str], config_dir: str | None = None) -> DictConfig:
     """Returns the defaults of a verb; references in them are not resolved.
 
     Args:
@@ -27,25 +27,27 @@ def chosen_options(verb: str, choices: Sequence[str], config_dir: str | None = N
     Raises:
         UsageError: files that Hydra refuses.
     """
-    built_in = all(option in group_options().get(group, ()) for group, _, option in (c.partition("=") for c in choices))
+    built_in = all(
+        option in list_group_options().get(group, ()) for group, _, option in (c.partition("=") for c in choices)
+    )
     if built_in and not config_dir:
-        return deepcopy(_built_in(verb, tuple(choices)))
-    return _compose(verb, choices, config_dir)
+        return deepcopy(_compose_built_in(verb, tuple(choices)))
+    return _compose_with_hydra(verb, choices, config_dir)
 
 
 @cache
-def _built_in(verb: str, choices: tuple[str, ...]) -> DictConfig:
-    return _compose(verb, choices, None)
+def _compose_built_in(verb: str, choices: tuple[str, ...]) -> DictConfig:
+    return _compose_with_hydra(verb, choices, None)
 
 
-def _compose(verb: str, choices: Sequence[str], config_dir: str | None) -> DictConfig:
+def _compose_with_hydra(verb: str, choices: Sequence[str], config_dir: str | None) -> DictConfig:
     from hydra import compose, initialize_config_module
     from hydra.core.global_hydra import GlobalHydra
     from hydra.errors import HydraException
     from omegaconf.errors import OmegaConfBaseException
 
     GlobalHydra.instance().clear()
-    folder = quote(f"file://{Path(config_dir).resolve()}") if config_dir else ""
+    folder = quote_text(f"file://{Path(config_dir).resolve()}") if config_dir else ""
     search_path = [f"hydra.searchpath=[{folder}]"] if config_dir else []
     with initialize_config_module("robo_reward.configs", version_base="1.3"):
         try:

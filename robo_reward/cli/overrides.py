@@ -1,8 +1,8 @@
-"""From what a person types after a verb to overrides that Hydra takes.
+"""Turns the overrides that a person types after a verb into those that Hydra takes.
 
-A value is read by the kind of its key, not by its characters: the value of a key that holds text (a goal, a folder, a
-name) is everything after the first `=`, in any language and punctuation. Only other values (numbers, lists, options of
-an algorithm) are read by Hydra's grammar.
+A value is read by the kind of its key, not by its characters: the value of a key that holds text (a goal, a
+folder, a name) is everything after the first `=`, in any language and punctuation. Only other values (numbers,
+lists, options of an algorithm) are read by Hydra's grammar.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ from copy import deepcopy
 from dataclasses import dataclass, field
 from typing import Any
 
-from robo_reward.cli.choices import choices, groups_of, is_own_group, register_plugin
-from robo_reward.cli.options import chosen_options
-from robo_reward.cli.quoting import quote, unquote
+from robo_reward.cli.choices import find_groups, is_own_group, list_options, register_plugin
+from robo_reward.cli.options import compose_options
+from robo_reward.cli.quoting import quote_text, unquote_text
 from robo_reward.cli.schema import is_text
 from robo_reward.errors import UnknownName, UsageError
 
@@ -29,7 +29,7 @@ _OVERRIDE = re.compile(r"(?P<prefix>\+{0,2}|~)(?P<key>[^=~+]*)=(?P<value>.*)", r
 
 
 @dataclass
-class Prepared:
+class PreparedOverrides:
     """The overrides of a command, checked and sorted.
 
     Attributes:
@@ -48,12 +48,12 @@ class Prepared:
     free: list[str] = field(default_factory=lambda: list(FREE))
     defaults: Any = None
 
-    def for_hydra(self) -> list[str]:
+    def to_hydra_overrides(self) -> list[str]:
         """Returns all of them in Hydra's grammar."""
         values = [f"++{key}={value}" for key, value in self.values.items()]
-        return [*self.groups, *self.more, *values, *(f"{key}={quote(text)}" for key, text in self.texts.items())]
+        return [*self.groups, *self.more, *values, *(f"{key}={quote_text(text)}" for key, text in self.texts.items())]
 
-    def config(self) -> Any:
+    def build_config(self) -> Any:
         """Returns the configuration; references in it are not resolved.
 
         Raises:
@@ -65,7 +65,7 @@ class Prepared:
         config = deepcopy(self.defaults)
         try:
             for key, value in self.values.items():
-                OmegaConf.update(config, key, _parsed(value).value(), merge=True, force_add=True)
+                OmegaConf.update(config, key, _parse_override(value).value(), merge=True, force_add=True)
             for key, text in self.texts.items():
                 OmegaConf.update(config, key, text)
         except OmegaConfBaseException as error:
@@ -73,11 +73,13 @@ class Prepared:
         return config
 
 
-def prepare(verb: str, overrides: Sequence[str], config_dir: str | None = None, sweep: bool = False) -> Prepared:
+def prepare_overrides(
+    verb: str, overrides: Sequence[str], config_dir: str | None = None, sweep: bool = False
+) -> PreparedOverrides:
     """Returns the overrides of a verb, each checked by itself.
 
     Args:
-        verb: whose keys count.
+        verb: the verb whose keys are valid.
         overrides: `key=value`, as typed.
         config_dir: a folder of the user's own options, or none.
         sweep: whether a list of values, separated by commas, is a sweep over them.
@@ -86,12 +88,12 @@ def prepare(verb: str, overrides: Sequence[str], config_dir: str | None = None, 
         UsageError: an override without `=`, or a text that cannot be kept.
         UnknownName: a key or an option that does not exist.
     """
-    found = Prepared()
+    found = PreparedOverrides()
     rest: list[tuple[str, str]] = []
     first: list[str] = []  # one option per group, for the defaults
-    groups = groups_of(verb)
+    groups = find_groups(verb)
     for override in overrides:
-        key, value = _parts(override)
+        key, value = _split_override(override)
         own = is_own_group(key, config_dir)
         if key in groups or own:
             options = [part.strip() for part in (value.split(",") if sweep else [value])]
@@ -105,13 +107,13 @@ def prepare(verb: str, overrides: Sequence[str], config_dir: str | None = None, 
             found.more.append(override)
         else:
             rest.append((key, value))
-    found.defaults = chosen_options(verb, first, config_dir)
+    found.defaults = compose_options(verb, first, config_dir)
     for key, value in rest:
-        _sort(found, verb, key, value, sweep)
+        _store_override(found, verb, key, value, sweep)
     return found
 
 
-def _parts(override: str) -> tuple[str, str]:
+def _split_override(override: str) -> tuple[str, str]:
     match = _OVERRIDE.fullmatch(override)
     if override.startswith("~"):
         raise UsageError(f"{override!r}: a key cannot be removed; give it another value")
@@ -121,32 +123,34 @@ def _parts(override: str) -> tuple[str, str]:
 
 
 def _check_option(group: str, value: str, config_dir: str | None) -> None:
-    known = choices(group, config_dir)
+    known = list_options(group, config_dir)
     if value != "null" and value not in known:
         raise UnknownName(f"value of {group}", value, known)
 
 
-def _sort(found: Prepared, verb: str, key: str, value: str, sweep: bool) -> None:
-    """Puts an override where it belongs: among the texts, or among the values that Hydra reads."""
+def _store_override(found: PreparedOverrides, verb: str, key: str, value: str, sweep: bool) -> None:
+    """Stores an override where it belongs: among the texts, or among the values that Hydra reads."""
     known, default = _look_up(found.defaults, key)
     free = not known and _is_free(found, key)
     if not known and not free:
-        raise _unknown_key(verb, key, found.defaults)
+        raise _unknown_key_error(verb, key, found.defaults)
     literal = known and is_text(verb, key, default)
-    parses = _parses(value, sweep)
+    parses = _is_parsable(value, sweep)
     is_sweep = sweep and parses and not re.search(r",\s", value)  # a comma and a blank: a sentence
     if literal and not is_sweep:
         is_cleared = value == "null" and default == "" and key not in SENTENCES
-        found.texts[key] = "" if is_cleared else _text(key, value)
+        found.texts[key] = "" if is_cleared else _parse_text(key, value)
         return
     if not parses:
-        value = quote(value)  # no number and no list: the schema, or what takes the free key, says what it expected
+        value = quote_text(
+            value
+        )  # no number and no list: the schema, or what takes the free key, says what it expected
     found.values[key] = value
 
 
-def _text(key: str, value: str) -> str:
-    """The text that a value means: itself, without the quotes of a user who knows Hydra's grammar."""
-    value = unquote(value)
+def _parse_text(key: str, value: str) -> str:
+    """Returns the text that a value means: itself, without the quotes of a user who knows Hydra's grammar."""
+    value = unquote_text(value)
     if "${" in value:
         raise UsageError(f"{key}={value!r}: '${{' begins a reference in configuration files; leave it out")
     try:
@@ -157,7 +161,7 @@ def _text(key: str, value: str) -> str:
 
 
 def _look_up(config: Any, key: str) -> tuple[bool, Any]:
-    """Whether the configuration has the key, and its value; `???` where it must be given."""
+    """Returns whether the configuration has the key, and its value; `???` where it must be given."""
     from omegaconf import DictConfig
 
     node: Any = config
@@ -173,32 +177,34 @@ def _look_up(config: Any, key: str) -> tuple[bool, Any]:
     return True, node
 
 
-def _is_free(found: Prepared, key: str) -> bool:
+def _is_free(found: PreparedOverrides, key: str) -> bool:
     roots = [root for root in found.free if key.startswith(f"{root}.") and _look_up(found.defaults, root)[0]]
     return bool(roots) and re.fullmatch(r"[\w.\-/]+", key) is not None
 
 
-def _unknown_key(verb: str, key: str, config: Any) -> UsageError:
-    from robo_reward.cli.help import walk
+def _unknown_key_error(verb: str, key: str, config: Any) -> UsageError:
+    from robo_reward.cli.help import list_config_keys
 
     group = key.partition(".")[0]
-    if key.startswith(tuple(f"{root}." for root in FREE)) and group in groups_of(verb):
+    if key.startswith(tuple(f"{root}." for root in FREE)) and group in find_groups(verb):
         return UsageError(f"{key}: give {group}=NAME as well; `robo-reward {verb} --help` lists the names")
-    return UnknownName("key", key, {*walk(config), *groups_of(verb)}, f"`robo-reward {verb} --help` explains them.")
+    return UnknownName(
+        "key", key, {*list_config_keys(config), *find_groups(verb)}, f"`robo-reward {verb} --help` explains them."
+    )
 
 
-def _parses(value: str, sweep: bool) -> bool:
-    """Whether Hydra's grammar reads a value, as one value unless it is a sweep."""
+def _is_parsable(value: str, sweep: bool) -> bool:
+    """Returns whether Hydra's grammar reads a value, as one value unless it is a sweep."""
     from hydra.errors import HydraException
 
     try:
-        parsed = _parsed(value)
+        parsed = _parse_override(value)
     except HydraException:
         return False
     return sweep or not parsed.is_sweep_override()
 
 
-def _parsed(value: str) -> Any:
+def _parse_override(value: str) -> Any:
     from hydra.core.override_parser.overrides_parser import OverridesParser
 
     return OverridesParser.create().parse_override(f"value={value}")

@@ -1,4 +1,4 @@
-"""`robo-reward report`: a run's page, written anew."""
+"""`robo-reward report`: rewrites a run's page."""
 
 from __future__ import annotations
 

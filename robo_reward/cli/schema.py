@@ -1,7 +1,7 @@
-"""Which values a configuration takes: the types of its defaults, and the ranges below.
+"""The values that a configuration takes: the types of its defaults, and the ranges below.
 
-A key's type is the type of its default in `configs/`. Where a type says too little, `TYPES` says more, as types that
-msgspec checks; the description is what a message says was expected.
+A key's type is the type of its default in `configs/`. Where a type says too little, `TYPES` says more, as types
+that msgspec checks; the description is what a message says was expected.
 """
 
 from __future__ import annotations
@@ -95,44 +95,44 @@ BY_DEFAULT: dict[type, Any] = {
 _SHORT = re.compile(r"(\d+(?:\.\d+)?)([kKM])")
 
 
-def type_of(verb: str, key: str, default: Any) -> Any:
+def find_value_type(verb: str, key: str, default: Any) -> Any:
     """Returns the type of a key's values."""
     declared = TYPES.get(f"{verb}:{key}", TYPES.get(key))
     return BY_DEFAULT.get(type(default), Any) if declared is None else declared
 
 
 def is_text(verb: str, key: str, default: Any) -> bool:
-    """Whether a key holds text: whatever a person types, to be taken as it is."""
-    kind = type_of(verb, key, default)
+    """Returns whether a key holds text, which is taken exactly as a person types it."""
+    kind = find_value_type(verb, key, default)
     return kind is str or get_origin(kind) is Literal
 
 
 def check_config(verb: str, config: DictConfig, defaults: DictConfig) -> None:
-    """Refuses a configuration with a key missing or a value of the wrong type, before any work starts.
+    """Raises an error for a missing key or a value of the wrong type, before any work starts.
 
     `200k` and `1.5M` become whole numbers, in place.
 
     Raises:
         UsageError: the message names the key, the value and what was expected.
-        UnknownName: a value that is none of a few words.
+        UnknownName: a value outside a fixed set of words.
     """
     from omegaconf import OmegaConf
 
     missing = sorted(OmegaConf.missing_keys(config))
     if missing:
-        raise _missing(verb, missing[0])
-    present = {key for key, _ in leaves(config)}
-    for key, default in leaves(defaults):
+        raise _missing_key_error(verb, missing[0])
+    present = {key for key, _ in list_leaves(config)}
+    for key, default in list_leaves(defaults):
         if key not in present:  # of the first option of a sweep over several
             continue
         value = OmegaConf.select(config, key)
         value = OmegaConf.to_container(value) if OmegaConf.is_config(value) else value
-        found = checked(key, value, type_of(verb, key, default))
+        found = parse_value(key, value, find_value_type(verb, key, default))
         if found != value or (isinstance(found, int) and not isinstance(value, int)):
             OmegaConf.update(config, key, found)
 
 
-def leaves(config: DictConfig, prefix: str = "") -> list[tuple[str, Any]]:
+def list_leaves(config: DictConfig, prefix: str = "") -> list[tuple[str, Any]]:
     """Returns the dotted keys of a configuration with their values; lists and empty mappings are values."""
     from omegaconf import DictConfig, OmegaConf
 
@@ -140,19 +140,19 @@ def leaves(config: DictConfig, prefix: str = "") -> list[tuple[str, Any]]:
     for name in config:
         child = config._get_node(name)
         if isinstance(child, DictConfig) and not child._is_none() and len(child):
-            found += leaves(child, f"{prefix}{name}.")
+            found += list_leaves(child, f"{prefix}{name}.")
         else:
             value = "???" if OmegaConf.is_missing(config, name) else config[name]
             found.append((f"{prefix}{name}", OmegaConf.to_container(value) if OmegaConf.is_config(value) else value))
     return found
 
 
-def checked(key: str, value: Any, kind: Any) -> Any:
-    """Returns the value as its type has it.
+def parse_value(key: str, value: Any, kind: Any) -> Any:
+    """Returns the value converted to its type.
 
     Raises:
         UsageError: it is of another type, or out of range.
-        UnknownName: it is none of a few words.
+        UnknownName: it is not in a fixed set of words.
     """
     if kind is str:
         return value if isinstance(value, str) else str(value)
@@ -161,13 +161,13 @@ def checked(key: str, value: Any, kind: Any) -> Any:
             raise UnknownName(f"value of {key}", str(value), get_args(kind))
         return value
     try:
-        return msgspec.convert(_number(value, kind), kind)
+        return msgspec.convert(_parse_number(value, kind), kind)
     except msgspec.ValidationError:
-        raise UsageError(f"{key}={_shown(value)}: expected {_expected(kind)}") from None
+        raise UsageError(f"{key}={_format_value(value)}: expected {_describe_type(kind)}") from None
 
 
-def _number(value: Any, kind: Any) -> Any:
-    """A whole number from other ways to write it: `200k`, `1.5M`, 1e5."""
+def _parse_number(value: Any, kind: Any) -> Any:
+    """Returns a whole number that is written in another way: `200k`, `1.5M`, 1e5."""
     if get_args(kind)[:1] != (int,):
         return value
     if isinstance(value, str) and (match := _SHORT.fullmatch(value)):
@@ -175,22 +175,22 @@ def _number(value: Any, kind: Any) -> Any:
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
-def _expected(kind: Any) -> str:
-    """What a type takes, in words."""
+def _describe_type(kind: Any) -> str:
+    """Returns a description of the values that a type takes."""
     described = [meta.description for meta in getattr(kind, "__metadata__", ()) if getattr(meta, "description", None)]
     if described:
         return described[-1]
     return "a list of numbers, such as [0.1,0.2]" if get_origin(kind) is list else str(kind)
 
 
-def _shown(value: Any) -> str:
+def _format_value(value: Any) -> str:
     return repr(value) if isinstance(value, str) and not value.isalnum() else str(value)
 
 
-def _missing(verb: str, key: str) -> UsageError:
-    from robo_reward.cli.help import comment_of
+def _missing_key_error(verb: str, key: str) -> UsageError:
+    from robo_reward.cli.help import find_comment
     from robo_reward.cli.verbs import VERBS
 
-    comment = comment_of(verb, key).removeprefix("give it as policy=RUN: ")
+    comment = find_comment(verb, key).removeprefix("give it as policy=RUN: ")
     wanted = {"policy_folder": "policy=RUN", "reward.path": "reward=PATH"}.get(key, f"{key}=...")
     return UsageError(f"{wanted} is missing{': ' + comment if comment else ''}. Such as: {VERBS[verb].example}")

@@ -1,4 +1,4 @@
-"""Passwords and keys never reach a file or a terminal."""
+"""Keeps passwords and keys out of files and terminals."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ def mask_argument(argument: str) -> str:
     return masked if masked.startswith(_AS_TYPED) else _PAIR.sub(rf"\g<name>\g<mark>{MASK}", masked)
 
 
-def masked(value: Any, name: str = "") -> Any:
+def mask_value(value: Any, name: str = "") -> Any:
     """Returns a JSON-like value with its secrets masked, by the form of a text or the name of its key."""
     if isinstance(value, dict):
-        return {key: masked(item, str(key)) for key, item in value.items()}
+        return {key: mask_value(item, str(key)) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [masked(item, name) for item in value]
+        return [mask_value(item, name) for item in value]
     if isinstance(value, str):
         return MASK if value and _NAME.match(name) else mask_secrets(value)
     return value

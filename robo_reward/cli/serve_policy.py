@@ -11,7 +11,7 @@ from omegaconf import DictConfig
 
 from robo_reward.cli.terminal import Terminal
 from robo_reward.errors import UsageError
-from robo_reward.hardware.policy_server import PolicyServer, new_token
+from robo_reward.hardware.policy_server import PolicyServer, generate_token
 from robo_reward.policies.policy import load_policy
 
 TOKEN = "ROBO_REWARD_TOKEN"
@@ -22,8 +22,8 @@ def run(config: DictConfig, arguments: list[str]) -> int:
     console = Terminal()
     path = Path(config.policy_folder)
     policy = load_policy(path / "policy" if (path / "policy" / "policy.json").is_file() else path)
-    token = os.environ.get(TOKEN, "") or new_token()
-    server = PolicyServer(policy, token, config.host, config.port, _tls(config))
+    token = os.environ.get(TOKEN, "") or generate_token()
+    server = PolicyServer(policy, token, config.host, config.port, _load_tls_context(config))
     shown = socket.gethostname() if config.host in ("0.0.0.0", "::") else config.host
     scheme = "wss" if config.certificate else "ws"
     console.print(f"{policy.meta.get('task', 'a policy')} is served; on the control box:", highlight=False)
@@ -37,7 +37,7 @@ def run(config: DictConfig, arguments: list[str]) -> int:
         )
     console.print("Ctrl-C ends.", style="dim")
     try:
-        server.serve()
+        server.serve_forever()
     except KeyboardInterrupt:
         console.print("ended")
     finally:
@@ -45,7 +45,7 @@ def run(config: DictConfig, arguments: list[str]) -> int:
     return 0
 
 
-def _tls(config: DictConfig) -> ssl.SSLContext | None:
+def _load_tls_context(config: DictConfig) -> ssl.SSLContext | None:
     if not config.certificate:
         return None
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)

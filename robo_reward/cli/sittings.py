@@ -1,4 +1,4 @@
-"""How long a run has taken, over all of its sittings: a run that is started again has several."""
+"""Wall time of a run over all of its sittings: a run that is started again has several."""
 
 from __future__ import annotations
 
@@ -16,7 +16,9 @@ PERIOD = 10.0
 
 @contextmanager
 def recorded_sitting(path: Path, begun: float, period: float = PERIOD) -> Iterator[None]:
-    """Keeps the wall time of this sitting in a list of all of them, from its start on, so that a kill loses little.
+    """Keeps the wall time of this sitting in a list of all of them, from its start on.
+
+    The file is written every `period`, so that a kill loses little.
 
     Args:
         path: `sittings.json`, a list of seconds.
@@ -29,20 +31,20 @@ def recorded_sitting(path: Path, begun: float, period: float = PERIOD) -> Iterat
     earlier = load_json(path, list[Finite], remedy="Delete the file: it only tells how long the run took") or []
     done = threading.Event()
 
-    def write() -> None:
+    def write_times() -> None:
         write_json(path, [*earlier, round(time.monotonic() - begun, 3)])
 
-    def follow() -> None:
+    def write_periodically() -> None:
         while not done.wait(period):
             with suppress(OSError):  # a full disk is told by what the run itself writes
-                write()
+                write_times()
 
-    write()
-    thread = threading.Thread(target=follow, daemon=True)
+    write_times()
+    thread = threading.Thread(target=write_periodically, daemon=True)
     thread.start()
     try:
         yield
     finally:
         done.set()
         thread.join()
-        write()
+        write_times()

@@ -14,7 +14,7 @@ def run(config: DictConfig, arguments: list[str]) -> int:
     """Lists all tasks, or shows one in detail."""
     console = Terminal()
     if config.name:
-        _detail(console, make_task(config.name))
+        _print_details(console, make_task(config.name))
         return 0
     table = Table(box=None, pad_edge=False)
     for column in ("task", "goal", "success"):
@@ -34,7 +34,7 @@ def run(config: DictConfig, arguments: list[str]) -> int:
     return 0
 
 
-def _detail(console: Terminal, task: Task) -> None:
+def _print_details(console: Terminal, task: Task) -> None:
     action = task.action
     console.print(f"{task.id}  {task.goal}", style="bold")
     console.print(f"success: {task.success_rule}, at the last step")

@@ -1,4 +1,4 @@
-"""What the command line prints: text of users is never read as markup, and cannot command the terminal."""
+"""Output of the command line: text of users is never read as markup, and cannot command the terminal."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 from rich.console import Console
 from rich.text import Text
 
-from robo_reward.printable import printable
+from robo_reward.printable import to_printable
 
 
 class Terminal(Console):
@@ -21,4 +21,4 @@ class Terminal(Console):
 
     def render_str(self, text: str, **options: Any) -> Text:
         """Returns text as it is, made printable; rich calls this for every string, in tables as well."""
-        return super().render_str(printable(text), **{**options, "markup": False, "emoji": False})
+        return super().render_str(to_printable(text), **{**options, "markup": False, "emoji": False})

@@ -10,16 +10,16 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 
 from robo_reward.artifact import load_reward, save_reward
-from robo_reward.cli.film import film
-from robo_reward.cli.folder import only_me, provenance, run_folder, write_json
+from robo_reward.cli.film import film_episodes
+from robo_reward.cli.folder import collect_provenance, lock_run, prepare_run_folder, write_json
 from robo_reward.cli.interrupt import stop_on_signals
 from robo_reward.cli.terminal import Terminal
 from robo_reward.code.language import compile_program
 from robo_reward.envs.gl import NoRenderer
 from robo_reward.envs.task import Task, make_task
 from robo_reward.errors import UnknownName, UsageError
-from robo_reward.policies.algorithms import settings as check_settings
-from robo_reward.policies.sb3 import Point, Training, train
+from robo_reward.policies.algorithms import merge_settings as check_settings
+from robo_reward.policies.sb3 import CurvePoint, TrainingResult, train_policy
 from robo_reward.report.runs import report_train
 from robo_reward.reward import EpisodeReward, StepReward
 
@@ -34,31 +34,31 @@ def run(config: DictConfig, arguments: list[str]) -> int:
     task = make_task(config.task.id, **options)
     if config.camera and config.camera not in task.cameras:
         raise UnknownName("camera", config.camera, task.cameras)
-    check_settings(config.policy.algorithm, parameters(config))
-    reward = chosen_reward(task, config.reward)
-    folder = run_folder(config, "train")
-    with only_me(folder), stop_on_signals() as stop:
-        write_json(folder / "provenance.json", provenance(arguments))
+    check_settings(config.policy.algorithm, merge_parameters(config))
+    reward = load_chosen_reward(task, config.reward)
+    folder = prepare_run_folder(config, "train")
+    with lock_run(folder), stop_on_signals() as stop:
+        write_json(folder / "provenance.json", collect_provenance(arguments))
         if reward:
             save_reward(reward, folder / "reward")
         console.print(f"{task.id}: {config.policy.algorithm}, {config.steps:,} steps; {folder}", soft_wrap=True)
-        training = train(
+        training = train_policy(
             task,
             reward,
             folder,
             algorithm=config.policy.algorithm,
             steps=config.steps,
             seed=config.seed,
-            params=parameters(config),
+            params=merge_parameters(config),
             threads=config.threads or len(os.sched_getaffinity(0)),
             episodes=config.episodes,
             stop=stop,
-            report=lambda point: console.print(_line(point, config.steps), highlight=False),
+            report=lambda point: console.print(_format_point(point, config.steps), highlight=False),
         )
     if training.stopped:
         console.print(f"stopped at {training.steps:,} steps; the same command goes on from here")
         return 130
-    _finish(console, task, config, training, folder)
+    _write_results(console, task, config, training, folder)
     page = report_train(folder)
     console.print(
         f"time: {time.monotonic() - begun:.0f} s\npolicy: {folder / 'policy'}", soft_wrap=True, highlight=False
@@ -67,8 +67,8 @@ def run(config: DictConfig, arguments: list[str]) -> int:
     return 0
 
 
-def chosen_reward(task: Task, config: DictConfig) -> StepReward | EpisodeReward | None:
-    """The reward that `reward=...` names; none for the sparse success.
+def load_chosen_reward(task: Task, config: DictConfig) -> StepReward | EpisodeReward | None:
+    """Returns the reward that `reward=...` names, or None for the sparse success.
 
     Raises:
         UsageError: a path that holds no reward.
@@ -87,25 +87,27 @@ def chosen_reward(task: Task, config: DictConfig) -> StepReward | EpisodeReward 
     return load_reward(inner if (inner / "reward.json").is_file() else path)
 
 
-def parameters(config: DictConfig) -> dict[str, Any]:
-    """The user's algorithm settings over those that suit the task."""
+def merge_parameters(config: DictConfig) -> dict[str, Any]:
+    """Returns the algorithm settings that suit the task, overridden by the user's."""
     hints: Any = OmegaConf.to_container(config.task.params) if config.policy.algorithm == "ppo" else {}
     given: Any = OmegaConf.to_container(config.policy.params)
     return {**hints, **given}
 
 
-def _line(point: Point, steps: int) -> str:
+def _format_point(point: CurvePoint, steps: int) -> str:
     terms = "  ".join(f"{name} {value:.2f}" for name, value in point.terms.items())
     return f"{point.steps:>10,} / {steps:,}  {point.seconds:6.1f} s  success {point.success:.2f}  {terms}"
 
 
-def _finish(console: Terminal, task: Task, config: DictConfig, training: Training, folder: Path) -> None:
+def _write_results(console: Terminal, task: Task, config: DictConfig, training: TrainingResult, folder: Path) -> None:
     evaluation = training.evaluation
     write_json(folder / "result.json", {"task": task.id, **training.to_json()})
     films = []
     try:
         if config.videos:
-            films = film(task, training.policy, folder / "videos", config.videos, config.camera, 3_000_000, FILM_SIZE)
+            films = film_episodes(
+                task, training.policy, folder / "videos", config.videos, config.camera, 3_000_000, FILM_SIZE
+            )
     except NoRenderer as missing:
         console.print(f"no videos: {missing}", style="yellow")
     write_json(folder / "videos.json", [{"path": str(f.path.relative_to(folder)), "success": f.success} for f in films])

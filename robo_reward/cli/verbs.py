@@ -1,4 +1,4 @@
-"""What the command line can do."""
+"""The verbs of the command line."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from robo_reward.cli.quoting import quote
+from robo_reward.cli.quoting import quote_text
 
 
 @dataclass(frozen=True)
@@ -27,8 +27,8 @@ class Verb:
     paths: dict[str, tuple[str, ...]] = field(default_factory=dict)
     bare: str = ""
 
-    def rewrite(self, argument: str, is_key: Callable[[str], bool]) -> list[str]:
-        """Returns the overrides that an argument stands for.
+    def expand_argument(self, argument: str, is_key: Callable[[str], bool]) -> list[str]:
+        """Returns the overrides that an argument means.
 
         Args:
             argument: as typed.
@@ -36,9 +36,9 @@ class Verb:
         """
         key, equals, value = argument.partition("=")
         if self.bare and (not equals or (Path(argument).exists() and not is_key(key))):
-            return [f"{self.bare}={quote(argument)}"]
+            return [f"{self.bare}={quote_text(argument)}"]
         if key in self.paths and _is_path(value):
-            return [text.format(quote(value)) for text in self.paths[key]]
+            return [text.format(quote_text(value)) for text in self.paths[key]]
         return [argument]
 
 

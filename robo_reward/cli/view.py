@@ -1,4 +1,4 @@
-"""What a person sees while a search runs: a live table in a terminal, plain lines elsewhere."""
+"""Display of a running search: a live table in a terminal, plain lines elsewhere."""
 
 from __future__ import annotations
 
@@ -30,15 +30,15 @@ STYLE = {
 TAIL = 64 << 10  # [bytes] the last line of a job's progress file lies in them
 
 
-class _Progress(msgspec.Struct):
+class _ProgressLine(msgspec.Struct):
     """A line of a job's progress file."""
 
     steps: Count
     success: Share
 
 
-class _Spec(msgspec.Struct):
-    """What the table needs of a job's spec."""
+class _JobSpec(msgspec.Struct):
+    """The part of a job's spec that the table needs."""
 
     until: Count
 
@@ -55,7 +55,7 @@ class _Row:
 
 
 class SearchView:
-    """Follows a search: `observe` takes its events, `shown` draws while a block runs.
+    """Follows a search: `handle_event` takes its events, `live_display` draws while a block runs.
 
     Args:
         console: where to write.
@@ -68,56 +68,56 @@ class SearchView:
         self.started = time.monotonic()
         self.lock = threading.Lock()
 
-    def observe(self, candidate: Candidate, event: str) -> None:
-        """Takes one event of the search, from any thread."""
+    def handle_event(self, candidate: Candidate, event: str) -> None:
+        """Handles one event of the search, from any thread."""
         with self.lock:
-            self._take(candidate, event)
+            self._apply_event(candidate, event)
 
-    def _take(self, candidate: Candidate, event: str) -> None:
+    def _apply_event(self, candidate: Candidate, event: str) -> None:
         if event.startswith("job "):
             name = event.removeprefix("job ")
             key = name.rpartition("-")[0] if name.startswith("final") else candidate.id
             row = self.rows.setdefault(key, _Row(candidate, final=name.startswith("final")))
             row.job, row.begun, row.first = self.jobs / name, time.monotonic(), row.steps
-            self._say(f"{key}: training ({name})")
+            self._print_event(f"{key}: training ({name})")
             return
         row = self.rows.setdefault(candidate.id, _Row(candidate))
         if event == "rung" and candidate.rungs:
             result = candidate.rungs[-1]
             row.steps, row.success = result["steps"], result["evaluation"]["success"]
-            self._say(f"{candidate.id}: success {row.success:.2f} after {row.steps:,} steps")
+            self._print_event(f"{candidate.id}: success {row.success:.2f} after {row.steps:,} steps")
         elif event == "final":
-            self._say("a training with a fresh seed is done")
+            self._print_event("a training with a fresh seed is done")
         elif event in STYLE and event != "training":
-            self._say(f"{candidate.id}: {event}{'; ' + candidate.note if candidate.note else ''}")
+            self._print_event(f"{candidate.id}: {event}{'; ' + candidate.note if candidate.note else ''}")
 
     @contextmanager
-    def shown(self) -> Iterator[None]:
+    def live_display(self) -> Iterator[None]:
         """Redraws the table twice a second in a terminal; elsewhere lines come as things happen."""
         if not self.console.is_terminal:
             yield
             return
         done = threading.Event()
-        with Live(self._table(), console=self.console, refresh_per_second=4) as live:
+        with Live(self._build_table(), console=self.console, refresh_per_second=4) as live:
 
-            def redraw() -> None:
+            def redraw_periodically() -> None:
                 while not done.wait(0.5):
-                    live.update(self._table())
+                    live.update(self._build_table())
 
-            thread = threading.Thread(target=redraw, daemon=True)
+            thread = threading.Thread(target=redraw_periodically, daemon=True)
             thread.start()
             try:
                 yield
             finally:
                 done.set()
                 thread.join()
-                live.update(self._table())
+                live.update(self._build_table())
 
-    def _say(self, text: str) -> None:
+    def _print_event(self, text: str) -> None:
         if not self.console.is_terminal:
             self.console.print(f"[{time.monotonic() - self.started:6.1f} s] {text}", markup=False, highlight=False)
 
-    def _table(self) -> Table:
+    def _build_table(self) -> Table:
         with self.lock:
             table = Table(
                 title=f"{time.monotonic() - self.started:.0f} s", title_justify="right", box=None, pad_edge=False
@@ -125,17 +125,17 @@ class SearchView:
             for name in ("candidate", "from", "stage", "steps", "success", "time left"):
                 table.add_column(name, justify="right" if name in ("steps", "success", "time left") else "left")
             for key, row in self.rows.items():
-                table.add_row(key, row.candidate.parent or "", *self._cells(row))
+                table.add_row(key, row.candidate.parent or "", *self._format_cells(row))
             return table
 
-    def _cells(self, row: _Row) -> tuple[Text, str, str, str]:
-        """Stage, steps, success and time left of a row, fresh from its job's progress file."""
+    def _format_cells(self, row: _Row) -> tuple[Text, str, str, str]:
+        """Returns stage, steps, success and time left of a row, fresh from its job's progress file."""
         status = "training" if row.final else row.candidate.status
         left = ""
         if row.job is not None and (status == "training"):
-            steps, success = _last_progress(row.job)
+            steps, success = _read_last_progress(row.job)
             row.steps, row.success = steps or row.steps, success if success is not None else row.success
-            left = _time_left(row)
+            left = _estimate_time_left(row)
             if (row.job / "result.json").exists() and row.final:
                 status, left = "finished", ""
         style = STYLE.get(status, "")
@@ -144,23 +144,23 @@ class SearchView:
         return stage, f"{row.steps:,}" if row.steps else "", shown, left
 
 
-def _last_progress(job: Path) -> tuple[int | None, float | None]:
-    """Steps and success of the last whole line of a job's progress file."""
+def _read_last_progress(job: Path) -> tuple[int | None, float | None]:
+    """Returns steps and success of the last whole line of a job's progress file."""
     path = job / "progress.jsonl"
     try:
         whole, _, _ = (read_bytes(path, TAIL, tail=True) or b"").rpartition(b"\n")
-        point = parse_json(whole.rpartition(b"\n")[2], _Progress, path)
+        point = parse_json(whole.rpartition(b"\n")[2], _ProgressLine, path)
     except BadArtifact:
         return None, None
     return point.steps, point.success
 
 
-def _time_left(row: _Row) -> str:
+def _estimate_time_left(row: _Row) -> str:
     done = row.steps - row.first
     if done <= 0 or row.job is None:
         return ""
     try:
-        spec = load_json(row.job / "spec.json", _Spec)
+        spec = load_json(row.job / "spec.json", _JobSpec)
     except BadArtifact:
         return ""
     if spec is None:

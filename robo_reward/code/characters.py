@@ -1,16 +1,16 @@
-"""Hidden characters have no place in a program or in an answer."""
+"""Removes and finds hidden characters, which have no place in a program or in an answer."""
 
 from __future__ import annotations
 
 from robo_reward.printable import HIDDEN
 
 
-def without_hidden(text: str) -> str:
-    """Returns a text with plain newlines and without hidden characters."""
+def strip_hidden_characters(text: str) -> str:
+    """Returns the text with plain newlines and without hidden characters."""
     return HIDDEN.sub("", text.replace("\r\n", "\n").replace("\r", "\n"))
 
 
-def hidden_characters(source: str) -> dict[int, str]:
+def find_hidden_characters(source: str) -> dict[int, str]:
     """Returns the first hidden character of each line that has one, by line number; CR LF is one newline."""
     lines = source.removeprefix("\ufeff").replace("\r\n", "\n").split("\n")
     found = {number: HIDDEN.search(line) for number, line in enumerate(lines, 1)}

@@ -1,4 +1,4 @@
-"""The expressions of the reward language: what may stand on the right of an assignment."""
+"""The linter of the expressions of the reward language: all that an assignment may have on its right side."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from robo_reward.code.grammar import (
     MAX_INDEX,
     NAME,
     STATES,
-    dotted,
-    whole_number,
+    get_dotted_name,
+    parse_integer_literal,
 )
-from robo_reward.code.problems import SHOWN, Problem, closest
+from robo_reward.code.problems import MAX_PROBLEMS_SHOWN, Problem, suggest_closest_name
 from robo_reward.code.remedies import BUILTINS, LIBRARIES, MEMORY, METHODS, NUMPY, REMEDIES, TORCH
 from robo_reward.code.tolerance import SIGMOIDS
 from robo_reward.envs.state import StateSpec
@@ -27,7 +27,7 @@ _COMPARISONS = (ast.Lt, ast.LtE, ast.Gt, ast.GtE, ast.Eq, ast.NotEq)
 
 
 class Scope(NamedTuple):
-    """What names mean inside one function."""
+    """The meaning of names inside one function."""
 
     function: str
     parameters: frozenset[str]
@@ -48,25 +48,29 @@ class ExpressionLinter(ast.NodeVisitor):
         self.functions: frozenset[str] = frozenset()  # all functions of the program
         self.scope = Scope("", frozenset(), frozenset())
 
-    def refuse(self, node: ast.AST, reason: str, remedy: str) -> None:
-        """Notes a problem."""
+    def report_problem(self, node: ast.AST, reason: str, remedy: str) -> None:
+        """Records a problem at the line of `node`."""
         self.problems.append(Problem(getattr(node, "lineno", 0), reason[:200], remedy))
 
-    def closest(self, name: str, valid: Iterable[str], prefix: str = "") -> str:
-        """A remedy for an unknown name; a plain one when more problems have been found than are shown."""
-        return closest(name, valid, prefix) if len(self.problems) < SHOWN else "use a known name"
+    def suggest_name(self, name: str, valid: Iterable[str], prefix: str = "") -> str:
+        """Returns a remedy for an unknown name; a plain one when more problems have been found than are shown."""
+        return (
+            suggest_closest_name(name, valid, prefix) if len(self.problems) < MAX_PROBLEMS_SHOWN else "use a known name"
+        )
 
     def generic_visit(self, node: ast.AST) -> None:
         """Refuses every kind of syntax that has no method here."""
         name = type(node).__name__
         reason, remedy = REMEDIES.get(name, (f"{name} is not in the language", "use arithmetic and np functions"))
-        self.refuse(node, reason, remedy)
+        self.report_problem(node, reason, remedy)
 
-    def public_name(self, node: ast.AST, name: str) -> bool:
-        """Checks that a name is short, ASCII and does not start with an underscore."""
+    def check_name(self, node: ast.AST, name: str) -> bool:
+        """Returns whether a name is short, ASCII and without a leading underscore; records a problem if it is not."""
         if NAME.fullmatch(name):
             return True
-        self.refuse(node, f"the name {name[:64]!r}", "names are at most 64 ASCII letters, digits and inner underscores")
+        self.report_problem(
+            node, f"the name {name[:64]!r}", "names are at most 64 ASCII letters, digits and inner underscores"
+        )
         return False
 
     def visit_all(self, nodes: list[ast.expr] | list[ast.stmt]) -> None:
@@ -74,34 +78,36 @@ class ExpressionLinter(ast.NodeVisitor):
             self.visit(node)
 
     def visit_BinOp(self, node: ast.BinOp) -> None:
-        self.operator(node, node.op)
+        self.check_operator(node, node.op)
         self.visit(node.left)
         self.visit(node.right)
 
-    def operator(self, node: ast.AST, operator: ast.operator) -> None:
+    def check_operator(self, node: ast.AST, operator: ast.operator) -> None:
         """Checks an arithmetic operator."""
         if not isinstance(operator, _OPERATORS):
             remedy = "np.dot(a, b) multiplies row by row" if isinstance(operator, ast.MatMult) else "use arithmetic"
-            self.refuse(node, f"the operator {type(operator).__name__}", remedy)
+            self.report_problem(node, f"the operator {type(operator).__name__}", remedy)
 
     def visit_UnaryOp(self, node: ast.UnaryOp) -> None:
         if isinstance(node.op, ast.Not):
-            self.refuse(node, "not of an array", "use np.logical_not(x) or ~x")
+            self.report_problem(node, "not of an array", "use np.logical_not(x) or ~x")
         self.visit(node.operand)
 
     def visit_Compare(self, node: ast.Compare) -> None:
         if len(node.ops) > 1:
-            self.refuse(node, "a chained comparison of arrays", "write (low < x) & (x < high)")
+            self.report_problem(node, "a chained comparison of arrays", "write (low < x) & (x < high)")
         elif not isinstance(node.ops[0], _COMPARISONS):
-            self.refuse(node, f"the comparison {type(node.ops[0]).__name__}", "compare with <, <=, >, >=, == or !=")
+            self.report_problem(
+                node, f"the comparison {type(node.ops[0]).__name__}", "compare with <, <=, >, >=, == or !="
+            )
         self.visit_all([node.left, *node.comparators])
 
     def visit_Constant(self, node: ast.Constant) -> None:
         if not isinstance(node.value, int | float):
             kind = "text" if isinstance(node.value, str | bytes) else repr(node.value)
-            self.refuse(node, f"the constant {kind}", "use numbers; strings may only name terms")
+            self.report_problem(node, f"the constant {kind}", "use numbers; strings may only name terms")
         elif not abs(node.value) <= MAX_CONSTANT:
-            self.refuse(node, f"a constant beyond {MAX_CONSTANT:g}", "use numbers of a sensible size")
+            self.report_problem(node, f"a constant beyond {MAX_CONSTANT:g}", "use numbers of a sensible size")
 
     def visit_Name(self, node: ast.Name) -> None:
         name, scope = node.id, self.scope
@@ -109,47 +115,47 @@ class ExpressionLinter(ast.NodeVisitor):
             return
         if name in scope.parameters:
             remedy = f"read one field, such as {name}.{self.spec.names[0] if self.spec.names else 'FIELD'}"
-            self.refuse(node, f"{name} without a field", remedy)
+            self.report_problem(node, f"{name} without a field", remedy)
         elif name in FUNCTIONS or name in self.functions:
-            self.refuse(node, f"the function {name} without a call", f"call it: {name}(...)")
+            self.report_problem(node, f"the function {name} without a call", f"call it: {name}(...)")
         elif name in BUILTINS:
-            self.refuse(node, f"{name} is not in the language", BUILTINS[name])
-        elif self.public_name(node, name):
-            self.refuse(
+            self.report_problem(node, f"{name} is not in the language", BUILTINS[name])
+        elif self.check_name(node, name):
+            self.report_problem(
                 node,
                 f"the name {name!r} is not known here",
-                self.closest(name, (scope.variables | scope.parameters) - {*STATES}),
+                self.suggest_name(name, (scope.variables | scope.parameters) - {*STATES}),
             )
 
     def visit_Attribute(self, node: ast.Attribute) -> None:
-        path = dotted(node)
+        path = get_dotted_name(node)
         if path in CONSTANTS:
             return
         if path in FUNCTIONS:
-            self.refuse(node, f"the function {path} without a call", f"call it: {FUNCTIONS[path].usage}")
+            self.report_problem(node, f"the function {path} without a call", f"call it: {FUNCTIONS[path].usage}")
         elif self.is_library(path):
-            self.refuse(node, f"{path[:80]} is not in the language", self.library_remedy(path))
+            self.report_problem(node, f"{path[:80]} is not in the language", self.suggest_library_remedy(path))
         elif path.startswith("self."):
-            self.refuse(node, "memory between calls", MEMORY)
+            self.report_problem(node, "memory between calls", MEMORY)
         elif isinstance(node.value, ast.Name) and node.value.id in STATES and self.scope.function == ENTRY:
-            self.field(node, node.value.id)
+            self.check_field(node, node.value.id)
         elif isinstance(node.value, ast.Name) and node.value.id in STATES:
-            self.refuse(node, f"{path} is not visible in a helper", f"pass it as an argument from {ENTRY}")
+            self.report_problem(node, f"{path} is not visible in a helper", f"pass it as an argument from {ENTRY}")
         else:
             remedy = METHODS.get(node.attr, "only state, previous and np have attributes")
-            self.refuse(node, f"the attribute .{node.attr}", remedy)
+            self.report_problem(node, f"the attribute .{node.attr}", remedy)
             if not isinstance(node.value, ast.Name):
                 self.visit(node.value)
 
-    def field(self, node: ast.Attribute, state: str) -> None:
+    def check_field(self, node: ast.Attribute, state: str) -> None:
         """Checks `state.FIELD`."""
         if node.attr not in self.spec:
-            remedy = self.closest(node.attr, self.spec.names, prefix=f"{state}.")
-            self.refuse(node, f"the state has no field {node.attr!r}", remedy)
+            remedy = self.suggest_name(node.attr, self.spec.names, prefix=f"{state}.")
+            self.report_problem(node, f"the state has no field {node.attr!r}", remedy)
 
     def visit_Subscript(self, node: ast.Subscript) -> None:
         if isinstance(node.value, ast.Constant | ast.Tuple | ast.List | ast.Dict):
-            self.refuse(node, "an index into something that is not an array", "index arrays only")
+            self.report_problem(node, "an index into something that is not an array", "index arrays only")
         else:
             self.visit(node.value)
         parts = node.slice.elts if isinstance(node.slice, ast.Tuple) else [node.slice]
@@ -160,30 +166,30 @@ class ExpressionLinter(ast.NodeVisitor):
                     self.visit(bound)
 
     def visit_Call(self, node: ast.Call) -> None:
-        name = dotted(node.func)
+        name = get_dotted_name(node.func)
         if name in FUNCTIONS:
-            self.facade_call(node, name)
+            self.check_builtin_call(node, name)
         elif name in self.functions and name not in self.scope.variables:
-            self.helper_call(node, name)
+            self.check_helper_call(node, name)
         elif self.is_library(name):
-            self.refuse(node, f"{name[:80]} is not in the language", self.library_remedy(name))
+            self.report_problem(node, f"{name[:80]} is not in the language", self.suggest_library_remedy(name))
             self.visit_all([argument for argument in node.args if not isinstance(argument, ast.Constant)])
         elif isinstance(node.func, ast.Attribute):
             self.visit(node.func)
             self.visit_all(node.args)
         else:
-            self.refuse(node, f"a call of {name or 'an expression'}", self.call_remedy(name))
+            self.report_problem(node, f"a call of {name or 'an expression'}", self.suggest_call_remedy(name))
             self.visit_all([argument for argument in node.args if not isinstance(argument, ast.Constant)])
 
     def is_library(self, path: str) -> bool:
-        """Whether a dotted name belongs to np or to a library that programmers take for it."""
+        """Returns whether a dotted name belongs to np or to a library that programmers take for it."""
         root, _, rest = path.partition(".")
         return bool(rest) and (
             root == "np" or (root in LIBRARIES and root not in self.scope.variables | self.scope.parameters)
         )
 
-    def library_remedy(self, path: str) -> str:
-        """What to write instead of a name of numpy, torch, math or the like."""
+    def suggest_library_remedy(self, path: str) -> str:
+        """Returns a remedy for a name of numpy, torch, math or the like that is not in the language."""
         root, _, rest = path.partition(".")
         name = path.rpartition(".")[2]
         if root != "np" and name in TORCH:
@@ -195,62 +201,66 @@ class ExpressionLinter(ast.NodeVisitor):
                 return f"write {spelled}"
             if spelled in NUMPY:
                 return NUMPY[spelled]
-        return self.closest(f"np.{rest}", [*FUNCTIONS, *CONSTANTS])
+        return self.suggest_name(f"np.{rest}", [*FUNCTIONS, *CONSTANTS])
 
-    def call_remedy(self, name: str) -> str:
-        """What to write instead of calling an unknown name."""
+    def suggest_call_remedy(self, name: str) -> str:
+        """Returns a remedy for the call of an unknown name."""
         known = [function for function in FUNCTIONS if "." not in function] + list(self.helpers)
         spelled = f"np.{name}"
-        return BUILTINS.get(name) or (f"write {spelled}" if spelled in FUNCTIONS else self.closest(name, known))
+        return BUILTINS.get(name) or (f"write {spelled}" if spelled in FUNCTIONS else self.suggest_name(name, known))
 
-    def helper_call(self, node: ast.Call, name: str) -> None:
+    def check_helper_call(self, node: ast.Call, name: str) -> None:
         """Checks a call of one of the program's own functions."""
         if name not in self.helpers:
-            self.refuse(node, f"{name} is called at or above its own definition", "no recursion; define helpers first")
+            self.report_problem(
+                node, f"{name} is called at or above its own definition", "no recursion; define helpers first"
+            )
         elif node.keywords or len(node.args) != self.helpers[name]:
             remedy = f"pass {self.helpers[name]} arguments by position"
-            self.refuse(node, f"{name} is called with {len(node.args) + len(node.keywords)} arguments", remedy)
+            self.report_problem(node, f"{name} is called with {len(node.args) + len(node.keywords)} arguments", remedy)
         self.visit_all([*node.args, *(keyword.value for keyword in node.keywords)])
 
-    def facade_call(self, node: ast.Call, name: str) -> None:
-        """Checks the arguments of an offered function against its signature."""
+    def check_builtin_call(self, node: ast.Call, name: str) -> None:
+        """Checks the arguments of a function of the language against its signature."""
         function = FUNCTIONS[name]
         given = dict(zip(function.parameters, node.args, strict=False))
         if len(node.args) > len(function.parameters):
-            self.refuse(node, f"{name} with {len(node.args)} arguments", f"write {function.usage}")
+            self.report_problem(node, f"{name} with {len(node.args)} arguments", f"write {function.usage}")
         for keyword in node.keywords:
             if keyword.arg is None or keyword.arg in given or keyword.arg not in function.parameters:
-                self.refuse(node, f"{name} with the argument {keyword.arg or '**'}", f"write {function.signature}")
+                self.report_problem(
+                    node, f"{name} with the argument {keyword.arg or '**'}", f"write {function.signature}"
+                )
             elif not function.keywords:
-                self.refuse(node, f"{name} with arguments by name", f"write {function.usage}")
+                self.report_problem(node, f"{name} with arguments by name", f"write {function.usage}")
             else:
                 given[keyword.arg] = keyword.value
         if missing := [parameter for parameter in function.required if parameter not in given]:
-            self.refuse(node, f"{name} without {' and '.join(missing)}", f"write {function.usage}")
+            self.report_problem(node, f"{name} without {' and '.join(missing)}", f"write {function.usage}")
         for parameter, value in given.items():
-            self.argument(function.usage, parameter, value)
+            self.check_argument(function.usage, parameter, value)
 
-    def argument(self, usage: str, parameter: str, value: ast.expr) -> None:
+    def check_argument(self, usage: str, parameter: str, value: ast.expr) -> None:
         """Checks one argument; a few parameters take something other than an array."""
         match parameter:
             case "arrays" if isinstance(value, ast.List | ast.Tuple) and value.elts:
                 if len(value.elts) > MAX_ELEMENTS:
-                    self.refuse(value, f"a list of {len(value.elts)} elements", f"join at most {MAX_ELEMENTS}")
+                    self.report_problem(value, f"a list of {len(value.elts)} elements", f"join at most {MAX_ELEMENTS}")
                 self.visit_all(value.elts)
             case "arrays":
-                self.refuse(value, "a join of something other than a written-out list", f"write {usage}")
-            case "axis" | "index" if (number := whole_number(value)) is None:
-                self.refuse(value, f"{parameter} is not a whole constant", f"write {usage}")
+                self.report_problem(value, "a join of something other than a written-out list", f"write {usage}")
+            case "axis" | "index" if (number := parse_integer_literal(value)) is None:
+                self.report_problem(value, f"{parameter} is not a whole constant", f"write {usage}")
             case "axis" | "index" if abs(number) > MAX_INDEX:
-                self.refuse(value, f"{parameter} is beyond {MAX_INDEX}", f"write {usage}")
+                self.report_problem(value, f"{parameter} is beyond {MAX_INDEX}", f"write {usage}")
             case "keepdims" if not (isinstance(value, ast.Constant) and isinstance(value.value, bool)):
-                self.refuse(value, "keepdims is not True or False", "keepdims=True")
+                self.report_problem(value, "keepdims is not True or False", "keepdims=True")
             case "sigmoid" if not (isinstance(value, ast.Constant) and value.value in SIGMOIDS):
-                self.refuse(value, "an unknown sigmoid", f"choose from {', '.join(SIGMOIDS)}")
+                self.report_problem(value, "an unknown sigmoid", f"choose from {', '.join(SIGMOIDS)}")
             case "bounds" if isinstance(value, ast.Tuple | ast.List) and len(value.elts) == 2:
                 self.visit_all(value.elts)
             case "bounds":
-                self.refuse(value, "bounds is not a pair", "bounds=(lower, upper)")
+                self.report_problem(value, "bounds is not a pair", "bounds=(lower, upper)")
             case "axis" | "index" | "keepdims" | "sigmoid":
                 pass
             case _:

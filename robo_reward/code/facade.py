@@ -25,12 +25,12 @@ MAX_CONSTANTS = 64
 
 
 @dataclass(frozen=True)
-class Function:
-    """One callable of the language.
+class LanguageFunction:
+    """A function that reward programs may call.
 
     Args:
         name: as programs spell it: `np.tanh`, `np.linalg.norm`, `quat_mul`.
-        call: what runs.
+        call: the implementation.
         required: its parameters without a default.
         optional: the others, in order.
         keywords: whether parameters may be given by name.
@@ -54,15 +54,15 @@ class Function:
     @property
     def usage(self) -> str:
         """The shortest call, such as `np.sum(x, axis=-1)`."""
-        return f"{self.name}({', '.join(self._written)})"
+        return f"{self.name}({', '.join(self._argument_examples)})"
 
     @property
     def signature(self) -> str:
         """The call with everything that may be given, such as `np.sum(x, axis=-1, keepdims=...)`."""
-        return f"{self.name}({', '.join([*self._written, *(f'{name}=...' for name in self.optional)])})"
+        return f"{self.name}({', '.join([*self._argument_examples, *(f'{name}=...' for name in self.optional)])})"
 
     @property
-    def _written(self) -> list[str]:
+    def _argument_examples(self) -> list[str]:
         habits = {"axis": "axis=-1", "arrays": "[a, b]"}
         return [habits.get(name, name) for name in self.required]
 
@@ -135,53 +135,53 @@ def nan_to_num(x: Any) -> np.ndarray:
 
 def sum(x: Any, axis: int, keepdims: bool = False) -> np.ndarray:
     """Sum over the components."""
-    return np.sum(x, axis=_component_axis(x, axis), keepdims=keepdims)
+    return np.sum(x, axis=_resolve_component_axis(x, axis), keepdims=keepdims)
 
 
 def mean(x: Any, axis: int, keepdims: bool = False) -> np.ndarray:
     """Mean over the components."""
-    return np.mean(x, axis=_component_axis(x, axis), keepdims=keepdims)
+    return np.mean(x, axis=_resolve_component_axis(x, axis), keepdims=keepdims)
 
 
 def prod(x: Any, axis: int, keepdims: bool = False) -> np.ndarray:
     """Product over the components."""
-    return np.prod(x, axis=_component_axis(x, axis), keepdims=keepdims)
+    return np.prod(x, axis=_resolve_component_axis(x, axis), keepdims=keepdims)
 
 
 def max(x: Any, axis: int, keepdims: bool = False) -> np.ndarray:
     """Largest component."""
-    return np.max(x, axis=_component_axis(x, axis), keepdims=keepdims)
+    return np.max(x, axis=_resolve_component_axis(x, axis), keepdims=keepdims)
 
 
 def min(x: Any, axis: int, keepdims: bool = False) -> np.ndarray:
     """Smallest component."""
-    return np.min(x, axis=_component_axis(x, axis), keepdims=keepdims)
+    return np.min(x, axis=_resolve_component_axis(x, axis), keepdims=keepdims)
 
 
 def any(x: Any, axis: int, keepdims: bool = False) -> np.ndarray:
     """True where one component is."""
-    return np.any(x, axis=_component_axis(x, axis), keepdims=keepdims)
+    return np.any(x, axis=_resolve_component_axis(x, axis), keepdims=keepdims)
 
 
 def all(x: Any, axis: int, keepdims: bool = False) -> np.ndarray:
     """True where every component is."""
-    return np.all(x, axis=_component_axis(x, axis), keepdims=keepdims)
+    return np.all(x, axis=_resolve_component_axis(x, axis), keepdims=keepdims)
 
 
 def norm(x: Any, axis: int, keepdims: bool = False) -> np.ndarray:
     """Euclidean length of each row."""
-    return np.sqrt(np.sum(np.square(x), axis=_component_axis(x, axis), keepdims=keepdims))
+    return np.sqrt(np.sum(np.square(x), axis=_resolve_component_axis(x, axis), keepdims=keepdims))
 
 
 def dot(a: Any, b: Any) -> np.ndarray:
     """Inner product of each row of a with the same row of b: the sum of a * b over the last axis."""
     product = np.multiply(a, b)
-    return np.sum(product, axis=_component_axis(product, -1))
+    return np.sum(product, axis=_resolve_component_axis(product, -1))
 
 
 def cross(a: Any, b: Any) -> np.ndarray:
     """Vector product of 3-vectors, row by row."""
-    return rotations.cross(a, b)
+    return rotations.cross_product(a, b)
 
 
 def stack(arrays: Sequence[Any], axis: int) -> np.ndarray:
@@ -193,11 +193,11 @@ def stack(arrays: Sequence[Any], axis: int) -> np.ndarray:
 
 def concatenate(arrays: Sequence[Any], axis: int) -> np.ndarray:
     """Vectors (B, n) and (B, m) joined to (B, n + m), with axis=-1."""
-    return np.concatenate(arrays, axis=_component_axis(arrays[0], axis))
+    return np.concatenate(arrays, axis=_resolve_component_axis(arrays[0], axis))
 
 
-def _component_axis(x: Any, axis: int) -> int:
-    """The axis, counted from the front; never the batch axis.
+def _resolve_component_axis(x: Any, axis: int) -> int:
+    """Returns the axis, counted from the front; never the batch axis.
 
     Raises:
         ValueError: it is the batch axis, or there is no such axis.
@@ -212,39 +212,41 @@ def _component_axis(x: Any, axis: int) -> int:
     return front
 
 
-def _ufunc(name: str, meaning: str) -> Function:
+def _wrap_ufunc(name: str, meaning: str) -> LanguageFunction:
     call = getattr(np, name)
     required = ("x",) if call.nin == 1 else ("a", "b")
     doc = f"{name.replace('_', ' ')}, {meaning}"
-    return Function(f"np.{name}", call, required, keywords=False, doc=doc, cost=_COSTS.get(f"np.{name}", 1))
+    return LanguageFunction(f"np.{name}", call, required, keywords=False, doc=doc, cost=_COSTS.get(f"np.{name}", 1))
 
 
-def _function(name: str, call: Callable[..., Any]) -> Function:
+def _wrap_function(name: str, call: Callable[..., Any]) -> LanguageFunction:
     parameters = inspect.signature(call).parameters.values()
     required = tuple(p.name for p in parameters if p.default is p.empty)
     optional = tuple(p.name for p in parameters if p.default is not p.empty)
     doc = (call.__doc__ or "").partition("\n")[0]
-    return Function(name, call, required, optional, doc=doc, cost=_COSTS.get(name, 1))
+    return LanguageFunction(name, call, required, optional, doc=doc, cost=_COSTS.get(name, 1))
 
 
-def _offered() -> dict[str, Function]:
+def _build_function_table() -> dict[str, LanguageFunction]:
     ours = (where, clip, sum, mean, prod, max, min, any, all, dot, cross, stack, concatenate, array)
     ours += (zeros_like, ones_like, full_like, float64, nan_to_num)
-    functions = [_function(f"np.{call.__name__}", call) for call in ours]
-    functions.append(_function("np.linalg.norm", norm))
-    functions += [_function(name, getattr(rotations, name)) for name in rotations.__all__]
-    functions.append(_function("tolerance", tolerance))
-    functions += [_ufunc(name, meaning) for meaning, names in _UFUNCS.items() for name in names.split()]
-    functions += [Function(name, np.absolute, ("x",), (), False, "absolute value") for name in ("np.abs", "abs")]
+    functions = [_wrap_function(f"np.{call.__name__}", call) for call in ours]
+    functions.append(_wrap_function("np.linalg.norm", norm))
+    functions += [_wrap_function(name, getattr(rotations, name)) for name in rotations.__all__]
+    functions.append(_wrap_function("tolerance", tolerance))
+    functions += [_wrap_ufunc(name, meaning) for meaning, names in _UFUNCS.items() for name in names.split()]
+    functions += [
+        LanguageFunction(name, np.absolute, ("x",), (), False, "absolute value") for name in ("np.abs", "abs")
+    ]
     return {function.name: function for function in functions}
 
 
-FUNCTIONS: Mapping[str, Function] = MappingProxyType(_offered())
+FUNCTIONS: Mapping[str, LanguageFunction] = MappingProxyType(_build_function_table())
 """Name as programs spell it -> function."""
 
 
-def reference() -> str:
-    """The functions as prompts list them: a line for each of ours, a line for each family of numpy's."""
+def format_function_reference() -> str:
+    """Returns the list of functions for prompts: a line for each of ours, a line for each family of numpy's."""
     lines = [f"{f.signature}: {f.doc}" for f in FUNCTIONS.values() if f.keywords]
     families = [f"{meaning}: {', '.join(f'np.{n}' for n in names.split())}" for meaning, names in _UFUNCS.items()]
     constants = f"constants: {', '.join(CONSTANTS)}"

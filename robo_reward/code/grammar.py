@@ -42,8 +42,8 @@ def parse(source: str) -> ast.Module:
         return ast.parse(source)
 
 
-def size_problem(tree: ast.Module) -> Problem | None:
-    """A problem when the tree is too large or too deep to walk recursively."""
+def find_size_problem(tree: ast.Module) -> Problem | None:
+    """Returns a problem when the tree is too large or too deep to walk recursively, else `None`."""
     layer: list[ast.AST] = [tree]
     nodes = 0
     for depth in range(MAX_NESTING + 1):
@@ -60,8 +60,8 @@ def size_problem(tree: ast.Module) -> Problem | None:
     return None
 
 
-def without_docstring(body: list[ast.stmt]) -> list[ast.stmt]:
-    """The statements of a body after its docstring."""
+def skip_docstring(body: list[ast.stmt]) -> list[ast.stmt]:
+    """Returns the statements of a body after its docstring."""
     first = body[0] if body else None
     is_text = (
         isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant) and isinstance(first.value.value, str)
@@ -69,8 +69,8 @@ def without_docstring(body: list[ast.stmt]) -> list[ast.stmt]:
     return body[1:] if is_text else body
 
 
-def dotted(node: ast.expr) -> str:
-    """`np.linalg.norm` of nested attributes; empty when the root is not a name."""
+def get_dotted_name(node: ast.expr) -> str:
+    """Returns the name of nested attributes, such as `np.linalg.norm`; empty when the root is not a name."""
     parts: list[str] = []
     while isinstance(node, ast.Attribute):
         parts.append(node.attr)
@@ -78,8 +78,8 @@ def dotted(node: ast.expr) -> str:
     return ".".join([node.id, *reversed(parts)]) if isinstance(node, ast.Name) else ""
 
 
-def whole_number(node: ast.expr) -> int | None:
-    """The value of a literal such as 3 or -1; None for anything else."""
+def parse_integer_literal(node: ast.expr) -> int | None:
+    """Returns the value of a literal such as 3 or -1, or `None` for anything else."""
     sign = 1
     if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.USub):
         sign, node = -1, node.operand

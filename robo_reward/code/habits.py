@@ -20,35 +20,38 @@ from robo_reward.code.grammar import ENTRY, NAME
 def rewrite_habits(tree: ast.Module) -> ast.Module:
     """Returns the tree with both habits rewritten in place; every node keeps its line."""
     for block in (tree, *(node for node in tree.body if isinstance(node, ast.FunctionDef))):
-        block.body = [node for node in block.body if not _imports_numpy(node)]
+        block.body = [node for node in block.body if not _is_numpy_import(node)]
     for node in tree.body:
         if isinstance(node, ast.FunctionDef) and node.name == ENTRY:
-            _write_out_terms(node)
+            _inline_term_dictionary(node)
     return tree
 
 
-def _imports_numpy(node: ast.stmt) -> bool:
+def _is_numpy_import(node: ast.stmt) -> bool:
     return isinstance(node, ast.Import) and [(a.name, a.asname) for a in node.names] == [("numpy", "np")]
 
 
-def _write_out_terms(function: ast.FunctionDef) -> None:
-    """Replaces the variable that holds the returned dictionary, if all of its uses can be replaced."""
+def _inline_term_dictionary(function: ast.FunctionDef) -> None:
+    """Replaces the variable that holds the returned dictionary by one local variable for each term, in place.
+
+    The function stays as it is unless all uses of that variable can be replaced.
+    """
     last = function.body[-1] if function.body else None
     if not (isinstance(last, ast.Return) and isinstance(last.value, ast.Tuple) and len(last.value.elts) == 2):
         return
     returned = last.value.elts[1]
     if not isinstance(returned, ast.Name) or not NAME.fullmatch(returned.id):
         return
-    made = [node for node in function.body if _assigns_dictionary(node, returned.id)]
+    made = [node for node in function.body if _is_dictionary_assignment(node, returned.id)]
     uses = [node for node in ast.walk(function) if isinstance(node, ast.Name) and node.id == returned.id]
-    items = [node for node in ast.walk(function) if isinstance(node, ast.Subscript) and _item_of(node, returned.id)]
+    items = [node for node in ast.walk(function) if isinstance(node, ast.Subscript) and _is_item_of(node, returned.id)]
     if len(made) != 1 or len(uses) != len(items) + 2:  # the assignment, the return, and nothing but items
         return
     start = made[0]
     assert isinstance(start, ast.Assign) and isinstance(start.value, ast.Dict)
-    locals_ = _Locals(function, returned.id)
+    locals_ = _TermVariables(function, returned.id)
     written = [
-        ast.copy_location(ast.Assign([ast.Name(locals_.of(key), ast.Store())], value), key or start)
+        ast.copy_location(ast.Assign([ast.Name(locals_.get_variable(key), ast.Store())], value), key or start)
         for key, value in zip(start.value.keys, start.value.values, strict=True)
     ]
     stored = [node.slice for node in items if isinstance(node.ctx, ast.Store) and isinstance(node.slice, ast.Constant)]
@@ -57,14 +60,14 @@ def _write_out_terms(function: ast.FunctionDef) -> None:
     keys = [*start.value.keys, *sorted(added.values(), key=lambda key: key.lineno)]
     at = function.body.index(start)
     function.body[at : at + 1] = written
-    _Items(returned.id, locals_).visit(function)
-    names: list[ast.expr] = [ast.Name(locals_.of(key), ast.Load()) for key in keys]
+    _ItemReplacer(returned.id, locals_).visit(function)
+    names: list[ast.expr] = [ast.Name(locals_.get_variable(key), ast.Load()) for key in keys]
     last.value.elts[1] = ast.copy_location(ast.Dict(keys, names), returned)
     ast.fix_missing_locations(function)
 
 
-def _assigns_dictionary(node: ast.stmt, name: str) -> bool:
-    """Whether a statement is `name = {"key": ..., ...}` with plain, distinct keys."""
+def _is_dictionary_assignment(node: ast.stmt, name: str) -> bool:
+    """Returns whether a statement is `name = {"key": ..., ...}` with plain, distinct keys."""
     match node:
         case ast.Assign(targets=[ast.Name(id=target)], value=ast.Dict(keys=keys)) if target == name:
             plain = [key.value for key in keys if isinstance(key, ast.Constant) and isinstance(key.value, str)]
@@ -72,24 +75,24 @@ def _assigns_dictionary(node: ast.stmt, name: str) -> bool:
     return False
 
 
-def _item_of(node: ast.Subscript, name: str) -> bool:
-    """Whether a node is `name["key"]`."""
+def _is_item_of(node: ast.Subscript, name: str) -> bool:
+    """Returns whether a node is `name["key"]`."""
     match node:
         case ast.Subscript(value=ast.Name(id=held), slice=ast.Constant(value=str() as key), ctx=context):
             return held == name and NAME.fullmatch(key) is not None and not isinstance(context, ast.Del)
     return False
 
 
-class _Locals:
-    """The local variables that stand for the items of a dictionary."""
+class _TermVariables:
+    """Assigns a local variable to each item of a dictionary."""
 
     def __init__(self, function: ast.FunctionDef, name: str) -> None:
         self._name = name
         self._taken = {node.id for node in ast.walk(function) if isinstance(node, ast.Name)}
         self._chosen: dict[str, str] = {}
 
-    def of(self, key: ast.expr | None) -> str:
-        """The variable of a key."""
+    def get_variable(self, key: ast.expr | None) -> str:
+        """Returns the variable of a key."""
         text = str(key.value) if isinstance(key, ast.Constant) else ""
         if text not in self._chosen:
             wished = f"{self._name}_{text}"[:60]
@@ -99,14 +102,14 @@ class _Locals:
         return self._chosen[text]
 
 
-class _Items(ast.NodeTransformer):
-    """Puts the variable of its key in the place of each item."""
+class _ItemReplacer(ast.NodeTransformer):
+    """Replaces each item of the dictionary by the variable of its key."""
 
-    def __init__(self, name: str, locals_: _Locals) -> None:
+    def __init__(self, name: str, locals_: _TermVariables) -> None:
         self._name, self._locals = name, locals_
 
     def visit_Subscript(self, node: ast.Subscript) -> ast.expr:
         self.generic_visit(node)
-        if not _item_of(node, self._name):
+        if not _is_item_of(node, self._name):
             return node
-        return ast.copy_location(ast.Name(self._locals.of(node.slice), node.ctx), node)
+        return ast.copy_location(ast.Name(self._locals.get_variable(node.slice), node.ctx), node)

@@ -24,7 +24,7 @@ import msgspec
 
 from robo_reward.code.writers.writer import Usage, WriterError
 from robo_reward.errors import BadArtifact, UnknownName
-from robo_reward.files import Count, Finite, check, parse_json
+from robo_reward.files import Count, Finite, convert_json, parse_json
 
 log = logging.getLogger(__name__)
 
@@ -38,22 +38,22 @@ MODES = ("record", "off", "replay", "strict")
 Message = Mapping[str, str]
 
 
-def entry_key(model: str, messages: Sequence[Message], options: Mapping[str, Any], index: int) -> str:
-    """The sha256 of what determines a completion, in hex: model, messages, options and sample index."""
+def compute_entry_key(model: str, messages: Sequence[Message], options: Mapping[str, Any], index: int) -> str:
+    """Returns the sha256, in hex, of all that determines a completion: model, messages, options and sample index."""
     content = {"model": model, "messages": list(messages), "options": dict(options), "index": index}
-    return hashlib.sha256(_canonical(content)).hexdigest()
+    return hashlib.sha256(_encode_canonically(content)).hexdigest()
 
 
-def checksum(line: Mapping[str, Any]) -> str:
-    """The first 16 hex digits of the sha256 of a line's fields, `check` apart."""
-    return hashlib.sha256(_canonical({k: v for k, v in line.items() if k != "check"})).hexdigest()[:16]
+def compute_checksum(line: Mapping[str, Any]) -> str:
+    """Returns the first 16 hex digits of the sha256 of a line's fields, without the field `check`."""
+    return hashlib.sha256(_encode_canonically({k: v for k, v in line.items() if k != "check"})).hexdigest()[:16]
 
 
-def _canonical(value: Mapping[str, Any]) -> bytes:
+def _encode_canonically(value: Mapping[str, Any]) -> bytes:
     return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False).encode()
 
 
-class _Usage(msgspec.Struct, forbid_unknown_fields=True):
+class _UsageForm(msgspec.Struct, forbid_unknown_fields=True):
     """The form of an entry's usage in a line."""
 
     prompt_tokens: Count = 0
@@ -62,40 +62,40 @@ class _Usage(msgspec.Struct, forbid_unknown_fields=True):
     cost: Finite = 0.0
 
 
-class _Message(msgspec.Struct, forbid_unknown_fields=True):
+class _MessageForm(msgspec.Struct, forbid_unknown_fields=True):
     """The form of a message in a line."""
 
     role: str
     content: str
 
 
-class _Line(msgspec.Struct, forbid_unknown_fields=True):
+class _LineForm(msgspec.Struct, forbid_unknown_fields=True):
     """The form of a line."""
 
     model: str
-    messages: Annotated[list[_Message], msgspec.Meta(max_length=1000)]
+    messages: Annotated[list[_MessageForm], msgspec.Meta(max_length=1000)]
     options: dict[str, Any]
     index: Count
     text: str
     finish_reason: str
-    usage: _Usage
+    usage: _UsageForm
     created: Finite
     key: str
     check: str = ""
 
 
 @dataclass(frozen=True)
-class Entry:
-    """One completion and what it answers.
+class LedgerEntry:
+    """One completion and the question that it answers.
 
     Args:
-        model: who was asked.
+        model: the model that was asked.
         messages: the conversation, each with `role` and `content`.
         options: temperature, limits and the like, as JSON.
-        index: which sample of these messages.
+        index: the number of the sample of these messages.
         text: the answer as it came.
         finish_reason: why it ended.
-        usage: what it cost.
+        usage: tokens and cost.
         created: when it was answered [s since 1970]; no part of the key.
         key: of its content; computed when empty.
     """
@@ -113,15 +113,15 @@ class Entry:
     def __post_init__(self) -> None:
         object.__setattr__(self, "messages", tuple(self.messages))
         if not self.key:
-            object.__setattr__(self, "key", entry_key(self.model, self.messages, self.options, self.index))
+            object.__setattr__(self, "key", compute_entry_key(self.model, self.messages, self.options, self.index))
 
     def to_json(self) -> dict[str, Any]:
-        """A JSON value from which `from_json` rebuilds the same entry."""
+        """Returns a JSON value from which `from_json` rebuilds the same entry."""
         return asdict(self)
 
     @classmethod
-    def from_json(cls, value: Mapping[str, Any]) -> Entry:
-        """The inverse of `to_json`."""
+    def from_json(cls, value: Mapping[str, Any]) -> LedgerEntry:
+        """Rebuilds an entry from the value of `to_json`."""
         return cls(**{**value, "messages": tuple(value["messages"]), "usage": Usage(**value["usage"])})
 
 
@@ -144,14 +144,14 @@ class Ledger:
         if mode not in MODES:
             raise UnknownName("ledger mode", mode, MODES)
         self.path, self.mode = Path(path), mode
-        self._known: dict[str, Entry] = {}
+        self._known: dict[str, LedgerEntry] = {}
         self._read_to = self._lines = 0
         self.damaged = 0
         """How many lines were left out."""
         self._lock = threading.RLock()  # writers put from several threads
 
-    def get(self, key: str) -> Entry | None:
-        """The completion of that key, or none.
+    def get(self, key: str) -> LedgerEntry | None:
+        """Returns the completion of that key, or `None`.
 
         Raises:
             WriterError: the mode is `strict` and there is none, or the file cannot be read.
@@ -159,17 +159,17 @@ class Ledger:
         if self.mode == "off":
             return None
         if key not in self._known:
-            self._refresh()
+            self._read_new_lines()
         found = self._known.get(key)
         if found is None and self.mode == "strict":
             raise WriterError(
-                f"{self.path} holds no answer {key[:12]} to this question ({self.holding}): "
+                f"{self.path} holds no answer {key[:12]} to this question ({self.summary}): "
                 "goal, state, prompts, seed, model or options differ from the recorded run. Use its settings and its "
                 "version of robo-reward, or write with ledger=record"
             )
         return found
 
-    def put(self, entry: Entry) -> None:
+    def put(self, entry: LedgerEntry) -> None:
         """Appends a completion and waits until it is on the disk; one that is known is not written again.
 
         Raises:
@@ -178,48 +178,48 @@ class Ledger:
         if self.mode != "record":
             return
         value = entry.to_json()
-        value["check"] = checksum(json.loads(json.dumps(value)))  # as a reader will see it
+        value["check"] = compute_checksum(json.loads(json.dumps(value)))  # as a reader will see it
         line = json.dumps(value, ensure_ascii=True, separators=(",", ":")).encode() + b"\n"
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            with self._lock, _locked(self.path) as file:
-                self._refresh()
+            with self._lock, _open_locked(self.path) as file:
+                self._read_new_lines()
                 if entry.key not in self._known:
-                    _append(file, line)
-                    self._refresh()
+                    _append_line(file, line)
+                    self._read_new_lines()
         except OSError as error:
             raise WriterError(
                 f"cannot write the ledger {self.path}: {error.strerror or error}. Free space or fix its permissions, "
                 "then start the same command again: what it holds is not asked for twice"
             ) from error
 
-    def entries(self) -> list[Entry]:
-        """All completions in the order in which they came; a damaged line is left out with a warning.
+    def load_entries(self) -> list[LedgerEntry]:
+        """Returns all completions in the order in which they came; a damaged line is left out with a warning.
 
         Raises:
             WriterError: the file cannot be read.
         """
-        self._refresh()
+        self._read_new_lines()
         return list(self._known.values())
 
     @property
-    def holding(self) -> str:
-        """What it holds, in words for a message."""
+    def summary(self) -> str:
+        """A summary of the ledger for a message: the number of its answers and of damaged lines."""
         damaged = f"; {self.damaged} damaged line(s) were left out" if self.damaged else ""
         return f"{len(self._known)} answers to others{damaged}"
 
-    def _refresh(self) -> None:
-        """Reads what was appended since the last look; the first of two equal keys counts."""
+    def _read_new_lines(self) -> None:
+        """Reads the lines that were appended since the last call; the first of two equal keys counts."""
         first = ""
-        with self._lock, _opened(self.path, os.O_RDONLY) as file:
+        with self._lock, _open_file(self.path, os.O_RDONLY) as file:
             if file is None:
                 return
             file.seek(self._read_to)
-            for line, length in _whole_lines(file):
+            for line, length in _read_whole_lines(file):
                 self._read_to += length
                 self._lines += 1
                 try:
-                    entry = _parsed(line)
+                    entry = _parse_line(line)
                     self._known.setdefault(entry.key, entry)
                 except ValueError as error:
                     self.damaged += 1
@@ -228,22 +228,22 @@ class Ledger:
             log.warning("%s: %d damaged line(s) are left out, the first new one is %s", self.path, self.damaged, first)
 
 
-def _parsed(line: bytes | None) -> Entry:
-    """The entry of a line.
+def _parse_line(line: bytes | None) -> LedgerEntry:
+    """Returns the entry of a line.
 
     Raises:
-        ValueError: it is damaged, in words for the user; one bad line must not take the others with it.
+        ValueError: it is damaged; the message is for the user. One bad line must not take the others with it.
     """
     if line is None:
         raise ValueError(f"it is longer than {MAX_LINE} bytes")
     try:
         fields = parse_json(line, dict[str, Any], "the line")
-        form = check(fields, _Line, "the line")
-        if form.check and form.check != checksum(fields):
+        form = convert_json(fields, _LineForm, "the line")
+        if form.check and form.check != compute_checksum(fields):
             raise ValueError("its checksum is wrong")
         value = {name: fields[name] for name in fields.keys() - {"check"}}
-        entry = Entry.from_json(value)
-        if entry.key != entry_key(entry.model, entry.messages, entry.options, entry.index):
+        entry = LedgerEntry.from_json(value)
+        if entry.key != compute_entry_key(entry.model, entry.messages, entry.options, entry.index):
             raise ValueError("its key does not belong to its question")
         return entry
     except BadArtifact as error:
@@ -252,8 +252,8 @@ def _parsed(line: bytes | None) -> Entry:
         raise ValueError("it is nested too deeply") from error
 
 
-def _whole_lines(file: BinaryIO) -> Iterator[tuple[bytes | None, int]]:
-    """Yields each line that ends in a newline and its length [bytes]; none in the place of one that is too long."""
+def _read_whole_lines(file: BinaryIO) -> Iterator[tuple[bytes | None, int]]:
+    """Yields each line that ends in a newline and its length [bytes]; `None` in the place of one that is too long."""
     while piece := file.readline(MAX_LINE):
         length, short = len(piece), len(piece) < MAX_LINE
         while not piece.endswith(b"\n"):
@@ -264,8 +264,8 @@ def _whole_lines(file: BinaryIO) -> Iterator[tuple[bytes | None, int]]:
 
 
 @contextmanager
-def _opened(path: Path, flags: int) -> Iterator[BinaryIO | None]:
-    """A regular file, or none where there is nothing.
+def _open_file(path: Path, flags: int) -> Iterator[BinaryIO | None]:
+    """Opens a regular file; yields `None` where there is no file.
 
     Raises:
         WriterError: it is a link, a folder, a pipe or a device, or too large.
@@ -291,16 +291,17 @@ def _opened(path: Path, flags: int) -> Iterator[BinaryIO | None]:
 
 
 @contextmanager
-def _locked(path: Path) -> Iterator[BinaryIO]:
-    with _opened(path, os.O_RDWR | os.O_APPEND | os.O_CREAT) as file:
+def _open_locked(path: Path) -> Iterator[BinaryIO]:
+    """Opens the file for appending, makes it if there is none, and holds a lock on it."""
+    with _open_file(path, os.O_RDWR | os.O_APPEND | os.O_CREAT) as file:
         assert file is not None  # O_CREAT
         fcntl.flock(file, fcntl.LOCK_EX)  # released when the file is closed
         yield file
 
 
-def _append(file: BinaryIO, line: bytes) -> None:
+def _append_line(file: BinaryIO, line: bytes) -> None:
     """Cuts off a torn last line, writes the new one whole, and flushes it to the disk."""
-    end = _end_of_whole_lines(file)
+    end = _find_end_of_lines(file)
     try:
         os.ftruncate(file.fileno(), end)
         file.write(line)
@@ -311,8 +312,8 @@ def _append(file: BinaryIO, line: bytes) -> None:
         raise
 
 
-def _end_of_whole_lines(file: BinaryIO, block: int = 65536) -> int:
-    """The offset behind the last newline [bytes]."""
+def _find_end_of_lines(file: BinaryIO, block: int = 65536) -> int:
+    """Returns the offset behind the last newline [bytes]."""
     position = file.seek(0, os.SEEK_END)
     while position > 0:
         start = max(0, position - block)

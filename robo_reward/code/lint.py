@@ -19,10 +19,10 @@ from robo_reward.code.grammar import (
     PARAMETERS,
     RESERVED_NAMES,
     RESERVED_TERMS,
-    dotted,
-    size_problem,
-    whole_number,
-    without_docstring,
+    find_size_problem,
+    get_dotted_name,
+    parse_integer_literal,
+    skip_docstring,
 )
 from robo_reward.code.problems import Problem
 from robo_reward.code.remedies import MEMORY
@@ -31,184 +31,190 @@ from robo_reward.reward import MAX_TERMS
 
 
 def lint(tree: ast.Module, spec: StateSpec) -> list[Problem]:
-    """Every problem of a parsed program that can be seen without running it."""
-    if problem := size_problem(tree):
+    """Returns every problem of a parsed program that can be seen without running it."""
+    if problem := find_size_problem(tree):
         return [problem]  # also after habits were rewritten: that adds nodes
     linter = _ProgramLinter(spec)
-    linter.program(tree)
+    linter.check_program(tree)
     return linter.problems
 
 
 class _ProgramLinter(ExpressionLinter):
-    """Adds functions and statements to the expressions."""
+    """Lints functions and statements in addition to the expressions."""
 
     loops = 0
     """How many loops enclose the current statement."""
 
     def generic_visit(self, node: ast.AST) -> None:
         super().generic_visit(node)
-        for statement in _statements_within(node):
+        for statement in _iterate_statements(node):
             self.visit(statement)
 
-    def program(self, tree: ast.Module) -> None:
+    def check_program(self, tree: ast.Module) -> None:
         """Checks the whole program."""
-        body = without_docstring(tree.body)
+        body = skip_docstring(tree.body)
         functions = [node for node in body if isinstance(node, ast.FunctionDef)]
         self.functions = frozenset(node.name for node in functions)
         for node in body:
             if isinstance(node, ast.FunctionDef):
-                self.function(node)
+                self.check_function(node)
             elif isinstance(node, ast.Assign | ast.AnnAssign | ast.AugAssign):
-                self.refuse(node, "a variable outside a function", f"move it into {ENTRY}")
+                self.report_problem(node, "a variable outside a function", f"move it into {ENTRY}")
             else:
                 self.visit(node)
         if [node.name for node in functions].count(ENTRY) != 1:
             remedy = f'define once: def {ENTRY}(state, action, previous): ... return total, {{"name": term}}'
             self.problems.append(Problem(0, f"the program must define {ENTRY} exactly once", remedy))
 
-    def function(self, node: ast.FunctionDef) -> None:
+    def check_function(self, node: ast.FunctionDef) -> None:
         """Checks one top-level function."""
-        self.public_name(node, node.name)
+        self.check_name(node, node.name)
         if node.name in RESERVED_NAMES or node.name in self.helpers:
-            self.refuse(node, f"the name {node.name!r} is taken", "give the helper a name of its own")
+            self.report_problem(node, f"the name {node.name!r} is taken", "give the helper a name of its own")
         if node.decorator_list:
-            self.refuse(node, "a decorator", "remove it")
+            self.report_problem(node, "a decorator", "remove it")
         if getattr(node, "type_params", []):  # Python 3.12
-            self.refuse(node, "type parameters", "remove them: everything is an array")
+            self.report_problem(node, "type parameters", "remove them: everything is an array")
         if node.returns is not None:
-            self.refuse(node, "an annotation", "remove it: everything is an array")
-        parameters = self.parameters(node)
-        body = without_docstring(node.body)
+            self.report_problem(node, "an annotation", "remove it: everything is an array")
+        parameters = self.check_parameters(node)
+        body = skip_docstring(node.body)
         stored = {n.id for s in body for n in ast.walk(s) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)}
         self.scope = Scope(node.name, frozenset(parameters), frozenset(stored))
         for statement in body[:-1]:
             self.visit(statement)
-        self.final_return(node, body)
+        self.check_final_return(node, body)
         if node.name != ENTRY:
             self.helpers[node.name] = len(parameters)
 
-    def parameters(self, node: ast.FunctionDef) -> list[str]:
+    def check_parameters(self, node: ast.FunctionDef) -> list[str]:
         """Checks the parameters of a function and returns their names."""
         arguments = node.args
         if arguments.vararg or arguments.kwarg or arguments.kwonlyargs or arguments.posonlyargs:
-            self.refuse(node, "star, keyword-only or positional-only parameters", "use plain parameters")
+            self.report_problem(node, "star, keyword-only or positional-only parameters", "use plain parameters")
         if arguments.defaults or any(arguments.kw_defaults):
-            self.refuse(node, "a default value of a parameter", "pass every argument at the call")
+            self.report_problem(node, "a default value of a parameter", "pass every argument at the call")
         names = [argument.arg for argument in arguments.args]
         if len(set(names)) < len(names):
-            self.refuse(node, "two parameters of one name", "give each parameter its own name")
+            self.report_problem(node, "two parameters of one name", "give each parameter its own name")
         for argument in arguments.args:
-            self.public_name(argument, argument.arg)
+            self.check_name(argument, argument.arg)
             if argument.annotation is not None:
-                self.refuse(argument, "an annotation", "remove it: everything is an array")
+                self.report_problem(argument, "an annotation", "remove it: everything is an array")
             if node.name != ENTRY and argument.arg in (RESERVED_NAMES - {"action"}) | self.functions:
                 remedy = "give the parameter another name and pass arrays, such as distance(state.hand_position, ...)"
-                self.refuse(argument, f"a helper's parameter named {argument.arg!r}", remedy)
+                self.report_problem(argument, f"a helper's parameter named {argument.arg!r}", remedy)
         if node.name == ENTRY and tuple(names) != PARAMETERS:
-            self.refuse(
+            self.report_problem(
                 node, f"the parameters of {ENTRY} are ({', '.join(names)})", f"def {ENTRY}({', '.join(PARAMETERS)}):"
             )
         return names
 
-    def final_return(self, node: ast.FunctionDef, body: list[ast.stmt]) -> None:
+    def check_final_return(self, node: ast.FunctionDef, body: list[ast.stmt]) -> None:
         """Checks that a function ends in its only `return`, in the right form."""
         if not body or not isinstance(body[-1], ast.Return):
-            self.refuse(node, f"{node.name} does not end with return", "end the function with one return")
+            self.report_problem(node, f"{node.name} does not end with return", "end the function with one return")
             if body:
                 self.visit(body[-1])
             return
         value = body[-1].value
         if node.name == ENTRY:
-            self.reward_pair(body[-1])
+            self.check_reward_pair(body[-1])
         elif isinstance(value, ast.Tuple):
             self.visit_all(value.elts)
         elif value is None:
-            self.refuse(body[-1], "return without a value", "return an array")
+            self.report_problem(body[-1], "return without a value", "return an array")
         else:
             self.visit(value)
 
-    def reward_pair(self, node: ast.Return) -> None:
+    def check_reward_pair(self, node: ast.Return) -> None:
         """Checks `return total, {"name": term, ...}`."""
         pair = node.value.elts if isinstance(node.value, ast.Tuple) else []
         if len(pair) != 2 or not isinstance(pair[1], ast.Dict):
             remedy = 'return total, {"reach": reach, "effort": effort} with the dictionary written out'
             if len(pair) == 2 and isinstance(pair[1], ast.Name):
                 remedy += ', or assigned once, as terms = {"reach": reach}, and used as terms["reach"] only'
-            self.refuse(node, f"{ENTRY} must return the total and a dictionary of terms", remedy)
+            self.report_problem(node, f"{ENTRY} must return the total and a dictionary of terms", remedy)
             return
         self.visit(pair[0])
         terms = pair[1]
         if not 1 <= len(terms.keys) <= MAX_TERMS:
-            self.refuse(node, f"{len(terms.keys)} terms", f"name between 1 and {MAX_TERMS} terms")
+            self.report_problem(node, f"{len(terms.keys)} terms", f"name between 1 and {MAX_TERMS} terms")
         names = [key.value if isinstance(key, ast.Constant) else None for key in terms.keys]
         for key, name in zip(terms.keys, names, strict=True):
             if not isinstance(name, str) or not NAME.fullmatch(name):
-                self.refuse(key or node, "a term's name is not a plain string", 'use a short name such as "reach"')
+                self.report_problem(
+                    key or node, "a term's name is not a plain string", 'use a short name such as "reach"'
+                )
             elif name.lower() in RESERVED_TERMS:
-                self.refuse(key or node, f"the term name {name!r} is reserved", "name what the term rewards")
+                self.report_problem(key or node, f"the term name {name!r} is reserved", "name what the term rewards")
             elif names.count(name) > 1:
-                self.refuse(key or node, f"the term name {name!r} is used twice", "give each term its own name")
+                self.report_problem(key or node, f"the term name {name!r} is used twice", "give each term its own name")
         self.visit_all(terms.values)
 
     def visit_Assign(self, node: ast.Assign) -> None:
         for target in node.targets:
             names = target.elts if isinstance(target, ast.Tuple | ast.List) else [target]
             for name in names:
-                self.target(name)
+                self.check_target(name)
             if len(names) > 1 and isinstance(node.value, ast.Tuple) and len(names) != len(node.value.elts):
-                self.refuse(node, f"{len(node.value.elts)} values for {len(names)} names", "make the numbers equal")
+                self.report_problem(
+                    node, f"{len(node.value.elts)} values for {len(names)} names", "make the numbers equal"
+                )
         self.visit_all(node.value.elts if isinstance(node.value, ast.Tuple) else [node.value])
 
     def visit_AugAssign(self, node: ast.AugAssign) -> None:
-        self.target(node.target)
-        self.operator(node, node.op)
+        self.check_target(node.target)
+        self.check_operator(node, node.op)
         self.visit(node.value)
 
     def visit_For(self, node: ast.For) -> None:
-        self.target(node.target)
+        self.check_target(node.target)
         self.loops += 1
         if self.loops > MAX_LOOPS:
-            self.refuse(node, f"loops nest deeper than {MAX_LOOPS}", "use whole arrays in place of loops")
-        if (count := self.loop_count(node.iter)) is None:
-            self.refuse(node, "a loop over something other than a constant range", "for i in range(3):, or no loop")
+            self.report_problem(node, f"loops nest deeper than {MAX_LOOPS}", "use whole arrays in place of loops")
+        if (count := self.count_loop_rounds(node.iter)) is None:
+            self.report_problem(
+                node, "a loop over something other than a constant range", "for i in range(3):, or no loop"
+            )
         elif count > MAX_LOOP:
-            self.refuse(
+            self.report_problem(
                 node, f"a loop of {count} rounds", f"at most {MAX_LOOP} rounds; arrays need no loop over worlds"
             )
         if node.orelse:
-            self.refuse(node, "else after a loop", "remove it")
+            self.report_problem(node, "else after a loop", "remove it")
         self.visit_all(node.body)
         self.loops -= 1
 
-    def loop_count(self, node: ast.expr) -> int | None:
-        """The rounds of `range(...)` of whole constants; None for anything else."""
+    def count_loop_rounds(self, node: ast.expr) -> int | None:
+        """Returns the number of rounds of `range(...)` of whole constants, or `None` for anything else."""
         if not (isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "range"):
             return None
-        bounds = [whole_number(argument) for argument in node.args]
+        bounds = [parse_integer_literal(argument) for argument in node.args]
         if node.keywords or not 1 <= len(bounds) <= 3 or None in bounds or bounds[2:] == [0]:
             return None
         bounds = [bound for bound in bounds if bound is not None]
         return len(range(*bounds)) if max(map(abs, bounds)) <= MAX_CONSTANT else int(MAX_CONSTANT)
 
-    def target(self, node: ast.expr) -> None:
-        """Checks what an assignment binds: a local name that means nothing else."""
+    def check_target(self, node: ast.expr) -> None:
+        """Checks the target of an assignment: a local name that has no other meaning."""
         if isinstance(node, ast.Subscript):
-            self.refuse(node, "assignment to a part of an array", "build a new array with np.where or np.stack")
-        elif isinstance(node, ast.Attribute) and dotted(node).startswith("self."):
-            self.refuse(node, "memory between calls", MEMORY)
+            self.report_problem(node, "assignment to a part of an array", "build a new array with np.where or np.stack")
+        elif isinstance(node, ast.Attribute) and get_dotted_name(node).startswith("self."):
+            self.report_problem(node, "memory between calls", MEMORY)
         elif not isinstance(node, ast.Name):
-            self.refuse(node, "assignment to something other than a name", "use a local variable")
+            self.report_problem(node, "assignment to something other than a name", "use a local variable")
         elif node.id in RESERVED_NAMES | self.functions:
-            self.refuse(node, f"{node.id!r} is given another meaning", "use another name for the variable")
+            self.report_problem(node, f"{node.id!r} is given another meaning", "use another name for the variable")
         else:
-            self.public_name(node, node.id)
+            self.check_name(node, node.id)
 
     def visit_Pass(self, node: ast.Pass) -> None:
         """Does nothing, as in Python."""
 
 
-def _statements_within(node: ast.AST) -> Iterator[ast.stmt]:
-    """The statements that a refused compound statement holds, so that their problems are found, too."""
+def _iterate_statements(node: ast.AST) -> Iterator[ast.stmt]:
+    """Yields the statements inside a refused compound statement, so that their problems are found, too."""
     if isinstance(node, ast.If | ast.While | ast.With | ast.Try):
         for child in ast.iter_child_nodes(node):
             if isinstance(child, ast.stmt) and not isinstance(child, ast.Return):

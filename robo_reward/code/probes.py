@@ -1,7 +1,7 @@
-"""What a reward program shows of itself on a batch, before anyone spends hours training on it.
+"""Probes of a reward program: checks on a batch, before hours of training are spent on it.
 
 A failure means that the program breaks the contract of a reward or carries no signal at all: it goes back to its
-writer. A warning is a likely mistake that may be meant; its text says what to do.
+writer. A warning is a likely mistake that may be meant; its text names the remedy.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from robo_reward.code.samples import typical_transitions
+from robo_reward.code.samples import sample_typical_transitions
 from robo_reward.envs.state import StateSpec, Transitions
 from robo_reward.errors import RoboRewardError
 from robo_reward.reward import RewardOutput, StepReward
@@ -23,7 +23,7 @@ _RELATIVE = 1e-9
 
 @dataclass
 class ProbeReport:
-    """What the probes found.
+    """The findings of the probes.
 
     Attributes:
         failures: reasons to send the program back to its writer.
@@ -35,7 +35,7 @@ class ProbeReport:
 
     @property
     def ok(self) -> bool:
-        """Whether the program may be trained on."""
+        """True if the program may be trained on."""
         return not self.failures
 
     def __str__(self) -> str:
@@ -44,57 +44,60 @@ class ProbeReport:
 
 
 def probe(program: StepReward, batch: Transitions) -> ProbeReport:
-    """Evaluates a program in every way that must not matter, and looks at the statistics of its terms.
+    """Evaluates a program in every way that must not matter, and examines the statistics of its terms.
 
     Args:
         program: any step reward.
         batch: transitions that really happen, such as those of a random policy; 256 or more tell most.
     """
     report = ProbeReport()
-    before = [array.copy() for array in _arrays(batch)]
+    before = [array.copy() for array in _get_arrays(batch)]
     try:
         output = program(batch)
     except RoboRewardError as error:
         report.failures.append(f"it fails on ordinary transitions: {error}")
         return report
-    report.failures += _consistency(program, batch, output)
-    if any(not np.array_equal(old, new, equal_nan=True) for old, new in zip(before, _arrays(batch), strict=True)):
+    report.failures += _check_consistency(program, batch, output)
+    if any(not np.array_equal(old, new, equal_nan=True) for old, new in zip(before, _get_arrays(batch), strict=True)):
         report.failures.append("it changes its inputs: build new arrays")
-    report.failures += _extremes(program, batch)
-    _statistics(output, report)
+    report.failures += _check_extremes(program, batch)
+    _check_statistics(output, report)
     return report
 
 
-def extreme_transitions(spec: StateSpec, action_dim: int) -> dict[str, Transitions]:
-    """Transitions far from the ordinary: all zero, and ten times beyond the typical ranges."""
+def make_extreme_transitions(spec: StateSpec, action_dim: int) -> dict[str, Transitions]:
+    """Returns transitions far from the ordinary, by their description.
+
+    They are all zero, ten times beyond the typical ranges, or such that nothing moved.
+    """
     zeros = spec.view(np.zeros((4, spec.dim)))
-    still = typical_transitions(spec, action_dim, 64)
+    still = sample_typical_transitions(spec, action_dim, 64)
     return {
         "all zero": Transitions(zeros, np.zeros((4, action_dim)), zeros),
-        "10 times beyond the typical ranges": typical_transitions(spec, action_dim, 256, scale=10.0),
+        "10 times beyond the typical ranges": sample_typical_transitions(spec, action_dim, 256, scale=10.0),
         "where nothing moved": Transitions(still.state, np.zeros((64, action_dim)), still.state),
     }
 
 
-def _consistency(program: StepReward, batch: Transitions, output: RewardOutput) -> list[str]:
-    """Whether call count, order and company of a transition change its reward."""
+def _check_consistency(program: StepReward, batch: Transitions, output: RewardOutput) -> list[str]:
+    """Returns a failure for each of call count, order and company of a transition that changes its reward."""
     failures = []
-    if not _equal(program(batch), output, exactly=True):
+    if not _is_equal(program(batch), output, exactly=True):
         failures.append("it is not deterministic: the same batch gives other numbers the second time")
     order = np.random.default_rng(0).permutation(len(batch.action))
-    if not _equal(program(batch.rows(order)), _rows(output, order)):
+    if not _is_equal(program(batch.rows(order)), _select_rows(output, order)):
         failures.append("it depends on the order of the batch: use axis=-1 in every reduction")
     for row in order[:4]:
         one = np.array([row])
-        if not _equal(program(batch.rows(one)), _rows(output, one)):
+        if not _is_equal(program(batch.rows(one)), _select_rows(output, one)):
             failures.append("a transition alone gets another reward than in a batch: use axis=-1 in every reduction")
             break
     return failures
 
 
-def _extremes(program: StepReward, batch: Transitions) -> list[str]:
+def _check_extremes(program: StepReward, batch: Transitions) -> list[str]:
     failures = []
-    for where, transitions in extreme_transitions(batch.state.spec, batch.action.shape[1]).items():
+    for where, transitions in make_extreme_transitions(batch.state.spec, batch.action.shape[1]).items():
         try:
             program(transitions)
         except RoboRewardError as error:
@@ -103,26 +106,26 @@ def _extremes(program: StepReward, batch: Transitions) -> list[str]:
     return failures
 
 
-def _statistics(output: RewardOutput, report: ProbeReport) -> None:
-    """Looks at the spread and size of the terms."""
-    dead = [name for name, values in output.terms.items() if _constant(values)]
-    if len(dead) == len(output.terms) or _constant(output.total):
+def _check_statistics(output: RewardOutput, report: ProbeReport) -> None:
+    """Adds failures and warnings about the spread and size of the terms to the report."""
+    dead = [name for name, values in output.terms.items() if _is_constant(values)]
+    if len(dead) == len(output.terms) or _is_constant(output.total):
         report.failures.append("the total or every term is the same for all transitions: nothing can be learnt from it")
     for name in dead:
         report.warnings.append(
             f"the term {name!r} is always {output.terms[name][0]:.4g} here: a bonus that is never or always given, or a"
             " shape that is saturated; widen its range or remove it"
         )
-    report.warnings += _dominance(output) + _rare_bonuses(output, dead)
-    if (warning := _unexplained(output)) is not None:
+    report.warnings += _find_dominant_term(output) + _find_rare_bonuses(output, dead)
+    if (warning := _find_unexplained_total(output)) is not None:
         report.warnings.append(warning)
 
 
-def _constant(values: np.ndarray) -> bool:
+def _is_constant(values: np.ndarray) -> bool:
     return bool(np.ptp(values) <= _RELATIVE * (1.0 + abs(values[0])))
 
 
-def _dominance(output: RewardOutput) -> list[str]:
+def _find_dominant_term(output: RewardOutput) -> list[str]:
     sizes = {name: float(np.mean(np.abs(values))) for name, values in output.terms.items()}
     if len(sizes) < 2:
         return []
@@ -133,8 +136,8 @@ def _dominance(output: RewardOutput) -> list[str]:
     return [f"the term {largest!r} is {ratio:.0f} times larger than {second!r}, the next: bring the terms to one scale"]
 
 
-def _rare_bonuses(output: RewardOutput, dead: list[str]) -> list[str]:
-    """Two-valued terms that nearly always, or nearly never, take one of their values."""
+def _find_rare_bonuses(output: RewardOutput, dead: list[str]) -> list[str]:
+    """Returns a warning for each two-valued term that nearly always, or nearly never, takes one of its values."""
     warnings = []
     for name, values in output.terms.items():
         levels, counts = np.unique(values, return_counts=True)
@@ -145,8 +148,8 @@ def _rare_bonuses(output: RewardOutput, dead: list[str]) -> list[str]:
     return warnings
 
 
-def _unexplained(output: RewardOutput) -> str | None:
-    """A warning when the total is no weighted sum of the terms."""
+def _find_unexplained_total(output: RewardOutput) -> str | None:
+    """Returns a warning when the total is no weighted sum of the terms, else `None`."""
     columns = np.stack([*output.terms.values(), np.ones_like(output.total)], axis=-1)
     weights, *_ = np.linalg.lstsq(columns, output.total, rcond=None)
     residual = float(np.std(output.total - columns @ weights))
@@ -155,15 +158,15 @@ def _unexplained(output: RewardOutput) -> str | None:
     return "the total is not a weighted sum of the terms: return every part of it as a term, so that logs explain it"
 
 
-def _arrays(batch: Transitions) -> tuple[np.ndarray, ...]:
+def _get_arrays(batch: Transitions) -> tuple[np.ndarray, ...]:
     return batch.previous.array, batch.action, batch.state.array
 
 
-def _rows(output: RewardOutput, index: np.ndarray) -> RewardOutput:
+def _select_rows(output: RewardOutput, index: np.ndarray) -> RewardOutput:
     return RewardOutput(output.total[index], {name: values[index] for name, values in output.terms.items()})
 
 
-def _equal(a: RewardOutput, b: RewardOutput, exactly: bool = False) -> bool:
+def _is_equal(a: RewardOutput, b: RewardOutput, exactly: bool = False) -> bool:
     if a.terms.keys() != b.terms.keys():
         return False
     pairs = [(a.total, b.total), *((a.terms[name], b.terms[name]) for name in a.terms)]

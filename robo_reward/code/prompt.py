@@ -1,4 +1,4 @@
-"""What a language model is told: the conversation for a request, made from the templates in `prompts/`."""
+"""The prompts for a language model: the conversation for a request, made from the templates in `prompts/`."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from robo_reward.code import reflection
-from robo_reward.code.facade import reference
+from robo_reward.code.facade import format_function_reference
 from robo_reward.code.grammar import ENTRY, RESERVED_TERMS, parse
-from robo_reward.code.problems import SHOWN
-from robo_reward.code.writers.writer import Feedback, Objection, RefusedProgram, WriteRequest
+from robo_reward.code.problems import MAX_PROBLEMS_SHOWN
+from robo_reward.code.writers.writer import Feedback, ProblemLike, RejectedAnswer, WriteRequest
 from robo_reward.reward import MAX_TERMS
 
-QUOTED = 20_000
+MAX_QUOTED_CODE = 20_000
 """Longer programs are cut when they are quoted [characters]; the language refuses them anyway."""
 
 _WORDS = re.compile(
@@ -24,39 +24,46 @@ _WORDS = re.compile(
 )
 """Comments and strings, in the order in which Python would meet them; a string that never ends stops with its line."""
 
-QUOTED_PROSE = 2_000
+MAX_QUOTED_PROSE = 2_000
 
 Messages = list[dict[str, str]]
 
 
 def conversation(request: WriteRequest) -> Messages:
-    """The messages of a request, each with `role` and `content`.
+    """Returns the messages of a request, each with `role` and `content`.
 
-    System and task come first; after a round the best program as if the model had just written it, with what its
-    training showed. Nothing older: the context does not grow. A repair ends with the refused program and its problems.
+    System and task come first; after a round the best program as if the model had just written it, with the results
+    of its training. Nothing older: the context does not grow. A repair ends with the refused program and its problems.
     """
-    messages = [_message("system", system_prompt(request)), _message("user", task_prompt(request))]
+    messages = [
+        _make_message("system", render_system_prompt(request)),
+        _make_message("user", render_task_prompt(request)),
+    ]
     if request.feedback is not None:
-        messages.append(_message("assistant", _fenced(canonical(request.feedback.best.source))))
-        messages.append(_message("user", reflection_prompt(request.feedback)))
+        messages.append(_make_message("assistant", _fence_code(canonicalize_source(request.feedback.best.source))))
+        messages.append(_make_message("user", render_reflection_prompt(request.feedback)))
     if request.repair is not None:
-        messages.append(_message("assistant", _refused(request.repair.source)))
-        messages.append(_message("user", repair_prompt(request.repair)))
+        messages.append(_make_message("assistant", _quote_refused_answer(request.repair.source)))
+        messages.append(_make_message("user", render_repair_prompt(request.repair)))
     return messages
 
 
-def system_prompt(request: WriteRequest) -> str:
-    """The role, the language, and what good rewards do."""
-    return _render(
-        "system", action=request.action, functions=reference(), reserved=sorted(RESERVED_TERMS), max_terms=MAX_TERMS
+def render_system_prompt(request: WriteRequest) -> str:
+    """Returns the system prompt: the role, the language, and advice on good rewards."""
+    return _render_template(
+        "system",
+        action=request.action,
+        functions=format_function_reference(),
+        reserved=sorted(RESERVED_TERMS),
+        max_terms=MAX_TERMS,
     )
 
 
-def task_prompt(request: WriteRequest) -> str:
-    """Goal, success rule, state and action."""
+def render_task_prompt(request: WriteRequest) -> str:
+    """Returns the task prompt: goal, success rule, state and action."""
     action = request.action
     components = [(n, f"{s:g}", u) for n, s, u in zip(action.names, action.scale, action.units, strict=True)]
-    return _render(
+    return _render_template(
         "task",
         goal=request.goal.strip(),
         success_rule=request.success_rule.strip(),
@@ -66,33 +73,36 @@ def task_prompt(request: WriteRequest) -> str:
     )
 
 
-def reflection_prompt(feedback: Feedback) -> str:
-    """What training on the best program showed, and how to read it."""
+def render_reflection_prompt(feedback: Feedback) -> str:
+    """Returns the prompt with the results of training on the best program, and advice on reading them."""
     best = feedback.best
     curves = [*best.terms.values(), best.curve]
-    return _render(
+    return _render_template(
         "reflection",
-        rows=reflection.curve_rows(best),
+        rows=reflection.format_curve_rows(best),
         snapshots=max(min(len(c), reflection.SNAPSHOTS) for c in curves),
-        success=reflection.number(best.success),
-        episode_length=reflection.number(best.episode_length),
-        signs=reflection.signs(best),
-        refused=reflection.refusal_lines(feedback.refused),
+        success=reflection.format_number(best.success),
+        episode_length=reflection.format_number(best.episode_length),
+        signs=reflection.find_warning_signs(best),
+        refused=reflection.list_refusal_reasons(feedback.refused),
     )
 
 
-def repair_prompt(refused: RefusedProgram) -> str:
-    """Every objection with its line and remedy, beside the numbered program."""
-    source = without_words(refused.source[:QUOTED]) if _is_code(refused.source) else ""
+def render_repair_prompt(refused: RejectedAnswer) -> str:
+    """Returns the prompt for a repair: every problem with its line and remedy, beside the numbered program."""
+    source = blank_comments_and_strings(refused.source[:MAX_QUOTED_CODE]) if _is_code(refused.source) else ""
     lines = source.splitlines()
     numbered = "\n".join(f"{i:>3} | {line}" for i, line in enumerate(lines, 1))
-    return _render(
-        "repair", source=source.strip(), numbered=numbered, problems=[_bullet(p) for p in refused.problems[:SHOWN]]
+    return _render_template(
+        "repair",
+        source=source.strip(),
+        numbered=numbered,
+        problems=[_format_problem(p) for p in refused.problems[:MAX_PROBLEMS_SHOWN]],
     )
 
 
-def canonical(source: str) -> str:
-    """The program without comments and docstrings, so that no text in it speaks to its next reader.
+def canonicalize_source(source: str) -> str:
+    """Returns the program without comments and docstrings, so that no text in it speaks to its next reader.
 
     A source that does not parse or cannot be written again is returned as it is.
     """
@@ -106,48 +116,48 @@ def canonical(source: str) -> str:
         return source
 
 
-def without_words(source: str) -> str:
-    """The program with comments blanked, and strings that are no names; every line keeps its number.
+def blank_comments_and_strings(source: str) -> str:
+    """Returns the program without its comments and without strings that are no names; every line keeps its number.
 
-    Unlike `canonical` it takes what is not Python, as a program that goes back for repair may be.
+    Unlike `canonicalize_source` it takes text that is not Python, as a program that goes back for repair may be.
     """
 
-    def blank(found: re.Match[str]) -> str:
+    def blank_match(found: re.Match[str]) -> str:
         text = found[0]
         if text[0] == "#" or found[1] or "\n" in text:
             return "\n" * text.count("\n")
         return text if text[1:-1].isidentifier() else f"{text[0]}...{text[0]}"
 
-    return "\n".join(line.rstrip() for line in _WORDS.sub(blank, source).split("\n"))
+    return "\n".join(line.rstrip() for line in _WORDS.sub(blank_match, source).split("\n"))
 
 
 def _is_code(source: str) -> bool:
     return f"def {ENTRY}" in source
 
 
-def _refused(source: str) -> str:
-    """What stands for the refused answer: its program, or the beginning of what came instead of one."""
+def _quote_refused_answer(source: str) -> str:
+    """Returns the refused answer as a message: its program, or the beginning of the text that came instead of one."""
     if _is_code(source):
-        return _fenced(without_words(source[:QUOTED]))
-    return source.strip()[:QUOTED_PROSE] or "(no program)"
+        return _fence_code(blank_comments_and_strings(source[:MAX_QUOTED_CODE]))
+    return source.strip()[:MAX_QUOTED_PROSE] or "(no program)"
 
 
-def _bullet(problem: Objection) -> str:
+def _format_problem(problem: ProblemLike) -> str:
     where = f"line {problem.line}: " if problem.line else ""
     remedy = f" Remedy: {problem.remedy.rstrip('.')}." if problem.remedy else ""
     return f"- {where}{problem.reason.rstrip('.')}.{remedy}"
 
 
-def _message(role: str, content: str) -> dict[str, str]:
+def _make_message(role: str, content: str) -> dict[str, str]:
     return {"role": role, "content": content}
 
 
-def _fenced(code: str) -> str:
+def _fence_code(code: str) -> str:
     return f"```python\n{code.rstrip()}\n```"
 
 
 @cache
-def _environment() -> Environment:
+def _make_environment() -> Environment:
     return Environment(
         loader=PackageLoader("robo_reward.code", "prompts"),
         undefined=StrictUndefined,
@@ -157,5 +167,5 @@ def _environment() -> Environment:
     )
 
 
-def _render(name: str, **values: Any) -> str:
-    return _environment().get_template(f"{name}.jinja").render(**values).strip() + "\n"
+def _render_template(name: str, **values: Any) -> str:
+    return _make_environment().get_template(f"{name}.jinja").render(**values).strip() + "\n"

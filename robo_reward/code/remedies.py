@@ -1,4 +1,4 @@
-"""What to write instead: the habits of Python programmers that are not in the reward language."""
+"""Remedies for the habits of Python programmers that are not in the reward language."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Transitions made up from a state's typical ranges, for a program's first run and its probes."""
+"""Samples transitions from a state's typical ranges, for a program's first run and its probes."""
 
 from __future__ import annotations
 
@@ -7,8 +7,10 @@ import numpy as np
 from robo_reward.envs.state import State, StateSpec, Transitions
 
 
-def typical_transitions(spec: StateSpec, action_dim: int, batch: int, seed: int = 0, scale: float = 1.0) -> Transitions:
-    """Uniform random states within `scale` times their typical ranges, and actions in [-1, 1].
+def sample_typical_transitions(
+    spec: StateSpec, action_dim: int, batch: int, seed: int = 0, scale: float = 1.0
+) -> Transitions:
+    """Returns uniform random states within `scale` times their typical ranges, and actions in [-1, 1].
 
     Quaternions are of unit length. The state before is independent of the state after.
 
@@ -21,10 +23,10 @@ def typical_transitions(spec: StateSpec, action_dim: int, batch: int, seed: int 
     """
     rng = np.random.default_rng(seed)
     action = rng.uniform(-1.0, 1.0, (batch, action_dim))
-    return Transitions(_states(spec, batch, rng, scale), action, _states(spec, batch, rng, scale))
+    return Transitions(_sample_states(spec, batch, rng, scale), action, _sample_states(spec, batch, rng, scale))
 
 
-def _states(spec: StateSpec, batch: int, rng: np.random.Generator, scale: float) -> State:
+def _sample_states(spec: StateSpec, batch: int, rng: np.random.Generator, scale: float) -> State:
     array = np.empty((batch, spec.dim))
     for field in spec:
         low, high = field.typical

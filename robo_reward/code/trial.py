@@ -1,12 +1,13 @@
-"""A supervised first run: what the linter cannot see, found before the program is ever compiled.
+"""A supervised first run: finds the problems that the linter cannot see, before the program is ever compiled.
 
-Nothing in the language branches on data, so the shape of every value is a function of the batch size alone. One walk
-over the syntax tree with a small batch therefore decides for all batches whether shapes fit, rows stay apart, and work
-and memory stay bounded. A value is either a constant or has the batch as its first axis; every result is checked
-against that before it is used, and its size is bounded from the shapes of the arguments before it is computed.
+Nothing in the language branches on data, so the shape of every value is a function of the batch size alone. One
+walk over the syntax tree with a small batch therefore decides for all batches whether shapes fit, rows stay apart,
+and work and memory stay bounded. A value is either a constant or has the batch as its first axis; every result is
+checked against that before it is used, and its size is bounded from the shapes of the arguments before it is
+computed.
 
-A problem does not end the walk: the value in question becomes `UNKNOWN`, and so does all that follows from it, so that
-the writer learns of every problem at once. Exhausted limits end it.
+A problem does not end the walk: the value in question becomes `UNKNOWN`, and so does all that follows from it, so
+that the writer learns of every problem at once. Exhausted limits end it.
 """
 
 from __future__ import annotations
@@ -19,10 +20,10 @@ from typing import Any, Final
 import numpy as np
 
 from robo_reward.code.facade import CONSTANTS, FUNCTIONS, MAX_CONSTANTS
-from robo_reward.code.grammar import ENTRY, STATES, dotted
-from robo_reward.code.problems import SHOWN, Problem, ProgramRefused, closest
-from robo_reward.code.samples import typical_transitions
-from robo_reward.code.workload import Exhausted, Workload, parts_of, shown_code
+from robo_reward.code.grammar import ENTRY, STATES, get_dotted_name
+from robo_reward.code.problems import MAX_PROBLEMS_SHOWN, Problem, ProgramError, suggest_closest_name
+from robo_reward.code.samples import sample_typical_transitions
+from robo_reward.code.workload import LimitExceeded, Workload, flatten_values, quote_code
 from robo_reward.envs.state import StateSpec, Transitions
 
 MAX_NUMBER = 1e15
@@ -34,11 +35,11 @@ _NUMBERS = (int, float, np.bool_, np.integer, np.floating)
 _FAILURES = (ValueError, TypeError, ArithmeticError, IndexError, KeyError, MemoryError)
 
 
-class _Unknown:
+class _UnknownValue:
     """The value of an expression with a problem."""
 
 
-UNKNOWN: Final = _Unknown()
+UNKNOWN: Final = _UnknownValue()
 
 
 _OPERATORS: dict[type[ast.AST], Callable[..., Any]] = {
@@ -63,7 +64,7 @@ _OPERATORS: dict[type[ast.AST], Callable[..., Any]] = {
     ast.Invert: operator.invert,
 }
 
-Scope = dict[str, Any]
+Variables = dict[str, Any]
 
 
 def trial(tree: ast.Module, spec: StateSpec, action_dim: int) -> int:
@@ -73,24 +74,24 @@ def trial(tree: ast.Module, spec: StateSpec, action_dim: int) -> int:
         The work: an upper bound of the numbers that it computes for each transition.
 
     Raises:
-        ProgramRefused: with every problem that was met.
+        ProgramError: with every problem that was met.
     """
     widest = max([MAX_CONSTANTS, action_dim, *(n for field in spec for n in field.shape)])
     size = 2 * widest + 1  # no constant is as long as the batch
     if size * max(spec.dim, action_dim) > MAX_STATE:
         reason = f"the state has {spec.dim} numbers, up to {widest} along one axis"
-        raise ProgramRefused([Problem(0, reason, "describe a state with fewer and smaller fields")])
-    walk = _Trial(tree, typical_transitions(spec, action_dim, size))
+        raise ProgramError([Problem(0, reason, "describe a state with fewer and smaller fields")])
+    walk = _Trial(tree, sample_typical_transitions(spec, action_dim, size))
     try:
         with np.errstate(all="ignore"):
             walk.run()
-    except Exhausted as exhausted:
+    except LimitExceeded as exhausted:
         walk.problems += exhausted.problems
     except RecursionError:
         walk.problems.append(Problem(0, "calls and expressions nest too deeply", "use local variables"))
     if walk.problems:
-        raise ProgramRefused(walk.problems)
-    return walk.load.work
+        raise ProgramError(walk.problems)
+    return walk.workload.work
 
 
 class _Trial:
@@ -100,154 +101,176 @@ class _Trial:
         self.action = batch.action
         self.batch = len(batch.action)
         self.widest = (self.batch - 1) // 2
-        self.load = Workload(self.batch)
+        self.workload = Workload(self.batch)
         self.problems: list[Problem] = []
 
     def run(self) -> None:
-        """Runs the entry function and checks what it returns."""
+        """Runs the entry function and checks the values that it returns."""
         entry = self.functions[ENTRY]
-        scope: Scope = {"action": self.action}
-        last = self.body(entry, scope)
+        scope: Variables = {"action": self.action}
+        last = self.run_body(entry, scope)
         total, terms = last.elts  # type: ignore[attr-defined]  # the linter has seen to the form
-        self.returned(total, "the total", scope)
+        self.check_returned_value(total, "the total", scope)
         for key, value in zip(terms.keys, terms.values, strict=True):
-            self.returned(value, f"the term {key.value!r}", scope)
+            self.check_returned_value(value, f"the term {key.value!r}", scope)
 
-    def returned(self, node: ast.expr, what: str, scope: Scope) -> None:
+    def check_returned_value(self, node: ast.expr, what: str, scope: Variables) -> None:
         """Checks that a returned value is one number for each transition."""
-        value = self.value(node, scope)
+        value = self.evaluate_single(node, scope)
         if value is not UNKNOWN and np.shape(value) not in ((), (self.batch,)):
             remedy = "return one number for each transition, such as np.sum(x, axis=-1)"
-            self.note(node, f"{what} has shape {self.shown(np.shape(value))}, expected (B,)", remedy)
+            self.record_problem(node, f"{what} has shape {self.format_shape(np.shape(value))}, expected (B,)", remedy)
 
-    def body(self, function: ast.FunctionDef, scope: Scope) -> ast.expr:
-        """Runs a function up to its return and gives the expression that it returns."""
+    def run_body(self, function: ast.FunctionDef, scope: Variables) -> ast.expr:
+        """Runs a function up to its return and returns the expression of that statement."""
         *statements, last = function.body
-        self.statements(statements, scope)
+        self.run_statements(statements, scope)
         return last.value  # type: ignore[attr-defined]  # the linter has seen that it is a return
 
-    def statements(self, statements: Sequence[ast.stmt], scope: Scope) -> None:
+    def run_statements(self, statements: Sequence[ast.stmt], scope: Variables) -> None:
         for node in statements:
-            self.load.count(node)
+            self.workload.count_operation(node)
             match node:
                 case ast.Assign(targets=targets, value=value):
-                    result = self.assigned(value, scope)
+                    result = self.evaluate_right_side(value, scope)
                     for target in targets:
-                        self.bind(target, result, scope)
+                        self.bind_names(target, result, scope)
                 case ast.AugAssign(target=ast.Name(id=name) as target, op=op, value=value):
-                    old = self.variable(target, scope)
-                    scope[name] = self.apply(node, _OPERATORS[type(op)], old, self.value(value, scope))
+                    old = self.look_up_variable(target, scope)
+                    scope[name] = self.apply_operation(
+                        node, _OPERATORS[type(op)], old, self.evaluate_single(value, scope)
+                    )
                 case ast.For(target=ast.Name(id=name), iter=ast.Call(args=bounds), body=body):
                     for i in range(*(ast.literal_eval(bound) for bound in bounds)):
-                        self.load.count(node)
+                        self.workload.count_operation(node)
                         scope[name] = i
-                        self.statements(body, scope)
+                        self.run_statements(body, scope)
 
-    def assigned(self, node: ast.expr, scope: Scope) -> Any:
-        """The right side of an assignment: a value, or a tuple of values."""
+    def evaluate_right_side(self, node: ast.expr, scope: Variables) -> Any:
+        """Returns the right side of an assignment: a value, or a tuple of values."""
         return (
-            tuple(self.value(e, scope) for e in node.elts)
+            tuple(self.evaluate_single(e, scope) for e in node.elts)
             if isinstance(node, ast.Tuple)
-            else self.evaluated(node, scope)
+            else self.evaluate(node, scope)
         )
 
-    def bind(self, target: ast.expr, value: Any, scope: Scope) -> None:
-        """Gives a value to a name, or a tuple of values to as many names."""
+    def bind_names(self, target: ast.expr, value: Any, scope: Variables) -> None:
+        """Assigns a value to a name, or a tuple of values to as many names."""
         names = [name.id for name in (target.elts if isinstance(target, ast.Tuple | ast.List) else [target])]  # type: ignore[attr-defined]
         values = value if isinstance(value, tuple) else (value,)
         if len(names) != len(values):
             if value is not UNKNOWN:
                 remedy = "unpack as many values as the helper returns; take components with x[:, 0]"
-                self.note(target, f"{len(values)} values for {len(names)} names", remedy)
+                self.record_problem(target, f"{len(values)} values for {len(names)} names", remedy)
             values = (UNKNOWN,) * len(names)
         scope.update(zip(names, values, strict=True))
 
-    def value(self, node: ast.expr, scope: Scope) -> Any:
-        """An array or a number."""
-        result = self.evaluated(node, scope)
+    def evaluate_single(self, node: ast.expr, scope: Variables) -> Any:
+        """Returns the value of an expression: an array or a number."""
+        result = self.evaluate(node, scope)
         if isinstance(result, tuple):
-            return self.note(node, "a helper's several values used as one", "unpack them first: a, b = helper(x)")
+            return self.record_problem(
+                node, "a helper's several values used as one", "unpack them first: a, b = helper(x)"
+            )
         return result
 
-    def evaluated(self, node: ast.expr, scope: Scope) -> Any:
-        """An array, a number, or the several values that a helper returns."""
+    def evaluate(self, node: ast.expr, scope: Variables) -> Any:
+        """Returns the value of an expression: an array, a number, or the several values that a helper returns."""
         match node:
             case ast.Constant(value=constant):
                 return constant
             case ast.Name():
-                return self.variable(node, scope)
+                return self.look_up_variable(node, scope)
             case ast.Attribute(value=ast.Name(id=name), attr=field) if name in STATES:
                 return self.states[name][field]
             case ast.Attribute():
-                return CONSTANTS[dotted(node)]
+                return CONSTANTS[get_dotted_name(node)]
             case ast.BinOp(left=left, op=op, right=right) | ast.Compare(left=left, ops=[op], comparators=[right]):
-                return self.apply(node, _OPERATORS[type(op)], self.value(left, scope), self.value(right, scope))
+                return self.apply_operation(
+                    node, _OPERATORS[type(op)], self.evaluate_single(left, scope), self.evaluate_single(right, scope)
+                )
             case ast.UnaryOp(op=op, operand=operand):
-                return self.apply(node, _OPERATORS[type(op)], self.value(operand, scope))
+                return self.apply_operation(node, _OPERATORS[type(op)], self.evaluate_single(operand, scope))
             case ast.Subscript(value=array, slice=index):
-                return self.subscript(node, self.value(array, scope), self.index(index, scope))
+                return self.evaluate_subscript(
+                    node, self.evaluate_single(array, scope), self.evaluate_index(index, scope)
+                )
             case ast.List(elts=elements) | ast.Tuple(elts=elements):
-                return [self.value(element, scope) for element in elements]
+                return [self.evaluate_single(element, scope) for element in elements]
             case ast.Call():
-                return self.call(node, scope)
-        return self.note(node, f"{type(node).__name__} is not in the language", "use arithmetic and np functions")
+                return self.evaluate_call(node, scope)
+        return self.record_problem(
+            node, f"{type(node).__name__} is not in the language", "use arithmetic and np functions"
+        )
 
-    def variable(self, node: ast.Name, scope: Scope) -> Any:
+    def look_up_variable(self, node: ast.Name, scope: Variables) -> Any:
         if node.id not in scope:
-            return self.note(node, f"{node.id!r} is used before it has a value", closest(node.id, scope))
+            return self.record_problem(
+                node, f"{node.id!r} is used before it has a value", suggest_closest_name(node.id, scope)
+            )
         return scope[node.id]
 
-    def call(self, node: ast.Call, scope: Scope) -> Any:
-        arguments = [self.value(argument, scope) for argument in node.args]
-        name = dotted(node.func)
+    def evaluate_call(self, node: ast.Call, scope: Variables) -> Any:
+        arguments = [self.evaluate_single(argument, scope) for argument in node.args]
+        name = get_dotted_name(node.func)
         if helper := self.functions.get(name):
-            self.load.count(node)
+            self.workload.count_operation(node)
             inner = {parameter.arg: value for parameter, value in zip(helper.args.args, arguments, strict=True)}
-            return self.assigned(self.body(helper, inner), inner)
-        keywords = {str(keyword.arg): self.value(keyword.value, scope) for keyword in node.keywords}
-        return self.apply(node, FUNCTIONS[name].call, *arguments, **keywords)
+            return self.evaluate_right_side(self.run_body(helper, inner), inner)
+        keywords = {str(keyword.arg): self.evaluate_single(keyword.value, scope) for keyword in node.keywords}
+        return self.apply_operation(node, FUNCTIONS[name].call, *arguments, **keywords)
 
-    def index(self, node: ast.expr, scope: Scope) -> tuple[Any, ...]:
-        """What stands between the brackets."""
+    def evaluate_index(self, node: ast.expr, scope: Variables) -> tuple[Any, ...]:
+        """Returns the indices and slices between the brackets of a subscript."""
 
-        def part(node: ast.expr | None) -> Any:
+        def evaluate_part(node: ast.expr | None) -> Any:
             if isinstance(node, ast.Slice):
-                return slice(part(node.lower), part(node.upper), part(node.step))
-            index = None if node is None else self.value(node, scope)
+                return slice(evaluate_part(node.lower), evaluate_part(node.upper), evaluate_part(node.step))
+            index = None if node is None else self.evaluate_single(node, scope)
             if index is not None and index is not ... and index is not UNKNOWN and type(index) is not int:
-                return self.note(node or ast.Constant(None), "an index that is not a whole number", "use np.where")
+                return self.record_problem(
+                    node or ast.Constant(None), "an index that is not a whole number", "use np.where"
+                )
             return index
 
-        return tuple(part(n) for n in (node.elts if isinstance(node, ast.Tuple) else [node]))
+        return tuple(evaluate_part(n) for n in (node.elts if isinstance(node, ast.Tuple) else [node]))
 
-    def subscript(self, node: ast.Subscript, value: Any, index: tuple[Any, ...]) -> Any:
-        """Components of an array; every row stays where it is."""
-        if self.is_batch(value) and not any(part is UNKNOWN for part in parts_of(index)):
+    def evaluate_subscript(self, node: ast.Subscript, value: Any, index: tuple[Any, ...]) -> Any:
+        """Returns components of an array; a subscript that picks rows of the batch is a problem."""
+        if self.is_batch(value) and not any(part is UNKNOWN for part in flatten_values(index)):
             taken = sum(part is not None and part is not ... for part in index)
             if index[0] != slice(None) and not (index[0] is ... and taken < value.ndim):
-                because = f"because the first axis of {self.shown(value.shape)} is the batch"
+                because = f"because the first axis of {self.format_shape(value.shape)} is the batch"
                 remedy = "keep every row: x[:, 0] for a component, x alone for a number"
-                return self.note(node, f"`{shown_code(node)}` picks worlds, {because}", remedy)
-        return self.apply(node, operator.getitem, value, index)
+                return self.record_problem(node, f"`{quote_code(node)}` picks worlds, {because}", remedy)
+        return self.apply_operation(node, operator.getitem, value, index)
 
-    def apply(self, node: ast.AST, function: Callable[..., Any], *arguments: Any, **keywords: Any) -> Any:
-        """Runs one operation and checks its result; a problem is noted, and the value is unknown from then on."""
-        self.load.count(node)
-        if any(part is UNKNOWN for part in parts_of([*arguments, *keywords.values()])):
+    def apply_operation(self, node: ast.AST, function: Callable[..., Any], *arguments: Any, **keywords: Any) -> Any:
+        """Runs one operation and checks its result.
+
+        A problem is recorded, and the value is `UNKNOWN` from then on.
+        """
+        self.workload.count_operation(node)
+        if any(part is UNKNOWN for part in flatten_values([*arguments, *keywords.values()])):
             return UNKNOWN
         try:
-            return self.applied(node, function, arguments, keywords)
-        except Exhausted:
+            return self.compute_result(node, function, arguments, keywords)
+        except LimitExceeded:
             raise
-        except ProgramRefused as refused:
+        except ProgramError as refused:
             problem = refused.problems[0]
-            return self.note(node, problem.reason, problem.remedy)
+            return self.record_problem(node, problem.reason, problem.remedy)
 
-    def applied(
+    def compute_result(
         self, node: ast.AST, function: Callable[..., Any], arguments: Sequence[Any], keywords: dict[str, Any]
     ) -> Any:
-        """The checked result of one operation on known values."""
-        self.load.foresee(node, function, [*arguments, *keywords.values()])
+        """Returns the checked result of one operation on known values.
+
+        Raises:
+            ProgramError: the operation fails, or its result breaks a rule of the language.
+            LimitExceeded: the program computes too much.
+        """
+        self.workload.add_operation(node, function, [*arguments, *keywords.values()])
         try:
             if function is operator.pow and not self.has_array(arguments):
                 result = float(arguments[0]) ** float(arguments[1])  # whole powers of whole numbers have no bound
@@ -256,18 +279,22 @@ class _Trial:
             else:
                 result = function(*arguments, **keywords)
         except _FAILURES as error:
-            shapes = ", ".join(self.shown(np.shape(a)) for a in arguments if isinstance(a, np.ndarray))
-            reason = f"`{shown_code(node)}` fails" + (f" on arrays of shape {shapes}" if shapes else "")
-            raise self.refused(node, f"{reason}: {self.explained(error)}", _remedy(error, node, arguments)) from None
-        return self.checked(node, result)
+            shapes = ", ".join(self.format_shape(np.shape(a)) for a in arguments if isinstance(a, np.ndarray))
+            reason = f"`{quote_code(node)}` fails" + (f" on arrays of shape {shapes}" if shapes else "")
+            raise self.make_error(
+                node, f"{reason}: {self.explain_error(error)}", _suggest_remedy(error, node, arguments)
+            ) from None
+        return self.check_value(node, result)
 
-    def checked(self, node: ast.AST, value: Any) -> Any:
-        """Checks one intermediate value: its kind, its magnitude, its shape and the work done so far."""
+    def check_value(self, node: ast.AST, value: Any) -> Any:
+        """Returns an intermediate value after checks of its kind, its magnitude, its shape and the work so far."""
         if isinstance(value, np.ndarray):
-            self.load.add(node, value.size + self.batch)
+            self.workload.add_numbers(node, value.size + self.batch)
             self.check_shape(node, value.shape)
         elif not isinstance(value, _NUMBERS) or not abs(value) <= MAX_NUMBER:
-            raise self.refused(node, f"`{shown_code(node)}` is {_digits(value)}", "keep constants real and below 1e15")
+            raise self.make_error(
+                node, f"`{quote_code(node)}` is {_format_value(value)}", "keep constants real and below 1e15"
+            )
         return value
 
     def check_shape(self, node: ast.AST, shape: tuple[int, ...]) -> None:
@@ -277,11 +304,11 @@ class _Trial:
             remedy = (
                 "the batch stays the first axis: write x[:, None] to multiply (B,) with (B, 3), and join with axis=-1"
             )
-            raise self.refused(node, f"`{shown_code(node)}` has shape {self.shown(shape)}", remedy)
+            raise self.make_error(node, f"`{quote_code(node)}` has shape {self.format_shape(shape)}", remedy)
         if 0 in shape:
-            raise self.refused(node, f"`{shown_code(node)}` is empty", "pick at least one component")
+            raise self.make_error(node, f"`{quote_code(node)}` is empty", "pick at least one component")
         if len(shape) > MAX_AXES:
-            raise self.refused(node, f"`{shown_code(node)}` has {len(shape)} axes", f"use at most {MAX_AXES}")
+            raise self.make_error(node, f"`{quote_code(node)}` has {len(shape)} axes", f"use at most {MAX_AXES}")
 
     def is_batch(self, value: Any) -> bool:
         return np.shape(value)[:1] == (self.batch,)
@@ -290,38 +317,42 @@ class _Trial:
     def has_array(values: Sequence[Any]) -> bool:
         return any(isinstance(value, np.ndarray) for value in values)
 
-    def shown(self, shape: tuple[int, ...]) -> str:
-        """A shape as the writer knows it, with B for the batch."""
+    def format_shape(self, shape: tuple[int, ...]) -> str:
+        """Returns a shape in the writer's terms, with B for the batch."""
         names = ["B" if n == self.batch else "B+" if n > self.widest else str(n) for n in shape]
         return f"({', '.join(names)}{',' if len(names) == 1 else ''})"
 
-    def explained(self, error: Exception) -> str:
-        """The first sentence of an error of numpy, with B for the batch."""
+    def explain_error(self, error: Exception) -> str:
+        """Returns the first sentence of an error of numpy, with B for the batch."""
         text = str(error).splitlines()[0] if str(error) else type(error).__name__
         return text.replace(f"({self.batch},", "(B,")[:200]
 
-    def refused(self, node: ast.AST, reason: str, remedy: str) -> ProgramRefused:
-        return ProgramRefused([Problem(getattr(node, "lineno", 0), reason, remedy)])
+    def make_error(self, node: ast.AST, reason: str, remedy: str) -> ProgramError:
+        return ProgramError([Problem(getattr(node, "lineno", 0), reason, remedy)])
 
-    def note(self, node: ast.AST, reason: str, remedy: str) -> _Unknown:
-        """Notes a problem, for the walk to go on with an unknown value."""
+    def record_problem(self, node: ast.AST, reason: str, remedy: str) -> _UnknownValue:
+        """Records a problem and returns `UNKNOWN`, so that the walk can go on.
+
+        Raises:
+            LimitExceeded: as many problems were found as are shown.
+        """
         problem = Problem(getattr(node, "lineno", 0), reason, remedy)
         if problem not in self.problems:
             self.problems.append(problem)
-        if len(self.problems) >= SHOWN:
-            raise Exhausted([])
+        if len(self.problems) >= MAX_PROBLEMS_SHOWN:
+            raise LimitExceeded([])
         return UNKNOWN
 
 
-def _digits(value: object) -> str:
+def _format_value(value: object) -> str:
     try:
         return str(value)[:20]
     except ValueError:
         return "a number of more than 4300 digits"
 
 
-def _remedy(error: Exception, node: ast.AST, arguments: Sequence[Any]) -> str:
-    if isinstance(node, ast.Call) and (function := FUNCTIONS.get(dotted(node.func))):
+def _suggest_remedy(error: Exception, node: ast.AST, arguments: Sequence[Any]) -> str:
+    if isinstance(node, ast.Call) and (function := FUNCTIONS.get(get_dotted_name(node.func))):
         if function.required == ("x", "axis") and arguments and np.ndim(arguments[0]) < 2:
             return f"remove {function.name}: its argument is one number for each transition already"
         return f"write {function.usage}"

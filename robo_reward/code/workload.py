@@ -1,8 +1,8 @@
-"""What a program costs: operations and numbers for each transition, counted before each operation runs.
+"""The cost of a program: operations and numbers for each transition, counted before each operation runs.
 
 No function of the language makes anything larger than its arguments together: what it joins, or what it broadcasts
-against each other. So the size of every result, and of all that a function needs on the way, follows from the shapes
-of the arguments alone.
+against each other. So the size of every result, and of all that a function needs on the way, follows from the
+shapes of the arguments alone.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from robo_reward.code.facade import FUNCTIONS
-from robo_reward.code.problems import Problem, ProgramRefused
+from robo_reward.code.problems import Problem, ProgramError
 
 MAX_OPERATIONS = 4_096
 MAX_WORK = 16_384
@@ -31,12 +31,12 @@ _COSTS = {function.call: function.cost for function in FUNCTIONS.values()} | {
 }
 
 
-class Exhausted(ProgramRefused):
-    """A limit is used up: there is no point in going on."""
+class LimitExceeded(ProgramError):
+    """Raised when a limit of work is used up: there is no point in going on."""
 
 
 class Workload:
-    """What a program did so far.
+    """The operations and numbers that a program has used so far.
 
     Args:
         batch: B, the transitions of the trial.
@@ -47,27 +47,29 @@ class Workload:
         self.operations = 0
         self.work = 0
 
-    def count(self, node: ast.AST) -> None:
+    def count_operation(self, node: ast.AST) -> None:
         """Counts one operation, statement, call or round of a loop.
 
         Raises:
-            Exhausted: there are too many.
+            LimitExceeded: there are too many.
         """
         self.operations += 1
         if self.operations > MAX_OPERATIONS:
-            raise _exhausted(node, f"more than {MAX_OPERATIONS} operations", "use whole arrays in place of loops")
+            raise _make_limit_error(
+                node, f"more than {MAX_OPERATIONS} operations", "use whole arrays in place of loops"
+            )
 
-    def foresee(self, node: ast.AST, function: Callable[..., Any], arguments: Sequence[Any]) -> None:
-        """Adds what an operation on these arguments costs at most, before it runs.
+    def add_operation(self, node: ast.AST, function: Callable[..., Any], arguments: Sequence[Any]) -> None:
+        """Adds the upper bound of the cost of an operation on these arguments, before it runs.
 
-        Axes that do not fit count as the larger of the two, since a function may broadcast some of its arguments before
-        it fails on others.
+        Axes that do not fit count as the larger of the two, since a function may broadcast some of its arguments
+        before it fails on others.
 
         Raises:
-            ProgramRefused: the operation is too large even to try.
-            Exhausted: with this operation the program does too much.
+            ProgramError: the operation is too large even to try.
+            LimitExceeded: with this operation the program does too much.
         """
-        shapes = [part.shape for part in parts_of(arguments) if isinstance(part, np.ndarray)]
+        shapes = [part.shape for part in flatten_values(arguments) if isinstance(part, np.ndarray)]
         if not shapes or function is operator.getitem:
             return
         if function in _JOINS:
@@ -76,36 +78,36 @@ class Workload:
             aligned = zip_longest(*(reversed(shape) for shape in shapes), fillvalue=1)
             size = math.prod(max(axis) for axis in aligned)
         if size > self.batch * MAX_WORK:
-            reason = f"`{shown_code(node)}` would compute {size // self.batch} numbers for each transition"
+            reason = f"`{quote_code(node)}` would compute {size // self.batch} numbers for each transition"
             remedy = f"use smaller arrays: at most {MAX_WORK} numbers"
-            raise ProgramRefused([Problem(getattr(node, "lineno", 0), reason, remedy)])
-        self.add(node, _COSTS.get(function, 1) * size)
+            raise ProgramError([Problem(getattr(node, "lineno", 0), reason, remedy)])
+        self.add_numbers(node, _COSTS.get(function, 1) * size)
 
-    def add(self, node: ast.AST, numbers: int) -> None:
+    def add_numbers(self, node: ast.AST, numbers: int) -> None:
         """Adds numbers that were or will be computed for the whole batch.
 
         Raises:
-            Exhausted: there are too many.
+            LimitExceeded: there are too many.
         """
         self.work += numbers // self.batch
         if self.work > MAX_WORK:
             reason = f"the program computes more than {MAX_WORK} numbers for each transition"
-            raise _exhausted(node, reason, "compute less, with smaller arrays")
+            raise _make_limit_error(node, reason, "compute less, with smaller arrays")
 
 
-def parts_of(values: Sequence[Any]) -> Iterator[Any]:
-    """Yields values, and what lists, indices and slices among them hold."""
+def flatten_values(values: Sequence[Any]) -> Iterator[Any]:
+    """Yields the values, and those inside lists, indices and slices among them."""
     for value in values:
         if isinstance(value, list | tuple):
-            yield from parts_of(value)
+            yield from flatten_values(value)
         elif isinstance(value, slice):
             yield from (value.start, value.stop, value.step)
         else:
             yield value
 
 
-def shown_code(node: ast.AST) -> str:
-    """The beginning of an expression's text, for a message."""
+def quote_code(node: ast.AST) -> str:
+    """Returns the beginning of an expression's text, for a message."""
     try:
         text = ast.unparse(node)
     except (ValueError, RecursionError, MemoryError):  # ValueError: a whole number of more than 4,300 digits
@@ -113,5 +115,5 @@ def shown_code(node: ast.AST) -> str:
     return text if len(text) <= 60 else f"{text[:57]}..."
 
 
-def _exhausted(node: ast.AST, reason: str, remedy: str) -> Exhausted:
-    return Exhausted([Problem(getattr(node, "lineno", 0), reason, remedy)])
+def _make_limit_error(node: ast.AST, reason: str, remedy: str) -> LimitExceeded:
+    return LimitExceeded([Problem(getattr(node, "lineno", 0), reason, remedy)])

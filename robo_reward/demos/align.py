@@ -1,4 +1,4 @@
-"""The same steps in several demonstrations: discovery that lets each demonstration learn from the others."""
+"""Joint discovery of the same steps in several demonstrations, in which each demonstration informs the others."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from itertools import pairwise
 
 import numpy as np
 
-from robo_reward.demos.steps import best_cuts, labels_of, trend_cost, variance_cost
+from robo_reward.demos.steps import cuts_to_labels, find_best_cuts, trend_cost, variance_cost
 from robo_reward.errors import UsageError
 
 Cuts = tuple[int, ...]
@@ -15,12 +15,12 @@ Cuts = tuple[int, ...]
 FLOOR = 0.2  # share of a whole demonstration's variance below which a step counts as still
 WINDOW = 3  # frames to each side over which a velocity is taken
 RIDGE = 1.0  # of the classifier, on standardised features
-CLASSIFIED = 24  # principal components that the classifier sees
+CLASSIFIER_DIMS = 24  # principal components that the classifier sees
 ROUNDS = 10
 
 
-def principal_components(features: Sequence[np.ndarray], dims: int) -> tuple[np.ndarray, np.ndarray]:
-    """Mean (F,) and an orthonormal basis (F, d) of the frames of all demonstrations, d at most `dims`.
+def compute_principal_components(features: Sequence[np.ndarray], dims: int) -> tuple[np.ndarray, np.ndarray]:
+    """Returns the mean (F,) and an orthonormal basis (F, d) of the frames of all demonstrations, d at most `dims`.
 
     By the Gram matrix, for there are far fewer frames than features.
     """
@@ -36,8 +36,8 @@ def principal_components(features: Sequence[np.ndarray], dims: int) -> tuple[np.
     return mean, basis * np.sign(basis[np.abs(basis).argmax(axis=0), np.arange(len(kept))])
 
 
-def still_cost(spread: np.ndarray) -> np.ndarray:
-    """`L log(spread / (L v) + 0.2)` of a step of L frames, where v is the variance of the whole demonstration.
+def log_variance_cost(spread: np.ndarray) -> np.ndarray:
+    """Returns `L log(spread / (L v) + 0.2)` of a step of L frames, v the variance of the whole demonstration.
 
     The likelihood of a Gaussian with a variance of its own for each step: a pause is worth a step although leaving it
     out would cost little squared error. The floor keeps a handful of equal frames from being worth everything.
@@ -51,33 +51,35 @@ def still_cost(spread: np.ndarray) -> np.ndarray:
     return np.where(known, length * np.log(np.where(known, spread, 0.0) * frames / length + FLOOR), np.inf)
 
 
-def joint_cuts(features: Sequence[np.ndarray], steps: int, min_size: int) -> list[Cuts]:
-    """Cuts into the same steps in the same order, found in all demonstrations together.
+def find_joint_cuts(features: Sequence[np.ndarray], steps: int, min_size: int) -> list[Cuts]:
+    """Returns cuts into the same steps in the same order, found in all demonstrations together.
 
-    Each demonstration is cut anew, by dynamic programming, against what the *others* say a step is, until nothing
+    Each demonstration is cut repeatedly, by dynamic programming, against the steps of the *others*, until nothing
     changes (leaving it out itself keeps a first guess from confirming itself). Step k of demonstration i costs
 
         L log((R + Q_k) / (2 v) + 0.2) / 2 + |p(x_t) - e_k|^2 / 2 summed over its L frames
 
     with R the mean squared distance from the step's own straight line in time, Q_k the same when the line may only run
-    along the direction in which the others move in step k, and p a ridge classifier of steps that the others trained on
-    features and velocities. The first rounds go without the classifier.
+    along the direction in which the others move in step k, and p a ridge classifier of steps that the others trained
+    on features and velocities. The first rounds go without the classifier.
 
     Args:
         features: (T_i, F) of each; a few dozen principal components.
         steps: n.
         min_size: fewest frames of a step.
     """
-    alone = [_Alone(x) for x in features]
-    cuts = [best_cuts(still_cost(one.own), steps, min_size) for one in alone]
+    alone = [_DemonstrationCosts(x) for x in features]
+    cuts = [find_best_cuts(log_variance_cost(one.own), steps, min_size) for one in alone]
     if len(features) == 1:
         return cuts
-    cuts = _settled(cuts, lambda now: _recut(alone, None, now, min_size))
-    return _settled(cuts, lambda now: _recut(alone, _moving(features), now, min_size))
+    cuts = _iterate_until_stable(cuts, lambda now: _cut_against_others(alone, None, now, min_size))
+    return _iterate_until_stable(
+        cuts, lambda now: _cut_against_others(alone, _build_motion_features(features), now, min_size)
+    )
 
 
-class _Alone:
-    """One demonstration's own costs, as shares of its whole variance.
+class _DemonstrationCosts:
+    """Costs of one demonstration without the others, as shares of its whole variance.
 
     Args:
         x: (T, F).
@@ -90,23 +92,24 @@ class _Alone:
         self.spread = variance_cost(x) * x.shape[1] / total
         self.own = trend_cost(x) * x.shape[1] / total
 
-    def leans(self, cuts: Cuts) -> np.ndarray:
-        """How far each step moves and where to, (n, F)."""
+    def compute_displacements(self, cuts: Cuts) -> np.ndarray:
+        """Returns the normalised displacement of each step, (n, F)."""
         found = []
         for start, end in pairwise((0, *cuts, len(self.x))):
             time = np.arange(start, end) - (start + end - 1) / 2
             found.append(time @ self.x[start:end] / np.sqrt(max((time**2).sum(), 1e-12)))
         return np.stack(found) * np.sqrt(self.scale)
 
-    def along(self, direction: np.ndarray) -> np.ndarray:
-        """The cost table when lines may only run along a unit vector (F,), averaged with that of free lines."""
+    def compute_directed_cost(self, direction: np.ndarray) -> np.ndarray:
+        """Returns the cost table for lines along a unit vector (F,) only, averaged with that of free lines."""
         line = self.x @ direction[:, None]
         with np.errstate(invalid="ignore"):  # inf - inf where there is no step
             explained = np.nan_to_num(variance_cost(line) - trend_cost(line)) * self.scale
         return (self.own + self.spread - explained) / 2
 
 
-def _settled(cuts: list[Cuts], recut: Callable[[list[Cuts]], list[Cuts]]) -> list[Cuts]:
+def _iterate_until_stable(cuts: list[Cuts], recut: Callable[[list[Cuts]], list[Cuts]]) -> list[Cuts]:
+    """Applies `recut` until the cuts no longer change, at most `ROUNDS` times."""
     for _ in range(ROUNDS):
         new = recut(cuts)
         if new == cuts:
@@ -115,41 +118,49 @@ def _settled(cuts: list[Cuts], recut: Callable[[list[Cuts]], list[Cuts]]) -> lis
     return cuts
 
 
-def _recut(alone: list[_Alone], moving: list[np.ndarray] | None, cuts: list[Cuts], min_size: int) -> list[Cuts]:
-    """One round: every demonstration is cut against the others' last cuts."""
-    leans = np.stack([one.leans(c) for one, c in zip(alone, cuts, strict=True)])  # (N, n, F)
-    misses = _misses(moving, cuts) if moving else None
+def _cut_against_others(
+    alone: list[_DemonstrationCosts], moving: list[np.ndarray] | None, cuts: list[Cuts], min_size: int
+) -> list[Cuts]:
+    """Returns the cuts after one round: every demonstration is cut against the others' last cuts."""
+    leans = np.stack([one.compute_displacements(c) for one, c in zip(alone, cuts, strict=True)])  # (N, n, F)
+    misses = _compute_classifier_errors(moving, cuts) if moving else None
     found = []
     for i, one in enumerate(alone):
         others = np.delete(leans, i, axis=0)
         directions = [np.linalg.svd(others[:, k], full_matrices=False)[2][0] for k in range(leans.shape[1])]
-        tables = np.stack([still_cost(one.along(direction)) for direction in directions])
+        tables = np.stack([log_variance_cost(one.compute_directed_cost(direction)) for direction in directions])
         if misses:
-            tables = (tables + _summed(misses[i])) / 2
-        found.append(best_cuts(tables, len(tables), min_size))
+            tables = (tables + _sum_over_segments(misses[i])) / 2
+        found.append(find_best_cuts(tables, len(tables), min_size))
     return found
 
 
-def _moving(features: Sequence[np.ndarray]) -> list[np.ndarray]:
-    """Standardised features and central velocities with a constant, (T_i, 2 d + 1)."""
-    both = [np.concatenate([x[:, :CLASSIFIED], _velocity(x[:, :CLASSIFIED])], axis=1) for x in features]
+def _build_motion_features(features: Sequence[np.ndarray]) -> list[np.ndarray]:
+    """Returns standardised features and central velocities with a constant, (T_i, 2 d + 1)."""
+    both = [
+        np.concatenate([x[:, :CLASSIFIER_DIMS], _compute_velocity(x[:, :CLASSIFIER_DIMS])], axis=1) for x in features
+    ]
     every = np.concatenate(both)
     centre, scale = every.mean(axis=0), every.std(axis=0)
     scale = np.where(scale > 1e-9, scale, 1.0)
     return [np.concatenate([(x - centre) / scale, np.ones((len(x), 1))], axis=1) for x in both]
 
 
-def _velocity(x: np.ndarray) -> np.ndarray:
+def _compute_velocity(x: np.ndarray) -> np.ndarray:
+    """Returns the central differences of a sequence over `WINDOW` frames to each side."""
     at = np.arange(len(x))
     after, before = np.minimum(at + WINDOW, len(x) - 1), np.maximum(at - WINDOW, 0)
     return (x[after] - x[before]) / (after - before)[:, None]
 
 
-def _misses(moving: list[np.ndarray], cuts: list[Cuts]) -> list[np.ndarray]:
-    """|p(x_t) - e_k|^2 (T_i, n) with a ridge regression p to step indicators that the other demonstrations trained."""
+def _compute_classifier_errors(moving: list[np.ndarray], cuts: list[Cuts]) -> list[np.ndarray]:
+    """Returns |p(x_t) - e_k|^2 (T_i, n).
+
+    p is a ridge regression to step indicators that the other demonstrations trained.
+    """
     steps = np.eye(len(cuts[0]) + 1)
     grams = [x.T @ x for x in moving]
-    sides = [x.T @ steps[labels_of(c, len(x))] for x, c in zip(moving, cuts, strict=True)]
+    sides = [x.T @ steps[cuts_to_labels(c, len(x))] for x, c in zip(moving, cuts, strict=True)]
     ridge = RIDGE * sum(map(len, moving)) * np.eye(len(grams[0]))
     found = []
     for i, x in enumerate(moving):
@@ -159,7 +170,7 @@ def _misses(moving: list[np.ndarray], cuts: list[Cuts]) -> list[np.ndarray]:
     return found
 
 
-def _summed(unary: np.ndarray) -> np.ndarray:
-    """Costs of frames (T, n) as tables of segments (n, T + 1, T + 1)."""
+def _sum_over_segments(unary: np.ndarray) -> np.ndarray:
+    """Returns the costs of frames (T, n) summed over segments, (n, T + 1, T + 1)."""
     sums = np.concatenate([np.zeros((1, unary.shape[1])), np.cumsum(unary, axis=0)]).T  # (n, T + 1)
     return sums[:, None, :] - sums[:, :, None]

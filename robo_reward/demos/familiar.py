@@ -1,4 +1,4 @@
-"""Whether a frame looks like anything that was demonstrated."""
+"""Similarity of a frame to the demonstrations, by its Mahalanobis distance."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 SHRINK = 0.1  # of the covariance toward its diagonal
-USUAL = 0.95  # share of the left-out demonstrations' frames that count as familiar
+FAMILIAR_SHARE = 0.95  # share of the left-out demonstrations' frames that count as familiar
 
 
-class Familiarity:
-    """1 for what looks like a demonstration, less the further a frame is from all of them.
+class MahalanobisSimilarity:
+    """Similarity in (0, 1]: 1 for a frame close to a demonstration, less the further it is from all of them.
 
     d(y) = min_k (y - mu_k)' P (y - mu_k) over the means of the steps, with one shared, shrunk covariance P^-1, and
     `min(1, d_0 / d)`, where 95 % of the frames of demonstrations that were left out have d <= d_0. A policy that finds
@@ -28,35 +28,35 @@ class Familiarity:
         self.mean, self.precision, self.usual = mean, precision, usual
 
     @classmethod
-    def fit(cls, components: Sequence[np.ndarray], labels: Sequence[np.ndarray]) -> Familiarity:
-        """Learns from the principal components (T_i, d) and the steps (T_i,) of demonstrations."""
-        mean, precision = _gaussians(components, labels)
+    def fit(cls, components: Sequence[np.ndarray], labels: Sequence[np.ndarray]) -> MahalanobisSimilarity:
+        """Fits the model to the principal components (T_i, d) and the steps (T_i,) of demonstrations."""
+        mean, precision = _fit_gaussians(components, labels)
         if len(components) == 1:
-            seen = [_distance(components[0], mean, precision)]
+            seen = [_squared_mahalanobis(components[0], mean, precision)]
         else:
             seen = []
             for i, y in enumerate(components):
                 rest = [j for j in range(len(components)) if j != i]
-                others = _gaussians([components[j] for j in rest], [labels[j] for j in rest])
-                seen.append(_distance(y, *others))
-        return cls(mean, precision, np.array(np.quantile(np.concatenate(seen), USUAL)))
+                others = _fit_gaussians([components[j] for j in rest], [labels[j] for j in rest])
+                seen.append(_squared_mahalanobis(y, *others))
+        return cls(mean, precision, np.array(np.quantile(np.concatenate(seen), FAMILIAR_SHARE)))
 
     def __call__(self, y: np.ndarray) -> np.ndarray:
-        """(T,) in (0, 1] of components (T, d)."""
-        return 1.0 / np.maximum(_distance(y, self.mean, self.precision) / self.usual, 1.0)
+        """Returns the similarity (T,) in (0, 1] of components (T, d)."""
+        return 1.0 / np.maximum(_squared_mahalanobis(y, self.mean, self.precision) / self.usual, 1.0)
 
-    def tensors(self) -> dict[str, np.ndarray]:
-        """What was learnt."""
+    def to_tensors(self) -> dict[str, np.ndarray]:
+        """Returns the learnt arrays by name."""
         return {"known_mean": self.mean, "known_precision": self.precision, "known_usual": self.usual}
 
     @classmethod
-    def from_tensors(cls, tensors: Mapping[str, np.ndarray]) -> Familiarity:
-        """The inverse of `tensors`."""
+    def from_tensors(cls, tensors: Mapping[str, np.ndarray]) -> MahalanobisSimilarity:
+        """Creates the model from the arrays of `to_tensors`."""
         return cls(tensors["known_mean"], tensors["known_precision"], tensors["known_usual"])
 
 
-def _gaussians(components: Sequence[np.ndarray], labels: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
-    """Means of the steps (n, d) and their shared precision (d, d)."""
+def _fit_gaussians(components: Sequence[np.ndarray], labels: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+    """Returns the means of the steps (n, d) and their shared precision (d, d)."""
     y, label = np.concatenate(components), np.concatenate(labels)
     mean = np.stack([y[label == step].mean(axis=0) for step in range(int(label.max()) + 1)])
     rest = y - mean[label]
@@ -66,6 +66,7 @@ def _gaussians(components: Sequence[np.ndarray], labels: Sequence[np.ndarray]) -
     return mean, np.linalg.inv(covariance)
 
 
-def _distance(y: np.ndarray, mean: np.ndarray, precision: np.ndarray) -> np.ndarray:
+def _squared_mahalanobis(y: np.ndarray, mean: np.ndarray, precision: np.ndarray) -> np.ndarray:
+    """Returns the squared Mahalanobis distance (T,) of components (T, d) from the nearest mean."""
     away = y[:, None] - mean  # (T, n, d)
     return np.einsum("tni,ij,tnj->tn", away, precision, away).min(axis=1)

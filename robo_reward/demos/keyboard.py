@@ -1,4 +1,4 @@
-"""Driving the arm from a terminal: which key means what, reading keys raw, and a picture made of characters."""
+"""Teleoperation from a terminal: the key map, reading single keys, and a picture made of characters."""
 
 from __future__ import annotations
 
@@ -47,12 +47,12 @@ ESCAPE_TAIL = 0.05  # how long the rest of an arrow key may take to arrive [s]
 
 
 @dataclass
-class Hand:
-    """What the keys have said so far.
+class KeyboardHand:
+    """Maps keys to actions and remembers the state of the gripper.
 
     Args:
         action: the task's convention; `ee_delta` only.
-        open: whether the gripper is open, or on its way.
+        open: whether the gripper is open, or opening.
     """
 
     action: ActionSpec
@@ -62,8 +62,11 @@ class Hand:
         if self.action.kind != "ee_delta" or self.action.names[:3] != ("dx", "dy", "dz"):
             raise UsageError(f"the keyboard drives tasks with control=ee_delta, not {self.action.kind!r}")
 
-    def press(self, key: str) -> np.ndarray | None:
-        """The action (A,) of one key, or none if the key means no motion. The world stands still between keys."""
+    def press_key(self, key: str) -> np.ndarray | None:
+        """Returns the action (A,) of one key, or None when the key means no motion.
+
+        The environment does not advance between keys.
+        """
         key = ARROWS.get(key, key).lower()
         if key == GRIP and "gripper" in self.action.names:
             self.open = not self.open
@@ -78,7 +81,7 @@ class Hand:
 
 @contextmanager
 def raw_keys() -> Iterator[None]:
-    """The terminal gives keys one by one and shows none, while the block runs; Ctrl-C still interrupts.
+    """Switches the terminal to unbuffered input without echo for the block; Ctrl-C still interrupts.
 
     Raises:
         UsageError: the standard input is no terminal.
@@ -95,7 +98,10 @@ def raw_keys() -> Iterator[None]:
 
 
 def read_key() -> str:
-    """Waits for one key; an arrow key comes as its whole escape sequence, the end of input as an empty string."""
+    """Waits for one key and returns it.
+
+    An arrow key comes as its whole escape sequence, the end of input as an empty string.
+    """
     descriptor = sys.stdin.fileno()
     key = os.read(descriptor, 1)
     while key.startswith(b"\x1b") and len(key) < 3 and select.select([descriptor], [], [], ESCAPE_TAIL)[0]:
@@ -105,8 +111,8 @@ def read_key() -> str:
     return key.decode(errors="replace")
 
 
-def blocks(frame: np.ndarray, columns: int) -> str:
-    """A frame as lines of half blocks in 24-bit colour, two pixels per character.
+def render_half_blocks(frame: np.ndarray, columns: int) -> str:
+    """Returns a frame as lines of half blocks in 24-bit colour, two pixels per character.
 
     Args:
         frame: (H, W, 3) uint8.

@@ -1,4 +1,4 @@
-"""Our reward of steps: one classifier of all steps, filtered by their order, and how far each step has come."""
+"""Step reward of this project: one classifier of all steps, filtered by their order, and progress within each."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from robo_reward.demos.align import principal_components
-from robo_reward.demos.familiar import Familiarity
+from robo_reward.demos.align import compute_principal_components
+from robo_reward.demos.familiar import MahalanobisSimilarity
 
 DIMS = 48
 SHRINK = 0.1  # of the covariance toward a multiple of the identity
@@ -21,17 +21,17 @@ HOLD = 1.0  # for how long the last frame is taken to go on: what is done stays 
 class OrderedSteps:
     """Recognises steps that come in order.
 
-    1. Of the encoder's features x_t, d principal components y_t. A frame is described by f_t = [y_t, y_t - y_0,
-       y_t - y_{t-w}], standardised: where things are, what has changed since the beginning, what moves. (3 d,)
+    1. Of the encoder's features x_t, d principal components y_t. A frame is described by
+       f_t = [y_t, y_t - y_0, y_t - y_{t-w}], standardised: where things are, what has changed since the
+       beginning, what moves. (3 d,)
     2. Linear discriminant: Gaussians with one shared covariance, s_t = kappa (W f_t + b). Frames of a video resemble
        their neighbours, so their evidence is overcounted; kappa makes up for it, chosen by leaving demonstrations out.
-    3. Forward filter over the order: p_t ~ (A' p_{t-1}) exp(s_t), p_0 ~ e_1 exp(s_0), where A stays, goes on by one or,
-       seldom, back by one. p_t (n,) depends on the past alone.
+    3. Forward filter over the order: p_t ~ (A' p_{t-1}) exp(s_t), p_0 ~ e_1 exp(s_0), where A stays, goes on by one
+       or, seldom, back by one. p_t (n,) depends on the past alone.
     4. Phase phi_k(f) in [0, 1], by ridge regression within step k: how much of it is done.
+    5. Similarity of y_t to the demonstrations, in (0, 1]: see `MahalanobisSimilarity`.
 
-    5. Familiarity of y_t, in (0, 1]: see `Familiarity`.
-
-    The total is `sum_k p_k (2^(k + phi_k) - 1) / (2^n - 1)`, k from 0, times the familiarity: it climbs from 0 to 1
+    The total is `sum_k p_k (2^(k + phi_k) - 1) / (2^n - 1)`, k from 0, times the similarity: it climbs from 0 to 1
     through the whole task, and through each step by twice as much as through the one before. A recording ends when the
     task is done, an episode may go on: the last frame of each demonstration is learnt as if it stayed for a second.
 
@@ -59,7 +59,7 @@ class OrderedSteps:
         weight: np.ndarray,
         bias: np.ndarray,
         phase: np.ndarray,
-        known: Familiarity,
+        known: MahalanobisSimilarity,
         leave: float,
         window: float,
     ) -> None:
@@ -77,7 +77,7 @@ class OrderedSteps:
         dims: int = DIMS,
         window: float = 0.12,
     ) -> OrderedSteps:
-        """Learns from demonstrations cut into steps.
+        """Fits the model to demonstrations cut into steps.
 
         Args:
             features: (T_i, F) of each.
@@ -86,34 +86,34 @@ class OrderedSteps:
             dims: d.
             window: w [s].
         """
-        mean, project = principal_components(features, dims)
+        mean, project = compute_principal_components(features, dims)
         held = round(HOLD * fps)
         labels = [np.concatenate([label, np.repeat(label[-1:], held)]) for label in labels]
         shown = [np.concatenate([x, np.repeat(x[-1:], held, axis=0)]) for x in features]
         components = [(x - mean) @ project for x in shown]
-        described = [_described(y, _frames(window, fps)) for y in components]
+        described = [_build_descriptors(y, _count_frames(window, fps)) for y in components]
         every = np.concatenate(described)
         centre, scale = every.mean(axis=0), every.std(axis=0)
         scale = np.where(scale > 1e-9 * scale.max(), scale, 1.0)
         standard = [(f - centre) / scale for f in described]
         steps = int(max(label.max() for label in labels)) + 1
-        weight, bias = _discriminant(np.concatenate(standard), np.concatenate(labels), steps)
-        kappa = _temperature(standard, labels, steps)
+        weight, bias = _fit_discriminant(np.concatenate(standard), np.concatenate(labels), steps)
+        kappa = _choose_temperature(standard, labels, steps)
         leave = steps * len(features) / sum(map(len, features))
-        phase = _phases(standard, labels, steps, held)
-        known = Familiarity.fit(components, labels)
+        phase = _fit_phases(standard, labels, steps, held)
+        known = MahalanobisSimilarity.fit(components, labels)
         return cls(project, mean, centre, scale, kappa * weight, kappa * bias, phase, known, min(leave, 0.5), window)
 
-    def describe(self, features: np.ndarray, fps: float) -> np.ndarray:
-        """f_t (T, 3 d), standardised, of features (T, F) at a frame rate [Hz]."""
+    def describe_frames(self, features: np.ndarray, fps: float) -> np.ndarray:
+        """Returns f_t (T, 3 d), standardised, of features (T, F) at a frame rate [Hz]."""
         y = (np.asarray(features, dtype=np.float64) - self.mean) @ self.project
-        return (_described(y, _frames(self.window, fps)) - self.centre) / self.scale
+        return (_build_descriptors(y, _count_frames(self.window, fps)) - self.centre) / self.scale
 
-    def recognise(self, described: np.ndarray) -> np.ndarray:
-        """p_t (T, n), which sums to 1, of what `describe` gave for a whole episode from its first frame."""
+    def recognise_steps(self, described: np.ndarray) -> np.ndarray:
+        """Returns p_t (T, n), which sums to 1, from the result of `describe_frames` for a whole episode."""
         score = described @ self.weight + self.bias
         score = np.exp(score - score.max(axis=1, keepdims=True))
-        move = self._transitions()
+        move = self._build_transition_matrix()
         now, found = np.eye(self.steps)[0], np.empty_like(score)
         for t, likelihood in enumerate(score):
             now = (now @ move if t else now) * likelihood
@@ -123,28 +123,29 @@ class OrderedSteps:
             found[t] = now
         return found
 
-    def total(self, described: np.ndarray, recognised: np.ndarray) -> np.ndarray:
-        """Progress (T,) through the task, in [0, 1]."""
+    def compute_total(self, described: np.ndarray, recognised: np.ndarray) -> np.ndarray:
+        """Returns the progress (T,) through the task, in [0, 1]."""
         phase = np.clip(described @ self.phase[:-1] + self.phase[-1], 0.0, 1.0)  # (T, n)
         worth = (2.0 ** (np.arange(self.steps) + phase) - 1) / (2.0**self.steps - 1)
         y = (described * self.scale + self.centre)[:, : self.project.shape[1]]
         return (recognised * worth).sum(axis=1) * self.known(y)
 
     def spec(self) -> dict[str, Any]:
-        """JSON from which, with `tensors`, `from_spec` makes the same."""
+        """Returns the JSON from which, with `to_tensors`, `from_spec` makes the same model."""
         return {"form": self.form, "leave": self.leave, "window": self.window}
 
-    def tensors(self) -> dict[str, np.ndarray]:
-        """What was learnt."""
-        return {**{name: getattr(self, name) for name in _TENSORS}, **self.known.tensors()}
+    def to_tensors(self) -> dict[str, np.ndarray]:
+        """Returns the learnt arrays by name."""
+        return {**{name: getattr(self, name) for name in _TENSORS}, **self.known.to_tensors()}
 
     @classmethod
     def from_spec(cls, spec: Mapping[str, Any], tensors: Mapping[str, np.ndarray]) -> OrderedSteps:
-        """The inverse of `spec` and `tensors`."""
+        """Creates the model from the results of `spec` and `to_tensors`."""
         own = {name: tensors[name] for name in _TENSORS}
-        return cls(**own, known=Familiarity.from_tensors(tensors), leave=spec["leave"], window=spec["window"])
+        return cls(**own, known=MahalanobisSimilarity.from_tensors(tensors), leave=spec["leave"], window=spec["window"])
 
-    def _transitions(self) -> np.ndarray:
+    def _build_transition_matrix(self) -> np.ndarray:
+        """Returns the transition matrix (n, n) of the forward filter."""
         n = self.steps
         move = (1 - self.leave) * np.eye(n) + self.leave * ((1 - BACK) * np.eye(n, k=1) + BACK * np.eye(n, k=-1))
         return move / move.sum(axis=1, keepdims=True)
@@ -153,17 +154,22 @@ class OrderedSteps:
 _TENSORS = ("project", "mean", "centre", "scale", "weight", "bias", "phase")
 
 
-def _frames(window: float, fps: float) -> int:
+def _count_frames(window: float, fps: float) -> int:
+    """Returns the number of frames in a window [s], at least 1."""
     return max(1, round(window * fps))
 
 
-def _described(y: np.ndarray, window: int) -> np.ndarray:
+def _build_descriptors(y: np.ndarray, window: int) -> np.ndarray:
+    """Returns components (T, d), their changes since frame 0 and those over `window` frames, (T, 3 d)."""
     before = y[np.maximum(np.arange(len(y)) - window, 0)]
     return np.concatenate([y, y - y[0], y - before], axis=1)
 
 
-def _discriminant(f: np.ndarray, label: np.ndarray, steps: int) -> tuple[np.ndarray, np.ndarray]:
-    """W (D, n) and b (n,) of Gaussians with one shared, shrunk covariance and the steps' shares as priors."""
+def _fit_discriminant(f: np.ndarray, label: np.ndarray, steps: int) -> tuple[np.ndarray, np.ndarray]:
+    """Returns W (D, n) and b (n,) of a linear discriminant.
+
+    The Gaussians have one shared, shrunk covariance, and the shares of the steps as priors.
+    """
     means = np.stack([f[label == step].mean(axis=0) for step in range(steps)])
     rest = f - means[label]
     covariance = rest.T @ rest / len(f)
@@ -174,32 +180,37 @@ def _discriminant(f: np.ndarray, label: np.ndarray, steps: int) -> tuple[np.ndar
     return weight, -0.5 * (means.T * weight).sum(axis=0) + np.log(share)
 
 
-def _temperature(standard: Sequence[np.ndarray], labels: Sequence[np.ndarray], steps: int) -> float:
-    """The kappa under which the steps of demonstrations that were left out are most likely."""
+def _choose_temperature(standard: Sequence[np.ndarray], labels: Sequence[np.ndarray], steps: int) -> float:
+    """Returns the kappa under which the steps of demonstrations that were left out are most likely."""
     if len(standard) < 2:
         return float(TEMPERATURES[3])
     scores = []
     for i, left_out in enumerate(standard):
         rest = [j for j in range(len(standard)) if j != i]
-        weight, bias = _discriminant(
+        weight, bias = _fit_discriminant(
             np.concatenate([standard[j] for j in rest]), np.concatenate([labels[j] for j in rest]), steps
         )
         scores.append(left_out @ weight + bias)
     score, label = np.concatenate(scores), np.concatenate(labels)
 
-    def likelihood(kappa: float) -> float:
+    def mean_log_likelihood(kappa: float) -> float:
         s = kappa * (score - score.max(axis=1, keepdims=True))
         return float((s[np.arange(len(s)), label] - np.log(np.exp(s).sum(axis=1))).mean())
 
-    return float(max(TEMPERATURES, key=likelihood))
+    return float(max(TEMPERATURES, key=mean_log_likelihood))
 
 
-def _phases(standard: Sequence[np.ndarray], labels: Sequence[np.ndarray], steps: int, held: int) -> np.ndarray:
-    """Ridge regressions (D + 1, n) of the share of a step that is over, each on its own frames; 1 for those held."""
+def _fit_phases(standard: Sequence[np.ndarray], labels: Sequence[np.ndarray], steps: int, held: int) -> np.ndarray:
+    """Returns ridge regressions (D + 1, n) of the share of a step that is over.
+
+    Each is fitted to the frames of its own step; the target is 1 for the frames held at the end.
+    """
     found = []
     for step in range(steps):
         f = np.concatenate([x[label == step] for x, label in zip(standard, labels, strict=True)])
-        share = np.concatenate([_share(int((label == step).sum()), held * (step == steps - 1)) for label in labels])
+        share = np.concatenate(
+            [_compute_phase(int((label == step).sum()), held * (step == steps - 1)) for label in labels]
+        )
         middle = f.mean(axis=0)
         gram = (f - middle).T @ (f - middle) + RIDGE * len(f) * np.eye(f.shape[1])
         slope = np.linalg.solve(gram, (f - middle).T @ (share - share.mean()))
@@ -207,5 +218,6 @@ def _phases(standard: Sequence[np.ndarray], labels: Sequence[np.ndarray], steps:
     return np.stack(found, axis=1)
 
 
-def _share(frames: int, held: int) -> np.ndarray:
+def _compute_phase(frames: int, held: int) -> np.ndarray:
+    """Returns the share of a step that is over at each of its frames, (frames,), 1 for the `held` last ones."""
     return np.minimum((np.arange(frames) + 1) / (frames - held), 1.0)

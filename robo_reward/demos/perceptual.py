@@ -1,4 +1,4 @@
-"""Unsupervised Perceptual Rewards: a reward that knows the steps of a task from a few videos."""
+"""Unsupervised Perceptual Rewards: a reward that recognises the steps of a task, learnt from a few videos."""
 
 from __future__ import annotations
 
@@ -12,24 +12,24 @@ from robo_reward.demos.ordered import OrderedSteps
 from robo_reward.envs.frames import FrameSpec
 from robo_reward.episode import Episode
 from robo_reward.errors import UnknownName, UsageError, WrongShape
-from robo_reward.reward import RewardOutput, Weights, digest, validated
+from robo_reward.reward import RewardOutput, Weights, digest_tensors, validate_output
 from robo_reward.vision.encoder import Encoder, build_encoder
 
 Steps = GaussianSteps | OrderedSteps
 
 
 class PerceptualReward:
-    """How far an episode has come through the steps that demonstrations showed (Sermanet, Xu and Levine, 2017).
+    """Progress of an episode through the steps that demonstrations showed (Sermanet, Xu and Levine, 2017).
 
-    Step t is judged by the frames up to t + 1 alone. The terms `step_1` ... `step_n` say how surely frame t + 1 shows
-    each step, in [0, 1]; the total puts them together as `GaussianSteps` (the paper) or `OrderedSteps` (ours) say, also
-    in [0, 1]. It is no sum of its terms.
+    The reward of step t depends on the frames up to t + 1 alone. The terms `step_1` ... `step_n` are the confidence
+    that frame t + 1 shows each step, in [0, 1]; `GaussianSteps` (the paper) or `OrderedSteps` (ours) combines them
+    into the total, also in [0, 1]. The total is no sum of its terms.
 
     Args:
         encoder: turns frames into features.
         model: recognises the steps in features.
-        frames: what the episodes must show: the demonstrations' camera and size.
-        fps: frames per second of the demonstrations [Hz]; an episode's `meta["fps"]` goes before it.
+        frames: the camera and size of the demonstrations, which the episodes must show too.
+        fps: frames per second of the demonstrations [Hz]; an episode's `meta["fps"]` takes precedence.
     """
 
     def __init__(self, encoder: Encoder, model: Steps, frames: FrameSpec, fps: float) -> None:
@@ -41,18 +41,18 @@ class PerceptualReward:
         return self.batch([episode])[0]
 
     def batch(self, episodes: Sequence[Episode]) -> list[RewardOutput]:
-        """Judges several episodes; all frames of one size go through the encoder in one call."""
-        shown = [_shown(episode, self._frames) for episode in episodes]
+        """Computes the rewards of several episodes; all frames of one size go through the encoder in one call."""
+        shown = [_require_frames(episode, self._frames) for episode in episodes]
         return [
-            self.judge(features, float(episode.meta.get("fps", self.fps)))
+            self.compute_reward(features, float(episode.meta.get("fps", self.fps)))
             for episode, features in zip(episodes, encode_clips(self.encoder, shown), strict=True)
         ]
 
-    def judge(self, features: np.ndarray, fps: float) -> RewardOutput:
-        """The reward of T steps from the features (T + 1, F) of an episode's frames."""
-        recognised, total = curves(self.model, features, fps)
+    def compute_reward(self, features: np.ndarray, fps: float) -> RewardOutput:
+        """Returns the reward of T steps from the features (T + 1, F) of an episode's frames."""
+        recognised, total = compute_curves(self.model, features, fps)
         terms = {f"step_{k + 1}": recognised[1:, k] for k in range(self.model.steps)}
-        return validated(total[1:], terms, len(features) - 1)
+        return validate_output(total[1:], terms, len(features) - 1)
 
     def spec(self) -> dict[str, Any]:
         return {
@@ -61,24 +61,24 @@ class PerceptualReward:
             "frames": self._frames.to_json(),
             "fps": self.fps,
             "model": self.model.spec(),
-            "weights": digest(self.model.tensors()),
+            "weights": digest_tensors(self.model.to_tensors()),
         }
 
     def weights(self) -> Weights:
-        """What the steps look like, and what the encoder has learnt."""
-        tensors = self.model.tensors()
-        return {digest(tensors): tensors, **self.encoder.weights()}
+        """Returns the arrays of the step model and of the encoder."""
+        tensors = self.model.to_tensors()
+        return {digest_tensors(tensors): tensors, **self.encoder.weights()}
 
 
-def curves(model: Steps, features: np.ndarray, fps: float) -> tuple[np.ndarray, np.ndarray]:
-    """Recognition (T, n) and total (T,) of every frame of a clip, from its features (T, F)."""
-    described = model.describe(features, fps) if isinstance(model, OrderedSteps) else features
-    recognised = model.recognise(described)
-    return recognised, model.total(described, recognised)
+def compute_curves(model: Steps, features: np.ndarray, fps: float) -> tuple[np.ndarray, np.ndarray]:
+    """Returns the recognition (T, n) and the total (T,) of every frame of a clip, from its features (T, F)."""
+    described = model.describe_frames(features, fps) if isinstance(model, OrderedSteps) else features
+    recognised = model.recognise_steps(described)
+    return recognised, model.compute_total(described, recognised)
 
 
 def encode_clips(encoder: Encoder, clips: Sequence[np.ndarray]) -> list[np.ndarray]:
-    """Features (T_i, F) of clips (T_i, H, W, 3), those of one size in one call."""
+    """Returns the features (T_i, F) of clips (T_i, H, W, 3), those of one size in one call."""
     if len({clip.shape[1:] for clip in clips}) > 1:
         return [encoder.encode(clip) for clip in clips]
     if not clips:
@@ -88,7 +88,7 @@ def encode_clips(encoder: Encoder, clips: Sequence[np.ndarray]) -> list[np.ndarr
 
 
 def perceptual_from_spec(spec: Mapping[str, Any], weights: Weights) -> PerceptualReward:
-    """The inverse of `PerceptualReward.spec` and `weights`.
+    """Creates the reward from the results of `PerceptualReward.spec` and `weights`.
 
     Raises:
         UsageError: the weights that the spec names are not given.
@@ -104,7 +104,8 @@ def perceptual_from_spec(spec: Mapping[str, Any], weights: Weights) -> Perceptua
     return PerceptualReward(encoder, model, FrameSpec.from_json(spec["frames"]), spec["fps"])
 
 
-def _shown(episode: Episode, wanted: FrameSpec) -> np.ndarray:
+def _require_frames(episode: Episode, wanted: FrameSpec) -> np.ndarray:
+    """Returns the frames of an episode; raises if it has none, or of another size than wanted."""
     if episode.frames is None:
         raise UsageError(
             f"this reward looks at frames of {wanted.size} pixels from {', '.join(wanted.cameras)}, but an episode of "

@@ -1,4 +1,4 @@
-"""Discovered steps as a picture: a film strip with its boundaries, and how surely each step is recognised."""
+"""Pictures of discovered steps: a film strip with its boundaries, and the recognition of each step over time."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from robo_reward.demos.steps import labels_of
+from robo_reward.demos.steps import cuts_to_labels
 from robo_reward.errors import RoboRewardError
 
 COLOURS = (
@@ -25,7 +25,7 @@ INK, SOFT, PAPER, GRID = (28, 30, 36), (110, 115, 125), (255, 255, 255), (228, 2
 MARGIN, STRIP_GAP, BAR, CURVE = 12, 4, 10, 90
 
 
-def step_picture(
+def draw_steps(
     frames: np.ndarray,
     cuts: Sequence[int],
     recognised: np.ndarray,
@@ -34,7 +34,7 @@ def step_picture(
     thumbnails: int = 12,
     side: int = 84,
 ) -> np.ndarray:
-    """One demonstration from left to right: frames, the steps as bars, and below the curves over the same time.
+    """Draws one demonstration from left to right: frames, steps as bars, and curves over the same time.
 
     Every x of the picture is one moment: a thumbnail shows the frame in its middle.
 
@@ -44,7 +44,7 @@ def step_picture(
         recognised: (T, n) in [0, 1], a thin curve per step in the colour of its bar.
         total: (T,) in [0, 1], the thick dark curve.
         title: a line above.
-        thumbnails: how many frames of the strip.
+        thumbnails: number of frames in the strip.
         side: height of a thumbnail [pixels].
 
     Returns:
@@ -56,10 +56,10 @@ def step_picture(
     head = 24 if title else 0
     canvas = np.full((2 * MARGIN + head + side + 2 * BAR + CURVE + 12, width + 2 * MARGIN, 3), PAPER, np.uint8)
     if title:
-        _text(canvas, title, (MARGIN, MARGIN + 12), INK, 0.48)
+        _draw_text(canvas, title, (MARGIN, MARGIN + 12), INK, 0.48)
     top = MARGIN + head
 
-    def x(t: float) -> int:
+    def to_pixel_x(t: float) -> int:
         return MARGIN + round(t * width / length)
 
     for i in range(thumbnails):
@@ -68,34 +68,34 @@ def step_picture(
         left = MARGIN + i * (thumb + STRIP_GAP)
         canvas[top : top + side, left : left + thumb] = picture
     bar, base = top + side + 4, top + side + BAR + 12 + CURVE
-    label = labels_of(cuts, length)
+    label = cuts_to_labels(cuts, length)
     for step in range(int(label.max()) + 1):
         span = np.flatnonzero(label == step)
-        left, right = x(span[0]), x(span[-1] + 1)
-        canvas[bar : bar + BAR, left : right - 1] = _colour(step)
-        _text(canvas, str(step + 1), (left + 4, bar + BAR - 2), PAPER, 0.33)
+        left, right = to_pixel_x(span[0]), to_pixel_x(span[-1] + 1)
+        canvas[bar : bar + BAR, left : right - 1] = _get_step_colour(step)
+        _draw_text(canvas, str(step + 1), (left + 4, bar + BAR - 2), PAPER, 0.33)
     for level in (0.0, 0.5, 1.0):
         cv2.line(canvas, (MARGIN, base - round(level * CURVE)), (MARGIN + width, base - round(level * CURVE)), GRID, 1)
     for cut in cuts:
-        cv2.line(canvas, (x(cut), top), (x(cut), base), INK, 1, cv2.LINE_AA)
-    middles = np.array([x(t + 0.5) for t in range(length)])
+        cv2.line(canvas, (to_pixel_x(cut), top), (to_pixel_x(cut), base), INK, 1, cv2.LINE_AA)
+    middles = np.array([to_pixel_x(t + 0.5) for t in range(length)])
     for step in range(recognised.shape[1]):
-        _curve(canvas, middles, base - recognised[:, step] * CURVE, _colour(step), 2)
-    _curve(canvas, middles, base - total * CURVE, INK, 3)
+        _draw_curve(canvas, middles, base - recognised[:, step] * CURVE, _get_step_colour(step), 2)
+    _draw_curve(canvas, middles, base - total * CURVE, INK, 3)
     return canvas
 
 
-def discovery_picture(strips: Sequence[np.ndarray], caption: str = "") -> np.ndarray:
-    """Strips of several demonstrations under each other, with a legend."""
+def draw_discovery(strips: Sequence[np.ndarray], caption: str = "") -> np.ndarray:
+    """Stacks the strips of several demonstrations above a legend."""
     width = max(strip.shape[1] for strip in strips)
     rows = [np.pad(s, ((0, 0), (0, width - s.shape[1]), (0, 0)), constant_values=255) for s in strips]
     legend = np.full((26, width, 3), PAPER, np.uint8)
-    _text(legend, caption, (MARGIN, 16), SOFT, 0.42)
+    _draw_text(legend, caption, (MARGIN, 16), SOFT, 0.42)
     return np.concatenate([*rows, legend])
 
 
 def write_png(path: Path, picture: np.ndarray) -> Path:
-    """Writes (H, W, 3) uint8 under a temporary name and renames; gives the path."""
+    """Writes a picture (H, W, 3) uint8 under a temporary name, renames it, and returns the path."""
     good, data = cv2.imencode(".png", cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))
     if not good:
         raise RoboRewardError(f"cannot encode a picture of shape {picture.shape} for {path}")
@@ -105,15 +105,20 @@ def write_png(path: Path, picture: np.ndarray) -> Path:
     return path
 
 
-def _colour(step: int) -> tuple[int, int, int]:
+def _get_step_colour(step: int) -> tuple[int, int, int]:
+    """Returns the colour (R, G, B) of a step, counted from 0."""
     return COLOURS[step % len(COLOURS)]
 
 
-def _curve(canvas: np.ndarray, xs: np.ndarray, ys: np.ndarray, colour: tuple[int, int, int], thickness: int) -> None:
+def _draw_curve(
+    canvas: np.ndarray, xs: np.ndarray, ys: np.ndarray, colour: tuple[int, int, int], thickness: int
+) -> None:
+    """Draws a polyline onto the canvas."""
     points = np.stack([xs, np.round(ys)], axis=1).astype(np.int32)[:, None]
     cv2.polylines(canvas, [points], False, colour, thickness, cv2.LINE_AA)
 
 
-def _text(canvas: np.ndarray, text: str, at: tuple[int, int], colour: tuple[int, int, int], scale: float) -> None:
+def _draw_text(canvas: np.ndarray, text: str, at: tuple[int, int], colour: tuple[int, int, int], scale: float) -> None:
+    """Writes a text onto the canvas; characters outside ASCII become question marks."""
     plain = text.encode("ascii", "replace").decode()
     cv2.putText(canvas, plain, at, cv2.FONT_HERSHEY_SIMPLEX, scale, colour, 1, cv2.LINE_AA)

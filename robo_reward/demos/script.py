@@ -1,4 +1,4 @@
-"""Scripted experts as people would do it: slower, with a hand that trembles, and a moment longer than needed."""
+"""Scripted experts with human traits: slower, with a trembling hand, and a moment longer than needed."""
 
 from __future__ import annotations
 
@@ -15,8 +15,10 @@ from robo_reward.errors import UsageError
 PERSISTENCE = 0.8  # of the trembling from one step to the next
 
 
-def demonstrator(task: Task, speed: float, noise: float, rng: np.random.Generator) -> Callable[[State], np.ndarray]:
-    """The task's expert at a share of its speed, with a trembling hand; the gripper moves as the expert says.
+def make_demonstrator(
+    task: Task, speed: float, noise: float, rng: np.random.Generator
+) -> Callable[[State], np.ndarray]:
+    """Returns the task's expert at a share of its speed, with a trembling hand; the gripper follows the expert.
 
     Args:
         task: whose expert.
@@ -43,8 +45,8 @@ def demonstrator(task: Task, speed: float, noise: float, rng: np.random.Generato
     return act
 
 
-def trimmed(episode: Episode, rest: int) -> Episode:
-    """The episode up to `rest` steps after it first succeeds; whole if it never does."""
+def trim_episode(episode: Episode, rest: int) -> Episode:
+    """Returns the episode up to `rest` steps after its first success; unchanged if it never succeeds."""
     if not episode.success.any():
         return episode
     steps = min(int(np.argmax(episode.success)) + 1 + rest, len(episode))

@@ -1,4 +1,4 @@
-"""Demonstrations from wherever they are: videos, folders of frames, stored episodes, Minari data sets."""
+"""Readers of demonstrations: videos, folders of frames, stored episodes, Minari data sets."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from robo_reward.envs.video import load_video
 from robo_reward.episode import Episode, EpisodeStore
 from robo_reward.errors import UsageError, WrongShape
 from robo_reward.files import open_regular
-from robo_reward.minari_exchange import load_minari, minari_episodes
+from robo_reward.minari_exchange import iterate_minari_episodes, load_minari
 
 log = logging.getLogger(__name__)
 
 VIDEOS = (".mp4", ".mov", ".m4v", ".avi", ".mkv", ".webm")
 PICTURES = (".png", ".jpg", ".jpeg")
 MINARI = "minari:"
-LARGEST = 480
+MAX_SIDE = 480
 """Frames are shrunk while they are read until their longer side is at most this [pixels]."""
 
 MAX_PICTURE = 64 << 20  # [bytes] of one file
@@ -37,7 +37,7 @@ class Demonstration:
     Args:
         frames: (T, H, W, 3) uint8, at least two, not all the same.
         fps: frames per second [Hz].
-        name: what messages and pictures call it.
+        name: in messages and pictures.
         episode: the states and actions behind the frames, if they are known; its own frames are left out.
 
     Raises:
@@ -63,7 +63,7 @@ class Demonstration:
 
     @property
     def cameras(self) -> tuple[str, ...]:
-        """Which cameras its frames show, if it says so."""
+        """Cameras that its frames show; empty if unknown."""
         return tuple(self.episode.meta.get("cameras", ())) if self.episode else ()
 
 
@@ -73,7 +73,7 @@ def load_demonstrations(source: Path | str, fps: float = 20.0) -> list[Demonstra
     Args:
         source: a video; a folder of pictures (one demonstration, in natural order: `2.png` before `10.png`); an
             `EpisodeStore` with frames; a folder of any of these; or `minari:ID`.
-        fps: of folders of pictures and Minari data sets, which do not say [Hz].
+        fps: of folders of pictures and Minari data sets, which do not specify it [Hz].
 
     Raises:
         UsageError: nothing there, frames that never change, or a LeRobot data set.
@@ -82,14 +82,18 @@ def load_demonstrations(source: Path | str, fps: float = 20.0) -> list[Demonstra
         MissingExtra: a Minari data set whose format needs a package that is not installed.
     """
     text = str(source)
-    found = _minari(text.removeprefix(MINARI), fps) if text.startswith(MINARI) else list(_read(Path(source), fps))
+    found = (
+        _read_minari(text.removeprefix(MINARI), fps)
+        if text.startswith(MINARI)
+        else list(_read_source(Path(source), fps))
+    )
     if not found:
         raise UsageError(f"no demonstrations in {source}: expected videos, folders of pictures, or an episode store")
-    return alike(found)
+    return harmonise_demonstrations(found)
 
 
-def alike(demonstrations: Sequence[Demonstration]) -> list[Demonstration]:
-    """Brings demonstrations to the smallest frame and the lowest rate among them; a note is logged for each changed.
+def harmonise_demonstrations(demonstrations: Sequence[Demonstration]) -> list[Demonstration]:
+    """Brings demonstrations to the smallest frame and lowest rate among them; logs a warning for each changed.
 
     Frames are scaled, not cropped: a picture of another aspect is squeezed. Frames are chosen, not blended.
     """
@@ -99,11 +103,11 @@ def alike(demonstrations: Sequence[Demonstration]) -> list[Demonstration]:
     for d in demonstrations:
         frames, notes = d.frames, []
         if abs(d.fps - fps) > 1e-3 * fps:
-            frames = frames[_resampled(len(frames), d.fps, fps)]
+            frames = frames[_choose_frames(len(frames), d.fps, fps)]
             notes.append(f"from {d.fps:g} to {fps:g} frames per second")
         if frames.shape[1:3] != (height, width):
             notes.append(f"from {frames.shape[2]} x {frames.shape[1]} to {width} x {height} pixels")
-            frames = _scaled(frames, width, height)
+            frames = _resize_frames(frames, width, height)
         if notes:
             log.warning("demonstration %s is brought %s, as the others are", d.name, " and ".join(notes))
         # Between frames that were left out, states and actions no longer belong together.
@@ -112,43 +116,46 @@ def alike(demonstrations: Sequence[Demonstration]) -> list[Demonstration]:
     return found
 
 
-def _read(path: Path, fps: float) -> Iterator[Demonstration]:
+def _read_source(path: Path, fps: float) -> Iterator[Demonstration]:
+    """Yields the demonstrations of a file, a store or a folder."""
     refuse_lerobot(path)
     if path.is_file():
         if path.suffix.lower() not in VIDEOS:
             raise UsageError(f"{path} is not a video; known are {', '.join(VIDEOS)}")
-        yield Demonstration(*load_video(path, LARGEST), path.name)
+        yield Demonstration(*load_video(path, MAX_SIDE), path.name)
     elif not path.is_dir():
         raise UsageError(f"no demonstrations at {path}: there is no such file or folder")
     elif (path / "store.json").is_file():
-        yield from _stored(EpisodeStore(path), path.name)
+        yield from _read_store(EpisodeStore(path), path.name)
     else:
-        yield from _folder(path, fps)
+        yield from _read_folder(path, fps)
 
 
-def _folder(path: Path, fps: float) -> Iterator[Demonstration]:
-    inside = sorted((p for p in path.iterdir() if not p.name.startswith(".")), key=natural)
+def _read_folder(path: Path, fps: float) -> Iterator[Demonstration]:
+    """Yields the demonstrations of a folder: one from its pictures, else one from each video or folder in it."""
+    inside = sorted((p for p in path.iterdir() if not p.name.startswith(".")), key=natural_sort_key)
     pictures = [p for p in inside if p.suffix.lower() in PICTURES]
     if pictures:
-        yield Demonstration(_pictures(pictures), fps, path.name)
+        yield Demonstration(_read_pictures(pictures), fps, path.name)
         return
     for item in inside:
         if item.is_dir() or item.suffix.lower() in VIDEOS:
-            yield from _read(item, fps)
+            yield from _read_source(item, fps)
 
 
-def natural(path: Path) -> list[tuple[bool, int, str]]:
-    """A sorting key by which `2.png` comes before `10.png`, and numbers before letters."""
+def natural_sort_key(path: Path) -> list[tuple[bool, int, str]]:
+    """Returns a sorting key by which `2.png` comes before `10.png`, and numbers before letters."""
     parts = [part for part in re.split(r"(\d+)", path.name) if part]
     return [(False, int(part), "") if part.isdigit() else (True, 0, part.lower()) for part in parts]
 
 
-def _pictures(paths: Sequence[Path]) -> np.ndarray:
+def _read_pictures(paths: Sequence[Path]) -> np.ndarray:
+    """Returns pictures as frames (T, H, W, 3) of the size of the first one."""
     frames: list[np.ndarray] = []
     for path in paths:
-        picture = _picture(path)
+        picture = _read_picture(path)
         height, width = picture.shape[:2]
-        shrink = min(1.0, LARGEST / max(height, width))
+        shrink = min(1.0, MAX_SIDE / max(height, width))
         size = (frames[0].shape[1], frames[0].shape[0]) if frames else (round(width * shrink), round(height * shrink))
         if (width, height) != size:
             if frames and shrink == 1.0:
@@ -158,7 +165,8 @@ def _pictures(paths: Sequence[Path]) -> np.ndarray:
     return np.stack(frames)
 
 
-def _picture(path: Path) -> np.ndarray:
+def _read_picture(path: Path) -> np.ndarray:
+    """Returns a picture (H, W, 3) in BGR."""
     file = open_regular(path, follow=True)
     if file is None:
         raise UsageError(f"{path} is not a file; give a folder of pictures only")
@@ -170,7 +178,8 @@ def _picture(path: Path) -> np.ndarray:
     return picture
 
 
-def _stored(store: EpisodeStore, name: str) -> Iterator[Demonstration]:
+def _read_store(store: EpisodeStore, name: str) -> Iterator[Demonstration]:
+    """Yields the episodes of a store as demonstrations."""
     for key in store.keys():  # noqa: SIM118 - a store is no mapping
         episode = store.load(key)
         if episode.frames is None:
@@ -179,40 +188,46 @@ def _stored(store: EpisodeStore, name: str) -> Iterator[Demonstration]:
         yield Demonstration(episode.frames, rate, key, replace(episode, frames=None))
 
 
-def _minari(dataset_id: str, fps: float) -> list[Demonstration]:
-    """Episodes whose observations, or a part of them, are pictures; states alone show nothing."""
+def _read_minari(dataset_id: str, fps: float) -> list[Demonstration]:
+    """Returns the demonstrations of a data set whose observations, or a part of them, are pictures.
+
+    Raises:
+        UsageError: the data set has states alone.
+    """
     found = []
-    for data in minari_episodes(load_minari(dataset_id)):
-        frames = _pictures_in(data.observations)
-        frames = _pictures_in(data.infos) if frames is None else frames
+    for data in iterate_minari_episodes(load_minari(dataset_id)):
+        frames = _find_pictures(data.observations)
+        frames = _find_pictures(data.infos) if frames is None else frames
         if frames is None:
-            shown = _outline(data.observations)
+            shown = _describe_arrays(data.observations)
             raise UsageError(f"Minari data set {dataset_id!r} has no pictures (T, H, W, 3) uint8; it has {shown}")
         found.append(Demonstration(frames, fps, f"{dataset_id} {data.id}"))
     return found
 
 
-def _pictures_in(values: Any) -> np.ndarray | None:
-    """The first array of pictures in a tree of arrays."""
+def _find_pictures(values: Any) -> np.ndarray | None:
+    """Returns the first array of pictures in a tree of arrays."""
     if isinstance(values, Mapping):
-        parts = (_pictures_in(value) for value in values.values())
+        parts = (_find_pictures(value) for value in values.values())
         return next((part for part in parts if part is not None), None)
     if isinstance(values, np.ndarray) and values.ndim == 4 and values.shape[-1] == 3 and values.dtype == np.uint8:
         return values
     return None
 
 
-def _outline(values: Any) -> str:
+def _describe_arrays(values: Any) -> str:
+    """Returns the types and shapes of a tree of arrays as a text."""
     if isinstance(values, Mapping):
-        return "{" + ", ".join(f"{key}: {_outline(value)}" for key, value in values.items()) + "}"
+        return "{" + ", ".join(f"{key}: {_describe_arrays(value)}" for key, value in values.items()) + "}"
     return f"{getattr(values, 'dtype', type(values).__name__)} {np.shape(values)}"
 
 
-def _resampled(length: int, fps: float, target: float) -> np.ndarray:
-    """Which frames to keep, so that they stand `1 / target` seconds apart."""
+def _choose_frames(length: int, fps: float, target: float) -> np.ndarray:
+    """Returns the indices of the frames to keep, so that they lie `1 / target` seconds apart."""
     count = max(2, 1 + int((length - 1) / fps * target + 1e-6))
     return np.minimum(np.round(np.arange(count) * fps / target).astype(int), length - 1)
 
 
-def _scaled(frames: np.ndarray, width: int, height: int) -> np.ndarray:
+def _resize_frames(frames: np.ndarray, width: int, height: int) -> np.ndarray:
+    """Returns the frames resized to a width and height."""
     return np.stack([cv2.resize(frame, (width, height), interpolation=cv2.INTER_AREA) for frame in frames])

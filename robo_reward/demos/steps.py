@@ -1,8 +1,7 @@
-"""The steps of a task, discovered in demonstrations: where to cut a sequence of features into n pieces that belong
-together.
+"""Segmentation of demonstrations into the steps of a task.
 
-A sequence has features `(T, F)`; cuts `0 < c_1 < ... < c_{n-1} < T` make n steps `[0, c_1), ..., [c_{n-1}, T)`. Every
-objective is a table `cost[s, e]` of what the step `[s, e)` costs, and the best cuts are found exactly.
+A sequence has features `(T, F)`; cuts `0 < c_1 < ... < c_{n-1} < T` make n steps `[0, c_1), ..., [c_{n-1}, T)`.
+Every objective is a table `cost[s, e]` with the cost of the step `[s, e)`, and the best cuts are found exactly.
 """
 
 from __future__ import annotations
@@ -18,7 +17,7 @@ MAX_STEPS = 16
 
 
 def spread_cost(features: np.ndarray) -> np.ndarray:
-    """The paper's objective: the temporal standard deviation of a step, averaged over features.
+    """Returns the paper's objective: the temporal standard deviation of a step, averaged over features.
 
     `cost[s, e] = mean_f std(x_f[s:e])` (Unsupervised Perceptual Rewards, algorithm 1, AverageStd). A sum over steps
     weighs a short step like a long one, so cuts are drawn to pieces of the smallest length allowed.
@@ -29,9 +28,9 @@ def spread_cost(features: np.ndarray) -> np.ndarray:
     Returns:
         (T + 1, T + 1) float64; infinite where e <= s.
     """
-    x = _checked(features)
+    x = _validate_features(features)
     x = x - x.mean(axis=0)
-    length, first, second = len(x), _sums(x), _sums(x**2)
+    length, first, second = len(x), _compute_prefix_sums(x), _compute_prefix_sums(x**2)
     cost = np.full((length + 1, length + 1), np.inf)
     for start in range(length):
         count = np.arange(1, length - start + 1)[:, None]
@@ -42,10 +41,10 @@ def spread_cost(features: np.ndarray) -> np.ndarray:
 
 
 def variance_cost(features: np.ndarray) -> np.ndarray:
-    """The squared distance of a step's frames from their mean, summed over the step: length times variance.
+    """Returns the squared distance of a step's frames from their mean, summed over the step.
 
-    `cost[s, e] = (1/F) sum_{t in [s, e)} |x_t - mean|^2`. Unlike `spread_cost` it has no liking for tiny steps. It
-    needs the Gram matrix alone, so it costs O(T^2), whatever the number of features.
+    It is length times variance: `cost[s, e] = (1/F) sum_{t in [s, e)} |x_t - mean|^2`. Unlike `spread_cost` it does
+    not favour tiny steps. It needs the Gram matrix alone, so it costs O(T^2), whatever the number of features.
 
     Args:
         features: (T, F).
@@ -53,16 +52,16 @@ def variance_cost(features: np.ndarray) -> np.ndarray:
     Returns:
         (T + 1, T + 1) float64; infinite where e <= s.
     """
-    gram, width = _gram(features)
+    gram, width = _compute_gram(features)
     start, end = np.triu_indices(len(gram) + 1, 1)
-    return _table(len(gram), start, end, _squares(gram, start, end) / width)
+    return _build_cost_table(len(gram), start, end, _sum_squared_distances(gram, start, end) / width)
 
 
 def trend_cost(features: np.ndarray) -> np.ndarray:
-    """The squared distance of a step's frames from a straight line in time, summed over the step.
+    """Returns the squared distance of a step's frames from a straight line in time, summed over the step.
 
-    `cost[s, e] = (1/F) min_{a,b} sum_{t in [s, e)} |x_t - a - b t|^2`: a step is one steady motion, not one place, so a
-    cut stands where the motion changes its direction or stops. O(T^2) like `variance_cost`.
+    `cost[s, e] = (1/F) min_{a,b} sum_{t in [s, e)} |x_t - a - b t|^2`: a step is one steady motion, not one place, so
+    a cut lies where the motion changes its direction or stops. O(T^2) like `variance_cost`.
 
     Args:
         features: (T, F).
@@ -70,17 +69,17 @@ def trend_cost(features: np.ndarray) -> np.ndarray:
     Returns:
         (T + 1, T + 1) float64; infinite where e <= s.
     """
-    gram, width = _gram(features)
+    gram, width = _compute_gram(features)
     start, end = np.triu_indices(len(gram) + 1, 1)
     time = np.arange(len(gram)) - (len(gram) - 1) / 2
     middle = (time[start] + time[end - 1]) / 2
-    plain, one, both = (_blocks(g, start, end) for g in (gram, time[:, None] * gram, np.outer(time, time) * gram))
+    plain, one, both = (_sum_blocks(g, start, end) for g in (gram, time[:, None] * gram, np.outer(time, time) * gram))
     # |sum_t (t - middle) x_t|^2, where the sum over t and u of a block of t G is half that of (t + u) G
     lean = np.maximum(both - 2 * middle * one + middle**2 * plain, 0.0)
     count = (end - start).astype(float)
     moment = np.where(count > 1, count * (count**2 - 1) / 12, 1.0)  # sum of (t - middle)^2
-    rest = _squares(gram, start, end) - np.where(count > 1, lean / moment, 0.0)
-    return _table(len(gram), start, end, np.maximum(rest, 0.0) / width)
+    rest = _sum_squared_distances(gram, start, end) - np.where(count > 1, lean / moment, 0.0)
+    return _build_cost_table(len(gram), start, end, np.maximum(rest, 0.0) / width)
 
 
 OBJECTIVES: dict[str, Callable[[np.ndarray], np.ndarray]] = {
@@ -90,8 +89,8 @@ OBJECTIVES: dict[str, Callable[[np.ndarray], np.ndarray]] = {
 }
 
 
-def objective(name: str) -> Callable[[np.ndarray], np.ndarray]:
-    """The cost table of that name.
+def get_objective(name: str) -> Callable[[np.ndarray], np.ndarray]:
+    """Returns the cost function of a name.
 
     Raises:
         UnknownName: not one of `OBJECTIVES`.
@@ -101,8 +100,8 @@ def objective(name: str) -> Callable[[np.ndarray], np.ndarray]:
     return OBJECTIVES[name]
 
 
-def best_cuts(cost: np.ndarray, steps: int, min_size: int = 1) -> tuple[int, ...]:
-    """The n - 1 cuts with the smallest summed cost, by dynamic programming: exact, O(n T^2).
+def find_best_cuts(cost: np.ndarray, steps: int, min_size: int = 1) -> tuple[int, ...]:
+    """Returns the n - 1 cuts with the smallest summed cost, by dynamic programming: exact, O(n T^2).
 
     Args:
         cost: (T + 1, T + 1), the same for every step, or (n, T + 1, T + 1), one table per step.
@@ -113,7 +112,7 @@ def best_cuts(cost: np.ndarray, steps: int, min_size: int = 1) -> tuple[int, ...
         UsageError: n steps of that size do not fit into T frames.
     """
     length = cost.shape[-1] - 1
-    _fits(length, steps, min_size)
+    _require_room(length, steps, min_size)
     tables = np.broadcast_to(cost, (steps, length + 1, length + 1))
     allowed = np.arange(length + 1)[:, None] + min_size <= np.arange(length + 1)
     best = np.full(length + 1, np.inf)  # of the first k steps, by where the last of them ends
@@ -130,11 +129,12 @@ def best_cuts(cost: np.ndarray, steps: int, min_size: int = 1) -> tuple[int, ...
     return tuple(reversed(cuts))
 
 
-def recursive_cuts(cost: np.ndarray, steps: int, min_size: int = 1) -> tuple[int, ...]:
-    """The same by the paper's recursion (algorithm 1): try every first cut, recur to its right; O(T^(n-1)).
+def find_cuts_recursively(cost: np.ndarray, steps: int, min_size: int = 1) -> tuple[int, ...]:
+    """Returns the best cuts by the paper's recursion (algorithm 1), O(T^(n-1)).
 
-    The cut is kept that gives the smallest *mean* of all segment costs. For a fixed n this is their sum divided by n,
-    which is separable, so `best_cuts` finds the same cuts; the recursion is here to compare with.
+    It tries every first cut and recurs to its right. The cut is kept that gives the smallest *mean* of all segment
+    costs. For a fixed n this is their sum divided by n, which is separable, so `find_best_cuts` finds the same cuts;
+    the recursion serves as a reference.
 
     Args:
         cost: (T + 1, T + 1).
@@ -142,72 +142,77 @@ def recursive_cuts(cost: np.ndarray, steps: int, min_size: int = 1) -> tuple[int
         min_size: fewest frames of a step.
     """
     length = len(cost) - 1
-    _fits(length, steps, min_size)
+    _require_room(length, steps, min_size)
 
-    def split(start: int, count: int) -> tuple[list[float], tuple[int, ...]]:
+    def split_rest(start: int, count: int) -> tuple[list[float], tuple[int, ...]]:
         if count == 1:
             return [float(cost[start, length])], ()
         found: tuple[list[float], tuple[int, ...]] | None = None
         for cut in range(start + min_size, length - (count - 1) * min_size + 1):
-            costs, cuts = split(cut, count - 1)
+            costs, cuts = split_rest(cut, count - 1)
             costs = [float(cost[start, cut]), *costs]
             if found is None or np.mean(costs) < np.mean(found[0]):
                 found = costs, (cut, *cuts)
         assert found is not None
         return found
 
-    return split(0, steps)[1]
+    return split_rest(0, steps)[1]
 
 
-def labels_of(cuts: Sequence[int], length: int) -> np.ndarray:
-    """The step (T,) of each frame, counted from 0."""
+def cuts_to_labels(cuts: Sequence[int], length: int) -> np.ndarray:
+    """Returns the step (T,) of each frame, counted from 0."""
     return np.searchsorted(np.asarray(cuts, int), np.arange(length), side="right")
 
 
-def total_cost(cost: np.ndarray, cuts: Sequence[int]) -> float:
-    """The summed cost of the steps that the cuts make; `cost` as for `best_cuts`."""
+def compute_total_cost(cost: np.ndarray, cuts: Sequence[int]) -> float:
+    """Returns the summed cost of the steps that the cuts make; `cost` as for `find_best_cuts`."""
     edges = [0, *cuts, cost.shape[-1] - 1]
     tables = np.broadcast_to(cost, (len(edges) - 1, *cost.shape[-2:]))
     return float(sum(table[s, e] for table, (s, e) in zip(tables, pairwise(edges), strict=True)))
 
 
-def _fits(length: int, steps: int, min_size: int) -> None:
+def _require_room(length: int, steps: int, min_size: int) -> None:
+    """Raises if n steps of at least `min_size` frames do not fit into `length` frames."""
     if not 1 <= steps <= MAX_STEPS or min_size < 1:
         raise UsageError(f"{steps} steps of at least {min_size} frames: expected 1 to {MAX_STEPS} steps of 1 or more")
     if steps * min_size > length:
         raise UsageError(f"{steps} steps of at least {min_size} frames do not fit into {length} frames")
 
 
-def _checked(features: np.ndarray) -> np.ndarray:
+def _validate_features(features: np.ndarray) -> np.ndarray:
+    """Returns the features as float64 (T, F); raises if they are empty or have another shape."""
     features = np.asarray(features, dtype=np.float64)
     if features.ndim != 2 or 0 in features.shape:
         raise WrongShape("features", features.shape, "(T, F), nothing empty")
     return features
 
 
-def _sums(x: np.ndarray) -> np.ndarray:
+def _compute_prefix_sums(x: np.ndarray) -> np.ndarray:
+    """Returns the sums of the first 0, 1, ..., T rows, (T + 1, ...)."""
     return np.concatenate([np.zeros((1, *x.shape[1:])), np.cumsum(x, axis=0)])
 
 
-def _gram(features: np.ndarray) -> tuple[np.ndarray, int]:
-    x = _checked(features)
+def _compute_gram(features: np.ndarray) -> tuple[np.ndarray, int]:
+    """Returns the Gram matrix (T, T) of the centred features, and F."""
+    x = _validate_features(features)
     x = x - x.mean(axis=0)  # changes no cost, and keeps the sums small
     return x @ x.T, x.shape[1]
 
 
-def _blocks(gram: np.ndarray, start: np.ndarray, end: np.ndarray) -> np.ndarray:
-    """Sums of the diagonal blocks [start, end) x [start, end)."""
-    sums = _sums(_sums(gram).T)
+def _sum_blocks(gram: np.ndarray, start: np.ndarray, end: np.ndarray) -> np.ndarray:
+    """Returns the sums of the diagonal blocks [start, end) x [start, end)."""
+    sums = _compute_prefix_sums(_compute_prefix_sums(gram).T)
     return sums[end, end] - sums[start, end] - sums[end, start] + sums[start, start]
 
 
-def _squares(gram: np.ndarray, start: np.ndarray, end: np.ndarray) -> np.ndarray:
-    """Squared distances from the mean, summed over each step."""
-    norms = _sums(np.diag(gram))
-    return np.maximum(norms[end] - norms[start] - _blocks(gram, start, end) / (end - start), 0.0)
+def _sum_squared_distances(gram: np.ndarray, start: np.ndarray, end: np.ndarray) -> np.ndarray:
+    """Returns the squared distances from the mean, summed over each step."""
+    norms = _compute_prefix_sums(np.diag(gram))
+    return np.maximum(norms[end] - norms[start] - _sum_blocks(gram, start, end) / (end - start), 0.0)
 
 
-def _table(length: int, start: np.ndarray, end: np.ndarray, values: np.ndarray) -> np.ndarray:
+def _build_cost_table(length: int, start: np.ndarray, end: np.ndarray, values: np.ndarray) -> np.ndarray:
+    """Returns the table (T + 1, T + 1) with `values` at [start, end], infinite elsewhere."""
     cost = np.full((length + 1, length + 1), np.inf)
     cost[start, end] = values
     return cost

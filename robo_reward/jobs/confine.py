@@ -1,4 +1,4 @@
-"""Closes a job process in: what it may read, write and call, applied once and never lifted."""
+"""Confines a job process: what it may read, write and call, applied once and never lifted."""
 
 from __future__ import annotations
 
@@ -42,26 +42,26 @@ def confine(folder: Path, entry: str, read: Iterable[Path | str] = ()) -> dict[s
     """
     if sys.platform != "linux":
         return dict.fromkeys(("capabilities", "files", "calls", "network"), f"not on {sys.platform}")
-    rules = file_rules(folder, entry, read)
+    rules = build_file_rules(folder, entry, read)
     capabilities = _drop_capabilities()
-    files = landlock.restrict(rules)
+    files = landlock.restrict_paths(rules)
     # A user name space hides who one is, so it is only the fallback for the filter.
     calls = forbid_system_calls()
     network = _leave_network() if calls else ""
-    if network and landlock.abi() >= 4 and not files:
+    if network and landlock.query_abi_version() >= 4 and not files:
         network = "TCP is refused (Landlock), UDP and UNIX sockets are not"
     return {"capabilities": capabilities, "files": files, "calls": calls, "network": network}
 
 
-def file_rules(folder: Path, entry: str, read: Iterable[Path | str] = ()) -> dict[Path, int]:
-    """What a job may do with which path."""
+def build_file_rules(folder: Path, entry: str, read: Iterable[Path | str] = ()) -> dict[Path, int]:
+    """Returns the paths that a job may use, each with its rights."""
     nvidia = (path for path in Path("/dev").glob("nvidia*"))
-    return landlock.merge(
+    return landlock.merge_rules(
         ((Path(path) for path in SYSTEM), landlock.READ),
         ((Path(path) for path in DEVICES), landlock.DEVICE),
         (nvidia, landlock.DEVICE),
-        (_python(), landlock.READ),
-        (_packages("robo_reward", entry.split(".")[0].split(":")[0]), landlock.READ),
+        (_find_interpreter_paths(), landlock.READ),
+        (_find_package_paths("robo_reward", entry.split(".")[0].split(":")[0]), landlock.READ),
         ((Path(path).absolute() for path in read), landlock.READ),
         # Import lists these folders; they may hold other candidates' jobs, so their files stay closed.
         ((Path(path) for path in sys.path if path and Path(path).is_dir()), landlock.LIST),
@@ -69,16 +69,16 @@ def file_rules(folder: Path, entry: str, read: Iterable[Path | str] = ()) -> dic
     )
 
 
-def _python() -> set[Path]:
-    """The interpreter, its library and what is installed into it."""
+def _find_interpreter_paths() -> set[Path]:
+    """Returns the paths of the interpreter, its library and what is installed into it."""
     paths = {sys.prefix, sys.exec_prefix, *sysconfig.get_paths().values(), *site.getsitepackages()}
     # The interpreter that a virtual environment came from; "/usr" is in SYSTEM, "/" would be everything.
     paths |= {sys.base_prefix, sys.base_exec_prefix, site.getusersitepackages()}
     return {Path(path) for path in paths if path != "/"}
 
 
-def _packages(*names: str) -> set[Path]:
-    """The source folders of packages, and the folders that symbolic links in them lead to."""
+def _find_package_paths(*names: str) -> set[Path]:
+    """Returns the source folders of packages, and the folders that symbolic links in them lead to."""
     found: set[Path] = set()
     for name in names:
         spec = importlib.util.find_spec(name)
@@ -93,7 +93,7 @@ def _packages(*names: str) -> set[Path]:
 
 
 def _drop_capabilities() -> str:
-    """Root in a job keeps one capability; anybody else has none to drop."""
+    """Drops all capabilities but one of root's; other users have none to drop."""
     libc = ctypes.CDLL(None, use_errno=True)
     kept = CAP_DAC_OVERRIDE if os.geteuid() == 0 else 0
     header = (ctypes.c_uint32 * 2)(CAPABILITY_VERSION_3, 0)

@@ -1,4 +1,4 @@
-"""What an entry sees of its job, inside the worker."""
+"""The view of a job that its entry gets, inside the worker."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class JobContext:
 
     Attributes:
         folder: the job's folder, also the current directory.
-        spec: what the caller asked for.
+        spec: the caller's settings.
         checkpoints: a folder that survives a kill; write into it by rename (`save` does).
         layers: what confines this process, layer to "" or to the reason why it does not hold.
     """
@@ -27,7 +27,7 @@ class JobContext:
     def __init__(self, folder: Path | str, spec: dict[str, Any] | None = None) -> None:
         self._job = Job(Path(folder))
         self.folder = self._job.folder
-        self.spec: dict[str, Any] = self._job.spec() if spec is None else spec
+        self.spec: dict[str, Any] = self._job.load_spec() if spec is None else spec
         self.checkpoints = self._job.checkpoints
         self.checkpoints.mkdir(exist_ok=True)
         for place in (self.folder, self.checkpoints):
@@ -36,18 +36,18 @@ class JobContext:
         self._stopped, self._next_look = False, 0.0
         self._progress: int | None = None
 
-    def stop_requested(self) -> bool:
-        """Whether a STOP file asks the job to end; cheap enough for an inner loop."""
+    def is_stop_requested(self) -> bool:
+        """Returns whether a STOP file asks the job to end; cheap enough for an inner loop."""
         if not self._stopped and (now := time.monotonic()) >= self._next_look:
             self._stopped, self._next_look = self._job.stop_path.exists(), now + STOP_INTERVAL
         return self._stopped
 
     @property
-    def stop_seen(self) -> bool:
-        """Whether `stop_requested` has ever said yes: then what the entry returns is a partial result."""
+    def has_seen_stop(self) -> bool:
+        """True once `is_stop_requested` has returned True: the entry's return value is then a partial result."""
         return self._stopped
 
-    def progress(self, point: dict[str, Any]) -> None:
+    def report_progress(self, point: dict[str, Any]) -> None:
         """Appends one JSON object to `progress.jsonl`, in one write."""
         if self._progress is None:
             self._progress = self._open_progress()
@@ -58,7 +58,7 @@ class JobContext:
         write_json(self.checkpoints / name, value)
 
     def load(self, name: str) -> Any:
-        """Reads a JSON checkpoint, or None where there is none."""
+        """Returns a JSON checkpoint, or None where there is none."""
         path = self.checkpoints / name
         return json.loads(path.read_bytes()) if path.exists() else None
 

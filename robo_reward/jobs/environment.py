@@ -26,8 +26,8 @@ TEMPORARY = "tmp"  # inside the job's folder, removed afterwards
 SECRET = re.compile(r"(?i)key|token|secret|passw|credential|auth")
 
 
-def job_environment(folder: Path, threads: int, extra: Mapping[str, str] | None = None) -> dict[str, str]:
-    """The environment variables of a job.
+def build_job_environment(folder: Path, threads: int, extra: Mapping[str, str] | None = None) -> dict[str, str]:
+    """Returns the environment variables of a job.
 
     Args:
         folder: the job's folder; home and temporary files lie in it.
@@ -46,19 +46,19 @@ def job_environment(folder: Path, threads: int, extra: Mapping[str, str] | None 
         "HOME": str(folder),
         "TMPDIR": str(folder / TEMPORARY),
         "USER": "job",  # spares getpass a look into /etc/passwd
-        "MUJOCO_GL": environment.get("MUJOCO_GL") or offscreen_backend(),
-        "PYTHONPATH": os.pathsep.join(_import_roots()),
+        "MUJOCO_GL": environment.get("MUJOCO_GL") or choose_offscreen_backend(),
+        "PYTHONPATH": os.pathsep.join(_find_import_roots()),
         "PYTHONHASHSEED": "0",  # same seed, same bits
         "PYTHONDONTWRITEBYTECODE": "1",
         "PYTHONUNBUFFERED": "1",  # the last lines before a crash are the ones that matter
     }
-    if glfw := glfw_library():
+    if glfw := find_glfw_library():
         environment["PYGLFW_LIBRARY"] = glfw
     return environment | dict(extra or {})
 
 
 @functools.cache
-def glfw_library() -> str:
+def find_glfw_library() -> str:
     """Returns the library inside the glfw wheel, or "": without the path glfw starts a process to look for it.
 
     gymnasium's and dm_control's MuJoCo modules import glfw, and a job starts no processes.
@@ -70,8 +70,8 @@ def glfw_library() -> str:
 
 
 @functools.cache
-def offscreen_backend() -> str:
-    """The GL backend of a job when nobody chose one: never glfw, which needs a screen and starts processes."""
+def choose_offscreen_backend() -> str:
+    """Returns the default GL backend of a job: never glfw, which needs a screen and starts processes."""
     if sys.platform != "linux":
         return ""
     for backend, library in (("egl", "EGL"), ("osmesa", "OSMesa")):
@@ -80,8 +80,8 @@ def offscreen_backend() -> str:
     return "disabled"
 
 
-def _import_roots() -> list[str]:
-    """Where robo_reward and what the parent put on PYTHONPATH are imported from, as absolute paths."""
+def _find_import_roots() -> list[str]:
+    """Returns the folders that robo_reward and the parent's PYTHONPATH are imported from, as absolute paths."""
     root = str(Path(robo_reward.__file__).absolute().parent.parent)
     given = [path for path in os.environ.get("PYTHONPATH", "").split(os.pathsep) if os.path.isabs(path)]
     return list(dict.fromkeys([root, *given]))

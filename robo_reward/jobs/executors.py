@@ -1,4 +1,4 @@
-"""Where jobs run: executors by name, from here and from the entry point group `robo_reward.executors`."""
+"""Executors that run jobs, by name, from here and from the entry point group `robo_reward.executors`."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from robo_reward.registry import Registry
 
 @runtime_checkable
 class JobExecutor(Protocol):
-    """What a search needs of an executor: a `concurrent.futures.Executor` that also takes job folders."""
+    """The executor of a search: a `concurrent.futures.Executor` that also takes job folders."""
 
     def submit_job(self, folder: Path | str, **options: Any) -> Future[dict[str, Any]]:
         """Runs a job folder with the options of `run_job`."""
         ...
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
-        """Takes no more jobs; with `cancel_futures`, stops those that run."""
+        """Stops taking jobs; with `cancel_futures`, stops those that run."""
         ...
 
     def __enter__(self) -> Any: ...

@@ -1,4 +1,4 @@
-"""How a job can end without a result: one error class per kind, each with the last lines of the log."""
+"""Errors of jobs that end without a result: one class per kind, each with the last lines of the log."""
 
 from __future__ import annotations
 
@@ -30,11 +30,11 @@ class JobFailed(RoboRewardError):
         super().__init__(f"job {self.folder.name}: {reason}.{shown}")
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Executors on other machines send errors home; the message alone would not rebuild one."""
+        """Makes the error rebuildable from its fields: executors on other machines send it home."""
         return type(self), (self.folder, self.reason, self.log, self.partial)
 
     def to_json(self) -> dict[str, Any]:
-        """What `error.json` holds."""
+        """Returns the content of `error.json`."""
         return {"kind": self.kind, "reason": self.reason, "log": self.log, "partial": self.partial}
 
 

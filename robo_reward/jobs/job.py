@@ -57,9 +57,9 @@ class Job:
 
     @classmethod
     def create(cls, folder: Path | str, spec: dict[str, Any]) -> Job:
-        """Makes the folder and writes `spec.json`; the same spec again changes nothing.
+        """Creates the folder and writes `spec.json`; the same spec again changes nothing.
 
-        What the job runs is the copy beside the folder (`sealed_path`), where the job cannot write.
+        The job runs the copy beside the folder (`sealed_path`), where the job cannot write.
 
         Raises:
             UsageError: the spec names no entry.
@@ -71,7 +71,7 @@ class Job:
         job.folder.mkdir(parents=True, exist_ok=True)
         wanted = json.loads(json.dumps(spec, default=to_json))
         sealed, found = read_json(job.sealed_path), read_json(job.spec_path)
-        if (found if sealed is None else sealed) != wanted and found is not None and job.result() is not None:
+        if (found if sealed is None else sealed) != wanted and found is not None and job.load_result() is not None:
             raise RoboRewardError(f"{job.folder} holds the result of another spec; choose another folder")
         if found != wanted:
             write_json(job.spec_path, wanted)
@@ -112,8 +112,8 @@ class Job:
     def checkpoints(self) -> Path:
         return self.folder / "checkpoints"
 
-    def spec(self) -> dict[str, Any]:
-        """The content of `spec.json`.
+    def load_spec(self) -> dict[str, Any]:
+        """Returns the content of `spec.json`.
 
         Raises:
             UsageError: there is none.
@@ -123,7 +123,7 @@ class Job:
             raise UsageError(f"{self.folder} is not a job folder: it has no spec.json (make one with Job.create)")
         return spec
 
-    def sealed_spec(self) -> dict[str, Any]:
+    def load_sealed_spec(self) -> dict[str, Any]:
         """Returns the spec as the caller wrote it; the job may have rewritten `spec.json` when it ran.
 
         Raises:
@@ -131,7 +131,7 @@ class Job:
         """
         sealed = read_json(self.sealed_path)
         if sealed is None:
-            sealed = self.spec()
+            sealed = self.load_spec()
             if self.log_path.exists():
                 raise UsageError(
                     f"{self.folder} has run before, so the job may have rewritten its spec.json, and the copy "
@@ -140,50 +140,50 @@ class Job:
             write_json(self.sealed_path, sealed)
         return sealed
 
-    def result(self) -> dict[str, Any] | None:
-        """What the job returned, or None as long as it has not."""
+    def load_result(self) -> dict[str, Any] | None:
+        """Returns the result of the job, or None where there is none yet."""
         return read_json(self.result_path)
 
-    def error(self) -> dict[str, Any] | None:
-        """Why the last attempt gave no result, or None."""
+    def load_error(self) -> dict[str, Any] | None:
+        """Returns the error of the last attempt, or None."""
         return read_json(self.error_path)
 
     def require_plain(self, files: Sequence[str] = (), folders: Sequence[str] = ()) -> None:
-        """Checks the kind of everything that is read or written in the folder.
+        """Raises an error where a path that is read or written in the folder is of the wrong kind.
 
         Args:
             files: names of further files.
             folders: names of further folders.
 
         Raises:
-            BadArtifact: a link, a pipe, or a folder stands where a file belongs, or a file where a folder belongs.
+            BadArtifact: a link, a pipe, or a folder is where a file belongs, or a file where a folder belongs.
         """
-        _require(self.folder, stat.S_ISDIR, "a folder")
+        _require_kind(self.folder, stat.S_ISDIR, "a folder")
         for name in (*FILES, *files):
-            _require(self.folder / name, stat.S_ISREG, "a regular file")
+            _require_kind(self.folder / name, stat.S_ISREG, "a regular file")
         for name in (*FOLDERS, *folders):
-            _require(self.folder / name, stat.S_ISDIR, "a folder")
+            _require_kind(self.folder / name, stat.S_ISDIR, "a folder")
 
-    def stop(self) -> None:
+    def request_stop(self) -> None:
         """Asks the job to end; one that has not started yet will not."""
         flags = os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
         with suppress(OSError):  # whatever the job has put there counts as the request
             os.close(os.open(self.stop_path, flags, 0o644))
 
-    def unstop(self) -> None:
-        """Takes the request back, so that the job may be run again."""
+    def withdraw_stop(self) -> None:
+        """Withdraws the request to stop, so that the job may be run again."""
         with suppress(OSError):  # a folder of that name: the next `require_plain` refuses it
             self.stop_path.unlink(missing_ok=True)
 
-    def log_tail(self, lines: int = TAIL_LINES) -> list[str]:
-        """The last lines of the log."""
+    def read_log_tail(self, lines: int = TAIL_LINES) -> list[str]:
+        """Returns the last lines of the log."""
         data = read_bytes(self.log_path, TAIL_BYTES, tail=True) or b""
         return data.decode("utf-8", "replace").splitlines()[-lines:]
 
-    def progress(self) -> list[dict[str, Any]]:
-        """All progress so far; a line that a kill cut short is left out."""
+    def read_progress(self) -> list[dict[str, Any]]:
+        """Returns all progress so far; a line that a kill cut short is left out."""
         data = read_bytes(self.progress_path) or b""
-        found = (_parse(line) for line in data.splitlines())
+        found = (_parse_line(line) for line in data.splitlines())
         return [entry for entry in found if entry is not None]
 
     @property
@@ -193,13 +193,13 @@ class Job:
             return "done"
         if self.error_path.exists():
             try:
-                return "stopped" if (self.error() or {}).get("kind") == "stopped" else "failed"
+                return "stopped" if (self.load_error() or {}).get("kind") == "stopped" else "failed"
             except BadArtifact:
                 return "failed"
         return "started" if self.log_path.exists() else "new"
 
 
-def _require(path: Path, is_kind: Callable[[int], bool], wanted: str) -> None:
+def _require_kind(path: Path, is_kind: Callable[[int], bool], wanted: str) -> None:
     try:
         mode = os.lstat(path).st_mode
     except FileNotFoundError:
@@ -207,15 +207,15 @@ def _require(path: Path, is_kind: Callable[[int], bool], wanted: str) -> None:
     except OSError as error:  # the folder itself is a file, or has lost its permissions
         raise BadArtifact(path, f"it cannot be read: {error.strerror}", REMEDY) from error
     if not is_kind(mode):
-        raise BadArtifact(path, f"it is {_kind(mode)}, expected {wanted}", REMEDY)
+        raise BadArtifact(path, f"it is {_describe_kind(mode)}, expected {wanted}", REMEDY)
 
 
-def _kind(mode: int) -> str:
+def _describe_kind(mode: int) -> str:
     kinds = {stat.S_IFDIR: "a folder", stat.S_IFLNK: "a link", stat.S_IFIFO: "a pipe", stat.S_IFREG: "a file"}
     return kinds.get(stat.S_IFMT(mode), "a device or a socket")
 
 
-def _parse(line: bytes) -> dict[str, Any] | None:
+def _parse_line(line: bytes) -> dict[str, Any] | None:
     try:
         value = json.loads(line)
     except (ValueError, RecursionError):

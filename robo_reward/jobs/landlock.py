@@ -1,4 +1,4 @@
-"""Landlock: a process narrows its own view of the file system, without privileges and for good."""
+"""Landlock: a process restricts its own view of the file system, without privileges and permanently."""
 
 from __future__ import annotations
 
@@ -27,15 +27,15 @@ OWN = READ | WRITE_FILE | TRUNCATE | REMOVE_DIR | REMOVE_FILE | MAKE_DIR | MAKE_
 ON_FILES = EXECUTE | WRITE_FILE | READ_FILE | TRUNCATE | IOCTL
 
 
-def abi() -> int:
-    """The version of Landlock that the running kernel offers; 0 for none."""
+def query_abi_version() -> int:
+    """Returns the version of Landlock that the running kernel offers; 0 where it offers none."""
     if sys.platform != "linux":
         return 0
     return max(0, ctypes.CDLL(None, use_errno=True).syscall(CREATE, None, 0, 1))
 
 
-def restrict(rules: Mapping[Path, int]) -> str:
-    """Leaves this thread, and the threads it starts later, only these paths.
+def restrict_paths(rules: Mapping[Path, int]) -> str:
+    """Restricts this thread, and the threads it starts later, to the given paths.
 
     Args:
         rules: path to rights (`LIST`, `READ`, `DEVICE`, `OWN`); paths that do not exist are skipped.
@@ -43,7 +43,7 @@ def restrict(rules: Mapping[Path, int]) -> str:
     Returns:
         "" on success, otherwise why it does not hold.
     """
-    version = abi()
+    version = query_abi_version()
     if version < 1:
         return "the kernel has no Landlock (Linux 5.13 or later with Landlock enabled)"
     handled = ALL_OF_ABI[min(version, 5)]
@@ -55,7 +55,7 @@ def restrict(rules: Mapping[Path, int]) -> str:
         return f"Landlock: {os.strerror(ctypes.get_errno())}"
     try:
         for path, rights in rules.items():
-            if problem := _add(libc, ruleset, path, rights & handled):
+            if problem := _add_rule(libc, ruleset, path, rights & handled):
                 return problem
         if libc.prctl(38, 1, 0, 0, 0) or libc.syscall(RESTRICT, ruleset, 0):  # 38: PR_SET_NO_NEW_PRIVS
             return f"Landlock: {os.strerror(ctypes.get_errno())}"
@@ -64,7 +64,7 @@ def restrict(rules: Mapping[Path, int]) -> str:
     return ""
 
 
-def _add(libc: ctypes.CDLL, ruleset: int, path: Path, rights: int) -> str:
+def _add_rule(libc: ctypes.CDLL, ruleset: int, path: Path, rights: int) -> str:
     try:
         handle = os.open(path, os.O_PATH | os.O_CLOEXEC)
     except OSError:
@@ -80,8 +80,8 @@ def _add(libc: ctypes.CDLL, ruleset: int, path: Path, rights: int) -> str:
     return ""
 
 
-def merge(*groups: tuple[Iterable[Path], int]) -> dict[Path, int]:
-    """Rules from groups of paths with the same rights; a path in two groups gets both."""
+def merge_rules(*groups: tuple[Iterable[Path], int]) -> dict[Path, int]:
+    """Returns rules from groups of paths with the same rights; a path in two groups gets both."""
     rules: dict[Path, int] = {}
     for paths, rights in groups:
         for path in paths:

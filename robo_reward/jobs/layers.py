@@ -1,4 +1,4 @@
-"""Which layers of the sandbox hold on this machine, found by trying."""
+"""Probes which layers of the sandbox hold on this machine."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ PROBE = "robo_reward.jobs.layers:attempt"
 MEMORY = 1 << 30  # [bytes] limit of the probe
 
 
-def layers() -> dict[str, str]:
-    """Runs a job that tries to get out.
+def probe_layers() -> dict[str, str]:
+    """Runs a job that tries to break out of the sandbox.
 
     Returns:
-        Layer to "holds", or to "does not hold: …": `process`, `environment`, `memory`, `files`, `network`, `programs`
-        (no other program or process is started) and `signals` (no other process is reached).
+        Layer to "holds", or to "does not hold: …": `process`, `environment`, `memory`, `files`, `network`,
+        `programs` (no other program or process is started) and `signals` (no other process is reached).
     """
     with tempfile.TemporaryDirectory(prefix="robo-reward-layers-") as name:
         outside = Path(name) / "outside.txt"
@@ -32,11 +32,11 @@ def layers() -> dict[str, str]:
         spec = {"entry": PROBE, "outside": outside, "parent": os.getpid()}
         job = Job.create(Path(name) / "job", spec)
         tried = run_job(job.folder, timeout=60, limits=Limits(memory=MEMORY))
-    verdicts = {layer: _verdict(found, tried["reasons"]) for layer, found in tried["got"].items()}
+    verdicts = {layer: _describe_verdict(found, tried["reasons"]) for layer, found in tried["got"].items()}
     return {"process": "holds"} | verdicts
 
 
-def _verdict(got: list[str], reasons: dict[str, str]) -> str:
+def _describe_verdict(got: list[str], reasons: dict[str, str]) -> str:
     if not got:
         return "holds"
     why = [reasons.get(name, "") for name in ("files", "calls", "network")]
@@ -45,7 +45,7 @@ def _verdict(got: list[str], reasons: dict[str, str]) -> str:
 
 
 def attempt(job: JobContext) -> dict[str, Any]:
-    """The probe's entry: what it could do, layer by layer."""
+    """Tries to break out, layer by layer, and returns what succeeded; the entry of the probe's job."""
     import socket
 
     outside, parent = Path(job.spec["outside"]), int(job.spec["parent"])
@@ -65,12 +65,14 @@ def attempt(job: JobContext) -> dict[str, Any]:
         "programs": {"start a program": lambda: subprocess.run(["/bin/true"], check=False)},
         "signals": {"signal its parent": lambda: os.kill(parent, 0)},
     }
-    got = {layer: [what for what, action in actions.items() if _works(action)] for layer, actions in tries.items()}
+    got = {
+        layer: [what for what, action in actions.items() if _is_permitted(action)] for layer, actions in tries.items()
+    }
     _start_thread()  # what training needs must still work
     return {"got": got, "reasons": job.layers}
 
 
-def _works(action: Callable[[], Any]) -> bool:
+def _is_permitted(action: Callable[[], Any]) -> bool:
     try:
         action()
     except (OSError, MemoryError, StopIteration):

@@ -11,12 +11,12 @@ LIBRARIES = 8 * GIB  # [bytes] address space for mapped libraries (torch with CU
 
 @dataclass(frozen=True)
 class Limits:
-    """What one job may use; None lifts a limit.
+    """The resources that one job may use; None lifts a limit.
 
-    The kernel limits private memory, address space, files and processor time of a process (`apply`). It has no limit
-    for one process on memory shared between mappings, on memory behind a descriptor (`memfd_create`), or on threads (it
-    counts those per user): the parent watches them (`robo_reward.jobs.watcher`) and ends the job. New processes are
-    refused by the system call filter.
+    The kernel limits private memory, address space, files and processor time of a process (`apply_limits`). It
+    has no limit for one process on memory shared between mappings, on memory behind a descriptor
+    (`memfd_create`), or on threads (it counts those per user): the parent watches them
+    (`robo_reward.jobs.watcher`) and ends the job. New processes are refused by the system call filter.
 
     Attributes:
         memory: writable memory [bytes], private and shared; mapped libraries do not count.
@@ -24,7 +24,8 @@ class Limits:
         cpu: processor time over all threads [s]; the wall-clock timeout belongs to `run_job`.
         open_files: open file descriptors.
         file_size: the largest file it may write [bytes], the log included.
-        address_space: whether to limit the address space too (memory + 8 GiB); off for CUDA, which reserves far more.
+        address_space: whether to limit the address space too (memory + 8 GiB); off for CUDA, which reserves far
+            more.
     """
 
     memory: int | None = 8 * GIB
@@ -37,7 +38,7 @@ class Limits:
     def to_json(self) -> dict[str, int | bool | None]:
         return asdict(self)
 
-    def apply(self) -> None:
+    def apply_limits(self) -> None:
         """Limits the calling process, irrevocably; a limit that is already lower stays."""
         space = self.memory + LIBRARIES if self.memory is not None and self.address_space else None
         wanted = {
@@ -50,10 +51,10 @@ class Limits:
         }
         for which, value in wanted.items():
             if value is not None:
-                _lower(which, value)
+                _lower_limit(which, value)
 
 
-def _lower(which: int, value: int) -> None:
+def _lower_limit(which: int, value: int) -> None:
     _, hard = resource.getrlimit(which)
     value = value if hard == resource.RLIM_INFINITY else min(value, hard)
     # RLIMIT_CPU: SIGXCPU comes at the soft limit, SIGKILL at the hard one, so the two must differ

@@ -44,7 +44,7 @@ class LocalExecutor(Executor):
         return self._threads.submit(run_job, folder, **options)
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
-        """Takes no more jobs.
+        """Stops taking jobs.
 
         Args:
             wait: whether to return only when everything submitted has ended.

@@ -1,4 +1,4 @@
-"""Where the plug-ins of robo-reward lie: a confined job must be able to import them."""
+"""The paths of robo-reward's plug-ins: a confined job must be able to import them."""
 
 from __future__ import annotations
 
@@ -24,16 +24,18 @@ def find_plugin_paths() -> tuple[Path, ...]:
             if entry.group.startswith(GROUPS)
         }
         if modules:
-            found |= dict.fromkeys((*_metadata(distribution), *(p for m in sorted(modules) for p in _sources(m))))
+            found |= dict.fromkeys(
+                (*_find_metadata_folders(distribution), *(p for m in sorted(modules) for p in _find_source_folders(m)))
+            )
     return tuple(found)
 
 
-def _metadata(distribution: Distribution) -> list[Path]:
+def _find_metadata_folders(distribution: Distribution) -> list[Path]:
     folder = getattr(distribution, "_path", None)  # the only way to it: the public API opens files by name
     return [Path(folder)] if folder is not None else []
 
 
-def _sources(module: str) -> list[Path]:
+def _find_source_folders(module: str) -> list[Path]:
     try:
         spec = find_spec(module)
     except (ImportError, ValueError):

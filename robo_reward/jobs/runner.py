@@ -1,4 +1,4 @@
-"""Runs one job in a process of its own and turns whatever happens into a result or a named error."""
+"""Runs one job in a process of its own and turns its end into a result or a named error."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from typing import Any
 
 from robo_reward.errors import BadArtifact, RoboRewardError
 from robo_reward.files import write_json
-from robo_reward.jobs.environment import TEMPORARY, job_environment
+from robo_reward.jobs.environment import TEMPORARY, build_job_environment
 from robo_reward.jobs.failures import (
     FAILURES,
     JobBusy,
@@ -60,8 +60,8 @@ def run_job(
 ) -> dict[str, Any]:
     """Runs the job in a folder, or returns its result at once where it has one.
 
-    What widens a job's rights (`read`, `env`, `limits`) is an argument and never read from the folder, which the job
-    can rewrite; what it runs comes from the sealed copy of the spec beside the folder, which it cannot.
+    Rights of a job (`read`, `env`, `limits`) are arguments and never read from the folder, which the job can
+    rewrite; the spec comes from the sealed copy beside the folder, which it cannot.
 
     Args:
         folder: a folder with `spec.json`, see `Job`.
@@ -75,7 +75,7 @@ def run_job(
         stop_grace: seconds between STOP and the kill.
 
     Returns:
-        What the entry returned.
+        The return value of the entry.
 
     Raises:
         JobFailed: one of its subclasses says how the job ended without a result; `error.json` says the same.
@@ -83,34 +83,34 @@ def run_job(
         UsageError: the folder is not a job folder.
     """
     job = Job(Path(folder))
-    result = _result(job)
+    result = _load_result(job)
     if result is not None:
         return result
     spec = _load_spec(job)
     limits = limits or Limits()
-    with _lock(job) as log:
-        result = _result(job)
+    with _lock_log(job) as log:
+        result = _load_result(job)
         if result is not None:  # another runner finished it while we waited for the lock
             return result
         job.error_path.unlink(missing_ok=True)
         if job.stop_path.exists() or (stop is not None and stop.is_set()):
-            raise _record(job, JobStopped(job.folder, "stopped before it started"))
+            raise _record_failure(job, JobStopped(job.folder, "stopped before it started"))
         settings = {
             "limits": limits.to_json(),
             "read": [str(Path(path).absolute()) for path in (*find_plugin_paths(), *read)],
             "spec": spec,
             "confine": confined,
         }
-        environment = job_environment(job.folder, threads, env)
+        environment = build_job_environment(job.folder, threads, env)
         (job.folder / TEMPORARY).mkdir(exist_ok=True)
-        process, control = _start(job, environment, log, settings)
+        process, control = _start_worker(job, environment, log, settings)
         try:
-            ended = _wait(process, job, limits, timeout, stop, stop_grace)
+            ended = _wait_for_worker(process, job, limits, timeout, stop, stop_grace)
         finally:  # also on KeyboardInterrupt
             _kill_group(process)
             os.close(control)
             shutil.rmtree(job.folder / TEMPORARY, ignore_errors=True)  # follows no links
-        return _outcome(job, process.returncode, ended)
+        return _resolve_outcome(job, process.returncode, ended)
 
 
 def _load_spec(job: Job) -> dict[str, Any]:
@@ -122,14 +122,19 @@ def _load_spec(job: Job) -> dict[str, Any]:
     """
     try:
         job.require_plain()
-        job.spec()
-        return job.sealed_spec()
+        job.load_spec()
+        return job.load_sealed_spec()
     except BadArtifact as error:
         raise JobFailed(job.folder, str(error).rstrip(".")) from error
 
 
-def _start(job: Job, environment: dict[str, str], log: Any, settings: dict[str, Any]) -> tuple[subprocess.Popen, int]:
-    """Starts the worker. The calling thread must live as long as the worker: PR_SET_PDEATHSIG is tied to it."""
+def _start_worker(
+    job: Job, environment: dict[str, str], log: Any, settings: dict[str, Any]
+) -> tuple[subprocess.Popen, int]:
+    """Starts the worker.
+
+    The calling thread must live as long as the worker: PR_SET_PDEATHSIG is tied to it.
+    """
     theirs, ours = os.pipe()
     # -P: the job's folder, which is the current directory, is not an import root
     command = [sys.executable, "-P", "-m", "robo_reward.jobs.worker", str(job.folder), "--control", str(theirs)]
@@ -157,7 +162,7 @@ def _start(job: Job, environment: dict[str, str], log: Any, settings: dict[str, 
     return process, ours
 
 
-def _wait(
+def _wait_for_worker(
     process: subprocess.Popen,
     job: Job,
     limits: Limits,
@@ -165,11 +170,11 @@ def _wait(
     stop: threading.Event | None,
     grace: float,
 ) -> JobFailed | None:
-    """Waits for the end of the worker; says why we ended it, if we did."""
+    """Waits for the end of the worker; returns the failure if it had to be ended from here, else None."""
     start = time.monotonic()
     deadline, asked = start + (math.inf if timeout is None else timeout), math.inf
     try:
-        while not _ended(process, min(TICK, max(0.0, deadline - time.monotonic()))):
+        while not _wait_until_ended(process, min(TICK, max(0.0, deadline - time.monotonic()))):
             now = time.monotonic()
             if excess := find_excess(process.pid, limits):
                 return (JobOutOfMemory if excess.memory else JobFailed)(job.folder, excess.reason)
@@ -178,16 +183,19 @@ def _wait(
             if now >= asked + grace:
                 return JobStopped(job.folder, f"did not stop within {grace:g} s and was killed")
             if asked == math.inf and stop is not None and stop.is_set():
-                job.stop()
+                job.request_stop()
                 asked = now
     finally:
         if asked < math.inf:
-            job.unstop()  # the request came from this run's owner; the next run goes on
+            job.withdraw_stop()  # the request came from this run's owner; the next run goes on
     return None
 
 
-def _ended(process: subprocess.Popen, seconds: float) -> bool:
-    """Waits up to some seconds for the end of a process, which is left unreaped where the system can say so."""
+def _wait_until_ended(process: subprocess.Popen, seconds: float) -> bool:
+    """Waits up to `seconds` for the end of a process and returns whether it has ended.
+
+    The process is left unreaped where the system can report that.
+    """
     if not hasattr(os, "pidfd_open"):
         with suppress(subprocess.TimeoutExpired):
             process.wait(seconds)
@@ -204,21 +212,24 @@ def _ended(process: subprocess.Popen, seconds: float) -> bool:
 
 
 def _kill_group(process: subprocess.Popen) -> None:
-    """Ends the worker and whatever it started."""
-    if process.returncode is None and not _ended(process, 0):
-        _signal(process, signal.SIGTERM)
-        _ended(process, TERM_GRACE)
-    _signal(process, signal.SIGKILL)
+    """Ends the worker and all processes that it started."""
+    if process.returncode is None and not _wait_until_ended(process, 0):
+        _signal_group(process, signal.SIGTERM)
+        _wait_until_ended(process, TERM_GRACE)
+    _signal_group(process, signal.SIGKILL)
     process.wait()
 
 
-def _signal(process: subprocess.Popen, number: int) -> None:
+def _signal_group(process: subprocess.Popen, number: int) -> None:
     with suppress(ProcessLookupError, PermissionError):  # macOS: EPERM for a group of zombies
         os.killpg(process.pid, number)
 
 
-def _lock(job: Job) -> Any:
-    """Opens the log and locks it. The worker inherits the lock, so that it holds while the worker lives."""
+def _lock_log(job: Job) -> Any:
+    """Opens the log and locks it.
+
+    The worker inherits the lock, so that it holds while the worker lives.
+    """
     handle = os.open(  # `require_plain` has refused links and pipes
         job.log_path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, 0o644
     )
@@ -239,27 +250,27 @@ def _lock(job: Job) -> Any:
     return os.fdopen(handle, "ab", buffering=0)
 
 
-def _result(job: Job) -> dict[str, Any] | None:
+def _load_result(job: Job) -> dict[str, Any] | None:
     try:
-        return job.result()
+        return job.load_result()
     except RoboRewardError as error:
-        raise _record(
+        raise _record_failure(
             job, JobFailed(job.folder, f"its result is unusable ({error}); delete it to run again")
         ) from error
 
 
-def _outcome(job: Job, code: int, ended: JobFailed | None) -> dict[str, Any]:
-    result = _result(job)
+def _resolve_outcome(job: Job, code: int, ended: JobFailed | None) -> dict[str, Any]:
+    result = _load_result(job)
     if result is not None:
         return result
-    failure = ended or _told(job) or _named(job, code)
-    raise _record(job, failure)
+    failure = ended or _load_reported_failure(job) or _failure_from_status(job, code)
+    raise _record_failure(job, failure)
 
 
-def _told(job: Job) -> JobFailed | None:
-    """What the worker itself says about its failure."""
+def _load_reported_failure(job: Job) -> JobFailed | None:
+    """Returns the failure that the worker itself reported, or None."""
     try:
-        told = job.error()
+        told = job.load_error()
     except RoboRewardError:
         return None
     if told is None:
@@ -268,8 +279,8 @@ def _told(job: Job) -> JobFailed | None:
     return kind(job.folder, str(told.get("reason"))[:2000], partial=partial if isinstance(partial, dict) else None)
 
 
-def _named(job: Job, code: int) -> JobFailed:
-    """A worker that died without a word, by its exit status."""
+def _failure_from_status(job: Job, code: int) -> JobFailed:
+    """Returns the failure of a worker that ended without a report, by its exit status."""
     if code >= 0:
         return JobFailed(job.folder, f"ended with status {code} and without a result")
     name = signal.Signals(-code).name if -code in {*signal.Signals} else f"signal {-code}"
@@ -277,14 +288,14 @@ def _named(job: Job, code: int) -> JobFailed:
         return JobKilled(job.folder, "was killed from outside (SIGKILL; the system may have run out of memory)")
     if -code == signal.SIGXCPU:
         return JobTimedOut(job.folder, "used up its processor time (SIGXCPU)")
-    if -code == signal.SIGABRT and any("bad_alloc" in line for line in job.log_tail()):
+    if -code == signal.SIGABRT and any("bad_alloc" in line for line in job.read_log_tail()):
         return JobOutOfMemory(job.folder, "ran out of memory (std::bad_alloc)")
     return JobCrashed(job.folder, f"crashed with {name}")
 
 
-def _record(job: Job, failure: JobFailed) -> JobFailed:
-    """The failure with the last log lines, written to `error.json`."""
-    full = type(failure)(job.folder, failure.reason, job.log_tail(), failure.partial)
+def _record_failure(job: Job, failure: JobFailed) -> JobFailed:
+    """Writes the failure with the last log lines to `error.json` and returns it."""
+    full = type(failure)(job.folder, failure.reason, job.read_log_tail(), failure.partial)
     try:
         write_json(job.error_path, full.to_json())
     except OSError as error:  # a full disk must not hide why the job failed

@@ -80,7 +80,7 @@ Instruction = tuple[int, int, int, int]  # code, jump if true, jump if false, co
 
 
 def build_filter(machine: str, pid: int) -> list[Instruction]:
-    """The BPF program for one architecture.
+    """Returns the BPF program for one architecture.
 
     Args:
         machine: `platform.machine()`, `x86_64` or `aarch64`.
@@ -119,7 +119,7 @@ def forbid_system_calls() -> str:
     Returns:
         "" on success, otherwise why it does not hold.
     """
-    machine = platform_machine()
+    machine = read_kernel_machine()
     if sys.platform != "linux" or machine not in AUDIT or struct.calcsize("P") != 8:
         return f"no filter for {sys.platform} on {machine}"
     libc = ctypes.CDLL(None, use_errno=True)
@@ -133,6 +133,6 @@ def forbid_system_calls() -> str:
     return ""
 
 
-def platform_machine() -> str:
-    """The architecture of the kernel; a call of `uname`, where `platform.machine` may start a process."""
+def read_kernel_machine() -> str:
+    """Returns the architecture of the kernel by `uname`; `platform.machine` may start a process."""
     return os.uname().machine if hasattr(os, "uname") else platform.machine()

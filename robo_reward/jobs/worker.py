@@ -45,22 +45,25 @@ def main(arguments: list[str]) -> int:
     """
     folder = Path(arguments[0]).absolute()
     control = int(arguments[arguments.index(CONTROL) + 1]) if CONTROL in arguments else None
-    settings = _settings(control)
+    settings = _read_settings(control)
     faulthandler.enable()
-    Limits(**settings.get("limits", {})).apply()
+    Limits(**settings.get("limits", {})).apply_limits()
     job = Job(folder)
-    spec = settings["spec"] if "spec" in settings else job.spec()
+    spec = settings["spec"] if "spec" in settings else job.load_spec()
     entry = str(spec.get("entry", ""))
     held: dict[str, str] = {}
     if settings.get("confine", True):
         held = confine(folder, entry, settings.get("read", ()))
     if control is not None:
         threading.Thread(target=_end_with_parent, args=(control,), daemon=True).start()
-    return _run(JobContext(folder, spec), entry, held)
+    return _run_entry(JobContext(folder, spec), entry, held)
 
 
-def _settings(control: int | None) -> dict[str, Any]:
-    """What the parent asks for. It comes through a pipe, since the job can rewrite its own folder."""
+def _read_settings(control: int | None) -> dict[str, Any]:
+    """Returns the settings from the parent.
+
+    They come through a pipe, since the job can rewrite its own folder.
+    """
     if control is None:
         return {}
     if sys.platform == "linux":
@@ -81,10 +84,10 @@ def _end_with_parent(control: int) -> None:
 
 
 def load_entry(name: str) -> Any:
-    """The function that `package.module:function` names.
+    """Returns the function that `package.module:function` names.
 
     Raises:
-        UsageError: there is no such thing.
+        UsageError: there is no such function.
     """
     module, _, function = name.partition(":")
     try:
@@ -93,28 +96,28 @@ def load_entry(name: str) -> Any:
         raise UsageError(f"job entry {name!r} is not a 'package.module:function': {error}") from error
 
 
-def _run(context: JobContext, entry: str, held: dict[str, str]) -> int:
+def _run_entry(context: JobContext, entry: str, held: dict[str, str]) -> int:
     folder = context.folder
     context.layers = held
     try:
         value = load_entry(entry)(context)
         if not isinstance(value, dict):
             raise TypeError(f"entry {entry} returned {type(value).__name__}, expected a JSON dict")
-        if context.stop_seen:
-            return _fail(JobStopped(folder, "stopped as asked", partial=value))
+        if context.has_seen_stop:
+            return _write_failure(JobStopped(folder, "stopped as asked", partial=value))
         write_json(Job(folder).result_path, value)
     except MemoryError:
         traceback.print_exc()
-        return _fail(JobOutOfMemory(folder, "ran out of memory (MemoryError)"))
+        return _write_failure(JobOutOfMemory(folder, "ran out of memory (MemoryError)"))
     except Exception as error:  # noqa: BLE001 - candidate code may raise anything; the parent is told
         traceback.print_exc()
         reason = f"{type(error).__name__}: {error}{explain_refusal(error) if held else ''}"
-        return _fail((JobOutOfMemory if _is_memory(error) else JobFailed)(folder, reason))
+        return _write_failure((JobOutOfMemory if _is_memory_error(error) else JobFailed)(folder, reason))
     return 0
 
 
 def explain_refusal(error: BaseException) -> str:
-    """Returns a sentence about the sandbox where an error, or one that it came from, looks like a refusal of it."""
+    """Returns a sentence about the sandbox where an error, or one of its causes, looks like its refusal."""
     seen: BaseException | None = error
     for _ in range(16):
         if isinstance(seen, OSError) and seen.errno in (errno.EPERM, errno.EACCES):
@@ -123,15 +126,15 @@ def explain_refusal(error: BaseException) -> str:
     return ""
 
 
-def _is_memory(error: BaseException) -> bool:
-    """Whether torch, numpy or the system say in words that memory is exhausted."""
+def _is_memory_error(error: BaseException) -> bool:
+    """Returns whether an error of torch, numpy or the system means that memory is exhausted."""
     text = str(error)
     return any(
         sign in text for sign in ("can't allocate memory", "Cannot allocate memory", "out of memory", "bad_alloc")
     )
 
 
-def _fail(failure: JobFailed) -> int:
+def _write_failure(failure: JobFailed) -> int:
     write_json(failure.folder / "error.json", failure.to_json())
     return 1
 

@@ -1,11 +1,11 @@
 """From the distances between an episode's features and a demonstration's to a reward per step."""
 
-from robo_reward.matching.cost import cosine, cost_function, costs, euclidean, squared_euclidean
+from robo_reward.matching.cost import cosine, costs, euclidean, get_cost_function, squared_euclidean
 from robo_reward.matching.coverage import ORCA, orca_reward
-from robo_reward.matching.look import FrameLook, Look, StateLook
+from robo_reward.matching.look import FeatureExtractor, FrameFeatures, StateFeatures
 from robo_reward.matching.nearest import FinalFrame, GoalDistance, MinDistance, SegmentMatch
 from robo_reward.matching.reward import MatchingReward
-from robo_reward.matching.rule import Rule, build_rule, only_seen, rules
+from robo_reward.matching.rule import Rule, build_rule, compute_causal_reward, rules
 from robo_reward.matching.sinkhorn import sinkhorn_plan
 from robo_reward.matching.transport import OT, TemporalOT, UnbalancedOT
 from robo_reward.matching.warping import DTW, SoftDTW
@@ -14,24 +14,24 @@ __all__ = [
     "DTW",
     "ORCA",
     "OT",
+    "FeatureExtractor",
     "FinalFrame",
-    "FrameLook",
+    "FrameFeatures",
     "GoalDistance",
-    "Look",
     "MatchingReward",
     "MinDistance",
     "Rule",
     "SegmentMatch",
     "SoftDTW",
-    "StateLook",
+    "StateFeatures",
     "TemporalOT",
     "UnbalancedOT",
     "build_rule",
+    "compute_causal_reward",
     "cosine",
-    "cost_function",
     "costs",
     "euclidean",
-    "only_seen",
+    "get_cost_function",
     "orca_reward",
     "rules",
     "sinkhorn_plan",

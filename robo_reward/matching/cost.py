@@ -1,4 +1,4 @@
-"""What it costs to say that two features show the same: matrices of distances, batched and differentiable."""
+"""Costs of matching two features: matrices of distances, batched and differentiable."""
 
 from __future__ import annotations
 
@@ -15,14 +15,17 @@ Cost = Callable[[Tensor, Tensor], Tensor]
 
 
 def cosine(x: Tensor, y: Tensor) -> Tensor:
-    """C_ts = 1 - <x_t, y_s> / (|x_t| |y_s|), in [0, 2]; 1 where a feature is zero. RAPL, ROT, TemporalOT."""
-    _check(x, y)
+    """Returns C_ts = 1 - <x_t, y_s> / (|x_t| |y_s|), in [0, 2]; 1 where a feature is zero.
+
+    Used by RAPL, ROT and TemporalOT.
+    """
+    _check_shapes(x, y)
     return (1.0 - normalize(x, dim=-1, eps=1e-12) @ normalize(y, dim=-1, eps=1e-12).mT).clamp(0.0, 2.0)
 
 
 def squared_euclidean(x: Tensor, y: Tensor) -> Tensor:
-    """C_ts = |x_t - y_s|²."""
-    _check(x, y)
+    """Returns C_ts = |x_t - y_s|²."""
+    _check_shapes(x, y)
     centre = y.mean(-2, keepdim=True)  # distances do not change, and less is lost in the difference of squares
     x, y = x - centre, y - centre
     squares = (x * x).sum(-1)[..., :, None] + (y * y).sum(-1)[..., None, :]
@@ -30,7 +33,7 @@ def squared_euclidean(x: Tensor, y: Tensor) -> Tensor:
 
 
 def euclidean(x: Tensor, y: Tensor) -> Tensor:
-    """C_ts = |x_t - y_s|; its gradient is 0 where both are the same. XIRL."""
+    """Returns C_ts = |x_t - y_s|; its gradient is 0 where both are the same. Used by XIRL."""
     squares = squared_euclidean(x, y)
     apart = squares > 0.0
     return torch.where(apart, torch.where(apart, squares, 1.0).sqrt(), 0.0)
@@ -39,8 +42,8 @@ def euclidean(x: Tensor, y: Tensor) -> Tensor:
 costs: dict[str, Cost] = {f.__name__: f for f in (cosine, euclidean, squared_euclidean)}
 
 
-def cost_function(name: str) -> Cost:
-    """One of `costs`.
+def get_cost_function(name: str) -> Cost:
+    """Returns the function of that name in `costs`.
 
     Raises:
         UnknownName: no such cost.
@@ -50,6 +53,7 @@ def cost_function(name: str) -> Cost:
     return costs[name]
 
 
-def _check(x: Tensor, y: Tensor) -> None:
+def _check_shapes(x: Tensor, y: Tensor) -> None:
+    """Raises if x is not (..., T, F), y is not (..., S, F), or F differs."""
     if x.ndim < 2 or y.ndim < 2 or x.shape[-1] != y.shape[-1]:
         raise WrongShape("features", tuple(x.shape), f"(..., T, F) to go with {tuple(y.shape)}, (..., S, F)")

@@ -1,4 +1,4 @@
-"""Ordered coverage: how surely every frame of the demonstration was shown, in the demonstration's order."""
+"""Ordered coverage: the confidence that every frame of the demonstration was reached, in its order."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ import torch
 from torch import Tensor
 
 from robo_reward.errors import UsageError, WrongShape
-from robo_reward.matching.rule import Rule, positive
+from robo_reward.matching.rule import Rule, require_positive
 
 
 def orca_reward(cost: Tensor, tau: float = 1.0) -> Tensor:
-    """The coverage of the whole demonstration at each step (ORCA, Huey et al., ICML 2025, 2502.05397).
+    """Returns the coverage of the whole demonstration at each step (ORCA, Huey et al., ICML 2025, 2502.05397).
 
     With p = e^(-C / τ), cov_tj = max(cov_{t-1,j}, cov_{t,j-1} p_tj) where cov_{t,-1} = 1 and cov_{-1,j} = 0; in the
     last column cov_tJ = cov_{t,J-1} p_tJ, so the end must hold now. r_t = cov_tJ.
@@ -65,7 +65,7 @@ class ORCA(Rule):
     tau: float = 1.0
 
     def __post_init__(self) -> None:
-        positive(self, "tau")
+        require_positive(self, "tau")
 
     def __call__(self, cost: Tensor) -> Tensor:
         return orca_reward(cost, self.tau)

@@ -1,4 +1,4 @@
-"""What of an episode is compared: features of its frames, or fields of its state."""
+"""Features of an episode that are compared: encoded frames, or fields of its state."""
 
 from __future__ import annotations
 
@@ -14,40 +14,40 @@ from robo_reward.reward import Weights
 from robo_reward.vision.encoder import Encoder, build_encoder
 
 
-class Look(Protocol):
-    """Turns episodes into features of what followed each step: state or frame t + 1 for step t."""
+class FeatureExtractor(Protocol):
+    """Turns episodes into features of the outcome of each step: state or frame t + 1 for step t."""
 
     @property
     def frames(self) -> FrameSpec | None:
-        """What must be drawn for it, or none."""
+        """Frames that must be rendered for it, or None."""
         ...
 
     def __call__(self, episodes: Sequence[Episode]) -> list[np.ndarray]:
-        """Features (T, F) of each episode."""
+        """Returns the features (T, F) of each episode."""
         ...
 
     def spec(self) -> dict[str, Any]:
-        """JSON from which, with `weights`, `build_look` makes the same look."""
+        """Returns the JSON from which, with `weights`, `build_feature_extractor` makes the same extractor."""
         ...
 
     def weights(self) -> Weights:
-        """What it has learnt."""
+        """Returns the learnt weights."""
         ...
 
 
-class FrameLook:
+class FrameFeatures:
     """Features of frames; the frames of all episodes go through the encoder in one call.
 
     Args:
         encoder: turns frames into features.
-        frames: what the episodes must show.
+        frames: cameras and size that the episodes must show.
     """
 
     def __init__(self, encoder: Encoder, frames: FrameSpec) -> None:
         self.encoder, self.frames = encoder, frames
 
     def __call__(self, episodes: Sequence[Episode]) -> list[np.ndarray]:
-        shown = [_frames(episode, self.frames) for episode in episodes]
+        shown = [_require_frames(episode, self.frames) for episode in episodes]
         if len({frames.shape[1:] for frames in shown}) > 1:  # sizes differ: one call for each
             return [self.encoder.encode(frames) for frames in shown]
         features = self.encoder.encode(np.concatenate(shown) if len(shown) > 1 else shown[0])
@@ -60,7 +60,8 @@ class FrameLook:
         return self.encoder.weights()
 
 
-def _frames(episode: Episode, wanted: FrameSpec) -> np.ndarray:
+def _require_frames(episode: Episode, wanted: FrameSpec) -> np.ndarray:
+    """Returns the frames after each step; raises if the episode has none."""
     if episode.frames is None:
         cameras = ", ".join(wanted.cameras)
         raise UsageError(
@@ -70,8 +71,8 @@ def _frames(episode: Episode, wanted: FrameSpec) -> np.ndarray:
     return episode.frames[1:]
 
 
-class StateLook:
-    """Fields of the state side by side, as they are: matching without pictures.
+class StateFeatures:
+    """Fields of the state, concatenated unchanged: matching without pictures.
 
     Args:
         fields: names of fields; their sizes add to F.
@@ -97,8 +98,8 @@ class StateLook:
         return {}
 
 
-def build_look(spec: Mapping[str, Any], weights: Weights) -> Look:
-    """The inverse of `Look.spec`."""
+def build_feature_extractor(spec: Mapping[str, Any], weights: Weights) -> FeatureExtractor:
+    """Creates a feature extractor from the results of `FeatureExtractor.spec` and `weights`."""
     if "fields" in spec:
-        return StateLook(spec["fields"])
-    return FrameLook(build_encoder(spec["encoder"], weights), FrameSpec.from_json(spec["frames"]))
+        return StateFeatures(spec["fields"])
+    return FrameFeatures(build_encoder(spec["encoder"], weights), FrameSpec.from_json(spec["frames"]))

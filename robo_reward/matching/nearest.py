@@ -9,7 +9,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from robo_reward.matching.rule import Rule, positive
+from robo_reward.matching.rule import Rule, require_positive
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class SegmentMatch(Rule):
     segments: int = 10
 
     def __post_init__(self) -> None:
-        positive(self, "segments")
+        require_positive(self, "segments")
 
     def __call__(self, cost: Tensor) -> Tensor:
         steps, width = cost.shape[-2:]
@@ -51,7 +51,7 @@ class SegmentMatch(Rule):
 
 @dataclass(frozen=True)
 class FinalFrame(Rule):
-    """r_t = -mean of C_ts over the demonstration's last k frames: only how it ends counts.
+    """r_t = -mean of C_ts over the demonstration's last k frames: only its end counts.
 
     Args:
         last: k; all frames where there are fewer.
@@ -62,12 +62,12 @@ class FinalFrame(Rule):
     last: int = 5
 
     def __post_init__(self) -> None:
-        positive(self, "last")
+        require_positive(self, "last")
 
     def __call__(self, cost: Tensor) -> Tensor:
         return -cost[..., -self.last :].mean(-1)
 
-    def targets(self, demonstrations: Sequence[Tensor]) -> list[Tensor]:
+    def select_targets(self, demonstrations: Sequence[Tensor]) -> list[Tensor]:
         return [demonstration[-self.last :] for demonstration in demonstrations]
 
 
@@ -85,5 +85,5 @@ class GoalDistance(Rule):
     def __call__(self, cost: Tensor) -> Tensor:
         return -cost[..., -1]
 
-    def targets(self, demonstrations: Sequence[Tensor]) -> list[Tensor]:
+    def select_targets(self, demonstrations: Sequence[Tensor]) -> list[Tensor]:
         return [torch.stack([demonstration[-1] for demonstration in demonstrations]).mean(0, keepdim=True)]

@@ -12,34 +12,34 @@ from torch import Tensor
 from robo_reward.envs.frames import FrameSpec
 from robo_reward.episode import Episode
 from robo_reward.errors import UsageError, WrongShape
-from robo_reward.matching.cost import cost_function
-from robo_reward.matching.look import Look, build_look
-from robo_reward.matching.rule import Rule, build_rule, only_seen
+from robo_reward.matching.cost import get_cost_function
+from robo_reward.matching.look import FeatureExtractor, build_feature_extractor
+from robo_reward.matching.rule import Rule, build_rule, compute_causal_reward
 from robo_reward.matching.transport import OT
-from robo_reward.reward import RewardOutput, Weights, digest, validated
+from robo_reward.reward import RewardOutput, Weights, digest_tensors, validate_output
 
 FIRST_SUM = 10.0
 """What ROT and TemporalOT scale the first episode's sum to."""
 
 
 class MatchingReward:
-    """How well an episode matches the closest of K demonstrations.
+    """Similarity of an episode to the closest of K demonstrations.
 
-    C^k_ts = cost(x_t, y^k_s), r^k = rule(C^k), and the reward is scale · r^k of the k with the largest Σ_t r^k_t (RAPL,
-    TemporalOT). Causal: r^k_t from C^k[: t + 1] alone, and k from the sum up to t. In float64; an episode's reward does
-    not depend on its company.
+    C^k_ts = cost(x_t, y^k_s), r^k = rule(C^k), and the reward is scale · r^k of the k with the largest Σ_t r^k_t
+    (RAPL, TemporalOT). Causal: r^k_t from C^k[: t + 1] alone, and k from the sum up to t. In float64; an episode's
+    reward does not depend on the other episodes of its batch.
 
     Args:
-        look: what is compared.
+        look: extracts the features that are compared.
         demonstrations: features (S_k, F) of each, as `look` gives them.
         rule: from costs to rewards.
         cost: name of a cost function, see `robo_reward.matching.costs`.
-        scale: a factor, or `"first_episode"`: such that the first episode judged sums to ±10 (ROT, TemporalOT). Once
-            found the factor stays, and stands in the spec. An episode that sums to 0 does not fix it.
+        scale: a factor, or `"first_episode"`: such that the reward of the first episode sums to ±10 (ROT, TemporalOT).
+            Once found the factor stays, and is part of the spec. An episode that sums to 0 does not fix it.
         causal: whether step t may only see what came before.
 
     Attributes:
-        frames: what it must be shown, or none.
+        frames: the frames that an episode must have, or None.
 
     Raises:
         UsageError: no demonstrations, features that are not finite, or a scale that is neither.
@@ -48,7 +48,7 @@ class MatchingReward:
 
     def __init__(
         self,
-        look: Look,
+        look: FeatureExtractor,
         demonstrations: Sequence[np.ndarray],
         rule: Rule | None = None,
         cost: str = "cosine",
@@ -63,16 +63,18 @@ class MatchingReward:
         self.frames: FrameSpec | None = look.frames
         self.scale = scale if isinstance(scale, str) else float(scale)
         self._finds_scale = isinstance(scale, str)
-        self.demonstrations = _checked(demonstrations)
-        self._cost = cost_function(cost)
-        self._targets = self.rule.targets([torch.from_numpy(d).double() for d in self.demonstrations])
+        self.demonstrations = _validate_demonstrations(demonstrations)
+        self._cost = get_cost_function(cost)
+        self._targets = self.rule.select_targets([torch.from_numpy(d).double() for d in self.demonstrations])
 
     @classmethod
-    def of(cls, look: Look, episodes: Sequence[Episode], rule: Rule | None = None, **options: Any) -> MatchingReward:
-        """Takes episodes as the demonstrations.
+    def from_episodes(
+        cls, look: FeatureExtractor, episodes: Sequence[Episode], rule: Rule | None = None, **options: Any
+    ) -> MatchingReward:
+        """Creates a reward with episodes as the demonstrations.
 
         Args:
-            look: what is compared.
+            look: extracts the features that are compared.
             episodes: at least one, with frames if `look` needs them.
             rule: from costs to rewards.
             options: of the class.
@@ -83,32 +85,35 @@ class MatchingReward:
         return self.batch([episode])[0]
 
     def batch(self, episodes: Sequence[Episode]) -> list[RewardOutput]:
-        """Judges several episodes: their frames are encoded in one call, episodes of one length matched in one."""
+        """Computes the rewards of several episodes.
+
+        Their frames are encoded in one call, and episodes of one length are matched in one.
+        """
         if not episodes:
             return []
         features = self.look(episodes)
         rewards: list[np.ndarray] = [np.empty(0)] * len(episodes)
         for steps in sorted({len(f) for f in features}):
             group = [i for i, f in enumerate(features) if len(f) == steps]
-            for i, reward in zip(group, self.match([features[i] for i in group]), strict=True):
+            for i, reward in zip(group, self.compute_unscaled([features[i] for i in group]), strict=True):
                 rewards[i] = reward
         outputs = []
         for reward in rewards:  # in the order given, for the first may set the scale
-            total = reward * self._factor(reward)
-            outputs.append(validated(total, {"matching": total}, len(total)))
+            total = reward * self._resolve_scale(reward)
+            outputs.append(validate_output(total, {"matching": total}, len(total)))
         return outputs
 
     @torch.no_grad()
-    def match(self, features: Sequence[np.ndarray]) -> np.ndarray:
-        """Rewards (N, T) before scaling of N episodes of equal length, given as features (T, F)."""
+    def compute_unscaled(self, features: Sequence[np.ndarray]) -> np.ndarray:
+        """Returns the rewards (N, T) before scaling of N episodes of equal length, given as features (T, F)."""
         self._check_width(features)
         clips = [torch.from_numpy(np.ascontiguousarray(f)).double() for f in features]
         per_target = []
         for target in self._targets:
             cost = torch.stack([self._cost(clip, target) for clip in clips])  # (N, T, S), one by one to save memory
-            per_target.append(only_seen(self.rule, cost) if self.causal else self.rule(cost))
+            per_target.append(compute_causal_reward(self.rule, cost) if self.causal else self.rule(cost))
         rewards = torch.stack(per_target)  # (K, N, T)
-        return closest(rewards, self.causal).numpy()
+        return select_closest(rewards, self.causal).numpy()
 
     def _check_width(self, features: Sequence[np.ndarray]) -> None:
         width = self.demonstrations[0].shape[1]
@@ -116,7 +121,8 @@ class MatchingReward:
             if f.ndim != 2 or f.shape[1] != width:
                 raise WrongShape("features of an episode", f.shape, f"(T, {width}) as the demonstrations have")
 
-    def _factor(self, reward: np.ndarray) -> float:
+    def _resolve_scale(self, reward: np.ndarray) -> float:
+        """Returns the scale; the first reward whose sum is not 0 fixes it if it is `first_episode`."""
         if isinstance(self.scale, float):
             return self.scale
         total = abs(float(reward.sum()))
@@ -130,7 +136,7 @@ class MatchingReward:
         return {"scale": np.array(self.scale)} if self._finds_scale and not isinstance(self.scale, str) else {}
 
     def restore(self, state: Mapping[str, np.ndarray]) -> None:
-        """Goes back to a `state`."""
+        """Restores a `state`."""
         if self._finds_scale and "scale" in state:
             self.scale = float(state["scale"])
 
@@ -142,25 +148,30 @@ class MatchingReward:
             "scale": self.scale,
             "causal": self.causal,
             "look": self.look.spec(),
-            "weights": digest(self._tensors()),
+            "weights": digest_tensors(self._to_tensors()),
         }
 
     def weights(self) -> Weights:
-        """The demonstrations' features, and what the encoder has learnt."""
-        tensors = self._tensors()
-        return {digest(tensors): tensors, **self.look.weights()}
+        """Returns the features of the demonstrations, and the learnt weights of the encoder."""
+        tensors = self._to_tensors()
+        return {digest_tensors(tensors): tensors, **self.look.weights()}
 
-    def _tensors(self) -> dict[str, np.ndarray]:
+    def _to_tensors(self) -> dict[str, np.ndarray]:
+        """Returns the features of the demonstrations by name."""
         return {f"demonstration_{k:03d}": d for k, d in enumerate(self.demonstrations)}
 
 
-def closest(rewards: Tensor, causal: bool) -> Tensor:
-    """Of rewards (K, N, T) those of the demonstration with the largest sum, (N, T); causal: the sum so far."""
+def select_closest(rewards: Tensor, causal: bool) -> Tensor:
+    """Returns the rewards (N, T), out of (K, N, T), of the demonstration with the largest sum.
+
+    Causal: the largest sum so far, at each step.
+    """
     sums = rewards.cumsum(-1) if causal else rewards.sum(-1, keepdim=True).expand(rewards.shape)
     return rewards.gather(0, sums.argmax(0, keepdim=True))[0]
 
 
-def _checked(demonstrations: Sequence[np.ndarray]) -> list[np.ndarray]:
+def _validate_demonstrations(demonstrations: Sequence[np.ndarray]) -> list[np.ndarray]:
+    """Returns the demonstrations as contiguous arrays; raises unless all are finite (S, F) of the same F."""
     if not demonstrations:
         raise UsageError("matching needs at least one demonstration")
     found = [np.ascontiguousarray(d) for d in demonstrations]
@@ -173,7 +184,7 @@ def _checked(demonstrations: Sequence[np.ndarray]) -> list[np.ndarray]:
 
 
 def matching_from_spec(spec: Mapping[str, Any], weights: Weights) -> MatchingReward:
-    """The inverse of `MatchingReward.spec` and `weights`.
+    """Creates the reward from the results of `MatchingReward.spec` and `weights`.
 
     Raises:
         UsageError: the weights that the spec names are not given.
@@ -182,7 +193,7 @@ def matching_from_spec(spec: Mapping[str, Any], weights: Weights) -> MatchingRew
         raise UsageError(f"this matching reward needs its weights {spec['weights']}, which were not given")
     tensors = weights[spec["weights"]]
     return MatchingReward(
-        build_look(spec["look"], weights),
+        build_feature_extractor(spec["look"], weights),
         [tensors[name] for name in sorted(tensors)],
         build_rule(spec["rule"]),
         spec["cost"],

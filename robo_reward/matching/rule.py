@@ -28,20 +28,23 @@ class Rule:
     looks_back: ClassVar[bool] = False
 
     def __call__(self, cost: Tensor) -> Tensor:
-        """The reward (..., T) of C (..., T, S), in the type of C; differentiable unless the class says otherwise."""
+        """Returns the reward (..., T) of C (..., T, S), in the type of C.
+
+        It is differentiable unless the class documents an exception.
+        """
         raise NotImplementedError
 
-    def targets(self, demonstrations: Sequence[Tensor]) -> list[Tensor]:
-        """What an episode is compared with, (S, F) each: the demonstrations unless the rule says otherwise."""
+    def select_targets(self, demonstrations: Sequence[Tensor]) -> list[Tensor]:
+        """Returns the features (S, F) with which an episode is compared: by default, the demonstrations."""
         return list(demonstrations)
 
     def spec(self) -> dict[str, Any]:
-        """JSON from which `build_rule` makes the same rule."""
+        """Returns the JSON from which `build_rule` makes the same rule."""
         return {"name": self.name, **asdict(self)}
 
 
-def positive(rule: Rule, *names: str) -> None:
-    """Refuses parameters that are not positive.
+def require_positive(rule: Rule, *names: str) -> None:
+    """Raises unless parameters are positive.
 
     Raises:
         UsageError: the name and the value.
@@ -57,14 +60,14 @@ rules: Registry[Rule] = Registry("matching rule", "robo_reward.matching_rules")
 
 
 def build_rule(spec: str | Mapping[str, Any]) -> Rule:
-    """Makes a rule from its name, or from its name and parameters: `{"name": "orca", "tau": 0.5}`.
+    """Creates a rule from its name, or from its name and parameters: `{"name": "orca", "tau": 0.5}`.
 
     Raises:
         UnknownName: no such rule or parameter; the message lists the closest.
     """
     given = {"name": spec} if isinstance(spec, str) else dict(spec)
     if "name" not in given:
-        raise UsageError(f"a matching rule has a 'name', one of: {', '.join(rules.names())}")
+        raise UsageError(f"a matching rule has a 'name', one of: {', '.join(rules.list_names())}")
     name = given.pop("name")
     try:
         return rules.create(name, **given)
@@ -76,8 +79,8 @@ def build_rule(spec: str | Mapping[str, Any]) -> Rule:
         raise
 
 
-def only_seen(rule: Rule, cost: Tensor) -> Tensor:
-    """What a rule says of each step when the episode ends with it: r_t = rule(C[..., :t + 1, :])_t, (..., T)."""
+def compute_causal_reward(rule: Rule, cost: Tensor) -> Tensor:
+    """Returns the reward (..., T) as if the episode ended at each step: r_t = rule(C[..., :t + 1, :])_t."""
     if rule.looks_back:
         return rule(cost)
     return torch.stack([rule(cost[..., : t + 1, :])[..., -1] for t in range(cost.shape[-2])], dim=-1)

@@ -1,4 +1,4 @@
-"""Sinkhorn's iteration: products of matrices while the numbers allow it, logarithms where they do not."""
+"""Sinkhorn's iteration: matrix products while the range of the numbers allows, logarithms otherwise."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from torch import Tensor
 log = logging.getLogger(__name__)
 
 
-class _Lane(NamedTuple):
-    """Numbers in which kernels are kept.
+class _Precision(NamedTuple):
+    """A floating-point type in which kernels are kept.
 
     Attributes:
-        dtype: theirs.
-        spread: of cost / ε, up to which they can hold e^(-cost / ε).
-        finest: the smallest tolerance that their rounding allows.
+        dtype: of the kernel.
+        spread: largest range of cost / ε for which e^(-cost / ε) can be represented.
+        finest: the smallest tolerance that the rounding allows.
     """
 
     dtype: torch.dtype
@@ -27,19 +27,19 @@ class _Lane(NamedTuple):
     finest: float
 
 
-LANES = (_Lane(torch.float32, 60.0, 1e-6), _Lane(torch.float64, 600.0, 0.0))
-HURRY = 10
+PRECISIONS = (_Precision(torch.float32, 60.0, 1e-6), _Precision(torch.float64, 600.0, 0.0))
+OVER_RELAXATION_START = 10
 """Problems that are not solved by then are slow, and gain from over-relaxation (Thibault et al. 2017) with ω = 1.5."""
-CHECK = 5
+CHECK_INTERVAL = 5
 """Iterations between two looks at the error."""
-SPARSE = 0.7
+COMPACTION_SHARE = 0.7
 """The share of unfinished problems below which the finished ones are dropped."""
 
 
-def solve(
+def solve_sinkhorn(
     cost: Tensor, a: Tensor, b: Tensor, epsilon: float, relax: float, tolerance: float, max_iterations: int
 ) -> Tensor:
-    """Plans of N problems; arguments as in `sinkhorn_plan`.
+    """Returns the plans of N problems; arguments as in `sinkhorn_plan`.
 
     Args:
         cost: (N, T, S) float64, infinite where no mass may go.
@@ -51,109 +51,123 @@ def solve(
     """
     plan = torch.empty_like(cost)
     left = torch.arange(len(cost), device=cost.device)
-    for lane in LANES:
-        if tolerance < lane.finest or len(left) == 0:
+    for precision in PRECISIONS:
+        if tolerance < precision.finest or len(left) == 0:
             continue
-        products = _Products(_rows(cost, left), _rows(a, left), _rows(b, left), epsilon, relax, lane)
-        fits = products.spread <= lane.spread
-        products.keep(fits)
-        found, trusted = _iterate(products, tolerance, max_iterations)
+        products = _LinearDomain(
+            _select_rows(cost, left), _select_rows(a, left), _select_rows(b, left), epsilon, relax, precision
+        )
+        fits = products.spread <= precision.spread
+        products.keep_problems(fits)
+        found, trusted = _run_iterations(products, tolerance, max_iterations)
         if len(found) == len(plan) and bool(trusted.all()):
             return found
         solved = left[fits][trusted]
         plan[solved] = found[trusted]
         left = torch.cat([left[~fits], left[fits][~trusted]]).sort().values
     if len(left):
-        logarithms = _Logarithms(_rows(cost, left), _rows(a, left), _rows(b, left), epsilon, relax)
-        plan[left], _ = _iterate(logarithms, tolerance, max_iterations)
+        logarithms = _LogDomain(_select_rows(cost, left), _select_rows(a, left), _select_rows(b, left), epsilon, relax)
+        plan[left], _ = _run_iterations(logarithms, tolerance, max_iterations)
     return plan
 
 
-def _rows(tensor: Tensor, index: Tensor) -> Tensor:
-    """The rows at a sorted index, without a copy where that is all of them."""
+def _select_rows(tensor: Tensor, index: Tensor) -> Tensor:
+    """Returns the rows at a sorted index, without a copy where that is all of them."""
     return tensor if len(index) == len(tensor) else tensor[index]
 
 
-class _Products:
+class _LinearDomain:
     """P = u K v with K = e^(-gap / ε): two batched products of a vector and a matrix per iteration.
 
     Every row of the gap has a 0. Where the marginals are relaxed the offsets f₀ come back through `a`:
     u = a e^(-f₀ / (ρ + ε)) (K v)^(-ρ / (ρ + ε)).
     """
 
-    def __init__(self, cost: Tensor, a: Tensor, b: Tensor, epsilon: float, relax: float, lane: _Lane) -> None:
-        rows = _finite(cost.amin(2))  # f₀
-        gap = torch.empty_like(cost, dtype=lane.dtype)
+    def __init__(self, cost: Tensor, a: Tensor, b: Tensor, epsilon: float, relax: float, precision: _Precision) -> None:
+        rows = _zero_infinities(cost.amin(2))  # f₀
+        gap = torch.empty_like(cost, dtype=precision.dtype)
         torch.sub(cost, rows[..., None], out=gap)  # in the precision of the cost, then rounded
         largest = gap.amax((1, 2))
         self.masked = bool(torch.isinf(largest).any())
         if self.masked:
-            largest = _finite(gap).amax((1, 2))
+            largest = _zero_infinities(gap).amax((1, 2))
         self.spread = largest / epsilon  # (N,)
         self.kernel = gap.mul_(-1.0 / epsilon).exp_()  # (N, T, S)
         self.transposed = self.kernel.mT.contiguous()  # vᵀ Kᵀ is several times faster than K v
-        self.power, self.tiny = _power(epsilon, relax), torch.finfo(lane.dtype).tiny
+        self.power, self.tiny = _compute_exponent(epsilon, relax), torch.finfo(precision.dtype).tiny
         if math.isfinite(relax):
             a = a * torch.exp(-rows / (relax + epsilon))
-        self.a, self.b = a.to(lane.dtype)[:, None], b.to(lane.dtype)[:, None]  # (N, 1, T), (N, 1, S), as u and v
+        self.a, self.b = (
+            a.to(precision.dtype)[:, None],
+            b.to(precision.dtype)[:, None],
+        )  # (N, 1, T), (N, 1, S), as u and v
 
-    def mass(self) -> Tensor:
+    def compute_mass(self) -> Tensor:
+        """Returns the total mass (N,) of the columns."""
         return self.b.sum((1, 2))
 
-    def start(self) -> Tensor:
+    def get_initial_scaling(self) -> Tensor:
+        """Returns the first row scaling u (N, 1, T)."""
         return self.a
 
     def into_columns(self, u: Tensor) -> Tensor:
+        """Returns the column sums Kᵀ u (N, 1, S) before scaling by v."""
         return torch.bmm(u, self.kernel)
 
     def into_rows(self, v: Tensor) -> Tensor:
+        """Returns the row sums K v (N, 1, T) before scaling by u."""
         return torch.bmm(v, self.transposed)
 
     def fit_rows(self, reached: Tensor) -> Tensor:
-        return self._fit(self.a, reached)
+        """Returns the row scaling u that meets the row marginals."""
+        return self._fit_marginal(self.a, reached)
 
     def fit_columns(self, reached: Tensor) -> Tensor:
-        return self._fit(self.b, reached)
+        """Returns the column scaling v that meets the column marginals."""
+        return self._fit_marginal(self.b, reached)
 
-    def _fit(self, marginal: Tensor, reached: Tensor) -> Tensor:
+    def _fit_marginal(self, marginal: Tensor, reached: Tensor) -> Tensor:
+        """Returns the scaling that meets a marginal."""
         if self.masked:  # else everything reaches everything, and the sums are positive
             reached = reached.clamp_min(self.tiny)
         return marginal / reached if self.power == 1.0 else marginal * reached**-self.power
 
-    def beyond(self, fitted: Tensor, old: Tensor) -> Tensor:
-        """Half a step further than fitted."""
+    def over_relax(self, fitted: Tensor, old: Tensor) -> Tensor:
+        """Returns the fitted scaling, moved half a step further from the old one."""
         return fitted * (fitted / old.clamp_min(self.tiny)).sqrt_()
 
-    def moved(self, reached: Tensor, old: Tensor, new: Tensor) -> Tensor:
+    def compute_error(self, reached: Tensor, old: Tensor, new: Tensor) -> Tensor:
+        """Returns the norm (N,) of the error of the column marginals."""
         return torch.linalg.vector_norm(reached * (new - old), dim=(1, 2))
 
-    def plan(self, u: Tensor, v: Tensor) -> Tensor:
-        """P in float64; the kernel is used up."""
+    def compute_plan(self, u: Tensor, v: Tensor) -> Tensor:
+        """Returns P in float64; overwrites the kernel."""
         plan = torch.empty_like(self.kernel, dtype=torch.float64)
         return torch.mul(self.kernel.mul_(u.mT), v, out=plan)
 
-    def trusted(self, u: Tensor, v: Tensor) -> Tensor:
-        """(N,) whether no scaling that carries mass came close to the end of the numbers."""
-        return _inside(u, self.a) & _inside(v, self.b)
+    def is_reliable(self, u: Tensor, v: Tensor) -> Tensor:
+        """Returns whether the scalings of a problem that carry mass stayed in range, for each problem (N,)."""
+        return _is_in_range(u, self.a) & _is_in_range(v, self.b)
 
-    def keep(self, chosen: Tensor) -> None:
+    def keep_problems(self, chosen: Tensor) -> None:
+        """Drops the problems that are not chosen (N,)."""
         if not bool(chosen.all()):
             for name in ("kernel", "transposed", "a", "b"):
                 setattr(self, name, getattr(self, name)[chosen])
 
 
-class _Logarithms:
+class _LogDomain:
     """The same with logarithms of u, K and v: for any ε, an order of magnitude slower."""
 
     def __init__(self, cost: Tensor, a: Tensor, b: Tensor, epsilon: float, relax: float) -> None:
         self.kernel = cost * (-1.0 / epsilon)
-        self.power = _power(epsilon, relax)
+        self.power = _compute_exponent(epsilon, relax)
         self.a, self.b = a.log()[:, None], b.log()[:, None]
 
-    def mass(self) -> Tensor:
+    def compute_mass(self) -> Tensor:
         return self.b.exp().sum((1, 2))
 
-    def start(self) -> Tensor:
+    def get_initial_scaling(self) -> Tensor:
         return self.a
 
     def into_columns(self, u: Tensor) -> Tensor:
@@ -168,38 +182,41 @@ class _Logarithms:
     def fit_columns(self, reached: Tensor) -> Tensor:
         return self.b - self.power * reached.masked_fill(torch.isinf(reached), 0.0)
 
-    def beyond(self, fitted: Tensor, old: Tensor) -> Tensor:
+    def over_relax(self, fitted: Tensor, old: Tensor) -> Tensor:
         return torch.where(torch.isinf(fitted), fitted, 1.5 * fitted - 0.5 * old)
 
-    def moved(self, reached: Tensor, old: Tensor, new: Tensor) -> Tensor:
+    def compute_error(self, reached: Tensor, old: Tensor, new: Tensor) -> Tensor:
         return torch.linalg.vector_norm(torch.exp(reached + new) - torch.exp(reached + old), dim=(1, 2))
 
-    def plan(self, u: Tensor, v: Tensor) -> Tensor:
+    def compute_plan(self, u: Tensor, v: Tensor) -> Tensor:
         return self.kernel.add_(u.mT).add_(v).exp_()
 
-    def trusted(self, u: Tensor, v: Tensor) -> Tensor:
+    def is_reliable(self, u: Tensor, v: Tensor) -> Tensor:
         return torch.ones(len(u), dtype=torch.bool, device=u.device)
 
-    def keep(self, chosen: Tensor) -> None:
+    def keep_problems(self, chosen: Tensor) -> None:
         if not bool(chosen.all()):
             self.kernel, self.a, self.b = self.kernel[chosen], self.a[chosen], self.b[chosen]
 
 
-def _power(epsilon: float, relax: float) -> float:
+def _compute_exponent(epsilon: float, relax: float) -> float:
+    """Returns the exponent ρ / (ρ + ε) of a relaxed marginal, 1 for an exact one."""
     return relax / (relax + epsilon) if math.isfinite(relax) else 1.0
 
 
-def _inside(scaling: Tensor, marginal: Tensor) -> Tensor:
+def _is_in_range(scaling: Tensor, marginal: Tensor) -> Tensor:
+    """Returns whether all scalings that carry mass are far from underflow and overflow, (N,)."""
     tiny = torch.finfo(scaling.dtype).tiny * 1e4
     return ((marginal == 0) | ((scaling > tiny) & (scaling < 1.0 / tiny))).all(-1)[:, 0]
 
 
-def _finite(numbers: Tensor) -> Tensor:
+def _zero_infinities(numbers: Tensor) -> Tensor:
+    """Returns the numbers with infinities replaced by 0."""
     return numbers.masked_fill(torch.isinf(numbers), 0.0)
 
 
-def _iterate(domain: _Products | _Logarithms, tolerance: float, max_iterations: int) -> tuple[Tensor, Tensor]:
-    """Fits columns and rows in turn; a problem leaves when both fit at once, whatever the others do.
+def _run_iterations(domain: _LinearDomain | _LogDomain, tolerance: float, max_iterations: int) -> tuple[Tensor, Tensor]:
+    """Fits columns and rows in turn; each problem stops as soon as both fit at once, independent of the others.
 
     Returns:
         Plans (N, T, S), and whether their scalings can be trusted (N,).
@@ -207,29 +224,31 @@ def _iterate(domain: _Products | _Logarithms, tolerance: float, max_iterations: 
     whole = copy.copy(domain)
     index = torch.arange(len(domain.a), device=domain.a.device)  # of the problems that are still in `domain`
     pending = torch.ones_like(index, dtype=torch.bool)  # of them
-    bound = tolerance * domain.mass()
-    u, v = domain.start(), domain.b
+    bound = tolerance * domain.compute_mass()
+    u, v = domain.get_initial_scaling(), domain.b
     final_u, final_v = torch.empty_like(u), torch.empty_like(v)
     for iteration in range(1, max_iterations + 1):
         reached = domain.into_columns(u)
         fitted = domain.fit_columns(reached)
-        if iteration % CHECK == 0:
-            done = pending & (domain.moved(reached, v, fitted) <= bound)
+        if iteration % CHECK_INTERVAL == 0:
+            done = pending & (domain.compute_error(reached, v, fitted) <= bound)
             if bool(done.any()):
                 final_u[index[done]], final_v[index[done]] = u[done], v[done]
                 pending &= ~done
                 count = int(pending.sum())
                 if count == 0:
                     break
-                if count < SPARSE * len(pending):  # drop the others: until now it was cheaper to carry them along
-                    domain.keep(pending)
+                if count < COMPACTION_SHARE * len(
+                    pending
+                ):  # drop the others: until now it was cheaper to carry them along
+                    domain.keep_problems(pending)
                     u, v, fitted = u[pending], v[pending], fitted[pending]
                     index, bound, pending = index[pending], bound[pending], pending[pending]
         # The rows are met when the next iteration looks at the columns.
-        hurry = HURRY <= iteration < max_iterations // 2 and (iteration + 1) % CHECK != 0
-        v = domain.beyond(fitted, v) if hurry else fitted
+        hurry = OVER_RELAXATION_START <= iteration < max_iterations // 2 and (iteration + 1) % CHECK_INTERVAL != 0
+        v = domain.over_relax(fitted, v) if hurry else fitted
         fitted = domain.fit_rows(domain.into_rows(v))
-        u = domain.beyond(fitted, u) if hurry else fitted
+        u = domain.over_relax(fitted, u) if hurry else fitted
     else:
         if bool(pending.any()):
             log.warning(
@@ -238,4 +257,4 @@ def _iterate(domain: _Products | _Logarithms, tolerance: float, max_iterations: 
                 *(int(pending.sum()), len(whole.a), max_iterations, tolerance),
             )
         final_u[index[pending]], final_v[index[pending]] = u[pending], v[pending]
-    return whole.plan(final_u, final_v), whole.trusted(final_u, final_v)
+    return whole.compute_plan(final_u, final_v), whole.is_reliable(final_u, final_v)

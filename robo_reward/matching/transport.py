@@ -1,4 +1,4 @@
-"""Rules of optimal transport: each step pays what its mass costs on the way to the demonstration."""
+"""Rules of optimal transport: each step pays the cost of moving its mass to the demonstration."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from robo_reward.errors import UsageError
-from robo_reward.matching.rule import Rule, positive
+from robo_reward.matching.rule import Rule, require_positive
 from robo_reward.matching.sinkhorn import sinkhorn_plan
 
 
@@ -35,13 +35,13 @@ class OT(Rule):
     max_iterations: int = 1000
 
     def __post_init__(self) -> None:
-        positive(self, "epsilon")
+        require_positive(self, "epsilon")
 
     def __call__(self, cost: Tensor) -> Tensor:
-        return -cost.shape[-2] * (self.plan(cost) * cost).sum(-1)
+        return -cost.shape[-2] * (self.compute_plan(cost) * cost).sum(-1)
 
-    def plan(self, cost: Tensor) -> Tensor:
-        """P (..., T, S)."""
+    def compute_plan(self, cost: Tensor) -> Tensor:
+        """Returns the plan P (..., T, S)."""
         cost = cost if self.through_plan else cost.detach()
         return sinkhorn_plan(cost, self.epsilon, tolerance=self.tolerance, max_iterations=self.max_iterations)
 
@@ -67,7 +67,7 @@ class UnbalancedOT(Rule):
     max_iterations: int = 1000
 
     def __post_init__(self) -> None:
-        positive(self, "epsilon", "rho")
+        require_positive(self, "epsilon", "rho")
         if not math.isfinite(self.rho):
             raise UsageError("rho must be finite; the matching rule 'ot' has no price")
 
@@ -104,29 +104,29 @@ class TemporalOT(Rule):
     max_iterations: int = 1000
 
     def __post_init__(self) -> None:
-        positive(self, "epsilon", "context")
+        require_positive(self, "epsilon", "context")
         if self.mask < 0:
             raise UsageError(f"mask of the matching rule 'temporal_ot' is {self.mask}, expected 0 or more")
 
     def __call__(self, cost: Tensor) -> Tensor:
-        cost = context_cost(cost, self.context)
-        band = diagonal_band(cost.shape[-2], cost.shape[-1], self.mask).to(cost.device)
+        cost = compute_context_cost(cost, self.context)
+        band = build_diagonal_band(cost.shape[-2], cost.shape[-1], self.mask).to(cost.device)
         plan = sinkhorn_plan(
             cost, self.epsilon, mask=band, tolerance=self.tolerance, max_iterations=self.max_iterations
         )
         return -cost.shape[-2] * (plan * cost).sum(-1)
 
 
-def context_cost(cost: Tensor, context: int) -> Tensor:
-    """The mean cost (..., T, S) of `context` steps from here on, both sequences going on together."""
+def compute_context_cost(cost: Tensor, context: int) -> Tensor:
+    """Returns the mean cost (..., T, S) of `context` steps from here on, both sequences advancing together."""
     steps, width = cost.shape[-2:]
     t, s = torch.arange(steps, device=cost.device), torch.arange(width, device=cost.device)
     shifted = [cost[..., (t + i).clamp_max(steps - 1)[:, None], (s + i).clamp_max(width - 1)] for i in range(context)]
     return torch.stack(shifted).mean(0)
 
 
-def diagonal_band(steps: int, width: int, mask: int) -> Tensor:
-    """Where a stretched diagonal of half-width `mask` lies, bool (T, S); wide enough for uniform marginals."""
+def build_diagonal_band(steps: int, width: int, mask: int) -> Tensor:
+    """Returns a stretched diagonal of half-width `mask`, bool (T, S); wide enough for uniform marginals."""
     reach = mask if steps == width else max(mask, 0.5 + width / (2 * steps))
     t, s = torch.arange(steps).double() + 0.5, torch.arange(width).double() + 0.5
     return (t[:, None] * (width / steps) - s).abs() <= reach + 1e-9

@@ -1,4 +1,4 @@
-"""Dynamic time warping: both clips are walked from start to end, either may wait for the other."""
+"""Dynamic time warping: both clips are traversed from start to end, and either may wait for the other."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from robo_reward.matching.rule import Rule, positive
+from robo_reward.matching.rule import Rule, require_positive
 
 FAR = 1e30
 """The cost of leaving the matrix; a finite number, for infinity minus itself has no gradient."""
@@ -20,13 +20,13 @@ class DTW(Rule):
     """r_t = -mean of C_ts over the s that the cheapest monotone path visits at step t (Sakoe & Chiba 1978).
 
     The path goes from (0, 0) to (T-1, S-1) by steps (1, 1), (1, 0), (0, 1), and minimises the sum of C over it. The
-    mean over s is ORCA's way to make a reward of it. The gradient goes through C, not through the path.
+    mean over s turns the path into a reward, as in ORCA. The gradient goes through C, not through the path.
     """
 
     name: ClassVar[str] = "dtw"
 
     def __call__(self, cost: Tensor) -> Tensor:
-        path = dtw_path(cost)
+        path = find_dtw_path(cost)
         return -(path * cost).sum(-1) / path.sum(-1)
 
 
@@ -45,15 +45,15 @@ class SoftDTW(Rule):
     gamma: float = 0.1
 
     def __post_init__(self) -> None:
-        positive(self, "gamma")
+        require_positive(self, "gamma")
 
     def __call__(self, cost: Tensor) -> Tensor:
-        visits = soft_visits(cost, self.gamma)
+        visits = compute_expected_visits(cost, self.gamma)
         return -(visits * cost).sum(-1) / visits.sum(-1)
 
 
-def path_costs(cost: Tensor, smallest: Callable[[Tensor], Tensor]) -> Tensor:
-    """The cost D (..., T, S) of the best path from (0, 0) to each cell, one anti-diagonal after the other.
+def compute_path_costs(cost: Tensor, smallest: Callable[[Tensor], Tensor]) -> Tensor:
+    """Returns the cost D (..., T, S) of the best path from (0, 0) to each cell, one anti-diagonal after the other.
 
     D_ts = C_ts + smallest(D_{t-1,s-1}, D_{t-1,s}, D_{t,s-1}).
 
@@ -70,23 +70,23 @@ def path_costs(cost: Tensor, smallest: Callable[[Tensor], Tensor]) -> Tensor:
     skewed = torch.where(inside, cost[..., t, s.clamp(0, width - 1)], FAR)  # (..., T + S - 1, T)
     outside = torch.full_like(skewed[..., 0, :1], FAR)
 
-    def above(diagonal: Tensor) -> Tensor:
+    def shift_down(diagonal: Tensor) -> Tensor:
         return torch.cat([outside, diagonal[..., :-1]], dim=-1)
 
     before, last = torch.full_like(skewed[..., 0, :], FAR), skewed[..., 0, :]
     diagonals = [last]
     for d in range(1, steps + width - 1):
-        before, last = last, skewed[..., d, :] + smallest(torch.stack([above(before), above(last), last]))
+        before, last = last, skewed[..., d, :] + smallest(torch.stack([shift_down(before), shift_down(last), last]))
         diagonals.append(last)
     column = torch.arange(width, device=cost.device)
     return torch.stack(diagonals, dim=-2)[..., t[:, None] + column, t[:, None]]
 
 
 @torch.no_grad()
-def dtw_path(cost: Tensor) -> Tensor:
-    """The cells of the cheapest path, 0 or 1 in (..., T, S); where paths tie, the one that goes straight."""
+def find_dtw_path(cost: Tensor) -> Tensor:
+    """Returns the cells of the cheapest path, 0 or 1 in (..., T, S); a tie goes to the diagonal."""
     steps, width = cost.shape[-2:]
-    best = path_costs(cost, lambda three: three.amin(0)).reshape(-1, steps, width)
+    best = compute_path_costs(cost, lambda three: three.amin(0)).reshape(-1, steps, width)
     padded = torch.full((len(best), steps + 1, width + 1), torch.inf, dtype=best.dtype, device=best.device)
     padded[:, 1:, 1:] = best
     n = torch.arange(len(best), device=best.device)
@@ -103,13 +103,16 @@ def dtw_path(cost: Tensor) -> Tensor:
     return path.reshape(cost.shape)
 
 
-def soft_visits(cost: Tensor, gamma: float) -> Tensor:
-    """E (..., T, S): how probably a path visits each cell when paths have probability ∝ e^(-cost / γ)."""
+def compute_expected_visits(cost: Tensor, gamma: float) -> Tensor:
+    """Returns E (..., T, S), the probability that a path visits each cell.
 
-    def smallest(three: Tensor) -> Tensor:
+    Paths have probability ∝ e^(-cost / γ).
+    """
+
+    def soft_minimum(three: Tensor) -> Tensor:
         return -gamma * torch.logsumexp(-three / gamma, 0)
 
     wide = cost.double()
-    to = path_costs(wide, smallest)
-    onward = path_costs(wide.flip(-1, -2), smallest).flip(-1, -2)
+    to = compute_path_costs(wide, soft_minimum)
+    onward = compute_path_costs(wide.flip(-1, -2), soft_minimum).flip(-1, -2)
     return torch.exp((to[..., -1:, -1:] + wide - to - onward) / gamma).to(cost.dtype)

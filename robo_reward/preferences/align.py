@@ -1,4 +1,4 @@
-"""From clips and a person's answers to a reward, measured on clips that it has not learnt from."""
+"""Learns a reward from clips and a person's answers, and measures it on clips that it has not learnt from."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from robo_reward.envs.frames import FrameSpec
 from robo_reward.envs.video import load_video
 from robo_reward.episode import EpisodeStore
 from robo_reward.errors import RoboRewardError, UnknownName, UsageError
-from robo_reward.matching.look import FrameLook
+from robo_reward.matching.look import FrameFeatures
 from robo_reward.preferences.answers import Answer
-from robo_reward.preferences.bradley_terry import BradleyTerrySettings, bradley_terry_reward, train_ensemble
-from robo_reward.preferences.comparisons import accuracy, comparisons
-from robo_reward.preferences.held_out import HeldOut, cross_validate
-from robo_reward.preferences.rapl import rapl_reward, settings_of, train_head
+from robo_reward.preferences.bradley_terry import BradleyTerrySettings, build_bradley_terry_reward, train_ensemble
+from robo_reward.preferences.comparisons import build_comparisons, ranking_accuracy
+from robo_reward.preferences.held_out import HeldOutResult, cross_validate
+from robo_reward.preferences.rapl import build_rapl_reward, make_rapl_settings, train_head
 from robo_reward.preferences.store import Clip
 from robo_reward.vision.encoder import Encoder
 
@@ -31,12 +31,12 @@ METHODS = ("rapl", "rapl-code", "bt")
 
 @dataclass(frozen=True)
 class Alignment:
-    """A reward and how well it agrees with the person.
+    """A learnt reward and how well it agrees with the person.
 
     Args:
         reward: a matching reward (RAPL) or a reward of networks (Bradley-Terry).
         scores: clip id -> mean reward per step.
-        train: share of the decided comparisons it has learnt from that it ranks right.
+        train: share of its decided training comparisons that it ranks correctly.
         held_out: how well rewards that were trained in the same way rank clips that they have not seen.
         learnt: ids of the answers that it has learnt from.
         clips: ids of the clips that these compare.
@@ -46,36 +46,39 @@ class Alignment:
     reward: Any
     scores: dict[str, float]
     train: float
-    held_out: HeldOut
+    held_out: HeldOutResult
     learnt: tuple[str, ...]
     clips: tuple[str, ...]
     counts: dict[str, int]
 
 
 def load_frames(clip: Clip, size: int) -> np.ndarray:
-    """A clip's frames (T, size, size, 3) uint8: the middle square of each, as a square camera would see it.
+    """Returns a clip's frames (T, size, size, 3) uint8, cropped to the centre square like a square camera.
 
     Args:
         clip: its path is a video, or the folder of an `EpisodeStore` in which its id is a key.
         size: side [px].
 
     Raises:
-        RoboRewardError: it is not there any more, or has no frames.
+        RoboRewardError: the clip no longer exists, or has no frames.
     """
     path = Path(clip.path)
     if path.is_dir():
         frames = EpisodeStore(path).load(clip.id).frames
     elif path.is_file():
-        return load_video(path, each=lambda frame: squared(frame[None], size)[0]).frames
+        return load_video(path, transform=lambda frame: crop_to_square(frame[None], size)[0]).frames
     else:
         raise UsageError(f"clip {clip.id} was at {path}, where nothing is now; give clips=FOLDER where it is")
     if frames is None or not len(frames):
         raise RoboRewardError(f"clip {clip.id} at {path} has no frames")
-    return squared(frames, size)
+    return crop_to_square(frames, size)
 
 
-def squared(frames: np.ndarray, size: int) -> np.ndarray:
-    """The middle square of frames (T, H, W, 3), at `size` pixels; tiles of several cameras stay side by side."""
+def crop_to_square(frames: np.ndarray, size: int) -> np.ndarray:
+    """Crops frames (T, H, W, 3) to their centre square and resizes them to `size` pixels.
+
+    Tiles of several cameras stay side by side.
+    """
     height, width = frames.shape[1:3]
     tiles = max(width // height, 1) if width % height == 0 else 1
     if tiles == 1:
@@ -87,7 +90,7 @@ def squared(frames: np.ndarray, size: int) -> np.ndarray:
     return np.stack([cv2.resize(f, (size * tiles, size), interpolation=cv2.INTER_AREA) for f in frames])
 
 
-def align(
+def learn_reward(
     frames: Mapping[str, np.ndarray],
     answers: Sequence[Answer],
     encoder: Encoder,
@@ -102,15 +105,15 @@ def align(
 
     Args:
         frames: clip id -> (T, H, W, 3) uint8.
-        answers: of any number of people; what they say of clips that are not here is left out.
+        answers: of any number of people; answers about clips that are not in `frames` are ignored.
         encoder: frozen.
         shown: the camera and size that the reward will be shown later.
         method: `rapl`, `rapl-code` (the reference's settings) or `bt`.
         settings: changes to those of the method.
-        holdout: share of the clips that each reward of the cross-validation does without, see `held_out`; the reward
+        holdout: share of the clips withheld from each reward of the cross-validation, see `held_out`; the reward
             that is returned has learnt from all answers. 0: no cross-validation.
-        seed: of everything random.
-        report: gets step and accuracy during training.
+        seed: seed of all random draws.
+        report: called with the step and the accuracy during training.
 
     Raises:
         UnknownName: no such method or setting.
@@ -123,23 +126,27 @@ def align(
     lost = {clip for answer in answers for clip in answer.clips} - numbers.keys()
     if lost:
         log.warning("%d clips of the answers are not among the %d clips given", len(lost), len(names))
-    comparisons(answers, numbers)  # if nothing can be learnt that is said before anything is encoded
-    look = FrameLook(encoder, shown)
+    build_comparisons(answers, numbers)  # if nothing can be learnt that is said before anything is encoded
+    look = FrameFeatures(encoder, shown)
     features = [encoder.encode(frames[name][1:] if len(frames[name]) > 1 else frames[name]) for name in names]
 
-    def learn(given: Sequence[Answer], clips: Mapping[str, int], told: Callable[[int, float], None] = report) -> Any:
-        return _learn(look, features, given, clips, method, settings or {}, seed, told)
+    def train_on_clips(
+        given: Sequence[Answer], clips: Mapping[str, int], told: Callable[[int, float], None] = report
+    ) -> Any:
+        return _train_reward(look, features, given, clips, method, settings or {}, seed, told)
 
-    reward, scores = learn(answers, numbers)
-    held_out = cross_validate(answers, numbers, holdout, seed, lambda given, clips: learn(given, clips, _silent)[1])
-    known = comparisons(answers, numbers)
+    reward, scores = train_on_clips(answers, numbers)
+    held_out = cross_validate(
+        answers, numbers, holdout, seed, lambda given, clips: train_on_clips(given, clips, _ignore_progress)[1]
+    )
+    known = build_comparisons(answers, numbers)
     said = [answer for answer in answers if len(numbers.keys() & set(answer.clips)) > 1 and answer.groups]
     counts = {"answers": len(said), "comparisons": len(known), "held_out": held_out.comparisons}
     used = np.union1d(known.winner, known.loser)
     return Alignment(
         reward,
         {name: float(score) for name, score in zip(names, scores, strict=True)},
-        accuracy(scores, known),
+        ranking_accuracy(scores, known),
         held_out,
         tuple(answer.uuid for answer in said),
         tuple(names[i] for i in used),
@@ -147,12 +154,12 @@ def align(
     )
 
 
-def _silent(step: int, accuracy: float) -> None:
-    """Reports nothing."""
+def _ignore_progress(step: int, accuracy: float) -> None:
+    """Ignores the progress of a training."""
 
 
-def _learn(
-    look: FrameLook,
+def _train_reward(
+    look: FrameFeatures,
     features: Sequence[np.ndarray],
     answers: Sequence[Answer],
     numbers: Mapping[str, int],
@@ -161,14 +168,14 @@ def _learn(
     seed: int,
     report: Callable[[int, float], None],
 ) -> tuple[Any, np.ndarray]:
-    """Returns a reward that has learnt from the clips in `numbers`, and its scores of all clips (n,)."""
-    known = comparisons(answers, numbers)
+    """Returns a reward trained on the clips in `numbers`, and its scores of all clips (n,)."""
+    known = build_comparisons(answers, numbers)
     if method == "bt":
-        chosen = BradleyTerrySettings().changed(settings)
-        reward: Any = bradley_terry_reward(look, train_ensemble(features, known, chosen, seed, report), features)
+        chosen = BradleyTerrySettings().with_changes(settings)
+        reward: Any = build_bradley_terry_reward(look, train_ensemble(features, known, chosen, seed, report), features)
         return reward, np.array([reward.scale * (reward.opinions(f).mean() - reward.shift) for f in features])
-    tuned = settings_of(method, settings)
-    shown = known if tuned.anchors else comparisons(answers, numbers, every_anchor=True)
+    tuned = make_rapl_settings(method, settings)
+    shown = known if tuned.anchors else build_comparisons(answers, numbers, every_anchor=True)
     head = train_head(features, shown, tuned, seed, report)
-    reward = rapl_reward(look, head, features, known, tuned)
+    reward = build_rapl_reward(look, head, features, known, tuned)
     return reward, np.array([reward.scale * reward.match([reward.look.encoder.project(f)]).mean() for f in features])

@@ -1,4 +1,4 @@
-"""What a person said about a few clips, and what a learner makes of it."""
+"""A person's answers about a few clips, and the comparisons that a learner extracts from them."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from typing import Any, NamedTuple
 import msgspec
 
 from robo_reward.errors import BadArtifact, RoboRewardError, UnknownName
-from robo_reward.files import Finite, check
+from robo_reward.files import Finite, convert_json
 
 KINDS = ("pair", "triplet", "ranking", "rating", "text")
 NAME_LIMIT, TEXT_LIMIT = 64, 10_000
 
 
-class _Form(msgspec.Struct, forbid_unknown_fields=True):
-    """The JSON of an answer."""
+class _AnswerForm(msgspec.Struct, forbid_unknown_fields=True):
+    """JSON schema of an answer."""
 
     clips: list[str]
     annotator: str
@@ -40,17 +40,20 @@ class BadAnswer(RoboRewardError):
 
 
 def new_uuid() -> str:
-    """A name for an answer, made by whoever asks, so that sending it twice does not count it twice."""
+    """Returns a new identifier of an answer.
+
+    The client makes it, so that a repeated request is not counted twice.
+    """
     return uuids.uuid4().hex
 
 
-def now() -> str:
-    """The time in UTC, ISO 8601."""
+def utc_now() -> str:
+    """Returns the current time in UTC, ISO 8601."""
     return datetime.now(UTC).isoformat(timespec="milliseconds")
 
 
-def kind_of(clips: int) -> str:
-    """What a comparison of so many clips is called: `pair`, `triplet` or `ranking`."""
+def comparison_kind(clips: int) -> str:
+    """Returns the kind of a comparison of this number of clips: `pair`, `triplet` or `ranking`."""
     return {2: "pair", 3: "triplet"}.get(clips, "ranking")
 
 
@@ -63,18 +66,18 @@ class Answer:
 
     Args:
         clips: ids of the clips shown, from left to right.
-        annotator: who answered.
+        annotator: name of the person who answered.
         ranking: groups of clip ids, best first; every clip once, or no groups at all.
         kind: `pair`, `triplet`, `ranking`, `rating` or `text`; from the number of clips if not given.
         ratings: clip id -> number, larger is better; only for the kind `rating`.
-        text: a comment, or what the kind `text` is about.
+        text: a comment, or the content of an answer of the kind `text`.
         seconds: from showing to answering [s].
         created: UTC, ISO 8601.
-        uuid: made by the client; a store takes each once.
+        uuid: made by the client; a store records each once.
         provenance: JSON: session, source of the query, version of the page, …
 
     Raises:
-        BadAnswer: a ranking that is none, and the like.
+        BadAnswer: an invalid ranking or another inconsistent field.
     """
 
     clips: tuple[str, ...]
@@ -84,36 +87,36 @@ class Answer:
     ratings: Mapping[str, float] = field(default_factory=dict)
     text: str = ""
     seconds: float = 0.0
-    created: str = field(default_factory=now)
+    created: str = field(default_factory=utc_now)
     uuid: str = field(default_factory=new_uuid)
     provenance: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "clips", tuple(self.clips))
         object.__setattr__(self, "ranking", tuple(tuple(group) for group in self.ranking))
-        object.__setattr__(self, "kind", self.kind or kind_of(len(self.clips)))
-        _check(self)
+        object.__setattr__(self, "kind", self.kind or comparison_kind(len(self.clips)))
+        _check_answer(self)
 
     @property
-    def skipped(self) -> bool:
-        """Whether the person could not tell: clips to compare, and no ranking of them."""
+    def is_skipped(self) -> bool:
+        """True if the person could not tell: there are clips to compare, but no ranking of them."""
         return self.kind in ("pair", "triplet", "ranking") and not self.ranking
 
     @property
-    def all_tied(self) -> bool:
-        """Whether every clip is as good as every other."""
+    def is_all_tied(self) -> bool:
+        """True if all clips are equally good."""
         return len(self.ranking) == 1
 
     @property
     def groups(self) -> tuple[tuple[str, ...], ...]:
-        """Best first: the ranking, or the order that ratings make."""
+        """Groups of clips, best first: the ranking, or the order given by the ratings."""
         if self.kind != "rating":
             return self.ranking
         by_rating = sorted(self.ratings, key=lambda clip: -self.ratings[clip])
         return tuple(tuple(group) for _, group in itertools.groupby(by_rating, key=lambda clip: self.ratings[clip]))
 
     def to_json(self) -> dict[str, Any]:
-        """A JSON value from which `from_json` makes the same answer."""
+        """Returns a JSON value from which `from_json` restores the answer."""
         return {
             "uuid": self.uuid,
             "kind": self.kind,
@@ -129,20 +132,23 @@ class Answer:
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> Answer:
-        """The inverse of `to_json`.
+        """Restores an answer from the value of `to_json`.
 
         Raises:
-            BadAnswer: keys that are missing or unknown, or values that make no answer.
+            BadAnswer: missing or unknown keys, or invalid values.
         """
         try:
-            check(value, _Form, "answer")
+            convert_json(value, _AnswerForm, "answer")
         except BadArtifact as error:
             raise BadAnswer(f"no answer: {error.problem}") from error
         return cls(**value)
 
 
-def _check(answer: Answer) -> None:
-    """Raises what is wrong with an answer. Types too: answers come over the network and out of files."""
+def _check_answer(answer: Answer) -> None:
+    """Raises BadAnswer or UnknownName if a field is invalid.
+
+    Types are checked, too: answers come over the network and out of files.
+    """
     if answer.kind not in KINDS:
         raise UnknownName("kind of answer", str(answer.kind), KINDS)
     for name, limit in (("annotator", NAME_LIMIT), ("uuid", NAME_LIMIT), ("text", TEXT_LIMIT), ("created", 40)):
@@ -163,7 +169,7 @@ def _check(answer: Answer) -> None:
 
 
 def is_text(value: object, limit: int) -> bool:
-    """Whether a value is text that every database keeps: no NUL, no half of a surrogate pair, not too long."""
+    """True if the value is text that every database can store: no NUL, no lone surrogate, not too long."""
     return (
         isinstance(value, str)
         and len(value) <= limit
@@ -202,8 +208,8 @@ class Pair(NamedTuple):
     Args:
         winner: the better clip; of a tie, the one shown further left.
         loser: the other.
-        tie: whether they are equally good.
-        annotator: who says so.
+        tie: True if they are equally good.
+        annotator: name of the person.
     """
 
     winner: str
@@ -213,7 +219,7 @@ class Pair(NamedTuple):
 
     @property
     def target(self) -> float:
-        """The label of a Bradley–Terry loss: P(winner is better), 1 or, for a tie, 1/2."""
+        """Label for the Bradley-Terry loss, P(winner is better): 1, or 1/2 for a tie."""
         return 0.5 if self.tie else 1.0
 
 
@@ -225,7 +231,7 @@ class Triplet(NamedTuple):
         neutral: in between.
         negative: the worst.
         equal: all three are equally good, in the order shown.
-        annotator: who says so.
+        annotator: name of the person.
     """
 
     positive: str
@@ -235,39 +241,39 @@ class Triplet(NamedTuple):
     annotator: str
 
 
-def pairs(answers: Iterable[Answer], ties: bool = True) -> list[Pair]:
-    """Every comparison of two clips that the answers contain, in their order.
+def extract_pairs(answers: Iterable[Answer], ties: bool = True) -> list[Pair]:
+    """Returns every comparison of two clips that the answers contain, in their order.
 
-    A ranking of K clips holds K (K - 1) / 2 of them; so do K ratings in one answer. "Can't tell" holds none.
+    A ranking of K clips contains K (K - 1) / 2 of them; so do K ratings in one answer. "Can't tell" contains none.
 
     Args:
         answers: of any kinds.
-        ties: keep pairs of equally good clips.
+        ties: also return pairs of equally good clips.
     """
-    return [pair for answer in answers for pair in _pairs(answer) if ties or not pair.tie]
+    return [pair for answer in answers for pair in _iter_pairs(answer) if ties or not pair.tie]
 
 
-def _pairs(answer: Answer) -> Iterator[Pair]:
+def _iter_pairs(answer: Answer) -> Iterator[Pair]:
     place = {clip: place for place, group in enumerate(answer.groups) for clip in group}
     for left, right in itertools.combinations([clip for clip in answer.clips if clip in place], 2):
         winner, loser = (left, right) if place[left] <= place[right] else (right, left)
         yield Pair(winner, loser, place[left] == place[right], answer.annotator)
 
 
-def triplets(answers: Iterable[Answer], equal: bool = True) -> list[Triplet]:
-    """Every three clips that the answers put in a strict order, or call equally good, in their order.
+def extract_triplets(answers: Iterable[Answer], equal: bool = True) -> list[Triplet]:
+    """Returns every three clips that the answers put in a strict order or call equally good, in their order.
 
-    A ranking of K clips without ties holds K (K - 1) (K - 2) / 6 of them. Three clips of which just two are tied
-    are left out: `pairs` keeps what they say.
+    A ranking of K clips without ties contains K (K - 1) (K - 2) / 6 of them. Three clips of which just two are
+    tied are left out: `extract_pairs` returns their pairs.
 
     Args:
         answers: of any kinds.
-        equal: keep triplets of equally good clips too.
+        equal: also return triplets of equally good clips.
     """
-    return [triplet for answer in answers for triplet in _triplets(answer) if equal or not triplet.equal]
+    return [triplet for answer in answers for triplet in _iter_triplets(answer) if equal or not triplet.equal]
 
 
-def _triplets(answer: Answer) -> Iterator[Triplet]:
+def _iter_triplets(answer: Answer) -> Iterator[Triplet]:
     place = {clip: place for place, group in enumerate(answer.groups) for clip in group}
     for three in itertools.combinations([clip for clip in answer.clips if clip in place], 3):
         best, middle, worst = sorted(three, key=lambda clip: place[clip])

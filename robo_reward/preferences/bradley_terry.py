@@ -1,4 +1,4 @@
-"""The usual way to learn from preferences: a reward network under a Bradley-Terry model (Christiano et al. 2017)."""
+"""Preference learning with an ensemble of reward networks under a Bradley-Terry model (Christiano et al. 2017)."""
 
 from __future__ import annotations
 
@@ -13,31 +13,32 @@ from torch import Tensor, nn
 from robo_reward.envs.frames import FrameSpec
 from robo_reward.episode import Episode
 from robo_reward.errors import UnknownName, UsageError
-from robo_reward.matching.look import Look, build_look
+from robo_reward.matching.look import FeatureExtractor, build_feature_extractor
 from robo_reward.preferences.comparisons import Comparisons
-from robo_reward.preferences.rapl import thinned
-from robo_reward.reward import RewardOutput, Weights, digest, validated
+from robo_reward.preferences.rapl import subsample_frames
+from robo_reward.reward import RewardOutput, Weights, digest_tensors, validate_output
 from robo_reward.vision.heads import Chain, Head, Standardise, head_from_spec, make_head
 
 
 @dataclass(frozen=True)
 class BradleyTerrySettings:
-    """How the ensemble is trained.
+    """Training settings of the ensemble.
 
-    With r̂ the network and S(x) = mean_t r̂(x_t), a comparison of w and l has p = σ((S(w) - S(l)) / τ), and the loss is
-    the cross entropy with its target. All pairs of a triplet are used. (RAPL's reference code confuses the order of its
-    data here: it compares positive with neutral clips only; this one does not.)
+    With r̂ the network and S(x) = mean_t r̂(x_t), a comparison of w and l has p = σ((S(w) - S(l)) / τ), and the
+    loss is the cross entropy with its target. All pairs of a triplet are used. (RAPL's reference code confuses the
+    order of its data here: it compares positive with neutral clips only; this one does not.)
 
     Args:
-        head: kind and options of r̂, but its input width; `dim` is 1.
-        members: networks in the ensemble, each from other first weights and on a bootstrap of the comparisons.
-        standardise: give r̂ z-scored features.
+        head: kind and options of r̂, except its input width; `dim` is 1.
+        members: networks in the ensemble, each with its own initial weights and its own bootstrap of the
+            comparisons.
+        standardise: whether r̂ gets z-scored features.
         temperature: τ.
         learning_rate: of AdamW.
         weight_decay: of AdamW.
-        steps: of it.
+        steps: number of training steps.
         batch: comparisons per step.
-        frames: clips are thinned to so many frames for training.
+        frames: number of frames to which each clip is subsampled for training.
     """
 
     head: Mapping[str, Any] = field(default_factory=lambda: {"kind": "mlp", "hidden": [64, 64]})
@@ -54,8 +55,8 @@ class BradleyTerrySettings:
         if self.members < 1:
             raise UsageError(f"members is {self.members}, an ensemble needs at least one")
 
-    def changed(self, changes: Mapping[str, Any]) -> BradleyTerrySettings:
-        """With some settings changed.
+    def with_changes(self, changes: Mapping[str, Any]) -> BradleyTerrySettings:
+        """Returns a copy with some settings changed.
 
         Raises:
             UnknownName: no such setting.
@@ -73,28 +74,28 @@ def train_ensemble(
     seed: int = 0,
     report: Callable[[int, float], None] = lambda step, accuracy: None,
 ) -> list[Head]:
-    """Trains the networks.
+    """Trains the networks of the ensemble.
 
     Args:
         features: (T_i, F) of each clip.
-        known: what the person said of them.
-        settings: see there.
-        seed: of first weights, bootstraps and batches.
-        report: called now and then with the step and the share of the batch that is ranked right.
+        known: comparisons of the clips.
+        settings: of the training.
+        seed: of initial weights, bootstraps and batches.
+        report: called every 50 steps with the step and the share of the batch that is ranked correctly.
 
     Returns:
         Heads of features (..., F) to (..., 1), in evaluation mode.
     """
     settings = settings or BradleyTerrySettings()
-    clips = thinned(features, settings.frames)
+    clips = subsample_frames(features, settings.frames)
     rng = np.random.default_rng(seed)
-    bags = [known.rows(rng.choice(len(known), len(known))) for _ in range(settings.members)]
+    bags = [known.select_rows(rng.choice(len(known), len(known))) for _ in range(settings.members)]
     if settings.members == 1:
         bags = [known]
-    return [_train(clips, bag, settings, seed * settings.members + i, report) for i, bag in enumerate(bags)]
+    return [_train_member(clips, bag, settings, seed * settings.members + i, report) for i, bag in enumerate(bags)]
 
 
-def _train(
+def _train_member(
     clips: Tensor, known: Comparisons, settings: BradleyTerrySettings, seed: int, report: Callable[[int, float], None]
 ) -> Head:
     width = clips.shape[-1]
@@ -106,7 +107,7 @@ def _train(
     optimizer = torch.optim.AdamW(head.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay)
     rng = np.random.default_rng(seed)
     for step in range(settings.steps):
-        rows = known.rows(rng.choice(len(known), min(settings.batch, len(known)), replace=False))
+        rows = known.select_rows(rng.choice(len(known), min(settings.batch, len(known)), replace=False))
         shown, place = np.unique(np.concatenate([rows.winner, rows.loser]), return_inverse=True)
         score = head(clips[shown])[..., 0].mean(-1) / settings.temperature
         gap = score[place[: len(rows)]] - score[place[len(rows) :]]
@@ -122,56 +123,64 @@ def _train(
 class NetworkReward:
     """The mean of an ensemble of networks on features of frames or states, r_t = scale (mean_m r̂_m(x_t) - shift).
 
-    Terms: `reward`, the total. `disagreement` gives the ensemble's deviation, for choosing queries.
+    Terms: `reward`, the total. `compute_disagreement` gives the ensemble's standard deviation, for choosing
+    queries.
 
     Args:
-        look: what the networks see of an episode.
+        look: feature extractor of the networks.
         members: heads of features (T, F) to (T, 1).
         scale: a factor.
         shift: subtracted first.
     """
 
-    def __init__(self, look: Look, members: Sequence[Head], scale: float = 1.0, shift: float = 0.0) -> None:
+    def __init__(self, look: FeatureExtractor, members: Sequence[Head], scale: float = 1.0, shift: float = 0.0) -> None:
         if not members:
             raise UsageError("a reward of networks needs at least one")
         self.look, self.members, self.scale, self.shift = look, list(members), float(scale), float(shift)
 
     @property
     def frames(self) -> FrameSpec | None:
-        """What it must be shown."""
+        """Frames that an episode must contain; None if the networks read states."""
         return self.look.frames
 
     def __call__(self, episode: Episode) -> RewardOutput:
         return self.batch([episode])[0]
 
     def batch(self, episodes: Sequence[Episode]) -> list[RewardOutput]:
-        """Judges several episodes; their frames are encoded in one call."""
+        """Computes the rewards of several episodes; their frames are encoded in one call."""
         outputs = []
         for features in self.look(episodes) if episodes else []:
-            total = self.scale * (self.opinions(features).mean(axis=0) - self.shift)
-            outputs.append(validated(total, {"reward": total}, len(total)))
+            total = self.scale * (self.predict_members(features).mean(axis=0) - self.shift)
+            outputs.append(validate_output(total, {"reward": total}, len(total)))
         return outputs
 
     @torch.inference_mode()
-    def opinions(self, features: np.ndarray) -> np.ndarray:
-        """What each network says of features (T, F), (M, T) float64."""
+    def predict_members(self, features: np.ndarray) -> np.ndarray:
+        """Returns the output of each network for features (T, F), (M, T) float64."""
         x = torch.from_numpy(np.ascontiguousarray(features, np.float32))
         return np.stack([member(x)[:, 0].double().numpy() for member in self.members])
 
-    def disagreement(self, features: np.ndarray) -> np.ndarray:
-        """The deviation between the networks at each step, (T,), times the scale."""
-        return self.scale * self.opinions(features).std(axis=0)
+    def compute_disagreement(self, features: np.ndarray) -> np.ndarray:
+        """Returns the standard deviation between the networks at each step, (T,), times the scale."""
+        return self.scale * self.predict_members(features).std(axis=0)
 
     def spec(self) -> dict[str, Any]:
+        """Returns the JSON from which `networks_from_spec` rebuilds the reward, given its `weights`."""
         heads = [member.spec() for member in self.members]
         numbers = {"scale": self.scale, "shift": self.shift}
-        return {"kind": "networks", "look": self.look.spec(), "heads": heads, **numbers, "weights": digest(self._own())}
+        return {
+            "kind": "networks",
+            "look": self.look.spec(),
+            "heads": heads,
+            **numbers,
+            "weights": digest_tensors(self._member_tensors()),
+        }
 
     def weights(self) -> Weights:
-        """The networks' tensors, and what the encoder has learnt."""
-        return {digest(self._own()): self._own(), **self.look.weights()}
+        """Returns the networks' tensors and the learnt weights of the encoder."""
+        return {digest_tensors(self._member_tensors()): self._member_tensors(), **self.look.weights()}
 
-    def _own(self) -> dict[str, np.ndarray]:
+    def _member_tensors(self) -> dict[str, np.ndarray]:
         return {
             f"{i}.{name}": tensor.detach().numpy()
             for i, member in enumerate(self.members)
@@ -179,18 +188,20 @@ class NetworkReward:
         }
 
 
-def bradley_terry_reward(look: Look, members: Sequence[Head], features: Sequence[np.ndarray]) -> NetworkReward:
-    """The reward, shifted and scaled so that its steps over all the clips have mean 0 and standard deviation 1."""
+def build_bradley_terry_reward(
+    look: FeatureExtractor, members: Sequence[Head], features: Sequence[np.ndarray]
+) -> NetworkReward:
+    """Returns the reward, with mean 0 and standard deviation 1 over the steps of all the clips."""
     raw = NetworkReward(look, members)
-    steps = np.concatenate([raw.opinions(f).mean(axis=0) for f in features])
+    steps = np.concatenate([raw.predict_members(f).mean(axis=0) for f in features])
     return NetworkReward(look, members, 1 / max(float(steps.std()), 1e-9), float(steps.mean()))
 
 
 def networks_from_spec(spec: Mapping[str, Any], weights: Weights) -> NetworkReward:
-    """The inverse of `NetworkReward.spec` and `weights`.
+    """Rebuilds a reward from its `NetworkReward.spec` and `weights`.
 
     Raises:
-        UsageError: the weights that the spec names are not given.
+        UsageError: the weights named in the spec are missing.
     """
     if spec["weights"] not in weights:
         raise UsageError(f"this reward needs its weights {spec['weights']}, which were not given")
@@ -200,4 +211,4 @@ def networks_from_spec(spec: Mapping[str, Any], weights: Weights) -> NetworkRewa
         own = {k.split(".", 1)[1]: torch.from_numpy(np.array(v)) for k, v in tensors.items() if k.startswith(f"{i}.")}
         head.load_state_dict(own)
         members.append(head.eval())
-    return NetworkReward(build_look(spec["look"], weights), members, spec["scale"], spec["shift"])
+    return NetworkReward(build_feature_extractor(spec["look"], weights), members, spec["scale"], spec["shift"])

@@ -1,4 +1,4 @@
-"""Videos to show: found in a folder, a run or an episode store, checked, and made playable in a browser."""
+"""Finds the videos of a folder, a run or an episode store, checks them and makes them playable in a browser."""
 
 from __future__ import annotations
 
@@ -18,23 +18,23 @@ from robo_reward.errors import RoboRewardError, UsageError
 from robo_reward.files import open_regular
 from robo_reward.preferences.playable import make_playable
 from robo_reward.preferences.store import Clip
-from robo_reward.printable import printable_name
+from robo_reward.printable import to_printable_name
 
 _LINK = "it is a link, and links are not followed; copy the file here"
 ENDINGS = (".mp4", ".m4v", ".mov", ".webm", ".mkv", ".avi")
 
 
-class Unusable(RoboRewardError):
-    """Why one video cannot be shown."""
+class UnusableVideo(RoboRewardError):
+    """A video that cannot be shown; the message says why."""
 
     @property
     def problem(self) -> str:
-        """What is wrong with it."""
+        """Reason why the video cannot be shown."""
         return str(self)
 
 
 class NotEnoughClips(UsageError):
-    """Fewer than two usable videos; the message names the others with what is wrong with each."""
+    """Fewer than two usable videos; the message names the others and their problems."""
 
 
 @dataclass(frozen=True)
@@ -43,12 +43,12 @@ class Video:
 
     Args:
         id: the hash of its content, or its key in an `EpisodeStore`.
-        path: of a file that browsers play.
-        name: for people: the path inside the source.
-        seconds: how long [s].
+        path: path of a file that browsers can play.
+        name: display name: the path inside the source.
+        seconds: duration [s].
         fps: frames per second [Hz].
         size: width and height [px].
-        meta: JSON: what else is known, such as the task.
+        meta: further JSON metadata, such as the task.
     """
 
     id: str
@@ -60,46 +60,46 @@ class Video:
     meta: Mapping[str, Any] = field(default_factory=dict)
 
     def to_clip(self, path: Path) -> Clip:
-        """What the preference store keeps of it, with the path of the original."""
+        """Returns its record for the preference store, with the path of the original."""
         known = {"name": self.name, "seconds": round(self.seconds, 3), "fps": self.fps, "size": list(self.size)}
         return Clip(self.id, str(path), {**known, **self.meta})
 
 
 @dataclass(frozen=True)
-class Refused:
-    """A file that cannot be shown, and why."""
+class RejectedVideo:
+    """A file that cannot be shown, and the reason."""
 
     name: str
     reason: str
 
 
 @dataclass(frozen=True)
-class Clips:
-    """What a source holds.
+class ClipCollection:
+    """Videos found in a source.
 
     Args:
         videos: usable clips, by name.
-        refused: the others.
+        refused: the unusable ones.
         store: the records for a preference store.
-        goal: the sentence that the clips' task states, if they have one task.
+        goal: the goal sentence of the clips' task, if all have the same task.
     """
 
     videos: tuple[Video, ...]
-    refused: tuple[Refused, ...]
+    refused: tuple[RejectedVideo, ...]
     store: tuple[Clip, ...]
     goal: str = ""
 
 
-def find_clips(source: Path | str, work: Path | str) -> Clips:
-    """All videos of a source that can be shown.
+def find_clips(source: Path | str, work: Path | str) -> ClipCollection:
+    """Returns all videos of a source that can be shown.
 
-    A folder that is an `EpisodeStore`, or has one in `episodes/`, gives its episodes that have frames; a run gives its
-    `videos/`; any other folder all videos in and below it. Every file is decoded once, so that a broken one is found
-    now and not by a person.
+    A folder that is an `EpisodeStore`, or has one in `episodes/`, gives its episodes that have frames; a run gives
+    its `videos/`; any other folder all videos in and below it. Every file is decoded once, so that a broken one is
+    found now and not while labelling.
 
     Args:
         source: the folder.
-        work: where videos are written that no browser would play as they are.
+        work: folder for converted copies of videos that browsers cannot play.
 
     Raises:
         UsageError: no such folder.
@@ -112,19 +112,19 @@ def find_clips(source: Path | str, work: Path | str) -> Clips:
     refuse_lerobot(source)
     for folder in (source, source / "episodes"):
         if (folder / "store.json").is_file():
-            found = _from_store(EpisodeStore(folder), work)
+            found = _find_in_store(EpisodeStore(folder), work)
             break
     else:
         folder = source / "videos" if (source / "videos").is_dir() else source
-        found = _from_folder(folder, work)
+        found = _find_in_folder(folder, work)
     if len(found.videos) < 2:
         broken = "".join(f"\n  {one.name}: {one.reason}" for one in found.refused)
-        where = printable_name(str(folder))
+        where = to_printable_name(str(folder))
         raise NotEnoughClips(f"{where} holds {len(found.videos)} usable videos; comparing needs two or more{broken}")
     return found
 
 
-def _from_folder(folder: Path, work: Path) -> Clips:
+def _find_in_folder(folder: Path, work: Path) -> ClipCollection:
     inside = list(folder.rglob("*"))
     for path in filter(is_lerobot_info, inside):
         refuse_lerobot(path.parent.parent)
@@ -134,61 +134,65 @@ def _from_folder(folder: Path, work: Path) -> Clips:
         if path.suffix.lower() in ENDINGS and work not in path.parents and not path.name.startswith(".")
     )
 
-    def look(path: Path) -> Video | Refused:
-        name = printable_name(path.relative_to(folder).as_posix())
+    def check_video(path: Path) -> Video | RejectedVideo:
+        name = to_printable_name(path.relative_to(folder).as_posix())
         try:
-            return _video(_content_hash(path), path, name, work)
+            return _prepare_video(_hash_content(path), path, name, work)
         except OSError as error:
-            return Refused(name, error.strerror or str(error))
-        except (Unusable, VideoError) as error:
-            return Refused(name, error.problem)
+            return RejectedVideo(name, error.strerror or str(error))
+        except (UnusableVideo, VideoError) as error:
+            return RejectedVideo(name, error.problem)
 
-    return _sorted(zip(paths, _at_once(look, paths), strict=True))
+    return _group_by_usability(zip(paths, _map_in_threads(check_video, paths), strict=True))
 
 
-def _content_hash(path: Path) -> str:
-    """The hash of a regular file.
+def _hash_content(path: Path) -> str:
+    """Returns the SHA-256 hash of a regular file, 32 hex digits.
 
     Raises:
-        Unusable: it is something else, or its path cannot be stored.
+        UnusableVideo: it is not a regular file, or its path cannot be stored.
     """
     try:
         str(path.resolve()).encode()
     except UnicodeEncodeError:
-        raise Unusable("its name is not UTF-8; rename it") from None
+        raise UnusableVideo("its name is not UTF-8; rename it") from None
     if path.is_symlink():
-        raise Unusable(_LINK)
+        raise UnusableVideo(_LINK)
     if path.is_dir():
-        raise Unusable("it is a folder; the videos in it are looked at")
+        raise UnusableVideo("it is a folder; the videos in it are looked at")
     file = open_regular(path)
     if file is None:
-        raise Unusable("it is a pipe, a socket or a device, not a file")
+        raise UnusableVideo("it is a pipe, a socket or a device, not a file")
     with file:
         return hashlib.file_digest(file, "sha256").hexdigest()[:32]
 
 
-def _from_store(store: EpisodeStore, work: Path) -> Clips:
-    def look(key: str) -> Video | Refused:
+def _find_in_store(store: EpisodeStore, work: Path) -> ClipCollection:
+    def check_episode(key: str) -> Video | RejectedVideo:
         try:
-            entry = store.entry(key)
-            path = store.video(key) or _drawn(store, key, work)
+            entry = store.read_entry(key)
+            path = store.find_video(key) or _render_episode(store, key, work)
             if path and path.is_symlink():
-                return Refused(key, _LINK)
+                return RejectedVideo(key, _LINK)
             meta = {"task": entry.task_id, "steps": entry.steps, "success": entry.success}
-            return replace(_video(key, path, key, work), meta=meta) if path else Refused(key, "it has no frames")
+            return (
+                replace(_prepare_video(key, path, key, work), meta=meta)
+                if path
+                else RejectedVideo(key, "it has no frames")
+            )
         except VideoError as error:
-            return Refused(key, error.problem)
+            return RejectedVideo(key, error.problem)
         except RoboRewardError as error:
-            return Refused(key, str(error))
+            return RejectedVideo(key, str(error))
 
     keys = store.keys()
-    found = _sorted(zip([store.folder] * len(keys), _at_once(look, keys), strict=True))
+    found = _group_by_usability(zip([store.folder] * len(keys), _map_in_threads(check_episode, keys), strict=True))
     tasks = {video.meta["task"] for video in found.videos}
-    return replace(found, goal=_goal(tasks.pop()) if len(tasks) == 1 else "")
+    return replace(found, goal=_look_up_goal(tasks.pop()) if len(tasks) == 1 else "")
 
 
-def _drawn(store: EpisodeStore, key: str, work: Path) -> Path | None:
-    """A video of an episode that keeps its frames as arrays."""
+def _render_episode(store: EpisodeStore, key: str, work: Path) -> Path | None:
+    """Returns the path of a video made from an episode's frame arrays; None if it has no frames."""
     path = work / f"{key}.mp4"
     if not path.is_file():
         episode = store.load(key)
@@ -198,35 +202,35 @@ def _drawn(store: EpisodeStore, key: str, work: Path) -> Path | None:
     return path
 
 
-def _goal(task: str) -> str:
+def _look_up_goal(task: str) -> str:
     return make_task(task).goal if task in task_names() else ""
 
 
-def _at_once(look: Any, items: Iterable[Any]) -> list[Any]:
+def _map_in_threads(look: Any, items: Iterable[Any]) -> list[Any]:
     with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:  # decoding is C code that runs beside Python
         return list(pool.map(look, items))
 
 
-def _sorted(found: Iterable[tuple[Path, Video | Refused]]) -> Clips:
-    """Usable ones apart from the others; the second of two files with the same content is not needed."""
+def _group_by_usability(found: Iterable[tuple[Path, Video | RejectedVideo]]) -> ClipCollection:
+    """Separates usable videos from the others; a second file with the same content is rejected."""
     videos: dict[str, tuple[Path, Video]] = {}
     refused = []
     for path, one in found:
-        if isinstance(one, Refused):
+        if isinstance(one, RejectedVideo):
             refused.append(one)
         elif one.id in videos:
-            refused.append(Refused(one.name, f"it is the same as {videos[one.id][1].name}"))
+            refused.append(RejectedVideo(one.name, f"it is the same as {videos[one.id][1].name}"))
         else:
             videos[one.id] = path, one
     store = tuple(video.to_clip(path.resolve()) for path, video in videos.values())
-    return Clips(tuple(video for _, video in videos.values()), tuple(refused), store)
+    return ClipCollection(tuple(video for _, video in videos.values()), tuple(refused), store)
 
 
-def _video(key: str, path: Path, name: str, work: Path) -> Video:
-    """Decodes a file from end to end, and copies it into a form that browsers play where it is not one already.
+def _prepare_video(key: str, path: Path, name: str, work: Path) -> Video:
+    """Decodes a whole file, and converts it to a form that browsers play if it is not already in one.
 
     Raises:
-        VideoError: it is empty, no video, or breaks off.
+        VideoError: it is empty, not a video, or truncated.
     """
     shown = make_playable(path, work / f"{key}.h264.mp4")
     return Video(key, shown.path, name, shown.seconds, shown.fps, shown.size)

@@ -1,4 +1,4 @@
-"""A store's whole history as a file, JSONL or Parquet, and back; what two stores share is merged by uuid."""
+"""Exports a store's whole history to JSONL or Parquet and imports it again; entries in both are merged by uuid."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from robo_reward.errors import BadArtifact, MissingExtra, UnknownName, UsageError
-from robo_reward.files import MAX_LINE, check, open_regular, parse_json
+from robo_reward.files import MAX_LINE, convert_json, open_regular, parse_json
 from robo_reward.preferences.answers import TEXT_LIMIT, BadAnswer, is_text
 from robo_reward.preferences.store import Clip, Event, PreferenceStore, event_from_json
 
@@ -22,20 +22,20 @@ _BATCH = 500
 _LONGEST = MAX_LINE  # [bytes] of one row
 
 
-class _ClipRow(msgspec.Struct, forbid_unknown_fields=True):
-    """The JSON of a clip."""
+class _ClipForm(msgspec.Struct, forbid_unknown_fields=True):
+    """JSON schema of a clip."""
 
     id: str
     path: str
     meta: dict[str, Any] = {}
 
 
-class Imported(NamedTuple):
-    """What an import did.
+class ImportCounts(NamedTuple):
+    """Counts of an import.
 
     Args:
-        new: events that the store did not have.
-        known: events that it had.
+        new: events that were added.
+        known: events that the store already had.
         clips: clips in the file.
     """
 
@@ -45,22 +45,22 @@ class Imported(NamedTuple):
 
 
 def export_preferences(store: PreferenceStore, path: Path | str) -> Path:
-    """Writes clips and everything that was recorded, by rename.
+    """Writes all clips and the whole history to a file, atomically.
 
-    Each row is one clip, answer or undo: `row` says which, `value` is its JSON in Parquet; in JSONL the value's own
-    keys stand beside `row`. Parquet also has the columns that people filter by.
+    Each row is one clip, answer or undo: `row` names the type, `value` is its JSON in Parquet; in JSONL the
+    value's keys are on the same level as `row`. Parquet also has the columns that people filter by.
 
     Args:
-        store: what to write.
+        store: the store to export.
         path: ends in `.jsonl` or `.parquet`.
 
     Raises:
-        UnknownName: another ending.
+        UnknownName: an unsupported file extension.
         MissingExtra: Parquet without pyarrow.
     """
-    path = _known(Path(path))
+    path = _check_format(Path(path))
     partial = path.with_name(f".{path.name}.{os.getpid()}.part")
-    rows = list(rows_of(store))
+    rows = list(iter_export_rows(store))
     try:
         if path.suffix == ".jsonl":
             text = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
@@ -73,14 +73,14 @@ def export_preferences(store: PreferenceStore, path: Path | str) -> Path:
     return path
 
 
-def import_preferences(store: PreferenceStore, path: Path | str) -> Imported:
-    """Adds what a file holds; the same file twice changes nothing.
+def import_preferences(store: PreferenceStore, path: Path | str) -> ImportCounts:
+    """Adds the contents of a file to the store; importing the same file twice changes nothing.
 
     Raises:
-        BadAnswer: a line that is no answer; the message says which. What came before it is in the store.
-        UsageError: no such file, or another ending.
+        BadAnswer: a row is not a valid answer; the message names it. The rows before it may be in the store.
+        UsageError: the file does not exist, or has an unsupported extension.
     """
-    path = _known(Path(path))
+    path = _check_format(Path(path))
     if not path.is_file():
         raise UsageError(f"no file {path} to import preferences from")
     clips: list[Clip] = []
@@ -88,25 +88,25 @@ def import_preferences(store: PreferenceStore, path: Path | str) -> Imported:
     for number, row in enumerate(_read_jsonl(path) if path.suffix == ".jsonl" else _read_parquet(path), 1):
         try:
             if row.pop("row", None) == "clip":
-                clips.append(_clip(row))
+                clips.append(_parse_clip(row))
             else:
                 events.append(event_from_json(row))
         except (BadAnswer, UnknownName) as error:
             raise BadAnswer(f"{path}, row {number}: {error}") from error
     store.add_clips(clips)
     new = sum(store.add(*events[i : i + _BATCH]) for i in range(0, len(events), _BATCH))
-    return Imported(new, len(events) - new, len(clips))
+    return ImportCounts(new, len(events) - new, len(clips))
 
 
 @contextmanager
 def open_preferences(where: Path | str) -> Iterator[PreferenceStore]:
-    """Opens a store, or a file of `export_preferences` as a temporary one.
+    """Opens a store, or a file written by `export_preferences` as a temporary store.
 
     Args:
         where: as for `PreferenceStore`, or a file that ends in `.jsonl` or `.parquet`.
 
     Raises:
-        BadAnswer: a row of the file is no answer.
+        BadAnswer: a row of the file is not a valid answer.
     """
     if "://" in str(where) or Path(where).suffix not in FORMATS:
         with PreferenceStore(where) as store:
@@ -117,21 +117,21 @@ def open_preferences(where: Path | str) -> Iterator[PreferenceStore]:
         yield store
 
 
-def rows_of(store: PreferenceStore) -> Iterator[dict[str, Any]]:
-    """The rows of an export: all clips, then all that was recorded in its order."""
-    for clip in store.clips().values():
+def iter_export_rows(store: PreferenceStore) -> Iterator[dict[str, Any]]:
+    """Yields the rows of an export: all clips, then the history in recorded order."""
+    for clip in store.load_clips().values():
         yield {"row": "clip", "id": clip.id, "path": clip.path, "meta": dict(clip.meta)}
-    for event in store.history():
+    for event in store.load_history():
         yield {"row": "event", **event.to_json()}
 
 
-def _known(path: Path) -> Path:
+def _check_format(path: Path) -> Path:
     if path.suffix not in FORMATS:
         raise UnknownName("format of preferences", path.suffix or path.name, FORMATS)
     return path
 
 
-def _arrow() -> tuple[Any, Any]:
+def _import_pyarrow() -> tuple[Any, Any]:
     try:
         import pyarrow
         import pyarrow.parquet
@@ -141,7 +141,7 @@ def _arrow() -> tuple[Any, Any]:
 
 
 def _write_parquet(rows: list[dict[str, Any]], path: Path) -> None:
-    arrow, parquet = _arrow()
+    arrow, parquet = _import_pyarrow()
     text, strings = arrow.string(), arrow.list_(arrow.string())
     plain = dict.fromkeys(("row", "uuid", "kind", "annotator", "undoes", "created", "text"), text)
     columns = {**plain, "seconds": arrow.float64(), "clips": strings, "ranking": arrow.list_(strings), "value": text}
@@ -152,9 +152,9 @@ def _write_parquet(rows: list[dict[str, Any]], path: Path) -> None:
     parquet.write_table(arrow.Table.from_pylist(table, schema=arrow.schema(list(columns.items()))), path)
 
 
-def _clip(row: dict[str, Any]) -> Clip:
+def _parse_clip(row: dict[str, Any]) -> Clip:
     try:
-        form = check(row, _ClipRow, "clip")
+        form = convert_json(row, _ClipForm, "clip")
     except BadArtifact as error:
         raise BadAnswer(f"no clip: {error.problem}") from error
     if not is_text(form.id, TEXT_LIMIT) or not is_text(form.path, TEXT_LIMIT) or not form.id:
@@ -163,7 +163,7 @@ def _clip(row: dict[str, Any]) -> Clip:
 
 
 def _read_parquet(path: Path) -> Iterator[dict[str, Any]]:
-    arrow, parquet = _arrow()
+    arrow, parquet = _import_pyarrow()
     try:
         table = parquet.read_table(path, columns=["row", "value"])
     except (arrow.ArrowException, OSError) as error:
@@ -171,7 +171,7 @@ def _read_parquet(path: Path) -> Iterator[dict[str, Any]]:
     for number, row in enumerate(table.to_pylist(), 1):
         if not isinstance(row["value"], str | bytes):
             raise BadAnswer(f"{path}, row {number}: its value is no text")
-        yield {**_object(row["value"], f"{path}, row {number}"), "row": row["row"]}
+        yield {**_parse_object(row["value"], f"{path}, row {number}"), "row": row["row"]}
 
 
 def _read_jsonl(path: Path) -> Iterator[dict[str, Any]]:
@@ -185,10 +185,10 @@ def _read_jsonl(path: Path) -> Iterator[dict[str, Any]]:
             if len(line) > _LONGEST:
                 raise BadAnswer(f"{path}, line {number}: it has more than {_LONGEST} bytes")
             if line.strip():
-                yield _object(line, f"{path}, line {number}")
+                yield _parse_object(line, f"{path}, line {number}")
 
 
-def _object(text: bytes | str, where: str) -> dict[str, Any]:
+def _parse_object(text: bytes | str, where: str) -> dict[str, Any]:
     try:
         return parse_json(text, dict[str, Any], where)
     except BadArtifact as error:

@@ -24,25 +24,25 @@ TEACHERS: dict[str, dict[str, float]] = {
 
 
 class SimulatedPerson:
-    """Ranks clips by their true reward, with human failings.
+    """Ranks clips by their true reward, with the noise models of B-Pref.
 
     With the reward r_t of a clip of T steps, its value is v = Σ_t γ^(T-1-t) r_t (a myopic person remembers the end
     best) and its plain return R = Σ_t r_t. In this order, as B-Pref does for two clips:
 
-    * *skip*: can't tell when max R < `skip`;
+    * *skip*: "can't tell" when max R < `skip`;
     * *equal*: clips whose R are less than `equal` apart are tied; for more than two, chains of them;
-    * *rational*: groups are ordered by draws without replacement with p_i ∝ exp(β v_i) (Plackett-Luce; for two clips
-      Bradley-Terry), a group's v being its mean; without limit on β, by v;
-    * *mistake*: with this probability two groups, drawn at random, change places; for two clips, the order flips.
+    * *rational*: groups are ordered by draws without replacement with p_i ∝ exp(β v_i) (Plackett-Luce; for two
+      clips Bradley-Terry), a group's v being its mean; without limit on β, by v;
+    * *mistake*: with this probability two groups, drawn at random, are swapped; for two clips, the order flips.
 
     Args:
         rewards: clip id -> (T,) true reward per step.
-        name: as an annotator.
-        beta: rationality β > 0; infinite for none of this noise.
+        name: the annotator's name.
+        beta: rationality β > 0; infinite for no such noise.
         gamma: discount γ in (0, 1].
         mistake: probability.
         equal: threshold, in units of return.
-        skip: threshold, in units of return; minus infinity for never.
+        skip: threshold, in units of return; minus infinity to never skip.
         seed: of all draws; the same seed and queries give the same answers.
 
     Raises:
@@ -75,7 +75,7 @@ class SimulatedPerson:
         self._rng = np.random.default_rng(seed)
 
     def __call__(self, query: Query) -> Answer:
-        """The person's answer.
+        """Returns the simulated person's answer to a query.
 
         Raises:
             UnknownName: a clip without a reward.
@@ -86,21 +86,21 @@ class SimulatedPerson:
         return Answer(
             clips=query.clips,
             annotator=self.name,
-            ranking=self._rank(query.clips),
+            ranking=self._rank_clips(query.clips),
             provenance={"simulated": True, "query": query.source},
         )
 
-    def _rank(self, clips: tuple[str, ...]) -> tuple[tuple[str, ...], ...]:
+    def _rank_clips(self, clips: tuple[str, ...]) -> tuple[tuple[str, ...], ...]:
         if max(self._returns[clip] for clip in clips) < self.skip:
             return ()
-        groups = self._ordered(self._groups(clips))
+        groups = self._order_groups(self._group_ties(clips))
         if self._rng.random() < self.mistake and len(groups) > 1:
             i, j = self._rng.choice(len(groups), 2, replace=False)
             groups[i], groups[j] = groups[j], groups[i]
         return tuple(groups)
 
-    def _groups(self, clips: tuple[str, ...]) -> list[tuple[str, ...]]:
-        """Clips that are too alike to tell apart."""
+    def _group_ties(self, clips: tuple[str, ...]) -> list[tuple[str, ...]]:
+        """Groups clips whose returns are too close to tell apart."""
         groups: list[list[str]] = []
         for clip in sorted(clips, key=lambda clip: -self._returns[clip]):
             gap = self._returns[groups[-1][-1]] - self._returns[clip] if groups else math.inf
@@ -110,7 +110,7 @@ class SimulatedPerson:
                 groups.append([clip])
         return [tuple(group) for group in groups]
 
-    def _ordered(self, groups: list[tuple[str, ...]]) -> list[tuple[str, ...]]:
+    def _order_groups(self, groups: list[tuple[str, ...]]) -> list[tuple[str, ...]]:
         values = np.array([np.mean([self._values[clip] for clip in group]) for group in groups])
         if math.isinf(self.beta):
             return [groups[i] for i in np.argsort(-values, kind="stable")]
@@ -120,16 +120,16 @@ class SimulatedPerson:
 
 
 def typical_return(rewards: Mapping[str, np.ndarray]) -> float:
-    """How far the mean return lies above the worst clip's, the unit of the thresholds of `teacher`.
+    """Returns the mean return minus the worst clip's, the unit of the thresholds of `make_teacher`.
 
-    B-Pref takes shares of the mean return; with a worst return of zero, as in its tasks, this is the same.
+    B-Pref uses shares of the mean return; with a worst return of zero, as in its tasks, this is the same.
     """
     returns = [float(np.sum(reward)) for reward in rewards.values()]
     return float(np.mean(returns)) - min(returns)
 
 
-def teacher(kind: str, rewards: Mapping[str, np.ndarray], seed: int = 0, **changes: Any) -> SimulatedPerson:
-    """One of B-Pref's teachers.
+def make_teacher(kind: str, rewards: Mapping[str, np.ndarray], seed: int = 0, **changes: Any) -> SimulatedPerson:
+    """Returns one of B-Pref's simulated teachers.
 
     Args:
         kind: a name in `TEACHERS`.

@@ -1,4 +1,4 @@
-"""Which clips to show next: by chance, or where an ensemble of rewards disagrees."""
+"""Selects the clips to show next: at random, or by the disagreement of an ensemble of rewards."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Query:
 
     Args:
         clips: ids, as shown from left to right.
-        source: which way they were chosen.
+        source: name of the selection strategy.
     """
 
     clips: tuple[str, ...]
@@ -35,53 +35,53 @@ class Query:
 
     @property
     def key(self) -> str:
-        """The same for the same clips in any order."""
+        """Identifier of the set of clips, the same in any order."""
         return query_key(self.clips)
 
 
 def query_key(clips: Collection[str]) -> str:
-    """A short name for a set of clips."""
+    """Returns a short identifier of a set of clips."""
     return hashlib.sha256(json.dumps(sorted(clips)).encode()).hexdigest()[:20]
 
 
 class Annotator(Protocol):
-    """Who compares clips: a simulated person, or a real one behind the labelling page."""
+    """A person who compares clips: simulated, or a real one using the labelling page."""
 
     name: str
 
     def __call__(self, query: Query) -> Answer:
-        """The answer to a query."""
+        """Returns the answer to a query."""
         ...
 
 
 class QuerySource(Protocol):
-    """Where queries come from."""
+    """A source of queries."""
 
     total: int
     """How many different queries there are."""
 
-    def next(self, annotator: str, seen: Collection[str], count: int = 1) -> list[Query]:
-        """The next queries for a person, fewer when there are no more.
+    def next_queries(self, annotator: str, seen: Collection[str], count: int = 1) -> list[Query]:
+        """Returns the next queries for a person, fewer when there are no more.
 
         Args:
-            annotator: who is asked.
+            annotator: name of the person who is asked.
             seen: keys of the queries that this person needs no more.
-            count: how many.
+            count: number of queries.
         """
         ...
 
 
 class RandomQueries:
-    """Every query once, in an order drawn from a seed; clips come up equally often.
+    """A source that gives every query once, in an order drawn from a seed; all clips appear equally often.
 
     A share of the queries comes from one list that is the same for all people, so that their agreement can be
-    measured; the others come from a list of each person's own. Which clip stands left is drawn for each person.
+    measured; the others come from a separate list for each person. The left-right order is drawn for each person.
 
     Args:
         clips: ids to choose from.
-        k: how many to show at once.
-        seed: of the order.
-        shared: share of queries that all people get, 0 to 1.
+        k: number of clips shown at once.
+        seed: of the random order.
+        shared: share of queries common to all people, 0 to 1.
 
     Raises:
         UsageError: fewer clips than are shown at once, or a share out of range.
@@ -100,13 +100,13 @@ class RandomQueries:
         self.total = math.comb(len(self.clips), k)
         self._lists: dict[str, _Deck] = {}
 
-    def next(self, annotator: str, seen: Collection[str], count: int = 1) -> list[Query]:
-        """As in `QuerySource`."""
-        return list(itertools.islice(self._unseen(annotator, seen), count))
+    def next_queries(self, annotator: str, seen: Collection[str], count: int = 1) -> list[Query]:
+        """Returns the next queries for a person; see `QuerySource`."""
+        return list(itertools.islice(self._iter_unseen(annotator, seen), count))
 
-    def _unseen(self, annotator: str, seen: Collection[str]) -> Iterator[Query]:
+    def _iter_unseen(self, annotator: str, seen: Collection[str]) -> Iterator[Query]:
         taken = set(seen)
-        lists = [self._unseen_of("", annotator, taken), self._unseen_of(annotator, annotator, taken)]
+        lists = [self._iter_unseen_from("", annotator, taken), self._iter_unseen_from(annotator, annotator, taken)]
         asked = len(taken)
         while True:
             is_shared = math.floor((asked + 1) * self.shared) > math.floor(asked * self.shared)
@@ -117,30 +117,30 @@ class RandomQueries:
             taken.add(query.key)
             yield query
 
-    def _unseen_of(self, owner: str, annotator: str, taken: Collection[str]) -> Iterator[Query]:
-        deck = self._lists.setdefault(owner, _Deck(self.clips, self.k, _seed(self.seed, owner)))
+    def _iter_unseen_from(self, owner: str, annotator: str, taken: Collection[str]) -> Iterator[Query]:
+        deck = self._lists.setdefault(owner, _Deck(self.clips, self.k, _derive_seed(self.seed, owner)))
         for index in range(self.total):
             key = query_key(deck[index])
             if key not in taken:
-                order = np.random.default_rng(_seed(self.seed, annotator, key)).permutation(self.k)
+                order = np.random.default_rng(_derive_seed(self.seed, annotator, key)).permutation(self.k)
                 yield Query(tuple(deck[index][i] for i in order), self.name)
 
 
 class _Deck:
-    """All combinations of k clips, each once, in a random order that is worked out as far as it is read."""
+    """All combinations of k clips, each once, in a random order that is generated lazily."""
 
     def __init__(self, clips: tuple[str, ...], k: int, seed: list[int]) -> None:
         self._clips, self._k, self._rng = clips, k, np.random.default_rng(seed)
         self._dealt: list[tuple[str, ...]] = []
         self._known: set[tuple[str, ...]] = set()
-        self._source = self._deal()
+        self._source = self._iter_hands()
 
     def __getitem__(self, index: int) -> tuple[str, ...]:
         while len(self._dealt) <= index:
             self._dealt.append(next(self._source))
         return self._dealt[index]
 
-    def _deal(self) -> Iterator[tuple[str, ...]]:
+    def _iter_hands(self) -> Iterator[tuple[str, ...]]:
         few = math.comb(len(self._clips), self._k) <= _FEW
         repeats = 0
         # Hands dealt from a shuffled deck show every clip equally often; towards the end they only repeat themselves.
@@ -158,15 +158,15 @@ class _Deck:
 
 
 class DisagreementQueries:
-    """Of the next random queries, those first on which an ensemble of rewards disagrees most (B-Pref, PEBBLE).
+    """Selects, of the next random queries, those on which an ensemble of rewards disagrees most (B-Pref, PEBBLE).
 
-    The disagreement on two clips is the standard deviation over members m of P_m(i ≻ j) = σ(s_m(i) - s_m(j)), on more
-    clips the mean over pairs.
+    The disagreement on two clips is the standard deviation over members m of P_m(i ≻ j) = σ(s_m(i) - s_m(j)), on
+    more clips the mean over pairs.
 
     Args:
-        queries: where candidates come from.
+        queries: source of the candidates.
         scores: clip id -> (M,) scores of the M members; a clip without scores counts as most disputed.
-        pool: how many candidates to choose from, for each query asked.
+        pool: number of candidates per requested query.
 
     Raises:
         WrongShape: members that differ between clips, or fewer than two.
@@ -184,14 +184,16 @@ class DisagreementQueries:
                     f"scores of clip {clip!r}", values.shape, "(M,) finite, the same M >= 2 for every clip"
                 )
 
-    def next(self, annotator: str, seen: Collection[str], count: int = 1) -> list[Query]:
-        """As in `QuerySource`."""
-        pool = self._queries.next(annotator, seen, self._pool * max(count, 1))
-        ranked = sorted(pool, key=lambda query: -self.disagreement(query.clips))  # stable: ties keep the random order
+    def next_queries(self, annotator: str, seen: Collection[str], count: int = 1) -> list[Query]:
+        """Returns the next queries for a person; see `QuerySource`."""
+        pool = self._queries.next_queries(annotator, seen, self._pool * max(count, 1))
+        ranked = sorted(
+            pool, key=lambda query: -self.compute_disagreement(query.clips)
+        )  # stable: ties keep the random order
         return [Query(query.clips, self.name) for query in ranked[:count]]
 
-    def disagreement(self, clips: Sequence[str]) -> float:
-        """The measure for one query, 0 to 0.5; infinite where a clip has no scores."""
+    def compute_disagreement(self, clips: Sequence[str]) -> float:
+        """Returns the disagreement on one query, 0 to 0.5; infinite if a clip has no scores."""
         if any(clip not in self._scores for clip in clips):
             return math.inf
         pairs = itertools.combinations([self._scores[clip] for clip in clips], 2)
@@ -199,10 +201,10 @@ class DisagreementQueries:
 
 
 def read_scores(path: Path | str) -> dict[str, np.ndarray]:
-    """Scores of an ensemble: a JSON object, clip id -> list of M numbers.
+    """Reads the scores of an ensemble from a JSON object, clip id -> list of M numbers.
 
     Raises:
-        UsageError: no such file, or something else in it.
+        UsageError: the file does not exist, or has another format.
     """
     try:
         value: Any = json.loads(Path(path).read_text(encoding="utf-8"))
@@ -214,15 +216,15 @@ def read_scores(path: Path | str) -> dict[str, np.ndarray]:
 def make_queries(
     name: str, clips: Sequence[str], k: int, seed: int = 0, shared: float = 0.25, scores: Path | str = ""
 ) -> QuerySource:
-    """A source of queries by name: `random` or `disagreement`.
+    """Returns a source of queries by name: `random` or `disagreement`.
 
     Args:
-        name: which.
+        name: of the source.
         clips: ids to choose from.
-        k: how many to show at once.
-        seed: of the order.
-        shared: share of queries that all people get.
-        scores: file for `read_scores`, which `disagreement` needs.
+        k: number of clips shown at once.
+        seed: of the random order.
+        shared: share of queries common to all people.
+        scores: file for `read_scores`, required by `disagreement`.
 
     Raises:
         UnknownName: no such source.
@@ -238,19 +240,19 @@ def make_queries(
     return DisagreementQueries(queries, read_scores(scores))
 
 
-def ask(annotator: Annotator, queries: QuerySource, store: PreferenceStore, count: int) -> list[Answer]:
-    """Has somebody answer so many new queries and records what they say.
+def collect_answers(annotator: Annotator, queries: QuerySource, store: PreferenceStore, count: int) -> list[Answer]:
+    """Asks an annotator up to `count` new queries and records the answers.
 
     Args:
-        annotator: who.
-        queries: what.
-        store: where answers go; what this person answered before is not asked again.
-        count: how many; fewer when there are no more.
+        annotator: the person who answers.
+        queries: source of the queries.
+        store: where answers go; queries that this person answered before are not repeated.
+        count: number of queries; fewer when there are no more.
     """
-    seen = {query_key(answer.clips) for answer in store.answers(annotator.name)}
+    seen = {query_key(answer.clips) for answer in store.load_answers(annotator.name)}
     given = []
     for _ in range(count):
-        for query in queries.next(annotator.name, seen):
+        for query in queries.next_queries(annotator.name, seen):
             answer = annotator(query)
             store.add(answer)
             given.append(answer)
@@ -258,6 +260,6 @@ def ask(annotator: Annotator, queries: QuerySource, store: PreferenceStore, coun
     return given
 
 
-def _seed(seed: int, *words: str) -> list[int]:
-    """Seeds for a generator that belong to these words alone, the same in every process."""
+def _derive_seed(seed: int, *words: str) -> list[int]:
+    """Returns seeds for a generator that depend only on these words, the same in every process."""
     return [seed, *(int.from_bytes(hashlib.sha256(word.encode()).digest()[:8]) for word in words)]

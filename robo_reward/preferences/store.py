@@ -1,4 +1,4 @@
-"""All answers of all people in one database, SQLite or PostgreSQL. Nothing is ever changed or deleted."""
+"""A store of all answers of all people in one database, SQLite or PostgreSQL. It is append-only."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from robo_reward.errors import MissingExtra, RoboRewardError, UsageError
-from robo_reward.preferences.answers import NAME_LIMIT, Answer, BadAnswer, is_text, new_uuid, now
+from robo_reward.preferences.answers import NAME_LIMIT, Answer, BadAnswer, is_text, new_uuid, utc_now
 
 SCHEMA = 1
 FILE = "preferences.db"
@@ -54,7 +54,7 @@ _answers = sa.Table(
 )
 
 
-class OtherSchema(UsageError):
+class SchemaMismatch(UsageError):
     """The database was written by another version of this project."""
 
     def __init__(self, where: str, found: str) -> None:
@@ -64,17 +64,17 @@ class OtherSchema(UsageError):
 
 
 class StoreError(RoboRewardError):
-    """The database does not do what it should; the message ends with what it said."""
+    """A database error; the message ends with the database's own message."""
 
 
 @dataclass(frozen=True)
 class Clip:
-    """What the store knows of a clip.
+    """A clip as recorded in the store.
 
     Args:
         id: the hash of its content, or its key in an `EpisodeStore`.
-        path: of the video or the episode store.
-        meta: JSON: name, task, length, where it comes from.
+        path: path of the video or the episode store.
+        meta: JSON metadata: name, task, length, source.
     """
 
     id: str
@@ -84,11 +84,11 @@ class Clip:
 
 @dataclass(frozen=True)
 class Undo:
-    """One answer taken back; the answer itself stays where it is.
+    """The withdrawal of one answer; the answer itself stays in the store.
 
     Args:
-        undoes: the uuid of the answer.
-        annotator: who takes it back.
+        undoes: uuid of the answer.
+        annotator: name of the person who withdraws it.
         uuid: of the undo itself.
         created: UTC, ISO 8601.
     """
@@ -96,7 +96,7 @@ class Undo:
     undoes: str
     annotator: str
     uuid: str = field(default_factory=new_uuid)
-    created: str = field(default_factory=now)
+    created: str = field(default_factory=utc_now)
 
     def __post_init__(self) -> None:
         for value in (self.undoes, self.annotator, self.uuid, self.created):
@@ -104,7 +104,7 @@ class Undo:
                 raise BadAnswer(f"{str(value)[:40]!r} is no text of 1 to 64 characters, as an undo needs")
 
     def to_json(self) -> dict[str, Any]:
-        """A JSON value; the kind tells it from an answer."""
+        """Returns a JSON value; its kind distinguishes it from an answer."""
         named = ("uuid", "annotator", "undoes", "created")
         return {"kind": UNDO, **{name: getattr(self, name) for name in named}}
 
@@ -113,10 +113,10 @@ Event = Answer | Undo
 
 
 def event_from_json(value: Mapping[str, Any]) -> Event:
-    """An answer or an undo from its JSON.
+    """Restores an answer or an undo from its JSON value.
 
     Raises:
-        BadAnswer: neither.
+        BadAnswer: the value is neither.
     """
     if not isinstance(value, Mapping):
         raise BadAnswer(f"{str(value)[:40]!r} is no answer")
@@ -129,100 +129,108 @@ def event_from_json(value: Mapping[str, Any]) -> Event:
 
 
 class PreferenceStore:
-    """Answers and the clips that they are about.
+    """A store of answers and of the clips that they are about.
 
-    Whatever `add` has returned for is on disk: it survives the death of the process and, as far as the disk keeps its
-    word, of the machine. Any number of threads and processes may add at once. Taking an answer back adds a row.
+    When `add` returns, the events are on disk: they survive a crash of the process and, if the disk honours
+    flushes, of the machine. Any number of threads and processes may add at once. Withdrawing an answer adds a row.
 
     Args:
-        where: a file of SQLite's (`NAME.db`, made if need be), a folder (`preferences.db` in it), or a URL such as
-            `postgresql://user:password@host/database`.
+        where: a file of SQLite's (`NAME.db`, created if necessary), a folder (`preferences.db` in it), or a URL
+            such as `postgresql://user:password@host/database`.
 
     Raises:
-        OtherSchema: written by another version.
-        MissingExtra: PostgreSQL without its driver.
-        UsageError: no such database, or one of something else.
+        SchemaMismatch: the database was written by another version.
+        MissingExtra: PostgreSQL's driver is not installed.
+        UsageError: the database does not exist, or belongs to another program.
     """
 
     def __init__(self, where: Path | str) -> None:
-        self._url = _url(where)
+        self._url = _parse_url(where)
         self.where = self._url.render_as_string(hide_password=True) if "://" in str(where) else str(self._url.database)
-        self._engine = _engine(self._url)
+        self._engine = _create_engine(self._url)
         weakref.finalize(self, self._engine.dispose)  # whoever forgets to close leaves no connection behind
-        with self._errors(UsageError):  # a wrong file, address or password
-            self._create()
+        with self._translate_errors(UsageError):  # a wrong file, address or password
+            self._create_tables()
 
     def add(self, *events: Event) -> int:
-        """Records answers and undos, all or none; returns how many are new. One that is there already is left alone.
+        """Records answers and undos in one transaction; returns the number of new ones.
+
+        Those already in the store are left unchanged.
 
         Raises:
-            BadAnswer: the uuid of another answer.
+            BadAnswer: a uuid already belongs to another answer.
         """
         if not events:
             return 0
-        rows = [_row(event) for event in events]
-        with self._writing() as connection:
-            insert = self._insert(_answers).on_conflict_do_nothing(index_elements=["uuid"]).returning(_answers.c.seq)
+        rows = [_event_to_row(event) for event in events]
+        with self._write_transaction() as connection:
+            insert = (
+                self._insert_into(_answers).on_conflict_do_nothing(index_elements=["uuid"]).returning(_answers.c.seq)
+            )
             new = sum(connection.execute(insert, row).first() is not None for row in rows)
             if new < len(rows):
-                self._check_same(connection, rows)
+                self._check_same_content(connection, rows)
         return new
 
-    def undo(self, answer: str, annotator: str) -> Undo:
-        """Takes an answer back.
+    def undo_answer(self, answer: str, annotator: str) -> Undo:
+        """Withdraws an answer.
 
         Args:
-            answer: its uuid.
-            annotator: who takes it back.
+            answer: uuid of the answer.
+            annotator: name of the person who withdraws it.
 
         Raises:
             UsageError: there is no such answer.
         """
-        if answer not in {known.uuid for known in self.answers()}:
+        if answer not in {known.uuid for known in self.load_answers()}:
             raise UsageError(f"no answer {answer!r} in {self.where}, or it was taken back already")
         undo = Undo(answer, annotator)
         self.add(undo)
         return undo
 
-    def answers(self, annotator: str = "") -> list[Answer]:
-        """Answers that stand, in the order of recording; of one person if a name is given."""
+    def load_answers(self, annotator: str = "") -> list[Answer]:
+        """Returns the answers that were not withdrawn, in recorded order.
+
+        If a name is given, only the answers of this person are returned.
+        """
         undone = sa.select(_answers.c.undoes).where(_answers.c.kind == UNDO)
         query = sa.select(_answers.c.content).where(_answers.c.kind != UNDO, _answers.c.uuid.not_in(undone))
-        return [Answer.from_json(json.loads(text)) for text in self._column(_of(query, annotator))]
+        return [Answer.from_json(json.loads(text)) for text in self._fetch_column(_filter_annotator(query, annotator))]
 
-    def history(self, annotator: str = "") -> list[Event]:
-        """Everything that was recorded, answers taken back and the undos included."""
+    def load_history(self, annotator: str = "") -> list[Event]:
+        """Returns all events, including withdrawn answers and undos, in recorded order."""
         return [
-            event_from_json(json.loads(text)) for text in self._column(_of(sa.select(_answers.c.content), annotator))
+            event_from_json(json.loads(text))
+            for text in self._fetch_column(_filter_annotator(sa.select(_answers.c.content), annotator))
         ]
 
-    def annotators(self) -> tuple[str, ...]:
-        """Everybody who ever answered, sorted."""
-        return tuple(sorted(self._column(sa.select(_answers.c.annotator).distinct())))
+    def list_annotators(self) -> tuple[str, ...]:
+        """Returns the names of all people who ever answered, sorted."""
+        return tuple(sorted(self._fetch_column(sa.select(_answers.c.annotator).distinct())))
 
     def __len__(self) -> int:
-        """How many answers stand."""
+        """Returns the number of answers that were not withdrawn."""
         undone = sa.select(_answers.c.undoes).where(_answers.c.kind == UNDO)
         query = sa.select(sa.func.count()).where(_answers.c.kind != UNDO, _answers.c.uuid.not_in(undone))
-        return int(self._column(query)[0])
+        return int(self._fetch_column(query)[0])
 
     def add_clips(self, clips: Iterable[Clip]) -> None:
-        """Records clips; of one that is there already, the path and what is known are brought up to date."""
-        insert = self._insert(_clips)
+        """Records clips; the path and metadata of a clip that is already there are updated."""
+        insert = self._insert_into(_clips)
         newer = {name: insert.excluded[name] for name in ("path", "meta")}
         statement = insert.on_conflict_do_update(index_elements=["id"], set_=newer)
         rows = [
-            {"id": clip.id, "path": clip.path, "meta": _json(dict(clip.meta)), "created": now()}
+            {"id": clip.id, "path": clip.path, "meta": _dump_json(dict(clip.meta)), "created": utc_now()}
             for clip in sorted(clips, key=lambda clip: clip.id)  # one order for all, against deadlocks
         ]
         if rows:
-            with self._writing() as connection:
+            with self._write_transaction() as connection:
                 connection.execute(statement, rows)
 
-    def clips(self) -> dict[str, Clip]:
-        """All clips by id."""
+    def load_clips(self) -> dict[str, Clip]:
+        """Returns all clips by id."""
         query = sa.select(_clips.c.id, _clips.c.path, _clips.c.meta).order_by(_clips.c.id)
-        with self._errors(), self._engine.connect() as connection:
+        with self._translate_errors(), self._engine.connect() as connection:
             return {key: Clip(key, path, json.loads(meta)) for key, path, meta in connection.execute(query)}
 
     def close(self) -> None:
@@ -235,22 +243,22 @@ class PreferenceStore:
     def __exit__(self, *exception: object) -> None:
         self.close()
 
-    def _insert(self, table: sa.Table) -> Any:
+    def _insert_into(self, table: sa.Table) -> Any:
         return (postgresql if self._engine.dialect.name == "postgresql" else sqlite).insert(table)
 
-    def _column(self, query: sa.Select[Any]) -> list[Any]:
-        with self._errors(), self._engine.connect() as connection:
+    def _fetch_column(self, query: sa.Select[Any]) -> list[Any]:
+        with self._translate_errors(), self._engine.connect() as connection:
             return list(connection.execute(query).scalars())
 
-    def _check_same(self, connection: sa.Connection, rows: list[dict[str, Any]]) -> None:
+    def _check_same_content(self, connection: sa.Connection, rows: list[dict[str, Any]]) -> None:
         wanted = {row["uuid"]: row for row in rows}
         query = sa.select(_answers.c.uuid, _answers.c.content).where(_answers.c.uuid.in_(list(wanted)))
         for uuid, content in connection.execute(query):
-            if _said(content) != _said(wanted[uuid]["content"]):
+            if _comparable_content(content) != _comparable_content(wanted[uuid]["content"]):
                 raise BadAnswer(f"uuid {uuid!r} is that of another answer in {self.where}; make a new one per answer")
 
-    def _create(self) -> None:
-        with self._locked() as connection:
+    def _create_tables(self) -> None:
+        with self._begin_immediate() as connection:
             if self._engine.dialect.name == "postgresql":  # CREATE … IF NOT EXISTS is not safe against itself there
                 connection.execute(sa.text("SELECT pg_advisory_xact_lock(hashtext('preference_meta'))"))
             names = set(sa.inspect(connection).get_table_names())
@@ -263,19 +271,22 @@ class PreferenceStore:
                 connection.execute(_meta.insert(), {"key": "schema", "value": str(SCHEMA)})
             found = connection.execute(sa.select(_meta.c.value).where(_meta.c.key == "schema")).scalar() or "unknown"
         if found != str(SCHEMA):
-            raise OtherSchema(self.where, found)
+            raise SchemaMismatch(self.where, found)
 
     @contextmanager
-    def _writing(self) -> Iterator[sa.Connection]:
-        """A transaction that holds the write lock from its start: it waits for others and never fails half-way."""
-        with self._errors(), self._locked() as connection:
+    def _write_transaction(self) -> Iterator[sa.Connection]:
+        """Opens a transaction that holds the write lock from its start.
+
+        It waits for others and never fails half-way.
+        """
+        with self._translate_errors(), self._begin_immediate() as connection:
             yield connection
 
-    def _locked(self) -> AbstractContextManager[sa.Connection]:
+    def _begin_immediate(self) -> AbstractContextManager[sa.Connection]:
         return self._engine.execution_options(immediate=True).begin()
 
     @contextmanager
-    def _errors(self, kind: type[RoboRewardError] = StoreError) -> Iterator[None]:
+    def _translate_errors(self, kind: type[RoboRewardError] = StoreError) -> Iterator[None]:
         try:
             yield
         except SQLAlchemyError as error:
@@ -284,7 +295,7 @@ class PreferenceStore:
             raise kind(f"preferences in {self.where}: {first}") from error
 
 
-def _url(where: Path | str) -> sa.URL:
+def _parse_url(where: Path | str) -> sa.URL:
     text = str(where)
     if "://" not in text:
         path = Path(text).expanduser()
@@ -307,7 +318,7 @@ def _url(where: Path | str) -> sa.URL:
     raise UsageError(f"preferences in {url.get_backend_name()!r}: give a file, or a URL postgresql://…")
 
 
-def _engine(url: sa.URL) -> sa.Engine:
+def _create_engine(url: sa.URL) -> sa.Engine:
     if url.drivername == "sqlite":
         engine = sa.create_engine(url, connect_args={"timeout": BUSY_SECONDS, "isolation_level": None})
         events.listen(engine, "connect", _prepare_sqlite)
@@ -325,7 +336,7 @@ _engines: weakref.WeakSet[sa.Engine] = weakref.WeakSet()
 
 
 def _forget_connections() -> None:
-    """In a forked child: it must not speak on connections that are its parent's."""
+    """Discards the connections of a forked child: they belong to its parent."""
     for engine in _engines:
         engine.dispose(close=False)
 
@@ -334,7 +345,7 @@ os.register_at_fork(after_in_child=_forget_connections)
 
 
 def _prepare_sqlite(connection: Any, record: object) -> None:
-    """Readers beside one writer (WAL), which waits its turn and returns when the disk has it."""
+    """Enables write-ahead logging (readers beside one writer) and full synchronisation to disk."""
     end = time.monotonic() + BUSY_SECONDS
     while True:
         try:
@@ -353,28 +364,28 @@ def _begin_sqlite(connection: sa.Connection) -> None:
     connection.exec_driver_sql("BEGIN IMMEDIATE" if immediate else "BEGIN")
 
 
-def _of(query: sa.Select[Any], annotator: str) -> sa.Select[Any]:
+def _filter_annotator(query: sa.Select[Any], annotator: str) -> sa.Select[Any]:
     return (query.where(_answers.c.annotator == annotator) if annotator else query).order_by(_answers.c.seq)
 
 
-def _row(event: Event) -> dict[str, Any]:
+def _event_to_row(event: Event) -> dict[str, Any]:
     undo = isinstance(event, Undo)
     return {
         "uuid": event.uuid,
         "kind": UNDO if undo else event.kind,
         "annotator": event.annotator,
         "undoes": event.undoes if undo else "",
-        "content": _json(event.to_json()),
+        "content": _dump_json(event.to_json()),
     }
 
 
-def _json(value: object) -> str:
+def _dump_json(value: object) -> str:
     try:
         return json.dumps(value, allow_nan=False, sort_keys=True)
     except (TypeError, ValueError) as error:
         raise BadAnswer(f"what cannot be written as JSON cannot be stored: {error}") from error
 
 
-def _said(content: str) -> dict[str, Any]:
-    """What was said, without what differs between two sendings of it."""
+def _comparable_content(content: str) -> dict[str, Any]:
+    """Returns the content without the fields that may differ when the same event is sent twice."""
     return {name: item for name, item in json.loads(content).items() if name not in ("created", "provenance")}

@@ -14,15 +14,15 @@ from robo_reward.report.data import RunReport, Series
 MAX_POINTS = 300
 
 
-def chart_data(report: RunReport) -> dict[str, Any]:
-    """Success curves, term curves and the lineage of the candidates, as JSON-able values."""
+def build_chart_data(report: RunReport) -> dict[str, Any]:
+    """Returns the success curves, term curves and the lineage of the candidates, as JSON-able values."""
     rows = {row.id: row for row in report.candidates}
     winner = report.winner.id if report.winner else ""
     lone = len(report.curves) == 1
     curves = []
     for curve in report.curves:
         row = rows.get(curve.candidate)
-        steps, values = thinned(curve.series)
+        steps, values = downsample_series(curve.series)
         name = curve.label or (row.name or row.id if row else curve.candidate)
         is_winner = lone or curve.candidate == winner
         curves.append(
@@ -31,16 +31,16 @@ def chart_data(report: RunReport) -> dict[str, Any]:
         )
     terms = []
     for name, series in (report.winner.terms if report.winner else {}).items():
-        steps, values = thinned(series)
+        steps, values = downsample_series(series)
         terms.append({"name": name, "x": steps, "y": values})
-    return {"curves": curves, "terms": terms, "rungs": list(report.rungs), "lineage": _lineage(report, winner)}
+    return {"curves": curves, "terms": terms, "rungs": list(report.rungs), "lineage": _build_lineage(report, winner)}
 
 
-def thinned(series: Series, most: int = MAX_POINTS) -> tuple[list[float], list[float | None]]:
-    """At most `most` points: of every bucket the lowest and the highest, so that no spike is lost.
+def downsample_series(series: Series, most: int = MAX_POINTS) -> tuple[list[float], list[float | None]]:
+    """Downsamples a series to at most `most` points: the extremes of every bucket, so that no spike is lost.
 
     Returns:
-        steps and values; values that are not finite are None, which the chart shows as a gap.
+        Steps and values; values that are not finite are None, which the chart shows as a gap.
     """
     pairs = [
         (float(step), float(value) if math.isfinite(value) else None)
@@ -48,11 +48,11 @@ def thinned(series: Series, most: int = MAX_POINTS) -> tuple[list[float], list[f
         if math.isfinite(step)
     ]
     if len(pairs) > most:
-        pairs = _extremes(pairs, most)
+        pairs = _keep_extremes(pairs, most)
     return [step for step, _ in pairs], [None if value is None else float(f"{value:.6g}") for _, value in pairs]
 
 
-def _extremes(pairs: list[tuple[float, float | None]], most: int) -> list[tuple[float, float | None]]:
+def _keep_extremes(pairs: list[tuple[float, float | None]], most: int) -> list[tuple[float, float | None]]:
     buckets = (most - 2) // 2
     inner = len(pairs) - 2
     keep = {0, len(pairs) - 1}
@@ -66,8 +66,8 @@ def _extremes(pairs: list[tuple[float, float | None]], most: int) -> list[tuple[
     return [pairs[i] for i in sorted(keep)]
 
 
-def _lineage(report: RunReport, winner: str) -> list[dict[str, Any]]:
-    line = ancestry(report, winner)
+def _build_lineage(report: RunReport, winner: str) -> list[dict[str, Any]]:
+    line = trace_ancestry(report, winner)
     return [
         {"id": row.id, "name": row.name or row.id, "round": row.round, "parent": row.parent, "status": row.status}
         | {"y": row.success if row.success is not None and math.isfinite(row.success) else None}
@@ -76,8 +76,8 @@ def _lineage(report: RunReport, winner: str) -> list[dict[str, Any]]:
     ]
 
 
-def ancestry(report: RunReport, candidate: str) -> Sequence[str]:
-    """A candidate and its ancestors, youngest first; ends at an unknown parent or at a circle."""
+def trace_ancestry(report: RunReport, candidate: str) -> Sequence[str]:
+    """Returns a candidate and its ancestors, youngest first; ends at an unknown parent or at a cycle."""
     parents = {row.id: row.parent for row in report.candidates}
     line: list[str] = []
     while candidate in parents and candidate not in line:
@@ -86,8 +86,8 @@ def ancestry(report: RunReport, candidate: str) -> Sequence[str]:
     return line
 
 
-def embedded_json(data: Any) -> Markup:
-    """JSON that is safe inside a script element: nothing in it can end the element or start a comment."""
+def dump_script_json(data: Any) -> Markup:
+    """Returns JSON that is safe inside a script element: nothing in it can end the element or start a comment."""
     text = json.dumps(data, allow_nan=False, separators=(",", ":"))
     for character in "<>&\u2028\u2029":
         text = text.replace(character, f"\\u{ord(character):04x}")

@@ -1,4 +1,4 @@
-"""Videos as data URIs, within a budget: the page must stay small enough to mail."""
+"""Embeds videos as data URIs, within a budget that keeps the page small enough to mail."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from pathlib import Path
 
 from robo_reward.errors import BadArtifact
 from robo_reward.files import read_inside
-from robo_reward.report.data import Clip
-from robo_reward.report.wording import plural
+from robo_reward.report.data import ReportClip
+from robo_reward.report.wording import format_plural
 
 BUDGET_BYTES = 4_500_000
 MAX_CLIP = 64 << 20  # [bytes] of a file that is read at all
@@ -19,7 +19,7 @@ MP4_MARK = b"ftyp"  # the type of the first box of an mp4 file
 
 @dataclass(frozen=True)
 class EmbeddedClip:
-    """A clip ready for the page: `uri` is empty when it could not be embedded, `problem` says why."""
+    """A clip prepared for the page: `uri` is empty if it could not be embedded, `problem` says why."""
 
     uri: str
     caption: str
@@ -28,18 +28,18 @@ class EmbeddedClip:
     problem: str = ""
 
 
-def embedded_clips(clips: Iterable[Clip], folder: Path | None, budget: int = BUDGET_BYTES) -> list[EmbeddedClip]:
-    """Embeds clips in order until the budget of base64 characters is spent; later ones are named, not embedded."""
+def embed_clips(clips: Iterable[ReportClip], folder: Path | None, budget: int = BUDGET_BYTES) -> list[EmbeddedClip]:
+    """Embeds clips in order until the budget of base64 characters is spent; later ones are only named."""
     result = []
     for number, clip in enumerate(clips, start=1):
-        alt = clip.alt or f"Video of the policy: {clip.caption or plural(number, 'episode')}"
-        uri, problem = _data_uri(clip, folder, budget)
+        alt = clip.alt or f"Video of the policy: {clip.caption or format_plural(number, 'episode')}"
+        uri, problem = _make_data_uri(clip, folder, budget)
         budget -= len(uri)
         result.append(EmbeddedClip(uri, clip.caption, alt, clip.success, problem))
     return result
 
 
-def _data_uri(clip: Clip, folder: Path | None, budget: int) -> tuple[str, str]:
+def _make_data_uri(clip: ReportClip, folder: Path | None, budget: int) -> tuple[str, str]:
     if isinstance(clip.video, bytes):
         name, content = "this clip", clip.video
     else:

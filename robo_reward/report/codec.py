@@ -1,4 +1,4 @@
-"""`RunReport` to JSON and back: strict JSON, so any other program can read `report.json`."""
+"""Conversion of a `RunReport` to strict JSON and back, so that other programs can read `report.json`."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ FORMAT = 1
 
 
 class BadReportFile(RoboRewardError):
-    """A `report.json` that is not one, with the place that does not fit."""
+    """A `report.json` that is not valid; the message names the place."""
 
     def __init__(self, where: str, problem: str) -> None:
         super().__init__(
@@ -28,13 +28,13 @@ class BadReportFile(RoboRewardError):
         )
 
 
-def encode(report: RunReport) -> str:
-    """A report as JSON text."""
-    return json.dumps({"format": FORMAT, **_plain(report)}, indent=1, allow_nan=False, ensure_ascii=False)
+def encode_report(report: RunReport) -> str:
+    """Returns a report as JSON text."""
+    return json.dumps({"format": FORMAT, **_to_plain(report)}, indent=1, allow_nan=False, ensure_ascii=False)
 
 
-def decode(text: str) -> RunReport:
-    """The report that `encode` wrote.
+def decode_report(text: str) -> RunReport:
+    """Returns the report that `encode_report` wrote.
 
     Raises:
         BadReportFile: the text is not JSON, or not a report of a known format.
@@ -48,16 +48,16 @@ def decode(text: str) -> RunReport:
         raise BadReportFile("the file", "expected an object")
     if data.pop("format", FORMAT) != FORMAT:
         raise BadReportFile("format", f"expected {FORMAT}; a newer robo-reward may have written it")
-    return _build(RunReport, data, "report")
+    return _build_value(RunReport, data, "report")
 
 
-def _plain(value: Any) -> Any:
+def _to_plain(value: Any) -> Any:
     if is_dataclass(value):
-        return {f.name: _plain(getattr(value, f.name)) for f in fields(value)}
+        return {f.name: _to_plain(getattr(value, f.name)) for f in fields(value)}
     if isinstance(value, Mapping):
-        return {str(key): _plain(item) for key, item in value.items()}
+        return {str(key): _to_plain(item) for key, item in value.items()}
     if isinstance(value, tuple | list):
-        return [_plain(item) for item in value]
+        return [_to_plain(item) for item in value]
     if isinstance(value, bytes):
         return {"base64": base64.b64encode(value).decode("ascii")}
     if isinstance(value, Path):
@@ -70,39 +70,42 @@ def _plain(value: Any) -> Any:
 
 
 @cache
-def _hints(kind: type) -> dict[str, Any]:
+def _resolve_hints(kind: type) -> dict[str, Any]:
     return get_type_hints(kind)
 
 
-def _build(kind: Any, value: Any, where: str) -> Any:
-    """`value` as an instance of the annotation `kind`; unknown keys are ignored, so that newer files can be read."""
+def _build_value(kind: Any, value: Any, where: str) -> Any:
+    """Returns `value` as an instance of the annotation `kind`.
+
+    Unknown keys are ignored, so that newer files can be read.
+    """
     if is_dataclass(kind) and isinstance(kind, type):
         return _build_dataclass(kind, value, where)
     origin, args = get_origin(kind), get_args(kind)
     if origin in (Union, types.UnionType):
         return _build_union(args, value, where)
     if origin is Literal:
-        return value if value in args else _reject(where, f"{value!r} is none of {', '.join(map(repr, args))}")
+        return value if value in args else _raise_bad_file(where, f"{value!r} is none of {', '.join(map(repr, args))}")
     if origin is tuple and isinstance(value, list):
-        return tuple(_build(args[0], item, f"{where}[{i}]") for i, item in enumerate(value))
+        return tuple(_build_value(args[0], item, f"{where}[{i}]") for i, item in enumerate(value))
     if origin is Mapping and isinstance(value, dict):
-        return {key: _build(args[1], item, f"{where}.{key}") for key, item in value.items()}
+        return {key: _build_value(args[1], item, f"{where}.{key}") for key, item in value.items()}
     if kind is float:
-        return _number(value, where)
+        return _parse_number(value, where)
     if kind in (str, int, bool) and type(value) is kind:
         return value
-    return _reject(where, f"{value!r:.60} does not fit {kind}")
+    return _raise_bad_file(where, f"{value!r:.60} does not fit {kind}")
 
 
 def _build_dataclass(kind: type, value: Any, where: str) -> Any:
     if not isinstance(value, dict):
-        _reject(where, "expected an object")
-    hints = _hints(kind)
+        _raise_bad_file(where, "expected an object")
+    hints = _resolve_hints(kind)
     missing = [f.name for f in fields(kind) if f.default is MISSING and f.default_factory is MISSING]
     for name in missing:
         if name not in value:
-            _reject(where, f"{name!r} is missing")
-    return kind(**{name: _build(hints[name], value[name], f"{where}.{name}") for name in hints if name in value})
+            _raise_bad_file(where, f"{name!r} is missing")
+    return kind(**{name: _build_value(hints[name], value[name], f"{where}.{name}") for name in hints if name in value})
 
 
 def _build_union(args: tuple[Any, ...], value: Any, where: str) -> Any:
@@ -114,20 +117,20 @@ def _build_union(args: tuple[Any, ...], value: Any, where: str) -> Any:
         try:
             return base64.b64decode(value.get("base64", ""), validate=True)
         except (ValueError, TypeError) as error:
-            _reject(where, f"bad base64 ({error})")
-    return _build(next(arg for arg in args if arg is not type(None)), value, where)
+            _raise_bad_file(where, f"bad base64 ({error})")
+    return _build_value(next(arg for arg in args if arg is not type(None)), value, where)
 
 
-def _number(value: Any, where: str) -> float:
+def _parse_number(value: Any, where: str) -> float:
     if value is None:  # a gap: JSON has no NaN
         return math.nan
     if isinstance(value, bool) or not isinstance(value, int | float):
-        _reject(where, f"{value!r:.60} is not a number")
+        _raise_bad_file(where, f"{value!r:.60} is not a number")
     try:
         return float(value)
     except OverflowError:
-        return _reject(where, "this number is too large")
+        return _raise_bad_file(where, "this number is too large")
 
 
-def _reject(where: str, problem: str) -> Any:
+def _raise_bad_file(where: str, problem: str) -> Any:
     raise BadReportFile(where, problem)

@@ -1,4 +1,4 @@
-"""What a report is made of: plain frozen data, filled by whoever ran something; most parts may be missing."""
+"""The data of a report: frozen dataclasses, most of whose parts may be missing."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ Status = Literal["winner", "finished", "stopped", "refused", "failed", "running"
 
 @dataclass(frozen=True)
 class Headline:
-    """The result in one line.
+    """The main result of a run.
 
     Attributes:
         success: success rate of the final policy in [0, 1]; None when there is no policy.
         low: lower end of the confidence interval, in [0, 1].
         high: upper end of the confidence interval, in [0, 1].
         confidence: level of the interval, in [0, 1].
-        episodes: evaluation episodes behind the rate.
+        episodes: number of evaluation episodes.
         seconds: wall time of the whole run [s].
         steps: environment steps that trained the final policy.
         total_steps: of a search: environment steps that trained all candidates and all final policies.
-        message: what went wrong, or what to know before reading on.
-        next_step: what the reader should do now; shown prominently when there is no success rate.
+        message: what went wrong, or a note to read first.
+        next_step: recommended next step; shown prominently when there is no success rate.
     """
 
     success: float | None = None
@@ -46,15 +46,15 @@ class CandidateRow:
 
     Attributes:
         id: unique in the run; curves, parents and refusals refer to it.
-        name: what a person calls it; the id when empty.
+        name: display name; the id when empty.
         round: counted from 1.
         parent: id of the candidate it was made from.
-        stage: how far it came, in words ("lint", "probe", "rung 2 of 3").
-        rung: rungs finished; 0 when it was never trained.
+        stage: last stage that it reached ("lint", "probe", "rung 2 of 3").
+        rung: number of finished rungs; 0 if it was never trained.
         steps: environment steps spent on it.
         success: last measured success rate in [0, 1].
-        status: how it ended.
-        note: why, in a few words.
+        status: final status.
+        note: short reason of the status.
     """
 
     id: str
@@ -108,7 +108,7 @@ class Winner:
         parent: id of the parent candidate.
         parent_source: program text of the parent, for the diff.
         terms: term name -> mean per episode against steps.
-        why: why it won; derived from the candidates when empty.
+        why: reason why it won; derived from the candidates when empty.
     """
 
     source: str
@@ -120,7 +120,7 @@ class Winner:
 
 
 @dataclass(frozen=True)
-class Clip:
+class ReportClip:
     """A video of the policy: mp4 bytes, or a path (relative to the report's folder) to an mp4."""
 
     video: Path | bytes
@@ -131,7 +131,7 @@ class Clip:
 
 @dataclass(frozen=True)
 class Costs:
-    """What the writer consumed; a cached token was answered by the ledger or the server's cache."""
+    """Usage and cost of the writer; a cached token was answered by the ledger or the server's cache."""
 
     writer: str = ""
     model: str = ""
@@ -143,7 +143,7 @@ class Costs:
 
 
 @dataclass(frozen=True)
-class Timing:
+class PhaseTiming:
     """Wall time of one phase [s]."""
 
     phase: str
@@ -152,7 +152,7 @@ class Timing:
 
 @dataclass(frozen=True)
 class Reproduce:
-    """What it takes to run this again."""
+    """The information needed to run this again."""
 
     command: str = ""
     seed: int | None = None
@@ -163,13 +163,13 @@ class Reproduce:
 
 @dataclass(frozen=True)
 class RunReport:
-    """Everything the page shows.
+    """All data shown on the page.
 
     Attributes:
         rungs: environment steps at which each rung ends, ascending; drawn in the chart of success.
         created: date and time as ISO 8601.
         versions: package -> version.
-        environment: what else the result depends on (CPU, GL backend, operating system).
+        environment: further conditions of the result (CPU, GL backend, operating system).
     """
 
     title: str
@@ -182,9 +182,9 @@ class RunReport:
     winner: Winner | None = None
     curves: tuple[Curve, ...] = ()
     rungs: tuple[int, ...] = ()
-    videos: tuple[Clip, ...] = ()
+    videos: tuple[ReportClip, ...] = ()
     costs: Costs | None = None
-    timings: tuple[Timing, ...] = ()
+    timings: tuple[PhaseTiming, ...] = ()
     reproduce: Reproduce | None = None
     config_text: str = ""
     versions: Mapping[str, str] = field(default_factory=dict)
@@ -192,18 +192,18 @@ class RunReport:
     created: str = ""
 
     def to_json(self) -> str:
-        """This report as JSON text; video bytes become base64, values that are not finite become null."""
-        from robo_reward.report.codec import encode
+        """Returns this report as JSON text; video bytes become base64, values that are not finite become null."""
+        from robo_reward.report.codec import encode_report
 
-        return encode(self)
+        return encode_report(self)
 
     @staticmethod
     def from_json(text: str) -> RunReport:
-        """Rebuilds a report from `to_json`.
+        """Restores a report from the text of `to_json`.
 
         Raises:
             BadReportFile: the text is not a report.
         """
-        from robo_reward.report.codec import decode
+        from robo_reward.report.codec import decode_report
 
-        return decode(text)
+        return decode_report(text)

@@ -1,4 +1,4 @@
-"""The form of the files in a run folder that a report is made of; such a folder may be somebody else's."""
+"""JSON schemas of the files in a run folder that a report is made of; the folder may be another person's."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Seconds = Annotated[float, msgspec.Meta(ge=0.0, le=1e12)]
 
 
 class RefusalForm(msgspec.Struct):
-    """Why a version of a program was sent back."""
+    """Reason why a version of a program was rejected."""
 
     stage: Name
     reason: Text
@@ -80,7 +80,7 @@ class RewardForm(msgspec.Struct):
 
 
 class ConfigForm(msgspec.Struct):
-    """What every `config.yaml` holds."""
+    """Fields common to every `config.yaml`."""
 
     task: TaskForm
     goal: Text | Whole | Finite | bool | None = ""
@@ -102,7 +102,7 @@ class TrainConfigForm(ConfigForm, kw_only=True):
 
 
 class VideoForm(msgspec.Struct):
-    """One of `videos.json`."""
+    """One entry of `videos.json`."""
 
     path: Name
     success: bool

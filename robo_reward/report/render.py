@@ -1,4 +1,4 @@
-"""A report as one HTML file that needs nothing else: no network, no fonts, no files beside it."""
+"""Renders a report as one self-contained HTML file: no network, no fonts, no other files."""
 
 from __future__ import annotations
 
@@ -16,52 +16,52 @@ from markupsafe import Markup
 from robo_reward.errors import BadArtifact
 from robo_reward.files import read_bytes
 from robo_reward.report import view, wording
-from robo_reward.report.charts import chart_data, embedded_json
-from robo_reward.report.clips import BUDGET_BYTES, embedded_clips
+from robo_reward.report.charts import build_chart_data, dump_script_json
+from robo_reward.report.clips import BUDGET_BYTES, embed_clips
 from robo_reward.report.codec import BadReportFile
 from robo_reward.report.data import RunReport
-from robo_reward.report.program import highlighted
+from robo_reward.report.program import highlight_lines
 
 
 def render_report(report: RunReport, folder: Path | None = None, video_budget: int = BUDGET_BYTES) -> str:
-    """The page as HTML text.
+    """Returns the page as HTML text.
 
     Args:
-        report: what to show; parts that are missing are left out.
-        folder: what relative video paths are relative to; the working directory if not given.
-        video_budget: how many characters of base64 the videos may take together.
+        report: the report; missing parts are left out.
+        folder: base folder of relative video paths; the working directory if not given.
+        video_budget: largest number of base64 characters for all videos.
     """
-    report = view.cleaned(report)
-    style, script = asset("style.css"), asset("script.js")
-    message, next_step = view.verdict(report)
-    template = environment().get_template("report.html.jinja")
+    report = view.drop_non_finite(report)
+    style, script = read_asset("style.css"), read_asset("script.js")
+    message, next_step = view.summarise_outcome(report)
+    template = template_environment().get_template("report.html.jinja")
     return template.render(
         report=report,
         head=report.headline,
         style=Markup(style),
         script=Markup(script),
         script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
-        data=embedded_json(chart_data(report)),
+        data=dump_script_json(build_chart_data(report)),
         kind_words=view.KIND_WORDS.get(report.kind, report.kind),
         status_words=view.STATUS_WORDS,
-        created=_date(report.created),
+        created=_format_date(report.created),
         message=message,
         next_step=next_step,
-        facts=view.facts(report),
-        interval=view.interval(report.headline),
-        program=view.program_view(report, report.winner) if report.winner else None,
-        clips=embedded_clips(report.videos, folder, video_budget),
-        shares=view.shares(report),
-        refused_groups=view.by_candidate(report),
+        facts=view.list_facts(report),
+        interval=view.position_interval(report.headline),
+        program=view.build_program_view(report, report.winner) if report.winner else None,
+        clips=embed_clips(report.videos, folder, video_budget),
+        shares=view.compute_time_shares(report),
+        refused_groups=view.group_by_candidate(report),
         names=view.candidate_names(report),
-        rows=view.order_of_interest(report.candidates),
+        rows=view.sort_candidates(report.candidates),
         rung_count=max([len(report.rungs), *(row.rung for row in report.candidates)]),
-        config_lines=highlighted(report.config_text, "yaml") if report.config_text.strip() else [],
+        config_lines=highlight_lines(report.config_text, "yaml") if report.config_text.strip() else [],
     )
 
 
 def write_report(report: RunReport, path: Path, video_budget: int = BUDGET_BYTES) -> Path:
-    """Writes the page by rename, so that a half-written one is never read; gives its path.
+    """Writes the page atomically and returns its path.
 
     Relative video paths are relative to the page's folder.
     """
@@ -70,13 +70,13 @@ def write_report(report: RunReport, path: Path, video_budget: int = BUDGET_BYTES
 
 
 def save_report(report: RunReport, folder: Path) -> Path:
-    """Writes `report.json` and, from it, `report.html` into a run folder; gives the path of the page."""
+    """Writes `report.json` and, from it, `report.html` into a run folder; returns the path of the page."""
     write_page(Path(folder) / "report.json", report.to_json())
     return write_report(report, Path(folder) / "report.html")
 
 
 def rebuild_report(folder: Path) -> Path:
-    """Writes `report.html` anew from the `report.json` of a run folder; gives the path of the page.
+    """Writes `report.html` again from the `report.json` of a run folder; returns the path of the page.
 
     Raises:
         BadReportFile: there is no report in the folder, or it cannot be read.
@@ -92,7 +92,7 @@ def rebuild_report(folder: Path) -> Path:
 
 
 def write_page(path: Path, text: str) -> Path:
-    """Writes text under a temporary name and renames; gives the path."""
+    """Writes text atomically, by renaming a temporary file, and returns the path."""
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
     try:
@@ -106,7 +106,7 @@ def write_page(path: Path, text: str) -> Path:
     return path
 
 
-def _date(created: str) -> str:
+def _format_date(created: str) -> str:
     try:
         return f"{datetime.fromisoformat(created):%-d %B %Y, %H:%M}"
     except ValueError:
@@ -114,8 +114,8 @@ def _date(created: str) -> str:
 
 
 @cache
-def environment() -> Environment:
-    """Where templates come from, and what they may call."""
+def template_environment() -> Environment:
+    """Returns the Jinja environment with the templates, filters and globals of the page."""
     made = Environment(
         loader=PackageLoader("robo_reward.report"),
         autoescape=True,
@@ -124,16 +124,16 @@ def environment() -> Environment:
         lstrip_blocks=True,
     )
     made.filters |= {
-        "percent": wording.percent,
-        "duration": wording.duration,
-        "count": wording.count,
-        "whole": wording.whole,
+        "percent": wording.format_percent,
+        "duration": wording.format_duration,
+        "count": wording.format_count,
+        "whole": wording.format_integer,
     }
-    made.globals["plural"] = wording.plural
+    made.globals["plural"] = wording.format_plural
     return made
 
 
 @cache
-def asset(name: str) -> str:
-    """A file beside the templates."""
+def read_asset(name: str) -> str:
+    """Returns the text of a file in the folder of templates."""
     return (Path(__file__).parent / "templates" / name).read_text(encoding="utf-8")

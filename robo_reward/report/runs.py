@@ -1,4 +1,4 @@
-"""From a run folder to its page."""
+"""Builds the report of a run folder."""
 
 from __future__ import annotations
 
@@ -7,20 +7,20 @@ import os
 from pathlib import Path
 from typing import Any, TypeVar
 
-from robo_reward.code.search.outcome import EvaluationForm, PointForm, TrainingForm
+from robo_reward.code.search.outcome import CurvePointForm, EvaluationForm, TrainingForm
 from robo_reward.errors import BadArtifact, RoboRewardError, UsageError
-from robo_reward.files import MAX_YAML, is_regular, load_json, load_yaml, naming, read_bytes, read_inside
+from robo_reward.files import MAX_YAML, is_regular, load_json, load_yaml, raise_as_bad_artifact, read_bytes, read_inside
 from robo_reward.report.data import (
     CandidateRow,
-    Clip,
     Costs,
     Curve,
     Headline,
+    PhaseTiming,
     RefusedRow,
+    ReportClip,
     Reproduce,
     RunReport,
     Series,
-    Timing,
     Winner,
 )
 from robo_reward.report.forms import (
@@ -48,12 +48,12 @@ T = TypeVar("T")
 def report_run(folder: Path) -> Path:
     """Writes `report.html` of any run folder and returns its path.
 
-    The folder may be somebody else's: only regular files inside it are read, `${...}` in its settings is left as it
-    stands, and a damaged file is left out of the page where the page makes sense without it.
+    The folder may come from another person: only regular files inside it are read, `${...}` in its settings is not
+    resolved, and a damaged file is left out if the page makes sense without it.
 
     Raises:
         UsageError: the folder holds no run that has a report.
-        BadArtifact: a file without which there is no page is damaged.
+        BadArtifact: a file that the page requires is damaged.
     """
     if os.path.lexists(folder / "search.json"):
         return report_search(folder)
@@ -63,60 +63,62 @@ def report_run(folder: Path) -> Path:
 
 
 def report_search(folder: Path) -> Path:
-    """The page of a search, finished or not."""
-    search, config = _required(folder / "search.json", SearchForm), _config(folder, SearchConfigForm)
+    """Writes `report.html` of a search, finished or not, and returns its path."""
+    search, config = _load_required(folder / "search.json", SearchForm), _load_config(folder, SearchConfigForm)
     candidates = search.candidates
     winner = next((c for c in candidates if c.id == search.winner), None)
-    evaluation = _optional(folder / "evaluation.json", EvaluationForm) if winner else None
-    sittings = _optional(folder / "sittings.json", Sittings) or []
+    evaluation = _load_optional(folder / "evaluation.json", EvaluationForm) if winner else None
+    sittings = _load_optional(folder / "sittings.json", Sittings) or []
     report = RunReport(
         title=f"{config.task.id}: {len(candidates)} reward programs",
-        goal=_goal(config),
+        goal=_find_goal(config),
         task=config.task.id,
         kind="search",
-        headline=_headline(evaluation, search, sum(sittings)),
-        candidates=tuple(_row(c, winner) for c in candidates),
-        refused=tuple(row for c in candidates for row in _refusals(c)),
-        winner=_winner(winner, candidates) if winner else None,
-        curves=tuple(curve for c in candidates for curve in _curve(c)),
+        headline=_build_headline(evaluation, search, sum(sittings)),
+        candidates=tuple(_build_candidate_row(c, winner) for c in candidates),
+        refused=tuple(row for c in candidates for row in _build_refused_rows(c)),
+        winner=_build_winner(winner, candidates) if winner else None,
+        curves=tuple(curve for c in candidates for curve in _build_curves(c)),
         rungs=tuple(round(config.search.steps * share) for share in config.search.rungs),
-        videos=_videos(folder),
-        costs=_costs(folder, config.writer),
+        videos=_load_videos(folder),
+        costs=_sum_costs(folder, config.writer),
         timings=tuple(
-            Timing(f"sitting {i + 1}" if len(sittings) > 1 else "whole run", s) for i, s in enumerate(sittings)
+            PhaseTiming(f"sitting {i + 1}" if len(sittings) > 1 else "whole run", s) for i, s in enumerate(sittings)
         ),
-        **_origin(folder, config),
+        **_load_provenance(folder, config),
     )
     return save_report(report, folder)
 
 
 def report_train(folder: Path) -> Path:
-    """The page of one training run on a given reward."""
-    result, config = _required(folder / "result.json", TrainingForm), _config(folder, TrainConfigForm)
+    """Writes `report.html` of one training run with a given reward and returns its path."""
+    result, config = _load_required(folder / "result.json", TrainingForm), _load_config(folder, TrainConfigForm)
     report = RunReport(
         title=f"{config.task.id} with {config.policy.algorithm}",
-        goal=_goal(config),
+        goal=_find_goal(config),
         task=config.task.id,
         kind="train",
-        headline=Headline(**_rate(result.evaluation), seconds=result.seconds, steps=result.steps),
-        winner=Winner(_program(folder) or f"# reward: {config.reward.kind}", terms=_terms(result.points)),
-        curves=(Curve("policy", _success(result.points), config.policy.algorithm),),
-        videos=_videos(folder),
-        timings=(Timing("training", result.seconds),),
-        **_origin(folder, config),
+        headline=Headline(**_rate_fields(result.evaluation), seconds=result.seconds, steps=result.steps),
+        winner=Winner(
+            _read_program(folder) or f"# reward: {config.reward.kind}", terms=_build_term_series(result.points)
+        ),
+        curves=(Curve("policy", _build_success_series(result.points), config.policy.algorithm),),
+        videos=_load_videos(folder),
+        timings=(PhaseTiming("training", result.seconds),),
+        **_load_provenance(folder, config),
     )
     return save_report(report, folder)
 
 
-def _required(path: Path, schema: type[T]) -> T:
+def _load_required(path: Path, schema: type[T]) -> T:
     found = load_json(path, schema, remedy=REMEDY)
     if found is None:
         raise BadArtifact(path, "there is no regular file", REMEDY)
     return found
 
 
-def _optional(path: Path, schema: type[T]) -> T | None:
-    """The content of a file that a page can do without; a damaged one is told and left out."""
+def _load_optional(path: Path, schema: type[T]) -> T | None:
+    """Returns the content of an optional file; a damaged one is logged and ignored."""
     try:
         return load_json(path, schema, remedy="The report is made without it")
     except BadArtifact as problem:
@@ -124,7 +126,7 @@ def _optional(path: Path, schema: type[T]) -> T | None:
         return None
 
 
-def _config(folder: Path, schema: type[C]) -> C:
+def _load_config(folder: Path, schema: type[C]) -> C:
     path = folder / "config.yaml"
     found = load_yaml(path, schema, remedy=REMEDY)
     if found is None:
@@ -132,16 +134,19 @@ def _config(folder: Path, schema: type[C]) -> C:
     return found
 
 
-def _program(folder: Path) -> str:
-    """The reward program of a training run, or none."""
+def _read_program(folder: Path) -> str:
+    """Returns the reward program of a training run; empty if there is none."""
     try:
         return read_inside(folder, "reward/reward.py", MAX_PROGRAM).decode(errors="replace")
     except BadArtifact:
         return ""
 
 
-def _goal(config: ConfigForm) -> str:
-    """The goal sentence; the task's own, where the run has none. Options of the folder build nothing here."""
+def _find_goal(config: ConfigForm) -> str:
+    """Returns the goal sentence of the run, else that of its task.
+
+    Options in the folder construct nothing here.
+    """
     if config.goal not in ("", None):
         return str(config.goal)
     from robo_reward.envs.task import make_task
@@ -153,11 +158,11 @@ def _goal(config: ConfigForm) -> str:
         return config.task.id
 
 
-def _rate(evaluation: EvaluationForm) -> dict[str, Any]:
+def _rate_fields(evaluation: EvaluationForm) -> dict[str, Any]:
     return {key: getattr(evaluation, key) for key in ("success", "low", "high", "episodes")}
 
 
-def _headline(evaluation: EvaluationForm | None, search: SearchForm, seconds: float) -> Headline:
+def _build_headline(evaluation: EvaluationForm | None, search: SearchForm, seconds: float) -> Headline:
     if evaluation is None:
         trained = sum(bool(c.rungs) for c in search.candidates)
         return Headline(
@@ -173,11 +178,16 @@ def _headline(evaluation: EvaluationForm | None, search: SearchForm, seconds: fl
     total = sum(spent) + sum(r.steps for r in finals)
     next_step = "" if evaluation.successes else "Try more steps, more rounds or another writer."
     return Headline(
-        **_rate(evaluation), seconds=seconds, steps=steps, total_steps=total, message=message, next_step=next_step
+        **_rate_fields(evaluation),
+        seconds=seconds,
+        steps=steps,
+        total_steps=total,
+        message=message,
+        next_step=next_step,
     )
 
 
-def _row(candidate: CandidateForm, winner: CandidateForm | None) -> CandidateRow:
+def _build_candidate_row(candidate: CandidateForm, winner: CandidateForm | None) -> CandidateRow:
     rungs = candidate.rungs
     status = "winner" if winner and candidate.id == winner.id else candidate.status
     stage = f"rung {len(rungs)}" if rungs else (candidate.refusals[-1].stage if candidate.refusals else "")
@@ -194,53 +204,55 @@ def _row(candidate: CandidateForm, winner: CandidateForm | None) -> CandidateRow
     )
 
 
-def _refusals(candidate: CandidateForm) -> list[RefusedRow]:
+def _build_refused_rows(candidate: CandidateForm) -> list[RefusedRow]:
     rows = [RefusedRow(candidate.id, r.reason, r.remedy, r.line, r.stage, r.source) for r in candidate.refusals]
     if candidate.status == "failed":
         rows.append(RefusedRow(candidate.id, candidate.note, stage="training", source=candidate.source))
     return rows
 
 
-def _winner(winner: CandidateForm, candidates: list[CandidateForm]) -> Winner:
+def _build_winner(winner: CandidateForm, candidates: list[CandidateForm]) -> Winner:
     parent = next((c for c in candidates if c.id == winner.parent), None)
     return Winner(
         source=winner.source,
         id=winner.id,
         parent=winner.parent,
         parent_source=parent.source if parent else None,
-        terms=_terms(winner.rungs[-1].points) if winner.rungs else {},
+        terms=_build_term_series(winner.rungs[-1].points) if winner.rungs else {},
     )
 
 
-def _terms(points: list[PointForm]) -> dict[str, Series]:
+def _build_term_series(points: list[CurvePointForm]) -> dict[str, Series]:
     steps = tuple(p.steps for p in points)
     names = points[0].terms if points else {}
     return {name: Series(steps, tuple(p.terms[name] for p in points)) for name in names}
 
 
-def _success(points: list[PointForm]) -> Series:
+def _build_success_series(points: list[CurvePointForm]) -> Series:
     return Series(tuple(p.steps for p in points), tuple(p.success for p in points))
 
 
-def _curve(candidate: CandidateForm) -> list[Curve]:
-    return [Curve(candidate.id, _success(candidate.rungs[-1].points))] if candidate.rungs else []
+def _build_curves(candidate: CandidateForm) -> list[Curve]:
+    return [Curve(candidate.id, _build_success_series(candidate.rungs[-1].points))] if candidate.rungs else []
 
 
-def _videos(folder: Path) -> tuple[Clip, ...]:
-    films = _optional(folder / "videos.json", Videos) or []
+def _load_videos(folder: Path) -> tuple[ReportClip, ...]:
+    films = _load_optional(folder / "videos.json", Videos) or []
     names = {True: "goal fulfilled", False: "goal missed"}
-    return tuple(Clip(Path(f.path), f"Episode {i + 1}: {names[f.success]}", f.success) for i, f in enumerate(films))
+    return tuple(
+        ReportClip(Path(f.path), f"Episode {i + 1}: {names[f.success]}", f.success) for i, f in enumerate(films)
+    )
 
 
-def _costs(folder: Path, writer: WriterForm) -> Costs:
-    """What the writer used, from the ledger."""
+def _sum_costs(folder: Path, writer: WriterForm) -> Costs:
+    """Returns the usage of the writer, summed over the ledger."""
     from robo_reward.code.ledger import Ledger
 
     path = folder / "ledger.jsonl"
     usages = []
     try:
-        with naming(path, "The report is made without it"):
-            usages = [entry.usage for entry in Ledger(path, "replay").entries()] if is_regular(path) else []
+        with raise_as_bad_artifact(path, "The report is made without it"):
+            usages = [entry.usage for entry in Ledger(path, "replay").load_entries()] if is_regular(path) else []
             return Costs(
                 writer=writer.name,
                 model=writer.model,
@@ -254,9 +266,9 @@ def _costs(folder: Path, writer: WriterForm) -> Costs:
         return Costs(writer=writer.name, model=writer.model)
 
 
-def _origin(folder: Path, config: ConfigForm) -> dict[str, Any]:
-    """How to reproduce the run."""
-    origin = _optional(folder / "provenance.json", ProvenanceForm) or ProvenanceForm()
+def _load_provenance(folder: Path, config: ConfigForm) -> dict[str, Any]:
+    """Returns the fields of the report that are needed to reproduce the run."""
+    origin = _load_optional(folder / "provenance.json", ProvenanceForm) or ProvenanceForm()
     return {
         "reproduce": Reproduce(
             command=origin.command,

@@ -1,4 +1,4 @@
-"""The page of discovered steps: what was found, how surely, and how to train on it."""
+"""The page of discovered steps: the steps, their confidence, and how to train on them."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from typing import Any
 
 from markupsafe import Markup
 
-from robo_reward.report.render import asset, environment, write_page
+from robo_reward.report.render import read_asset, template_environment, write_page
 
 
 @dataclass(frozen=True)
 class StepsPage:
-    """What the page shows.
+    """The content of the page.
 
     Args:
-        result: what `robo-reward discover` wrote to result.json.
+        result: content of the result.json of `robo-reward discover`.
         pictures: PNG files, one per demonstration shown.
-        command: that made it.
-        folder: the run folder, as a person would type it.
+        command: command line that made it.
+        folder: path of the run folder, as typed on a command line.
     """
 
     result: Mapping[str, Any]
@@ -31,17 +31,17 @@ class StepsPage:
 
 
 def write_steps_page(path: Path, page: StepsPage) -> Path:
-    """Writes the page, with its pictures inside, by rename; gives its path."""
+    """Writes the page with embedded pictures, atomically, and returns its path."""
     shown = list(zip(page.result["demonstrations"], page.pictures, strict=False))
     uris = [
         (demo, "data:image/png;base64," + base64.b64encode(picture.read_bytes()).decode("ascii"))
         for demo, picture in shown
     ]
     text = (
-        environment()
+        template_environment()
         .get_template("steps.html.jinja")
         .render(
-            style=Markup(asset("style.css")),
+            style=Markup(read_asset("style.css")),
             page=page,
             result=page.result,
             pictures=uris,

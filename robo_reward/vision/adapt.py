@@ -1,4 +1,4 @@
-"""Self-supervised heads: what a frozen backbone sees, turned toward the scene before any label is spent."""
+"""Self-supervised training of a head: adapts the features of a frozen backbone to the scene without labels."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from robo_reward.errors import UnknownName, UsageError
 from robo_reward.vision.encoder import Encoder
 from robo_reward.vision.heads import PCA, HeadedEncoder, make_head
 from robo_reward.vision.keypoints import Progress
-from robo_reward.vision.views import clips_of
+from robo_reward.vision.views import collect_clips
 
 LOSSES = ("time_contrastive", "inverse_dynamics")
 
 
-def adapt(
+def train_adapter(
     encoder: Encoder,
     episodes: Sequence[Episode],
     losses: Sequence[str] = ("time_contrastive", "inverse_dynamics"),
@@ -31,46 +31,47 @@ def adapt(
     seed: int = 0,
     progress: Progress | None = None,
 ) -> HeadedEncoder:
-    """Trains a head on unlabelled rollouts; the encoder stays as it is and runs once over all frames.
+    """Trains a head on unlabelled rollouts; the encoder stays frozen and runs once over all frames.
 
-    * `time_contrastive` (Sermanet et al. 2018, one view, as InfoNCE): z_t is closer to z_{t±2} than to the same clip
+    * `time_contrastive` (Sermanet et al. 2018, one view, as InfoNCE): z_t is closer to z_{t±2} than to the same
+      clip
       at other times and to other clips: -log softmax over those of cos(z_t, z_s) / 0.1.
-    * `inverse_dynamics`: a small network tells the action from (z_t, z_{t+1}, z_{t+1} - z_t); squared error over the
-      actions' variance.
+    * `inverse_dynamics`: a small network predicts the action from (z_t, z_{t+1}, z_{t+1} - z_t); squared error
+      over the actions' variance.
 
     Args:
         encoder: frozen; with maps (`layer="stageN"`) for a head of keypoints.
         episodes: with frames, of one task.
-        losses: one or both, added up.
+        losses: one or both; they are summed.
         head: `keypoints` on maps, or `linear`, `mlp` on the first principal components.
         dim: D of the head's features (keypoints: D / 2 points over all views).
         components: of the PCA.
-        steps: of 64 pairs.
-        seed: of everything random.
-        progress: told of every step.
+        steps: of the training, 64 pairs each.
+        seed: of all random draws.
+        progress: called after every step.
 
     Raises:
         UnknownName: no such loss or head.
-        UsageError: no loss, or episodes too short.
+        UsageError: there is no loss, or the episodes are too short.
     """
     for name in losses:
         if name not in LOSSES:
             raise UnknownName("self-supervised loss", name, LOSSES)
     if not losses or min(len(episode) for episode in episodes) < 4:
         raise UsageError("adapt needs at least one loss, and episodes of four steps or more")
-    frames = clips_of(episodes)
+    frames = collect_clips(episodes)
     clips = [encoder.encode(clip) for clip in frames]
-    base, trained = _headed(encoder, clips, head, dim, components, seed)
+    base, trained = _make_trainable_head(encoder, clips, head, dim, components, seed)
     if base is not encoder:
         clips = [base.project(clip) for clip in clips]
-    _train(trained, clips, [episode.action for episode in episodes], losses, steps, seed, progress)
+    _train_head(trained, clips, [episode.action for episode in episodes], losses, steps, seed, progress)
     return HeadedEncoder(base, trained)
 
 
-def _headed(
+def _make_trainable_head(
     encoder: Encoder, clips: list[np.ndarray], head: str, dim: int, components: int, seed: int
 ) -> tuple[Any, Any]:
-    """The encoder that stays fixed, and the head to be trained on it."""
+    """Returns the encoder that stays frozen, and the head to be trained on it."""
     rows = np.concatenate(clips)
     if head != "keypoints":
         base = HeadedEncoder(encoder, PCA.fit(rows, components))
@@ -81,7 +82,7 @@ def _headed(
     return encoder, points
 
 
-def _train(
+def _train_head(
     head: Any,
     clips: list[np.ndarray],
     actions: list[np.ndarray],
@@ -101,8 +102,8 @@ def _train(
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, steps)
     variance = torch.cat(moves).var(dim=0).clamp_min(1e-6)
     terms: dict[str, Callable[[], torch.Tensor]] = {
-        "time_contrastive": lambda: _contrastive(head, features, rng),
-        "inverse_dynamics": lambda: _inverse(head, guess, features, moves, variance, rng),
+        "time_contrastive": lambda: _contrastive_loss(head, features, rng),
+        "inverse_dynamics": lambda: _inverse_dynamics_loss(head, guess, features, moves, variance, rng),
     }
     head.train()
     for step in range(steps):
@@ -116,8 +117,8 @@ def _train(
     head.eval()
 
 
-def _contrastive(head: Any, features: list[torch.Tensor], rng: np.random.Generator) -> torch.Tensor:
-    """InfoNCE over 8 moments of each of 8 clips, a positive beside each."""
+def _contrastive_loss(head: Any, features: list[torch.Tensor], rng: np.random.Generator) -> torch.Tensor:
+    """Computes InfoNCE over 8 frames of each of 8 clips, with one positive each."""
     chosen = rng.choice(len(features), size=8, replace=len(features) < 8)
     first, second = [], []
     for clip in chosen:
@@ -130,7 +131,7 @@ def _contrastive(head: Any, features: list[torch.Tensor], rng: np.random.Generat
     return functional.cross_entropy(a @ b.T / 0.1, torch.arange(len(a)))
 
 
-def _inverse(
+def _inverse_dynamics_loss(
     head: Any,
     guess: nn.Module,
     features: list[torch.Tensor],
@@ -138,7 +139,7 @@ def _inverse(
     variance: torch.Tensor,
     rng: np.random.Generator,
 ) -> torch.Tensor:
-    """Squared error of the guessed actions of 64 steps over their variance."""
+    """Computes the squared error of the predicted actions of 64 steps over their variance."""
     clips = rng.integers(len(moves), size=64)
     times = [int(rng.integers(len(moves[clip]))) for clip in clips]
     now = head(torch.stack([features[clip][t] for clip, t in zip(clips, times, strict=True)]))

@@ -1,4 +1,4 @@
-"""Features kept on disk: a frame is encoded once, whoever asks."""
+"""An on-disk cache of features: each frame is encoded once."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from typing import Any
 
 import numpy as np
 
-from robo_reward.reward import Weights, fingerprint
+from robo_reward.reward import Weights, fingerprint_spec
 from robo_reward.vision.encoder import Encoder
-from robo_reward.vision.views import checked_frames
+from robo_reward.vision.views import check_frames
 
 log = logging.getLogger(__name__)
 
@@ -22,42 +22,47 @@ KEY = 16
 
 
 class CachedEncoder:
-    """An encoder that looks a frame up before it encodes it.
+    """An encoder with a cache of features on disk.
 
-    `FOLDER/FINGERPRINT/` holds the features of one encoder, by its spec's fingerprint. Each call that meets new frames
-    writes one file of them, named by the digest of its content and renamed into place: several processes may read and
-    write at once, and at worst do the same work twice. A file that is not what its name says is deleted and its frames
-    are encoded again. Nothing else is ever deleted: remove the folder to empty the cache.
+    `FOLDER/FINGERPRINT/` holds the features of one encoder, by its spec's fingerprint. Each call that meets new
+    frames writes one file of them, named by the digest of its content and renamed into place: several processes
+    may read and write at once, and at worst do the same work twice. A file whose content does not match its name
+    is deleted and its frames are encoded again. Nothing else is ever deleted: remove the folder to empty the
+    cache.
 
     Args:
-        encoder: one whose features do not depend on a frame's company (no `temporal` head).
-        folder: made if need be.
+        encoder: one whose features do not depend on the neighbouring frames (no `temporal` head).
+        folder: created if necessary.
 
     Attributes:
-        dim: of the encoder.
-        shape: of its features, (V, C, h, w) of maps.
-        hits: frames found so far.
-        misses: frames encoded so far.
+        dim: F, as of the encoder.
+        shape: shape of a feature, (V, C, h, w) for maps.
+        hits: number of frames found so far.
+        misses: number of frames encoded so far.
     """
 
     def __init__(self, encoder: Encoder, folder: Path | str) -> None:
         self.encoder, self.dim, self.hits, self.misses = encoder, encoder.dim, 0, 0
         self.shape: tuple[int, ...] = getattr(encoder, "shape", (encoder.dim,))
-        self.folder = Path(folder) / fingerprint(encoder.spec())
+        self.folder = Path(folder) / fingerprint_spec(encoder.spec())
         self.folder.mkdir(parents=True, exist_ok=True)
         self._type = np.dtype([("key", f"V{KEY}"), ("feature", np.float32, (self.dim,))])
         self._known: dict[bytes, tuple[np.ndarray, int]] = {}
         self._read: set[str] = set()
 
     def encode(self, frames: np.ndarray) -> np.ndarray:
-        frames = checked_frames(frames)
-        keys = [frame_key(frame) for frame in frames]
+        """Returns the features (T, F) float32 of frames (T, H, W, 3) uint8.
+
+        Only frames that are not in the cache are encoded.
+        """
+        frames = check_frames(frames)
+        keys = [hash_frame(frame) for frame in frames]
         if any(key not in self._known for key in keys):
-            self._look()
+            self._read_new_files()
         new = {key: index for index, key in enumerate(keys) if key not in self._known}
         self.hits, self.misses = self.hits + len(keys) - len(new), self.misses + len(new)
         if new:
-            self._add(list(new), self.encoder.encode(frames[list(new.values())]))
+            self._write_features(list(new), self.encoder.encode(frames[list(new.values())]))
         found = np.empty((len(frames), self.dim), np.float32)
         for row, key in enumerate(keys):
             table, place = self._known[key]
@@ -65,13 +70,14 @@ class CachedEncoder:
         return found
 
     def spec(self) -> dict[str, Any]:
-        """The encoder's own: where features are kept does not change them."""
+        """Returns the spec of the cached encoder, which does not depend on the location of the cache."""
         return self.encoder.spec()
 
     def weights(self) -> Weights:
+        """Returns the learnt weights of the cached encoder."""
         return self.encoder.weights()
 
-    def _add(self, keys: list[bytes], features: np.ndarray) -> None:
+    def _write_features(self, keys: list[bytes], features: np.ndarray) -> None:
         table = np.empty(len(keys), self._type)
         table["key"] = np.frombuffer(b"".join(keys), self._type["key"])
         table["feature"] = features
@@ -79,15 +85,15 @@ class CachedEncoder:
         try:
             with os.fdopen(handle, "wb") as file:
                 np.save(file, table, allow_pickle=False)
-            name = f"{_digest(table)}.npy"
+            name = f"{_digest_table(table)}.npy"
             os.replace(temporary, self.folder / name)
         finally:
             Path(temporary).unlink(missing_ok=True)
         self._read.add(name)
-        self._index(np.load(self.folder / name, mmap_mode="r", allow_pickle=False))
+        self._index_table(np.load(self.folder / name, mmap_mode="r", allow_pickle=False))
 
-    def _look(self) -> None:
-        """Reads the files that have come since."""
+    def _read_new_files(self) -> None:
+        """Reads the files that were added since the last call; damaged files are deleted."""
         for name in sorted(path.name for path in self.folder.glob("[!.]*.npy")):
             if name in self._read:
                 continue
@@ -95,27 +101,27 @@ class CachedEncoder:
             path = self.folder / name
             try:
                 table = np.load(path, mmap_mode="r", allow_pickle=False)
-                sound = table.dtype == self._type and _digest(table) == path.stem
+                sound = table.dtype == self._type and _digest_table(table) == path.stem
             except (OSError, ValueError, EOFError) as error:
                 log.warning("cached features %s: %s", path, error)
                 sound, table = False, None
             if sound and table is not None:
-                self._index(table)
+                self._index_table(table)
             else:
                 log.warning("cached features %s are damaged and deleted; their frames are encoded again", path)
                 path.unlink(missing_ok=True)
 
-    def _index(self, table: np.ndarray) -> None:
+    def _index_table(self, table: np.ndarray) -> None:
         for place, key in enumerate(table["key"]):
             self._known[key.tobytes()] = (table, place)
 
 
-def frame_key(frame: np.ndarray) -> bytes:
-    """A frame's hash: its size and bytes."""
+def hash_frame(frame: np.ndarray) -> bytes:
+    """Returns the hash of a frame, of its size and bytes."""
     found = hashlib.blake2b(repr(frame.shape).encode(), digest_size=KEY)
     found.update(np.ascontiguousarray(frame).tobytes())
     return found.digest()
 
 
-def _digest(table: np.ndarray) -> str:
+def _digest_table(table: np.ndarray) -> str:
     return hashlib.blake2b(np.ascontiguousarray(table).tobytes(), digest_size=KEY).hexdigest()

@@ -1,4 +1,4 @@
-"""The encoder that a configuration names: published, or fitted to the clips at hand."""
+"""Selects the encoder named by a configuration: published, or fitted to the given clips."""
 
 from __future__ import annotations
 
@@ -19,24 +19,24 @@ BUILT_ONLY = ("headed",)  # made by a method, not chosen
 
 
 def choose_encoder(config: Mapping[str, Any], clips: Sequence[np.ndarray], seed: int = 0, cameras: int = 1) -> Encoder:
-    """Makes the encoder; those that learn without labels learn from the clips.
+    """Returns the configured encoder; encoders that learn without labels are fitted to the clips.
 
     Args:
         config: its `kind`, one of `KINDS` or of a plug-in, and options of its class or of its `fit`.
-        clips: unlabelled, (T, H, W, 3) uint8 each.
+        clips: unlabelled clips, (T, H, W, 3) uint8 each.
         seed: of the fit.
-        cameras: how many stand side by side in a frame; each becomes a view unless the options give views.
+        cameras: number of cameras side by side in a frame; each becomes a view unless the options give views.
 
     Raises:
         UnknownName: no such kind.
-        UsageError: no kind, or options that it does not take.
+        UsageError: no kind is given, or the encoder does not accept the options.
     """
     options = {"views": camera_views(cameras), **config}
     kind = options.pop("kind", "")
     if kind not in KINDS:
-        if kind in encoders.names() and kind not in BUILT_ONLY:  # of another package
+        if kind in encoders.list_names() and kind not in BUILT_ONLY:  # of another package
             return encoders.create(kind, dict(config), {})
-        raise UnknownName("encoder kind", kind, {*KINDS, *encoders.names()} - {*BUILT_ONLY})
+        raise UnknownName("encoder kind", kind, {*KINDS, *encoders.list_names()} - {*BUILT_ONLY})
     module, _, name = {**PUBLISHED, **FITTED}[kind].partition(":")
     made = getattr(import_module(f"robo_reward.vision.{module}"), name)
     try:

@@ -1,4 +1,4 @@
-"""The contract of an encoder."""
+"""The interface of an encoder, and the registry of encoder kinds."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ import numpy as np
 
 from robo_reward.errors import RoboRewardError
 from robo_reward.registry import Registry
-from robo_reward.reward import Weights, fingerprint
+from robo_reward.reward import Weights, fingerprint_spec
 
 
 @runtime_checkable
 class Encoder(Protocol):
-    """Turns frames into features, the same numbers for the same frame whatever stands beside it.
+    """Maps frames to features. The feature of a frame does not depend on the other frames of the call.
 
     Attributes:
         dim: F, the length of a feature.
@@ -24,20 +24,23 @@ class Encoder(Protocol):
     dim: int
 
     def encode(self, frames: np.ndarray) -> np.ndarray:
-        """Features (T, F) float32 of frames (T, H, W, 3) uint8; any H and W."""
+        """Returns the features (T, F) float32 of frames (T, H, W, 3) uint8; any H and W."""
         ...
 
     def spec(self) -> dict[str, Any]:
-        """JSON with a `kind`, enough to rebuild it together with `weights`; names its digest as `"weights"`."""
+        """Returns JSON with a `kind`, enough to rebuild the encoder together with `weights`.
+
+        It contains the digest of the weights as `"weights"`.
+        """
         ...
 
     def weights(self) -> Weights:
-        """What it has learnt beyond published weights; empty for one that has learnt nothing."""
+        """Returns the weights learnt beyond published ones, by their digest; empty if nothing was learnt."""
         ...
 
 
-class WrongEncoder(RoboRewardError):
-    """An encoder that is not the one that something was made with."""
+class EncoderMismatch(RoboRewardError):
+    """An encoder other than the one that something was made with."""
 
     def __init__(self, wanted: str, found: str, what: str = "encoder") -> None:
         remedy = "Features of one mean nothing to the other: use the same encoder, or fit again with this one"
@@ -45,29 +48,29 @@ class WrongEncoder(RoboRewardError):
 
 
 def check_encoder(encoder: Encoder, wanted: str) -> None:
-    """Whether features of this encoder are what something was made with.
+    """Raises EncoderMismatch if the features of this encoder are not those that something was made with.
 
     Args:
-        encoder: at hand.
+        encoder: the encoder to check.
         wanted: `robo_reward.reward.fingerprint(spec)` of the one that was used.
 
     Raises:
-        WrongEncoder: it is another; the message names both.
+        EncoderMismatch: it is another encoder; the message names both.
     """
-    found = fingerprint(encoder.spec())
+    found = fingerprint_spec(encoder.spec())
     if found != wanted:
-        raise WrongEncoder(wanted, found)
+        raise EncoderMismatch(wanted, found)
 
 
-def tensors_of(spec: Mapping[str, Any], weights: Weights) -> Mapping[str, np.ndarray]:
-    """What the spec's own encoder has learnt.
+def select_tensors(spec: Mapping[str, Any], weights: Weights) -> Mapping[str, np.ndarray]:
+    """Returns the tensors learnt by the spec's own encoder.
 
     Raises:
-        WrongEncoder: the weights are of another encoder; the message names both.
+        EncoderMismatch: the weights belong to another encoder; the message names both.
     """
     wanted = spec["weights"]
     if wanted not in weights:
-        raise WrongEncoder(wanted, ", ".join(weights) or "no weights", f"encoder {spec['kind']!r}")
+        raise EncoderMismatch(wanted, ", ".join(weights) or "no weights", f"encoder {spec['kind']!r}")
     return weights[wanted]
 
 
@@ -76,7 +79,7 @@ encoders: Registry[Encoder] = Registry("encoder kind", "robo_reward.encoders")
 
 
 def build_encoder(spec: dict[str, Any], weights: Weights | None = None) -> Encoder:
-    """Builds an encoder from what its `spec()` and `weights()` gave.
+    """Builds an encoder from the results of its `spec()` and `weights()`.
 
     Raises:
         UnknownName: no such kind; the message lists the closest.
@@ -84,8 +87,8 @@ def build_encoder(spec: dict[str, Any], weights: Weights | None = None) -> Encod
     return encoders.create(spec["kind"], spec, weights or {})
 
 
-def _lazily(module: str, function: str) -> Callable[[dict[str, Any], Weights], Encoder]:
-    """A factory whose module is imported when its kind is asked for."""
+def _lazy_factory(module: str, function: str) -> Callable[[dict[str, Any], Weights], Encoder]:
+    """Returns a factory that imports its module when it is first called."""
 
     def build(spec: dict[str, Any], weights: Weights) -> Encoder:
         return getattr(import_module(f"robo_reward.vision.{module}"), function)(spec, weights)
@@ -100,4 +103,4 @@ for _kind, _module in (
     ("pixels", "pixels"),
     ("timm", "timm_encoder"),
 ):
-    encoders.register(_kind, _lazily(_module, "from_spec"))
+    encoders.register(_kind, _lazy_factory(_module, "from_spec"))

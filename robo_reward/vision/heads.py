@@ -1,4 +1,4 @@
-"""Heads: small trained maps on top of an encoder's features. They are torch modules, so anything can train them."""
+"""Heads: small trained maps on top of an encoder's features. They are torch modules."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ import torch
 from torch import nn
 
 from robo_reward.errors import UnknownName, UsageError, WrongShape
-from robo_reward.reward import Weights, digest
-from robo_reward.vision.encoder import Encoder, build_encoder, tensors_of
+from robo_reward.reward import Weights, digest_tensors
+from robo_reward.vision.encoder import Encoder, build_encoder, select_tensors
 
 
 class Head(nn.Module):
-    """Features (..., T, F) of clips to (..., T, D).
+    """A map of features (..., T, F) of clips to (..., T, D).
 
     Attributes:
         kind: its name in `HEADS`.
@@ -31,12 +31,12 @@ class Head(nn.Module):
     in_dim: int
 
     def spec(self) -> dict[str, Any]:
-        """JSON, enough to rebuild it but for its weights."""
+        """Returns the JSON description from which `head_from_spec` rebuilds the head without its weights."""
         return {"kind": self.kind, **self.options}
 
 
 class Standardise(Head):
-    """(x - mean) / std, each feature by itself; features that never change stay 0.
+    """Standardises each feature, (x - mean) / std; features that never change stay 0.
 
     Args:
         in_dim: F.
@@ -55,7 +55,7 @@ class Standardise(Head):
 
     @classmethod
     def fit(cls, features: np.ndarray) -> Standardise:
-        """Takes mean and deviation of features (N, F)."""
+        """Fits the mean and standard deviation of features (N, F)."""
         head = cls(features.shape[1])
         mean, std = features.mean(axis=0, dtype=np.float64), features.std(axis=0, dtype=np.float64)
         scale = np.where(std > 1e-6 * (1 + np.abs(mean)), 1 / np.maximum(std, 1e-12), 0)
@@ -67,7 +67,7 @@ class Standardise(Head):
 
 
 class PCA(Head):
-    """The D directions of largest variance, each divided by its deviation: P (x - mean).
+    """Projects onto the D directions of largest variance, each divided by its deviation: P (x - mean).
 
     Args:
         in_dim: F.
@@ -87,14 +87,14 @@ class PCA(Head):
 
     @classmethod
     def fit(cls, features: np.ndarray, dim: int = 256, scaled: bool = True, most: int = 4096) -> PCA:
-        """Takes the directions of features (N, F).
+        """Fits the directions to features (N, F).
 
         Args:
             features: of unlabelled frames.
-            dim: D, fewer where the features span fewer directions.
-            scaled: divide each feature first by its deviation, so that strong channels do not drown the others, or by
-                a tenth of the average deviation: what hardly ever changed must not explode in other frames.
-            most: of so many rows, evenly chosen.
+            dim: D, fewer if the features span fewer directions.
+            scaled: divide each feature first by its deviation, so that strong channels do not drown the others, or
+                by a tenth of the average deviation: features that hardly vary must not explode in other frames.
+            most: largest number of rows used, evenly spaced.
         """
         rows = np.asarray(features[np.linspace(0, len(features) - 1, min(len(features), most)).astype(int)], np.float64)
         mean = rows.mean(axis=0)
@@ -119,7 +119,7 @@ class PCA(Head):
 
 
 class Linear(Head):
-    """W x + b.
+    """A linear layer, W x + b.
 
     Args:
         in_dim: F.
@@ -139,17 +139,17 @@ class Linear(Head):
 
 
 class MLP(Head):
-    """Linear layers with a bend between.
+    """Linear layers with activations between them.
 
     Args:
         in_dim: F.
         dim: D.
-        hidden: widths of the layers between.
-        dropout: share of hidden numbers that training drops.
-        bend: `relu` or `tanh`.
+        hidden: widths of the hidden layers.
+        dropout: dropout probability of the hidden layers.
+        bend: activation function, `relu` or `tanh`.
 
     Raises:
-        UnknownName: no such bend.
+        UnknownName: no such activation function.
     """
 
     kind = "mlp"
@@ -175,14 +175,14 @@ class MLP(Head):
 class Temporal(Head):
     """Convolutions over time: a step sees `reach` steps before it and, unless causal, as many after it.
 
-    With this head a frame's feature depends on the clip that it stands in: encode whole clips, one a call.
+    With this head a frame's feature depends on its clip: encode whole clips, one per call.
 
     Args:
         in_dim: F.
         dim: D.
-        hidden: channels between the two convolutions.
-        reach: steps; clips are continued by their first and last feature.
-        causal: see no later step.
+        hidden: number of channels between the two convolutions.
+        reach: number of steps; clips are padded with their first and last feature.
+        causal: whether later steps are hidden.
     """
 
     kind = "temporal"
@@ -204,11 +204,12 @@ class Temporal(Head):
 
 
 class Keypoints(Head):
-    """Spatial soft-argmax over trained 1 x 1 filters (Finn et al. 2016, eq. 1): where each filter fires.
+    """Spatial soft-argmax over trained 1 x 1 filters (Finn et al. 2016, eq. 1): the place where each filter fires.
 
-        a_k = w_k · (map - mean) / std,   p_k(i, j) = exp a_k(i, j) / Σ exp a_k,   feature = Σ p_k (x, y) in [-1, 1]²
+        a_k = w_k · (map - mean) / std,   p_k(i, j) = exp a_k(i, j) / Σ exp a_k,
+        feature = Σ p_k (x, y) in [-1, 1]²
 
-    mean and std are the channels', see `calibrate`.
+    mean and std are those of the channels, see `calibrate`.
 
     Args:
         shape: (V, C, h, w) of the maps, as the encoder's `shape` says.
@@ -231,10 +232,10 @@ class Keypoints(Head):
         self.filters = nn.Conv2d(channels, points, 1)
         self.register_buffer("mean", torch.zeros(channels, 1, 1))
         self.register_buffer("std", torch.ones(channels, 1, 1))
-        self.register_buffer("places", grid(height, width), persistent=False)
+        self.register_buffer("places", cell_centres(height, width), persistent=False)
 
     def calibrate(self, features: np.ndarray) -> None:
-        """Takes the channels' mean and deviation from features (N, F)."""
+        """Sets the channels' mean and standard deviation from features (N, F)."""
         maps = torch.from_numpy(features).reshape(-1, *self.shape[1:]).float()
         std, mean = torch.std_mean(maps, dim=(0, 2, 3))
         self.mean, self.std = mean[:, None, None], std.clamp_min(1e-6)[:, None, None]
@@ -246,10 +247,10 @@ class Keypoints(Head):
 
 
 class Chain(Head):
-    """Heads one after the other.
+    """A sequence of heads.
 
     Args:
-        heads: the first one first; heads, or their specs.
+        heads: heads, or their specs, in the order of application.
     """
 
     kind = "chain"
@@ -270,8 +271,8 @@ class Chain(Head):
         return self.parts(features)
 
 
-def grid(height: int, width: int) -> torch.Tensor:
-    """x and y in [-1, 1] of the cells of a map, (h w, 2)."""
+def cell_centres(height: int, width: int) -> torch.Tensor:
+    """Returns x and y in [-1, 1] of the cells of a map, (h w, 2)."""
     y, x = torch.meshgrid(
         (torch.arange(height) + 0.5) * 2 / height - 1, (torch.arange(width) + 0.5) * 2 / width - 1, indexing="ij"
     )
@@ -279,7 +280,10 @@ def grid(height: int, width: int) -> torch.Tensor:
 
 
 def soft_argmax(heat: torch.Tensor, places: torch.Tensor) -> torch.Tensor:
-    """Average place (n, K, 2) under the softmax of each map of heat (n, K, h, w); `places` (h w, 2) from `grid`."""
+    """Returns the average place (n, K, 2) under the softmax of each map of heat (n, K, h, w).
+
+    `places` (h w, 2) come from `cell_centres`.
+    """
     return heat.flatten(2).softmax(dim=2) @ places
 
 
@@ -293,12 +297,12 @@ MAX_NUMBERS = 1 << 27
 
 
 def make_head(kind: str, /, *, seed: int | None = None, **options: Any) -> Head:
-    """A head by name.
+    """Returns a head by its kind.
 
     Args:
-        kind: of `HEADS`.
-        seed: of its first weights; without one torch's own generator is used.
-        options: of its class.
+        kind: a name in `HEADS`.
+        seed: of its initial weights; None uses torch's global generator.
+        options: arguments of its class.
 
     Raises:
         UnknownName: no such head.
@@ -313,11 +317,11 @@ def make_head(kind: str, /, *, seed: int | None = None, **options: Any) -> Head:
 
 
 def head_from_spec(spec: Mapping[str, Any]) -> Head:
-    """A head from what its `spec()` gave; its weights are still to be loaded.
+    """Returns a head rebuilt from its `spec()`; its weights are still to be loaded.
 
     Raises:
         UnknownName: no such head.
-        UsageError: it would be too large.
+        UsageError: the head would be too large.
     """
     options = dict(spec)
     kind = options.pop("kind")
@@ -329,11 +333,11 @@ def head_from_spec(spec: Mapping[str, Any]) -> Head:
 
 
 class HeadedEncoder:
-    """An encoder with a head on it.
+    """An encoder followed by a head.
 
     Args:
-        encoder: frames to features (T, F).
-        head: features to (T, D); it is set to evaluation.
+        encoder: encoder from frames to features (T, F).
+        head: head from features to (T, D); it is set to evaluation mode.
 
     Attributes:
         dim: D.
@@ -348,21 +352,24 @@ class HeadedEncoder:
         self.encoder, self.head, self.dim = encoder, head.eval(), head.dim
 
     def encode(self, frames: np.ndarray) -> np.ndarray:
+        """Returns the features (T, F) float32 of frames (T, H, W, 3) uint8."""
         return self.project(self.encoder.encode(frames))
 
     def project(self, features: np.ndarray) -> np.ndarray:
-        """The head's output (T, D) float32 for features (T, F) of the encoder, such as cached ones."""
+        """Returns the head's output (T, D) float32 for features (T, F) of the encoder, such as cached ones."""
         if features.ndim != 2 or features.shape[1] != self.head.in_dim:
             raise WrongShape("features", features.shape, f"(T, {self.head.in_dim})")
         with torch.inference_mode():
             return self.head(torch.from_numpy(np.require(features, np.float32, ["C", "W"]))).numpy()
 
     def spec(self) -> dict[str, Any]:
+        """Returns the JSON description from which `build_encoder` rebuilds the encoder, given its `weights`."""
         spec = {"kind": "headed", "encoder": self.encoder.spec(), "head": self.head.spec()}
-        return {**spec, "weights": digest(self._tensors())}
+        return {**spec, "weights": digest_tensors(self._tensors())}
 
     def weights(self) -> Weights:
-        return {**self.encoder.weights(), digest(self._tensors()): self._tensors()}
+        """Returns the learnt weights of the encoder and of the head, by their digests."""
+        return {**self.encoder.weights(), digest_tensors(self._tensors()): self._tensors()}
 
     def _tensors(self) -> dict[str, np.ndarray]:
         return {key: tensor.detach().cpu().numpy() for key, tensor in self.head.state_dict().items()}
@@ -371,5 +378,7 @@ class HeadedEncoder:
 def from_spec(spec: Mapping[str, Any], weights: Weights) -> HeadedEncoder:
     """Builds the encoder of a spec."""
     head = head_from_spec(spec["head"])
-    head.load_state_dict({key: torch.from_numpy(np.array(value)) for key, value in tensors_of(spec, weights).items()})
+    head.load_state_dict(
+        {key: torch.from_numpy(np.array(value)) for key, value in select_tensors(spec, weights).items()}
+    )
     return HeadedEncoder(build_encoder(spec["encoder"], weights), head)

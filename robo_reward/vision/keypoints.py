@@ -1,4 +1,4 @@
-"""A keypoint autoencoder: points on what moves, found by redrawing frames from the points alone."""
+"""A keypoint autoencoder: points on what moves, learnt by reconstructing frames from the points alone."""
 
 from __future__ import annotations
 
@@ -12,28 +12,29 @@ from torch.nn import functional
 
 from robo_reward.episode import Episode
 from robo_reward.errors import WrongShape
-from robo_reward.reward import Weights, digest
-from robo_reward.vision.encoder import tensors_of
-from robo_reward.vision.heads import grid, soft_argmax
-from robo_reward.vision.views import WHOLE, checked_frames, checked_views, clips_of, crop, sample_frames
+from robo_reward.reward import Weights, digest_tensors
+from robo_reward.vision.encoder import select_tensors
+from robo_reward.vision.heads import cell_centres, soft_argmax
+from robo_reward.vision.views import WHOLE, check_frames, check_views, collect_clips, crop_view, sample_frames
 
 Progress = Callable[[int, int, float], None]
 """Called with the step, the number of steps and the loss."""
 
 
 class KeypointEncoder:
-    """K points per view that a small network puts on what moves, learned without labels.
+    """An encoder to K points per view on what moves, learnt without labels.
 
-    After the deep spatial autoencoder (Finn et al. 2016) with the drawing of Jakab et al. 2018: a convolutional network
-    makes K maps, the soft-argmax of each is a point p_k, its largest value through a sigmoid says whether the point is
-    there, m_k. From K Gaussian spots m_k exp(-|u - p_k|² / 2σ_k²) alone a second network draws what differs from
-    the median frame. What is small and colourful counts as much as what is large and grey: differences are measured
-    in ((r - g)/s, (r + g - 2b)/2s, brightness), s = r + g + b + ε, and weighted up where the frame differs.
+    After the deep spatial autoencoder (Finn et al. 2016) with the reconstruction of Jakab et al. 2018: a
+    convolutional network makes K maps, the soft-argmax of each is a point p_k, the sigmoid of its largest value is
+    the presence of the point, m_k. From K Gaussian spots m_k exp(-|u - p_k|² / 2σ_k²) alone a second network
+    reconstructs what differs from the median frame. What is small and colourful counts as much as what is large
+    and grey: differences are measured in ((r - g)/s, (r + g - 2b)/2s, brightness), s = r + g + b + ε, and weighted
+    up where the frame differs.
 
-    Use `fit`; the constructor takes what it has found.
+    Use `fit`; the constructor takes its results.
 
     Args:
-        network: frames to points.
+        network: the network from frames to points.
         views: boxes on the frame.
 
     Attributes:
@@ -41,7 +42,7 @@ class KeypointEncoder:
     """
 
     def __init__(self, network: PointNetwork, views: Iterable[Sequence[float]] = WHOLE) -> None:
-        self.network, self.views = network.eval().requires_grad_(False), checked_views(views)
+        self.network, self.views = network.eval().requires_grad_(False), check_views(views)
         self.dim = 3 * len(self.views) * network.points
 
     @classmethod
@@ -56,35 +57,36 @@ class KeypointEncoder:
         seed: int = 0,
         progress: Progress | None = None,
     ) -> KeypointEncoder:
-        """Learns the points.
+        """Fits the networks to unlabelled clips.
 
         Args:
             source: unlabelled clips: episodes with frames, or arrays (T, H, W, 3).
             points: K per view.
             views: boxes on the frame; they share the network.
             size: side of the network's input [pixels].
-            steps: of 16 frames each.
-            frames: how many to learn from.
-            seed: of everything random; the same seed gives the same network.
-            progress: told of every step.
+            steps: of the training, 16 frames each.
+            frames: number of frames to learn from.
+            seed: of all random draws; the same seed gives the same network.
+            progress: called after every step.
         """
-        boxes, rng = checked_views(views), np.random.default_rng(seed)
-        seen = sample_frames(clips_of(source), frames, rng)
-        pictures = torch.stack([torch.from_numpy(np.array(crop(seen, box, (size, size)))) for box in boxes])
+        boxes, rng = check_views(views), np.random.default_rng(seed)
+        seen = sample_frames(collect_clips(source), frames, rng)
+        pictures = torch.stack([torch.from_numpy(np.array(crop_view(seen, box, (size, size)))) for box in boxes])
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            network, canvas = PointNetwork(len(boxes), size, points), Canvas(points, size // 2)
+            network, canvas = PointNetwork(len(boxes), size, points), KeypointDecoder(points, size // 2)
         network.median = pictures.permute(0, 1, 4, 2, 3).float().median(dim=1).values / 255
-        _train(network, canvas, pictures, steps, rng, progress)
+        _train_networks(network, canvas, pictures, steps, rng, progress)
         return cls(network, boxes)
 
     def encode(self, frames: np.ndarray) -> np.ndarray:
-        frames = checked_frames(frames)
+        """Returns the features (T, F) float32 of frames (T, H, W, 3) uint8."""
+        frames = check_frames(frames)
         size = self.network.median.shape[-1]
         found = np.empty((len(frames), len(self.views), 3 * self.network.points), np.float32)
         with torch.inference_mode():
             for v, view in enumerate(self.views):
-                pictures = torch.from_numpy(np.require(crop(frames, view, (size, size)), requirements=["C", "W"]))
+                pictures = torch.from_numpy(np.require(crop_view(frames, view, (size, size)), requirements=["C", "W"]))
                 for start in range(0, len(pictures), 32):
                     points, presence = self.network(pictures[start : start + 32], v)
                     part = torch.cat([points, presence[..., None]], dim=2)
@@ -92,22 +94,24 @@ class KeypointEncoder:
         return found.reshape(len(frames), self.dim)
 
     def spec(self) -> dict[str, Any]:
+        """Returns the JSON description from which `build_encoder` rebuilds the encoder, given its `weights`."""
         own = {"points": self.network.points, "size": int(self.network.median.shape[-1])}
         views = [list(view) for view in self.views]
-        return {"kind": "keypoints", **own, "views": views, "weights": digest(self._tensors())}
+        return {"kind": "keypoints", **own, "views": views, "weights": digest_tensors(self._tensors())}
 
     def weights(self) -> Weights:
-        return {digest(self._tensors()): self._tensors()}
+        """Returns the learnt weights by their digest."""
+        return {digest_tensors(self._tensors()): self._tensors()}
 
     def _tensors(self) -> dict[str, np.ndarray]:
         return {key: tensor.numpy() for key, tensor in self.network.state_dict().items()}
 
 
 class PointNetwork(nn.Module):
-    """Pictures (n, s, s, 3) uint8 of a view to points (n, K, 2) and presence (n, K).
+    """A network from pictures (n, s, s, 3) uint8 of a view to points (n, K, 2) and presence (n, K).
 
     Args:
-        views: V, each with a median frame of its own.
+        views: V, each with its own median frame.
         size: s.
         points: K.
     """
@@ -124,17 +128,18 @@ class PointNetwork(nn.Module):
             nn.Conv2d(32, points, 3, padding=1),
         ).to(memory_format=torch.channels_last)  # fmt: skip
         self.register_buffer("median", torch.zeros(views, 3, size, size))
-        self.register_buffer("places", grid((size + 1) // 2, (size + 1) // 2), persistent=False)
+        self.register_buffer("places", cell_centres((size + 1) // 2, (size + 1) // 2), persistent=False)
 
     def forward(self, pictures: torch.Tensor, view: int) -> tuple[torch.Tensor, torch.Tensor]:
+        """Returns points (n, K, 2) in [-1, 1] and presence (n, K) for pictures (n, s, s, 3) uint8 of a view."""
         frames = pictures.permute(0, 3, 1, 2).float() / 255
-        difference = _contrast(frames) - _contrast(self.median[view][None])
+        difference = _to_contrast(frames) - _to_contrast(self.median[view][None])
         heat = self.maps(torch.cat([frames - 0.5, 4 * difference], dim=1))
         return soft_argmax(heat, self.places), (heat.amax(dim=(2, 3)) - 3).sigmoid()
 
 
-class Canvas(nn.Module):
-    """Draws what differs from the median from K spots, (n, 3, s, s) in the colours of `_contrast`.
+class KeypointDecoder(nn.Module):
+    """Reconstructs the difference from the median from K spots, (n, 3, s, s) in the colours of `_to_contrast`.
 
     Args:
         points: K.
@@ -148,24 +153,25 @@ class Canvas(nn.Module):
         self.size = size
         self.width = nn.Parameter(torch.full((points,), 0.08).log())
         self.draw = nn.Sequential(nn.Conv2d(points, 32, 3, padding=1), nn.ReLU(), nn.Conv2d(32, 3, 3, padding=1))
-        self.register_buffer("places", grid(size, size), persistent=False)
+        self.register_buffer("places", cell_centres(size, size), persistent=False)
 
     def forward(self, points: torch.Tensor, presence: torch.Tensor) -> torch.Tensor:
+        """Returns the reconstruction (n, 3, s, s) from points (n, K, 2) and presence (n, K)."""
         square = (points[:, :, None] - self.places).square().sum(dim=3)  # (n, K, s²)
         spots = presence[..., None] * torch.exp(-square / (2 * self.width.exp().square()[:, None]))
         return self.draw(spots.unflatten(2, (self.size, self.size)))
 
 
-def _contrast(frames: torch.Tensor) -> torch.Tensor:
-    """Frames (n, 3, h, w) in [0, 1] as ((r - g)/s, (r + g - 2b)/2s, brightness / 3)."""
+def _to_contrast(frames: torch.Tensor) -> torch.Tensor:
+    """Converts frames (n, 3, h, w) in [0, 1] to ((r - g)/s, (r + g - 2b)/2s, brightness / 3)."""
     red, green, blue = frames.unbind(dim=1)
     total = red + green + blue + 0.3
     return torch.stack([(red - green) / total, (red + green - 2 * blue) / (2 * total), 0.1 * (total - 0.3)], dim=1)
 
 
-def _train(
+def _train_networks(
     network: PointNetwork,
-    canvas: Canvas,
+    canvas: KeypointDecoder,
     pictures: torch.Tensor,
     steps: int,
     rng: np.random.Generator,
@@ -175,12 +181,12 @@ def _train(
     weights = [*network.parameters(), *canvas.parameters()]
     optimiser = torch.optim.Adam(weights, lr=2e-3)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, 4e-3, total_steps=steps)
-    still = _contrast(functional.interpolate(network.median, size=canvas.size, mode="area"))
+    still = _to_contrast(functional.interpolate(network.median, size=canvas.size, mode="area"))
     for step in range(steps):
         view = step % len(pictures)
         batch = pictures[view, torch.from_numpy(rng.integers(pictures.shape[1], size=16))]
         small = functional.interpolate(batch.permute(0, 3, 1, 2).float() / 255, size=canvas.size, mode="area")
-        wanted = _contrast(small) - still[view]
+        wanted = _to_contrast(small) - still[view]
         weight = 0.02 + wanted.abs().sum(dim=1, keepdim=True)
         loss = (weight * (canvas(*network(batch, view)) - wanted).square()).sum() / weight.sum()
         optimiser.zero_grad()
@@ -194,7 +200,7 @@ def _train(
 
 def from_spec(spec: Mapping[str, Any], weights: Weights) -> KeypointEncoder:
     """Builds the encoder of a spec."""
-    learnt = tensors_of(spec, weights)
+    learnt = select_tensors(spec, weights)
     shape = (len(spec["views"]), 3, spec["size"], spec["size"])
     if learnt["median"].shape != shape:  # before that much memory is taken
         raise WrongShape("median frames of the keypoints", learnt["median"].shape, f"{shape}")

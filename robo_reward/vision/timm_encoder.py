@@ -11,33 +11,42 @@ import torch
 from torch import nn
 
 from robo_reward.errors import UnknownName, UsageError
-from robo_reward.reward import Weights, digest
-from robo_reward.vision.encoder import WrongEncoder, tensors_of
-from robo_reward.vision.published import checked_source, create_model, default_source, fill, freeze, state_digest
-from robo_reward.vision.runtime import RUNTIMES, Run, compiled
-from robo_reward.vision.views import WHOLE, checked_frames, checked_views, crop
+from robo_reward.reward import Weights, digest_tensors
+from robo_reward.vision.encoder import EncoderMismatch, select_tensors
+from robo_reward.vision.published import (
+    check_source,
+    create_model,
+    default_source,
+    freeze_model,
+    load_weights,
+    state_digest,
+)
+from robo_reward.vision.runtime import RUNTIMES, Run, compile_network
+from robo_reward.vision.views import WHOLE, check_frames, check_views, crop_view
 
 
 class TimmEncoder:
-    """Features of a timm model, frozen.
+    """An encoder with the features of a frozen timm model.
 
-    Each view is cut out, resized to `size`, scaled to [0, 1] and normalised with the mean and standard deviation that
-    the model was trained with (timm's `pretrained_cfg`; for `tf_efficientnet_lite0` 0.5 and 0.5). Features of several
-    views stand one after the other.
+    Each view is cut out, resized to `size`, scaled to [0, 1] and normalised with the mean and standard deviation
+    that the model was trained with (timm's `pretrained_cfg`; for `tf_efficientnet_lite0` 0.5 and 0.5). Features of
+    several views are concatenated.
 
         layer = "pooled"     the model's pooled features (C,)
         layer = "stage2"     feature map 2 of `features_only`, (C, h, w) flattened; with `grid` averaged to g x g
 
     Args:
         model: a name that timm knows.
-        source: of the weights: `package`, `hub`, `random` or a file; by default the package where it has the model.
+        source: of the weights: `package`, `hub`, `random` or a file; by default the package where it has the
+            model.
         layer: `pooled` or `stageN`.
-        grid: side to which a map is averaged, or 0 for as it is.
+        grid: side to which a map is averaged, or 0 to keep its size.
         size: side of the input [pixels].
         views: boxes on the frame, see `robo_reward.vision.views`.
-        runtime: `torch`, `openvino` (extra `fast`; equal to 1e-5 of the largest number), or `auto`: the one there is.
-        batch: frames per pass; 8 to 16 at 112 pixels stay in the processor's cache, 32 take a tenth longer.
-        threads: of the processor, or torch's setting.
+        runtime: `torch`, `openvino` (extra `fast`; equal to 1e-5 of the largest number), or `auto`: OpenVINO if
+            installed.
+        batch: frames per pass; 8 to 16 at 112 pixels fit into the CPU cache, 32 take a tenth longer.
+        threads: of the CPU; None for torch's setting.
         seed: of `random` weights.
 
     Attributes:
@@ -46,7 +55,7 @@ class TimmEncoder:
 
     Raises:
         UnknownName: no such model, layer or runtime.
-        BadWeights, MissingExtra: the weights cannot be had.
+        BadWeights, MissingExtra: the weights cannot be obtained.
     """
 
     def __init__(
@@ -66,9 +75,9 @@ class TimmEncoder:
             raise UnknownName("runtime", runtime, RUNTIMES)
         if size < 16 or batch < 1 or grid < 0:
             raise UsageError(f"encoder: size={size} must be >= 16, batch={batch} >= 1, grid={grid} >= 0")
-        self.model, self.source = model, checked_source(source or default_source(model))
+        self.model, self.source = model, check_source(source or default_source(model))
         self.layer, self.grid, self.size, self.seed = layer, grid, size, seed
-        self.views, self.runtime, self.batch, self.threads = checked_views(views), runtime, batch, threads
+        self.views, self.runtime, self.batch, self.threads = check_views(views), runtime, batch, threads
         self.network = _Network(model, self.source, layer, grid, size, seed)
         with torch.inference_mode():
             one = self.network(torch.zeros(1, 3, size, size))
@@ -78,32 +87,37 @@ class TimmEncoder:
         self._run: Run | None = None
 
     def encode(self, frames: np.ndarray) -> np.ndarray:
-        frames = checked_frames(frames)
+        """Returns the features (T, F) float32 of frames (T, H, W, 3) uint8."""
+        frames = check_frames(frames)
         found = np.empty((len(frames), *self.shape), np.float32)
-        with _threads(self.threads), torch.inference_mode():
+        with _limit_threads(self.threads), torch.inference_mode():
             if self._run is None:
-                self._run = compiled(self.network, self.runtime, self.size, torch.get_num_threads())
+                self._run = compile_network(self.network, self.runtime, self.size, torch.get_num_threads())
             for v, view in enumerate(self.views):
                 pictures = torch.from_numpy(
-                    np.require(crop(frames, view, (self.size, self.size)), requirements=["C", "W"])
+                    np.require(crop_view(frames, view, (self.size, self.size)), requirements=["C", "W"])
                 )
                 for start in range(0, len(pictures), self.batch):
                     part = pictures[start : start + self.batch].permute(0, 3, 1, 2)  # channels_last as it lies
-                    found[start : start + self.batch, v] = self._run(self.network.normalised(part))
+                    found[start : start + self.batch, v] = self._run(self.network.normalise_pictures(part))
         return found.reshape(len(frames), self.dim)
 
     def spec(self) -> dict[str, Any]:
+        """Returns the JSON description from which `build_encoder` rebuilds the encoder, given its `weights`."""
         own = {"model": self.model, "layer": self.layer, "grid": self.grid, "size": self.size}
         spec = {"kind": "timm", **own, "views": [list(view) for view in self.views]}
-        if self._published():
+        if self._is_published():
             return {**spec, "source": self.source, "seed": self.seed, "published": self._digest}
-        return {**spec, "weights": digest(self._tensors())}
+        return {**spec, "weights": digest_tensors(self._tensors())}
 
     def weights(self) -> Weights:
-        """The whole network where it came from a file, which another machine would not have; else nothing."""
-        return {} if self._published() else {digest(self._tensors()): self._tensors()}
+        """Returns the whole network if its weights came from a file, which may be missing elsewhere.
 
-    def _published(self) -> bool:
+        For published weights the result is empty.
+        """
+        return {} if self._is_published() else {digest_tensors(self._tensors()): self._tensors()}
+
+    def _is_published(self) -> bool:
         return self.source in ("package", "hub", "random")
 
     def _tensors(self) -> dict[str, np.ndarray]:
@@ -111,7 +125,7 @@ class TimmEncoder:
 
 
 class _Network(nn.Module):
-    """Normalised pictures (n, 3, s, s) to features (n, C) or (n, C, h, w)."""
+    """A network from normalised pictures (n, 3, s, s) to features (n, C) or (n, C, h, w)."""
 
     mean: torch.Tensor
     std: torch.Tensor
@@ -119,18 +133,18 @@ class _Network(nn.Module):
     def __init__(self, model: str, source: str, layer: str, grid: int, size: int, seed: int) -> None:
         super().__init__()
         body: Any = create_model(model)
-        fill(body, model, source, seed)
+        load_weights(body, model, source, seed)
         body.reset_classifier(0)
         if body.pretrained_cfg.get("fixed_input_size"):
-            _resize(body, model, size)
-        self.body = freeze(body).to(memory_format=torch.channels_last)
-        self.stage = _stage(body, model, layer)
+            _set_input_size(body, model, size)
+        self.body = freeze_model(body).to(memory_format=torch.channels_last)
+        self.stage = _stage_index(body, model, layer)
         self.shrink = nn.AdaptiveAvgPool2d(grid) if grid else nn.Identity()
         for name in ("mean", "std"):
             self.register_buffer(name, torch.tensor(body.pretrained_cfg[name]).view(1, 3, 1, 1), persistent=False)
 
-    def normalised(self, pictures: torch.Tensor) -> torch.Tensor:
-        """Pictures (n, 3, s, s) uint8 as the model was trained to see them."""
+    def normalise_pictures(self, pictures: torch.Tensor) -> torch.Tensor:
+        """Normalises pictures (n, 3, s, s) uint8 with the mean and standard deviation of the model."""
         return torch.addcmul(-self.mean / self.std, pictures.float(), 1 / (255 * self.std))
 
     def forward(self, pictures: torch.Tensor) -> torch.Tensor:
@@ -141,8 +155,8 @@ class _Network(nn.Module):
         return self.shrink(maps[0])
 
 
-def _stage(body: Any, model: str, layer: str) -> int | None:
-    """The number of a feature map, none for pooled features."""
+def _stage_index(body: Any, model: str, layer: str) -> int | None:
+    """Returns the index of a feature map; None for pooled features."""
     if layer == "pooled":
         return None
     stages = [f"stage{i}" for i in range(len(body.feature_info))] if hasattr(body, "forward_intermediates") else []
@@ -151,8 +165,8 @@ def _stage(body: Any, model: str, layer: str) -> int | None:
     return stages.index(layer)
 
 
-def _resize(body: Any, model: str, size: int) -> None:
-    """Lets a model that is made for one size (a ViT) see another: position embeddings are resampled."""
+def _set_input_size(body: Any, model: str, size: int) -> None:
+    """Adapts a model with a fixed input size (a ViT) to another size: position embeddings are resampled."""
     try:
         body.set_input_size(img_size=(size, size))
     except (AttributeError, AssertionError, TypeError, ValueError) as error:
@@ -161,8 +175,8 @@ def _resize(body: Any, model: str, size: int) -> None:
 
 
 @contextmanager
-def _threads(count: int | None) -> Iterator[None]:
-    """Torch with so many threads for a while."""
+def _limit_threads(count: int | None) -> Iterator[None]:
+    """Sets torch's number of threads within the context."""
     before = torch.get_num_threads()
     if count is not None and count != before:
         torch.set_num_threads(count)
@@ -177,16 +191,16 @@ def from_spec(spec: Mapping[str, Any], weights: Weights) -> TimmEncoder:
     """Builds the encoder of a spec.
 
     Raises:
-        WrongEncoder: the published weights found here are not those of the spec.
+        EncoderMismatch: the published weights found here are not those of the spec.
     """
     own = {key: spec[key] for key in ("model", "layer", "grid", "size", "views")}
     if "weights" not in spec:
         encoder = TimmEncoder(**own, source=spec["source"], seed=spec["seed"])
         if encoder._digest != spec["published"]:
-            raise WrongEncoder(spec["published"], encoder._digest, f"weights of {spec['model']!r}")
+            raise EncoderMismatch(spec["published"], encoder._digest, f"weights of {spec['model']!r}")
         return encoder
     encoder = TimmEncoder(**own, source="random")
-    tensors = {key: torch.from_numpy(np.array(value)) for key, value in tensors_of(spec, weights).items()}
+    tensors = {key: torch.from_numpy(np.array(value)) for key, value in select_tensors(spec, weights).items()}
     encoder.network.body.load_state_dict(tensors)
     encoder.source, encoder._digest = "learnt", state_digest(encoder.network.body)
     return encoder

@@ -1,4 +1,4 @@
-"""Views: which parts of a frame an encoder looks at, and what a frame must be."""
+"""Views, the boxes of a frame that an encoder reads, and the checks of frames and clips."""
 
 from __future__ import annotations
 
@@ -18,21 +18,21 @@ WHOLE: tuple[View, ...] = ((0.0, 0.0, 1.0, 1.0),)
 
 
 def camera_views(count: int, box: View = WHOLE[0]) -> tuple[View, ...]:
-    """The same box in each of several cameras that stand side by side in one frame.
+    """Returns the same box for each of several cameras that are side by side in one frame.
 
     Args:
-        count: how many cameras the frame shows.
+        count: number of cameras in the frame.
         box: in fractions of one camera's picture.
     """
     left, top, right, bottom = box
     return tuple(((i + left) / count, top, (i + right) / count, bottom) for i in range(count))
 
 
-def checked_views(views: Iterable[Sequence[float]]) -> tuple[View, ...]:
-    """Views as tuples of floats.
+def check_views(views: Iterable[Sequence[float]]) -> tuple[View, ...]:
+    """Returns the views as tuples of floats.
 
     Raises:
-        UsageError: no view, or a box that is empty or leaves the frame.
+        UsageError: there is no view, or a box is empty or leaves the frame.
     """
     found = []
     for view in views:
@@ -46,14 +46,14 @@ def checked_views(views: Iterable[Sequence[float]]) -> tuple[View, ...]:
     return tuple(found)
 
 
-def checked_frames(frames: Any) -> np.ndarray:
-    """Frames as encoders take them.
+def check_frames(frames: Any) -> np.ndarray:
+    """Returns the frames as an array that encoders accept.
 
     Args:
         frames: (T, H, W, 3) uint8, RGB.
 
     Raises:
-        WrongShape: another shape or type of number; the message says which.
+        WrongShape: the frames have another shape or dtype; the message says which.
     """
     array = np.asarray(frames)
     if array.dtype != np.uint8 or array.ndim != 4 or array.shape[3] != 3 or 0 in array.shape[1:]:
@@ -61,22 +61,22 @@ def checked_frames(frames: Any) -> np.ndarray:
     return array
 
 
-def crop(frames: np.ndarray, view: View, size: tuple[int, int] | None = None) -> np.ndarray:
-    """One view of frames, resized.
+def crop_view(frames: np.ndarray, view: View, size: tuple[int, int] | None = None) -> np.ndarray:
+    """Crops one view of the frames and resizes it.
 
     Shrinking averages over areas, growing interpolates linearly: both as OpenCV does, frame by frame.
 
     Args:
         frames: (T, H, W, 3) uint8.
-        view: the box; its edges are rounded to pixels, at least one remains.
-        size: (h, w) of the result, or as large as the box.
+        view: the box; its edges are rounded to pixels, at least one pixel remains.
+        size: (h, w) of the result, None for the size of the box.
 
     Returns:
-        (T, h, w, 3) uint8; a view of `frames` where nothing had to be resized.
+        (T, h, w, 3) uint8; a view of `frames` if nothing had to be resized.
     """
     height, width = frames.shape[1:3]
-    left, right = _edges(view[0], view[2], width)
-    top, bottom = _edges(view[1], view[3], height)
+    left, right = _edge_pixels(view[0], view[2], width)
+    top, bottom = _edge_pixels(view[1], view[3], height)
     part = frames[:, top:bottom, left:right]
     if size is None or part.shape[1:3] == tuple(size):
         return part
@@ -88,27 +88,27 @@ def crop(frames: np.ndarray, view: View, size: tuple[int, int] | None = None) ->
     return resized
 
 
-def _edges(low: float, high: float, length: int) -> tuple[int, int]:
+def _edge_pixels(low: float, high: float, length: int) -> tuple[int, int]:
     first = min(round(low * length), length - 1)
     return first, max(round(high * length), first + 1)
 
 
-def clips_of(source: Sequence[Episode] | Sequence[np.ndarray] | np.ndarray) -> list[np.ndarray]:
-    """The clips to learn from, each (T, H, W, 3) uint8.
+def collect_clips(source: Sequence[Episode] | Sequence[np.ndarray] | np.ndarray) -> list[np.ndarray]:
+    """Returns the clips to learn from, each (T, H, W, 3) uint8.
 
     Args:
         source: episodes with frames, arrays of frames (T, H, W, 3), or one array of clips (N, T, H, W, 3).
 
     Raises:
-        UsageError: no frames at all, or an episode without frames.
-        WrongShape: frames of another shape, or clips of several sizes.
+        UsageError: there are no frames at all, or an episode has none.
+        WrongShape: the frames have another shape, or the clips have several sizes.
     """
     clips = []
     for index, item in enumerate(source):
         frames = item.frames if isinstance(item, Episode) else item
         if frames is None:
             raise UsageError(f"episode {index} has no frames: collect it with frames=FrameSpec(...)")
-        clips.append(checked_frames(frames))
+        clips.append(check_frames(frames))
     if not sum(map(len, clips)):
         raise UsageError("there are no frames to learn from")
     sizes = {clip.shape[1:] for clip in clips}
@@ -118,7 +118,7 @@ def clips_of(source: Sequence[Episode] | Sequence[np.ndarray] | np.ndarray) -> l
 
 
 def sample_frames(clips: Sequence[np.ndarray], count: int, rng: np.random.Generator) -> np.ndarray:
-    """Up to `count` frames (n, H, W, 3) spread evenly over all clips, from a random start."""
+    """Returns up to `count` frames (n, H, W, 3) spread evenly over all clips, from a random start."""
     ends = np.cumsum([len(clip) for clip in clips])
     total = int(ends[-1])
     count = min(count, total)

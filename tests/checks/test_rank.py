@@ -7,7 +7,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from robo_reward.checks.rank import kendall, pair_accuracy, ranks, spearman, within_clips
+from robo_reward.checks.rank import (
+    average_ranks,
+    correlate_within_clips,
+    kendall_tau,
+    pair_accuracy,
+    spearman_correlation,
+)
 from robo_reward.errors import WrongShape
 
 stats = pytest.importorskip("scipy.stats")
@@ -18,20 +24,20 @@ PAIRS = st.lists(st.tuples(st.integers(0, 6), st.integers(0, 6)), min_size=3, ma
 @given(PAIRS)
 def test_they_are_scipys(pairs: list[tuple[int, int]]) -> None:
     a, b = np.array(pairs, float).T
-    np.testing.assert_allclose(ranks(a), stats.rankdata(a) - 1)
+    np.testing.assert_allclose(average_ranks(a), stats.rankdata(a) - 1)
     if np.ptp(a) and np.ptp(b):
-        assert spearman(a, b) == pytest.approx(stats.spearmanr(a, b).statistic, abs=1e-12)
-        assert kendall(a, b) == pytest.approx(stats.kendalltau(a, b).statistic, abs=1e-12)
+        assert spearman_correlation(a, b) == pytest.approx(stats.spearmanr(a, b).statistic, abs=1e-12)
+        assert kendall_tau(a, b) == pytest.approx(stats.kendalltau(a, b).statistic, abs=1e-12)
 
 
 def test_a_constant_has_no_order() -> None:
-    assert spearman(np.ones(5), np.arange(5.0)) == 0.0
-    assert kendall(np.arange(5.0), np.ones(5)) == 0.0
+    assert spearman_correlation(np.ones(5), np.arange(5.0)) == 0.0
+    assert kendall_tau(np.arange(5.0), np.ones(5)) == 0.0
 
 
 def test_lengths_must_agree() -> None:
     with pytest.raises(WrongShape, match="second values"):
-        spearman(np.arange(3.0), np.arange(4.0))
+        spearman_correlation(np.arange(3.0), np.arange(4.0))
 
 
 def test_pairs_with_a_clear_gap() -> None:
@@ -43,5 +49,5 @@ def test_pairs_with_a_clear_gap() -> None:
 
 def test_clips_that_stand_still_are_left_out() -> None:
     truth = np.stack([np.linspace(0, 1, 9), np.full(9, 0.5)])
-    found = within_clips(-truth, truth, every=4, least=0.1)
+    found = correlate_within_clips(-truth, truth, every=4, least=0.1)
     assert found[0] == pytest.approx(-1.0) and np.isnan(found[1])

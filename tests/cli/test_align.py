@@ -9,15 +9,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from robo_reward.cli.app import compose, main
+from robo_reward.cli.app import compose_config, main
 from robo_reward.code.language import compile_program
-from robo_reward.collect import collect
+from robo_reward.collect import collect_episodes
 from robo_reward.envs.frames import FrameSpec
 from robo_reward.envs.state import State
 from robo_reward.envs.task import make_task
 from robo_reward.episode import EpisodeStore
-from robo_reward.preferences.people import teacher
-from robo_reward.preferences.queries import ask, make_queries
+from robo_reward.preferences.people import make_teacher
+from robo_reward.preferences.queries import collect_answers, make_queries
 from robo_reward.preferences.store import FILE, Clip, PreferenceStore
 
 TASK = "panda/push"
@@ -35,12 +35,12 @@ def labelled(tmp_path_factory: pytest.TempPathFactory) -> Path:
         def act(state: State, share: float = share) -> np.ndarray:
             return share * task.expert(state) + (1 - share) * rng.uniform(-1, 1, (len(state), task.action.dim))
 
-        for episode in collect(task, act, 5, int(10 * share), FrameSpec(("front",), 48)):
-            rewards[store.append(episode)] = truth(episode.transitions()).total
+        for episode in collect_episodes(task, act, 5, int(10 * share), FrameSpec(("front",), 48)):
+            rewards[store.append(episode)] = truth(episode.to_transitions()).total
     (folder / "labels").mkdir()
     with PreferenceStore(folder / "labels" / FILE) as preferences:
         preferences.add_clips(Clip(key, str(folder), {}) for key in rewards)
-        ask(teacher("oracle", rewards), make_queries("random", list(rewards), 3, 0), preferences, 60)
+        collect_answers(make_teacher("oracle", rewards), make_queries("random", list(rewards), 3, 0), preferences, 60)
     return folder
 
 
@@ -89,9 +89,9 @@ def test_any_encoder_that_is_listed_can_be_chosen(
     said = capsys.readouterr().out
     for what in ("best", "worst"):  # a person finds an episode by its number, not by its hash
         assert re.search(rf"{what} clip: episode \d+ of {re.escape(str(labelled))}, score ", said)
-    assert compose("align", ["preferences=x"]).encoder.min_chroma == 0.12
-    assert compose("discover", ["demos=x", "encoder=colour_slots"]).encoder.min_chroma == 0.0
-    assert compose("align", ["preferences=x", "encoder.min_chroma=0.3"]).encoder.min_chroma == 0.3
+    assert compose_config("align", ["preferences=x"]).encoder.min_chroma == 0.12
+    assert compose_config("discover", ["demos=x", "encoder=colour_slots"]).encoder.min_chroma == 0.0
+    assert compose_config("align", ["preferences=x", "encoder.min_chroma=0.3"]).encoder.min_chroma == 0.3
 
 
 def test_one_persons_answers_alone(labelled: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -128,7 +128,7 @@ def test_labels_added_later_are_new_and_never_learnt(labelled: Path, tmp_path: P
     """`check` goes by what the run says it has learnt, whatever the store holds by then."""
     store = tmp_path / "store"
     with PreferenceStore(labelled / "labels" / FILE) as old:
-        clips, answers = list(old.clips().values()), old.answers()
+        clips, answers = list(old.load_clips().values()), old.load_answers()
     few = {clip.id for clip in clips[::2]}
     first = [a for a in answers if set(a.clips) <= few]
     store.mkdir()

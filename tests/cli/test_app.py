@@ -7,21 +7,21 @@ from pathlib import Path
 
 import pytest
 
-from robo_reward.cli.app import compose, main
-from robo_reward.cli.help import group_options, keys, overview, verb_help
+from robo_reward.cli.app import compose_config, main
+from robo_reward.cli.help import format_overview, format_verb_help, list_group_options, list_keys
 from robo_reward.cli.verbs import VERBS
 from robo_reward.envs.task import task_names
 
 
 def test_help_names_every_verb_and_key(capsys: pytest.CaptureFixture[str]) -> None:
     assert main([]) == 0
-    assert capsys.readouterr().out.strip() == overview()
+    assert capsys.readouterr().out.strip() == format_overview()
     for verb in VERBS:
-        assert verb in overview()
+        assert verb in format_overview()
         assert main([verb, "--help"]) == 0
         assert VERBS[verb].example in capsys.readouterr().out
-    assert "candidates: 4  # programs per round" in verb_help("search")
-    assert "search.candidates" in keys("search")
+    assert "candidates: 4  # programs per round" in format_verb_help("search")
+    assert "search.candidates" in list_keys("search")
 
 
 @pytest.mark.parametrize(
@@ -62,9 +62,9 @@ def test_wrong_usage_exits_with_2_and_the_nearest_choice(
 
 
 def test_every_task_has_a_configuration_and_the_other_way_round() -> None:
-    assert set(group_options()["task"]) == set(task_names())
+    assert set(list_group_options()["task"]) == set(task_names())
     for name in task_names():
-        assert compose("train", [f"task={name}"]).task.id == name
+        assert compose_config("train", [f"task={name}"]).task.id == name
 
 
 def test_tasks_lists_what_there_is(capsys: pytest.CaptureFixture[str]) -> None:

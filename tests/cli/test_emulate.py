@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from robo_reward.cli import main
-from robo_reward.cli.emulate import scene_of
+from robo_reward.cli.emulate import make_robot_task
 from robo_reward.errors import UnknownName, UsageError
 from robo_reward.hardware.emulator.cycle_log import read_log
 from robo_reward.hardware.emulator.fault_server import FaultClient
@@ -21,9 +21,9 @@ ROOT = Path(__file__).parents[2]
 
 
 def test_the_scene_of_a_task_on_another_arm():
-    assert scene_of("panda/push", "fr3").id == "fr3/push"
-    assert scene_of("panda/push", "").id == "panda/push"
-    assert scene_of("fr3/lift", "panda").id == "panda/lift"
+    assert make_robot_task("panda/push", "fr3").id == "fr3/push"
+    assert make_robot_task("panda/push", "").id == "panda/push"
+    assert make_robot_task("fr3/lift", "panda").id == "panda/lift"
 
 
 @pytest.mark.parametrize(
@@ -36,7 +36,7 @@ def test_the_scene_of_a_task_on_another_arm():
 )
 def test_what_cannot_be_is_explained(task, robot, error, words):
     with pytest.raises(error, match=words):
-        scene_of(task, robot)
+        make_robot_task(task, robot)
 
 
 def test_wrong_usage_ends_with_2_and_a_busy_port_with_1(capsys):

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from omegaconf import OmegaConf
 
-from robo_reward.cli.folder import RunBusy, only_me, run_folder
+from robo_reward.cli.folder import RunBusy, lock_run, prepare_run_folder
 from robo_reward.errors import BadArtifact, RoboRewardError
 from tests.house.source import modules
 
@@ -21,22 +21,25 @@ def config(runs: Path, run: str = "", **writer: Any) -> Any:
 
 
 def test_a_raised_budget_goes_on_in_the_same_folder(tmp_path: Path) -> None:
-    first = run_folder(config(tmp_path, budget=1.0), "search")
-    assert run_folder(config(tmp_path, budget=2.0, timeout=900, base_url="http://127.0.0.1:9/v1"), "search") == first
-    assert run_folder(config(tmp_path, model="other"), "search") != first
+    first = prepare_run_folder(config(tmp_path, budget=1.0), "search")
+    assert (
+        prepare_run_folder(config(tmp_path, budget=2.0, timeout=900, base_url="http://127.0.0.1:9/v1"), "search")
+        == first
+    )
+    assert prepare_run_folder(config(tmp_path, model="other"), "search") != first
 
 
 def test_other_settings_under_the_same_name_are_refused(tmp_path: Path) -> None:
-    run_folder(config(tmp_path, run="mine", budget=1.0), "search")
-    run_folder(config(tmp_path, run="mine", budget=2.0), "search")
+    prepare_run_folder(config(tmp_path, run="mine", budget=1.0), "search")
+    prepare_run_folder(config(tmp_path, run="mine", budget=2.0), "search")
     with pytest.raises(RoboRewardError, match=r"writer\.model was 'm', now 'other'(?!.*budget)"):
-        run_folder(config(tmp_path, run="mine", model="other"), "search")
+        prepare_run_folder(config(tmp_path, run="mine", model="other"), "search")
 
 
 def test_a_lock_that_is_a_link_empties_no_file(tmp_path: Path) -> None:
     (tmp_path / "precious").write_text("kept")
     (tmp_path / "lock").symlink_to(tmp_path / "precious")
-    with pytest.raises(BadArtifact, match="lock"), only_me(tmp_path):
+    with pytest.raises(BadArtifact, match="lock"), lock_run(tmp_path):
         pass
     assert (tmp_path / "precious").read_text() == "kept"
 
@@ -44,34 +47,34 @@ def test_a_lock_that_is_a_link_empties_no_file(tmp_path: Path) -> None:
 @pytest.mark.parametrize("make", [os.mkfifo, os.mkdir])
 def test_a_lock_that_is_no_file_is_named_at_once(tmp_path: Path, make: Callable[[Path], None]) -> None:
     make(tmp_path / "lock")
-    with pytest.raises(BadArtifact, match=r"lock.*Delete it"), only_me(tmp_path):
+    with pytest.raises(BadArtifact, match=r"lock.*Delete it"), lock_run(tmp_path):
         pass
 
 
 def test_a_run_is_held_by_one_process_at_a_time(tmp_path: Path) -> None:
     (tmp_path / "lock").write_text("what an earlier version wrote")
-    with only_me(tmp_path), pytest.raises(RunBusy, match="another process"), only_me(tmp_path):
+    with lock_run(tmp_path), pytest.raises(RunBusy, match="another process"), lock_run(tmp_path):
         pass
-    with only_me(tmp_path):
+    with lock_run(tmp_path):
         pass
     assert (tmp_path / "lock").read_text() == "what an earlier version wrote"
 
 
 @pytest.mark.parametrize("content", [b"", b"[1]", b"\xff", b"a: ${oc.env:HOME", b"[" * 100_000, None])
 def test_damaged_settings_of_a_run_are_named(tmp_path: Path, content: bytes | None) -> None:
-    folder = run_folder(config(tmp_path, run="mine"), "search")
+    folder = prepare_run_folder(config(tmp_path, run="mine"), "search")
     (folder / "config.yaml").unlink()
     (folder / "config.yaml").mkdir() if content is None else (folder / "config.yaml").write_bytes(content)
     with pytest.raises(RoboRewardError, match=r"config\.yaml|other settings"):
-        run_folder(config(tmp_path, run="mine"), "search")
+        prepare_run_folder(config(tmp_path, run="mine"), "search")
 
 
 def test_the_settings_of_a_run_are_not_resolved(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MY_SECRET", "sk-TOPSECRET")
-    folder = run_folder(config(tmp_path, run="mine"), "search")
+    folder = prepare_run_folder(config(tmp_path, run="mine"), "search")
     (folder / "config.yaml").write_text("seed: ${oc.env:MY_SECRET}\n")
     with pytest.raises(RoboRewardError, match=r"oc\.env") as caught:
-        run_folder(config(tmp_path, run="mine"), "search")
+        prepare_run_folder(config(tmp_path, run="mine"), "search")
     assert "sk-TOPSECRET" not in str(caught.value)
 
 

@@ -9,9 +9,9 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from robo_reward.cli.app import compose, main
-from robo_reward.cli.overrides import prepare
-from robo_reward.cli.quoting import quote, unquote
+from robo_reward.cli.app import compose_config, main
+from robo_reward.cli.overrides import prepare_overrides
+from robo_reward.cli.quoting import quote_text, unquote_text
 from robo_reward.cli.schema import check_config
 from robo_reward.errors import UnknownName, UsageError
 
@@ -43,20 +43,20 @@ SENTENCES = [
 
 @pytest.mark.parametrize("sentence", SENTENCES)
 def test_a_sentence_reaches_the_goal_as_it_was_typed(sentence: str) -> None:
-    assert compose("search", ["task=panda/lift", f"goal={sentence}"]).goal == sentence
+    assert compose_config("search", ["task=panda/lift", f"goal={sentence}"]).goal == sentence
 
 
 def test_quotes_of_those_who_know_the_grammar_are_taken_off() -> None:
-    assert compose("search", ["goal='Lift it, gently.'"]).goal == "Lift it, gently."
-    assert compose("search", ['goal="Don\'t drop it."']).goal == "Don't drop it."
+    assert compose_config("search", ["goal='Lift it, gently.'"]).goal == "Lift it, gently."
+    assert compose_config("search", ['goal="Don\'t drop it."']).goal == "Don't drop it."
 
 
 @given(text=st.text(st.characters(codec="utf-8"), max_size=30))
 @settings(max_examples=60, deadline=None)
 def test_a_quoted_text_is_read_as_the_same_text(text: str) -> None:
-    parsed = OverridesParser.create().parse_override(f"goal={quote(text)}")
+    parsed = OverridesParser.create().parse_override(f"goal={quote_text(text)}")
     assert str(parsed.value()) == text
-    assert unquote(quote(text)) == text
+    assert unquote_text(quote_text(text)) == text
 
 
 @given(text=st.text("abc'\"\\,=[]{}() $!#~:\n", max_size=12))
@@ -64,20 +64,20 @@ def test_a_quoted_text_is_read_as_the_same_text(text: str) -> None:
 def test_any_punctuation_is_text_where_text_is_expected(text: str) -> None:
     if "${" in text:
         with pytest.raises(UsageError, match="reference"):
-            prepare("report", [f"folder={text}"])
+            prepare_overrides("report", [f"folder={text}"])
     else:
-        assert prepare("report", [f"folder={text}"]).texts["folder"] == unquote(text)
+        assert prepare_overrides("report", [f"folder={text}"]).texts["folder"] == unquote_text(text)
 
 
 def test_a_sweep_takes_commas_apart_and_keeps_other_text() -> None:
-    prepared = prepare("search", ["task=panda/lift,fr3/lift", "goal=Don't drop it", "seed=1,2"], sweep=True)
-    assert prepared.for_hydra() == ["task=panda/lift,fr3/lift", "++seed=1,2", "goal='Don\\'t drop it'"]
-    assert prepare("search", ["seed=1,2"]).values == {"seed": "'1,2'"}
+    prepared = prepare_overrides("search", ["task=panda/lift,fr3/lift", "goal=Don't drop it", "seed=1,2"], sweep=True)
+    assert prepared.to_hydra_overrides() == ["task=panda/lift,fr3/lift", "++seed=1,2", "goal='Don\\'t drop it'"]
+    assert prepare_overrides("search", ["seed=1,2"]).values == {"seed": "'1,2'"}
 
 
 @pytest.mark.parametrize("name", ["ausgäbe", "out (1)", "out,b", "out=c", "o'brien", "it's, [x]", "[/b]"])
 def test_folders_take_any_name(name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert compose("train", [f"runs={tmp_path / name}", f"run={name}"]).runs == str(tmp_path / name)
+    assert compose_config("train", [f"runs={tmp_path / name}", f"run={name}"]).runs == str(tmp_path / name)
     (tmp_path / name).mkdir(parents=True)
     assert main(["report", str(tmp_path / name)]) == 2
     said = capsys.readouterr().err
@@ -86,9 +86,9 @@ def test_folders_take_any_name(name: str, tmp_path: Path, capsys: pytest.Capture
 
 def test_text_with_a_reference_or_no_encoding_is_refused() -> None:
     with pytest.raises(UsageError, match=r"\$\{"):
-        compose("search", ["goal=${oc.env:HOME}"])
+        compose_config("search", ["goal=${oc.env:HOME}"])
     with pytest.raises(UsageError, match="UTF-8"):
-        compose("search", ["runs=\udc80"])
+        compose_config("search", ["runs=\udc80"])
 
 
 ONE_LINE = [
@@ -152,43 +152,43 @@ def test_wrong_values_and_missing_keys_are_told_in_one_line_before_any_work(
 
 def test_large_numbers_have_short_forms() -> None:
     for typed, value in (("200k", 200_000), ("1.5M", 1_500_000), ("1e5", 100_000), ("20_000", 20_000)):
-        prepared = prepare("train", [f"steps={typed}"])
-        config = compose("train", [f"steps={typed}"])
+        prepared = prepare_overrides("train", [f"steps={typed}"])
+        config = compose_config("train", [f"steps={typed}"])
         check_config("train", config, prepared.defaults)
         assert config.steps == value
         assert isinstance(config.steps, int)
 
 
 def test_the_key_that_is_wrong_is_named_not_another() -> None:
-    config = compose("search", ["goal=Don't", "writer=replay", "writer.ledger=a, b"])
+    config = compose_config("search", ["goal=Don't", "writer=replay", "writer.ledger=a, b"])
     assert (config.goal, config.writer.ledger) == ("Don't", "a, b")
     with pytest.raises(UnknownName, match=r"'writer\.ledgre'"):
-        compose("search", ["goal=Don't", "writer=replay", "writer.ledgre=a"])
+        compose_config("search", ["goal=Don't", "writer=replay", "writer.ledgre=a"])
 
 
 def test_options_of_ones_own_folder_are_choices(tmp_path: Path) -> None:
     (tmp_path / "policy").mkdir()
     (tmp_path / "policy" / "mine.yaml").write_text("algorithm: sac\nparams: {gamma: 0.9}\n")
-    assert compose("train", ["policy=mine"], str(tmp_path)).policy.params.gamma == 0.9
+    assert compose_config("train", ["policy=mine"], str(tmp_path)).policy.params.gamma == 0.9
     with pytest.raises(UnknownName, match="'mine'"):
-        compose("train", ["policy=mien"], str(tmp_path))
+        compose_config("train", ["policy=mien"], str(tmp_path))
 
 
 def test_null_clears_a_text() -> None:
-    assert compose("train", ["run=null", "camera=null"]).run == ""
-    assert compose("train", ["run='null'"]).run == "null"
+    assert compose_config("train", ["run=null", "camera=null"]).run == ""
+    assert compose_config("train", ["run='null'"]).run == "null"
 
 
 def test_a_sentence_with_a_comma_is_one_value_in_a_sweep() -> None:
-    prepared = prepare("search", ["seed=0,1", "goal=Pick up the cube, then lift it"], sweep=True)
+    prepared = prepare_overrides("search", ["seed=0,1", "goal=Pick up the cube, then lift it"], sweep=True)
     assert prepared.texts == {"goal": "Pick up the cube, then lift it"} and prepared.values == {"seed": "0,1"}
 
 
 @pytest.mark.parametrize("options", ["artifact,expert", "expert,artifact"])
 def test_a_sweep_over_options_with_other_keys_is_checked(options: str) -> None:
-    defaults = prepare("train", [f"reward={options}"], sweep=True).defaults
+    defaults = prepare_overrides("train", [f"reward={options}"], sweep=True).defaults
     for option in options.split(","):
         given = ["reward=expert"] if option == "expert" else ["reward=artifact", "reward.path=x.py"]
-        config = compose("train", given)
+        config = compose_config("train", given)
         check_config("train", config, defaults)
         assert ("path" in config.reward) == (option == "artifact")

@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 from omegaconf import OmegaConf
 
-from robo_reward.cli.app import compose, main
-from robo_reward.cli.help import verb_help
-from robo_reward.cli.search import executor_of
+from robo_reward.cli.app import compose_config, main
+from robo_reward.cli.help import format_verb_help
+from robo_reward.cli.search import create_executor
 from robo_reward.code.writers.writer import make_writer
 from robo_reward.envs.task import make_task
 from robo_reward.errors import UnknownName
@@ -24,21 +24,21 @@ __all__ = ["plugins"]
 
 
 def test_a_writer_is_chosen_by_name_and_has_keys_of_its_own(plugins: Path, tmp_path: Path) -> None:
-    config = compose("search", ["writer=mine", "writer.style=a, b", "writer.tries=5"])
+    config = compose_config("search", ["writer=mine", "writer.style=a, b", "writer.tries=5"])
     options: Any = OmegaConf.to_container(config.writer)
     assert options == {"name": "mine", "style": "a, b", "tries": 5}
     writer: Any = make_writer(options, tmp_path)
     assert (writer.name, writer.style, writer.tries) == ("mine", "a, b", 5)
     with pytest.raises(UnknownName, match=r"'writer\.style'"):
-        compose("search", ["writer=mine", "writer.stile=a"])
+        compose_config("search", ["writer=mine", "writer.stile=a"])
 
 
 def test_a_task_and_an_executor_are_chosen_by_name(plugins: Path) -> None:
-    config = compose("search", ["task=mylab/left", "task.options.control=joint_delta", "executor=mylocal"])
+    config = compose_config("search", ["task=mylab/left", "task.options.control=joint_delta", "executor=mylocal"])
     task = make_task(config.task.id, **config.task.options)
     assert (task.id, task.action.kind) == ("mylab/left", "joint_delta")
     assert config.search.steps == config.task.steps > 0
-    with executor_of(config) as executor:
+    with create_executor(config) as executor:
         assert executor.queue == "short"
 
 
@@ -69,12 +69,12 @@ def test_what_is_wrong_with_a_plugin_is_told_in_one_line(
 
 
 def test_help_shows_the_keys_of_the_chosen_option(plugins: Path) -> None:
-    assert "mylab/left" in verb_help("train")
-    assert 'writer.style: "plain"' in verb_help("search", ["writer=mine"])
-    assert "writer.base_url" in verb_help("search", ["writer=openai"])
-    assert "writer.base_url" not in verb_help("search")
-    assert "policy.params.gamma" in verb_help("train")
-    assert "FILE.py" in verb_help("train")
+    assert "mylab/left" in format_verb_help("train")
+    assert 'writer.style: "plain"' in format_verb_help("search", ["writer=mine"])
+    assert "writer.base_url" in format_verb_help("search", ["writer=openai"])
+    assert "writer.base_url" not in format_verb_help("search")
+    assert "policy.params.gamma" in format_verb_help("train")
+    assert "FILE.py" in format_verb_help("train")
 
 
 def test_a_broken_plugin_does_not_hide_the_other_tasks(plugins: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -95,7 +95,7 @@ def test_a_person_drives_keeps_throws_away_and_stops(terminal: Terminal, store: 
     assert terminal.wait() == 130
     assert termios.tcgetattr(terminal.theirs) == terminal.before
     (episode,) = EpisodeStore(store)
-    assert episode.meta["by"] == "keyboard" and episode.meta["seed"] == 7 and not episode.succeeded
+    assert episode.meta["by"] == "keyboard" and episode.meta["seed"] == 7 and not episode.is_successful
     np.testing.assert_array_equal(episode.action[:4, :3], np.tile((1.0, 0.0, 0.0), (4, 1)))
     np.testing.assert_array_equal(episode.action[4:6, 2], 1.0)
     np.testing.assert_array_equal(episode.action[:, 3], [1] * 6 + [-1])
@@ -119,7 +119,7 @@ def test_experts_add_to_what_is_there(store: Path, capsys: pytest.CaptureFixture
     assert [e.meta["seed"] for e in episodes] == [0, 1, 2, 3]
     assert len({e.state[0].tobytes() for e in episodes}) == 4
     for episode in episodes:
-        assert episode.succeeded and episode.meta["by"] == "expert"
+        assert episode.is_successful and episode.meta["by"] == "expert"
         assert episode.frames is not None and episode.frames.shape[1:] == (32, 64, 3)
         assert int(np.argmax(episode.success)) + 13 >= len(episode)
 

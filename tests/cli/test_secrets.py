@@ -10,8 +10,8 @@ import pytest
 from omegaconf import OmegaConf
 
 from robo_reward.cli.app import main
-from robo_reward.cli.folder import command_line, run_folder
-from robo_reward.cli.secrets import mask_argument, mask_secrets, masked
+from robo_reward.cli.folder import format_command, prepare_run_folder
+from robo_reward.cli.secrets import mask_argument, mask_secrets, mask_value
 from robo_reward.errors import RoboRewardError
 
 
@@ -50,7 +50,7 @@ def test_arguments_lose_their_secrets(argument: str, expected: str) -> None:
 
 def test_values_are_masked_by_the_name_of_their_key() -> None:
     given = {"extra": {"api_key": "SECRET", "top_p": 0.9, "user": {"password": "SECRET"}}, "max_tokens": 5, "token": ""}
-    assert masked(given) == {
+    assert mask_value(given) == {
         "extra": {"api_key": "***", "top_p": 0.9, "user": {"password": "***"}},
         "max_tokens": 5,
         "token": "",
@@ -61,14 +61,14 @@ def test_no_file_of_a_run_holds_the_password_and_the_same_command_goes_on(tmp_pa
     def config(where: str):
         return OmegaConf.create({"preferences": where, "seed": 0, "run": "it", "runs": str(tmp_path)})
 
-    folder = run_folder(config("postgresql://ann:SECRET@host/db"), "align", "x")
+    folder = prepare_run_folder(config("postgresql://ann:SECRET@host/db"), "align", "x")
     text = (folder / "config.yaml").read_text()
     assert "SECRET" not in text
     assert "postgresql://ann:***@host/db" in text
     assert stat.S_IMODE((folder / "config.yaml").stat().st_mode) == 0o600
-    assert run_folder(config("postgresql://ann:SECRET@host/db"), "align", "x") == folder
+    assert prepare_run_folder(config("postgresql://ann:SECRET@host/db"), "align", "x") == folder
     with pytest.raises(RoboRewardError) as refused:
-        run_folder(config("postgresql://bob:SECRET@host/db"), "align", "x")
+        prepare_run_folder(config("postgresql://bob:SECRET@host/db"), "align", "x")
     assert "SECRET" not in str(refused.value)
 
 
@@ -88,4 +88,4 @@ def test_a_masked_password_is_asked_for_again(capsys: pytest.CaptureFixture[str]
 
 def test_the_command_of_a_run_can_be_pasted_into_a_shell() -> None:
     words = ["search", 'goal=Don\'t touch it; lift "it" & hold $HOME', "run=sp ace"]
-    assert shlex.split(command_line(words)) == ["robo-reward", *words]
+    assert shlex.split(format_command(words)) == ["robo-reward", *words]

@@ -13,7 +13,7 @@ from rich.table import Table
 
 from robo_reward.cli.app import main
 from robo_reward.cli.terminal import Terminal
-from robo_reward.printable import printable
+from robo_reward.printable import to_printable
 
 HOSTILE = ["it's, [x]", "a[/b]", "[bold]", ":smile:", "[link=http://x]y[/link]", "\\[x]", "a" * 300]
 
@@ -40,11 +40,11 @@ def test_lines_and_cells_hold_the_text_itself(text: str) -> None:
 def test_no_character_commands_the_terminal(text: str) -> None:
     shown = printed(text, force_terminal=True)
     assert not re.search("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]", shown)
-    assert printed(printable(text)) == printed(text)
+    assert printed(to_printable(text)) == printed(text)
 
 
 def test_escapes_are_shown() -> None:
-    assert printable("a\x1b[31mb\u202ec\n\td") == "a\\x1b[31mb\\u202ec\n\td"
+    assert to_printable("a\x1b[31mb\u202ec\n\td") == "a\\x1b[31mb\\u202ec\n\td"
 
 
 def test_no_verb_reads_text_as_markup() -> None:

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 
 from robo_reward.cli.terminal import Terminal
-from robo_reward.cli.view import SearchView, _last_progress
+from robo_reward.cli.view import SearchView, _read_last_progress
 from robo_reward.code.search.candidate import Candidate
 from tests.tampering import JSON
 
@@ -22,7 +22,7 @@ GOOD = b'{"steps": 40, "success": 0.25}\n'
 def view_of(folder: Path) -> SearchView:
     """A view that follows one job, half a minute old."""
     view = SearchView(Terminal(), folder)
-    view.observe(Candidate("1.1", 0, 0, status="training"), "job j")
+    view.handle_event(Candidate("1.1", 0, 0, status="training"), "job j")
     view.rows["1.1"].begun = time.monotonic() - 30
     return view
 
@@ -31,9 +31,9 @@ def test_the_last_whole_line_counts(tmp_path: Path) -> None:
     (tmp_path / "j").mkdir()
     (tmp_path / "j" / "spec.json").write_text('{"until": 80}')
     (tmp_path / "j" / "progress.jsonl").write_bytes(b'{"steps": 1, "success": 0}\n' + GOOD + b'{"steps": 70, "suc')
-    assert _last_progress(tmp_path / "j") == (40, 0.25)
+    assert _read_last_progress(tmp_path / "j") == (40, 0.25)
     view = view_of(tmp_path)
-    assert view._cells(view.rows["1.1"])[1:3] == ("40", "0.25")
+    assert view._format_cells(view.rows["1.1"])[1:3] == ("40", "0.25")
 
 
 ODD: dict[str, Callable[[Path], Any]] = {
@@ -61,9 +61,9 @@ def test_odd_files_leave_cells_empty(tmp_path: Path, name: str, spoil: Callable[
     (folder / "progress.jsonl").write_bytes(GOOD)
     spoil(folder / name)
     view = view_of(tmp_path)
-    cells = view._cells(view.rows["1.1"])
+    cells = view._format_cells(view.rows["1.1"])
     assert cells[1:3] == (("", "") if name == "progress.jsonl" else ("40", "0.25"))
-    assert cells[3] == "" and view._table().row_count == 1
+    assert cells[3] == "" and view._build_table().row_count == 1
 
 
 @settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -75,4 +75,4 @@ def test_any_progress_can_be_drawn(tmp_path: Path, steps: Any, success: Any, unt
     folder.mkdir(exist_ok=True)
     (folder / "spec.json").write_text(json.dumps({"until": until}))
     (folder / "progress.jsonl").write_text(json.dumps({"steps": steps, "success": success}) + "\n")
-    assert view_of(tmp_path)._table().row_count == 1
+    assert view_of(tmp_path)._build_table().row_count == 1

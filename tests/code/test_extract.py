@@ -7,8 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from robo_reward.code import extract
-from robo_reward.code.characters import without_hidden
-from robo_reward.code.extract import extract_program, without_reasoning
+from robo_reward.code.characters import strip_hidden_characters
+from robo_reward.code.extract import extract_program, strip_reasoning
 from robo_reward.code.grammar import MAX_SOURCE
 
 PROGRAM = "def compute_reward(state, action, previous):\n    reach = state.x\n    return reach, {'reach': reach}\n"
@@ -66,8 +66,8 @@ def test_helpers_stay_with_the_function() -> None:
 
 
 def test_reasoning_is_cut_out() -> None:
-    assert without_reasoning("<think>a</think>b<THINKING>c</THINKING> d <think>e") == "b d"
-    assert without_reasoning("plain") == "plain"
+    assert strip_reasoning("<think>a</think>b<THINKING>c</THINKING> d <think>e") == "b d"
+    assert strip_reasoning("plain") == "plain"
 
 
 def test_a_long_rambling_answer_is_read_quickly() -> None:
@@ -138,5 +138,5 @@ def test_any_text_gives_a_program_or_a_reason(text: str) -> None:
     assert (source is None) != (error is None)
     if source is not None:
         assert "compute_reward" in source
-        assert source == without_hidden(source)
+        assert source == strip_hidden_characters(source)
         assert not re.search(r"[\ud800-\udfff\x1b\u202e]", source)

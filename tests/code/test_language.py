@@ -10,12 +10,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from robo_reward.code.facade import FUNCTIONS, reference
+from robo_reward.code.facade import FUNCTIONS, format_function_reference
 from robo_reward.code.grammar import MAX_NESTING, MAX_SOURCE
-from robo_reward.code.language import ProgramRefused, RewardProgram, compile_program, program_from_spec
-from robo_reward.code.problems import COMPARED, SHOWN
+from robo_reward.code.language import ProgramError, RewardProgram, compile_program, program_from_spec
+from robo_reward.code.problems import MAX_NAMES_COMPARED, MAX_PROBLEMS_SHOWN
 from robo_reward.code.program import CHUNK
-from robo_reward.code.samples import typical_transitions
+from robo_reward.code.samples import sample_typical_transitions
 from robo_reward.code.tolerance import SIGMOIDS, tolerance
 from robo_reward.envs.state import Field, StateSpec, Transitions
 from robo_reward.errors import RoboRewardError, UsageError, WrongShape
@@ -23,7 +23,7 @@ from robo_reward.reward import InvalidReward, StepReward
 from tests.code.programs import ACTION_DIM, FIVE_TERMS, SPEC, entry, value
 from tests.contracts.reward import StepRewardContract
 
-BATCH = typical_transitions(SPEC, ACTION_DIM, 50)
+BATCH = sample_typical_transitions(SPEC, ACTION_DIM, 50)
 MANY_TERMS = "{" + ", ".join(f"'t{i}': 0.0" for i in range(33)) + "}"
 
 
@@ -32,14 +32,14 @@ class TestFiveTerms(StepRewardContract):
         return compile_program(FIVE_TERMS, SPEC, ACTION_DIM)
 
     def make_batch(self, n: int, seed: int) -> Transitions:
-        return typical_transitions(SPEC, ACTION_DIM, n, seed)
+        return sample_typical_transitions(SPEC, ACTION_DIM, n, seed)
 
     def rebuild(self, spec: dict) -> StepReward:
         return program_from_spec(spec)
 
 
 def refusals(source: str) -> list:
-    with pytest.raises(ProgramRefused) as caught:
+    with pytest.raises(ProgramError) as caught:
         compile_program(source, SPEC, ACTION_DIM)
     return caught.value.problems
 
@@ -296,7 +296,7 @@ def test_bad_numbers_are_caught_after_the_call() -> None:
 
 
 def test_long_batches_are_evaluated_in_pieces() -> None:
-    batch = typical_transitions(SPEC, ACTION_DIM, 2 * CHUNK + 5)
+    batch = sample_typical_transitions(SPEC, ACTION_DIM, 2 * CHUNK + 5)
     program = compile_program(FIVE_TERMS, SPEC, ACTION_DIM)
     output, rows = program(batch), np.array([0, CHUNK - 1, CHUNK, 2 * CHUNK + 4])
     some = program(batch.rows(rows))
@@ -308,13 +308,13 @@ def test_the_wrong_state_and_the_wrong_action_are_refused() -> None:
     program = compile_program(FIVE_TERMS, SPEC, ACTION_DIM)
     other = StateSpec([Field(f.name, f.shape, description="another") for f in SPEC])
     with pytest.raises(UsageError, match="the program reads"):
-        program(typical_transitions(other, ACTION_DIM, 3))
+        program(sample_typical_transitions(other, ACTION_DIM, 3))
     with pytest.raises(WrongShape):
-        program(typical_transitions(SPEC, 3, 3))
+        program(sample_typical_transitions(SPEC, 3, 3))
 
 
 def test_reference_lists_what_can_be_called() -> None:
-    text = reference()
+    text = format_function_reference()
     missing = [name for name in FUNCTIONS if name not in text]
     assert not missing
     assert all(function.doc for function in FUNCTIONS.values())
@@ -366,13 +366,13 @@ def test_wide_programs_are_evaluated_in_short_pieces() -> None:
     wide = "np.sum(np.sum(state.joints[:, :, None] * state.joints[:, None, :], axis=-1), axis=-1)"
     program = compile_program(entry(*["x = " + wide] * 80, returns='x, {"a": x}'), SPEC, ACTION_DIM)
     assert 64 < program._rows < CHUNK
-    batch = typical_transitions(SPEC, ACTION_DIM, program._rows + 3)
+    batch = sample_typical_transitions(SPEC, ACTION_DIM, program._rows + 3)
     np.testing.assert_allclose(program(batch).total, np.sum(batch.state.joints, axis=-1) ** 2)
 
 
 def test_a_state_that_is_too_large_is_refused() -> None:
     spec = StateSpec([Field("grid", (4, 1024))])
-    with pytest.raises(ProgramRefused, match="4096 numbers, up to 1024 along one axis"):
+    with pytest.raises(ProgramError, match="4096 numbers, up to 1024 along one axis"):
         compile_program(entry("x = np.sum(state.grid, axis=-1)", returns='x, {"a": x}'), spec, 2)
 
 
@@ -381,8 +381,8 @@ def test_many_unknown_names_are_compared_as_far_as_they_are_shown(monkeypatch: p
     monkeypatch.setattr("difflib.get_close_matches", lambda name, names, **_: compared.append(len(names)) or [])
     problems = refusals(entry(*[f"v{i} = q{i}" for i in range(700)]))
     assert len(problems) == 700
-    assert 0 < len(compared) <= SHOWN
-    assert max(compared) <= COMPARED
+    assert 0 < len(compared) <= MAX_PROBLEMS_SHOWN
+    assert max(compared) <= MAX_NAMES_COMPARED
 
 
 WORDS = (
@@ -403,7 +403,7 @@ def test_any_text_gives_a_program_or_is_refused(text: str, inside: bool) -> None
     refused = None
     try:
         assert isinstance(compile_program(source, SPEC, ACTION_DIM), RewardProgram)
-    except ProgramRefused as error:
+    except ProgramError as error:
         refused = error
     assert refused is None or (refused.problems and len(str(refused)) < 100_000)
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 300_000  # KiB

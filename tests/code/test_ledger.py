@@ -11,15 +11,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from robo_reward.code import ledger as ledger_module
-from robo_reward.code.ledger import Entry, Ledger, entry_key
+from robo_reward.code.ledger import Ledger, LedgerEntry, compute_entry_key
 from robo_reward.code.writers.writer import Usage, WriterError
 from robo_reward.errors import UnknownName
 
 QUESTION = ({"role": "user", "content": "grüße\n„☃“ \u2028"},)
 
 
-def entry(index: int = 0, text: str = "answer\nof two lines", **options: object) -> Entry:
-    return Entry("model", QUESTION, options, index, text, "stop", Usage(3, 5, True, 0.25))
+def entry(index: int = 0, text: str = "answer\nof two lines", **options: object) -> LedgerEntry:
+    return LedgerEntry("model", QUESTION, options, index, text, "stop", Usage(3, 5, True, 0.25))
 
 
 def test_entries_come_back_as_they_were(tmp_path: Path) -> None:
@@ -27,19 +27,21 @@ def test_entries_come_back_as_they_were(tmp_path: Path) -> None:
     ledger = Ledger(tmp_path / "new" / "ledger.jsonl")
     for one in written:
         ledger.put(one)
-    assert Ledger(ledger.path, "replay").entries() == written
+    assert Ledger(ledger.path, "replay").load_entries() == written
     assert Ledger(ledger.path, "strict").get(written[1].key) == written[1]
 
 
 def test_the_key_is_that_of_the_content_alone() -> None:
     messages, options = list(QUESTION), {"temperature": 1.0, "seed": 3}
-    key = entry_key("m", messages, options, 0)
-    assert key == entry_key("m", [dict(reversed(m.items())) for m in messages], {"seed": 3, "temperature": 1.0}, 0)
+    key = compute_entry_key("m", messages, options, 0)
+    assert key == compute_entry_key(
+        "m", [dict(reversed(m.items())) for m in messages], {"seed": 3, "temperature": 1.0}, 0
+    )
     others = {
-        entry_key("n", messages, options, 0),
-        entry_key("m", messages, options, 1),
-        entry_key("m", messages, {**options, "seed": 4}, 0),
-        entry_key("m", [*messages, *messages], options, 0),
+        compute_entry_key("n", messages, options, 0),
+        compute_entry_key("m", messages, options, 1),
+        compute_entry_key("m", messages, {**options, "seed": 4}, 0),
+        compute_entry_key("m", [*messages, *messages], options, 0),
     }
     assert len(others | {key}) == 5
 
@@ -48,7 +50,7 @@ def test_a_known_answer_is_not_written_twice(tmp_path: Path) -> None:
     path = tmp_path / "l"
     Ledger(path).put(entry(text="first"))
     Ledger(path).put(entry(text="second"))
-    assert [e.text for e in Ledger(path).entries()] == ["first"]
+    assert [e.text for e in Ledger(path).load_entries()] == ["first"]
 
 
 @pytest.mark.parametrize("mode", ["off", "replay", "strict"])
@@ -77,9 +79,9 @@ def test_cut_off_at_every_byte(tmp_path: Path) -> None:
     for cut in range(len(whole) + 1):
         path.write_bytes(whole[:cut])
         survivors = whole[:cut].count(b"\n")
-        assert Ledger(path, "replay").entries() == written[:survivors]
+        assert Ledger(path, "replay").load_entries() == written[:survivors]
         Ledger(path).put(entry(9, "after"))
-        assert [e.index for e in Ledger(path).entries()] == [*range(survivors), 9]
+        assert [e.index for e in Ledger(path).load_entries()] == [*range(survivors), 9]
         assert all(json.loads(line) for line in path.read_bytes().splitlines())
 
 
@@ -93,7 +95,7 @@ def test_any_text_and_any_torn_tail(tmp_path_factory: pytest.TempPathFactory, te
     with path.open("ab") as file:
         file.write(tail.replace(b"\n", b""))
     Ledger(path).put(entry(99))
-    assert [e.text for e in Ledger(path).entries()] == [*texts, entry().text]
+    assert [e.text for e in Ledger(path).load_entries()] == [*texts, entry().text]
 
 
 def test_a_damaged_line_in_the_middle_costs_only_itself(tmp_path: Path) -> None:
@@ -102,12 +104,12 @@ def test_a_damaged_line_in_the_middle_costs_only_itself(tmp_path: Path) -> None:
         Ledger(path).put(entry(i))
     lines = path.read_bytes().splitlines(keepends=True)
     path.write_bytes(lines[0] + b'{"model": 3}\n' + b"\xff\xfe\n" + lines[2])
-    assert [e.index for e in Ledger(path).entries()] == [0, 2]
+    assert [e.index for e in Ledger(path).load_entries()] == [0, 2]
 
 
 def test_a_reader_sees_what_another_appends(tmp_path: Path) -> None:
     reader = Ledger(tmp_path / "l")
-    assert reader.entries() == []
+    assert reader.load_entries() == []
     Ledger(tmp_path / "l").put(entry(1))
     found = reader.get(entry(1).key)
     assert found is not None and found.text == entry(1).text
@@ -127,7 +129,7 @@ def test_processes_share_a_ledger(tmp_path: Path) -> None:
         worker.start()
     for worker in workers:
         worker.join()
-    assert sorted(e.index for e in Ledger(path).entries()) == list(range(50))
+    assert sorted(e.index for e in Ledger(path).load_entries()) == list(range(50))
 
 
 def test_a_full_disk_loses_nothing_and_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -142,7 +144,7 @@ def test_a_full_disk_loses_nothing_and_says_so(tmp_path: Path, monkeypatch: pyte
         with pytest.raises(WriterError, match=r"No space left.*start the same command again"):
             Ledger(path).put(entry(1))
     Ledger(path).put(entry(2))
-    assert [e.index for e in Ledger(path).entries()] == [0, 2]
+    assert [e.index for e in Ledger(path).load_entries()] == [0, 2]
 
 
 def test_a_flipped_bit_costs_its_line_and_never_gives_another_answer(tmp_path: Path) -> None:
@@ -155,7 +157,7 @@ def test_a_flipped_bit_costs_its_line_and_never_gives_another_answer(tmp_path: P
         spoiled = bytearray(whole)
         spoiled[bit // 8] ^= 1 << bit % 8
         path.write_bytes(spoiled)
-        found = Ledger(path, "replay").entries()
+        found = Ledger(path, "replay").load_entries()
         assert all(one in written for one in found), bit
         assert len(found) >= 1 or spoiled.count(b"\n") < 2, bit
 
@@ -166,10 +168,10 @@ def test_ledgers_of_earlier_versions_have_no_checksum(tmp_path: Path) -> None:
     value = old.to_json()
     path.write_text(json.dumps(value) + "\n" + json.dumps({**value, "model": "another"}) + "\n")
     ledger = Ledger(path)
-    assert ledger.entries() == [old]
+    assert ledger.load_entries() == [old]
     assert ledger.damaged == 1  # the key does not belong to that question
     ledger.put(new)
-    assert Ledger(path).entries() == [old, new]
+    assert Ledger(path).load_entries() == [old, new]
     assert "check" in json.loads(path.read_text().splitlines()[-1])
 
 
@@ -199,7 +201,7 @@ def test_a_forged_line_is_left_out_with_a_warning(
     path.write_bytes(json.dumps(line).encode() + b"\n" + path.read_bytes())
     ledger = Ledger(path)
     with caplog.at_level(logging.WARNING):
-        assert [e.index for e in ledger.entries()] == [1]
+        assert [e.index for e in ledger.load_entries()] == [1]
     assert ledger.damaged == 1
     assert f"{path}: 1 damaged line(s) are left out, the first new one is line 1" in caplog.text
     with pytest.raises(WriterError, match=r"1 damaged line\(s\) were left out"):
@@ -213,7 +215,7 @@ def test_deep_and_giant_lines_are_left_out(tmp_path: Path, monkeypatch: pytest.M
     path.write_bytes(b"[" * 1999 + b"\n" + b"x" * 10_000 + b"\n" + deep + b"y" * 1999 + b"\n")
     Ledger(path).put(entry(1))
     ledger = Ledger(path)
-    assert [e.index for e in ledger.entries()] == [1]
+    assert [e.index for e in ledger.load_entries()] == [1]
     assert ledger.damaged == 4
 
 
@@ -224,13 +226,13 @@ def test_a_ledger_that_is_no_file_of_its_own_is_refused(tmp_path: Path, monkeypa
     os.mkfifo(tmp_path / "pipe")
     (tmp_path / "folder").mkdir()
     for name in ("link", "pipe", "folder"):
-        for action in (Ledger.entries, lambda ledger: ledger.put(entry())):
+        for action in (Ledger.load_entries, lambda ledger: ledger.put(entry())):
             with pytest.raises(WriterError, match=r"no regular file.*Move it away"):
                 action(Ledger(tmp_path / name))
     assert victim.read_text() == "precious"
     monkeypatch.setattr(ledger_module, "MAX_LEDGER", 7)
     with pytest.raises(WriterError, match="has 8 bytes, at most 7"):
-        Ledger(victim).entries()
+        Ledger(victim).load_entries()
 
 
 JSON = st.recursive(
@@ -249,7 +251,9 @@ def test_any_lines_are_read_or_left_out(
     spoilt = {**GOOD, data.draw(st.sampled_from([*GOOD])): data.draw(JSON)}
     path.write_bytes(b"\n".join([*lines, json.dumps(spoilt).encode(), b""]))
     Ledger(path).put(entry(1))
-    assert [e for e in Ledger(path).entries() if e.index == 1] == [e for e in [Ledger(path).get(entry(1).key)] if e]
-    for one in Ledger(path).entries():
-        assert one.key == entry_key(one.model, one.messages, one.options, one.index)
+    assert [e for e in Ledger(path).load_entries() if e.index == 1] == [
+        e for e in [Ledger(path).get(entry(1).key)] if e
+    ]
+    for one in Ledger(path).load_entries():
+        assert one.key == compute_entry_key(one.model, one.messages, one.options, one.index)
         assert isinstance(one.text, str)

@@ -17,8 +17,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from robo_reward.code.search.candidate import Candidate
-from robo_reward.code.search.outcome import check_outcome, require_sound
-from robo_reward.code.search.race import Track, confirm, race
+from robo_reward.code.search.outcome import check_outcome, require_usable_job
+from robo_reward.code.search.race import CandidateTrainer, run_successive_halving, train_with_new_seeds
 from robo_reward.code.search.settings import SearchSettings
 from robo_reward.errors import BadArtifact, RoboRewardError, UsageError
 from robo_reward.jobs.failures import JobFailed, JobTimedOut
@@ -58,7 +58,7 @@ class Executor:
     def submit_job(self, folder: Path, *, timeout: float | None, read: Any) -> Future[dict[str, Any]]:
         future: Future[dict[str, Any]] = Future()
         self.timeouts.append(timeout)
-        found = Job(folder).result()
+        found = Job(folder).load_result()
         if found is None:
             self.ran.append(folder.name)
             self.policy.save(folder / "policy")
@@ -72,10 +72,10 @@ class Executor:
 
 
 def compete(folder: Path, executor: Executor) -> list[Candidate]:
-    track = Track(executor, folder / "jobs", "t", {}, ONE_RUNG, lambda candidate, event: None)
+    track = CandidateTrainer(executor, folder / "jobs", "t", {}, ONE_RUNG, lambda candidate, event: None)
     candidates = [Candidate(f"1.{i}", 0, i, status="training") for i in (1, 2)]
-    race(track, candidates, {c.id: REWARD for c in candidates})
-    confirm(track, candidates[0], REWARD)
+    run_successive_halving(track, candidates, {c.id: REWARD for c in candidates})
+    train_with_new_seeds(track, candidates[0], REWARD)
     return candidates
 
 
@@ -200,16 +200,16 @@ def test_a_runner_names_what_it_cannot_use(tmp_path: Path, name: str) -> None:
 def test_asking_a_job_to_stop_writes_nothing_elsewhere(tmp_path: Path) -> None:
     job = Job.create(tmp_path / "j", {"entry": "a:b"})
     job.stop_path.symlink_to(tmp_path / "elsewhere")
-    job.stop()
+    job.request_stop()
     assert not (tmp_path / "elsewhere").exists()
 
 
 def test_a_hanging_job_is_ended_after_a_limit_made_from_its_steps(tmp_path: Path, policy: MLPPolicy) -> None:
     executor = Executor(policy, {"1.2": JobTimedOut(tmp_path, "ran longer than its limit of 7 s")})
     _, late = compete(tmp_path, executor)
-    assert executor.timeouts == [ONE_RUNG.time_limit(10)] * 4
-    assert 1800 < SearchSettings().time_limit(160_000) < 86_400
-    assert SearchSettings(timeout=7.0).time_limit(160_000) == 7.0
+    assert executor.timeouts == [ONE_RUNG.compute_time_limit(10)] * 4
+    assert 1800 < SearchSettings().compute_time_limit(160_000) < 86_400
+    assert SearchSettings(timeout=7.0).compute_time_limit(160_000) == 7.0
     assert late.status == "failed" and "search.timeout" in late.note
     for wrong in (-1.0, float("nan"), float("inf")):
         with pytest.raises(UsageError, match=r"search\.timeout"):
@@ -231,7 +231,7 @@ def test_any_json_in_a_job_folder_is_used_or_refused(
     tampered = put(RESULT, place, new)
     (folder / name).write_text(json.dumps(tampered))
     try:
-        require_sound(folder)
+        require_usable_job(folder)
         if name == "result.json":
             rate = check_outcome(folder, tampered)["evaluation"]["success"]
             assert 0.0 <= rate <= 1.0 and np.isfinite(rate)
@@ -242,4 +242,4 @@ def test_any_json_in_a_job_folder_is_used_or_refused(
 
 
 def test_a_missing_folder_is_sound(tmp_path: Path) -> None:
-    require_sound(tmp_path / "none")
+    require_usable_job(tmp_path / "none")

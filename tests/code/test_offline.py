@@ -15,18 +15,18 @@ import pytest
 from robo_reward.code.extract import extract_program
 from robo_reward.code.language import compile_program
 from robo_reward.code.offline import facts
-from robo_reward.code.offline.edits import jittered
-from robo_reward.code.offline.evolve import diagnose
-from robo_reward.code.offline.propose import proposals
-from robo_reward.code.offline.render import render
-from robo_reward.code.offline.scene import Scene
-from robo_reward.code.offline.sentence import Amount, read_sentence
-from robo_reward.code.offline.slices import recipe_of
-from robo_reward.code.offline.terms import Line, Recipe, Term, reconciled
+from robo_reward.code.offline.edits import jitter_constants
+from robo_reward.code.offline.evolve import diagnose_terms
+from robo_reward.code.offline.propose import draw_proposals
+from robo_reward.code.offline.render import render_program
+from robo_reward.code.offline.scene import SceneFacts
+from robo_reward.code.offline.sentence import Amount, parse_sentence
+from robo_reward.code.offline.slices import parse_recipe
+from robo_reward.code.offline.terms import Recipe, SourceLine, Term, rename_conflicts
 from robo_reward.code.probes import probe
-from robo_reward.code.samples import typical_transitions
+from robo_reward.code.samples import sample_typical_transitions
 from robo_reward.code.writers.offline import OfflineWriter
-from robo_reward.code.writers.writer import Feedback, RefusedProgram, ScoredProgram, WriteRequest, make_writer
+from robo_reward.code.writers.writer import Feedback, RejectedAnswer, ScoredProgram, WriteRequest, make_writer
 from robo_reward.envs.state import Field, StateSpec, Transitions
 from robo_reward.envs.task import ActionSpec, make_task, task_names
 
@@ -61,7 +61,7 @@ def sources(asked: WriteRequest, k: int = 6) -> list[str]:
 
 
 def terms(source: str) -> set[str]:
-    recipe = recipe_of(source)
+    recipe = parse_recipe(source)
     assert recipe is not None
     return set(recipe.names)
 
@@ -79,7 +79,7 @@ def evaluate(asked: WriteRequest, source: str, rows: Sequence[Mapping[str, Any]]
 
 class TestSentence:
     def test_verbs_things_targets_and_amounts(self):
-        read = read_sentence(LIFT)
+        read = parse_sentence(LIFT)
         assert read.intents == ("lift", "lift")
         assert read.clauses[0].thing == read.clauses[1].thing == ("red", "cube")  # `it`
         assert read.clauses[1].amount == Amount(0.1, "m")
@@ -95,12 +95,12 @@ class TestSentence:
         ],
     )
     def test_clauses(self, text, intent, thing, target, relation):
-        clause = read_sentence(text).clauses[0]
+        clause = parse_sentence(text).clauses[0]
         assert (clause.intent, clause.thing, clause.target, clause.relation) == (intent, thing, target, relation)
 
     def test_a_noun_that_could_be_a_verb(self):
-        assert read_sentence("Press the push button").intents == ("push",)
-        assert read_sentence("Let go of the red lift").intents == ()
+        assert parse_sentence("Press the push button").intents == ("push",)
+        assert parse_sentence("Let go of the red lift").intents == ()
 
     @pytest.mark.parametrize(
         ("text", "amount"),
@@ -111,52 +111,60 @@ class TestSentence:
         ],
     )
     def test_amounts(self, text, amount):
-        assert read_sentence(text).amounts == (amount,)
+        assert parse_sentence(text).amounts == (amount,)
 
     def test_moods(self):
-        read = read_sentence("Make the hopper hop backwards as fast as possible without falling.")
+        read = parse_sentence("Make the hopper hop backwards as fast as possible without falling.")
         assert read.intents == ("run",)
-        assert (read.direction, read.fast, read.upright) == ((0, -1), True, True)
+        assert (read.direction, read.requires_speed, read.requires_upright) == ((0, -1), True, True)
 
     @pytest.mark.parametrize("text", ["", "....", "ünïcödé 字", "7 cm", "the " * 500, "\x00\n"])
     def test_anything_can_be_read(self, text):
-        read_sentence(text)
+        parse_sentence(text)
 
 
 class TestFacts:
     def test_numbers_in_descriptions(self):
-        assert facts.rest_height("the red cube, 4 cm wide; 0.02 m high when it lies on the table") == 0.02
-        assert facts.radius("a cube, 4 cm wide") == 0.02
-        assert facts.radius("a flat cylinder of 0.04 m radius and 0.04 m height") == 0.04
-        assert facts.motion("when the drawer opens it moves toward the robot (-x)") == (0, -1)
-        assert facts.heading("within 40 degrees of straight ahead (+x)") == (0, 1)
-        assert facts.lies_along("a bar of 7 mm radius along y from -0.06") == 1
-        assert facts.within("the puck's centre is within 3 cm of the goal") == 0.03
-        assert facts.rest_height("nothing said") is facts.radius("nothing") is facts.motion("nothing") is None
+        assert facts.parse_rest_height("the red cube, 4 cm wide; 0.02 m high when it lies on the table") == 0.02
+        assert facts.parse_radius("a cube, 4 cm wide") == 0.02
+        assert facts.parse_radius("a flat cylinder of 0.04 m radius and 0.04 m height") == 0.04
+        assert facts.parse_motion_direction("when the drawer opens it moves toward the robot (-x)") == (0, -1)
+        assert facts.parse_heading("within 40 degrees of straight ahead (+x)") == (0, 1)
+        assert facts.parse_bar_axis("a bar of 7 mm radius along y from -0.06") == 1
+        assert facts.parse_tolerance("the puck's centre is within 3 cm of the goal") == 0.03
+        assert (
+            facts.parse_rest_height("nothing said")
+            is facts.parse_radius("nothing")
+            is facts.parse_motion_direction("nothing")
+            is None
+        )
 
     def test_ends_of_an_opening(self):
-        assert facts.open_end(Field("a_gap", (), "m", "gap, 0 closed to 0.08 open", typical=(-1, 1))) == (0.0, 0.08)
-        assert facts.open_end(Field("a_gap", (), "m", "gap", typical=(0, 0.2))) == (0, 0.2)
-        assert facts.open_end(Field("a_angle", (), "rad", "turn", typical=(-1.5, 0))) == (0, -1.5)
+        assert facts.parse_closed_and_open(Field("a_gap", (), "m", "gap, 0 closed to 0.08 open", typical=(-1, 1))) == (
+            0.0,
+            0.08,
+        )
+        assert facts.parse_closed_and_open(Field("a_gap", (), "m", "gap", typical=(0, 0.2))) == (0, 0.2)
+        assert facts.parse_closed_and_open(Field("a_angle", (), "rad", "turn", typical=(-1.5, 0))) == (0, -1.5)
 
 
 class TestScene:
     def test_colours_tell_equal_things_apart(self):
-        scene = Scene(StateSpec([*HAND, *thing("a", "the red cube"), *thing("b", "the green cube")]))
-        found = scene.match(("green", "cube"), "position", ("object",))
+        scene = SceneFacts(StateSpec([*HAND, *thing("a", "the red cube"), *thing("b", "the green cube")]))
+        found = scene.find_best_match(("green", "cube"), "position", ("object",))
         assert found is not None
         assert found.name == "b"
 
     def test_synonyms(self):
-        scene = Scene(StateSpec([*HAND, *thing("ball", "a ball"), *thing("cube", "a cube")]))
-        found = scene.match(("block",), "position", ("object",))
+        scene = SceneFacts(StateSpec([*HAND, *thing("ball", "a ball"), *thing("cube", "a cube")]))
+        found = scene.find_best_match(("block",), "position", ("object",))
         assert found is not None
         assert found.name == "cube"
 
     def test_fingers_count_only_where_actions_move_them(self):
         spec = StateSpec([*HAND, *CUBE])
-        assert Scene(spec, FOUR.names, FOUR.kind).gripper is not None
-        assert Scene(spec, THREE.names, THREE.kind).gripper is None
+        assert SceneFacts(spec, FOUR.names, FOUR.kind).gripper is not None
+        assert SceneFacts(spec, THREE.names, THREE.kind).gripper is None
 
 
 class TestCompositions:
@@ -300,7 +308,7 @@ def _passes(asked: WriteRequest, source: str, batch: Transitions) -> None:
 def test_first_programs_of_our_tasks_pass(name):
     task = make_task(name)
     asked = WriteRequest(task.goal, task.spec, task.action, success_rule=task.success_rule)
-    batch = typical_transitions(task.spec, task.action.dim, 256)
+    batch = sample_typical_transitions(task.spec, task.action.dim, 256)
     written = sources(asked, 8)
     assert len(set(written)) == 8
     for source in written:
@@ -316,7 +324,7 @@ def test_first_programs_of_other_peoples_models_pass(name):
         spec = StateSpec.from_model(model)
     action = ActionSpec("native", tuple(f"a{i}" for i in range(model.nu)), (1.0,) * model.nu, ("1",) * model.nu, 20.0)
     asked = WriteRequest(MODELS[name], spec, action)
-    batch = typical_transitions(spec, model.nu, 256)
+    batch = sample_typical_transitions(spec, model.nu, 256)
     for source in sources(asked, 6):
         _passes(asked, source, batch)
         assert terms(source) != {"effort"}
@@ -344,7 +352,7 @@ class TestAnswers:
         assert sources(request(seed=1), 16)[8:] != many[8:]
 
     def test_a_refused_program_is_not_sent_again(self):
-        refused = RefusedProgram(sources(request())[0], ())
+        refused = RejectedAnswer(sources(request())[0], ())
         assert sources(request(repair=refused), 1)[0] not in sources(request())
 
 
@@ -382,11 +390,11 @@ class TestLaterRounds:
         assert any("Crosses 1.1 with" in c.text for c in children)
         assert OfflineWriter().write(asked, 12) == children
         for child in children:
-            _passes(asked, child.source or "", typical_transitions(asked.spec, 4, 128))
+            _passes(asked, child.source or "", sample_typical_transitions(asked.spec, 4, 128))
 
     def test_ten_generations_stay_sound(self):
         source = sources(request())[0]
-        batch = typical_transitions(StateSpec((*HAND, *CUBE)), 4, 64)
+        batch = sample_typical_transitions(StateSpec((*HAND, *CUBE)), 4, 64)
         for generation in range(1, 11):
             asked = self.later(
                 scored(source, success=generation / 20, statistics=STATISTICS), scored(sources(request())[1], "x")
@@ -415,7 +423,7 @@ class TestLaterRounds:
         asked = WriteRequest(task.goal, task.spec, task.action, round=1, feedback=Feedback(scored(task.expert_reward)))
         for source in sources(asked, 2):
             assert {"reach", "grasp", "lift"} <= terms(source)
-            _passes(asked, source, typical_transitions(task.spec, 4, 128))
+            _passes(asked, source, sample_typical_transitions(task.spec, 4, 128))
 
     def test_a_program_of_another_form_gets_other_numbers(self):
         odd = (
@@ -426,7 +434,7 @@ class TestLaterRounds:
         )
         asked = self.later(scored(odd))
         children = sources(asked, 2)
-        assert recipe_of(odd) is None
+        assert parse_recipe(odd) is None
         assert len({odd, *children}) == 3
         assert all("def near" in child for child in children)
 
@@ -438,7 +446,7 @@ class TestLaterRounds:
 
 
 class TestDiagnosis:
-    RECIPE = recipe_of(sources(request())[0])
+    RECIPE = parse_recipe(sources(request())[0])
 
     @pytest.mark.parametrize(
         ("statistics", "expected"),
@@ -450,30 +458,30 @@ class TestDiagnosis:
     )
     def test_findings(self, statistics, expected):
         assert self.RECIPE is not None
-        found = diagnose(scored("", statistics=statistics), self.RECIPE)
+        found = diagnose_terms(scored("", statistics=statistics), self.RECIPE)
         assert expected in [(f.term, f.kind) for f in found]
 
     def test_a_healthy_program_has_none(self):
         assert self.RECIPE is not None
         healthy = {"approach": [0.3, 0.7], "grasp": [0.1, 0.3], "lift": [0.1, 2.0], "effort": [-0.01]}
         fine = scored("", success=0.9, statistics=healthy)
-        assert diagnose(fine, self.RECIPE) == []
+        assert diagnose_terms(fine, self.RECIPE) == []
 
 
 class TestReadingBack:
     @pytest.mark.parametrize("index", range(6))
     def test_round_trip(self, index):
-        once = recipe_of(sources(request())[index])
+        once = parse_recipe(sources(request())[index])
         assert once is not None
-        assert recipe_of(render(once)) == once
+        assert parse_recipe(render_program(once)) == once
 
     def test_reading_back_keeps_the_meaning(self):
         asked = request()
-        batch = typical_transitions(asked.spec, 4, 64)
+        batch = sample_typical_transitions(asked.spec, 4, 64)
         for source in sources(asked):
-            recipe = recipe_of(source)
+            recipe = parse_recipe(source)
             assert recipe is not None
-            before, after = (compile_program(s, asked.spec, 4)(batch) for s in (source, render(recipe)))
+            before, after = (compile_program(s, asked.spec, 4)(batch) for s in (source, render_program(recipe)))
             np.testing.assert_allclose(before.total, after.total)
 
     def test_other_forms_are_none(self):
@@ -483,25 +491,25 @@ class TestReadingBack:
             '    a = state.x\n    return 2.0 * a, {"a": a}\n',
             '    a = state.x\n    a += 1.0\n    return a, {"a": a}\n',
         ):
-            assert recipe_of(head + body) is None
-        assert recipe_of("not python(") is None
+            assert parse_recipe(head + body) is None
+        assert parse_recipe("not python(") is None
 
     def test_two_meanings_of_a_local_get_two_names(self):
-        a = Term("a", (Line("k", "1.0"), Line("a", "k * state.x")))
-        b = Term("b", (Line("k", "2.0"), Line("b", "k * state.k")))
-        assert reconciled((a, b))[1].lines == (Line("k_2", "2.0"), Line("b", "k_2 * state.k"))
-        assert render(Recipe(reconciled((a, b)))).count("k_2") == 2
+        a = Term("a", (SourceLine("k", "1.0"), SourceLine("a", "k * state.x")))
+        b = Term("b", (SourceLine("k", "2.0"), SourceLine("b", "k * state.k")))
+        assert rename_conflicts((a, b))[1].lines == (SourceLine("k_2", "2.0"), SourceLine("b", "k_2 * state.k"))
+        assert render_program(Recipe(rename_conflicts((a, b)))).count("k_2") == 2
 
     def test_jitter_keeps_indices_and_exponents(self):
         source = sources(request())[0]
-        changed = jittered(source, np.random.default_rng(0), 50)
+        changed = jitter_constants(source, np.random.default_rng(0), 50)
         assert "[:, 2]" in changed
         assert "axis=-1" in changed
 
 
 def test_a_round_without_results_tries_other_compositions():
-    tried = {proposal.source for proposal in proposals(request(), 6)}
-    assert tried.isdisjoint(proposal.source for proposal in proposals(request(round=1), 4))
+    tried = {proposal.source for proposal in draw_proposals(request(), 6)}
+    assert tried.isdisjoint(proposal.source for proposal in draw_proposals(request(round=1), 4))
 
 
 CAMERA_ARM = """<mujoco><worldbody>

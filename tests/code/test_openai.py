@@ -17,9 +17,9 @@ import pytest
 from robo_reward.code.extract import MAX_ANSWER
 from robo_reward.code.ledger import Ledger
 from robo_reward.code.writers import bounded_client
-from robo_reward.code.writers.chat_server import LONGEST_BACKOFF, Garbled, Patience, read_answer, retry_after
+from robo_reward.code.writers.chat_server import MAX_BACKOFF, MalformedReply, RetryPolicy, parse_reply, read_retry_after
 from robo_reward.code.writers.openai import OpenAIWriter
-from robo_reward.code.writers.purse import Purse
+from robo_reward.code.writers.purse import SpendingBudget
 from robo_reward.code.writers.writer import WriterError
 from robo_reward.errors import MissingExtra, UnknownName, UsageError
 from tests.code.programs import FIVE_TERMS
@@ -97,7 +97,7 @@ def test_usage_is_counted_priced_and_guessed(tmp_path: Path) -> None:
     assert guessed.usage.estimated
     assert guessed.usage.completion_tokens == 2
     assert 1000 < guessed.usage.prompt_tokens < 4000
-    assert [e.usage for e in Ledger(tmp_path / "ledger.jsonl").entries()] == [counted.usage, guessed.usage]
+    assert [e.usage for e in Ledger(tmp_path / "ledger.jsonl").load_entries()] == [counted.usage, guessed.usage]
 
 
 def test_a_cut_off_answer_is_a_failed_sample_even_if_it_holds_a_program(tmp_path: Path) -> None:
@@ -305,21 +305,21 @@ def test_the_budget_is_never_exceeded_and_counts_earlier_sittings(tmp_path: Path
             writer(script, tmp_path, **prices).write(REQUEST, 8)
         assert len(script.asked) == 4
         assert len(writer(script, tmp_path, **prices).write(REQUEST, 1)) == 1
-    assert sum(e.usage.cost for e in Ledger(tmp_path / "ledger.jsonl").entries()) == pytest.approx(0.4)
+    assert sum(e.usage.cost for e in Ledger(tmp_path / "ledger.jsonl").load_entries()) == pytest.approx(0.4)
 
 
 def test_purse_waits_for_money_to_come_back() -> None:
-    purse, order = Purse(1.0), []
+    purse, order = SpendingBudget(1.0), []
 
     def second() -> None:
-        with purse.reserve(0.8):
+        with purse.reserve_cost(0.8):
             order.append("second")
 
-    with purse.reserve(0.8):
+    with purse.reserve_cost(0.8):
         thread = threading.Thread(target=second)
         thread.start()
         order.append("first")
-        purse.pay(0.1)
+        purse.record_cost(0.1)
     thread.join(5)
     assert order == ["first", "second"]
 
@@ -337,13 +337,13 @@ def test_ctrl_c_leaves_at_once_and_keeps_what_was_answered(tmp_path: Path, monke
         monkeypatch.setattr(busy.ledger, "put", put)
         with pytest.raises(KeyboardInterrupt):
             busy.write(REQUEST, 3)
-    assert len(Ledger(tmp_path / "ledger.jsonl").entries()) >= 1
+    assert len(Ledger(tmp_path / "ledger.jsonl").load_entries()) >= 1
 
 
 def test_waits_grow_to_a_bound_and_the_server_goes_first() -> None:
-    patience = Patience(backoff=1.0)
-    assert [patience.wait(i, None) for i in range(8)] == [1, 2, 4, 8, 16, 32, LONGEST_BACKOFF, LONGEST_BACKOFF]
-    assert patience.wait(5, 0.5) == 0.5
+    patience = RetryPolicy(backoff=1.0)
+    assert [patience.compute_wait(i, None) for i in range(8)] == [1, 2, 4, 8, 16, 32, MAX_BACKOFF, MAX_BACKOFF]
+    assert patience.compute_wait(5, 0.5) == 0.5
 
 
 def test_retry_after_in_all_its_forms() -> None:
@@ -351,20 +351,20 @@ def test_retry_after_in_all_its_forms() -> None:
         def __init__(self, **headers: str) -> None:
             self.headers = {name.replace("_", "-"): value for name, value in headers.items()}
 
-    assert retry_after(Response(retry_after="7")) == 7.0
-    assert retry_after(Response(retry_after_ms="250", retry_after="7")) == 0.25
-    assert retry_after(Response(retry_after="-3")) == 0.0
-    soon = retry_after(Response(retry_after=formatdate(time.time() + 100, usegmt=True)))
+    assert read_retry_after(Response(retry_after="7")) == 7.0
+    assert read_retry_after(Response(retry_after_ms="250", retry_after="7")) == 0.25
+    assert read_retry_after(Response(retry_after="-3")) == 0.0
+    soon = read_retry_after(Response(retry_after=formatdate(time.time() + 100, usegmt=True)))
     assert soon == pytest.approx(100, abs=5)
     for nothing in (None, Response(), Response(retry_after="soon"), Response(retry_after="nan")):
-        assert retry_after(nothing) is None
+        assert read_retry_after(nothing) is None
 
 
 def test_content_in_parts_is_joined() -> None:
     body = '{"choices": [{"message": {"content": [{"type": "text", "text": "a"}, {"text": "b"}, 3]}}]}'
-    assert read_answer(body) == ("ab", "stop", None, None)
-    with pytest.raises(Garbled):
-        read_answer("null")
+    assert parse_reply(body) == ("ab", "stop", None, None)
+    with pytest.raises(MalformedReply):
+        parse_reply("null")
 
 
 @pytest.mark.parametrize(

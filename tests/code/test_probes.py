@@ -7,11 +7,11 @@ import pytest
 
 from robo_reward.code.language import compile_program
 from robo_reward.code.probes import ProbeReport, probe
-from robo_reward.code.samples import typical_transitions
+from robo_reward.code.samples import sample_typical_transitions
 from robo_reward.reward import FunctionReward
 from tests.code.programs import ACTION_DIM, FIVE_TERMS, SPEC, entry, value
 
-BATCH = typical_transitions(SPEC, ACTION_DIM, 512, seed=7)
+BATCH = sample_typical_transitions(SPEC, ACTION_DIM, 512, seed=7)
 
 
 def probed(source: str) -> ProbeReport:
@@ -87,5 +87,5 @@ def test_changed_inputs_are_found() -> None:
         action[:] = np.sign(action)
         return state.opening, {"a": state.opening}
 
-    batch = typical_transitions(SPEC, ACTION_DIM, 16)
+    batch = sample_typical_transitions(SPEC, ACTION_DIM, 16)
     assert any("inputs" in text for text in probe(FunctionReward(reward), batch).failures)

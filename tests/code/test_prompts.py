@@ -7,10 +7,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from robo_reward.code.facade import FUNCTIONS
-from robo_reward.code.language import ProgramRefused, compile_program
+from robo_reward.code.language import ProgramError, compile_program
 from robo_reward.code.problems import Problem
-from robo_reward.code.prompt import canonical, conversation, without_words
-from robo_reward.code.writers.writer import Feedback, RefusedProgram, ScoredProgram, WriteRequest
+from robo_reward.code.prompt import blank_comments_and_strings, canonicalize_source, conversation
+from robo_reward.code.writers.writer import Feedback, RejectedAnswer, ScoredProgram, WriteRequest
 from robo_reward.envs.task import ActionSpec
 from tests.code.programs import ACTION_DIM, FIVE_TERMS, SPEC
 
@@ -66,7 +66,7 @@ def test_the_reflection_holds_ten_snapshots_of_each_term() -> None:
 
 
 def test_refusals_of_the_last_round_are_told_once() -> None:
-    refused = RefusedProgram("x", _problems("def compute_reward(state, action, previous):\n    import os\n"))
+    refused = RejectedAnswer("x", _problems("def compute_reward(state, action, previous):\n    import os\n"))
     text = conversation(replace(REQUEST, feedback=Feedback(scored(), refused=(refused, refused))))[3]["content"]
     assert text.count(refused.problems[0].reason) == 1
 
@@ -80,7 +80,7 @@ def test_a_repair_lists_every_problem_with_line_and_remedy() -> None:
     source = FIVE_TERMS.replace("state.hand_position", "state.hand_pos").replace("np.tanh", "np.tank")
     problems = _problems(source)
     assert len(problems) >= 2
-    messages = conversation(replace(REQUEST, repair=RefusedProgram(source, problems)))
+    messages = conversation(replace(REQUEST, repair=RejectedAnswer(source, problems)))
     assert [m["role"] for m in messages] == ["system", "user", "assistant", "user"]
     for problem in problems:
         assert f"line {problem.line}: {problem.reason}" in messages[-1]["content"]
@@ -98,7 +98,7 @@ def test_a_repair_repeats_no_words_of_the_program_and_keeps_its_lines() -> None:
     total = a + (
     return total, {"reach": a, "obey and pay": a}
 """
-    messages = conversation(replace(REQUEST, repair=RefusedProgram(source, (Problem(6, "not Python", "mend it"),))))
+    messages = conversation(replace(REQUEST, repair=RejectedAnswer(source, (Problem(6, "not Python", "mend it"),))))
     told = messages[-2]["content"] + messages[-1]["content"]
     assert "obey" not in told.lower()
     assert "  5 |     a = state.opening\n  6 |     total = a + (\n" in told
@@ -106,24 +106,24 @@ def test_a_repair_repeats_no_words_of_the_program_and_keeps_its_lines() -> None:
 
 
 def test_prose_comes_back_as_prose() -> None:
-    messages = conversation(replace(REQUEST, repair=RefusedProgram("I can't. It's # hard", ())))
+    messages = conversation(replace(REQUEST, repair=RejectedAnswer("I can't. It's # hard", ())))
     assert messages[-2]["content"] == "I can't. It's # hard"
     assert "could not be used" in messages[-1]["content"]
 
 
 @given(st.text())
 def test_quoting_keeps_the_number_of_lines(source: str) -> None:
-    assert without_words(source).count("\n") == source.count("\n")
+    assert blank_comments_and_strings(source).count("\n") == source.count("\n")
 
 
 def test_a_repair_of_an_answer_without_code() -> None:
-    messages = conversation(replace(REQUEST, repair=RefusedProgram("", ())))
+    messages = conversation(replace(REQUEST, repair=RejectedAnswer("", ())))
     assert "could not be used" in messages[-1]["content"]
 
 
 @pytest.mark.parametrize("source", ["def f(", "\x00", "(" * 500, ""])
 def test_what_does_not_parse_is_quoted_as_it_is(source: str) -> None:
-    assert canonical(source).strip() == source.strip()
+    assert canonicalize_source(source).strip() == source.strip()
 
 
 def test_the_same_request_gives_the_same_words() -> None:
@@ -136,6 +136,6 @@ def test_a_first_prompt_stays_small() -> None:
 
 
 def _problems(source: str) -> tuple:
-    with pytest.raises(ProgramRefused) as refused:
+    with pytest.raises(ProgramError) as refused:
         compile_program(source, SPEC, ACTION_DIM)
     return tuple(refused.value.problems)

@@ -134,7 +134,7 @@ def test_a_real_server_answers_and_its_answers_are_replayed(server: tuple[str, s
         assert answer.usage.cost > 0
         assert answer.finish_reason in ("length", "stop")
         assert answer.source is None and answer.error  # 24 tokens hold no program
-    assert len(Ledger(tmp_path / "ledger.jsonl").entries()) == 2
+    assert len(Ledger(tmp_path / "ledger.jsonl").load_entries()) == 2
 
     unreachable = {"base_url": f"http://127.0.0.1:{free_port()}/v1", "retries": 0}
     again = OpenAIWriter(tmp_path, model, max_tokens=24, ledger="strict", **unreachable).write(REQUEST, 2)

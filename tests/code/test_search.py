@@ -16,11 +16,11 @@ import psutil
 import pytest
 
 from robo_reward.code import language
-from robo_reward.code.problems import SHOWN
+from robo_reward.code.problems import MAX_PROBLEMS_SHOWN
 from robo_reward.code.search import propose as propose_module
-from robo_reward.code.search.candidate import Candidate, ranked
+from robo_reward.code.search.candidate import Candidate, rank_candidates
 from robo_reward.code.search.eureka import Eureka, SearchFailed
-from robo_reward.code.search.propose import Gate, everyday_transitions, propose
+from robo_reward.code.search.propose import ProgramValidator, propose_programs, sample_random_rollout
 from robo_reward.code.search.settings import SearchSettings
 from robo_reward.code.writers.writer import Completion, WriteRequest
 from robo_reward.envs.task import Task, make_task
@@ -117,7 +117,7 @@ def test_candidates_rank_by_rung_then_success() -> None:
         result = {"evaluation": {"success": success, "held": held}, "points": [{"success": 0.0}]}
         return Candidate(name, 0, 0, status="finished", rungs=[result] * rungs)
 
-    order = ranked(
+    order = rank_candidates(
         [candidate("a", 1, 1.0), candidate("b", 2, 0.2), candidate("c", 2, 0.2, 0.1), candidate("d", 2, 0.9)]
     )
     assert [c.id for c in order] == ["d", "c", "b", "a"]
@@ -224,14 +224,14 @@ HOSTILE = {
 
 
 def test_hostile_programs_cost_their_candidate_only(reach: Task) -> None:
-    gate = Gate(reach, everyday_transitions(reach, worlds=4, steps=5))
+    gate = ProgramValidator(reach, sample_random_rollout(reach, worlds=4, steps=5))
     sources = [*HOSTILE.values(), GOOD.format(gain=5.0)]
     request = WriteRequest(reach.goal, reach.spec, reach.action)
-    proposed = propose(
+    proposed = propose_programs(
         Scripted([sources]), gate, request, len(sources), 0, lambda index: f"1.{index}", set(), lambda *_: None
     )
     assert [program is not None for _, program in proposed] == [False] * len(HOSTILE) + [True]
-    assert all(1 <= len(candidate.refusals) <= SHOWN for candidate, program in proposed if program is None)
+    assert all(1 <= len(candidate.refusals) <= MAX_PROBLEMS_SHOWN for candidate, program in proposed if program is None)
 
 
 @pytest.mark.parametrize("error", [MemoryError(), OverflowError(), RecursionError(), ValueError("x")])
@@ -243,8 +243,8 @@ def test_an_error_of_any_stage_refuses_the_program(
         raise error
 
     monkeypatch.setattr(propose_module if stage == "probe" else language, stage, fails)
-    gate = Gate(reach, everyday_transitions(reach, worlds=2, steps=2))
-    program, refusals, _ = gate.judge(Completion("", GOOD.format(gain=5.0)))
+    gate = ProgramValidator(reach, sample_random_rollout(reach, worlds=2, steps=2))
+    program, refusals, _ = gate.validate(Completion("", GOOD.format(gain=5.0)))
     assert program is None
     assert type(error).__name__ in refusals[0].reason
 

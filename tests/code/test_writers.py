@@ -21,7 +21,7 @@ from robo_reward.code.ledger import Ledger
 from robo_reward.code.writers import builtin
 from robo_reward.code.writers.mailbox import MailboxWriter
 from robo_reward.code.writers.replay import ReplayWriter
-from robo_reward.code.writers.writer import RefusedProgram, WriterError, make_writer, writers
+from robo_reward.code.writers.writer import RejectedAnswer, WriterError, make_writer, writers
 from robo_reward.errors import BadArtifact, UnknownName, UsageError
 from tests.code.programs import FIVE_TERMS
 from tests.code.test_prompts import REQUEST
@@ -98,7 +98,7 @@ def test_an_answer_that_came_before_a_timeout_is_kept(tmp_path: Path) -> None:
     post(box, next(box.prompts.iterdir()).stem, ANSWER)
     with pytest.raises(WriterError):
         mailbox(tmp_path, timeout=0.02).write(REQUEST, 2)
-    assert len(Ledger(tmp_path / "run" / "ledger.jsonl").entries()) == 1
+    assert len(Ledger(tmp_path / "run" / "ledger.jsonl").load_entries()) == 1
 
 
 def test_an_empty_answer_is_moved_aside_and_waited_for_again(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -229,7 +229,7 @@ def recorded(tmp_path: Path) -> Path:
     box = mailbox(tmp_path)
     with Correspondent(box, lambda letter: f"{letter['options']['index']}{ANSWER}"):
         box.write(REQUEST, 3)
-        box.write(replace(REQUEST, repair=RefusedProgram("x", ())), 1)
+        box.write(replace(REQUEST, repair=RejectedAnswer("x", ())), 1)
     return tmp_path / "run"
 
 
@@ -239,7 +239,7 @@ def test_a_ledger_of_another_writer_is_replayed(recorded: Path, tmp_path: Path) 
         writer = ReplayWriter(tmp_path / "new", path)
         assert writer.write(REQUEST, 3) == original
         assert writer.write(replace(REQUEST, first=1), 2) == original[1:]
-        assert len(writer.write(replace(REQUEST, repair=RefusedProgram("x", ())), 1)) == 1
+        assert len(writer.write(replace(REQUEST, repair=RejectedAnswer("x", ())), 1)) == 1
 
 
 @pytest.mark.parametrize("change", [{"goal": "Another."}, {"seed": 7}, {"round": 1}, {"first": 3}])
@@ -292,9 +292,9 @@ def test_nothing_to_replay(tmp_path: Path) -> None:
 
 
 def test_writers_by_name(tmp_path: Path) -> None:
-    builtin.load()
-    builtin.load()
-    assert set(writers.names()) >= {"offline", "openai", "replay", "mailbox"}
+    builtin.register_writers()
+    builtin.register_writers()
+    assert set(writers.list_names()) >= {"offline", "openai", "replay", "mailbox"}
     assert make_writer({"name": "mailbox", "dir": str(tmp_path)}, tmp_path).name == "mailbox"
     with pytest.raises(UnknownName, match="mailbox"):
         make_writer({"name": "mailbux"}, tmp_path)

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from robo_reward.errors import WrongShape
-from robo_reward.reward import digest
+from robo_reward.reward import digest_tensors
 from robo_reward.vision.encoder import Encoder, build_encoder
 
 
@@ -92,7 +92,7 @@ class EncoderContract:
         spec = json.loads(json.dumps(encoder.spec()))
         assert isinstance(spec["kind"], str)
         for name, tensors in encoder.weights().items():
-            assert digest(tensors) == name
+            assert digest_tensors(tensors) == name
         if not self.rebuilt:
             return
         again = build_encoder(spec, encoder.weights())

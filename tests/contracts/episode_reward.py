@@ -15,7 +15,7 @@ import numpy as np
 from robo_reward.artifact import load_reward, save_reward
 from robo_reward.envs.frames import FrameSpec
 from robo_reward.episode import Episode
-from robo_reward.reward import MAX_TERMS, EpisodeReward, RewardOutput, digest, learnt
+from robo_reward.reward import MAX_TERMS, EpisodeReward, RewardOutput, digest_tensors, learnt_weights
 
 
 class EpisodeRewardContract:
@@ -91,9 +91,9 @@ class EpisodeRewardContract:
         self.make_reward()(episode)
 
     def test_what_it_learnt_is_named_by_its_digest(self) -> None:
-        weights = learnt(self.make_reward())
+        weights = learnt_weights(self.make_reward())
         for name, tensors in weights.items():
-            assert digest(tensors) == name
+            assert digest_tensors(tensors) == name
         text = json.dumps(self.make_reward().spec())
         assert all(name in text for name in weights)
 

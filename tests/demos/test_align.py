@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from robo_reward.demos.align import joint_cuts, principal_components, still_cost
-from robo_reward.demos.discover import discover_steps, jaccard, recognition
-from robo_reward.demos.steps import best_cuts, labels_of, variance_cost
+from robo_reward.demos.align import compute_principal_components, find_joint_cuts, log_variance_cost
+from robo_reward.demos.discover import compute_jaccard, cross_validate_recognition, discover_steps
+from robo_reward.demos.steps import cuts_to_labels, find_best_cuts, variance_cost
 from robo_reward.errors import UnknownName, UsageError
 from tests.demos.scenes import LENGTHS, clip, path
 
@@ -29,7 +29,7 @@ def truth(lengths: tuple[int, int, int]) -> tuple[int, int]:
 
 def test_principal_components_are_those_of_the_svd() -> None:
     x = features()
-    mean, basis = principal_components(x, 5)
+    mean, basis = compute_principal_components(x, 5)
     every = np.concatenate(x)
     np.testing.assert_allclose(mean, every.mean(axis=0))
     np.testing.assert_allclose(basis.T @ basis, np.eye(5), atol=1e-8)
@@ -38,26 +38,26 @@ def test_principal_components_are_those_of_the_svd() -> None:
 
 
 def test_pace_does_not_matter() -> None:
-    for cuts, lengths in zip(joint_cuts(features(), 3, 3), LENGTHS, strict=True):
+    for cuts, lengths in zip(find_joint_cuts(features(), 3, 3), LENGTHS, strict=True):
         assert np.abs(np.subtract(cuts, truth(lengths))).max() <= 3
 
 
 def test_a_rest_is_a_step() -> None:
     for x, lengths in zip(features(), LENGTHS, strict=True):
-        (alone,) = joint_cuts([x], 3, 3)
+        (alone,) = find_joint_cuts([x], 3, 3)
         assert np.abs(np.subtract(alone, truth(lengths))).max() <= 2
 
 
 def test_the_order_of_demonstrations_does_not_matter() -> None:
     x = features()
-    forward, backward = joint_cuts(x, 3, 3), joint_cuts(x[::-1], 3, 3)
+    forward, backward = find_joint_cuts(x, 3, 3), find_joint_cuts(x[::-1], 3, 3)
     assert forward == backward[::-1]
 
 
 def test_still_cost_is_the_likelihood_of_a_variance_per_step() -> None:
     x = features()[0]
     spread = variance_cost(x) / variance_cost(x)[0, -1]
-    cost = still_cost(spread)
+    cost = log_variance_cost(spread)
     whole = x.var(axis=0).sum()
     for start, end in ((0, 4), (3, 20), (0, len(x))):
         share = x[start:end].var(axis=0).sum() / whole
@@ -78,20 +78,20 @@ def test_recognition_falls_where_steps_are_arbitrary() -> None:
     good = [truth(lengths) for lengths in LENGTHS]
     rng = np.random.default_rng(1)
     poor = [tuple(sorted(rng.choice(np.arange(3, len(a) - 3), 2, replace=False))) for a in x]
-    assert recognition(x, good, 20.0) > 0.15 + recognition(x, poor, 20.0)
+    assert cross_validate_recognition(x, good, 20.0) > 0.15 + cross_validate_recognition(x, poor, 20.0)
 
 
 def test_alone_it_is_the_plain_programme() -> None:
     x = features()
     found = discover_steps(x, 3, "each", "variance", 3)
-    assert list(found.cuts) == [best_cuts(variance_cost(a), 3, 3) for a in x]
+    assert list(found.cuts) == [find_best_cuts(variance_cost(a), 3, 3) for a in x]
 
 
 def test_frames_through_pixels() -> None:
     x = [clip(lengths, seed).reshape(sum(lengths), -1) / 255.0 for seed, lengths in enumerate(LENGTHS)]
     found = discover_steps(x, 3, min_size=3)
     scores = [
-        jaccard(np.eye(3, dtype=bool)[labels_of(c, len(a))], labels_of(truth(lengths), len(a))).mean()
+        compute_jaccard(np.eye(3, dtype=bool)[cuts_to_labels(c, len(a))], cuts_to_labels(truth(lengths), len(a))).mean()
         for c, a, lengths in zip(found.cuts, x, LENGTHS, strict=True)
     ]
     assert np.mean(scores) > 0.65  # random cuts: 0.45
@@ -99,7 +99,7 @@ def test_frames_through_pixels() -> None:
 
 def test_jaccard_by_hand() -> None:
     detected = np.array([[1, 0], [1, 1], [0, 1], [0, 0]], bool)
-    np.testing.assert_allclose(jaccard(detected, np.array([0, 0, 0, 1])), [2 / 3, 0 / 3])
+    np.testing.assert_allclose(compute_jaccard(detected, np.array([0, 0, 0, 1])), [2 / 3, 0 / 3])
 
 
 def test_wrong_input_is_named() -> None:

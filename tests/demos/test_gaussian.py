@@ -7,15 +7,15 @@ import math
 import numpy as np
 import pytest
 
-from robo_reward.demos.gaussian import GaussianSteps, log_probability, selection_scores
+from robo_reward.demos.gaussian import GaussianSteps, compute_log_probability, compute_selection_scores
 from robo_reward.errors import UsageError
 
 
 def test_selection_by_hand() -> None:
     inside = np.array([[2.0, 0.0], [4.0, 0.0]])  # means 3 and 0, deviations 1 and 0
     outside = np.array([[0.0, 1.0], [0.0, -1.0]])  # means 0 and 0, deviations 0 and 1
-    np.testing.assert_allclose(selection_scores(inside, outside), [5 * 3 - (1 + 0), 5 * 0 - (0 + 1)])
-    np.testing.assert_allclose(selection_scores(inside, outside, alpha=1.0), [2.0, -1.0])
+    np.testing.assert_allclose(compute_selection_scores(inside, outside), [5 * 3 - (1 + 0), 5 * 0 - (0 + 1)])
+    np.testing.assert_allclose(compute_selection_scores(inside, outside, alpha=1.0), [2.0, -1.0])
 
 
 def test_log_probability_is_that_of_independent_gaussians() -> None:
@@ -31,13 +31,13 @@ def test_log_probability_is_that_of_independent_gaussians() -> None:
         ]
     )
     constant = sum(math.log(s * math.sqrt(2 * math.pi)) for s in sigma)
-    np.testing.assert_allclose(log_probability(a, mean, sigma), (density + constant) / 4)
+    np.testing.assert_allclose(compute_log_probability(a, mean, sigma), (density + constant) / 4)
 
 
 def test_the_printed_form_by_hand() -> None:
     a, mean, sigma = np.array([[3.0, 1.0]]), np.array([1.0, 1.0]), np.array([0.5, 2.0])
-    assert log_probability(a, mean, sigma, printed=True) == pytest.approx(-(4 / 0.5 + 0) / 2)
-    assert log_probability(a, mean, sigma) == pytest.approx(-(4 / (2 * 0.25)) / 2)
+    assert compute_log_probability(a, mean, sigma, printed=True) == pytest.approx(-(4 / 0.5 + 0) / 2)
+    assert compute_log_probability(a, mean, sigma) == pytest.approx(-(4 / (2 * 0.25)) / 2)
 
 
 def data(seed: int = 0) -> tuple[list[np.ndarray], list[np.ndarray]]:
@@ -59,7 +59,7 @@ def test_steps_are_recognised_by_the_features_that_mark_them(printed: bool) -> N
     model = GaussianSteps.fit(features, labels, top=1, printed=printed)
     np.testing.assert_array_equal(model.select[:, 0], [0, 1, 2])
     for x, label in zip(*data(1), strict=True):
-        seen = model.recognise(x)
+        seen = model.recognise_steps(x)
         assert (seen >= 0).all() and (seen <= 1).all()
         assert ((seen > 0.5) == np.eye(3, dtype=bool)[label]).mean() > 0.97
 
@@ -71,13 +71,13 @@ def test_units_of_features_do_not_matter(printed: bool) -> None:
     plain = GaussianSteps.fit(features, labels, top=4, printed=printed)
     scaled = GaussianSteps.fit([x * scale + shift for x in features], labels, top=4, printed=printed)
     for x in data(2)[0]:
-        np.testing.assert_allclose(scaled.recognise(x * scale + shift), plain.recognise(x), atol=1e-8)
+        np.testing.assert_allclose(scaled.recognise_steps(x * scale + shift), plain.recognise_steps(x), atol=1e-8)
 
 
 def test_the_first_step_counts_nothing_and_each_later_one_twice_the_last() -> None:
     model = GaussianSteps.fit(*data())
-    np.testing.assert_allclose(model.total(np.zeros(3), np.eye(3)), [0.0, 0.5, 1.0])
-    np.testing.assert_allclose(model.total(np.zeros(1), np.array([[0.2, 0.4, 0.3], [1, 1, 1]])), [0.5, 1.0])
+    np.testing.assert_allclose(model.compute_total(np.zeros(3), np.eye(3)), [0.0, 0.5, 1.0])
+    np.testing.assert_allclose(model.compute_total(np.zeros(1), np.array([[0.2, 0.4, 0.3], [1, 1, 1]])), [0.5, 1.0])
 
 
 def test_without_change_there_is_nothing_to_select() -> None:

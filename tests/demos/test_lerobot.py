@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from robo_reward.demos.lerobot import LeRobotFolder
+from robo_reward.demos.lerobot import LeRobotDatasetError
 from robo_reward.demos.sources import load_demonstrations
 from robo_reward.envs.video import write_video
 from robo_reward.preferences.clips import find_clips
@@ -43,9 +43,9 @@ def test_version_2_is_read_one_camera_at_a_time(tmp_path: Path) -> None:
     root = version_2(tmp_path / "sets" / "mine")
     camera = root / "videos" / "chunk-000" / FRONT
     for place in (root, root / "videos", root / "videos" / "chunk-000", root.parent):
-        with pytest.raises(LeRobotFolder, match=rf"LeRobot data set \(v2\.1\).* 2 folders.*{FRONT}"):
+        with pytest.raises(LeRobotDatasetError, match=rf"LeRobot data set \(v2\.1\).* 2 folders.*{FRONT}"):
             load_demonstrations(place)
-        with pytest.raises(LeRobotFolder, match=rf"LeRobot data set \(v2\.1\).*{FRONT}"):
+        with pytest.raises(LeRobotDatasetError, match=rf"LeRobot data set \(v2\.1\).*{FRONT}"):
             find_clips(place, tmp_path / "work")
     assert [len(demo.frames) for demo in load_demonstrations(camera)] == [11, 12]
     assert len(load_demonstrations(camera / "episode_000001.mp4")) == 1
@@ -56,9 +56,11 @@ def test_version_3_is_refused_everywhere(tmp_path: Path) -> None:
     root = version_3(tmp_path / "mine")
     film = root / "videos" / FRONT / "chunk-000" / "file-000.mp4"
     for place in (root, root / "videos", film.parent, film):
-        with pytest.raises(LeRobotFolder, match=r"LeRobot data set \(v3\.0\).*several episodes.*one file per episode"):
+        with pytest.raises(
+            LeRobotDatasetError, match=r"LeRobot data set \(v3\.0\).*several episodes.*one file per episode"
+        ):
             load_demonstrations(place)
-    with pytest.raises(LeRobotFolder, match="several episodes"):
+    with pytest.raises(LeRobotDatasetError, match="several episodes"):
         find_clips(root, tmp_path / "work")
 
 
@@ -66,12 +68,12 @@ def test_version_3_is_refused_everywhere(tmp_path: Path) -> None:
 def test_a_damaged_description_is_recognised_by_the_folders(tmp_path: Path, content: str) -> None:
     root = version_2(tmp_path / "mine")
     (root / "meta" / "info.json").write_text(content)
-    with pytest.raises(LeRobotFolder, match="unknown version"):
+    with pytest.raises(LeRobotDatasetError, match="unknown version"):
         load_demonstrations(root)
 
 
 def test_a_data_set_without_videos_says_so(tmp_path: Path) -> None:
-    with pytest.raises(LeRobotFolder, match="it has no videos"):
+    with pytest.raises(LeRobotDatasetError, match="it has no videos"):
         load_demonstrations(described(tmp_path / "pictures", "v2.1"))
 
 

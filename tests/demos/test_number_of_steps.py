@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from robo_reward.demos.discover import discover_steps, equal_parts
+from robo_reward.demos.discover import compute_chance_level, discover_steps
 
 NOISE = 0.02
 
@@ -47,6 +47,6 @@ def test_noise_has_no_steps() -> None:
 
 def test_equal_parts_are_the_chance_level() -> None:
     x = [np.zeros((40, 1)), np.zeros((40, 1))]
-    assert equal_parts(x, [(20,), (20,)]) == 1.0
+    assert compute_chance_level(x, [(20,), (20,)]) == 1.0
     # 10 of 40 frames are the first step: of each half's frames, 10 / 20 and 20 / 30 agree.
-    assert equal_parts(x, [(10,), (10,)]) == pytest.approx((10 / 20 + 20 / 30) / 2)
+    assert compute_chance_level(x, [(10,), (10,)]) == pytest.approx((10 / 20 + 20 / 30) / 2)

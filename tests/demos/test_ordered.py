@@ -7,8 +7,8 @@ from itertools import pairwise, product
 import numpy as np
 import pytest
 
-from robo_reward.demos.ordered import OrderedSteps, _discriminant
-from robo_reward.demos.perceptual import curves
+from robo_reward.demos.ordered import OrderedSteps, _fit_discriminant
+from robo_reward.demos.perceptual import compute_curves
 from tests.demos.scenes import LENGTHS
 from tests.demos.test_align import features, truth
 
@@ -25,9 +25,9 @@ def model() -> OrderedSteps:
 
 
 def test_the_filter_sums_over_every_path(model: OrderedSteps) -> None:
-    described = model.describe(features()[0][8:14], FPS) * 0.02  # weak evidence: many paths matter
+    described = model.describe_frames(features()[0][8:14], FPS) * 0.02  # weak evidence: many paths matter
     likelihood = np.exp(described @ model.weight + model.bias)
-    move = model._transitions()
+    move = model._build_transition_matrix()
     for t in range(1, 6):
         weight = np.zeros(3)
         for path in product(range(3), repeat=t + 1):
@@ -35,11 +35,11 @@ def test_the_filter_sums_over_every_path(model: OrderedSteps) -> None:
                 continue
             moves = np.prod([move[a, b] for a, b in pairwise(path)])
             weight[path[-1]] += moves * np.prod([likelihood[i, step] for i, step in enumerate(path)])
-        np.testing.assert_allclose(model.recognise(described)[t], weight / weight.sum(), atol=1e-6)
+        np.testing.assert_allclose(model.recognise_steps(described)[t], weight / weight.sum(), atol=1e-6)
 
 
 def test_transitions_stay_go_on_and_seldom_back(model: OrderedSteps) -> None:
-    move = model._transitions()
+    move = model._build_transition_matrix()
     np.testing.assert_allclose(move.sum(axis=1), 1)
     assert move[0, 2] == 0 and move[2, 0] == 0
     assert move[1, 1] > move[1, 2] > move[1, 0] > 0
@@ -49,7 +49,7 @@ def test_the_discriminant_is_bayes_rule_of_gaussians_with_one_covariance() -> No
     rng = np.random.default_rng(0)
     label = np.repeat([0, 1], [30, 50])
     f = rng.normal(size=(80, 3)) + label[:, None]
-    weight, bias = _discriminant(f, label, 2)
+    weight, bias = _fit_discriminant(f, label, 2)
     rest = f - np.stack([f[label == k].mean(axis=0) for k in range(2)])[label]
     covariance = 0.9 * rest.T @ rest / 80
     covariance += 0.1 * np.trace(rest.T @ rest / 80) / 3 * np.eye(3)
@@ -62,15 +62,15 @@ def test_the_discriminant_is_bayes_rule_of_gaussians_with_one_covariance() -> No
 
 def test_the_future_does_not_matter(model: OrderedSteps) -> None:
     x = features()[2]
-    whole = curves(model, x, FPS)
+    whole = compute_curves(model, x, FPS)
     for end in (1, 9, 25):
-        for part, full in zip(curves(model, x[:end], FPS), whole, strict=True):
+        for part, full in zip(compute_curves(model, x[:end], FPS), whole, strict=True):
             np.testing.assert_allclose(part, full[:end], atol=1e-9)
 
 
 def test_progress_climbs_from_nothing_to_all(model: OrderedSteps) -> None:
     for x, label in zip(features(), labels(), strict=True):
-        recognised, total = curves(model, x, FPS)
+        recognised, total = compute_curves(model, x, FPS)
         assert (recognised.argmax(axis=1) == label).mean() > 0.9
         np.testing.assert_allclose(recognised.sum(axis=1), 1)
         assert total[0] < 0.1 and total[-1] > 0.9
@@ -82,20 +82,20 @@ def test_progress_climbs_from_nothing_to_all(model: OrderedSteps) -> None:
 def test_undone_work_is_taken_back(model: OrderedSteps) -> None:
     x = features()[0]
     there_and_back = np.concatenate([x, x[::-1]])
-    _, total = curves(model, there_and_back, FPS)
+    _, total = compute_curves(model, there_and_back, FPS)
     assert total[len(x) - 1] > 0.9 and total[-1] < 0.65
 
 
 def test_a_demonstration_at_another_rate_is_seen_alike(model: OrderedSteps) -> None:
     x = features(noise=0.0)[2]
-    _, full = curves(model, x, FPS)
-    _, half = curves(model, x[::2], FPS / 2)
+    _, full = compute_curves(model, x, FPS)
+    _, half = compute_curves(model, x[::2], FPS / 2)
     assert np.abs(half - full[::2]).mean() < 0.08
 
 
 def test_one_demonstration_is_enough_to_fit() -> None:
     alone = OrderedSteps.fit(features()[:1], labels()[:1], FPS)
-    recognised, _ = curves(alone, features()[1], FPS)
+    recognised, _ = compute_curves(alone, features()[1], FPS)
     assert (recognised.argmax(axis=1) == labels()[1]).mean() > 0.6
 
 

@@ -7,14 +7,14 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from robo_reward.demos.picture import BAR, COLOURS, CURVE, MARGIN, discovery_picture, step_picture, write_png
+from robo_reward.demos.picture import BAR, COLOURS, CURVE, MARGIN, draw_discovery, draw_steps, write_png
 
 
 def drawn(**options) -> np.ndarray:
     frames = np.zeros((40, 20, 20, 3), np.uint8)
     frames[:] = np.arange(40, dtype=np.uint8)[:, None, None, None] * 6
     recognised = np.repeat([[1.0, 0.0], [0.0, 1.0]], [10, 30], axis=0)
-    return step_picture(frames, (10,), recognised, np.linspace(0, 1, 40), thumbnails=4, side=50, **options)
+    return draw_steps(frames, (10,), recognised, np.linspace(0, 1, 40), thumbnails=4, side=50, **options)
 
 
 def test_bars_are_as_long_as_steps() -> None:
@@ -40,7 +40,7 @@ def test_curves_stand_at_their_heights() -> None:
 
 
 def test_pages_and_files(tmp_path: Path) -> None:
-    page = discovery_picture([drawn(title="a"), drawn(title="é")], "caption")
+    page = draw_discovery([drawn(title="a"), drawn(title="é")], "caption")
     assert page.dtype == np.uint8 and page.shape[0] > 2 * drawn().shape[0]
     path = write_png(tmp_path / "steps.png", page)
     back = cv2.imread(str(path))

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from robo_reward.collect import collect
-from robo_reward.demos.script import demonstrator, trimmed
+from robo_reward.collect import collect_episodes
+from robo_reward.demos.script import make_demonstrator, trim_episode
 from robo_reward.envs.task import make_task
 from robo_reward.errors import UsageError
 from tests.demos.scenes import episode
@@ -16,10 +16,10 @@ def test_the_expert_still_succeeds_slowly() -> None:
     task = make_task("panda/reach")
     usual = task.horizon
     task.horizon = 3 * usual
-    quick = collect(task, task.expert, 6, seed=0)
-    slow = collect(task, demonstrator(task, 0.3, 0.02, np.random.default_rng(0)), 6, seed=0)
+    quick = collect_episodes(task, task.expert, 6, seed=0)
+    slow = collect_episodes(task, make_demonstrator(task, 0.3, 0.02, np.random.default_rng(0)), 6, seed=0)
     assert all(e.success.any() for e in slow)
-    lengths = [[len(trimmed(e, 0)) for e in group] for group in (quick, slow)]
+    lengths = [[len(trim_episode(e, 0)) for e in group] for group in (quick, slow)]
     assert np.mean(lengths[1]) > 1.2 * np.mean(lengths[0])
     assert all(np.abs(e.action).max() <= 1 for e in slow)
 
@@ -28,7 +28,7 @@ def test_the_same_generator_trembles_the_same() -> None:
     task = make_task("panda/reach")
     task.horizon = 5
     first, again, other = (
-        collect(task, demonstrator(task, 0.5, 0.2, np.random.default_rng(seed)), 2, seed=0)[0].action
+        collect_episodes(task, make_demonstrator(task, 0.5, 0.2, np.random.default_rng(seed)), 2, seed=0)[0].action
         for seed in (1, 1, 2)
     )
     np.testing.assert_array_equal(first, again)
@@ -38,15 +38,15 @@ def test_the_same_generator_trembles_the_same() -> None:
 def test_trimming_keeps_a_rest() -> None:
     whole = episode((8, 6, 10), 0)
     object.__setattr__(whole, "success", np.arange(23) >= 12)
-    short = trimmed(whole, 4)
+    short = trim_episode(whole, 4)
     assert len(short) == 17 and short.frames is not None and len(short.frames) == 18
     np.testing.assert_array_equal(short.state, whole.state[:18])
-    assert len(trimmed(whole, 100)) == 23
+    assert len(trim_episode(whole, 100)) == 23
     object.__setattr__(whole, "success", np.zeros(23, bool))
-    assert trimmed(whole, 4) is whole
+    assert trim_episode(whole, 4) is whole
 
 
 @pytest.mark.parametrize(("speed", "noise"), [(0.0, 0.1), (1.5, 0.1), (0.5, -1.0)])
 def test_wrong_settings_are_named(speed: float, noise: float) -> None:
     with pytest.raises(UsageError, match="speed"):
-        demonstrator(make_task("panda/reach"), speed, noise, np.random.default_rng(0))
+        make_demonstrator(make_task("panda/reach"), speed, noise, np.random.default_rng(0))

@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 import pytest
 
-from robo_reward.demos.sources import Demonstration, alike, load_demonstrations, natural
+from robo_reward.demos.sources import Demonstration, harmonise_demonstrations, load_demonstrations, natural_sort_key
 from robo_reward.envs.video import VideoError, write_video
 from robo_reward.episode import EpisodeStore
 from robo_reward.errors import UsageError, WrongShape
@@ -47,7 +47,7 @@ def test_pictures_in_natural_order(tmp_path: Path) -> None:
     np.testing.assert_array_equal(demo.frames, frames)  # 10.png is not between 1.png and 2.png
     assert demo.fps == 7.0
     names = ("a2", "a10", "B1", "b2", "7", "12.png")
-    assert [path.name for path in sorted(map(Path, names), key=natural)] == ["7", "12.png", *names[:4]]
+    assert [path.name for path in sorted(map(Path, names), key=natural_sort_key)] == ["7", "12.png", *names[:4]]
 
 
 def test_a_folder_of_anything(tmp_path: Path) -> None:
@@ -129,7 +129,7 @@ def test_sizes_and_rates_become_one(caplog: pytest.LogCaptureFixture) -> None:
     slow = Demonstration(clip(LENGTHS, 0), 10.0, "slow")
     fast = Demonstration(np.repeat(np.repeat(clip((16, 12, 20), 0), 2, axis=1), 2, axis=2), 20.0, "fast")
     with caplog.at_level(logging.WARNING):
-        a, b = alike([slow, fast])
+        a, b = harmonise_demonstrations([slow, fast])
     assert a is not None and a.frames is slow.frames
     assert b.frames.shape[1:] == (24, 24, 3) and b.fps == 10.0 and len(b.frames) == 24
     np.testing.assert_array_equal(b.frames[5], fast.frames[10, ::2, ::2])

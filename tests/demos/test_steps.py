@@ -11,12 +11,12 @@ from hypothesis import strategies as st
 
 from robo_reward.demos.steps import (
     OBJECTIVES,
-    best_cuts,
-    labels_of,
-    objective,
-    recursive_cuts,
+    compute_total_cost,
+    cuts_to_labels,
+    find_best_cuts,
+    find_cuts_recursively,
+    get_objective,
     spread_cost,
-    total_cost,
     trend_cost,
     variance_cost,
 )
@@ -60,30 +60,32 @@ def test_dynamic_programming_finds_what_trying_everything_finds(
     cost = OBJECTIVES[name](series(seed, length))
     if steps * min_size > length:
         with pytest.raises(UsageError, match="do not fit"):
-            best_cuts(cost, steps, min_size)
+            find_best_cuts(cost, steps, min_size)
         return
     every = [
         cuts
         for cuts in combinations(range(1, length), steps - 1)
         if all(end - start >= min_size for start, end in pairwise((0, *cuts, length)))
     ]
-    found = best_cuts(cost, steps, min_size)
+    found = find_best_cuts(cost, steps, min_size)
     assert found in every
-    assert total_cost(cost, found) == pytest.approx(min(total_cost(cost, cuts) for cuts in every), abs=1e-9)
+    assert compute_total_cost(cost, found) == pytest.approx(
+        min(compute_total_cost(cost, cuts) for cuts in every), abs=1e-9
+    )
 
 
 @EVERY
 @given(seed=st.integers(0, 10**6), steps=st.integers(1, 4), min_size=st.integers(1, 3))
 def test_the_paper_s_recursion_agrees(name: str, seed: int, steps: int, min_size: int) -> None:
     cost = OBJECTIVES[name](series(seed, 14))
-    fast, slow = best_cuts(cost, steps, min_size), recursive_cuts(cost, steps, min_size)
-    assert total_cost(cost, fast) == pytest.approx(total_cost(cost, slow), abs=1e-9)
+    fast, slow = find_best_cuts(cost, steps, min_size), find_cuts_recursively(cost, steps, min_size)
+    assert compute_total_cost(cost, fast) == pytest.approx(compute_total_cost(cost, slow), abs=1e-9)
 
 
 def test_each_step_may_have_a_cost_of_its_own() -> None:
     cost = np.random.default_rng(1).uniform(size=(3, 11, 11))
-    best = min(combinations(range(1, 10), 2), key=lambda cuts: total_cost(cost, cuts))
-    assert best_cuts(cost, 3) == best
+    best = min(combinations(range(1, 10), 2), key=lambda cuts: compute_total_cost(cost, cuts))
+    assert find_best_cuts(cost, 3) == best
 
 
 @pytest.mark.parametrize("name", ["variance", "trend"])
@@ -100,35 +102,35 @@ def test_rotation_shift_and_scale_change_no_cut(name: str, seed: int) -> None:
 def test_a_steady_drift_costs_a_trend_nothing() -> None:
     time = np.arange(30.0)[:, None]
     bend = np.concatenate([time[:12] * (1, 2), time[:12][-1] * (1, 2) + (time[12:] - 11) * (3, -1)])
-    assert best_cuts(trend_cost(bend), 2, 3)[0] in (11, 12)  # the corner lies on both lines
-    assert total_cost(trend_cost(bend), (12,)) == pytest.approx(0, abs=1e-9)
+    assert find_best_cuts(trend_cost(bend), 2, 3)[0] in (11, 12)  # the corner lies on both lines
+    assert compute_total_cost(trend_cost(bend), (12,)) == pytest.approx(0, abs=1e-9)
 
 
 def test_the_paper_s_objective_likes_tiny_steps_and_ours_do_not() -> None:
     rng = np.random.default_rng(0)
     x = rng.normal(0, 0.3, (40, 8)) + np.repeat([[0.0], [1.0]], [22, 18], axis=0) * rng.normal(size=8)
     drift = x + np.linspace(0, 4, 40)[:, None]
-    assert best_cuts(spread_cost(drift), 2, 2)[0] in (*range(2, 6), *range(35, 39))
-    assert best_cuts(variance_cost(x), 2, 2) == (22,)
+    assert find_best_cuts(spread_cost(drift), 2, 2)[0] in (*range(2, 6), *range(35, 39))
+    assert find_best_cuts(variance_cost(x), 2, 2) == (22,)
 
 
 def test_labels_count_the_cuts() -> None:
-    np.testing.assert_array_equal(labels_of((2, 5), 7), [0, 0, 1, 1, 1, 2, 2])
-    np.testing.assert_array_equal(labels_of((), 3), [0, 0, 0])
+    np.testing.assert_array_equal(cuts_to_labels((2, 5), 7), [0, 0, 1, 1, 1, 2, 2])
+    np.testing.assert_array_equal(cuts_to_labels((), 3), [0, 0, 0])
 
 
 def test_wrong_input_is_named() -> None:
     with pytest.raises(UnknownName, match="'variance'"):
-        objective("varianse")
+        get_objective("varianse")
     for name in OBJECTIVES:
         with pytest.raises(WrongShape, match=r"\(T, F\)"):
             OBJECTIVES[name](np.zeros(4))
     with pytest.raises(UsageError, match="at least 0 frames"):
-        best_cuts(np.zeros((5, 5)), 2, 0)
+        find_best_cuts(np.zeros((5, 5)), 2, 0)
     with pytest.raises(UsageError, match="1 to 16 steps"):
-        best_cuts(np.zeros((50, 50)), 17)
+        find_best_cuts(np.zeros((50, 50)), 17)
 
 
 def test_a_long_demonstration_is_quick() -> None:
     x = series(3, 600, 2000)
-    assert len(best_cuts(trend_cost(x), 5, 5)) == 4
+    assert len(find_best_cuts(trend_cost(x), 5, 5)) == 4

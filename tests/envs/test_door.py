@@ -55,6 +55,6 @@ def test_pushing_alone_does_not_open(door: Door, height: float) -> None:
     sim = BatchSim(door, 8, seed=1)
     for step in range(door.horizon):
         before = sim.state.handle_position + np.array((-0.08, 0.0, height))
-        go = door.toward(sim.state, before)
+        go = door.compute_action_toward(sim.state, before)
         sim.step(go if step < 30 else np.tile((1.0, 0.0, 0.0), (8, 1)))
         assert (sim.state.door_angle < 0.05).all()

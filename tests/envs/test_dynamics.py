@@ -10,10 +10,10 @@ import mujoco
 import numpy as np
 import pytest
 
-from robo_reward.cli.app import compose
-from robo_reward.cli.search import _for_jobs
+from robo_reward.cli.app import compose_config
+from robo_reward.cli.search import _filter_job_options
 from robo_reward.envs.batch import BatchSim
-from robo_reward.envs.panda.dynamics import Dynamics, Ranges
+from robo_reward.envs.panda.dynamics import Dynamics, RandomisationRanges
 from robo_reward.envs.task import Variant, make_task
 from robo_reward.errors import UnknownName, UsageError
 
@@ -83,15 +83,15 @@ def test_an_identified_arm_is_the_task_s(found: str) -> None:
 
 def test_the_command_line_carries_them_to_the_jobs_of_a_search(found: str) -> None:
     wishes = [f"++task.options.dynamics={found}", "++task.options.ranges.damping=[0.8,1.2]"]
-    config = compose("search", ["task=fr3/lift", *wishes])
+    config = compose_config("search", ["task=fr3/lift", *wishes])
     task: Any = make_task(config.task.id, **config.task.options)
     from omegaconf import OmegaConf
 
     options: Any = OmegaConf.to_container(config.task.options)
-    sent = json.loads(json.dumps(_for_jobs(task, {**options, "assets": "primitive"})))
+    sent = json.loads(json.dumps(_filter_job_options(task, {**options, "assets": "primitive"})))
     Path(found).unlink()  # a job reads no files
     there: Any = make_task("fr3/lift", **sent)
-    assert there.ranges == Ranges(damping=(0.8, 1.2))
+    assert there.ranges == RandomisationRanges(damping=(0.8, 1.2))
     np.testing.assert_array_equal(there.model.actuator_biasprm, task.model.actuator_biasprm)
 
 

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from robo_reward.code.language import compile_program
-from robo_reward.collect import collect
+from robo_reward.collect import collect_episodes
 from robo_reward.envs.batch import BatchSim
-from robo_reward.envs.frames import Filmer, FrameSpec
+from robo_reward.envs.frames import FrameRenderer, FrameSpec
 from robo_reward.envs.panda.clutter import REDS, Clutter
 from robo_reward.envs.panda.group import GOAL_X, Group
 from robo_reward.envs.panda.pushers import behaviours, pusher
@@ -77,7 +77,7 @@ def distance(first: np.ndarray, second: np.ndarray) -> float:
 @cache
 def clips(name: str, behaviour: str, n: int = 16) -> list[Episode]:
     task = task_of(name)
-    return collect(task, pusher(task, behaviour, seed=3), n, seed=5)
+    return collect_episodes(task, pusher(task, behaviour, seed=3), n, seed=5)
 
 
 @EVERY
@@ -85,7 +85,7 @@ def test_the_truth_is_the_published_formula(name: str) -> None:
     task = task_of(name)
     program = compile_program(task.truth_reward, task.spec, task.action.dim)
     for episode in clips(name, "back_and_forth", 2) + clips(name, "overshoot", 2):
-        state, action = episode.transitions().state, episode.action
+        state, action = episode.to_transitions().state, episode.action
         expected = []
         for t in range(len(episode)):
             blue, yellow, hand = state.blue_position[t], state.yellow_position[t], state.hand_position[t]
@@ -97,7 +97,7 @@ def test_the_truth_is_the_published_formula(name: str) -> None:
             if isinstance(task, Clutter):
                 value -= min(abs(state[f"{red}_position"][t, 0] - 0.6) for red in REDS) < 0.04
             expected.append(value)
-        np.testing.assert_allclose(program(episode.transitions()).total, expected, atol=1e-12)
+        np.testing.assert_allclose(program(episode.to_transitions()).total, expected, atol=1e-12)
 
 
 @EVERY
@@ -117,7 +117,7 @@ WRONG = ("backwards", "there_and_back")
 
 
 def successes(name: str, *which: str) -> list[float]:
-    return [float(np.mean([episode.succeeded for episode in clips(name, behaviour)])) for behaviour in which]
+    return [float(np.mean([episode.is_successful for episode in clips(name, behaviour)])) for behaviour in which]
 
 
 def test_pushers_differ_in_quality() -> None:
@@ -147,7 +147,7 @@ def test_pushers_of_clutter_know_how_to_spoil_it() -> None:
     careless, spoilt, other = successes("panda/clutter", "careless", "with_red", "only_red")
     assert careless <= 0.7
     assert max(spoilt, other) <= 0.1
-    assert np.mean([task.red_in_strip(e.states)[-1] for e in clips("panda/clutter", "with_red")]) > 0.9
+    assert np.mean([task.is_red_in_strip(e.states)[-1] for e in clips("panda/clutter", "with_red")]) > 0.9
 
 
 def test_some_behaviours_leave_the_cubes_where_they_are() -> None:
@@ -158,9 +158,9 @@ def test_some_behaviours_leave_the_cubes_where_they_are() -> None:
 
 def test_the_same_seed_gives_the_same_clip() -> None:
     task = task_of("panda/group")
-    again = collect(task, pusher(task, "noise", seed=3), 16, seed=5)
+    again = collect_episodes(task, pusher(task, "noise", seed=3), 16, seed=5)
     np.testing.assert_array_equal(again[7].state, clips("panda/group", "noise")[7].state)
-    other = collect(task, pusher(task, "noise", seed=4), 16, seed=5)
+    other = collect_episodes(task, pusher(task, "noise", seed=4), 16, seed=5)
     assert not np.array_equal(other[7].action, again[7].action)
 
 
@@ -177,10 +177,10 @@ def test_the_third_person_camera_sees_the_strip_and_the_cubes(name: str) -> None
     assert task.cameras[0] == "third"
     start = task.sample(np.random.default_rng(1), 8)
     there = start.qpos.copy()
-    free = task.arm.joints + task.arm.fingers
+    free = task.arm.joint_count + task.arm.finger_count
     there[:, free] += 0.15
     there[:, free + 7] += 0.15
-    with Filmer(task, FrameSpec(("third",), 112)) as filmer:
+    with FrameRenderer(task, FrameSpec(("third",), 112)) as filmer:
         frames = filmer(np.concatenate([start.qpos, there]), np.concatenate([start.mocap, start.mocap])).astype(int)
     red, green, blue = np.moveaxis(frames, -1, 0)
     assert (((blue > 120) & (blue > red + 60) & (blue > green + 40)).sum(axis=(1, 2)) >= 60).all()

@@ -96,8 +96,8 @@ def test_a_longer_delay_after_a_reset_is_remembered() -> None:
     depths, delays = set(), set()
     for _ in range(12):
         sim.reset()
-        depths.add(sim._past.shape[1])
+        depths.add(sim._control_history.shape[1])
         delays.add(int(sim._delay[0]))
-        assert sim._past.shape[1] > sim._delay[0] / task.substeps
+        assert sim._control_history.shape[1] > sim._delay[0] / task.substeps
         sim.step(np.ones((1, task.action.dim)))
     assert len(delays) > 6 and len(depths) > 1

@@ -10,10 +10,10 @@ import pytest
 
 from robo_reward.code.language import compile_program
 from robo_reward.code.probes import probe
-from robo_reward.collect import collect
+from robo_reward.collect import collect_episodes
 from robo_reward.envs.batch import BatchSim
 from robo_reward.envs.catalogue import MAGICAL_TASKS
-from robo_reward.envs.frames import Filmer, FrameSpec
+from robo_reward.envs.frames import FrameRenderer, FrameSpec
 from robo_reward.envs.magical.arena import ARENA, BLOCK, GOAL_Y
 from robo_reward.envs.magical.avoid import Avoid
 from robo_reward.envs.magical.base import MagicalTask
@@ -40,7 +40,7 @@ def task_of(name: str) -> MagicalTask:
 def episodes(name: str, policy: str) -> list[Episode]:
     task, rng = task_of(name), np.random.default_rng(0)
     actor = task.expert if policy == "expert" else lambda state: rng.uniform(-1, 1, (len(state), 2))
-    return collect(task, actor, 40, seed=11)
+    return collect_episodes(task, actor, 40, seed=11)
 
 
 def states(task: MagicalTask, values: dict[str, Any] | None = None, n: int = 1) -> State:
@@ -60,12 +60,12 @@ def test_the_ids_are_registered() -> None:
 
 @EVERY
 def test_the_scripted_expert_succeeds(name: str) -> None:
-    assert np.mean([e.succeeded for e in episodes(name, "expert")]) >= EXPECTED.get(name, 0.95)
+    assert np.mean([e.is_successful for e in episodes(name, "expert")]) >= EXPECTED.get(name, 0.95)
 
 
 @EVERY
 def test_chance_fails(name: str) -> None:
-    assert np.mean([e.succeeded for e in episodes(name, "random")]) < 0.05
+    assert np.mean([e.is_successful for e in episodes(name, "random")]) < 0.05
     assert not any(task_of(name).success(e.states)[0] for e in episodes(name, "random"))
 
 
@@ -74,13 +74,13 @@ def test_the_rewards_are_sound_programs_that_pay_the_expert(name: str) -> None:
     task = task_of(name)
     for source in (task.expert_reward, task.truth_reward):
         program = compile_program(source, task.spec, task.action.dim)
-        parts = [e.transitions().rows(slice(None, None, 5)) for p in ("expert", "random") for e in episodes(name, p)]
+        parts = [e.to_transitions().rows(slice(None, None, 5)) for p in ("expert", "random") for e in episodes(name, p)]
         arrays = (np.concatenate([getattr(part, key).array for part in parts]) for key in ("previous", "state"))
         previous, after = (State(task.spec, array) for array in arrays)
         action = np.concatenate([part.action for part in parts])
         assert not probe(program, Transitions(previous, action, after)).failures
         good, bad = (
-            np.mean([program(e.transitions()).total.sum() for e in episodes(name, p)]) for p in ("expert", "random")
+            np.mean([program(e.to_transitions()).total.sum() for e in episodes(name, p)]) for p in ("expert", "random")
         )
         if name != "magical/group-short":  # there the script pushes one after the other, which nobody prefers
             assert good > bad + 5.0
@@ -92,7 +92,7 @@ def test_debris_counts_once_it_is_wholly_inside(y: float, share: float) -> None:
     assert isinstance(task, Sweep)
     inside = {f"debris{i}_position": (0.3 * i - 0.6, 0.95, 0) for i in (1, 2, 3)}
     state = states(task, {**inside, "debris2_position": (0, y, 0)})
-    assert task.score(state).item() == pytest.approx(share)
+    assert task.compute_score(state).item() == pytest.approx(share)
     assert task.success(state).item() is (share == 1.0)
 
 
@@ -138,9 +138,9 @@ def test_the_truth_of_sweep_is_the_published_dense_reward() -> None:
     task = task_of("magical/sweep-medium")
     program = compile_program(task.truth_reward, task.spec, 2)
     episode = episodes("magical/sweep-medium", "expert")[0]
-    y = task.positions(episode.states)[1:, :, 1]
+    y = task.get_block_positions(episode.states)[1:, :, 1]
     expected = [-np.mean([0.0 if v > 0.88 else abs(1.0 - v) for v in row]) for row in y]
-    np.testing.assert_allclose(program(episode.transitions()).total, expected, atol=1e-12)
+    np.testing.assert_allclose(program(episode.to_transitions()).total, expected, atol=1e-12)
 
 
 def test_the_drive_goes_along_the_heading_and_turns_counter_clockwise() -> None:
@@ -175,16 +175,16 @@ def test_squares_stop_when_nobody_pushes() -> None:
         sim.step(np.tile((1.0, 0.0), (4, 1)))
     for _ in range(2):
         sim.step(np.tile((-1.0, 0.0), (4, 1)))
-    before = task.positions(sim.state)
+    before = task.get_block_positions(sim.state)
     sim.step(np.zeros((4, 2)))
-    np.testing.assert_allclose(task.positions(sim.state), before, atol=1e-3)
+    np.testing.assert_allclose(task.get_block_positions(sim.state), before, atol=1e-3)
 
 
 @EVERY
 def test_frames_show_arena_stick_and_squares(name: str) -> None:
     task = task_of(name)
     start = task.sample(np.random.default_rng(0), 2)
-    with Filmer(task, FrameSpec(("top",), 112)) as filmer:
+    with FrameRenderer(task, FrameSpec(("top",), 112)) as filmer:
         frame = filmer(start.qpos, start.mocap)[0].astype(int)
     zone = frame[4:10, 8:-8].reshape(-1, 3)
     assert (zone[:, 0] > zone[:, 1] + 30).all()  # pink all along the upper wall
@@ -203,6 +203,6 @@ def test_an_unknown_stick_or_option_is_refused() -> None:
 def test_the_expert_goes_round_the_disc(stick: str, share: float) -> None:
     task = task_of(f"magical/avoid-{stick}")
     assert isinstance(task, Avoid)
-    went_in = [task.trespass(e.states).any() for e in episodes(task.id, "expert")]
+    went_in = [task.is_in_disc(e.states).any() for e in episodes(task.id, "expert")]
     assert np.mean(went_in) <= share
-    assert np.mean([task.trespass(e.states).any() for e in episodes(task.id, "random")]) > 0
+    assert np.mean([task.is_in_disc(e.states).any() for e in episodes(task.id, "random")]) > 0

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from robo_reward.envs.panda import menagerie
-from robo_reward.envs.panda.arm import arm_named
+from robo_reward.envs.panda.arm import get_arm_model
 from robo_reward.envs.panda.mjcf import scene_xml
 from robo_reward.envs.task import make_task
 from robo_reward.errors import UnknownName, UsageError
@@ -15,7 +15,7 @@ from robo_reward.errors import UnknownName, UsageError
 
 def donor(arm: str) -> mujoco.MjModel:
     """Our own arm with a lopsided pyramid on every link, called and grouped as in the menagerie."""
-    spec = mujoco.MjSpec.from_string(scene_xml(arm_named(arm), "", ""))
+    spec = mujoco.MjSpec.from_string(scene_xml(get_arm_model(arm), "", ""))
     points = np.array([0, 0, 0, 0.1, 0, 0, 0, 0.05, 0, 0.02, 0.01, 0.03])
     spec.add_mesh(name="pyramid", uservert=points, userface=np.array([0, 2, 1, 0, 1, 3, 1, 2, 3, 2, 0, 3]))
     mesh = mujoco.mjtGeom.mjGEOM_MESH
@@ -27,7 +27,7 @@ def donor(arm: str) -> mujoco.MjModel:
 def points(model: mujoco.MjModel) -> np.ndarray:
     """World positions (P, 3) of the points of all mesh geoms, in the ready pose."""
     data = mujoco.MjData(model)
-    data.qpos[:7] = arm_named("panda").home
+    data.qpos[:7] = get_arm_model("panda").home
     mujoco.mj_forward(model, data)
     found = []
     for g in np.flatnonzero(model.geom_type == mujoco.mjtGeom.mjGEOM_MESH):

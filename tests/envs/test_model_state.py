@@ -7,8 +7,8 @@ import mujoco
 import numpy as np
 import pytest
 
-from robo_reward.envs.model_names import identifier
-from robo_reward.envs.model_state import ModelState, spec_of_model
+from robo_reward.envs.model_names import make_identifier
+from robo_reward.envs.model_state import ModelState, build_state_spec
 from robo_reward.envs.state import StateSpec
 from robo_reward.errors import WrongShape
 
@@ -35,12 +35,12 @@ def body_velocity(model: mujoco.MjModel, data: mujoco.MjData, body: int) -> np.n
 def test_every_body_and_joint_of_gymnasiums_models(name: str, rng: np.random.Generator):
     model = mujoco.MjModel.from_xml_path(str(ASSETS / f"{name}.xml"))
     data, reader = shaken(model, rng), ModelState(model)
-    state = reader.spec.view(reader.read(data))
+    state = reader.spec.view(reader.read_state(data))
     mujoco.mj_forward(model, data)  # the truth, up to date
     moving = [b for b in range(1, model.nbody) if model.body(b).name and model.body_treeid[b] >= 0]
     assert moving
     for body in moving:
-        subject = identifier(model.body(body).name, "")
+        subject = make_identifier(model.body(body).name, "")
         np.testing.assert_allclose(state[f"{subject}_position"], data.xpos[body], atol=1e-12)
         np.testing.assert_allclose(state[f"{subject}_rotation"], data.xquat[body], atol=1e-12)
         if f"{subject}_velocity" in state.spec:
@@ -56,7 +56,7 @@ def test_every_body_and_joint_of_gymnasiums_models(name: str, rng: np.random.Gen
         assert state[value.name] == data.qpos[model.jnt_qposadr[joint]]
         assert state[rate.name] == data.qvel[model.jnt_dofadr[joint]]
         assert (value.unit, rate.unit) in (("rad", "rad/s"), ("m", "m/s")) and value.role == rate.role == "joint"
-    assert spec_of_model(model) == reader.spec == StateSpec.from_json(reader.spec.to_json())
+    assert build_state_spec(model) == reader.spec == StateSpec.from_json(reader.spec.to_json())
     assert reader.spec.dim < 200
 
 
@@ -83,7 +83,7 @@ def test_reading_does_not_change_the_trajectory(rng: np.random.Generator):
         read.ctrl[:] = alone.ctrl[:] = rng.uniform(-1, 1, model.nu)
         mujoco.mj_step(model, read)
         mujoco.mj_step(model, alone)
-        reader.read(read)
+        reader.read_state(read)
     np.testing.assert_array_equal(read.qpos, alone.qpos)
     np.testing.assert_array_equal(read.qvel, alone.qvel)
 
@@ -128,7 +128,7 @@ def zoo() -> mujoco.MjModel:
 
 
 def test_names_are_public_unique_identifiers(zoo: mujoco.MjModel):
-    names = spec_of_model(zoo).names
+    names = build_state_spec(zoo).names
     assert len(set(names)) == len(names)
     assert all(n.isidentifier() and n.isascii() and not n.startswith("_") and n == n.lower() for n in names)
     for name in ("cube_1_position", "cube_1_body_position", "robot_base_velocity", "left_hand_position"):
@@ -154,11 +154,11 @@ def test_names_are_public_unique_identifiers(zoo: mujoco.MjModel):
     ],
 )
 def test_identifiers(name: str, expected: str):
-    assert identifier(name, "body_7") == expected
+    assert make_identifier(name, "body_7") == expected
 
 
 def test_roles_and_units_of_the_zoo(zoo: mujoco.MjModel):
-    spec = spec_of_model(zoo)
+    spec = build_state_spec(zoo)
     expected = {
         "target_spot_position": ("goal", "m"),
         "goal_pad_position": ("goal", "m"),
@@ -185,7 +185,7 @@ def test_ball_joints_spins_sites_and_sensors(zoo: mujoco.MjModel, rng: np.random
     data.qvel[:] = rng.normal(size=zoo.nv)
     mujoco.mj_step(zoo, data, 5)
     mujoco.mj_forward(zoo, data)
-    state = reader.spec.view(reader.read(data))
+    state = reader.spec.view(reader.read_state(data))
     ball = next(f.name for f in reader.spec if "ball joint" in f.description and f.unit == "quaternion")
     adr, dof = zoo.jnt_qposadr[1], zoo.jnt_dofadr[1]
     np.testing.assert_array_equal(state[ball], data.qpos[adr : adr + 4])
@@ -203,7 +203,7 @@ def test_ball_joints_spins_sites_and_sensors(zoo: mujoco.MjModel, rng: np.random
 def test_a_cube_at_rest_is_carried_by_its_weight(zoo: mujoco.MjModel):
     data, reader = mujoco.MjData(zoo), ModelState(zoo)
     mujoco.mj_step(zoo, data, 1000)
-    state = reader.spec.view(reader.read(data))
+    state = reader.spec.view(reader.read_state(data))
     assert state.cube_1_contact == pytest.approx(2 * 9.81, rel=1e-3)
     assert state.cube_1_body_contact == pytest.approx(1 * 9.81, rel=1e-3)
 
@@ -213,18 +213,18 @@ def test_many_equals_one_by_one(zoo: mujoco.MjModel, rng: np.random.Generator):
     qpos, qvel = np.tile(zoo.qpos0, (3, 1)), rng.normal(size=(3, zoo.nv))
     qpos[:, 0] += [0.1, 0.2, 0.3]
     mocap = np.r_[[1, 1, 1], [2, 2, 2], [1, 0, 0, 0], [1, 0, 0, 0]].astype(float)
-    many = reader.read_many(qpos, qvel, np.tile(mocap, (3, 1)))
+    many = reader.read_states(qpos, qvel, np.tile(mocap, (3, 1)))
     data.qpos[:], data.qvel[:] = qpos[1], qvel[1]
     data.mocap_pos[:] = [[1, 1, 1], [2, 2, 2]]
     mujoco.mj_forward(zoo, data)
-    np.testing.assert_allclose(many[1], reader.read(data, refresh=False), atol=1e-12)
+    np.testing.assert_allclose(many[1], reader.read_state(data, refresh=False), atol=1e-12)
     np.testing.assert_array_equal(reader.spec.view(many).puller_position, np.full((3, 3), 2.0))
     with pytest.raises(WrongShape, match="qvel"):
-        reader.read_many(qpos, qvel[:2])
+        reader.read_states(qpos, qvel[:2])
     with pytest.raises(WrongShape, match="another model"):
-        reader.read(mujoco.MjData(mujoco.MjModel.from_xml_string("<mujoco/>")))
+        reader.read_state(mujoco.MjData(mujoco.MjModel.from_xml_string("<mujoco/>")))
 
 
 def test_an_empty_model_has_an_empty_state():
     model = mujoco.MjModel.from_xml_string("<mujoco/>")
-    assert ModelState(model).read(mujoco.MjData(model)).shape == (0,)
+    assert ModelState(model).read_state(mujoco.MjData(model)).shape == (0,)

@@ -122,7 +122,7 @@ def test_the_same_seed_gives_the_same_start(name: str) -> None:
 def test_starts_are_at_rest(name: str) -> None:
     task = task_of(name)
     sim = BatchSim(task, 20, seed=2)
-    own = task.arm.joints + task.arm.fingers
+    own = task.arm.joint_count + task.arm.finger_count
     things, hand = sim.qpos[:, own:].copy(), sim.state.hand_position.copy()
     sim.step(np.zeros((20, task.action.dim)))
     np.testing.assert_allclose(sim.qpos[:, own:], things, atol=2e-3)

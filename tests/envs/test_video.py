@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from imageio_ffmpeg import get_ffmpeg_exe
 
-from robo_reward.envs.video import VideoError, labelled, read_video, side_by_side, write_video
+from robo_reward.envs.video import VideoError, add_label_bar, read_video, side_by_side, write_video
 from robo_reward.errors import UsageError, WrongShape
 from tests.house.source import ROOT
 
@@ -124,7 +124,7 @@ def test_labels_stand_above_the_picture_and_always_fit():
     np.testing.assert_array_equal(row[:, 22:, :64], frames)
     assert (row[0, :22, :64] > 150).any() and (row[0, :22, 68:] > 150).any()
     assert (row[0, :22, 128:] < 100).all()  # a margin is left
-    assert labelled(frames, "naïve π").shape == (2, 70, 64, 3)
+    assert add_label_bar(frames, "naïve π").shape == (2, 70, 64, 3)
     with pytest.raises(UsageError, match="1 labels for 2 clips"):
         side_by_side([frames, frames], ["one"])
     with pytest.raises(UsageError, match="no clips"):

@@ -69,7 +69,7 @@ def test_odd_sizes_and_pixels_that_are_not_square(tmp_path: Path):
     wide = make(tmp_path / "wide.mp4", *H264, "-vf", "setsar=2", "-frames:v", 3)
     assert read_video(wide).shape == (3, 120, 320, 3)
     with VideoReader(wide) as video:
-        assert len(list(video.decode())) == 3 and video.size == (320, 120)
+        assert len(list(video.decode_frames())) == 3 and video.size == (320, 120)
 
 
 def test_interlaced_frames_become_whole(tmp_path: Path):
@@ -108,7 +108,7 @@ def test_a_varying_rate_keeps_its_speed(tmp_path: Path, name: str):
     codec = ("-c:v", "libvpx", "-deadline", "realtime") if name.endswith("webm") else H264
     path = make(tmp_path / name, "-vf", VARYING, "-fps_mode", "vfr", *codec)
     with VideoReader(path) as video:
-        stored = list(video.pictures())
+        stored = list(video.read_images())
         timing = video.timing
     assert len(stored) == 35 and not timing.regular
     np.testing.assert_allclose(timing.times, [*np.arange(30) / 30, *(1 + np.arange(5) / 5)], atol=0.002)
@@ -175,7 +175,7 @@ def test_films_that_do_not_fit_into_memory_are_refused(tmp_path: Path, monkeypat
     assert len(read_video(path, largest=80)) == 60
     two = make(tmp_path / "two.mkv", "-vf", "select='eq(n,0)+eq(n,1)+eq(n,59)'", "-fps_mode", "vfr", *H264)
     with VideoReader(two) as video:
-        assert len(list(video.decode())) == 3
+        assert len(list(video.decode_frames())) == 3
     with pytest.raises(VideoError, match="need more than"):
         read_video(two)  # three frames, shown for two seconds
 

@@ -9,20 +9,20 @@ import numpy as np
 from robo_reward.envs.panda.base import ArmTask
 from robo_reward.envs.task import make_task
 from robo_reward.episode import EpisodeStore
-from robo_reward.hardware.deploy import Deployment, DeploySettings
+from robo_reward.hardware.deploy import DeploymentSession, DeploySettings
 from robo_reward.hardware.frames import SimulatedFrames
-from robo_reward.hardware.live import Rig
-from robo_reward.hardware.messages import pack
+from robo_reward.hardware.live import ControlContext
+from robo_reward.hardware.messages import pack_message
 from robo_reward.hardware.mujoco_arm import MujocoArm
 from robo_reward.hardware.observe import Observer
-from robo_reward.hardware.pace import StepPace, WallPace
-from robo_reward.hardware.policy_process import PolicyProcess, Reply, answer, read_reply
-from robo_reward.hardware.recording import Judge
-from robo_reward.hardware.reset import Reset
+from robo_reward.hardware.pace import SteppedClock, WallClock
+from robo_reward.hardware.policy_process import PolicyProcess, PolicyReply, answer, read_reply
+from robo_reward.hardware.recording import SuccessLabeler
+from robo_reward.hardware.reset import ResetProcedure
 from robo_reward.hardware.safety import SafetyFilter, SafetySettings
 from robo_reward.hardware.scene import SimulatedScene
-from robo_reward.hardware.teleop import Nobody
-from robo_reward.hardware.tempo import Tempo
+from robo_reward.hardware.teleop import NoTeleop
+from robo_reward.hardware.tempo import TimeScale
 from robo_reward.hardware.watchdog import Watchdog
 from tests.hardware import policies
 
@@ -33,14 +33,16 @@ class Inline:
     def __init__(self, text: str) -> None:
         self.own = policies.load(text)
         self.action, self.observation, self.meta = self.own.action, self.own.observation, self.own.meta
-        self._replies: list[Reply] = []
+        self._replies: list[PolicyReply] = []
 
-    def ask(self, ticket: int, observation: np.ndarray) -> None:
-        said = answer(self.own, pack({"kind": "ask", "ticket": ticket}, {"observation": np.asarray(observation)}))
+    def send_observation(self, ticket: int, observation: np.ndarray) -> None:
+        said = answer(
+            self.own, pack_message({"kind": "ask", "ticket": ticket}, {"observation": np.asarray(observation)})
+        )
         assert said is not None
         self._replies.append(read_reply(said))
 
-    def reply(self, timeout: float) -> Reply | None:
+    def receive_reply(self, timeout: float) -> PolicyReply | None:
         return self._replies.pop(0) if self._replies else None
 
     def reset(self) -> None:
@@ -65,11 +67,11 @@ class Person:
             self.on_ask()
         return self.yes
 
-    def success(self, question: str) -> bool | None:
+    def ask_success(self, question: str) -> bool | None:
         self.asked.append(question)
         return self.answer
 
-    def tell(self, text: str) -> None:
+    def show_message(self, text: str) -> None:
         self.told.append(text)
 
 
@@ -84,7 +86,7 @@ def simulated(
     reward: Any = None,
     retries: int = 3,
     **changes: Any,
-) -> Deployment:
+) -> DeploymentSession:
     """A deployment on `MujocoArm`; whoever asks for one closes `rig.policy` and `rig.arm`."""
     task = make_task("fr3/lift")
     assert isinstance(task, ArmTask)
@@ -92,26 +94,26 @@ def simulated(
     arm.connect()
     scene = SimulatedScene(arm)
     observer = Observer(task, scene)
-    filter = SafetyFilter.of_task(task, settings=SafetySettings(ramp_steps=0))
-    rig = Rig(
+    filter = SafetyFilter.from_task(task, settings=SafetySettings(ramp_steps=0))
+    rig = ControlContext(
         task=task,
         arm=arm,
         observer=observer,
         filter=filter,
         watchdog=Watchdog(silent=0.4, state_age=5.0),
-        pace=WallPace(1 / 200) if wall else StepPace(1 / 200),
+        clock=WallClock(1 / 200) if wall else SteppedClock(1 / 200),
         policy=Inline(f"fr3/lift {kind}") if kind == "steady" else PolicyProcess(f"fr3/lift {kind}", policies.load),
-        teleop=Nobody(),
-        tempo=Tempo(1.0, 3),
+        teleop=NoTeleop(),
+        tempo=TimeScale(1.0, 3),
         frames=SimulatedFrames(arm, ("front",), 16) if frames else None,
         horizon=horizon,
     )
     for name, value in changes.items():
         setattr(rig, name, value)
-    return Deployment(
+    return DeploymentSession(
         rig,
-        Reset(task, rig.arm, scene),
-        Judge(task, observer.unknown, reward),
+        ResetProcedure(task, rig.arm, scene),
+        SuccessLabeler(task, observer.unknown, reward),
         person or Person(),
         EpisodeStore(folder / "episodes", frames="exact"),
         folder / "live",
@@ -120,7 +122,7 @@ def simulated(
     )
 
 
-def closed(deployment: Deployment) -> None:
+def closed(deployment: DeploymentSession) -> None:
     """Ends what `simulated` began."""
     if deployment.rig.policy is not None:
         deployment.rig.policy.close()

@@ -15,7 +15,7 @@ import pytest
 from robo_reward.errors import UsageError
 from robo_reward.hardware import arm_process
 from robo_reward.hardware.arm_process import ArmProcess
-from robo_reward.hardware.messages import pack
+from robo_reward.hardware.messages import pack_message
 from robo_reward.hardware.robot import ArmFault, FaultKind, Mode, Target
 from tests.hardware import paper_arm
 from tests.hardware.patience import eventually, repeated
@@ -82,9 +82,9 @@ def test_targets_that_were_under_way_when_the_stream_broke_are_no_errors_of_thei
         arm.connect()
         for _ in range(3):
             arm.start_streaming()
-            arm._send("stream", {"gripper": 0.0}, {"joints": np.full(7, 9.0)})
+            arm._send_call("stream", {"gripper": 0.0}, {"joints": np.full(7, 9.0)})
             for _ in range(5):
-                arm._send("stream", {"gripper": 0.0}, {"joints": np.zeros(7)})
+                arm._send_call("stream", {"gripper": 0.0}, {"joints": np.zeros(7)})
             with pytest.raises(ArmFault, match="too far"):
                 arm.state()
             arm.stop()
@@ -157,7 +157,7 @@ def test_its_own_death_is_a_fault_that_says_so(log: Path) -> None:
 
 def frozen(arm: ArmProcess) -> None:
     os.kill(arm.process.pid or 0, signal.SIGSTOP)
-    assert eventually(arm._suspended)
+    assert eventually(arm._is_suspended)
 
 
 @pytest.mark.parametrize("call", ["state", "stop", "hold", "recover", "move_to"])
@@ -288,17 +288,17 @@ class Pipe:
 def served(log: Path, pipe: Any) -> None:
     before = signal.getsignal(signal.SIGUSR1)
     try:
-        arm_process._Servant(pipe, paper_arm.make(str(log)), 0.1, 0.4).run()
+        arm_process._CallServer(pipe, paper_arm.make(str(log)), 0.1, 0.4).run()
     finally:
         signal.signal(signal.SIGUSR1, before)
 
 
 def test_a_fault_while_streaming_stops_the_arm_at_once_though_nobody_asks(log: Path) -> None:
     start, far = (
-        pack({"call": "start_streaming"}),
-        pack({"call": "stream", "gripper": 0.0}, {"joints": np.full(7, 9.0)}),
+        pack_message({"call": "start_streaming"}),
+        pack_message({"call": "stream", "gripper": 0.0}, {"joints": np.full(7, 9.0)}),
     )
-    pipe = Pipe(start, far, pack({"call": "state"}))
+    pipe = Pipe(start, far, pack_message({"call": "state"}))
     served(log, pipe)
     assert calls(log) == ["start_streaming", "stream", "stop", "state", "close"]
     assert len(pipe.sent) == 3  # the answers of two calls, and the fault
@@ -311,7 +311,7 @@ def test_the_end_of_the_pipe_and_the_signal_at_the_same_time_let_the_arm_go(
 
     def signalled(number: int, handler: Any) -> Any:
         if number == signal.SIGUSR1 and handler is signal.SIG_IGN:
-            raise arm_process._Abandoned
+            raise arm_process._ParentDied
         return real(number, handler)
 
     monkeypatch.setattr(signal, "signal", signalled)

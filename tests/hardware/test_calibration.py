@@ -12,13 +12,13 @@ from robo_reward.cli import main
 from robo_reward.envs.video import write_video
 from robo_reward.errors import UnknownName, UsageError
 from robo_reward.hardware.assemble import make_camera
-from robo_reward.hardware.boards import Board, calibrated, placed
+from robo_reward.hardware.boards import CalibrationBoard, calibrate_lens, locate_camera
 from robo_reward.hardware.calibration import Lens, load_lenses, save_lens
 from robo_reward.hardware.cameras import CameraFault
 
 TRUE = Lens(320, 240, 300.0, 305.0, 163.0, 117.0, (0.12, -0.25, 0.002, -0.001, 0.0))
-BOARD = Board(columns=8, rows=6, square=0.03)
-MARKED = Board(columns=7, rows=5, square=0.035, marker=0.026)
+BOARD = CalibrationBoard(columns=8, rows=6, square=0.03)
+MARKED = CalibrationBoard(columns=7, rows=5, square=0.035, marker=0.026)
 FINE = 3
 """Rays per pixel, each way."""
 
@@ -38,20 +38,20 @@ def rays(lens: Lens) -> np.ndarray:
     return np.stack([x, y, np.ones_like(x)], axis=-1)
 
 
-def colour(board: Board, x: np.ndarray, y: np.ndarray) -> np.ndarray:
+def colour(board: CalibrationBoard, x: np.ndarray, y: np.ndarray) -> np.ndarray:
     """How bright the board is at points of its own plane [m]; white around it."""
     i, j = np.floor(x / board.square).astype(int), np.floor(y / board.square).astype(int)
     inside = (i >= 0) & (j >= 0) & (i < board.columns) & (j < board.rows)
     if not board.marker:
         return np.where(inside & ((i + j) % 2 == 0), 20.0, 230.0)
     scale = 40  # pixels of the texture per square
-    texture = board._charuco().generateImage((board.columns * scale, board.rows * scale)).astype(float)
+    texture = board._make_charuco_board().generateImage((board.columns * scale, board.rows * scale)).astype(float)
     column = np.clip((x / board.square * scale).astype(int), 0, texture.shape[1] - 1)
     row = np.clip((y / board.square * scale).astype(int), 0, texture.shape[0] - 1)
     return np.where(inside, 20.0 + texture[row, column] * 210.0 / 255.0, 230.0)
 
 
-def picture(lens: Lens, board: Board, rotation: np.ndarray, shift: np.ndarray) -> np.ndarray:
+def picture(lens: Lens, board: CalibrationBoard, rotation: np.ndarray, shift: np.ndarray) -> np.ndarray:
     """A photograph (H, W, 3) of a board whose plane is z = 0 of its own frame, placed in the camera's."""
     direction = rays(lens) @ rotation  # in the board's frame
     origin = -rotation.T @ shift
@@ -70,7 +70,7 @@ def turned(ax: float, ay: float, az: float) -> np.ndarray:
     return about_z @ about_y @ about_x
 
 
-def shots(lens: Lens, board: Board, count: int = 16) -> dict[str, np.ndarray]:
+def shots(lens: Lens, board: CalibrationBoard, count: int = 16) -> dict[str, np.ndarray]:
     rng, taken = np.random.default_rng(0), {}
     middle = np.array([board.columns, board.rows, 0]) * board.square / 2
     for k in range(count):
@@ -82,8 +82,8 @@ def shots(lens: Lens, board: Board, count: int = 16) -> dict[str, np.ndarray]:
 
 
 @pytest.mark.parametrize("board", [BOARD, MARKED], ids=["chessboard", "charuco"])
-def test_the_lens_is_found(board: Board) -> None:
-    found = calibrated({**shots(TRUE, board), "empty.png": np.full((240, 320, 3), 90, np.uint8)}, board)
+def test_the_lens_is_found(board: CalibrationBoard) -> None:
+    found = calibrate_lens({**shots(TRUE, board), "empty.png": np.full((240, 320, 3), 90, np.uint8)}, board)
     assert found.error < 0.3 and "empty.png" not in found.used and len(found.used) >= 9
     for name in ("fx", "fy"):
         assert getattr(found.lens, name) == pytest.approx(getattr(TRUE, name), rel=0.01)
@@ -107,18 +107,18 @@ def test_the_place_is_found_from_two_touched_corners() -> None:
     stands = middle - 0.45 * looks_down[:, 2]
     last = first + base_board[:, 0] * BOARD.square * (BOARD.columns - 2)
     image = picture(TRUE, BOARD, looks_down.T @ base_board, looks_down.T @ (origin - stands))
-    lens = placed(TRUE, image, BOARD, first, last)
-    turned_round = placed(TRUE, image, BOARD, *ends(BOARD, base_board, origin))
+    lens = locate_camera(TRUE, image, BOARD, first, last)
+    turned_round = locate_camera(TRUE, image, BOARD, *ends(BOARD, base_board, origin))
     best = min((lens, turned_round), key=lambda at: float(np.linalg.norm(np.subtract(at.position, stands))))
     assert best.position == pytest.approx(stands, abs=0.004)
     w, *xyz = best.quaternion
     angle = 2 * np.arctan2(np.linalg.norm(xyz), abs(w))
     assert np.cos(angle) == pytest.approx((np.trace(looks_down) - 1) / 2, abs=0.01)
     with pytest.raises(UsageError, match=r"0\.100 m apart, those of the board 0\.180 m"):
-        placed(TRUE, image, BOARD, first, first + np.array([0.1, 0, 0]))
+        locate_camera(TRUE, image, BOARD, first, first + np.array([0.1, 0, 0]))
 
 
-def ends(board: Board, base_board: np.ndarray, origin: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def ends(board: CalibrationBoard, base_board: np.ndarray, origin: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """First and last corner for a reader who begins at the other end."""
     size = np.array([board.columns - 1, board.rows - 1, 0]) * board.square
     row = np.array([(board.columns - 2) * board.square, 0, 0])
@@ -128,31 +128,31 @@ def ends(board: Board, base_board: np.ndarray, origin: np.ndarray) -> tuple[np.n
 def test_too_few_pictures_and_pictures_of_two_sizes() -> None:
     few = shots(TRUE, BOARD, 3)
     with pytest.raises(UsageError, match="of 3 pictures show a board of 8 x 6 squares, expected 5 or more"):
-        calibrated(few, BOARD)
+        calibrate_lens(few, BOARD)
     with pytest.raises(UsageError, match="differ in size: 320 x 240, 64 x 48"):
-        calibrated({**few, "other": np.zeros((48, 64, 3), np.uint8)}, BOARD)
+        calibrate_lens({**few, "other": np.zeros((48, 64, 3), np.uint8)}, BOARD)
     with pytest.raises(UnknownName, match="DICT_5X5_100"):
-        Board(7, 5, 0.03, 0.02, "DICT_5X5_10").found(few["0.png"])
+        CalibrationBoard(7, 5, 0.03, 0.02, "DICT_5X5_10").find_corners(few["0.png"])
 
 
 def test_the_distortion_goes() -> None:
     """What a bent lens shows, undistorted, is what a straight lens of the same focal length shows."""
     straight = Lens(320, 240, 300.0, 305.0, 163.0, 117.0)
     rotation, shift = turned(0.2, -0.3, 0.1), np.array([-0.2, -0.16, 0.36])
-    wide = Board(14, 10, 0.03)
+    wide = CalibrationBoard(14, 10, 0.03)
     bent, wanted = (picture(lens, wide, rotation, shift).astype(float) for lens in (TRUE, straight))
-    got = TRUE.undistorted(bent.astype(np.uint8)).astype(float)
+    got = TRUE.undistort_image(bent.astype(np.uint8)).astype(float)
     inner = np.s_[20:-20, 20:-20]
     assert np.abs(got - wanted)[inner].mean() < 0.4 * np.abs(bent - wanted)[inner].mean()
     with pytest.raises(UsageError, match="delivers 64 x 48 pixels, its calibration is for 320 x 240"):
-        TRUE.undistorted(np.zeros((48, 64, 3), np.uint8))
+        TRUE.undistort_image(np.zeros((48, 64, 3), np.uint8))
 
 
 def test_a_camera_delivers_straight_frames_or_says_why_not(tmp_path: Path) -> None:
     rotation, shift = turned(0.2, -0.3, 0.1), np.array([-0.11, -0.09, 0.36])
     image = picture(TRUE, BOARD, rotation, shift)
     write_video(tmp_path / "board.mp4", np.repeat(image[None], 60, axis=0), fps=20)
-    straight = picture(TRUE.of_square(120), BOARD, rotation, shift).astype(float)
+    straight = picture(TRUE.scale_to_square(120), BOARD, rotation, shift).astype(float)
     eye = make_camera(f"uvc:{tmp_path / 'board.mp4'}", "", 120, False, TRUE)
     frame = eye.read().image.astype(float)
     eye.close()

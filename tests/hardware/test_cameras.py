@@ -11,14 +11,14 @@ from robo_reward.envs.task import make_task
 from robo_reward.envs.video import write_video
 from robo_reward.errors import MissingExtra, UnknownName, UsageError
 from robo_reward.hardware.cameras import (
+    CameraDevice,
     CameraFault,
-    Device,
     EmulatorCamera,
     Frame,
     RealSenseCamera,
     UvcCamera,
-    _Newest,
-    square,
+    _NewestFrameReader,
+    crop_square,
 )
 from robo_reward.hardware.emulator.camera_server import CameraServer
 from robo_reward.hardware.emulator.mujoco_plant import MujocoPlant
@@ -64,9 +64,9 @@ def test_frames_are_fresh_and_stamped(server: CameraServer) -> None:
 def test_a_frozen_camera_shows_by_its_stamps(server: CameraServer) -> None:
     eye = camera(server)
     before = eye.read()
-    server.eyes.faults.cameras_frozen = True
+    server.cameras.faults.cameras_frozen = True
     during = [eye.read() for _ in range(2)]
-    server.eyes.faults.cameras_frozen = False
+    server.cameras.faults.cameras_frozen = False
     after = eye.read()
     eye.close()
     assert {frame.stamp for frame in during} == {before.stamp}
@@ -77,7 +77,7 @@ def test_a_frozen_camera_shows_by_its_stamps(server: CameraServer) -> None:
 def test_each_camera_freezes_with_its_own_frame(server: CameraServer) -> None:
     one, other = camera(server, "front"), camera(server, "side")
     seen = one.read().image[0, 0, 0], other.read().image[0, 0, 0]
-    server.eyes.faults.cameras_frozen = True
+    server.cameras.faults.cameras_frozen = True
     assert (one.read().image[0, 0, 0], other.read().image[0, 0, 0]) == seen
     one.close()
     other.close()
@@ -215,8 +215,10 @@ def test_a_realsense_that_was_unplugged_is_opened_again(monkeypatch: pytest.Monk
     monkeypatch.setattr("robo_reward.hardware.cameras.REOPEN", 0.03)
     eye = RealSenseCamera(size=8)
     frames = LatestFrames([eye], rate=200)
-    assert eventually(lambda: "camera 'realsense': it stopped delivering frames (Device disconnected)" in frames.lost())
-    assert eventually(lambda: (frames.read().image == 3).all() and not frames.lost())
+    assert eventually(
+        lambda: "camera 'realsense': it stopped delivering frames (Device disconnected)" in frames.describe_failures()
+    )
+    assert eventually(lambda: (frames.read().image == 3).all() and not frames.describe_failures())
     frames.close()
 
 
@@ -228,8 +230,8 @@ def test_sizes() -> None:
 def test_square_takes_the_middle() -> None:
     image = np.zeros((20, 40, 3), np.uint8)
     image[:, 10:30] = 200
-    assert (square(image, 10) == 200).all()
-    assert square(image, 64).shape == (64, 64, 3)
+    assert (crop_square(image, 10) == 200).all()
+    assert crop_square(image, 64).shape == (64, 64, 3)
 
 
 def test_uvc_plays_a_file_and_says_when_it_ends(tmp_path) -> None:
@@ -282,14 +284,14 @@ def test_an_opening_that_raises_anything_is_tried_again(monkeypatch: pytest.Monk
     monkeypatch.setattr("robo_reward.hardware.cameras.REOPEN", 0.01)
     opened = []
 
-    def open_device() -> Device:
+    def open_device() -> CameraDevice:
         opened.append(1)
         if len(opened) == 2:
             raise ValueError("enumeration failed")
         pictures = iter([np.zeros((8, 8, 3), np.uint8)] * (1 if len(opened) == 1 else 10**6))
-        return Device(lambda: next(pictures, None), lambda: 1 / 0)
+        return CameraDevice(lambda: next(pictures, None), lambda: 1 / 0)
 
-    newest = _Newest("it", open_device, 1.0)
+    newest = _NewestFrameReader("it", open_device, 1.0)
     assert eventually(lambda: len(opened) == 3 and newest._problem == "")
     newest.close()
 
@@ -298,7 +300,7 @@ def test_a_picture_of_another_size_than_was_calibrated_ends_for_good() -> None:
     def take() -> np.ndarray:
         raise UsageError("its calibration is for another size: calibrate it anew")
 
-    newest = _Newest("it", lambda: Device(take, lambda: None), 1.0)
+    newest = _NewestFrameReader("it", lambda: CameraDevice(take, lambda: None), 1.0)
     with pytest.raises(CameraFault, match="calibrate it anew") as told:
         newest.read()
     assert told.value.permanent
@@ -326,9 +328,9 @@ def test_whatever_a_camera_raises_its_thread_goes_on() -> None:
     eye = Moody()
     frames = LatestFrames([eye], rate=200)
     eye.problem = ZeroDivisionError("a bug")
-    assert eventually(lambda: "ZeroDivisionError: a bug" in frames.lost()) and not frames.lost_for_good()
+    assert eventually(lambda: "ZeroDivisionError: a bug" in frames.describe_failures()) and not frames.lost_for_good()
     eye.problem = CameraFault("moody", "calibrate it anew", "then start again", permanent=True)
     assert eventually(frames.lost_for_good)
     eye.problem = None
-    assert eventually(lambda: not frames.lost())
+    assert eventually(lambda: not frames.describe_failures())
     frames.close()

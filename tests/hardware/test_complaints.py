@@ -3,7 +3,7 @@
 import pytest
 
 from robo_reward.hardware.explain import ERRORS
-from robo_reward.hardware.franka.complaints import classified
+from robo_reward.hardware.franka.complaints import classify_error
 from robo_reward.hardware.robot import ArmFault, FaultKind
 
 CONTROL, REFLEX, USER_STOP, VERSION = FaultKind.CONTROL, FaultKind.REFLEX, FaultKind.USER_STOP, FaultKind.VERSION
@@ -113,7 +113,7 @@ class NetworkException(Exception):
 def test_what_the_libraries_say_is_told_with_the_right_cause_and_remedy(
     text: str, kind: FaultKind, cause: str, remedy: str
 ) -> None:
-    fault = classified(RuntimeError(text), "10.0.0.9", speaks=5)
+    fault = classify_error(RuntimeError(text), "10.0.0.9", speaks=5)
     assert fault.kind is kind and cause in fault.cause and remedy in fault.remedy
     assert fault.recoverable == (kind not in (VERSION, NOBODY) and "real-time" not in fault.cause)
     assert ("onfirm" in fault.remedy) or kind in (LOST, VERSION) or not fault.recoverable or "to come" in text
@@ -126,27 +126,27 @@ def test_what_the_libraries_say_is_told_with_the_right_cause_and_remedy(
 def test_on_connect_nothing_but_a_dead_address_is_told_as_one(
     text: str, kind: FaultKind, cause: str, remedy: str
 ) -> None:
-    fault = classified(RuntimeError(text), "10.0.0.9", connected=False, first=True, speaks=5)
+    fault = classify_error(RuntimeError(text), "10.0.0.9", connected=False, first=True, speaks=5)
     assert fault.kind is kind and cause in fault.cause and remedy in fault.remedy
     assert "confirm" not in fault.remedy, "nothing runs yet that somebody could confirm to go on"
 
 
 def test_an_exception_of_the_network_is_one_whatever_it_says() -> None:
-    assert classified(NetworkException("Rien ne va plus"), "h").kind is LOST
-    assert classified(NetworkException("Rien ne va plus"), "h", connected=False).kind is NOBODY
+    assert classify_error(NetworkException("Rien ne va plus"), "h").kind is LOST
+    assert classify_error(NetworkException("Rien ne va plus"), "h", connected=False).kind is NOBODY
     told = ArmFault("a", "b", True, REFLEX)
-    assert classified(told, "h") is told
+    assert classify_error(told, "h") is told
 
 
 def test_names_that_the_libraries_spell_differently_are_one() -> None:
     flags = '"tau_J_range_violation", "cartesian_position_motion_generator_invalid_frame_flag"'
-    fault = classified(RuntimeError(f"libfranka: Move command aborted: motion aborted by reflex! [{flags}]"), "h")
+    fault = classify_error(RuntimeError(f"libfranka: Move command aborted: motion aborted by reflex! [{flags}]"), "h")
     assert all(name in ERRORS for name in fault.errors) and len(fault.errors) == 2
 
 
 @pytest.mark.parametrize("name", ERRORS)
 def test_every_flag_of_a_reflex_is_named_with_its_own_words(name: str) -> None:
-    fault = classified(RuntimeError(f'libfranka: Move command aborted: motion aborted by reflex! ["{name}"]'), "h")
+    fault = classify_error(RuntimeError(f'libfranka: Move command aborted: motion aborted by reflex! ["{name}"]'), "h")
     lost = name == "communication_constraints_violation"
     assert fault.kind is (LOST if lost else REFLEX) and ERRORS[name].cause in fault.cause and fault.errors == (name,)
     assert "then start again" not in fault.remedy.lower()
@@ -154,7 +154,7 @@ def test_every_flag_of_a_reflex_is_named_with_its_own_words(name: str) -> None:
 
 @pytest.mark.parametrize("connected", [True, False])
 def test_nobody_is_told_to_switch_a_safety_rule_off(connected: bool) -> None:
-    fault = classified(RuntimeError(f"libfranka: Move command rejected{SAFETY}"), "h", connected, not connected)
+    fault = classify_error(RuntimeError(f"libfranka: Move command rejected{SAFETY}"), "h", connected, not connected)
     said = str(fault).lower()
     assert not any(word in said for word in ("switch off", "disable", "delete", "deactivate"))
     assert "leave the protected space" in said

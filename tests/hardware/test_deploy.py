@@ -17,27 +17,32 @@ from robo_reward.envs.video import VideoError
 from robo_reward.episode import EpisodeStore
 from robo_reward.errors import MissingExtra
 from robo_reward.hardware.cameras import Frame
-from robo_reward.hardware.deploy import PATIENCE, Deployment, Summary, check_fit
+from robo_reward.hardware.deploy import (
+    MAX_CONFIRMATIONS,
+    DeploymentSession,
+    DeploymentSummary,
+    check_policy_compatibility,
+)
 from robo_reward.hardware.dry_run import dry_run
-from robo_reward.hardware.explain import fault_of
+from robo_reward.hardware.explain import make_fault
 from robo_reward.hardware.faults import Phase
 from robo_reward.hardware.limits import policy_limits
 from robo_reward.hardware.mujoco_arm import MujocoArm
-from robo_reward.hardware.policy_process import Reply
-from robo_reward.hardware.recording import DiskFailed, NotStored
+from robo_reward.hardware.policy_process import PolicyReply
+from robo_reward.hardware.recording import DiskFailed, EpisodeNotStored
 from robo_reward.hardware.robot import ArmFault, ArmState, FaultKind, Mode, Target
 from robo_reward.hardware.safety import SafetyFilter, SafetySettings
-from robo_reward.hardware.teleop import Input
-from robo_reward.hardware.tempo import Tempo
-from robo_reward.policies.evaluate import wilson
+from robo_reward.hardware.teleop import TeleopInput
+from robo_reward.hardware.tempo import TimeScale
+from robo_reward.policies.evaluate import wilson_interval
 from tests.hardware.rigs import Inline, Person, closed, simulated
 
 
 @pytest.fixture
 def deployed(tmp_path: Path) -> Iterator[Any]:
-    made: list[Deployment] = []
+    made: list[DeploymentSession] = []
 
-    def make(**arguments: Any) -> Deployment:
+    def make(**arguments: Any) -> DeploymentSession:
         made.append(simulated(tmp_path, **arguments))
         return made[-1]
 
@@ -46,7 +51,7 @@ def deployed(tmp_path: Path) -> Iterator[Any]:
         closed(deployment)
 
 
-def simulated_arm(deployment: Deployment) -> MujocoArm:
+def simulated_arm(deployment: DeploymentSession) -> MujocoArm:
     arm = deployment.rig.arm
     assert isinstance(arm, MujocoArm)
     return arm
@@ -57,7 +62,7 @@ def test_episodes_are_recorded_with_everything(deployed: Any) -> None:
     value = deployment.run().to_json()
     assert value["episodes"] == 2 and value["stopped"] == "" and value["faults"] == []
     assert [e["reason"] for e in value["each"]] == ["horizon", "horizon"]
-    assert (value["low"], value["high"]) == wilson(value["successes"], 2)
+    assert (value["low"], value["high"]) == wilson_interval(value["successes"], 2)
     for episode, each in zip(deployment.store, value["each"], strict=True):
         assert len(episode) == 12
         assert episode.frames is not None and episode.frames.shape == (13, 16, 16, 3)
@@ -81,7 +86,7 @@ def test_at_full_tempo_and_without_limits_in_the_way_the_arm_goes_where_the_simu
     deployment = deployed(horizon=5)  # all in one direction
     task = deployment.rig.task
     wide = policy_limits(task.arm, speed=0.8, acceleration=0.8)
-    deployment.rig.filter = SafetyFilter.of_task(task, wide, settings=SafetySettings(ramp_steps=0))
+    deployment.rig.filter = SafetyFilter.from_task(task, wide, settings=SafetySettings(ramp_steps=0))
     deployment.run()
     episode = next(iter(deployment.store))
     sim = BatchSim(task, 1, 0, threads=1)
@@ -165,7 +170,7 @@ def test_what_is_no_action_holds_and_then_stops_and_the_episode_is_kept_right(de
     assert list(deployment.folder.iterdir()) == []
 
 
-def damaged(deployment: Deployment, what: str) -> None:
+def damaged(deployment: DeploymentSession, what: str) -> None:
     """A journal as no deployment of this version leaves it."""
     folder = deployment.folder / "episode-0000"
     folder.mkdir(parents=True)
@@ -232,7 +237,7 @@ def test_a_full_disk_is_told_with_path_what_was_kept_and_what_to_do(
 
     def full(journal: Journal, *arguments: Any) -> None:
         if journal.steps >= 6:
-            with journal._writing():
+            with journal._convert_disk_errors():
                 raise OSError(errno.ENOSPC, "No space left on device")
         original(journal, *arguments)
 
@@ -248,7 +253,7 @@ def test_a_full_disk_is_told_with_path_what_was_kept_and_what_to_do(
 
 
 def test_films_play_as_fast_as_the_robot_moved_and_each_frame_has_its_time(deployed: Any) -> None:
-    deployment = deployed(frames=True, tempo=Tempo(0.35, 0))
+    deployment = deployed(frames=True, tempo=TimeScale(0.35, 0))
     deployment.run()
     meta = deployment.store.entry("episode-0000").meta
     step = np.diff(meta["measured"]["robot_time"][:-1])
@@ -259,7 +264,7 @@ def test_films_play_as_fast_as_the_robot_moved_and_each_frame_has_its_time(deplo
 
 def test_an_episode_that_is_cut_short_again_and_again_ends_the_deployment(tmp_path: Path) -> None:
     arm = Failing(make_task("fr3/lift"))
-    arm.fault = fault_of(FaultKind.REFLEX, ("cartesian_reflex",))
+    arm.fault = make_fault(FaultKind.REFLEX, ("cartesian_reflex",))
     arm.connect()
 
     def again() -> None:
@@ -285,7 +290,7 @@ def test_nothing_moves_while_a_camera_is_blind(deployed: Any, monkeypatch: pytes
     summary = deployment.run()
     np.testing.assert_array_equal(deployment.rig.arm.state().q, before)
     assert summary.episodes == [] and "newest camera frame is 0.6 s old" in summary.stopped
-    assert sum("camera plugged in" in text for text in person.asked) == PATIENCE
+    assert sum("camera plugged in" in text for text in person.asked) == MAX_CONFIRMATIONS
     back = deployed(person=person)
     back.rig.frames = Stuck(0, 3)
     assert back.run().to_json()["episodes"] == 1
@@ -312,7 +317,7 @@ class Stuck:
         old = 0.6 if self.begin <= self.looks <= self.end else 0.0
         return Frame(time.monotonic() - old, np.zeros(self.shape, np.uint8))
 
-    def lost(self) -> str:
+    def describe_failures(self) -> str:
         return ""
 
     def lost_for_good(self) -> bool:
@@ -343,16 +348,16 @@ class Failing(MujocoArm):
     def stream(self, target: Target) -> None:
         self.countdown -= 1
         if self.countdown == 0 and self.fault:
-            self.inject(self.fault)
+            self.inject_fault(self.fault)
         super().stream(target)
 
 
 @pytest.mark.parametrize("kind", list(FaultKind))
 def test_every_fault_is_told_recorded_and_recovered_from_only_as_the_rules_say(tmp_path: Path, kind: FaultKind) -> None:
     arm = Failing(make_task("fr3/lift"))
-    arm.fault = fault_of(kind, recoverable=kind not in (FaultKind.VERSION, FaultKind.UNREACHABLE))
+    arm.fault = make_fault(kind, recoverable=kind not in (FaultKind.VERSION, FaultKind.UNREACHABLE))
     arm.connect()
-    person = Person(on_ask=lambda: arm.user_stop(False))
+    person = Person(on_ask=lambda: arm.set_user_stop(False))
     deployment = simulated(tmp_path, episodes=2, person=person, arm=arm)
     deployment.reset.arm = arm
     try:
@@ -371,7 +376,7 @@ def test_every_fault_is_told_recorded_and_recovered_from_only_as_the_rules_say(t
             assert value["episodes"] == value["judged"] == 2 and fault["recovered"] and not value["stopped"]
             assert value["made"] == 3 and value["outcomes"]["faulted"] == 1
             assert value["success_at_least"] == pytest.approx(value["successes"] / 3)
-            starts = [entry.meta["episode"] for entry in deployment.store.entries()]
+            starts = [entry.meta["episode"] for entry in deployment.store.list_entries()]
             assert starts == [0, 0, 1], "an episode that was cut short is made again from the same start"
             assert asked == (kind is not FaultKind.COMMUNICATION)
     finally:
@@ -380,25 +385,25 @@ def test_every_fault_is_told_recorded_and_recovered_from_only_as_the_rules_say(t
 
 def test_a_user_stop_that_stays_pressed_is_never_recovered_from(tmp_path: Path) -> None:
     arm = Failing(make_task("fr3/lift"))
-    arm.fault = fault_of(FaultKind.USER_STOP)
+    arm.fault = make_fault(FaultKind.USER_STOP)
     arm.connect()
     asked: list[float] = []
 
     def ask() -> None:
         asked.append(time.monotonic())
         if len(asked) == 3:  # the first question is the one before the first motion
-            arm.user_stop(False)
+            arm.set_user_stop(False)
 
     person = Person(on_ask=ask)
     deployment = simulated(tmp_path, episodes=2, person=person, arm=arm)
     deployment.reset.arm = arm
-    original = arm.inject
+    original = arm.inject_fault
 
     def press(fault: ArmFault) -> None:
         arm._pressed = True
         original(fault)
 
-    arm.inject = press
+    arm.inject_fault = press
     try:
         value = deployment.run().to_json()
         assert value["episodes"] == 2
@@ -409,7 +414,7 @@ def test_a_user_stop_that_stays_pressed_is_never_recovered_from(tmp_path: Path) 
 
 def test_unattended_a_reflex_ends_the_deployment(tmp_path: Path) -> None:
     arm = Failing(make_task("fr3/lift"))
-    arm.fault = fault_of(FaultKind.REFLEX, ("cartesian_reflex",))
+    arm.fault = make_fault(FaultKind.REFLEX, ("cartesian_reflex",))
     arm.connect()
     deployment = simulated(tmp_path, episodes=3, arm=arm)
     deployment.reset.arm = arm
@@ -439,11 +444,11 @@ class Somebody:
     def __init__(self, event: str = "success") -> None:
         self.step, self.event = 0, event
 
-    def read(self) -> Input:
+    def read(self) -> TeleopInput:
         self.step += 1
         if self.step == 10:
-            return Input(None, self.event)
-        return Input(np.array([1.0, 0.0, 0.0, 1.0]) if 4 <= self.step < 7 else None)
+            return TeleopInput(None, self.event)
+        return TeleopInput(np.array([1.0, 0.0, 0.0, 1.0]) if 4 <= self.step < 7 else None)
 
     def reset(self) -> None:
         self.step = 0
@@ -476,7 +481,7 @@ def test_a_discarded_episode_leaves_nothing(deployed: Any) -> None:
     teleop = Somebody("discard")
     deployment = deployed(horizon=30, teleop=teleop, episodes=1)
 
-    def no_more(summary: Summary) -> None:
+    def no_more(summary: DeploymentSummary) -> None:
         teleop.event = "success"
 
     deployment.report = no_more
@@ -517,7 +522,7 @@ def test_an_episode_that_was_cut_off_is_taken_up_by_the_next_start(deployed: Any
     journal = Journal(first.folder / "episode-0001", first.rig.task, {"fps": 25})
     arm = first.rig.arm.state()
     for t in range(4):
-        journal.step(stored.state[t], arm, stored.action[t], "follow", {})
+        journal.write_step(stored.state[t], arm, stored.action[t], "follow", {})
     for file in journal._files.values():  # as the system does when it kills a process
         file.close()
     with (first.folder / "episode-0001" / "rows").open("ab") as file:
@@ -533,10 +538,10 @@ def test_an_episode_that_was_cut_off_is_taken_up_by_the_next_start(deployed: Any
 def test_a_policy_of_another_convention_is_refused(deployed: Any) -> None:
     deployment = deployed()
     with pytest.raises(Exception, match="sees"):
-        check_fit(make_task("fr3/pick"), deployment.rig)
+        check_policy_compatibility(make_task("fr3/pick"), deployment.rig)
     with pytest.raises(Exception, match="commands"):
-        check_fit(make_task("fr3/lift", control="joint_delta"), deployment.rig)
-    check_fit(deployment.rig.task, deployment.rig)
+        check_policy_compatibility(make_task("fr3/lift", control="joint_delta"), deployment.rig)
+    check_policy_compatibility(deployment.rig.task, deployment.rig)
 
 
 def test_a_dry_run_reads_and_decides_but_moves_nothing(deployed: Any) -> None:
@@ -571,7 +576,7 @@ def test_the_store_is_one_that_the_labelling_page_reads(deployed: Any) -> None:
     deployment.run()
     clips = find_clips(deployment.store.folder, deployment.store.folder / "videos")
     assert len(clips.videos) == 2 and not clips.refused
-    assert EpisodeStore(deployment.store.folder).entry("episode-0000").task_id == "fr3/lift"
+    assert EpisodeStore(deployment.store.folder).read_entry("episode-0000").task_id == "fr3/lift"
 
 
 class Belated(Inline):
@@ -581,13 +586,13 @@ class Belated(Inline):
         super().__init__("fr3/lift steady")
         self.tickets: list[int] = []
 
-    def ask(self, ticket: int, observation: np.ndarray) -> None:
+    def send_observation(self, ticket: int, observation: np.ndarray) -> None:
         self.tickets.append(ticket)
-        super().ask(ticket, observation)
+        super().send_observation(ticket, observation)
 
     def reset(self) -> None:
         super().reset()
-        self._replies = [Reply(ticket, np.array([[0.9, 0, 0, 0]]), 0.0) for ticket in (*self.tickets, 10**9)]
+        self._replies = [PolicyReply(ticket, np.array([[0.9, 0, 0, 0]]), 0.0) for ticket in (*self.tickets, 10**9)]
 
 
 def test_answers_to_questions_of_an_earlier_episode_are_not_followed(deployed: Any) -> None:
@@ -613,15 +618,15 @@ def test_a_yes_after_a_request_to_stop_moves_nothing(deployed: Any) -> None:
 def test_nobody_is_asked_about_a_fault_after_a_request_to_stop(tmp_path: Path) -> None:
     asked, person = threading.Event(), Person()
     arm = Failing(make_task("fr3/lift"))
-    arm.fault = fault_of(FaultKind.REFLEX, ("cartesian_reflex",))
+    arm.fault = make_fault(FaultKind.REFLEX, ("cartesian_reflex",))
     arm.connect()
-    original = arm.inject
+    original = arm.inject_fault
 
     def inject(fault: ArmFault) -> None:
         asked.set()
         original(fault)
 
-    arm.inject = inject
+    arm.inject_fault = inject
     deployment = simulated(tmp_path, person=person, arm=arm, stop=asked.is_set)
     deployment.reset.arm = arm
     try:
@@ -653,7 +658,7 @@ def film_error(why: str) -> Exception:
     ("why", "kind", "words"),
     [
         ("full disk", DiskFailed, r"No space.*12 steps.*kept in .*live/episode-0000.*Make room"),
-        ("no library", NotStored, r"needs 'av'.*12 steps.*kept in .*live/episode-0000.*Remove the cause"),
+        ("no library", EpisodeNotStored, r"needs 'av'.*12 steps.*kept in .*live/episode-0000.*Remove the cause"),
     ],
 )
 def test_an_episode_whose_film_cannot_be_written_stays_where_it_is(

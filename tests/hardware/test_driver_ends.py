@@ -187,7 +187,7 @@ def test_collision_thresholds_that_could_not_be_set_on_connect_are_set_before_th
     arm.stop()
     for moves in (lambda: arm.move_to(HERE), arm.start_streaming):
         library.thresholds, library.mode, library.running = 0, Mode.USER_STOPPED, True
-        arm._drop()
+        arm._disconnect_all()
         arm.connect()
         assert library.thresholds == 0
         library.mode = Mode.IDLE
@@ -246,5 +246,5 @@ def test_the_cause_is_told_where_a_loop_ended_between_two_calls() -> None:
 
     arm = PandaArm("127.0.0.1")
     arm._follower = Ended()
-    told = arm._broken(RuntimeError("the control loop has ended; stop() returns its result."))
+    told = arm._handle_error(RuntimeError("the control loop has ended; stop() returns its result."))
     assert told.kind is FaultKind.COMMUNICATION and told.recoverable

@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from robo_reward.cli.app import compose
-from robo_reward.cli.deploy import wishes_of
-from robo_reward.envs.panda.arm import ARMS, arm_named
-from robo_reward.envs.panda.kinematics import forward
+from robo_reward.cli.app import compose_config
+from robo_reward.cli.deploy import read_deploy_config
+from robo_reward.envs.panda.arm import ARMS, get_arm_model
+from robo_reward.envs.panda.kinematics import compute_forward_kinematics
 from robo_reward.errors import UsageError
 from robo_reward.hardware.arms import driver_options, make_arm
 from robo_reward.hardware.emulator.emulator import Emulator
@@ -27,7 +27,7 @@ from robo_reward.hardware.franka.compliance import Compliance
 from robo_reward.hardware.franka.franka_arm import FrankaArm
 from robo_reward.hardware.franka.franky_arm import FrankyArm
 from robo_reward.hardware.franka.panda_arm import PandaArm
-from robo_reward.hardware.robot import Arm, ArmFault, FaultKind, Mode, Target, about
+from robo_reward.hardware.robot import ArmDriver, ArmFault, FaultKind, Mode, Target, describe_arm
 from tests.hardware.patience import eventually, repeated
 
 pytest.importorskip("franky")
@@ -50,14 +50,14 @@ def emulator(robot: str) -> Iterator[Emulator]:
 
 
 @pytest.fixture
-def arm(robot: str, emulator: Emulator) -> Iterator[Arm]:
+def arm(robot: str, emulator: Emulator) -> Iterator[ArmDriver]:
     arm = DRIVERS[robot](HOSTS[robot], realtime="ignore")
     arm.connect()
     yield arm
     arm.close()
 
 
-def streamed(arm: Arm, goal: np.ndarray, steps: int, gripper: float = -1.0) -> None:
+def streamed(arm: ArmDriver, goal: np.ndarray, steps: int, gripper: float = -1.0) -> None:
     """A smooth way from the present joints to others."""
     begin = arm.state().q
     for k in range(steps):
@@ -66,32 +66,34 @@ def streamed(arm: Arm, goal: np.ndarray, steps: int, gripper: float = -1.0) -> N
         time.sleep(0.004)
 
 
-def test_the_state_is_the_emulators_own_and_the_hand_is_where_the_tasks_have_it(arm: Arm, emulator: Emulator) -> None:
+def test_the_state_is_the_emulators_own_and_the_hand_is_where_the_tasks_have_it(
+    arm: ArmDriver, emulator: Emulator
+) -> None:
     state = arm.state()
     plant = emulator.plant.state()
     np.testing.assert_allclose(state.q, plant.q, atol=1e-6)
-    pose = forward(arm_named(emulator.robot), plant.q[None])
+    pose = compute_forward_kinematics(get_arm_model(emulator.robot), plant.q[None])
     np.testing.assert_allclose(state.hand_position, pose.position[:, 0], atol=1e-6)
     np.testing.assert_allclose(np.abs(state.hand_quat), (0, 1, 0, 0), atol=1e-6)
-    assert state.mode is Mode.IDLE and state.finite() and state.errors == ()
+    assert state.mode is Mode.IDLE and state.is_finite() and state.errors == ()
     later = arm.state()
     assert later.robot_time > state.robot_time and later.stamp > state.stamp
 
 
-def test_collision_thresholds_are_set_on_connect(arm: Arm, emulator: Emulator) -> None:
+def test_collision_thresholds_are_set_on_connect(arm: ArmDriver, emulator: Emulator) -> None:
     behavior = emulator.session.observer.behavior
     assert (behavior.upper_torque == 40).all() and (behavior.upper_force == 40).all()
 
 
-def test_slow_motions_arrive(arm: Arm, emulator: Emulator) -> None:
+def test_slow_motions_arrive(arm: ArmDriver, emulator: Emulator) -> None:
     arm.move_to(NEAR, 0.2)
     assert np.abs(arm.state().q - NEAR).max() < 0.01
     fastest = np.abs(emulator.log.cycles()["dq_d"]).max(axis=0)
-    assert (fastest <= 0.25 * np.array(arm_named(emulator.robot).dq_max)).all()
+    assert (fastest <= 0.25 * np.array(get_arm_model(emulator.robot).dq_max)).all()
     assert emulator.log.errors() == []
 
 
-def test_a_stream_is_followed_held_and_ended_at_rest(arm: Arm, emulator: Emulator) -> None:
+def test_a_stream_is_followed_held_and_ended_at_rest(arm: ArmDriver, emulator: Emulator) -> None:
     arm.start_streaming()
     goal = arm.state().q + 0.15
     streamed(arm, goal, 150)
@@ -106,7 +108,7 @@ def test_a_stream_is_followed_held_and_ended_at_rest(arm: Arm, emulator: Emulato
     assert emulator.log.errors() == []
 
 
-def test_the_hand_opens_closes_and_holds(arm: Arm, emulator: Emulator) -> None:
+def test_the_hand_opens_closes_and_holds(arm: ArmDriver, emulator: Emulator) -> None:
     arm.gripper(0.07, 0.1)
     assert eventually(lambda: abs(arm.state().gripper_width - 0.07) < 0.003)
     arm.gripper(0.0, 0.1, 20.0)
@@ -114,7 +116,7 @@ def test_the_hand_opens_closes_and_holds(arm: Arm, emulator: Emulator) -> None:
     assert eventually(lambda: abs(arm.state().gripper_width - 0.04) < 0.003)
 
 
-def test_a_stream_of_widths_ends_in_a_grasp(arm: Arm, emulator: Emulator) -> None:
+def test_a_stream_of_widths_ends_in_a_grasp(arm: ArmDriver, emulator: Emulator) -> None:
     arm.gripper(0.08, 0.1)
     assert eventually(lambda: arm.state().gripper_width > 0.077)
     arm.start_streaming()
@@ -134,7 +136,7 @@ def test_a_stream_of_widths_ends_in_a_grasp(arm: Arm, emulator: Emulator) -> Non
     ],
 )
 def test_faults_in_a_stream_are_told_in_one_vocabulary_and_recovered_from(
-    arm: Arm, emulator: Emulator, fault: Callable[[Any], None], kind: FaultKind, mode: Mode
+    arm: ArmDriver, emulator: Emulator, fault: Callable[[Any], None], kind: FaultKind, mode: Mode
 ) -> None:
     arm.start_streaming()
     here = arm.state().q
@@ -159,7 +161,9 @@ def test_faults_in_a_stream_are_told_in_one_vocabulary_and_recovered_from(
     arm.stop()
 
 
-def test_an_arm_that_somebody_guides_takes_no_motion_and_says_who_must_let_go(arm: Arm, emulator: Emulator) -> None:
+def test_an_arm_that_somebody_guides_takes_no_motion_and_says_who_must_let_go(
+    arm: ArmDriver, emulator: Emulator
+) -> None:
     emulator.faults.guiding(True)
     assert eventually(lambda: arm.state().mode is Mode.GUIDING)
     for refused in (lambda: arm.move_to(NEAR, 0.2), arm.start_streaming, arm.recover):
@@ -174,7 +178,7 @@ def _fine() -> Any:
     return contextlib.nullcontext()
 
 
-def test_a_gripper_that_fails_is_a_fault_of_the_gripper(arm: Arm, emulator: Emulator) -> None:
+def test_a_gripper_that_fails_is_a_fault_of_the_gripper(arm: ArmDriver, emulator: Emulator) -> None:
     arm.start_streaming()
     here = arm.state().q
     emulator.faults.gripper_failure(True)
@@ -186,7 +190,7 @@ def test_a_gripper_that_fails_is_a_fault_of_the_gripper(arm: Arm, emulator: Emul
 
 @pytest.mark.parametrize("motion", [lambda arm: arm.start_streaming(), lambda arm: arm.move_to(NEAR, 0.2)])
 def test_nothing_moves_after_a_gripper_command_that_failed(
-    arm: Arm, emulator: Emulator, motion: Callable[[Arm], None]
+    arm: ArmDriver, emulator: Emulator, motion: Callable[[ArmDriver], None]
 ) -> None:
     """An open hand whose command fails stands as wide as asked: its width does not show the failure."""
     emulator.faults.gripper_failure(True)
@@ -207,7 +211,7 @@ def cut_gripper(emulator: Emulator) -> None:
 
 
 def test_a_gripper_whose_connection_was_cut_is_reached_again_before_anything_moves(
-    arm: Arm, emulator: Emulator
+    arm: ArmDriver, emulator: Emulator
 ) -> None:
     assert isinstance(arm, FrankaArm)
     arm.gripper(0.07, 0.1)
@@ -224,7 +228,7 @@ def test_a_gripper_whose_connection_was_cut_is_reached_again_before_anything_mov
         with pytest.raises(ArmFault, match="gripper"):
             moves()
     arm.recover()
-    assert arm._fingers is not first and arm._fingers is not None and arm._fingers.alive
+    assert arm._fingers is not first and arm._fingers is not None and arm._fingers.is_alive
     arm.gripper(0.03, 0.1)
     assert eventually(lambda: abs(arm.state().gripper_width - 0.04) < 0.004)  # of the thing between the fingers
     arm.move_to(NEAR, 0.2)
@@ -235,7 +239,7 @@ def test_a_gripper_that_stays_away_is_named_and_a_person_is_asked(
 ) -> None:
     monkeypatch.setattr("robo_reward.hardware.franka.franka_arm.HAND_PATIENCE", 0.3)
     cut_gripper(emulator)
-    assert eventually(lambda: arm._fingers is not None and not arm._fingers.alive)
+    assert eventually(lambda: arm._fingers is not None and not arm._fingers.is_alive)
     monkeypatch.setattr(arm, "_hand", lambda: (_ for _ in ()).throw(RuntimeError("Connection refused")))
     for _ in range(2):
         with pytest.raises(ArmFault, match=r"gripper does not answer \(Connection refused\)") as told:
@@ -243,7 +247,7 @@ def test_a_gripper_that_stays_away_is_named_and_a_person_is_asked(
         assert (
             told.value.kind is FaultKind.GRIPPER and "confirm" not in told.value.remedy
         )  # on connecting nobody is asked
-        assert FaultMachine().fault(told.value).message.endswith("Then confirm")
+        assert FaultMachine().handle_fault(told.value).message.endswith("Then confirm")
         with pytest.raises(ArmFault, match="gripper"):
             arm.move_to(NEAR, 0.2)
     monkeypatch.undo()
@@ -251,7 +255,7 @@ def test_a_gripper_that_stays_away_is_named_and_a_person_is_asked(
     arm.move_to(NEAR, 0.2)
 
 
-def test_a_robot_whose_connection_was_cut_is_one_that_was_lost(arm: Arm, emulator: Emulator) -> None:
+def test_a_robot_whose_connection_was_cut_is_one_that_was_lost(arm: ArmDriver, emulator: Emulator) -> None:
     """franky says no more than `Net Exception`, which once asked a person to seed targets."""
     arm.start_streaming()
     here = arm.state().q
@@ -268,13 +272,13 @@ def test_a_robot_whose_connection_was_cut_is_one_that_was_lost(arm: Arm, emulato
     arm.move_to(NEAR, 0.2)
 
 
-def test_the_driver_tells_versions_and_load(arm: Arm, robot: str) -> None:
-    said = about(arm)
+def test_the_driver_tells_versions_and_load(arm: ArmDriver, robot: str) -> None:
+    said = describe_arm(arm)
     assert said["server_version"] == {"fr3": 10, "panda": 5}[robot] and said["library"].startswith("fran")
     assert len(said["F_x_Cee"]) == 3 and said["m_ee"] >= 0
 
 
-def test_a_connection_that_was_lost_is_made_anew(arm: Arm, emulator: Emulator, robot: str) -> None:
+def test_a_connection_that_was_lost_is_made_anew(arm: ArmDriver, emulator: Emulator, robot: str) -> None:
     arm.start_streaming()
     here = arm.state().q
     streamed(arm, here, 10)
@@ -341,8 +345,8 @@ def test_compliance_is_checked() -> None:
 )
 def test_settings_reach_the_driver_and_each_robot_has_a_tempo(given: tuple[str, ...], tempo: dict[str, float]) -> None:
     for kind in DRIVERS:
-        config = compose("deploy", [f"robot={kind}", "robot.compliance.clearance=0.002", *given])
-        wishes = wishes_of(config)
+        config = compose_config("deploy", [f"robot={kind}", "robot.compliance.clearance=0.002", *given])
+        wishes = read_deploy_config(config)
         assert wishes.tempo == tempo[kind]
         arm = make_arm(kind, HOSTS[kind], driver_options(wishes.robot), process=False)
         assert isinstance(arm, FrankaArm) and arm.compliance.clearance == 0.002

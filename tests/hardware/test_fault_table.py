@@ -11,18 +11,18 @@ from benchmarks._fault_list import FAULTS, LOST, SLOW_HAND, faults_in
 from benchmarks._fault_stage import Stage
 from benchmarks.faults import SITUATIONS, requests, worst_rest
 from robo_reward.envs.panda.arm import PANDA
-from robo_reward.envs.panda.kinematics import forward
+from robo_reward.envs.panda.kinematics import compute_forward_kinematics
 from robo_reward.hardware.emulator.cycle_log import CYCLE
 from robo_reward.hardware.emulator.fault_server import CALLS
 from robo_reward.hardware.emulator.limits_check import LOST_IN_A_ROW
-from robo_reward.hardware.emulator.reflex import flags
-from robo_reward.hardware.emulator.versions import Controller, RobotMode
+from robo_reward.hardware.emulator.reflex import error_flags
+from robo_reward.hardware.emulator.versions import ControllerMode, RobotMode
 from tests.hardware.emulator.serving import free_host, needs
 from tests.hardware.patience import eventually
 from tests.hardware.rigs import Person, closed, simulated
 
 REFLEX = "communication_constraints_violation"
-PANDA_HAND = forward(PANDA, np.array(PANDA.home)[None]).position[:, 0]
+PANDA_HAND = compute_forward_kinematics(PANDA, np.array(PANDA.home)[None]).position[:, 0]
 
 
 def test_every_fault_of_the_injection_api_is_in_the_table() -> None:
@@ -40,7 +40,7 @@ def cycles_of(mode: Sequence[int], speed: list[float]) -> np.ndarray:
 def test_a_stop_counts_from_the_fault_until_the_arm_stands_for_good() -> None:
     move, idle = RobotMode.MOVE, RobotMode.IDLE
     cycles = cycles_of([move] * 30 + [RobotMode.REFLEX] * 40 + [move] * 30, [0.2] * 50 + [0.0] * 20 + [0.3] * 30)
-    cycles["errors"][30:70] = flags([REFLEX])
+    cycles["errors"][30:70] = error_flags([REFLEX])
     assert stop_of(cycles, 10) == (f"reflex {REFLEX}", 0.039, 0.0)
     assert stop_of(cycles_of([move] * 50 + [idle] * 50, [0.0] * 40 + [0.1] * 20 + [0.0] * 40), 10)[:2] == (
         "bridge",
@@ -97,12 +97,12 @@ def test_a_stop_is_asked_for_by_the_bridge_by_the_robot_or_by_nobody_who_could_t
 
 def test_a_jump_of_received_torques_is_seen_but_not_across_motions() -> None:
     cycles = cycles_of([RobotMode.MOVE] * 20, [0.0] * 20)
-    cycles["controller_mode"], cycles["received"], cycles["command_id"] = Controller.EXTERNAL, True, np.arange(20)
+    cycles["controller_mode"], cycles["received"], cycles["command_id"] = ControllerMode.EXTERNAL, True, np.arange(20)
     cycles["tau_c"][:, 2] = 0.5 * np.arange(20)
     assert used(cycles, "fr3", [])["torque_rate"] == pytest.approx(0.5)
     cycles["tau_c"][12:, 2] += 3.0
     assert used(cycles, "fr3", [])["torque_rate"] == pytest.approx(3.5)
-    cycles["controller_mode"][11] = Controller.OTHER
+    cycles["controller_mode"][11] = ControllerMode.OTHER
     assert used(cycles, "fr3", [])["torque_rate"] == pytest.approx(0.5)
 
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from robo_reward.errors import UsageError
-from robo_reward.hardware.explain import ERRORS, KINDS, explain, fault_of, reasoned
+from robo_reward.hardware.explain import ERRORS, KINDS, add_mode_reason, explain_fault, make_fault
 from robo_reward.hardware.faults import FINAL, FaultMachine, Phase, Reaction, WrongPhase
 from robo_reward.hardware.robot import ArmState, FaultKind, Mode
 
@@ -40,37 +40,37 @@ def test_nothing_is_streamed_before_targets_were_seeded():
 
 
 def test_an_aborted_motion_gets_its_reason_from_the_robots_mode():
-    aborted, reflex = fault_of(FaultKind.CONTROL), fault_of(FaultKind.REFLEX)
-    guided = reasoned(aborted, Mode.GUIDING)
+    aborted, reflex = make_fault(FaultKind.CONTROL), make_fault(FaultKind.REFLEX)
+    guided = add_mode_reason(aborted, Mode.GUIDING)
     assert "guides the arm by hand" in guided.cause and "Let go" in guided.remedy and guided.kind is FaultKind.CONTROL
-    assert reasoned(aborted, Mode.IDLE) is aborted and reasoned(reflex, Mode.GUIDING) is reflex
+    assert add_mode_reason(aborted, Mode.IDLE) is aborted and add_mode_reason(reflex, Mode.GUIDING) is reflex
 
 
 def test_an_operator_is_told_once_to_confirm():
     for kind in (FaultKind.GRIPPER, FaultKind.CONTROL):
-        assert running().fault(fault_of(kind)).message.count("onfirm") == 1
+        assert running().handle_fault(make_fault(kind)).message.count("onfirm") == 1
 
 
 @pytest.mark.parametrize("kind", [FaultKind.REFLEX, FaultKind.USER_STOP, FaultKind.CONTROL, FaultKind.GRIPPER])
 def test_a_person_must_confirm(kind: FaultKind):
     machine = running()
-    step = machine.fault(fault_of(kind))
+    step = machine.handle_fault(make_fault(kind))
     assert step.reaction is Reaction.ASK and KINDS[kind].cause in step.message and KINDS[kind].remedy in step.message
     assert machine.phase is Phase.FAULT and not machine.may_stream
     with pytest.raises(WrongPhase):
-        machine.recovered(state())
+        machine.finish_recovery(state())
     with pytest.raises(WrongPhase):
         machine.seed(state())
     with pytest.raises(UsageError, match="names the person"):
         machine.confirm(" ")
     assert machine.confirm("Ada").reaction is Reaction.RECOVER
-    assert machine.recovered(state()).reaction is Reaction.NOTHING
+    assert machine.finish_recovery(state()).reaction is Reaction.NOTHING
     assert machine.phase is Phase.IDLE
 
 
 def test_a_pressed_user_stop_cannot_be_confirmed_away():
     machine = running()
-    machine.fault(fault_of(FaultKind.USER_STOP))
+    machine.handle_fault(make_fault(FaultKind.USER_STOP))
     assert machine.confirm("Ada", Mode.USER_STOPPED).reaction is Reaction.ASK
     assert machine.phase is Phase.FAULT
     assert machine.confirm("Ada", Mode.OTHER).reaction is Reaction.RECOVER
@@ -78,9 +78,9 @@ def test_a_pressed_user_stop_cannot_be_confirmed_away():
 
 def test_a_robot_that_is_still_in_reflex_was_not_recovered():
     machine = running()
-    machine.fault(fault_of(FaultKind.REFLEX, ["joint_reflex"]))
+    machine.handle_fault(make_fault(FaultKind.REFLEX, ["joint_reflex"]))
     machine.confirm("Ada")
-    step = machine.recovered(state(mode=Mode.REFLEX))
+    step = machine.finish_recovery(state(mode=Mode.REFLEX))
     assert step.reaction is Reaction.ASK and machine.phase is Phase.FAULT
 
 
@@ -88,30 +88,30 @@ def test_communication_errors_are_retried_a_few_times():
     now = [0.0]
     machine = FaultMachine(retries=2, window=60, clock=lambda: now[0])
     for _ in range(2):
-        assert machine.fault(fault_of(FaultKind.COMMUNICATION)).reaction is Reaction.RECOVER
-        machine.recovered(state())
-    assert machine.fault(fault_of(FaultKind.COMMUNICATION)).reaction is Reaction.ASK
+        assert machine.handle_fault(make_fault(FaultKind.COMMUNICATION)).reaction is Reaction.RECOVER
+        machine.finish_recovery(state())
+    assert machine.handle_fault(make_fault(FaultKind.COMMUNICATION)).reaction is Reaction.ASK
     machine.confirm("Ada")
-    machine.recovered(state())
-    assert machine.fault(fault_of(FaultKind.COMMUNICATION)).reaction is Reaction.RECOVER
-    machine.recovered(state())
+    machine.finish_recovery(state())
+    assert machine.handle_fault(make_fault(FaultKind.COMMUNICATION)).reaction is Reaction.RECOVER
+    machine.finish_recovery(state())
     now[0] = 100.0
-    assert "(1 of 2 within 60 s)" in machine.fault(fault_of(FaultKind.COMMUNICATION)).message
+    assert "(1 of 2 within 60 s)" in machine.handle_fault(make_fault(FaultKind.COMMUNICATION)).message
 
 
 @pytest.mark.parametrize("kind", FaultKind)
 def test_nobody_is_asked_to_confirm_what_cannot_be_recovered(kind: FaultKind):
     machine = running()
-    step = machine.fault(fault_of(kind, recoverable=False))
+    step = machine.handle_fault(make_fault(kind, recoverable=False))
     assert step.reaction is Reaction.END and "Then confirm" not in step.message
     assert machine.confirm("Ada").reaction is Reaction.END
-    assert machine.fault(fault_of(FaultKind.COMMUNICATION)).reaction is Reaction.END
+    assert machine.handle_fault(make_fault(FaultKind.COMMUNICATION)).reaction is Reaction.END
 
 
 def test_a_lost_connection_does_not_undo_a_reflex():
     machine = running()
-    machine.fault(fault_of(FaultKind.REFLEX))
-    assert machine.fault(fault_of(FaultKind.COMMUNICATION)).reaction is Reaction.ASK
+    machine.handle_fault(make_fault(FaultKind.REFLEX))
+    assert machine.handle_fault(make_fault(FaultKind.COMMUNICATION)).reaction is Reaction.ASK
     assert machine.phase is Phase.FAULT
     assert machine.last_fault is not None and machine.last_fault.kind is FaultKind.REFLEX
 
@@ -119,7 +119,7 @@ def test_a_lost_connection_does_not_undo_a_reflex():
 @pytest.mark.parametrize("kind", FINAL)
 def test_what_recovery_cannot_help_ends(kind: FaultKind):
     machine = running()
-    assert machine.fault(fault_of(kind)).reaction is Reaction.END
+    assert machine.handle_fault(make_fault(kind)).reaction is Reaction.END
     assert machine.confirm("Ada").reaction is Reaction.END
     assert machine.phase is Phase.FAULT
 
@@ -127,8 +127,8 @@ def test_what_recovery_cannot_help_ends(kind: FaultKind):
 def test_a_state_from_before_the_recovery_seeds_nothing():
     now = [50.0]
     machine = FaultMachine(clock=lambda: now[0])
-    machine.fault(fault_of(FaultKind.COMMUNICATION))
-    machine.recovered(state(50.0))
+    machine.handle_fault(make_fault(FaultKind.COMMUNICATION))
+    machine.finish_recovery(state(50.0))
     with pytest.raises(UsageError, match="measured before the recovery"):
         machine.seed(state(49.9))
     with pytest.raises(UsageError, match="mode guiding, expected idle"):
@@ -170,10 +170,10 @@ def test_every_kind_is_explained():
 
 
 def test_several_errors_and_unknown_ones():
-    cause, remedy = explain(FaultKind.REFLEX, ["joint_reflex", "cartesian_reflex", "new_in_0_30"])
+    cause, remedy = explain_fault(FaultKind.REFLEX, ["joint_reflex", "cartesian_reflex", "new_in_0_30"])
     assert "collision threshold (joint_reflex)" in cause and "new_in_0_30" in cause
     assert remedy == ERRORS["joint_reflex"].remedy
-    assert explain(FaultKind.REFLEX, ["new_in_0_30"]) == ("new_in_0_30", KINDS[FaultKind.REFLEX].remedy)
+    assert explain_fault(FaultKind.REFLEX, ["new_in_0_30"]) == ("new_in_0_30", KINDS[FaultKind.REFLEX].remedy)
 
 
 class AnyOrder(RuleBasedStateMachine):
@@ -220,7 +220,7 @@ class AnyOrder(RuleBasedStateMachine):
 
     @rule(kind=st.sampled_from([*FaultKind] + [FaultKind.COMMUNICATION] * 4), recoverable=st.booleans())
     def fault(self, kind: FaultKind, recoverable: bool) -> None:
-        step = self.machine.fault(fault_of(kind, recoverable=recoverable))
+        step = self.machine.handle_fault(make_fault(kind, recoverable=recoverable))
         self.seeded = False
         self.final = self.final or kind in FINAL or not recoverable
         assert step.message or self.machine.phase is Phase.CLOSED
@@ -242,7 +242,7 @@ class AnyOrder(RuleBasedStateMachine):
 
     @rule(mode=st.sampled_from(Mode))
     def recovered(self, mode: Mode) -> None:
-        step = self.attempt(self.machine.recovered, state(self.now, mode))
+        step = self.attempt(self.machine.finish_recovery, state(self.now, mode))
         if step is not None and step.reaction is Reaction.ASK:
             self.person_needed = True
 

@@ -10,7 +10,7 @@ from robo_reward.envs.panda.arm import ARMS
 from robo_reward.errors import UsageError
 from robo_reward.hardware.doctor import diagnose_robot
 from robo_reward.hardware.emulator.emulator import Emulator
-from robo_reward.hardware.emulator.hand_manners import REPORTED, HandManners
+from robo_reward.hardware.emulator.hand_manners import REPORTED, HandBehavior
 from robo_reward.hardware.emulator.plant import KinematicPlant
 from robo_reward.hardware.franka.franky_arm import FrankyArm
 from robo_reward.hardware.franka.panda_arm import PandaArm
@@ -29,12 +29,12 @@ def robot(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture
-def manners() -> HandManners:
-    return HandManners()
+def manners() -> HandBehavior:
+    return HandBehavior()
 
 
 @pytest.fixture
-def emulator(robot: str, manners: HandManners) -> Iterator[Emulator]:
+def emulator(robot: str, manners: HandBehavior) -> Iterator[Emulator]:
     plant = KinematicPlant(ARMS[robot], object_width=0.04)
     with Emulator(robot, free_host(), plant, lockstep=True, hand=manners) as emulator:
         yield emulator
@@ -58,7 +58,7 @@ def streamed(arm: Any, widths: list[float]) -> float:
     return longest
 
 
-@pytest.mark.parametrize("manners", [HandManners(100.0, True, 0.2), REPORTED])
+@pytest.mark.parametrize("manners", [HandBehavior(100.0, True, 0.2), REPORTED])
 def test_a_stream_that_closes_grasps_and_one_that_opens_lets_go(arm: Any, emulator: Emulator) -> None:
     body = emulator.plant
     arm.gripper(0.08, 0.1)
@@ -72,7 +72,7 @@ def test_a_stream_that_closes_grasps_and_one_that_opens_lets_go(arm: Any, emulat
     arm.stop()
 
 
-@pytest.mark.parametrize("manners", [HandManners(100.0, True, 0.0)])
+@pytest.mark.parametrize("manners", [HandBehavior(100.0, True, 0.0)])
 def test_an_end_does_not_wait_for_a_hand_that_hangs(arm: Any, emulator: Emulator) -> None:
     arm.gripper(0.01, 0.1)  # an explicit move, onto what is there
     assert eventually(lambda: emulator.plant.state().gripper_width < 0.041)
@@ -82,7 +82,7 @@ def test_an_end_does_not_wait_for_a_hand_that_hangs(arm: Any, emulator: Emulator
     assert time.monotonic() - begun < 30  # of 100 s
 
 
-@pytest.mark.parametrize("manners", [HandManners(needs_homing=True)])
+@pytest.mark.parametrize("manners", [HandBehavior(needs_homing=True)])
 def test_a_hand_that_was_not_homed_is_told_before_anything_moves(arm: Any, emulator: Emulator) -> None:
     before = emulator.session.q_d.copy()
     for refused in (arm.start_streaming, lambda: arm.move_to(before + 0.02, 0.2), arm.recover):
@@ -96,7 +96,7 @@ def test_a_hand_that_was_not_homed_is_told_before_anything_moves(arm: Any, emula
     assert arm.state().mode is Mode.IDLE
 
 
-@pytest.mark.parametrize(("manners", "homed"), [(HandManners(needs_homing=True), False), (HandManners(), True)])
+@pytest.mark.parametrize(("manners", "homed"), [(HandBehavior(needs_homing=True), False), (HandBehavior(), True)])
 def test_doctor_reads_how_far_the_hand_opens(robot: str, emulator: Emulator, homed: bool) -> None:
     found = {f.name: f for f in diagnose_robot(robot, emulator.host, {"realtime": "ignore"}, seconds=0.01)}
     assert found["hand"].ok is homed
@@ -107,4 +107,4 @@ def test_doctor_reads_how_far_the_hand_opens(robot: str, emulator: Emulator, hom
 @pytest.mark.parametrize("wrong", [{"command_delay": -1.0}, {"blocked_move_hangs": float("inf")}])
 def test_times_are_checked(wrong: dict[str, Any]) -> None:
     with pytest.raises(UsageError, match=f"hand.{next(iter(wrong))}"):
-        HandManners(**wrong)
+        HandBehavior(**wrong)

@@ -13,7 +13,15 @@ import pytest
 from robo_reward.envs.task import make_task
 from robo_reward.episode import Episode
 from robo_reward.errors import UsageError
-from robo_reward.hardware.identify import Dynamics, Recording, gap, identify, plot, recordings_of, replay
+from robo_reward.hardware.identify import (
+    Dynamics,
+    JointRecording,
+    compute_replay_error,
+    extract_recordings,
+    identify_dynamics,
+    plot_replay,
+    replay_commands,
+)
 
 TASK: Any = make_task("panda/reach")
 TRUE = Dynamics(
@@ -23,7 +31,7 @@ TRUE = Dynamics(
 )
 
 
-def recording(seed: int, noise: float = 5e-5) -> Recording:
+def recording(seed: int, noise: float = 5e-5) -> JointRecording:
     """Smooth motions at 200 Hz for three seconds, measured every 0.02 s at odd times."""
     rng = np.random.default_rng(seed)
     times = np.arange(600) / 200.0 + 17.0
@@ -33,25 +41,25 @@ def recording(seed: int, noise: float = 5e-5) -> Recording:
         for rate, phase, size in zip(*waves, strict=True)
     )
     seen = np.arange(17.0, 19.9, 0.0203)
-    empty = Recording(times, command, seen, np.repeat(command[:1], len(seen), axis=0))
-    q = replay(TASK, empty, TRUE)
+    empty = JointRecording(times, command, seen, np.repeat(command[:1], len(seen), axis=0))
+    q = replay_commands(TASK, empty, TRUE)
     return replace(empty, q=q + rng.normal(0, noise, q.shape) * (np.arange(len(q)) > 0)[:, None])
 
 
 def test_it_finds_delay_damping_and_friction():
     recordings = [recording(0), recording(1)]
-    found = identify(TASK, recordings)
+    found = identify_dynamics(TASK, recordings)
     assert found.delay == pytest.approx(TRUE.delay, abs=0.0051)
     assert found.damping == pytest.approx(TRUE.damping, rel=0.08)
     assert found.friction == pytest.approx(TRUE.friction, abs=1.0)
-    before = gap(TASK, recordings, Dynamics.of(TASK))
-    after = gap(TASK, recordings, found)
+    before = compute_replay_error(TASK, recordings, Dynamics.from_task(TASK))
+    after = compute_replay_error(TASK, recordings, found)
     assert (after < 0.05 * before).all()
-    assert gap(TASK, [recording(2)], found).max() < 5e-4, "on what it has not seen, too"
+    assert compute_replay_error(TASK, [recording(2)], found).max() < 5e-4, "on what it has not seen, too"
 
 
 def test_the_plot_is_a_picture_of_seven_joints():
-    root = ET.fromstring(plot(TASK, recording(0), TRUE))
+    root = ET.fromstring(plot_replay(TASK, recording(0), TRUE))
     lines = [line for line in root.iter() if line.tag.endswith("polyline")]
     assert len(lines) == 21
     texts = [text.text for text in root.iter() if text.tag.endswith("text")]
@@ -62,7 +70,7 @@ def test_dynamics_go_to_a_file_and_into_a_model(tmp_path: Path):
     TRUE.save(tmp_path / "dynamics.json")
     back = Dynamics.load(tmp_path / "dynamics.json")
     assert back.delay == TRUE.delay and np.array_equal(back.damping, TRUE.damping)
-    model = back.applied(TASK.model)
+    model = back.apply_to(TASK.model)
     assert model.dof_frictionloss[1] == 5.0
     assert TASK.model.dof_frictionloss[1] == 0.0, "the task's own model stays"
 
@@ -80,12 +88,12 @@ def test_recordings_come_from_episodes():
     }
     zeros = np.zeros((2, TASK.spec.dim))
     episode = Episode(zeros, np.zeros((1, TASK.action.dim)), np.zeros(1, bool), TASK.spec, TASK.id, meta=meta)
-    back = recordings_of([episode])[0]
+    back = extract_recordings([episode])[0]
     assert np.array_equal(back.q, r.q)
     assert back.command_time == pytest.approx(r.command_time, abs=1e-6)
     with pytest.raises(UsageError, match="no episode holds"):
-        recordings_of([replace(episode, meta={})])
+        extract_recordings([replace(episode, meta={})])
     with pytest.raises(UsageError, match="holds no commands"):
-        Recording.of(replace(episode, meta={}))
+        JointRecording.from_episode(replace(episode, meta={}))
     with pytest.raises(UsageError, match="at least one"):
-        identify(TASK, [])
+        identify_dynamics(TASK, [])

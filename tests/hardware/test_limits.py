@@ -7,20 +7,20 @@ import pytest
 
 from robo_reward.envs.panda.arm import ARMS
 from robo_reward.errors import UsageError
-from robo_reward.hardware.limits import Workspace, official, policy_limits
+from robo_reward.hardware.limits import Workspace, official_limits, policy_limits
 
 FR3, PANDA = ARMS["fr3"], ARMS["panda"]
 
 
 def test_joint_6_is_the_trap():
-    panda, fr3 = official(PANDA), official(FR3)
+    panda, fr3 = official_limits(PANDA), official_limits(FR3)
     assert panda.q_min[5] == -0.0175 and panda.q_max[5] == 3.7525
     assert fr3.q_min[5] == 0.4398 and fr3.q_max[5] == 4.6216
 
 
 @pytest.mark.parametrize(("joint", "distance"), [(0, 0.05), (1, 0.3), (5, 0.1), (6, 1.0)])
 def test_the_speed_of_an_fr3_shrinks_towards_the_ends(joint: int, distance: float):
-    limits = official(FR3)
+    limits = official_limits(FR3)
     q = np.zeros(7)
     q[joint] = limits.q_max[joint] - distance
     offset = (0.6599, 0.2517, 0.2, 0.3533, 0.5757, 0.4878, 0.4628)[joint]
@@ -33,14 +33,14 @@ def test_the_speed_of_an_fr3_shrinks_towards_the_ends(joint: int, distance: floa
 
 
 def test_at_the_end_of_a_joint_no_speed_is_left_but_the_way_back():
-    limits = official(FR3)
+    limits = official_limits(FR3)
     low, high = limits.speed_bounds(limits.q_max)
     assert (high == 0).all()
     assert (low < 0).all()
 
 
 def test_a_panda_has_the_same_speed_everywhere():
-    low, high = official(PANDA).speed_bounds(np.zeros((5, 7)))
+    low, high = official_limits(PANDA).speed_bounds(np.zeros((5, 7)))
     assert (high == PANDA.dq_max).all() and (low == -high).all()
 
 
@@ -51,7 +51,7 @@ def test_a_policy_gets_a_share_away_from_the_ends():
     assert limits.q_max == pytest.approx(np.array(FR3.q_max) - 0.2)
     assert limits.translation == pytest.approx((0.6, 4.5))
     assert limits.speed_bounds(limits.q_max)[1] == pytest.approx(
-        np.minimum(0.2 * np.array(FR3.dq_max), 0.2 * official(FR3).speed_bounds(limits.q_max)[1])
+        np.minimum(0.2 * np.array(FR3.dq_max), 0.2 * official_limits(FR3).speed_bounds(limits.q_max)[1])
     )
 
 
@@ -84,17 +84,17 @@ def test_shares_that_cannot_be_meant(options: dict, words: str):
 
 def test_what_has_no_limits_cannot_be_driven():
     with pytest.raises(UsageError, match="panda, fr3"):
-        official(ARMS["ur5e"])
+        official_limits(ARMS["ur5e"])
     with pytest.raises(UsageError, match="no box"):
         policy_limits(PANDA, box=True)
 
 
 def test_a_joint_outside_is_named():
     q = np.array(PANDA.home)
-    assert policy_limits(PANDA).outside(q) == ""
+    assert policy_limits(PANDA).describe_violation(q) == ""
     q[5] = 0.2
-    assert policy_limits(PANDA).outside(q) == ""
-    assert "joint 6 at 0.200 rad, expected 0.540 to 4.522 for this fr3" in policy_limits(FR3).outside(q)
+    assert policy_limits(PANDA).describe_violation(q) == ""
+    assert "joint 6 at 0.200 rad, expected 0.540 to 4.522 for this fr3" in policy_limits(FR3).describe_violation(q)
 
 
 @pytest.mark.parametrize(
@@ -112,7 +112,7 @@ def test_impossible_workspaces(low: tuple, high: tuple, cone: float, words: str)
 
 
 def test_a_workspace_has_room_for_where_the_hand_stands_but_never_in_the_table():
-    space = Workspace.of(np.array((0.3, -0.3, 0.001)), np.array((0.5, 0.3, 0.2)))
+    space = Workspace.from_box(np.array((0.3, -0.3, 0.001)), np.array((0.5, 0.3, 0.2)))
     assert space.low == pytest.approx((0.298, -0.302, 0.0))
-    wider = space.including(np.array((0.52, 0.0, -0.01)), 0.6)
+    wider = space.widen_to(np.array((0.52, 0.0, -0.01)), 0.6)
     assert wider.high == pytest.approx((0.52, 0.302, 0.202)) and wider.low[2] == 0.0 and wider.cone == 0.6

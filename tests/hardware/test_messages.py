@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from robo_reward.hardware.messages import LENGTH, BadMessage, pack, unpack
+from robo_reward.hardware.messages import LENGTH, BadMessage, pack_message, unpack_message
 from robo_reward.hardware.policy_process import PolicyDied, read_ready, read_reply, specification
 from tests.hardware import policies
 
@@ -16,7 +16,7 @@ from tests.hardware import policies
 @pytest.mark.parametrize("shape", [(), (0,), (3,), (2, 0, 3), (4, 5)])
 def test_arrays_come_back_bit_for_bit(dtype: str, shape: tuple[int, ...], rng: np.random.Generator) -> None:
     array = rng.integers(0, 200, shape).astype(dtype)
-    head, arrays = unpack(pack({"kind": "x", "n": 3}, {"a": array, "b": array}))
+    head, arrays = unpack_message(pack_message({"kind": "x", "n": 3}, {"a": array, "b": array}))
     assert head == {"kind": "x", "n": 3}
     assert list(arrays) == ["a", "b"]
     assert arrays["a"].dtype == array.dtype and arrays["a"].shape == array.shape
@@ -26,23 +26,23 @@ def test_arrays_come_back_bit_for_bit(dtype: str, shape: tuple[int, ...], rng: n
 @given(st.binary(max_size=200))
 def test_garbage_is_refused_and_runs_nothing(data: bytes) -> None:
     with pytest.raises(BadMessage):
-        unpack(data)
+        unpack_message(data)
 
 
 @given(st.integers(0, 60), st.integers(0, 255))
 def test_a_damaged_message_is_read_or_refused_but_never_anything_else(at: int, value: int) -> None:
-    data = bytearray(pack({"kind": "ask"}, {"observation": np.arange(3.0)}))
+    data = bytearray(pack_message({"kind": "ask"}, {"observation": np.arange(3.0)}))
     data[at % len(data)] = value
     with contextlib.suppress(BadMessage):
-        unpack(bytes(data))
+        unpack_message(bytes(data))
 
 
 def test_a_message_that_promises_more_than_it_holds_is_refused() -> None:
-    data = pack({}, {"a": np.zeros(100)})
+    data = pack_message({}, {"a": np.zeros(100)})
     with pytest.raises(BadMessage, match="cut short"):
-        unpack(data[:-1])
+        unpack_message(data[:-1])
     with pytest.raises(BadMessage, match="no message"):
-        unpack(data + b"x")
+        unpack_message(data + b"x")
 
 
 SCALARS = st.none() | st.booleans() | st.integers(-(10**30), 10**30) | st.floats() | st.text(max_size=8)
@@ -66,7 +66,7 @@ def test_any_json_where_a_message_should_be_is_refused_or_read(head: Any, arrays
         {"head": {"kind": "reply"}, "arrays": [["a", *[arrays] * 2]]},
     ):
         with contextlib.suppress(BadMessage):
-            unpack(raw(json.dumps(document).encode(), rest))
+            unpack_message(raw(json.dumps(document).encode(), rest))
 
 
 @pytest.mark.parametrize(
@@ -83,7 +83,7 @@ def test_any_json_where_a_message_should_be_is_refused_or_read(head: Any, arrays
 )  # fmt: skip
 def test_what_is_no_message_is_refused_before_memory_is_taken(data: bytes) -> None:
     with pytest.raises(BadMessage):
-        unpack(data)
+        unpack_message(data)
 
 
 def changed(document: dict[str, Any], path: tuple[Any, ...], value: Any) -> dict[str, Any]:
@@ -141,5 +141,5 @@ def test_a_handshake_that_would_take_memory_or_means_nothing_is_refused(place: t
 def test_a_reply_is_read_or_refused_whatever_stands_in_its_head(key: str, value: Any) -> None:
     head = {"kind": "reply", "ticket": 1, "seconds": 0.1, key: value}
     with contextlib.suppress(BadMessage, PolicyDied):
-        reply = read_reply(pack(head, {"actions": np.zeros((1, 4), np.float32)}))
+        reply = read_reply(pack_message(head, {"actions": np.zeros((1, 4), np.float32)}))
         assert reply.ticket >= 0 and 0 <= reply.seconds < np.inf and reply.actions.dtype == np.float64

@@ -11,11 +11,11 @@ from robo_reward.envs.batch import BatchSim
 from robo_reward.envs.state import State
 from robo_reward.envs.task import make_task
 from robo_reward.errors import UsageError, WrongShape
-from robo_reward.hardware.explain import fault_of
+from robo_reward.hardware.explain import make_fault
 from robo_reward.hardware.faults import FaultMachine, Reaction
 from robo_reward.hardware.limits import policy_limits
 from robo_reward.hardware.mujoco_arm import MujocoArm
-from robo_reward.hardware.robot import Arm, ArmFault, FaultKind, Mode, Target
+from robo_reward.hardware.robot import ArmDriver, ArmFault, FaultKind, Mode, Target
 from robo_reward.hardware.safety import SafetyFilter, SafetySettings, Verdict
 
 pytest.importorskip("ruckig")
@@ -31,9 +31,9 @@ def arm() -> MujocoArm:
 
 
 def test_it_is_an_arm(arm: MujocoArm):
-    assert isinstance(arm, Arm)
+    assert isinstance(arm, ArmDriver)
     state = arm.state()
-    assert state.mode is Mode.IDLE and state.finite()
+    assert state.mode is Mode.IDLE and state.is_finite()
     assert state.hand_position == pytest.approx(arm.data.site("tcp").xpos, abs=1e-9)
     assert abs(state.hand_quat[1]) == pytest.approx(1.0, abs=1e-3)
     assert state.gripper_width == pytest.approx(0.08)
@@ -53,7 +53,7 @@ def test_the_same_targets_move_it_as_in_the_batch_simulator():
             arm.stream(Target(joints=ctrl[0, :7], gripper=float(ctrl[0, 7:].sum())))
         sim.step(action)
     assert arm.data.qpos == pytest.approx(sim.qpos[0], abs=1e-4)
-    assert arm.scene_state().array == pytest.approx(sim.state.array[0], abs=1e-3)
+    assert arm.read_scene_state().array == pytest.approx(sim.state.array[0], abs=1e-3)
 
 
 def test_poses_and_joints_are_the_same_target(arm: MujocoArm):
@@ -85,13 +85,13 @@ def test_targets_that_are_none(target: dict, error: type[Exception]):
 def test_moves_are_slow_and_arrive(arm: MujocoArm):
     q = arm.state().q + np.array((0.3, -0.1, 0, 0.1, 0, 0, 0.2))
     begin, speeds = arm.data.time, []
-    step = arm._step
+    step = arm._step_physics
 
     def watched() -> None:
         step()
         speeds.append(np.abs(arm.data.qvel[:7]).max())
 
-    arm._step = watched
+    arm._step_physics = watched
     arm.move_to(q, speed_fraction=0.1)
     assert arm.state().q == pytest.approx(q, abs=2e-3)
     assert max(speeds) < 1.1 * 0.1 * 2.61
@@ -124,14 +124,14 @@ def test_not_connected(arm: MujocoArm):
 
 def test_a_user_stop_is_pressed_until_it_is_released(arm: MujocoArm):
     arm.start_streaming()
-    arm.user_stop()
+    arm.set_user_stop()
     assert arm.state().mode is Mode.USER_STOPPED
     with pytest.raises(ArmFault) as fault:
         arm.stream(Target(joints=arm.state().q))
     assert fault.value.kind is FaultKind.USER_STOP
     with pytest.raises(ArmFault):
         arm.recover()
-    arm.user_stop(False)
+    arm.set_user_stop(False)
     with pytest.raises(ArmFault):  # releasing it is not enough
         arm.start_streaming()
     arm.recover()
@@ -141,37 +141,37 @@ def test_a_user_stop_is_pressed_until_it_is_released(arm: MujocoArm):
 @pytest.mark.parametrize("kind", [FaultKind.REFLEX, FaultKind.COMMUNICATION, FaultKind.CONTROL])
 def test_a_fault_in_motion_recovery_and_on(arm: MujocoArm, kind: FaultKind):
     """The whole round: fault, confirmation, recovery, new seed, and the arm moves again from where it stands."""
-    filter = SafetyFilter.of_task(TASK, settings=SafetySettings(ramp_steps=0))
+    filter = SafetyFilter.from_task(TASK, settings=SafetySettings(ramp_steps=0))
     machine = FaultMachine()
     machine.seed(arm.state())
     filter.start(arm.state())
     arm.start_streaming()
     machine.start()
     for _ in range(10):
-        filter.decide(np.array((0.5, 0.5, 0, 1.0)), arm.state())
+        filter.filter_action(np.array((0.5, 0.5, 0, 1.0)), arm.state())
         for _ in range(8):
-            arm.stream(filter.tick())
-    arm.inject(fault_of(kind))
+            arm.stream(filter.next_command())
+    arm.inject_fault(make_fault(kind))
     with pytest.raises(ArmFault) as caught:
-        arm.stream(filter.tick())
-    step = machine.fault(caught.value)
+        arm.stream(filter.next_command())
+    step = machine.handle_fault(caught.value)
     assert (step.reaction is Reaction.RECOVER) == (kind is FaultKind.COMMUNICATION)
     if step.reaction is Reaction.ASK:
         machine.confirm("Ada")
     arm.recover()
-    machine.recovered(arm.state())
+    machine.finish_recovery(arm.state())
     machine.seed(arm.state())
     filter.start(arm.state())
     begin = arm.state().q
     arm.start_streaming()
     machine.start()
-    first = filter.tick().joints
+    first = filter.next_command().joints
     assert first == pytest.approx(begin, abs=1e-9), "the target from before the fault must be forgotten"
 
 
 def test_versions_are_refused_on_connect():
     arm = MujocoArm(TASK)
-    arm.inject(fault_of(FaultKind.VERSION, recoverable=False))
+    arm.inject_fault(make_fault(FaultKind.VERSION, recoverable=False))
     with pytest.raises(ArmFault, match="another version"):
         arm.connect()
 
@@ -181,18 +181,18 @@ def test_a_calm_expert_reaches_through_the_filter():
     task: Any = make_task("fr3/reach")
     arm = MujocoArm(task, seed=5)
     arm.connect()
-    filter = SafetyFilter.of_task(task, policy_limits(task.arm, 0.3, 0.3), settings=SafetySettings(ramp_steps=5))
+    filter = SafetyFilter.from_task(task, policy_limits(task.arm, 0.3, 0.3), settings=SafetySettings(ramp_steps=5))
     for _ in range(5):
         arm.reset()
         filter.start(arm.state())
         arm.start_streaming()
-        state = arm.scene_state()
+        state = arm.read_scene_state()
         for _ in range(task.horizon):
             action = 0.3 * task.expert(State(task.spec, state.array[None]))[0]
-            decision = filter.decide(action, arm.state(), 3 * task.control_dt)
+            decision = filter.filter_action(action, arm.state(), 3 * task.control_dt)
             assert decision.verdict is Verdict.FOLLOW
             for _ in range(3 * task.substeps):
-                arm.stream(filter.tick())
-            state = arm.scene_state()
+                arm.stream(filter.next_command())
+            state = arm.read_scene_state()
         arm.stop()
         assert task.success(state)

@@ -8,7 +8,7 @@ from robo_reward.envs.panda.base import ArmTask
 from robo_reward.envs.task import make_task
 from robo_reward.errors import UnknownName, UsageError
 from robo_reward.hardware.mujoco_arm import MujocoArm
-from robo_reward.hardware.observe import NoObjects, ObjectsLost, Observer, object_source
+from robo_reward.hardware.observe import NoObjects, ObjectsLost, Observer, load_object_source
 from robo_reward.hardware.robot import Target
 from robo_reward.hardware.scene import SimulatedScene
 
@@ -31,7 +31,7 @@ def test_the_state_of_a_moving_arm_is_what_the_sensors_say(name: str, rng: np.ra
         goal = goal + rng.uniform(-0.01, 0.01, 7)
         arm.stream(Target(joints=goal, gripper=0.06))
     mujoco.mj_forward(task.model, arm.data)  # sensors of this very state, not of the step before
-    sensed, made = arm.scene_state(), observer.state(arm.state())
+    sensed, made = arm.read_scene_state(), observer.estimate_state(arm.state())
     for field in task.spec:
         np.testing.assert_allclose(made[field.name], sensed[field.name], atol=1e-6, err_msg=field.name)
     assert observer.unknown == ()
@@ -42,9 +42,9 @@ def test_velocities_are_shown_in_the_policys_own_time() -> None:
     arm = MujocoArm(task)
     arm.connect()
     observer = Observer(task, SimulatedScene(arm))
-    state = observer.state(arm.state())
+    state = observer.estimate_state(arm.state())
     state.array[task.spec.slice("hand_velocity")] = (0.1, -0.2, 0.0)
-    full, half = observer.observation(state), observer.observation(state, 0.5)
+    full, half = observer.compute_observation(state), observer.compute_observation(state, 0.5)
     differs = np.flatnonzero(full != half)
     assert len(differs) == 2
     np.testing.assert_allclose(half[differs], 2 * full[differs], rtol=1e-6)
@@ -56,7 +56,7 @@ def test_a_policy_that_sees_what_nobody_measures_is_refused() -> None:
     observer = Observer(task, NoObjects())
     assert set(observer.unknown) == {"cube_position", "cube_rotation", "cube_velocity"}
     with pytest.raises(UsageError, match=r"cube_position.*objects=MODULE:FUNCTION"):
-        observer.require(task.observation)
+        observer.require_fields(task.observation)
 
 
 class Tracker:
@@ -76,14 +76,14 @@ def tracker(task: ArmTask, host: str) -> Tracker:
 
 def test_a_users_own_tracker_is_found_by_name() -> None:
     task = arm_task("fr3/lift")
-    found = object_source(f"{__name__}:tracker", task, "somewhere")
+    found = load_object_source(f"{__name__}:tracker", task, "somewhere")
     observer = Observer(task, found)
-    observer.require(task.observation)
+    observer.require_fields(task.observation)
     arm = MujocoArm(task)
     arm.connect()
-    np.testing.assert_array_equal(observer.state(arm.state()).cube_position, np.ones(3))
+    np.testing.assert_array_equal(observer.estimate_state(arm.state()).cube_position, np.ones(3))
     with pytest.raises(UsageError, match="MODULE:FUNCTION"):
-        object_source("no.such.module:f", task, "")
+        load_object_source("no.such.module:f", task, "")
     with pytest.raises(UnknownName, match="cube_position"):
         Observer(arm_task("fr3/reach"), found)
 
@@ -97,4 +97,4 @@ def test_an_object_at_no_number_is_lost() -> None:
     fields["cube_position"] = np.array([0.5, np.nan, 0.0])
     scene.read = lambda: fields
     with pytest.raises(ObjectsLost, match="cube_position is not finite"):
-        Observer(task, scene).state(arm.state())
+        Observer(task, scene).estimate_state(arm.state())

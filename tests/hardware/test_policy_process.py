@@ -8,7 +8,7 @@ import psutil
 import pytest
 
 from robo_reward.envs.task import make_task
-from robo_reward.hardware.messages import pack
+from robo_reward.hardware.messages import pack_message
 from robo_reward.hardware.policy_process import PolicyDied, PolicyProcess, answer, read_reply
 from robo_reward.policies.policy import MLPPolicy
 from tests.hardware import policies
@@ -37,11 +37,11 @@ def test_it_answers_as_the_policy_itself_does_and_says_what_it_is(folder: Path, 
         assert process.meta["seed"] == 7
         for ticket in (5, 6):
             observation = rng.normal(size=own.observation.dim).astype(np.float32)
-            process.ask(ticket, observation)
-            reply = process.reply(10.0)
+            process.send_observation(ticket, observation)
+            reply = process.receive_reply(10.0)
             assert reply is not None and reply.ticket == ticket and reply.seconds >= 0
             np.testing.assert_allclose(reply.actions, own.act(observation[None]))
-        assert process.reply(0.0) is None
+        assert process.receive_reply(0.0) is None
     finally:
         process.close()
     assert not psutil.pid_exists(process.process.pid or -1) or not process.process.is_alive()
@@ -50,8 +50,8 @@ def test_it_answers_as_the_policy_itself_does_and_says_what_it_is(folder: Path, 
 def test_a_chunk_comes_as_rows() -> None:
     process = PolicyProcess("fr3/lift chunk", policies.load)
     try:
-        process.ask(1, np.zeros(process.observation.dim))
-        reply = process.reply(10.0)
+        process.send_observation(1, np.zeros(process.observation.dim))
+        reply = process.receive_reply(10.0)
         assert reply is not None and reply.actions.shape == (4, process.action.dim)
     finally:
         process.close()
@@ -61,7 +61,7 @@ def test_a_killed_process_is_told_with_its_signal() -> None:
     process = PolicyProcess("fr3/lift steady", policies.load)
     os.kill(process.process.pid or 0, signal.SIGKILL)
     with pytest.raises(PolicyDied, match="SIGKILL"):
-        repeated(lambda: process.ask(1, np.zeros(3)), lambda: process.reply(0.1))
+        repeated(lambda: process.send_observation(1, np.zeros(3)), lambda: process.receive_reply(0.1))
     process.close()
 
 
@@ -70,8 +70,8 @@ def test_ctrl_c_reaches_everybody_but_the_policy() -> None:
     try:
         os.kill(process.process.pid or 0, signal.SIGINT)
         time.sleep(0.1)
-        process.ask(1, np.zeros(process.observation.dim))
-        assert process.reply(10.0) is not None
+        process.send_observation(1, np.zeros(process.observation.dim))
+        assert process.receive_reply(10.0) is not None
     finally:
         process.close()
 
@@ -80,7 +80,10 @@ def test_a_bug_in_the_policy_comes_with_its_own_words() -> None:
     process = PolicyProcess("fr3/lift raises", policies.load)
     try:
         with pytest.raises(PolicyDied, match="ZeroDivisionError: a bug in the policy"):
-            repeated(lambda: process.ask(1, np.zeros(process.observation.dim)), lambda: process.reply(10.0))
+            repeated(
+                lambda: process.send_observation(1, np.zeros(process.observation.dim)),
+                lambda: process.receive_reply(10.0),
+            )
     finally:
         process.close()
 
@@ -96,7 +99,7 @@ def test_a_policy_that_cannot_be_loaded_says_why(tmp_path: Path) -> None:
 def test_whatever_a_policy_says_becomes_rows_of_numbers(kind: str) -> None:
     policy = policies.load(f"fr3/lift {kind}")
     policy.step = 5
-    said = answer(policy, pack({"kind": "ask", "ticket": 7}, {"observation": np.zeros(3)}))
+    said = answer(policy, pack_message({"kind": "ask", "ticket": 7}, {"observation": np.zeros(3)}))
     assert said is not None
     reply = read_reply(said)
     assert reply.ticket == 7 and reply.actions.dtype == np.float64 and reply.actions.ndim >= 2
@@ -106,12 +109,12 @@ def test_whatever_a_policy_says_becomes_rows_of_numbers(kind: str) -> None:
 def test_answers_of_the_last_episode_are_gone_after_a_reset() -> None:
     process = PolicyProcess("fr3/lift steady", policies.load)
     try:
-        process.ask(1, np.zeros(process.observation.dim))
+        process.send_observation(1, np.zeros(process.observation.dim))
         assert eventually(lambda: process._pipe.poll(0.0))
         process.reset()
-        assert process.reply(0.1) is None
-        process.ask(2, np.zeros(process.observation.dim))
-        reply = process.reply(10.0)
+        assert process.receive_reply(0.1) is None
+        process.send_observation(2, np.zeros(process.observation.dim))
+        reply = process.receive_reply(10.0)
         assert reply is not None and reply.ticket == 2
     finally:
         process.close()

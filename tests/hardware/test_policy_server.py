@@ -7,9 +7,9 @@ import pytest
 
 from robo_reward.errors import UsageError
 from robo_reward.hardware import policy_process, policy_server
-from robo_reward.hardware.messages import LENGTH, pack
+from robo_reward.hardware.messages import LENGTH, pack_message
 from robo_reward.hardware.policy_process import PolicyDied
-from robo_reward.hardware.policy_server import PolicyServer, RemotePolicy, new_token
+from robo_reward.hardware.policy_server import PolicyServer, RemotePolicy, generate_token
 from tests.hardware import policies
 from tests.hardware.patience import eventually, repeated
 
@@ -30,10 +30,10 @@ def address(server: PolicyServer) -> str:
 
 
 def answered(policy: RemotePolicy, ticket: int, seconds: float = 10.0) -> np.ndarray | None:
-    policy.ask(ticket, np.zeros(policy.observation.dim, np.float32))
+    policy.send_observation(ticket, np.zeros(policy.observation.dim, np.float32))
     end = time.monotonic() + seconds
     while time.monotonic() < end:
-        reply = policy.reply(0.1)
+        reply = policy.receive_reply(0.1)
         if reply is not None and reply.ticket == ticket:
             return reply.actions
     return None
@@ -48,7 +48,7 @@ def test_it_answers_over_the_network_as_the_policy_does(server: PolicyServer) ->
             np.testing.assert_array_equal(answered(remote, ticket), own.act(np.zeros((1, 3))))
         remote.reset()
         np.testing.assert_array_equal(answered(remote, 99), policies.load("fr3/lift steady").act(np.zeros((1, 3))))
-        assert remote.reply(0.0) is None
+        assert remote.receive_reply(0.0) is None
     finally:
         remote.close()
 
@@ -64,7 +64,7 @@ def test_tokens_that_can_be_guessed_are_refused(server: PolicyServer) -> None:
         RemotePolicy(address(server), "short")
     with pytest.raises(UsageError, match="16"):
         PolicyServer(policies.load("fr3/lift steady"), "", HOST)
-    assert new_token() != new_token() and len(new_token()) >= 16
+    assert generate_token() != generate_token() and len(generate_token()) >= 16
 
 
 def test_an_address_of_another_kind_or_without_a_server_is_named() -> None:
@@ -83,7 +83,7 @@ def test_it_connects_again_when_the_server_comes_back() -> None:
         assert answered(remote, 1) is not None
         first.close()
         assert eventually(lambda: remote._connection is None)
-        remote.ask(2, np.zeros(3))  # goes nowhere, and harms nobody
+        remote.send_observation(2, np.zeros(3))  # goes nowhere, and harms nobody
         second = PolicyServer(policies.load("fr3/lift steady"), TOKEN, HOST, port)
         second.start()
         end, found = time.monotonic() + 20, None
@@ -101,7 +101,9 @@ def test_a_bug_in_the_policy_is_told_to_the_client() -> None:
     remote = RemotePolicy(address(server), TOKEN)
     try:
         with pytest.raises(PolicyDied, match="ZeroDivisionError"):
-            repeated(lambda: remote.ask(1, np.zeros(remote.observation.dim)), lambda: remote.reply(5.0))
+            repeated(
+                lambda: remote.send_observation(1, np.zeros(remote.observation.dim)), lambda: remote.receive_reply(5.0)
+            )
     finally:
         remote.close()
         server.close()
@@ -110,10 +112,10 @@ def test_a_bug_in_the_policy_is_told_to_the_client() -> None:
 ACTIONS = {"actions": np.zeros((1, 4))}
 DEEP = b"[" * 100_000
 BAD: dict[str, Any] = {
-    "no ticket": pack({"kind": "reply", "seconds": 0.1}, ACTIONS),
-    "seconds null": pack({"kind": "reply", "ticket": 1, "seconds": None}, ACTIONS),
-    "seconds text": pack({"kind": "reply", "ticket": 1, "seconds": "x"}, ACTIONS),
-    "no actions": pack({"kind": "reply", "ticket": 1, "seconds": 0.1}),
+    "no ticket": pack_message({"kind": "reply", "seconds": 0.1}, ACTIONS),
+    "seconds null": pack_message({"kind": "reply", "ticket": 1, "seconds": None}, ACTIONS),
+    "seconds text": pack_message({"kind": "reply", "ticket": 1, "seconds": "x"}, ACTIONS),
+    "no actions": pack_message({"kind": "reply", "ticket": 1, "seconds": 0.1}),
     "deep": LENGTH.pack(len(DEEP)) + DEEP,
     "text": "hello",
 }
@@ -136,7 +138,7 @@ def test_what_is_no_reply_is_told_and_the_client_connects_again(
     monkeypatch.setattr(policy_server, "RETRY", (0.01, 0.1))
     remote = RemotePolicy(address(server), TOKEN)
     try:
-        remote.ask(1, np.zeros(remote.observation.dim, np.float32))
+        remote.send_observation(1, np.zeros(remote.observation.dim, np.float32))
         assert eventually(lambda: remote.reconnects == 1)
         assert answered(remote, 2) is not None and "is no reply" in caplog.text
     finally:
@@ -149,7 +151,9 @@ def test_a_server_of_nonsense_ends_it_with_a_message(server: PolicyServer, monke
     remote = RemotePolicy(address(server), TOKEN)
     try:
         with pytest.raises(PolicyDied, match="3 messages in a row that are no replies"):
-            repeated(lambda: remote.ask(1, np.zeros(remote.observation.dim)), lambda: remote.reply(0.02))
+            repeated(
+                lambda: remote.send_observation(1, np.zeros(remote.observation.dim)), lambda: remote.receive_reply(0.02)
+            )
     finally:
         remote.close()
 

@@ -15,14 +15,14 @@ from robo_reward.envs.task import make_task
 from robo_reward.episode import Episode
 from robo_reward.errors import BadArtifact
 from robo_reward.hardware.recording import (
-    MEASURED,
+    MEASUREMENT_WIDTH,
     DiskFailed,
     Journal,
-    is_empty,
-    outcome_of,
+    classify_outcome,
+    is_empty_journal,
     read_journal,
+    sanitize_action,
     set_aside,
-    storable,
 )
 from robo_reward.hardware.robot import ArmState, Mode, Target
 
@@ -43,10 +43,10 @@ def journal_of(folder: Path, steps: int = 5) -> Path:
     journal = Journal(folder / "episode-0000", TASK, {"fps": 25.0}, (2, 2, 3))
     state = np.arange(float(TASK.spec.dim))
     for t in range(steps):
-        journal.command(10 + t, Target(joints=np.full(7, 0.1), gripper=0.05))
+        journal.add_command(10 + t, Target(joints=np.full(7, 0.1), gripper=0.05))
         frame = np.full((2, 2, 3), t, np.uint8)
-        journal.step(state, arm_state(0.1 * t), np.full(4, 0.5), "follow", {"frame": 9.9 + 0.1 * t}, frame)
-    journal.end(state, arm_state(0.1 * steps), np.full((2, 2, 3), steps, np.uint8), 9.9 + 0.1 * steps)
+        journal.write_step(state, arm_state(0.1 * t), np.full(4, 0.5), "follow", {"frame": 9.9 + 0.1 * t}, frame)
+    journal.write_last_state(state, arm_state(0.1 * steps), np.full((2, 2, 3), steps, np.uint8), 9.9 + 0.1 * steps)
     journal.close()
     return journal.folder
 
@@ -62,17 +62,17 @@ def test_where_the_disk_is_full_whole_rows_stay(tmp_path: Path) -> None:
     """A limit on the size of files does what a full disk does: the last write is cut in its middle."""
     journal, state = Journal(tmp_path / "episode-0000", TASK, {}), np.zeros(TASK.spec.dim)
     for t in range(12):
-        journal.step(state, arm_state(0.1 * t), np.zeros(4), "follow", {})
+        journal.write_step(state, arm_state(0.1 * t), np.zeros(4), "follow", {})
     size, limit = (journal.folder / "rows").stat().st_size, resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (size + 100, limit[1]))
     try:
         for _ in range(2):
             with pytest.raises(DiskFailed, match=r"episode-0000 cannot be written: .*12 steps .* are kept.*Make room"):
-                journal.step(state, arm_state(2.0), np.zeros(4), "follow", {})
+                journal.write_step(state, arm_state(2.0), np.zeros(4), "follow", {})
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limit)
     assert (journal.folder / "rows").stat().st_size == size
-    journal.step(state, arm_state(3.0), np.zeros(4), "follow", {})
+    journal.write_step(state, arm_state(3.0), np.zeros(4), "follow", {})
     journal.close()
     episode = read_journal(journal.folder)
     assert episode is not None and len(episode) == 12
@@ -82,7 +82,7 @@ def test_where_the_disk_is_full_whole_rows_stay(tmp_path: Path) -> None:
 def test_a_frame_that_is_missing_or_of_another_shape_does_not_shift_the_others(tmp_path: Path, frame: Any) -> None:
     journal = Journal(tmp_path / "episode-0000", TASK, {}, (2, 2, 3))
     for t, picture in enumerate([np.full((2, 2, 3), 7, np.uint8), frame, np.full((2, 2, 3), 9, np.uint8)]):
-        journal.step(np.zeros(TASK.spec.dim), arm_state(0.1 * t), np.zeros(4), "follow", {}, picture)
+        journal.write_step(np.zeros(TASK.spec.dim), arm_state(0.1 * t), np.zeros(4), "follow", {}, picture)
     journal.close()
     episode = read_journal(journal.folder)
     assert episode is not None and episode.frames is not None
@@ -129,7 +129,7 @@ def test_files_are_read_or_refused_however_they_are_damaged(name: str, data: byt
 
 @given(st.text(max_size=3) | st.none() | st.lists(st.floats() | st.text(max_size=2), max_size=6) | st.floats())
 def test_anything_is_stored_as_an_action(said: Any) -> None:
-    kept = storable(said, 4)
+    kept = sanitize_action(said, 4)
     assert kept.shape == (4,) and (np.abs(kept) <= 1).all()
 
 
@@ -152,7 +152,7 @@ def test_what_is_set_aside_replaces_nothing(tmp_path: Path) -> None:
         set_aside(tmp_path / "episode-0000", tmp_path / "aside")
     assert (tmp_path / "aside" / "episode-0000").read_text() == "first"
     assert (tmp_path / "aside" / "episode-0000-1").read_text() == "second"
-    assert not is_empty(tmp_path / "aside" / "episode-0000")
+    assert not is_empty_journal(tmp_path / "aside" / "episode-0000")
 
 
 @pytest.mark.parametrize(
@@ -167,14 +167,14 @@ def test_what_is_set_aside_replaces_nothing(tmp_path: Path) -> None:
 def test_only_what_was_made_to_its_end_says_something_of_the_policy(
     ending: str, known: bool, success: bool, outcome: str
 ) -> None:
-    assert outcome_of(ending, known, success) == outcome
+    assert classify_outcome(ending, known, success) == outcome
 
 
 @pytest.mark.parametrize("column", [3, -1])  # of the state, and a joint angle
 def test_steps_before_a_row_that_is_not_finite_are_kept(tmp_path: Path, column: int) -> None:
     folder = journal_of(tmp_path)
     rows = np.frombuffer((folder / "rows").read_bytes()).reshape(6, -1).copy()
-    rows[4, column if column > 0 else rows.shape[1] - MEASURED + 4] = np.nan
+    rows[4, column if column > 0 else rows.shape[1] - MEASUREMENT_WIDTH + 4] = np.nan
     (folder / "rows").write_bytes(rows.tobytes())
     episode = read_journal(folder)
     assert episode is not None and len(episode) == 3 and np.isfinite(episode.state).all()

@@ -13,16 +13,16 @@ from typing import Any
 import numpy as np
 import pytest
 
-from robo_reward.cli.app import compose
-from robo_reward.cli.deploy import wishes_of
+from robo_reward.cli.app import compose_config
+from robo_reward.cli.deploy import read_deploy_config
 from robo_reward.cli.interrupt import stop_on_signals
 from robo_reward.envs.panda.arm import FR3
 from robo_reward.envs.panda.base import ArmTask
-from robo_reward.envs.panda.kinematics import forward, solve_position
+from robo_reward.envs.panda.kinematics import compute_forward_kinematics, solve_position
 from robo_reward.envs.task import make_task
 from robo_reward.errors import UsageError
-from robo_reward.hardware.assemble import assemble, workspace_of
-from robo_reward.hardware.reset import Reset, nearest
+from robo_reward.hardware.assemble import build_deployment, make_workspace
+from robo_reward.hardware.reset import ResetProcedure, solve_joints_or_keep
 from robo_reward.hardware.robot import ArmFault, ArmState, FaultKind
 from robo_reward.hardware.safety import SLACK, SafetyFilter
 from tests.hardware.paper_arm import PaperArm
@@ -32,14 +32,14 @@ from tests.hardware.rigs import Inline
 class Handed(PaperArm):
     """An arm that stands at joints `q`, whose fingers stop at a width; a hand that fails says so at the next call."""
 
-    q = nearest(FR3, np.array((0.45, 0.1, 0.2)), np.array(FR3.home))
+    q = solve_joints_or_keep(FR3, np.array((0.45, 0.1, 0.2)), np.array(FR3.home))
 
     def __init__(self, log: Path, widest: float, problem: ArmFault | None = None) -> None:
         super().__init__(str(log))
         self.width, self.widest, self.problem, self.moved = 0.02, widest, problem, 0
 
     def state(self) -> ArmState:
-        place = forward(FR3, self.q[None]).position[:, 0]
+        place = compute_forward_kinematics(FR3, self.q[None]).position[:, 0]
         return dataclasses.replace(super().state(), q=self.q, hand_position=place, gripper_width=self.width)
 
     def gripper(self, width: float, speed: float, force: float | None = None) -> None:
@@ -51,10 +51,10 @@ class Handed(PaperArm):
         self.moved += 1
 
 
-def reset_of(arm: PaperArm, settle: float = 0.12, hand: bool = True) -> Reset:
+def reset_of(arm: PaperArm, settle: float = 0.12, hand: bool = True) -> ResetProcedure:
     task = make_task("fr3/lift")
     assert isinstance(task, ArmTask)
-    return Reset(task, arm, lambda episode: np.array(task.arm.home), settle=settle, hand=hand)
+    return ResetProcedure(task, arm, lambda episode: np.array(task.arm.home), settle=settle, hand=hand)
 
 
 @pytest.mark.parametrize("widest", [0.0, 0.03, 0.07])
@@ -112,12 +112,12 @@ def test_the_hand_stays_in_a_space_that_somebody_gave(tmp_path: Path) -> None:
     assert isinstance(task, ArmTask)
     low, high = np.array((0.3, -0.2, 0.0)), np.array((0.7, 0.2, 0.4))
     above = np.array(task.arm.home)
-    inside = nearest(task.arm, np.array((0.5, 0.0, 0.2)), above)
+    inside = solve_joints_or_keep(task.arm, np.array((0.5, 0.0, 0.2)), above)
     for start, moves in ((inside, 1), (above, 0)):
         arm = Handed(tmp_path / "log", 0.08)
         went: list[np.ndarray] = []
         arm.move_to = lambda q, speed_fraction=0.1, went=went: went.append(q)
-        reset = Reset(task, arm, lambda episode, start=start: start, settle=0.1, low=low, high=high)
+        reset = ResetProcedure(task, arm, lambda episode, start=start: start, settle=0.1, low=low, high=high)
         if moves:
             reset(0)
             np.testing.assert_array_equal(went[-1], inside)
@@ -145,26 +145,26 @@ def test_a_workspace_that_cannot_be_meant_is_refused(box: Any, table: float, wor
     task = make_task("fr3/lift")
     assert isinstance(task, ArmTask)
     with pytest.raises(UsageError, match=words):
-        workspace_of(task, box, table)
+        make_workspace(task, box, table)
 
 
 @pytest.mark.parametrize("name", ["fr3/lift", "fr3/push", "panda/reach", "panda/door", "fr3/drawer", "fr3/stack"])
 def test_the_workspace_is_the_tasks_own_or_the_users_above_the_table(name: str) -> None:
     task = make_task(name)
     assert isinstance(task, ArmTask)
-    own, before = workspace_of(task, None, 0.0), SafetyFilter.of_task(task).workspace
+    own, before = make_workspace(task, None, 0.0), SafetyFilter.from_task(task).workspace
     np.testing.assert_array_equal((own.low, own.high), (before.low, before.high))
-    given = workspace_of(task, [[0.1, -0.5, -0.2], [0.8, 0.5, 0.9]], -0.1)
+    given = make_workspace(task, [[0.1, -0.5, -0.2], [0.8, 0.5, 0.9]], -0.1)
     assert given.table == -0.1 and given.low[2] == pytest.approx(-0.1) and given.high[2] > 0.9
 
 
 def test_workspace_and_table_reach_the_safety_filter() -> None:
     words = ["robot=mujoco", "task=fr3/lift", "workspace=[[0.25,-0.2,0.0],[0.6,0.2,0.4]]", "table=0.005"]
-    wishes, task = wishes_of(compose("deploy", [*words, "teleop=keyboard"])), make_task("fr3/lift")
+    wishes, task = read_deploy_config(compose_config("deploy", [*words, "teleop=keyboard"])), make_task("fr3/lift")
     assert isinstance(task, ArmTask)
     with ExitStack() as stack:
-        parts = assemble(replace(wishes, teleop="none"), task, Inline("fr3/lift steady"), bool, bool, stack)
-        space = parts.rig.filter.motion.envelope.workspace
+        parts = build_deployment(replace(wishes, teleop="none"), task, Inline("fr3/lift steady"), bool, bool, stack)
+        space = parts.rig.filter.planner.checker.workspace
     assert space.table == 0.005 and space.low[2] == 0.005 and space.high[0] == pytest.approx(0.6, abs=0.003)
 
 
@@ -197,10 +197,10 @@ def test_a_signal_interrupts_a_slow_motion_of_a_library_in_this_process(tmp_path
     assert stop() and arm.moved == 0
 
 
-def bounded(arm: PaperArm, low: tuple[float, ...], high: tuple[float, ...], start: np.ndarray) -> Reset:
+def bounded(arm: PaperArm, low: tuple[float, ...], high: tuple[float, ...], start: np.ndarray) -> ResetProcedure:
     task = make_task("fr3/lift")
     assert isinstance(task, ArmTask)
-    return Reset(task, arm, lambda episode: start, settle=0.1, low=np.array(low), high=np.array(high))
+    return ResetProcedure(task, arm, lambda episode: start, settle=0.1, low=np.array(low), high=np.array(high))
 
 
 def standing(folder: Path, *place: float) -> tuple[Handed, list[np.ndarray]]:
@@ -221,16 +221,16 @@ def test_a_way_that_leaves_the_workspace_between_its_ends_is_refused(tmp_path: P
     arm, went = standing(tmp_path, 0.45, -0.3, 0.2)
     goal = solve_position(FR3, np.array([(0.45, 0.3, 0.2)]))[0]
     with pytest.raises(ArmFault, match=r"leave the workspace.*Guide the arm") as told:
-        bounded(arm, (0.2, -0.35, 0.0), (0.47, 0.35, 0.25), goal).go(goal)
+        bounded(arm, (0.2, -0.35, 0.0), (0.47, 0.35, 0.25), goal).move_through(goal)
     assert went == [] and told.value.recoverable
-    bounded(arm, (0.2, -0.35, 0.0), (0.6, 0.35, 0.25), goal).go(goal)
+    bounded(arm, (0.2, -0.35, 0.0), (0.6, 0.35, 0.25), goal).move_through(goal)
     assert len(went) == 1
 
 
 def test_a_retreat_that_cannot_be_is_refused(tmp_path: Path) -> None:
     arm, went = standing(tmp_path, 0.55, 0.0, 0.2)
     with pytest.raises(ArmFault, match="cannot go up"):
-        bounded(arm, (0.9, -0.1, 0.3), (1.2, 0.1, 0.6), arm.q).clear()
+        bounded(arm, (0.9, -0.1, 0.3), (1.2, 0.1, 0.6), arm.q).retreat_home()
     assert went == []
 
 
@@ -241,9 +241,9 @@ def test_where_the_straight_way_dips_below_the_floor_the_hand_goes_over_a_raised
 
     def lowest(*joints: np.ndarray) -> float:
         ways = [np.linspace(a, b, 300) for a, b in pairwise(joints)]
-        return float(forward(FR3, np.concatenate(ways)).position[2].min())
+        return float(compute_forward_kinematics(FR3, np.concatenate(ways)).position[2].min())
 
     assert lowest(begin, goal) < floor - 0.05
-    bounded(arm, (0.25, -0.4, floor), (0.75, 0.4, 0.5), goal).go(goal)
+    bounded(arm, (0.25, -0.4, floor), (0.75, 0.4, 0.5), goal).move_through(goal)
     assert len(went) == 2 and lowest(begin, *went) >= floor - SLACK - 1e-3
     np.testing.assert_array_equal(went[-1], goal)

@@ -9,11 +9,11 @@ import pytest
 from robo_reward.cli import main
 from robo_reward.envs.panda.arm import FR3
 from robo_reward.hardware import doctor
-from robo_reward.hardware.doctor import diagnose_robot, wake_ups
+from robo_reward.hardware.doctor import diagnose_robot, measure_wake_up_delays
 from robo_reward.hardware.emulator.camera_server import CameraServer
 from robo_reward.hardware.emulator.emulator import Emulator
 from robo_reward.hardware.explain import KINDS
-from robo_reward.hardware.limits import official
+from robo_reward.hardware.limits import official_limits
 from robo_reward.hardware.robot import FaultKind
 
 pytest.importorskip("franky")
@@ -59,7 +59,7 @@ def test_jitter_is_how_late_a_loop_wakes_up(monkeypatch: pytest.MonkeyPatch) -> 
 
     monkeypatch.setattr(doctor.time, "perf_counter", lambda: now[0])
     monkeypatch.setattr(doctor.time, "sleep", sleep)
-    late = wake_ups(0.05, period=0.01)
+    late = measure_wake_up_delays(0.05, period=0.01)
     assert len(late) == 5
     np.testing.assert_allclose(late, 0.002)
 
@@ -89,12 +89,12 @@ def test_a_panda_and_the_limits_that_hold_for_it() -> None:
 
 
 def test_joints_near_an_end_and_beyond_it() -> None:
-    limits = official(FR3)
+    limits = official_limits(FR3)
     q = np.array(FR3.home)
     q[5] = FR3.q_max[5] - 0.05
-    assert "joint 6, by 0.05 rad" in doctor._joints(limits, q).value
+    assert "joint 6, by 0.05 rad" in doctor._check_joints(limits, q).value
     q[5] = 0.1  # fine for a Panda
-    finding = doctor._joints(limits, q)
+    finding = doctor._check_joints(limits, q)
     assert not finding.ok and "joint 6 at 0.100 rad" in finding.value
 
 

@@ -9,7 +9,7 @@ import mujoco
 import numpy as np
 import pytest
 
-from robo_reward.envs.panda.kinematics import forward
+from robo_reward.envs.panda.kinematics import compute_forward_kinematics
 from robo_reward.envs.task import make_task
 from robo_reward.errors import UsageError
 from robo_reward.hardware.coordinates import HandCoordinates
@@ -23,21 +23,21 @@ TASK: Any = make_task("fr3/lift")
 
 
 def started(task=TASK, **settings) -> tuple[SafetyFilter, np.ndarray]:
-    filter = SafetyFilter.of_task(task, settings=SafetySettings(**{"ramp_steps": 0, **settings}))
+    filter = SafetyFilter.from_task(task, settings=SafetySettings(**{"ramp_steps": 0, **settings}))
     q = task.sample(np.random.default_rng(0), 1).qpos[0, :7]
     filter.start(state_at(q))
     return filter, q
 
 
 def step(filter: SafetyFilter, action, q: np.ndarray, ticks: int = 8) -> tuple:
-    decision = filter.decide(np.asarray(action, float), state_at(q))
+    decision = filter.filter_action(np.asarray(action, float), state_at(q))
     for _ in range(ticks):
         q = tick(filter)
     return decision, q
 
 
 def tick(filter: SafetyFilter) -> np.ndarray:
-    joints = filter.tick().joints
+    joints = filter.next_command().joints
     assert joints is not None
     return joints
 
@@ -66,7 +66,7 @@ def test_targets_accumulate_on_the_last_target_not_on_the_measurement():
     for sag in (0.0, 0.02):
         filter, q = started()
         for _ in range(25):
-            decision = filter.decide(np.array((0, 0, 0, 1.0)), state_at(q + np.array((0, sag, 0, 0, 0, 0, 0))))
+            decision = filter.filter_action(np.array((0, 0, 0, 1.0)), state_at(q + np.array((0, sag, 0, 0, 0, 0, 0))))
             assert decision.verdict is Verdict.FOLLOW
             for _ in range(8):
                 q = tick(filter)
@@ -86,10 +86,10 @@ def test_dt_sets_how_far_a_step_goes():
     ways = []
     for dt in (0.01, 0.12):
         filter, q = started()
-        decision = filter.decide(np.array((0, 1, 0, 1.0)), state_at(q), dt)
+        decision = filter.filter_action(np.array((0, 1, 0, 1.0)), state_at(q), dt)
         assert len(decision.samples) == round(dt * 200)
         assert ("joint_speed" in {clip.rule for clip in decision.clips}) == (dt == 0.01)
-        ways.append(np.linalg.norm(place(TASK, filter.motion.end) - place(TASK, q)))
+        ways.append(np.linalg.norm(place(TASK, filter.planner.rest_position) - place(TASK, q)))
     assert ways[1] > 1.5 * ways[0]
 
 
@@ -110,12 +110,12 @@ def test_unusable_actions_hold_and_then_stop(action, words: str):
     filter, q = started()
     for _ in range(4):
         _, q = step(filter, (1, 1, 0, 1), q)
-    first = filter.decide(action, state_at(q))
+    first = filter.filter_action(action, state_at(q))
     assert first.verdict is Verdict.HOLD and re.search(words, first.cause)
-    assert filter.decide(action, state_at(q)).verdict is Verdict.HOLD
-    third = filter.decide(action, state_at(q))
+    assert filter.filter_action(action, state_at(q)).verdict is Verdict.HOLD
+    third = filter.filter_action(action, state_at(q))
     assert third.verdict is Verdict.STOP and "3 unusable actions in a row" in third.cause
-    again = filter.decide(np.zeros(4), state_at(q))
+    again = filter.filter_action(np.zeros(4), state_at(q))
     assert again.verdict is Verdict.STOP and again.cause == third.cause
 
 
@@ -167,7 +167,7 @@ def test_after_a_hold_the_arm_rests_and_targets_go_on_from_there():
 )
 def test_states_that_stop(change: dict, words: str):
     filter, q = started()
-    decision = filter.decide(np.zeros(4), replace(state_at(q), **change))
+    decision = filter.filter_action(np.zeros(4), replace(state_at(q), **change))
     assert decision.verdict is Verdict.STOP and words in decision.cause
 
 
@@ -175,13 +175,16 @@ def test_an_arm_that_does_not_follow_stops():
     filter, q = started()
     far = q.copy()
     far[3] += 0.4
-    decision = filter.decide(np.zeros(4), state_at(far))
+    decision = filter.filter_action(np.zeros(4), state_at(far))
     assert decision.verdict is Verdict.STOP and "joint 4 is 0.40 rad away from its command" in decision.cause
 
 
 def test_nothing_moves_before_start():
-    filter = SafetyFilter.of_task(TASK)
-    assert filter.decide(np.zeros(4), state_at(np.array(TASK.arm.home))).cause == "the safety filter was not started"
+    filter = SafetyFilter.from_task(TASK)
+    assert (
+        filter.filter_action(np.zeros(4), state_at(np.array(TASK.arm.home))).cause
+        == "the safety filter was not started"
+    )
 
 
 def test_the_first_steps_are_slow():
@@ -228,7 +231,7 @@ def test_the_hand_cannot_lean_out_of_its_cone():
     filter, q = started(task)
     for _ in range(80):
         _, q = step(filter, (0, 0, 0, 0, 0, 1, 0, 1), q)
-    pose = forward(task.arm, q[None])
+    pose = compute_forward_kinematics(task.arm, q[None])
     assert 0.3 < np.arccos(-pose.z[2, 0]) <= 0.5
 
 
@@ -242,7 +245,7 @@ def test_the_hand_cannot_lean_out_of_its_cone():
     ],
 )
 def test_where_an_arm_cannot_start(change: dict, words: str):
-    filter = SafetyFilter.of_task(TASK)
+    filter = SafetyFilter.from_task(TASK)
     q = TASK.sample(np.random.default_rng(0), 1).qpos[0, :7]
     with pytest.raises(UsageError, match=words):
         filter.start(replace(state_at(q), **change))
@@ -250,7 +253,7 @@ def test_where_an_arm_cannot_start(change: dict, words: str):
 
 def test_an_arm_that_starts_a_little_outside_only_comes_back():
     task: Any = make_task("fr3/push")
-    filter = SafetyFilter.of_task(task, settings=SafetySettings(ramp_steps=0))
+    filter = SafetyFilter.from_task(task, settings=SafetySettings(ramp_steps=0))
     data = mujoco.MjData(task.model)
     from robo_reward.envs.panda.kinematics import solve_position
 
@@ -276,7 +279,7 @@ def test_limits_hold_at_a_finer_rate_too():
     rng = np.random.default_rng(1)
     path = [q]
     for _ in range(30):
-        filter.decide(rng.uniform(-1, 1, 4), state_at(path[-1]))
+        filter.filter_action(rng.uniform(-1, 1, 4), state_at(path[-1]))
         path += [tick(filter) for _ in range(40)]
     assert not violations(Judge(TASK, 0.3, 1000.0)(np.array(path)))
 
@@ -289,19 +292,19 @@ def test_hand_coordinates_and_joints_are_the_same_pose(lean: float):
     for _ in range(20):
         q = np.array(arm.home) + rng.normal(0, lean + 0.05, 7)
         goal = q + rng.normal(0, 0.03, 7)
-        here = coordinates.of(q)
-        there = coordinates.of(goal, here)
+        here = coordinates.from_joints(q)
+        there = coordinates.from_joints(goal, here)
         path = here + np.linspace(0, 1, 30)[:, None] * (there - here)
-        joints = coordinates.joints(path, q, goal)
+        joints = coordinates.to_joints(path, q, goal)
         assert joints is not None
         assert joints[0] == pytest.approx(q, abs=1e-9) and joints[-1] == pytest.approx(goal, abs=1e-9)
-        middle = forward(arm, joints)
+        middle = compute_forward_kinematics(arm, joints)
         assert np.abs(middle.position.T - path[:, :3]).max() < 1e-9
 
 
 def test_out_of_reach_is_no_plan():
     coordinates = HandCoordinates(TASK.arm)
     q = np.array(TASK.arm.home)
-    here = coordinates.of(q)
+    here = coordinates.from_joints(q)
     path = here + np.linspace(0, 1, 30)[:, None] * np.array((1.0, 0, 0, 0, 0, 0, 0))
-    assert coordinates.joints(path, q, q) is None
+    assert coordinates.to_joints(path, q, q) is None

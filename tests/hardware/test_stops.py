@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 
 from benchmarks._fault_judge import SHARE, Rest, rest_from
-from robo_reward.envs.panda.arm import ARMS, arm_named
+from robo_reward.envs.panda.arm import ARMS, get_arm_model
 from robo_reward.envs.panda.base import ArmTask
 from robo_reward.envs.task import make_task
 from robo_reward.hardware.arms import make_arm
-from robo_reward.hardware.braking import brake_from
+from robo_reward.hardware.braking import compute_braking
 from robo_reward.hardware.emulator.emulator import Emulator
 from robo_reward.hardware.emulator.plant import KinematicPlant
 from robo_reward.hardware.franka.compliance import Compliance
@@ -21,15 +21,15 @@ from robo_reward.hardware.franka.franka_arm import FrankaArm
 from robo_reward.hardware.franka.franky_arm import FrankyArm
 from robo_reward.hardware.franka.panda_arm import PandaArm
 from robo_reward.hardware.limits import policy_limits
-from robo_reward.hardware.live import Ending, LiveEpisode, Rig
+from robo_reward.hardware.live import ControlContext, ControlLoop, EpisodeEnding
 from robo_reward.hardware.mujoco_arm import MujocoArm
 from robo_reward.hardware.observe import NoObjects, Observer
-from robo_reward.hardware.pace import WallPace
-from robo_reward.hardware.policy_process import PolicyDied, Reply
+from robo_reward.hardware.pace import WallClock
+from robo_reward.hardware.policy_process import PolicyDied, PolicyReply
 from robo_reward.hardware.recording import Journal, read_journal
 from robo_reward.hardware.robot import Mode, Target
 from robo_reward.hardware.safety import SafetyFilter, SafetySettings
-from robo_reward.hardware.teleop import Nobody
+from robo_reward.hardware.teleop import NoTeleop
 from robo_reward.hardware.watchdog import Watchdog
 from tests.hardware.patience import eventually
 
@@ -73,7 +73,7 @@ def rest_since(emulator: Emulator, request: int, share: float = SHARE) -> Rest:
         return len(late) == 150 and float(np.abs(late["dq"]).max()) < 0.02
 
     assert eventually(lambda: emulator.session.time > request + 300 and rests())
-    return rest_from(emulator.log.cycles(request), arm_named(emulator.robot), 0, share)
+    return rest_from(emulator.log.cycles(request), get_arm_model(emulator.robot), 0, share)
 
 
 def led(arm: Any, way: np.ndarray, seconds: float) -> None:
@@ -155,11 +155,11 @@ class Driver:
         self.kind, self.asked = kind, 0
         self._tickets: list[int] = []
 
-    def ask(self, ticket: int, observation: np.ndarray) -> None:
+    def send_observation(self, ticket: int, observation: np.ndarray) -> None:
         self.asked += 1
         self._tickets.append(ticket)
 
-    def reply(self, timeout: float) -> Reply | None:
+    def receive_reply(self, timeout: float) -> PolicyReply | None:
         if self.asked > 14 and self.kind == "dies":
             raise PolicyDied("its process was ended by SIGKILL")
         if not self._tickets or (self.asked > 14 and self.kind == "stalls"):
@@ -167,7 +167,7 @@ class Driver:
             return None
         action = np.zeros((1, self.action.dim))
         action[0, 1] = 0.6
-        return Reply(self._tickets.pop(0), action, 0.0)
+        return PolicyReply(self._tickets.pop(0), action, 0.0)
 
     def reset(self) -> None:
         pass
@@ -188,28 +188,28 @@ def test_every_ending_of_an_episode_leaves_the_arm_where_it_is(
     task = make_task(f"{robot}/lift")
     assert isinstance(task, ArmTask)
     policy = Driver(task, kind)
-    rig = Rig(
+    rig = ControlContext(
         task=task,
         arm=arm,
         observer=Observer(task, NoObjects()),
-        filter=SafetyFilter.of_task(task, settings=SafetySettings(ramp_steps=0)),
+        filter=SafetyFilter.from_task(task, settings=SafetySettings(ramp_steps=0)),
         watchdog=Watchdog(silent=0.4, state_age=5.0),
-        pace=WallPace(1 / 200),
+        clock=WallClock(1 / 200),
         policy=policy,
-        teleop=Nobody(),
+        teleop=NoTeleop(),
         stop=lambda: kind == "stop" and policy.asked > 14,
         horizon=15 if kind == "end" else 60,
     )
     rig.tempo = type(rig.tempo)(0.5, 0)
     journal = Journal(tmp_path / "live", task, {})
-    live = LiveEpisode(rig, journal)
-    ending: Ending = live.run()
+    live = ControlLoop(rig, journal)
+    ending: EpisodeEnding = live.run()
     journal.close()
     assert ending.reason == ENDINGS[kind]
     cycles = emulator.log.cycles()
     request = int(np.searchsorted(cycles["wall"], live.stop_time))
     rest_since(emulator, int(cycles["message_id"][request]))
-    rest = rest_from(emulator.log.cycles(), arm_named(robot), request)
+    rest = rest_from(emulator.log.cycles(), get_arm_model(robot), request)
     assert kind == "stalls" or rest.bound > 6e-3  # it moved
     assert rest.distance <= rest.bound
     episode = read_journal(tmp_path / "live")
@@ -248,8 +248,8 @@ def test_a_simulated_arm_stops_within_its_limits_of_acceleration() -> None:
     braking = np.linalg.norm(before.hand_position - far)
     assert np.abs(before.dq).max() > 0.3 and braking > 0.05
     arm.stop()
-    way = brake_from(task.arm, policy_limits(task.arm), before.q, before.dq)
-    goal = way.at(way.duration)[0]
+    way = compute_braking(task.arm, policy_limits(task.arm), before.q, before.dq)
+    goal = way.sample_at(way.duration)[0]
     assert np.abs(arm.state().q - goal).max() < 0.02
     assert np.abs(arm.state().dq).max() < 1e-3
 
@@ -261,12 +261,12 @@ def test_a_brake_ends_at_rest_and_keeps_the_tightest_limit() -> None:
     for _ in range(50):
         q = rng.uniform(limits.q_min, limits.q_max)
         dq = rng.uniform(-0.6, 0.6, 7) * rng.integers(0, 2, 7)
-        way = brake_from(arm, limits, q, dq)
+        way = compute_braking(arm, limits, q, dq)
         assert (np.abs(dq) <= way.duration * limits.ddq * (1 + 1e-9)).all()
-        np.testing.assert_allclose(way.at(0.0)[1], dq if dq.any() else 0.0)
-        np.testing.assert_array_equal(way.at(way.duration)[1], 0.0)
+        np.testing.assert_allclose(way.sample_at(0.0)[1], dq if dq.any() else 0.0)
+        np.testing.assert_array_equal(way.sample_at(way.duration)[1], 0.0)
         times = np.linspace(0.0, way.duration, 201)
-        path = np.array([way.at(t)[0] for t in times])
+        path = np.array([way.sample_at(t)[0] for t in times])
         if way.duration > 0:
             speeds = np.gradient(path, times, axis=0)
             np.testing.assert_allclose(speeds[100], dq / 2, atol=1e-6)

@@ -8,7 +8,7 @@ import pytest
 
 from robo_reward.envs.task import make_task
 from robo_reward.errors import UnknownName, UsageError
-from robo_reward.hardware.teleop import Keyboard, Nobody, SpaceMouse, make_teleop
+from robo_reward.hardware.teleop import KeyboardTeleop, NoTeleop, SpaceMouseTeleop, make_teleop
 
 ACTION = make_task("fr3/lift").action
 
@@ -25,7 +25,7 @@ def terminal(monkeypatch: pytest.MonkeyPatch):
 
 def test_keys_take_over_until_the_policy_is_given_the_controls_again(terminal) -> None:
     now = [0.0]
-    keyboard = Keyboard(ACTION, speed=0.5, clock=lambda: now[0])
+    keyboard = KeyboardTeleop(ACTION, speed=0.5, clock=lambda: now[0])
     try:
         assert keyboard.read().action is None
         terminal("w")
@@ -49,7 +49,7 @@ def test_keys_take_over_until_the_policy_is_given_the_controls_again(terminal) -
     ("key", "event"), [("\n", "end"), ("y", "success"), ("n", "failure"), ("r", "discard"), ("x", "stop"), ("?", "")]
 )
 def test_keys_end_an_episode(terminal, key: str, event: str) -> None:
-    keyboard = Keyboard(ACTION)
+    keyboard = KeyboardTeleop(ACTION)
     try:
         terminal(key)
         assert keyboard.read().event == event
@@ -64,7 +64,7 @@ def mouse(**state: object) -> SimpleNamespace:
 
 def test_whoever_moves_the_space_mouse_drives_and_whoever_lets_go_gives_back() -> None:
     device = mouse(y=0.6)
-    teleop = SpaceMouse(ACTION, device=device)
+    teleop = SpaceMouseTeleop(ACTION, device=device)
     action = teleop.read().action
     assert action is not None
     np.testing.assert_allclose(action, (0.6, 0, 0, 1))
@@ -78,7 +78,7 @@ def test_whoever_moves_the_space_mouse_drives_and_whoever_lets_go_gives_back() -
 
 def test_the_mouses_buttons_grip_and_end() -> None:
     device = mouse(buttons=[1, 0])
-    teleop = SpaceMouse(ACTION, device=device)
+    teleop = SpaceMouseTeleop(ACTION, device=device)
     action = teleop.read().action
     assert action is not None and action[-1] == -1
     again = teleop.read().action
@@ -89,16 +89,16 @@ def test_the_mouses_buttons_grip_and_end() -> None:
 
 
 def test_devices_are_found_by_name_and_only_where_they_fit() -> None:
-    assert isinstance(make_teleop("none", ACTION), Nobody)
+    assert isinstance(make_teleop("none", ACTION), NoTeleop)
     with pytest.raises(UnknownName, match="keyboard"):
         make_teleop("keybord", ACTION)
     with pytest.raises(UsageError, match="ee_delta"):
-        SpaceMouse(make_task("fr3/lift", control="joint_delta").action, device=mouse())
+        SpaceMouseTeleop(make_task("fr3/lift", control="joint_delta").action, device=mouse())
 
 
 @pytest.mark.parametrize(("key", "event"), [("y", ""), ("x", "stop")])
 def test_keys_from_before_an_episode_mean_nothing_but_for_the_stop(terminal, key: str, event: str) -> None:
-    keyboard = Keyboard(ACTION)
+    keyboard = KeyboardTeleop(ACTION)
     try:
         terminal(key)
         keyboard.reset()

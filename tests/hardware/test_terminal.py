@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from robo_reward.cli.deploy import _teller
+from robo_reward.cli.deploy import _make_line_printer
 from robo_reward.cli.interrupt import stop_on_signals
 from robo_reward.hardware.operator import AtTerminal
 from tests.hardware.patience import eventually
@@ -78,7 +78,7 @@ class Gone:
 
 @pytest.mark.parametrize("error", [OSError(5, "Input/output error"), BrokenPipeError(32, "Broken pipe")])
 def test_nobody_who_reads_is_no_reason_to_let_the_arm_down(error: OSError) -> None:
-    tell = _teller(Console(file=Gone(error), force_terminal=True))  # type: ignore[arg-type]
+    tell = _make_line_printer(Console(file=Gone(error), force_terminal=True))  # type: ignore[arg-type]
     for _ in range(3):
         tell("the arm was stopped")
 
@@ -135,4 +135,4 @@ def test_after_a_request_to_stop_enter_is_no_yes() -> None:
 
     operator = AtTerminal(print, asked)
     operator.stop = lambda: True
-    assert not operator.confirm("go on") and operator.success("done") is None
+    assert not operator.confirm("go on") and operator.ask_success("done") is None

@@ -92,10 +92,10 @@ def counts(job: JobContext) -> dict[str, Any]:
     """Counts to `spec["to"]`, a checkpoint per step; dies at `spec["die_at"]` in the first attempt."""
     state = job.load("count.json") or {"count": 0, "attempts": 0}
     state["attempts"] += 1
-    while state["count"] < job.spec["to"] and not job.stop_requested():
+    while state["count"] < job.spec["to"] and not job.is_stop_requested():
         state["count"] += 1
         job.save("count.json", state)
-        job.progress({"count": state["count"]})
+        job.report_progress({"count": state["count"]})
         if state["count"] == job.spec.get("die_at") and state["attempts"] == 1:
             os.kill(os.getpid(), signal.SIGKILL)
         time.sleep(job.spec.get("pause", 0))

@@ -18,7 +18,7 @@ from robo_reward.errors import UsageError
 from robo_reward.jobs import landlock
 from robo_reward.jobs.failures import JobFailed, JobOutOfMemory
 from robo_reward.jobs.job import Job
-from robo_reward.jobs.layers import layers
+from robo_reward.jobs.layers import probe_layers
 from robo_reward.jobs.limits import Limits
 from robo_reward.jobs.plugin_paths import find_plugin_paths
 from robo_reward.jobs.runner import run_job
@@ -30,7 +30,7 @@ linux = pytest.mark.skipif(sys.platform != "linux", reason="Landlock and seccomp
 
 @pytest.fixture(scope="module")
 def held() -> dict[str, str]:
-    return layers()
+    return probe_layers()
 
 
 @pytest.fixture
@@ -131,7 +131,7 @@ def test_a_job_cannot_rewrite_what_its_next_run_reads(make_job: MakeJob):
     job = make_job("rewrites_its_spec", value=1)
     with pytest.raises(JobFailed, match=r"attempt 1: tests\.jobs\.entries:rewrites_its_spec"):
         run_job(job.folder)
-    assert job.spec()["entry"] == "other.package:look", "the job may write in its folder"
+    assert job.load_spec()["entry"] == "other.package:look", "the job may write in its folder"
     with pytest.raises(JobFailed, match=r"attempt 2: tests\.jobs\.entries:rewrites_its_spec"):
         run_job(job.folder)
     job.sealed_path.unlink()
@@ -185,7 +185,7 @@ def test_layers_say_what_holds(held: dict[str, str]):
     assert set(held) == {"process", "environment", "memory", "files", "network", "programs", "signals"}
     assert all(verdict == "holds" or verdict.startswith("does not hold: ") for verdict in held.values())
     assert held["process"] == held["environment"] == "holds"
-    if landlock.abi() >= 3:
+    if landlock.query_abi_version() >= 3:
         assert held["files"] == "holds"
 
 

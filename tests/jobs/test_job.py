@@ -46,9 +46,9 @@ def test_links_and_pipes_count_as_no_file(tmp_path: Path):
 def test_create_is_idempotent_and_undoes_tampering(tmp_path: Path):
     job = Job.create(tmp_path / "j", SPEC)
     write_json(job.spec_path, {"entry": "evil:run"})
-    assert Job.create(tmp_path / "j", SPEC).spec() == SPEC
+    assert Job.create(tmp_path / "j", SPEC).load_spec() == SPEC
     write_json(job.result_path, {"x": 1})
-    assert Job.create(tmp_path / "j", SPEC).result() == {"x": 1}
+    assert Job.create(tmp_path / "j", SPEC).load_result() == {"x": 1}
     with pytest.raises(RoboRewardError, match="another spec"):
         Job.create(tmp_path / "j", {**SPEC, "steps": 6})
 
@@ -57,17 +57,17 @@ def test_bad_specs_are_usage_errors(tmp_path: Path):
     with pytest.raises(UsageError, match="expected 'package"):
         Job.create(tmp_path / "j", {"entry": "nothing"})
     with pytest.raises(UsageError, match=r"no spec\.json"):
-        Job(tmp_path).spec()
+        Job(tmp_path).load_spec()
 
 
 def test_progress_survives_a_line_cut_short(tmp_path: Path):
     job = Job.create(tmp_path, SPEC)
-    JobContext(tmp_path).progress({"step": 1})
+    JobContext(tmp_path).report_progress({"step": 1})
     with job.progress_path.open("a") as file:
         file.write('{"step": 2, "rew')
-    assert job.progress() == [{"step": 1}]
-    JobContext(tmp_path).progress({"step": np.int64(3)})
-    assert job.progress() == [{"step": 1}, {"step": 3}]
+    assert job.read_progress() == [{"step": 1}]
+    JobContext(tmp_path).report_progress({"step": np.int64(3)})
+    assert job.read_progress() == [{"step": 1}, {"step": 3}]
 
 
 def test_files_that_a_kill_left_half_written_are_removed(tmp_path: Path):
@@ -82,13 +82,13 @@ def test_files_that_a_kill_left_half_written_are_removed(tmp_path: Path):
 def test_stop_is_seen_and_remembered(tmp_path: Path):
     job = Job.create(tmp_path, SPEC)
     context = JobContext(tmp_path)
-    assert not context.stop_requested() and not context.stop_seen
-    job.stop()
-    assert not context.stop_requested()  # looked less than 0.2 s ago
+    assert not context.is_stop_requested() and not context.has_seen_stop
+    job.request_stop()
+    assert not context.is_stop_requested()  # looked less than 0.2 s ago
     context = JobContext(tmp_path)
-    assert context.stop_requested()
-    job.unstop()
-    assert context.stop_requested() and context.stop_seen
+    assert context.is_stop_requested()
+    job.withdraw_stop()
+    assert context.is_stop_requested() and context.has_seen_stop
 
 
 def test_status_follows_the_files(tmp_path: Path):
@@ -96,7 +96,7 @@ def test_status_follows_the_files(tmp_path: Path):
     assert job.status == "new"
     job.log_path.write_text("".join(f"{i}\n" for i in range(100)))
     assert job.status == "started"
-    assert job.log_tail(2) == ["98", "99"]
+    assert job.read_log_tail(2) == ["98", "99"]
     write_json(job.error_path, {"kind": "timeout"})
     assert job.status == "failed"
     write_json(job.error_path, {"kind": "stopped"})

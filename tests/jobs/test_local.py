@@ -50,7 +50,7 @@ def test_shutdown_stops_running_jobs_and_cancels_queued_ones(make_job: MakeJob):
     running = make_job("counts", name="running", to=1000, pause=0.02)
     first = executor.submit_job(running.folder)
     second = executor.submit_job(make_job("ok", name="queued").folder)
-    wait_for(lambda: len(running.progress()) > 2)
+    wait_for(lambda: len(running.read_progress()) > 2)
     executor.shutdown(cancel_futures=True)
     error = first.exception()
     assert isinstance(error, JobStopped) and error.partial is not None and error.partial["count"] > 2

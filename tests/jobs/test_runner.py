@@ -29,7 +29,7 @@ def failure(job: Job, kind: type[JobFailed], **options: object) -> JobFailed:
     with pytest.raises(JobFailed) as caught:
         run_job(job.folder, **options)  # type: ignore[arg-type]
     assert type(caught.value) is kind
-    error = job.error()
+    error = job.load_error()
     assert error is not None and (error["kind"], error["reason"]) == (kind.kind, caught.value.reason)
     assert not job.result_path.exists()
     return caught.value
@@ -41,7 +41,7 @@ def test_a_result_is_computed_once(make_job: MakeJob):
     assert first["temporary"] == str(job.folder / "tmp")
     assert first["value"] == [1, 2] and first["pid"] != os.getpid()
     assert run_job(job.folder) == first == read_json(job.result_path)
-    assert job.log_tail() == ["working"]
+    assert job.read_log_tail() == ["working"]
     assert job.status == "done"
     assert sorted(os.listdir(job.folder)) == ["checkpoints", "log.txt", "result.json", "spec.json"]
 
@@ -89,18 +89,18 @@ def test_a_killed_job_goes_on_from_its_checkpoint(make_job: MakeJob):
     job = make_job("counts", to=6, die_at=4)
     failure(job, JobKilled)
     assert run_job(job.folder) == {"count": 6, "attempts": 2}
-    assert [point["count"] for point in job.progress()] == [1, 2, 3, 4, 5, 6]
+    assert [point["count"] for point in job.read_progress()] == [1, 2, 3, 4, 5, 6]
     assert not job.error_path.exists()
 
 
 def test_stop_file_ends_a_job_and_a_later_run_finishes_it(make_job: MakeJob):
     job = make_job("counts", to=8, pause=0.1)
-    threading.Timer(0.3, job.stop).start()
+    threading.Timer(0.3, job.request_stop).start()
     error = failure(job, JobStopped)
     assert error.partial is not None and 0 <= error.partial["count"] < 8
     assert job.status == "stopped"
     assert "before it started" in failure(job, JobStopped).reason
-    job.unstop()
+    job.withdraw_stop()
     assert run_job(job.folder)["count"] == 8
 
 
@@ -149,7 +149,7 @@ def test_secrets_are_refused_as_extra_variables(make_job: MakeJob):
 
 def test_the_job_cannot_widen_its_limits_through_its_spec(make_job: MakeJob):
     job = make_job("hog")
-    write_json(job.spec_path, {**job.spec(), "limits": {"memory": None}, "confine": False, "read": ["/"]})
+    write_json(job.spec_path, {**job.load_spec(), "limits": {"memory": None}, "confine": False, "read": ["/"]})
     failure(job, JobOutOfMemory, limits=Limits(memory=GIB))
 
 

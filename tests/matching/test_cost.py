@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from robo_reward.errors import UnknownName, WrongShape
-from robo_reward.matching import cosine, cost_function, costs, euclidean, squared_euclidean
+from robo_reward.matching import cosine, costs, euclidean, get_cost_function, squared_euclidean
 
 PAIRS = {
     "cosine": lambda a, b: 1 - a @ b / (np.linalg.norm(a) * np.linalg.norm(b)),
@@ -17,7 +17,7 @@ PAIRS = {
 @pytest.mark.parametrize("name", sorted(costs))
 def test_every_pair(name: str, rng: np.random.Generator):
     x, y = rng.normal(size=(2, 3, 5, 7)) + 10.0, rng.normal(size=(3, 4, 7)) + 10.0
-    got = cost_function(name)(torch.from_numpy(x), torch.from_numpy(y))
+    got = get_cost_function(name)(torch.from_numpy(x), torch.from_numpy(y))
     assert got.shape == (2, 3, 5, 4)
     for i in np.ndindex(2, 3, 5, 4):
         assert float(got[i]) == pytest.approx(PAIRS[name](x[i[:3]], y[i[1], i[3]]), abs=1e-10)
@@ -26,7 +26,7 @@ def test_every_pair(name: str, rng: np.random.Generator):
 @pytest.mark.parametrize("name", sorted(costs))
 def test_gradient_by_finite_differences(name: str, rng: np.random.Generator):
     x, y = (torch.from_numpy(rng.normal(size=(n, 3))).requires_grad_() for n in (4, 5))
-    assert torch.autograd.gradcheck(cost_function(name), (x, y))
+    assert torch.autograd.gradcheck(get_cost_function(name), (x, y))
 
 
 def test_the_same_feature_costs_nothing_and_has_a_gradient(rng: np.random.Generator):
@@ -44,6 +44,6 @@ def test_a_zero_feature_is_like_nothing():
 
 def test_bad_input():
     with pytest.raises(UnknownName, match="'cosine'"):
-        cost_function("cosin")
+        get_cost_function("cosin")
     with pytest.raises(WrongShape):
         euclidean(torch.ones(2, 3), torch.ones(2, 4))

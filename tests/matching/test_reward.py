@@ -17,17 +17,17 @@ from robo_reward.matching import (
     DTW,
     ORCA,
     OT,
-    FrameLook,
+    FrameFeatures,
     GoalDistance,
     MatchingReward,
     MinDistance,
     Rule,
-    StateLook,
+    StateFeatures,
     UnbalancedOT,
+    compute_causal_reward,
     euclidean,
-    only_seen,
 )
-from robo_reward.reward import EpisodeReward, Weights, digest
+from robo_reward.reward import EpisodeReward, Weights, digest_tensors
 from robo_reward.vision.encoder import encoders
 
 SPEC = StateSpec([Field("hand_position", (3,), "m"), Field("opening", (), "m")])
@@ -47,10 +47,10 @@ class Mixing:
         return (frames.astype(np.float32).mean((1, 2)) / 255.0) @ self.matrix
 
     def spec(self) -> dict:
-        return {"kind": "mixing", "weights": digest({"matrix": self.matrix})}
+        return {"kind": "mixing", "weights": digest_tensors({"matrix": self.matrix})}
 
     def weights(self) -> Weights:
-        return {digest({"matrix": self.matrix}): {"matrix": self.matrix}}
+        return {digest_tensors({"matrix": self.matrix}): {"matrix": self.matrix}}
 
 
 @pytest.fixture(autouse=True)
@@ -79,11 +79,11 @@ def pixels(episode: Episode) -> np.ndarray:
 
 
 def pictures(**options) -> MatchingReward:
-    return MatchingReward.of(FrameLook(encoder(), FRAMES), [episode(100), episode(101, 9)], **options)
+    return MatchingReward.from_episodes(FrameFeatures(encoder(), FRAMES), [episode(100), episode(101, 9)], **options)
 
 
 def states(**options) -> MatchingReward:
-    return MatchingReward.of(StateLook(["hand_position"]), [episode(100), episode(101)], **options)
+    return MatchingReward.from_episodes(StateFeatures(["hand_position"]), [episode(100), episode(101)], **options)
 
 
 MAKERS = {
@@ -144,7 +144,7 @@ def test_step_t_is_judged_by_frame_t_plus_1():
 
 def test_the_frames_of_all_episodes_go_through_the_encoder_at_once():
     counting = encoder()
-    reward = MatchingReward.of(FrameLook(counting, FRAMES), [episode(100)])
+    reward = MatchingReward.from_episodes(FrameFeatures(counting, FRAMES), [episode(100)])
     counting.calls = 0
     reward.batch([episode(i, 4 + i % 2) for i in range(6)])
     assert counting.calls == 1
@@ -159,8 +159,8 @@ def test_frames_of_another_size_still_go_through():
 
 def test_states_match_by_hand():
     demonstration, e = episode(7), episode(8)
-    reward = MatchingReward.of(
-        StateLook(["hand_position", "opening"]), [demonstration], MinDistance(), cost="euclidean"
+    reward = MatchingReward.from_episodes(
+        StateFeatures(["hand_position", "opening"]), [demonstration], MinDistance(), cost="euclidean"
     )
     wanted = [-min(np.linalg.norm(x - y) for y in demonstration.state[1:]) for x in e.state[1:]]
     np.testing.assert_allclose(reward(e).total, wanted, rtol=1e-9)
@@ -170,9 +170,9 @@ def test_states_match_by_hand():
 @pytest.mark.parametrize("rule", [OT(0.3), UnbalancedOT(), ORCA(2.0), DTW()])
 def test_the_closest_demonstration_is_the_one_with_the_largest_sum(rule: Rule):
     demonstrations = [episode(s) for s in range(20, 24)]
-    look = StateLook(["hand_position"])
-    reward = MatchingReward.of(look, demonstrations, rule, cost="euclidean")
-    alone = [MatchingReward.of(look, [d], rule, cost="euclidean") for d in demonstrations]
+    look = StateFeatures(["hand_position"])
+    reward = MatchingReward.from_episodes(look, demonstrations, rule, cost="euclidean")
+    alone = [MatchingReward.from_episodes(look, [d], rule, cost="euclidean") for d in demonstrations]
     for e in (episode(30), episode(31), demonstrations[2]):
         every = [single(e).total for single in alone]
         np.testing.assert_allclose(reward(e).total, max(every, key=np.sum), rtol=1e-12)
@@ -182,19 +182,21 @@ def test_causal_rewards_do_not_know_what_comes():
     demonstrations, e = [episode(s) for s in range(20, 23)], episode(33)
     moved = np.concatenate([e.state[:4], e.state[4:] + 3.0])  # from state 4 on, which judges step 3
     later = Episode(moved, e.action, e.success, SPEC)
-    look = StateLook(["hand_position"])
+    look = StateFeatures(["hand_position"])
     for rule in (OT(0.3), DTW(), ORCA(1.0), MinDistance()):
-        causal = MatchingReward.of(look, demonstrations, rule, cost="euclidean", causal=True)
+        causal = MatchingReward.from_episodes(look, demonstrations, rule, cost="euclidean", causal=True)
         np.testing.assert_allclose(causal(later).total[:3], causal(e).total[:3], rtol=1e-9)
-    whole = MatchingReward.of(look, demonstrations, OT(0.3), cost="euclidean")
+    whole = MatchingReward.from_episodes(look, demonstrations, OT(0.3), cost="euclidean")
     assert not np.allclose(whole(later).total[:3], whole(e).total[:3])
 
 
 def test_causal_rewards_by_hand():
-    demonstrations, e, look = [episode(s) for s in (20, 21)], episode(33), StateLook(["hand_position"])
-    reward = MatchingReward.of(look, demonstrations, OT(0.3), cost="euclidean", causal=True)
+    demonstrations, e, look = [episode(s) for s in (20, 21)], episode(33), StateFeatures(["hand_position"])
+    reward = MatchingReward.from_episodes(look, demonstrations, OT(0.3), cost="euclidean", causal=True)
     x = torch.from_numpy(e.state[1:, :3])
-    each = [only_seen(OT(0.3), euclidean(x, torch.from_numpy(d.state[1:, :3]))).numpy() for d in demonstrations]
+    each = [
+        compute_causal_reward(OT(0.3), euclidean(x, torch.from_numpy(d.state[1:, :3]))).numpy() for d in demonstrations
+    ]
     sums = np.cumsum(each, axis=1)
     wanted = [each[int(sums[:, t].argmax())][t] for t in range(6)]
     np.testing.assert_allclose(reward(e).total, wanted, rtol=1e-9)
@@ -213,8 +215,8 @@ def test_the_first_episode_sums_to_ten_and_fixes_the_scale():
 
 def test_an_episode_without_any_reward_does_not_fix_the_scale():
     demonstration = episode(40)
-    reward = MatchingReward.of(
-        StateLook(["hand_position"]), [demonstration], MinDistance(), cost="euclidean", scale="first_episode"
+    reward = MatchingReward.from_episodes(
+        StateFeatures(["hand_position"]), [demonstration], MinDistance(), cost="euclidean", scale="first_episode"
     )
     np.testing.assert_allclose(reward(demonstration).total, 0.0, atol=1e-9)
     assert reward.scale == "first_episode"
@@ -225,7 +227,7 @@ def test_a_demonstration_of_one_frame_and_a_constant_clip():
     flat = Episode(np.ones((4, 4)), np.zeros((3, 2)), np.zeros(3, bool), SPEC)
     for rule in (OT(), ORCA(), DTW(), UnbalancedOT()):
         for demonstration in (episode(1, 1), flat):
-            reward = MatchingReward.of(StateLook(["hand_position"]), [demonstration], rule)
+            reward = MatchingReward.from_episodes(StateFeatures(["hand_position"]), [demonstration], rule)
             assert np.isfinite(reward(flat).total).all()
 
 
@@ -243,17 +245,17 @@ def test_clear_errors():
     with pytest.raises(UsageError, match="8 pixels from front"):
         reward(episode(1, frames=False))
     with pytest.raises(UnknownName, match="'hand_position'"):
-        MatchingReward.of(StateLook(["hand_positon"]), [episode(1)])
+        MatchingReward.from_episodes(StateFeatures(["hand_positon"]), [episode(1)])
     with pytest.raises(UsageError, match="at least one demonstration"):
-        MatchingReward.of(StateLook(["opening"]), [])
+        MatchingReward.from_episodes(StateFeatures(["opening"]), [])
     with pytest.raises(UsageError, match="at least one field"):
-        StateLook([])
+        StateFeatures([])
     with pytest.raises(WrongShape):
-        MatchingReward(StateLook(["opening"]), [np.ones((3, 2)), np.ones((3, 1))])
+        MatchingReward(StateFeatures(["opening"]), [np.ones((3, 2)), np.ones((3, 1))])
     with pytest.raises(UsageError, match="not finite"):
-        MatchingReward(StateLook(["opening"]), [np.full((3, 1), np.nan)])
+        MatchingReward(StateFeatures(["opening"]), [np.full((3, 1), np.nan)])
     with pytest.raises(WrongShape, match="features of an episode"):
-        MatchingReward(StateLook(["opening"]), [np.ones((3, 2))])(episode(1))
+        MatchingReward(StateFeatures(["opening"]), [np.ones((3, 2))])(episode(1))
     for scale in ("first", np.inf):
         with pytest.raises(UsageError, match="first_episode"):
             states(scale=scale)

@@ -24,12 +24,12 @@ from robo_reward.matching import (
     TemporalOT,
     UnbalancedOT,
     build_rule,
-    only_seen,
+    compute_causal_reward,
     orca_reward,
     rules,
     sinkhorn_plan,
 )
-from robo_reward.matching.transport import diagonal_band
+from robo_reward.matching.transport import build_diagonal_band
 
 ALL = [
     OT(0.1),
@@ -202,7 +202,7 @@ def test_temporal_ot_is_the_published_algorithm(rng: np.random.Generator):
 @given(steps=st.integers(1, 60), width=st.integers(1, 60), mask=st.integers(0, 12))
 def test_uniform_marginals_fit_into_every_band(steps: int, width: int, mask: int):
     """The coupling in order of time, which has uniform marginals, lies inside."""
-    band = diagonal_band(steps, width, mask).numpy()
+    band = build_diagonal_band(steps, width, mask).numpy()
     t = np.arange(steps * width) // width
     s = np.arange(steps * width) // steps
     assert band[t, s].all()
@@ -225,7 +225,7 @@ def test_the_nearest_rules_are_what_they_say(cost: torch.Tensor):
 
 def test_the_goal_is_the_mean_of_the_last_features(rng: np.random.Generator):
     clips = [torch.from_numpy(rng.normal(size=(n, 3))) for n in (4, 6)]
-    (goal,) = GoalDistance().targets(clips)
+    (goal,) = GoalDistance().select_targets(clips)
     np.testing.assert_allclose(goal, (clips[0][-1:] + clips[1][-1:]) / 2)
 
 
@@ -262,8 +262,8 @@ class TestEveryRule:
         """Later steps change nothing, and the last step has seen all."""
         changed = cost.clone()
         changed[..., 5:, :] += 1.0
-        seen = only_seen(rule, cost)
-        np.testing.assert_allclose(only_seen(rule, changed)[..., :5], seen[..., :5], atol=1e-12)
+        seen = compute_causal_reward(rule, cost)
+        np.testing.assert_allclose(compute_causal_reward(rule, changed)[..., :5], seen[..., :5], atol=1e-12)
         np.testing.assert_allclose(seen[..., -1], rule(cost)[..., -1], atol=1e-12)
 
 
@@ -271,7 +271,7 @@ def test_the_gradient_stops_at_the_plan_if_told(cost: torch.Tensor):
     cost.requires_grad_()
     rule = OT(0.1, through_plan=False)
     (gradient,) = torch.autograd.grad(rule(cost).sum(), cost)
-    np.testing.assert_allclose(gradient, -7 * rule.plan(cost).detach(), rtol=1e-12)
+    np.testing.assert_allclose(gradient, -7 * rule.compute_plan(cost).detach(), rtol=1e-12)
 
 
 @settings(max_examples=25)
@@ -298,7 +298,7 @@ def test_unknown_names_get_the_closest():
         build_rule({"name": "ot", "epsilom": 1.0})
     with pytest.raises(UsageError, match="'name'"):
         build_rule({"epsilon": 1.0})
-    assert {rule.name for rule in ALL} == set(rules.names())
+    assert {rule.name for rule in ALL} == set(rules.list_names())
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from robo_reward.errors import UsageError, WrongShape
 from robo_reward.matching import sinkhorn_plan
-from robo_reward.matching.scaling import LANES, _iterate, _Logarithms, _Products
+from robo_reward.matching.scaling import PRECISIONS, _LinearDomain, _LogDomain, _run_iterations
 
 
 def pot(*arguments: Any, **options: Any) -> np.ndarray:
@@ -137,9 +137,9 @@ def test_transposing_transposes(rng: np.random.Generator):
 def test_products_and_logarithms_agree(rng: np.random.Generator, relax: float):
     cost = torch.from_numpy(rng.random((3, 8, 6)))
     a, b = torch.from_numpy(rng.dirichlet(np.ones(8), 3)), torch.from_numpy(rng.dirichlet(np.ones(6), 3))
-    logarithms, _ = _iterate(_Logarithms(cost, a, b, 0.03, relax), 1e-10, 5000)
-    for lane, atol in zip(LANES, (1e-6, 1e-9), strict=True):
-        products, trusted = _iterate(_Products(cost, a, b, 0.03, relax, lane), max(lane.finest, 1e-10), 5000)
+    logarithms, _ = _run_iterations(_LogDomain(cost, a, b, 0.03, relax), 1e-10, 5000)
+    for lane, atol in zip(PRECISIONS, (1e-6, 1e-9), strict=True):
+        products, trusted = _run_iterations(_LinearDomain(cost, a, b, 0.03, relax, lane), max(lane.finest, 1e-10), 5000)
         np.testing.assert_allclose(products, logarithms, atol=atol)
         assert trusted.all()
 

@@ -9,15 +9,15 @@ import numpy as np
 import pytest
 
 from robo_reward.cli.app import main
-from robo_reward.cli.help import group_options
+from robo_reward.cli.help import list_group_options
 from robo_reward.code.language import compile_program
 from robo_reward.envs.task import make_task
 from robo_reward.errors import RoboRewardError, UsageError
 from robo_reward.policies import sb3
-from robo_reward.policies.algorithms import ALGORITHMS, settings
+from robo_reward.policies.algorithms import ALGORITHMS, merge_settings
 from robo_reward.policies.export import export_policy
 from robo_reward.policies.policy import load_policy
-from robo_reward.policies.sb3 import train
+from robo_reward.policies.sb3 import train_policy
 from tests.policies.test_judge import Afterwards
 
 TASK = make_task("panda/reach")
@@ -46,12 +46,14 @@ def models(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     return found
 
 
-def learn(folder: Path, algorithm: str, steps: int = 160, afterwards: bool = False, **params: Any) -> sb3.Training:
+def learn(
+    folder: Path, algorithm: str, steps: int = 160, afterwards: bool = False, **params: Any
+) -> sb3.TrainingResult:
     reward: Any = Afterwards(TASK)
     chosen = {**SMALL[algorithm], **params}
     if "policy_kwargs" in SMALL[algorithm]:
         chosen["policy_kwargs"] = {**SMALL[algorithm]["policy_kwargs"], **params.get("policy_kwargs", {})}
-    return train(TASK, reward if afterwards else reward.program, folder, algorithm, steps, 0, chosen, episodes=2)
+    return train_policy(TASK, reward if afterwards else reward.program, folder, algorithm, steps, 0, chosen, episodes=2)
 
 
 def assert_acts_alike(folder: Path, model: Any) -> None:
@@ -62,7 +64,7 @@ def assert_acts_alike(folder: Path, model: Any) -> None:
 
 
 def test_what_is_listed_is_what_there_is() -> None:
-    assert set(group_options()["policy"]) == set(ALGORITHMS) == set(SMALL)
+    assert set(list_group_options()["policy"]) == set(ALGORITHMS) == set(SMALL)
 
 
 @pytest.mark.parametrize("algorithm", sorted(SMALL))
@@ -118,14 +120,16 @@ def test_returns_of_several_steps_are_no_rollout(tmp_path: Path) -> None:
 def test_what_cannot_be_saved_is_refused_before_the_first_step(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sb3, "_learn", lambda *_: pytest.fail("it trained"))
     with pytest.raises(UsageError, match="memory"):
-        train(TASK, None, tmp_path, "recurrentppo", 300)
+        train_policy(TASK, None, tmp_path, "recurrentppo", 300)
     import torch
 
     sde: Any = {"use_sde": True, "policy_kwargs": {"activation_fn": torch.nn.Tanh}}
     with pytest.raises(RoboRewardError, match="clip_mean=0"):
-        train(TASK, None, tmp_path, "sac", 300, params={**OFF, **sde})
+        train_policy(TASK, None, tmp_path, "sac", 300, params={**OFF, **sde})
     with pytest.raises(RoboRewardError, match="made of \\['SiLU'\\]"):
-        train(TASK, None, tmp_path, "sac", 300, params={**OFF, "policy_kwargs": {"activation_fn": torch.nn.SiLU}})
+        train_policy(
+            TASK, None, tmp_path, "sac", 300, params={**OFF, "policy_kwargs": {"activation_fn": torch.nn.SiLU}}
+        )
 
 
 @pytest.mark.parametrize("algorithm", ["td3", "ddpg", "sac"])
@@ -151,11 +155,11 @@ def test_ars_counts_each_step_of_each_world_once(tmp_path: Path) -> None:
         def spec(self) -> dict[str, Any]:
             return {}
 
-    result = train(TASK, Spy(), tmp_path, "ars", 500, params=SMALL["ars"], episodes=2)
+    result = train_policy(TASK, Spy(), tmp_path, "ars", 500, params=SMALL["ars"], episodes=2)
     evaluation = TASK.horizon * 2
     assert sum(counted) - evaluation == result.steps == 720  # 3 updates of 4 candidates, 2 worlds, 30 steps
 
 
 def test_a_final_learning_rate_needs_a_first_one() -> None:
     with pytest.raises(UsageError, match="learning_rate"):
-        settings("trpo", {"final_learning_rate": 0.0})
+        merge_settings("trpo", {"final_learning_rate": 0.0})

@@ -14,7 +14,7 @@ from robo_reward.envs.batch import BatchSim
 from robo_reward.envs.panda.dynamics import Dynamics
 from robo_reward.envs.task import make_task
 from robo_reward.policies import evaluate as module
-from robo_reward.policies.evaluate import EVALUATION_SEEDS, evaluate
+from robo_reward.policies.evaluate import EVALUATION_SEEDS, evaluate_policy
 from robo_reward.policies.policy import load_policy
 
 QUICK = ["steps=120", "episodes=2", "videos=0", "policy.params.worlds=2", "policy.params.batch_size=64"]
@@ -58,7 +58,7 @@ def test_the_run_s_own_options_are_simulated(run: Path, monkeypatch: pytest.Monk
     # A policy folder on its own says it too, and the same call in Python gives the same numbers.
     policy = load_policy(run / "policy")
     task = make_task("panda/reach", **policy.meta["options"])
-    held = evaluate(task, policy, 3, EVALUATION_SEEDS).held
+    held = evaluate_policy(task, policy, 3, EVALUATION_SEEDS).held
     assert summary(run / "policy")["seeds"][0]["held"] == held == said["seeds"][0]["held"]
 
 

@@ -7,7 +7,7 @@ import pytest
 
 from robo_reward.envs.task import make_task
 from robo_reward.errors import UsageError, WrongShape
-from robo_reward.policies.algorithms import ALGORITHMS, DEFAULTS, settings
+from robo_reward.policies.algorithms import ALGORITHMS, DEFAULTS, merge_settings
 from robo_reward.policies.policy import MLPPolicy
 
 
@@ -32,7 +32,7 @@ def test_one_observation_gives_one_action(policy: MLPPolicy) -> None:
 
 @pytest.mark.parametrize("algorithm", ALGORITHMS)
 def test_our_own_defaults_have_the_right_types(algorithm: str) -> None:
-    settings(algorithm, DEFAULTS[algorithm])
+    merge_settings(algorithm, DEFAULTS[algorithm])
 
 
 @pytest.mark.parametrize(
@@ -48,11 +48,11 @@ def test_our_own_defaults_have_the_right_types(algorithm: str) -> None:
 )
 def test_a_setting_of_another_type_is_told(algorithm: str, name: str, value: object, expected: str) -> None:
     with pytest.raises(UsageError, match=f"setting {name} of {algorithm} is .*, expected {expected}"):
-        settings(algorithm, {name: value})
+        merge_settings(algorithm, {name: value})
 
 
 def test_settings_with_several_types_take_each() -> None:
     for value in ("auto", 0.1):
-        assert settings("sac", {"ent_coef": value})["ent_coef"] == value
+        assert merge_settings("sac", {"ent_coef": value})["ent_coef"] == value
     for value in (4, [1, "episode"]):
-        assert settings("sac", {"train_freq": value})["train_freq"] == value
+        assert merge_settings("sac", {"train_freq": value})["train_freq"] == value

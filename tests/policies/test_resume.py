@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 
 from robo_reward.artifact import load_reward, save_reward
-from robo_reward.collect import collect
+from robo_reward.collect import collect_episodes
 from robo_reward.envs.task import make_task
-from robo_reward.matching.look import StateLook
+from robo_reward.matching.look import StateFeatures
 from robo_reward.matching.nearest import MinDistance
 from robo_reward.matching.reward import MatchingReward
-from robo_reward.policies.sb3 import Training, train
+from robo_reward.policies.sb3 import TrainingResult, train_policy
 from robo_reward.reward import FunctionReward
 
 TASK = make_task("panda/reach", ranges={"damping": [0.5, 2.0]})
@@ -28,7 +28,7 @@ def near(state: Any, action: Any, previous: Any) -> Any:
     return 1 - np.tanh(5 * distance), {}
 
 
-def assert_same(one: Training, other: Training) -> None:
+def assert_same(one: TrainingResult, other: TrainingResult) -> None:
     assert one.steps == other.steps
     for a, b in zip(
         (*one.policy.weights, *one.policy.biases), (*other.policy.weights, *other.policy.biases), strict=True
@@ -55,17 +55,17 @@ def test_a_stopped_run_goes_on_bit_for_bit(
     tmp_path: Path, algorithm: str, steps: int, halves: tuple[int, ...], params: dict[str, Any]
 ) -> None:
     options: Any = {"algorithm": algorithm, "steps": steps, "seed": 3, "episodes": 2, "params": params}
-    whole = train(TASK, FunctionReward(near), tmp_path / "whole", **options)
+    whole = train_policy(TASK, FunctionReward(near), tmp_path / "whole", **options)
     for half in halves:
-        part = train(TASK, FunctionReward(near), tmp_path / "parts", until=half, **options)
+        part = train_policy(TASK, FunctionReward(near), tmp_path / "parts", until=half, **options)
         assert half <= part.steps < steps
-    assert_same(train(TASK, FunctionReward(near), tmp_path / "parts", **options), whole)
+    assert_same(train_policy(TASK, FunctionReward(near), tmp_path / "parts", **options), whole)
 
 
 def test_a_checkpoint_in_the_middle_of_training_begins_before_the_noise(tmp_path: Path) -> None:
     """Periodic checkpoints, not those of a pause: a run that was killed."""
     options: Any = {"steps": 240, "seed": 1, "episodes": 2, "params": {**ON, "batch_size": 40, "use_sde": True}}
-    whole = train(TASK, FunctionReward(near), tmp_path / "whole", **options)
+    whole = train_policy(TASK, FunctionReward(near), tmp_path / "whole", **options)
     asked = iter([False, False, False, True])
 
     class Killed(Exception):
@@ -77,21 +77,21 @@ def test_a_checkpoint_in_the_middle_of_training_begins_before_the_noise(tmp_path
         return False
 
     with pytest.raises(Killed):
-        train(TASK, FunctionReward(near), tmp_path / "parts", stop=kill, checkpoint_seconds=0.0, **options)
-    assert_same(train(TASK, FunctionReward(near), tmp_path / "parts", **options), whole)
+        train_policy(TASK, FunctionReward(near), tmp_path / "parts", stop=kill, checkpoint_seconds=0.0, **options)
+    assert_same(train_policy(TASK, FunctionReward(near), tmp_path / "parts", **options), whole)
 
 
 def test_the_scale_of_the_first_episode_outlives_a_stop(tmp_path: Path) -> None:
-    demonstration = collect(TASK, TASK.expert, 1, seed=3)
-    look = StateLook(["hand_position"])
-    made = MatchingReward.of(look, demonstration, MinDistance(), cost="euclidean", scale="first_episode")
+    demonstration = collect_episodes(TASK, TASK.expert, 1, seed=3)
+    look = StateFeatures(["hand_position"])
+    made = MatchingReward.from_episodes(look, demonstration, MinDistance(), cost="euclidean", scale="first_episode")
     save_reward(made, tmp_path / "reward")
     params = {"worlds": 2, "n_steps": TASK.horizon, "batch_size": 30, "policy_kwargs": NET}
     options: Any = {"steps": 240, "episodes": 2, "params": params}
 
-    def sitting(folder: str, **more: Any) -> tuple[Training, float]:
+    def sitting(folder: str, **more: Any) -> tuple[TrainingResult, float]:
         reward = load_reward(tmp_path / "reward")
-        return train(TASK, reward, tmp_path / folder, **options, **more), reward.scale
+        return train_policy(TASK, reward, tmp_path / folder, **options, **more), reward.scale
 
     whole, scale = sitting("whole")
     sitting("parts", until=120)

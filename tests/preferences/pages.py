@@ -21,7 +21,7 @@ from robo_reward.envs.video import write_video
 from robo_reward.preferences.clips import find_clips
 from robo_reward.preferences.page.app import make_app
 from robo_reward.preferences.page.server import listen, make_server
-from robo_reward.preferences.page.session import Session, Settings, token_of
+from robo_reward.preferences.page.session import LabellingSession, LabellingSettings, load_or_create_token
 from robo_reward.preferences.queries import make_queries
 from robo_reward.preferences.store import PreferenceStore
 from tests.house.source import ROOT
@@ -42,7 +42,7 @@ class Served(NamedTuple):
 
     url: str
     store: PreferenceStore
-    session: Session
+    session: LabellingSession
 
     @property
     def port(self) -> int:
@@ -62,15 +62,15 @@ def served(
     work.mkdir(exist_ok=True)
     clips = find_clips(folder, work / "videos")
     queries = make_queries("random", [video.id for video in clips.videos], k, seed=0, shared=more.pop("shared", 0.25))
-    settings = Settings(mode, k, min(target, queries.total), folder.name, "Which is faster?", **more)
+    settings = LabellingSettings(mode, k, min(target, queries.total), folder.name, "Which is faster?", **more)
     with PreferenceStore(where or work / "preferences.db") as store, listen("127.0.0.1", 0) as listening:
-        session = Session(clips, store, queries, settings)
-        server = make_server(make_app(session, token_of(work), "127.0.0.1"))
+        session = LabellingSession(clips, store, queries, settings)
+        server = make_server(make_app(session, load_or_create_token(work), "127.0.0.1"))
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
         port = listening.getsockname()[1]
         thread.start()
         try:
-            yield Served(f"http://127.0.0.1:{port}/{token_of(work)}/", store, session)
+            yield Served(f"http://127.0.0.1:{port}/{load_or_create_token(work)}/", store, session)
         finally:
             server.should_exit = True
             thread.join(20)

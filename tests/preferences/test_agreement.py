@@ -12,12 +12,12 @@ from hypothesis import strategies as st
 
 from robo_reward.preferences.agreement import (
     Contradiction,
-    agreement,
     cohen_kappa,
-    contradictions,
-    cycles,
+    compute_agreement,
+    find_contradictions,
+    find_preference_cycles,
+    find_warnings,
     fleiss_kappa,
-    warnings_of,
 )
 from robo_reward.preferences.answers import Answer
 
@@ -85,7 +85,7 @@ def test_two_people() -> None:
         pair("b", "c", "ann", tie=True), pair("c", "b", "bob", tie=True),
         pair("a", "d", "ann"),
     ]  # fmt: skip
-    found = agreement(answers)
+    found = compute_agreement(answers)
     assert found.shared == 3
     assert found.share == pytest.approx(2 / 3)
     (between,) = found.between
@@ -97,17 +97,17 @@ def test_two_people() -> None:
 
 def test_a_person_s_last_word_counts() -> None:
     answers = [pair("a", "b", "ann"), pair("b", "a", "ann"), pair("b", "a", "bob")]
-    assert agreement(answers).share == 1
-    assert contradictions(answers) == (Contradiction("ann", ("a", "b")),)
-    assert "ordered both ways by one person (ann)" in warnings_of(answers)[0]
+    assert compute_agreement(answers).share == 1
+    assert find_contradictions(answers) == (Contradiction("ann", ("a", "b")),)
+    assert "ordered both ways by one person (ann)" in find_warnings(answers)[0]
 
 
 @given(st.permutations("abcdef"))
 def test_an_order_has_no_cycle_and_turning_its_ends_makes_one(order: list[str]) -> None:
     answers = [pair(x, y) for x, y in itertools.combinations(order, 2)]
-    assert cycles(answers) == ()
+    assert find_preference_cycles(answers) == ()
     chain = [pair(x, y) for x, y in itertools.pairwise(order)]
-    (circle,) = cycles([*chain, pair(order[-1], order[0])])
+    (circle,) = find_preference_cycles([*chain, pair(order[-1], order[0])])
     assert len(circle) == 6
     for x, y in itertools.pairwise([*circle, circle[0]]):
         assert order[(order.index(x) + 1) % 6] == y
@@ -115,19 +115,19 @@ def test_an_order_has_no_cycle_and_turning_its_ends_makes_one(order: list[str]) 
 
 def test_cycles_are_the_majority_s_and_shortest() -> None:
     three = [pair("a", "b"), pair("b", "c"), pair("c", "a")]
-    assert cycles(three) == (("a", "b", "c"),)
-    assert cycles([*three, pair("a", "c"), pair("a", "c")]) == ()
-    assert cycles([pair("a", "b"), pair("b", "a")]) == (), "an even score prefers nobody"
-    assert cycles([*three, pair("c", "d"), pair("d", "a"), pair("x", "y")]) == (("a", "b", "c"),)
-    assert "circle 1 time." in warnings_of(three)[0]
+    assert find_preference_cycles(three) == (("a", "b", "c"),)
+    assert find_preference_cycles([*three, pair("a", "c"), pair("a", "c")]) == ()
+    assert find_preference_cycles([pair("a", "b"), pair("b", "a")]) == (), "an even score prefers nobody"
+    assert find_preference_cycles([*three, pair("c", "d"), pair("d", "a"), pair("x", "y")]) == (("a", "b", "c"),)
+    assert "circle 1 time." in find_warnings(three)[0]
 
 
 def test_nothing_and_nothing_but_ties() -> None:
-    nothing = agreement([])
+    nothing = compute_agreement([])
     assert (nothing.shared, nothing.between, nothing.cycles) == (0, (), ())
     assert math.isnan(nothing.share) and math.isnan(nothing.fleiss) and math.isnan(nothing.ties)
-    assert warnings_of([]) == ["Nothing has been compared yet."]
+    assert find_warnings([]) == ["Nothing has been compared yet."]
     ties = [pair("a", "b", who, tie=True) for who in ("ann", "bob")]
-    assert agreement(ties).ties == 1
-    assert math.isnan(agreement(ties).fleiss)
-    assert "Every comparison is a tie" in warnings_of(ties)[0]
+    assert compute_agreement(ties).ties == 1
+    assert math.isnan(compute_agreement(ties).fleiss)
+    assert "Every comparison is a tie" in find_warnings(ties)[0]

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from robo_reward.errors import RoboRewardError
-from robo_reward.preferences.answers import Answer, Pair, Triplet, pairs, triplets
+from robo_reward.preferences.answers import Answer, Pair, Triplet, extract_pairs, extract_triplets
 
 
 @st.composite
@@ -31,14 +31,14 @@ def place(answer: Answer, clip: str) -> int:
 
 @given(rankings())
 def test_pairs_are_all_pairs_and_no_others(answer: Answer) -> None:
-    found = pairs([answer])
+    found = extract_pairs([answer])
     assert len(found) == math.comb(len(answer.clips), 2)
     assert len({frozenset(p[:2]) for p in found}) == len(found)
     for winner, loser, tie, who in found:
         assert who == "ann"
         difference = place(answer, loser) - place(answer, winner)
         assert difference == 0 if tie else difference > 0
-    assert pairs([answer], ties=False) == [p for p in found if not p.tie]
+    assert extract_pairs([answer], ties=False) == [p for p in found if not p.tie]
 
 
 @given(rankings())
@@ -49,11 +49,11 @@ def test_triplets_are_the_strict_and_the_equal_ones(answer: Answer) -> None:
         if place(answer, three[0]) < place(answer, three[1]) < place(answer, three[2])
     }
     equal = sum(len({place(answer, clip) for clip in three}) == 1 for three in itertools.combinations(answer.clips, 3))
-    found = triplets([answer])
+    found = extract_triplets([answer])
     assert {t[:3] for t in found if not t.equal} == strict
     assert sum(t.equal for t in found) == equal
     assert len(found) == len(strict) + equal
-    assert all(not t.equal for t in triplets([answer], equal=False))
+    assert all(not t.equal for t in extract_triplets([answer], equal=False))
 
 
 @given(rankings())
@@ -63,17 +63,28 @@ def test_json_and_back(answer: Answer) -> None:
 
 def test_kinds_of_answers() -> None:
     assert Answer(("a", "b"), "ann", (("b",), ("a",))).kind == "pair"
-    assert pairs([Answer(("a", "b"), "ann", (("b",), ("a",)))]) == [Pair("b", "a", False, "ann")]
+    assert extract_pairs([Answer(("a", "b"), "ann", (("b",), ("a",)))]) == [Pair("b", "a", False, "ann")]
     tie = Answer(("b", "a"), "ann", (("a", "b"),))
-    assert tie.all_tied
-    assert pairs([tie]) == [Pair("b", "a", True, "ann")]
-    assert [pair.target for pair in pairs([tie])] == [0.5]
+    assert tie.is_all_tied
+    assert extract_pairs([tie]) == [Pair("b", "a", True, "ann")]
+    assert [pair.target for pair in extract_pairs([tie])] == [0.5]
     unsure = Answer(("a", "b", "c"), "ann")
-    assert (unsure.kind, unsure.skipped, pairs([unsure]), triplets([unsure])) == ("triplet", True, [], [])
+    assert (unsure.kind, unsure.is_skipped, extract_pairs([unsure]), extract_triplets([unsure])) == (
+        "triplet",
+        True,
+        [],
+        [],
+    )
     rated = Answer(("a", "b", "c"), "ann", kind="rating", ratings={"a": 1, "b": 5, "c": 5})
-    assert pairs([rated]) == [Pair("b", "a", False, "ann"), Pair("c", "a", False, "ann"), Pair("b", "c", True, "ann")]
-    assert triplets([Answer(("a", "b", "c"), "x", (("c",), ("a",), ("b",)))]) == [Triplet("c", "a", "b", False, "x")]
-    assert pairs([Answer(("a",), "ann", kind="text", text="it fell")]) == []
+    assert extract_pairs([rated]) == [
+        Pair("b", "a", False, "ann"),
+        Pair("c", "a", False, "ann"),
+        Pair("b", "c", True, "ann"),
+    ]
+    assert extract_triplets([Answer(("a", "b", "c"), "x", (("c",), ("a",), ("b",)))]) == [
+        Triplet("c", "a", "b", False, "x")
+    ]
+    assert extract_pairs([Answer(("a",), "ann", kind="text", text="it fell")]) == []
 
 
 @pytest.mark.parametrize(

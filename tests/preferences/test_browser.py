@@ -99,13 +99,13 @@ def test_pairs_by_keys_and_clicks(browser, clips: Path, tmp_path: Path) -> None:
         page.keyboard.press("Enter")
         page.locator(".card").nth(1).click()
         saved(page)
-        answers = here.store.answers()
+        answers = here.store.load_answers()
         assert [list(answer.clips) for answer in answers] == [*said, clicked]
         left, right, tie, skip, click = answers
         assert left.ranking == tuple((clip,) for clip in left.clips)
         assert right.ranking == tuple((clip,) for clip in right.clips[::-1])
         assert tie.ranking == (tie.clips,)
-        assert skip.skipped
+        assert skip.is_skipped
         assert (click.ranking[0], click.text) == ((clicked[1],), "u s best")
         assert all(0 <= answer.seconds < 60 for answer in answers)
         assert page.locator("#count").inner_text() == "5 of 276"
@@ -116,8 +116,8 @@ def test_pairs_by_keys_and_clicks(browser, clips: Path, tmp_path: Path) -> None:
         page.locator("#comment").blur()
         page.keyboard.press("ArrowLeft")
         saved(page)
-        assert here.store.answers()[-1].ranking[0] == (clicked[0],)
-        assert (len(here.store), len(here.store.history())) == (5, 7)
+        assert here.store.load_answers()[-1].ranking[0] == (clicked[0],)
+        assert (len(here.store), len(here.store.load_history())) == (5, 7)
 
 
 @pytest.mark.slow
@@ -145,8 +145,8 @@ def test_triplets_by_keys_drag_and_ties(browser, clips: Path, tmp_path: Path) ->
         for key in ("3", "1", "Enter"):
             page.keyboard.press(key)
         saved(page)
-        clips_shown = here.store.answers()[-1].clips
-        assert here.store.answers()[-1].ranking == tuple((clips_shown[i],) for i in (2, 0, 1))
+        clips_shown = here.store.load_answers()[-1].clips
+        assert here.store.load_answers()[-1].ranking == tuple((clips_shown[i],) for i in (2, 0, 1))
 
         until(page, f"{SHOWN} && {KEY} !== {' '.join(clips_shown)!r}")
         assert page.locator("[data-verdict=send]").is_disabled()
@@ -161,18 +161,18 @@ def test_triplets_by_keys_drag_and_ties(browser, clips: Path, tmp_path: Path) ->
             page.mouse.up()
         page.locator("[data-verdict=send]").click()
         saved(page)
-        answer = here.store.answers()[-1]
+        answer = here.store.load_answers()[-1]
         assert answer.ranking == ((answer.clips[1], answer.clips[0]), (answer.clips[2],))
 
         until(page, f"{SHOWN} && {KEY} !== {' '.join(answer.clips)!r}")
         for key in ("2", "Backspace", "1", "=", "2", "Enter"):
             page.keyboard.press(key)
         saved(page)
-        answer = here.store.answers()[-1]
+        answer = here.store.load_answers()[-1]
         assert answer.ranking == ((answer.clips[0], answer.clips[1]), (answer.clips[2],))
         press(page, "ArrowUp", " ".join(answer.clips))
         saved(page)
-        assert here.store.answers()[-1].all_tied
+        assert here.store.load_answers()[-1].is_all_tied
 
 
 @pytest.mark.slow
@@ -220,7 +220,7 @@ def test_name_help_summary_and_the_end(browser, tmp_path: Path) -> None:
             said = press(page, "ArrowLeft", said)
         until(page, "document.querySelector('#summary h1')?.textContent.startsWith('3 answers. Thank you, Zoë')")
         assert "Zoë <b>" in page.locator("#summary table").first.inner_text()
-        assert {answer.annotator for answer in here.store.answers()} == {"Zoë <b>"}
+        assert {answer.annotator for answer in here.store.load_answers()} == {"Zoë <b>"}
         page.locator("#summary button.main").click()
         for _ in range(3):
             said = press(page, "ArrowRight", said)
@@ -274,7 +274,7 @@ def test_a_clip_that_cannot_be_played_can_be_skipped(browser, clips: Path, tmp_p
         assert "clip00.mp4 cannot be played" in page.locator(".card.broken").inner_text()
         page.keyboard.press("s")
         saved(page)
-        assert here.store.answers()[0].skipped
+        assert here.store.load_answers()[0].is_skipped
 
 
 def label_at_speed(page, count: int) -> Counter[str]:
@@ -293,10 +293,10 @@ def test_two_hundred_labels_at_speed(browser, clips: Path, tmp_path: Path) -> No
     with served(clips, str(tmp_path / "p.db")) as here, opened(browser, here.url) as page:
         pressed = label_at_speed(page, 200)
         saved(page)
-        answers = here.store.answers()
+        answers = here.store.load_answers()
         assert len(answers) == 200 == len({frozenset(answer.clips) for answer in answers})
-        assert sum(answer.skipped for answer in answers) == pressed["s"]
-        assert sum(answer.all_tied for answer in answers) == pressed["ArrowUp"]
+        assert sum(answer.is_skipped for answer in answers) == pressed["s"]
+        assert sum(answer.is_all_tied for answer in answers) == pressed["ArrowUp"]
         right = sum(answer.ranking[:1] == ((answer.clips[1],),) for answer in answers)
         assert right == pressed["ArrowRight"]
 
@@ -314,8 +314,8 @@ def test_two_people_at_once(browser, clips: Path, tmp_path: Path) -> None:
                 last[who] = press(page, "ArrowLeft" if i % 3 else "ArrowRight", last[who])
         saved(one)
         saved(other)
-        assert [len(here.store.answers(who)) for who in ("ann", "bob")] == [30, 30]
-        both = [{frozenset(a.clips) for a in here.store.answers(who)} for who in ("ann", "bob")]
+        assert [len(here.store.load_answers(who)) for who in ("ann", "bob")] == [30, 30]
+        both = [{frozenset(a.clips) for a in here.store.load_answers(who)} for who in ("ann", "bob")]
         assert len(both[0] & both[1]) >= 15
         one.locator("#to-summary").click()
         until(one, "document.querySelector('.facts') !== null")
@@ -355,7 +355,7 @@ def test_kill_9_and_restart_lose_nothing(browser, clips: Path, tmp_path: Path) -
             until(page, f"document.querySelector('#count').textContent === '{41 + alone} of 100'")
             saved(page)
     with PreferenceStore(where) as store:
-        answers = store.answers()
+        answers = store.load_answers()
         assert len(answers) == 41 + alone == len({frozenset(answer.clips) for answer in answers})
-        assert sum(answer.all_tied for answer in answers) == 1
-        assert sum(answer.ranking[0] == (answer.clips[1],) for answer in answers if not answer.all_tied) == alone
+        assert sum(answer.is_all_tied for answer in answers) == 1
+        assert sum(answer.ranking[0] == (answer.clips[1],) for answer in answers if not answer.is_all_tied) == alone

@@ -16,7 +16,7 @@ from robo_reward.envs.video_reader import VideoReader
 from robo_reward.episode import EpisodeStore
 from robo_reward.preferences import playable
 from robo_reward.preferences.clips import find_clips
-from robo_reward.printable import printable_name
+from robo_reward.printable import to_printable_name
 from tests.house.source import ROOT
 from tests.preferences.pages import write_clips
 from tests.preferences.test_page import episode
@@ -48,7 +48,7 @@ def test_videos_of_an_episode_store_are_not_followed_elsewhere(tmp_path: Path) -
     for i in range(3):
         store.append(episode(60 * i), f"e{i}")
     private = write_clips(tmp_path / "private", 1) / "clip00.mp4"
-    shown = store.video("e1")
+    shown = store.find_video("e1")
     assert shown is not None
     shown.unlink()
     shown.symlink_to(private)
@@ -73,8 +73,8 @@ def test_odd_names_are_told_as_they_are_or_escaped(tmp_path: Path) -> None:
 
 
 def test_names_are_printed_on_one_line() -> None:
-    assert printable_name("été 3 × 4 [x]") == "été 3 × 4 [x]"
-    assert printable_name("a\x1b\u202eb\udce9\n") == r"a\x1b\u202eb\xe9\n"
+    assert to_printable_name("été 3 × 4 [x]") == "été 3 × 4 [x]"
+    assert to_printable_name("a\x1b\u202eb\udce9\n") == r"a\x1b\u202eb\xe9\n"
 
 
 def test_what_browsers_decode_is_copied_and_the_rest_converted(tmp_path: Path) -> None:
@@ -93,7 +93,7 @@ def test_what_browsers_decode_is_copied_and_the_rest_converted(tmp_path: Path) -
     assert all(path.parent == work for path in copies.values()) and len(list(work.iterdir())) == 4
     for name, path in copies.items():
         with VideoReader(path) as copy:
-            frames = np.stack(list(copy.pictures()))
+            frames = np.stack(list(copy.read_images()))
             assert (copy.codec, copy.pixel_format, copy.rotation) == ("h264", "yuv420p", 0), name
             assert copy.timing.fps == pytest.approx(30), name
         assert np.abs(frames.astype(int) - read_video(source / name)).mean() < (12 if name == "colours.mp4" else 8), (
@@ -116,7 +116,7 @@ def test_a_converted_recording_keeps_its_times_and_is_made_small(
     shown = playable.make_playable(tmp_path / "large.mkv", tmp_path / "copy.mp4")
     assert shown.path == tmp_path / "copy.mp4" and shown.size == (160, 120)
     with VideoReader(shown.path) as copy:
-        assert len(list(copy.decode())) == 35 and copy.size == (80, 60)
+        assert len(list(copy.decode_frames())) == 35 and copy.size == (80, 60)
         np.testing.assert_allclose(copy.timing.times, [*np.arange(30) / 30, *(1 + np.arange(5) / 5)], atol=0.002)
     assert load_video(source).frames.shape[1:] == (120, 160, 3)
 

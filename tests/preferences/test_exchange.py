@@ -94,7 +94,7 @@ def test_mutated_files_are_read_or_refused(tmp_path: Path, data: st.DataObject) 
     path = tmp_path / "answers.jsonl"
     path.write_bytes(content)
     with contextlib.suppress(RoboRewardError), open_preferences(path) as store:
-        assert len(store.answers()) <= 2 and all(isinstance(clip, Clip) for clip in store.clips().values())
+        assert len(store.load_answers()) <= 2 and all(isinstance(clip, Clip) for clip in store.load_clips().values())
 
 
 def test_lines_that_are_no_rows_are_named(tmp_path: Path) -> None:
@@ -126,7 +126,7 @@ def test_an_exported_file_stands_for_its_store(tmp_path: Path, ending: str) -> N
         store.add_clips([Clip("a", "/a.mp4", {"name": "a"}), Clip("b", "/b.mp4")])
         store.add(*(Answer(("a", "b"), who, (("b",), ("a",))) for who in ("ann", "bob")))
         path = export_preferences(store, tmp_path / f"answers{ending}")
-        expected = store.answers(), list(store.clips().values())
+        expected = store.load_answers(), list(store.load_clips().values())
     assert read_preferences(str(path)) == expected
     assert [answer.annotator for answer in read_preferences(str(path), "bob")[0]] == ["bob"]
 

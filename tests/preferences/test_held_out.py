@@ -9,14 +9,14 @@ import pytest
 
 from robo_reward.envs.frames import FrameSpec
 from robo_reward.errors import UsageError
-from robo_reward.preferences.align import align
+from robo_reward.preferences.align import learn_reward
 from robo_reward.preferences.answers import Answer
 from robo_reward.preferences.held_out import (
     FEWEST,
-    clip_folds,
     cross_validate,
-    effective_number,
+    effective_sample_size,
     measure_agreement,
+    split_into_folds,
 )
 from robo_reward.vision.pixels import PixelsEncoder
 
@@ -51,7 +51,7 @@ def test_where_nothing_can_be_learnt_the_accuracy_is_chance(
     settings: dict[str, Any] = {"steps": 60, "frames": STEPS, **({"members": 1} if method == "bt" else {})}
     encoder, shown = PixelsEncoder(4), FrameSpec(("side",), 8)
     given = asked(values, answers, size, seed)
-    found = align(uninformative(clips, seed), given, encoder, shown, method, settings, 0.25, seed)
+    found = learn_reward(uninformative(clips, seed), given, encoder, shown, method, settings, 0.25, seed)
     assert found.train > 0.85  # it has learnt the answers by heart
     agreement = found.held_out.agreement
     assert agreement is not None and agreement.low < 0.5 < agreement.high
@@ -83,10 +83,10 @@ def test_pairs_of_clips_that_nobody_else_compared_are_all_held_out() -> None:
     answers = [Answer((str(2 * i), str(2 * i + 1)), "me", ((str(2 * i),), (str(2 * i + 1),))) for i in range(20)]
     found = cross_validate(answers, {str(i): i for i in range(40)}, 0.2, 0, lambda *given: values)
     assert found.comparisons >= 16  # a cut separates a pair at most
-    folds = clip_folds(answers, [str(i) for i in range(40)], 5, 3)
+    folds = split_into_folds(answers, [str(i) for i in range(40)], 5, 3)
     assert sorted(clip for fold in folds for clip in fold) == sorted(str(i) for i in range(40))
     assert [len(fold) for fold in folds] == [8] * 5
-    assert folds == clip_folds(answers, [str(i) for i in range(40)], 5, 3)
+    assert folds == split_into_folds(answers, [str(i) for i in range(40)], 5, 3)
 
 
 def test_too_few_give_no_number() -> None:
@@ -112,9 +112,9 @@ def test_the_effective_number_is_what_the_variance_says(kind: str) -> None:
     truth, score = rng.normal(size=(2, 20_000, 20))
     right = (truth[:, first] > truth[:, second]) == (score[:, first] > score[:, second])
     expected = 0.25 / right.mean(axis=1).var()
-    assert effective_number(first, second) == pytest.approx(expected, rel=0.05)
+    assert effective_sample_size(first, second) == pytest.approx(expected, rel=0.05)
     if kind == "pairs":
-        assert effective_number(first, second) == 8.0
+        assert effective_sample_size(first, second) == 8.0
 
 
 def test_the_interval_is_wilsons_for_independent_comparisons() -> None:

@@ -14,20 +14,20 @@ from robo_reward.envs.frames import FrameSpec
 from robo_reward.envs.state import StateSpec
 from robo_reward.episode import Episode
 from robo_reward.errors import UnknownName, UsageError
-from robo_reward.matching.look import FrameLook
-from robo_reward.preferences.align import align, squared
+from robo_reward.matching.look import FrameFeatures
+from robo_reward.preferences.align import crop_to_square, learn_reward
 from robo_reward.preferences.answers import Answer
-from robo_reward.preferences.bradley_terry import BradleyTerrySettings, bradley_terry_reward, train_ensemble
+from robo_reward.preferences.bradley_terry import BradleyTerrySettings, build_bradley_terry_reward, train_ensemble
 from robo_reward.preferences.comparisons import (
     NO_ANCHOR,
     Comparisons,
-    accuracy,
-    comparisons,
-    liked,
-    of_triplets,
+    build_comparisons,
+    comparisons_from_triplets,
+    find_preferred_clips,
+    ranking_accuracy,
 )
-from robo_reward.preferences.noise import corrected, votes
-from robo_reward.preferences.rapl import PRESETS, rapl_reward, settings_of, train_head
+from robo_reward.preferences.noise import correct_labels, vote_shares
+from robo_reward.preferences.rapl import PRESETS, build_rapl_reward, make_rapl_settings, train_head
 from robo_reward.vision.pixels import PixelsEncoder
 
 STEPS, WIDTH = 12, 6
@@ -46,12 +46,12 @@ def walks(n: int, seed: int) -> tuple[list[np.ndarray], np.ndarray]:
 def ranked(values: np.ndarray, count: int, seed: int) -> Comparisons:
     rng = np.random.default_rng(seed)
     rows = np.stack([rng.choice(len(values), 3, replace=False) for _ in range(count)])
-    return of_triplets(np.take_along_axis(rows, np.argsort(-values[rows], axis=1), axis=1))
+    return comparisons_from_triplets(np.take_along_axis(rows, np.argsort(-values[rows], axis=1), axis=1))
 
 
 def test_an_answer_becomes_comparisons_with_the_best_clip_as_anchor() -> None:
     numbers = {name: i for i, name in enumerate("abcd")}
-    known = comparisons(
+    known = build_comparisons(
         [
             Answer(("a", "b", "c"), "me", (("c",), ("a",), ("b",))),
             Answer(("a", "d"), "me", (("a", "d"),)),
@@ -65,7 +65,7 @@ def test_an_answer_becomes_comparisons_with_the_best_clip_as_anchor() -> None:
 
 def test_each_answer_keeps_its_own_anchors() -> None:
     numbers = {name: i for i, name in enumerate("abcd")}
-    rows = comparisons(
+    rows = build_comparisons(
         [
             Answer(("a", "b", "c"), "me", (("a",), ("b",), ("c",))),
             Answer(("d", "b", "c"), "me", (("d",), ("b",), ("c",))),
@@ -80,7 +80,7 @@ def test_each_answer_keeps_its_own_anchors() -> None:
 def test_a_ranking_of_four_holds_four_triplets() -> None:
     numbers = {name: i for i, name in enumerate("abcd")}
     ranking = [Answer(("c", "a", "d", "b"), "me", (("a",), ("b",), ("c",), ("d",)))]
-    once, every = comparisons(ranking, numbers), comparisons(ranking, numbers, every_anchor=True)
+    once, every = build_comparisons(ranking, numbers), build_comparisons(ranking, numbers, every_anchor=True)
     assert len(once) == 6
     of_cd = {int(k) for won, lost, k in zip(once.winner, once.loser, once.anchor, strict=True) if (won, lost) == (2, 3)}
     assert of_cd == {0}  # the best of those above
@@ -92,16 +92,16 @@ def test_a_ranking_of_four_holds_four_triplets() -> None:
 
 def test_ties_alone_teach_nothing() -> None:
     with pytest.raises(UsageError, match="all 1 comparisons are ties"):
-        comparisons([Answer(("a", "b"), "me", (("a", "b"),))], {"a": 0, "b": 1})
+        build_comparisons([Answer(("a", "b"), "me", (("a", "b"),))], {"a": 0, "b": 1})
     with pytest.raises(UsageError, match="no clips that are here"):
-        comparisons([Answer(("a", "b"), "me", (("a",), ("b",)))], {"c": 0})
+        build_comparisons([Answer(("a", "b"), "me", (("a",), ("b",)))], {"c": 0})
 
 
 def test_liked_clips_win_and_a_cycle_still_gives_one() -> None:
-    known = of_triplets(np.array([[3, 1, 0], [3, 2, 0], [2, 1, 0]]))
-    assert liked(known, 5).tolist()[:2] == [3, 2]
+    known = comparisons_from_triplets(np.array([[3, 1, 0], [3, 2, 0], [2, 1, 0]]))
+    assert find_preferred_clips(known, 5).tolist()[:2] == [3, 2]
     cycle = Comparisons(np.array([0, 1, 2]), np.array([1, 2, 0]), np.ones(3), np.full(3, NO_ANCHOR))
-    assert len(liked(cycle, 5)) == 1
+    assert len(find_preferred_clips(cycle, 5)) == 1
 
 
 @pytest.mark.parametrize("method", ["rapl", "bt"])
@@ -112,13 +112,15 @@ def test_what_the_person_looks_at_is_learnt(method: str) -> None:
     if method == "rapl":
         head = train_head(features, known, QUICK)
         z = [head(torch.from_numpy(f)).detach().numpy() for f in others]
-        ends = np.stack([head(torch.from_numpy(features[i])).detach().numpy()[-5:] for i in liked(known, 8)])
+        ends = np.stack(
+            [head(torch.from_numpy(features[i])).detach().numpy()[-5:] for i in find_preferred_clips(known, 8)]
+        )
         scores = [max(-np.linalg.norm(x[:, None] - e[None], axis=-1).mean() for e in ends) for x in z]
     else:
         members = train_ensemble(features, known, BradleyTerrySettings(steps=80, frames=STEPS))
         scores = [float(np.mean([m(torch.from_numpy(f)).detach().mean() for m in members])) for f in others]
     raw = [-np.linalg.norm(f - features[int(np.argmax(values))][-1], axis=-1).mean() for f in others]
-    assert accuracy(np.array(scores), asked) > 0.8 > accuracy(np.array(raw), asked) + 0.1
+    assert ranking_accuracy(np.array(scores), asked) > 0.8 > ranking_accuracy(np.array(raw), asked) + 0.1
 
 
 def test_the_reference_settings_learn_from_triplets_alone() -> None:
@@ -126,7 +128,7 @@ def test_the_reference_settings_learn_from_triplets_alone() -> None:
     known = ranked(values, 30, 0)
     quick = replace(PRESETS["rapl-code"], steps=20, frames=STEPS)
     assert train_head(features, known, quick).dim == 32
-    pairs = known.rows(np.flatnonzero(known.anchor == NO_ANCHOR))
+    pairs = known.select_rows(np.flatnonzero(known.anchor == NO_ANCHOR))
     with pytest.raises(UsageError, match="triplets"):
         train_head(features, pairs, quick)
 
@@ -172,17 +174,17 @@ def test_ties_draw_scores_together() -> None:
 
 
 def test_votes_and_remedies() -> None:
-    known = of_triplets(np.array([[0, 1, 2]]))
+    known = comparisons_from_triplets(np.array([[0, 1, 2]]))
     scores = np.array([[3.0, 2.0, 1.0], [3.0, 2.0, 2.0], [1.0, 2.0, 0.0]])
-    share = votes(scores, known)  # 0>1: 2/3, 1>2: (1 + 1/2 + 1)/3, 0>2: 1
+    share = vote_shares(scores, known)  # 0>1: 2/3, 1>2: (1 + 1/2 + 1)/3, 0>2: 1
     np.testing.assert_allclose(share, [2 / 3, 5 / 6, 1.0])
     wrong = replace(known, winner=known.loser, loser=known.winner)
-    flipped = corrected(wrong, votes(scores, wrong), "flip", 1.0)
+    flipped = correct_labels(wrong, vote_shares(scores, wrong), "flip", 1.0)
     assert flipped.winner.tolist() == [1, 2, 0] and flipped.loser.tolist() == [0, 1, 2]  # only the unanimous one
-    np.testing.assert_allclose(corrected(known, share, "soften", 0.5).target, (1 + share) / 2)
-    assert len(corrected(known, share, "margin", 0.5)) == 2
+    np.testing.assert_allclose(correct_labels(known, share, "soften", 0.5).target, (1 + share) / 2)
+    assert len(correct_labels(known, share, "margin", 0.5)) == 2
     with pytest.raises(UnknownName, match="soften"):
-        corrected(known, share, "softn")
+        correct_labels(known, share, "softn")
 
 
 def test_flipping_repairs_answers_of_a_careless_person() -> None:
@@ -198,11 +200,11 @@ def test_flipping_repairs_answers_of_a_careless_person() -> None:
     share = np.zeros(len(noisy))
     for half in halves:  # judged by networks that have not learnt the answers by heart
         members = train_ensemble(
-            features, noisy.rows(np.flatnonzero(~half)), BradleyTerrySettings(steps=60, frames=STEPS, members=4)
+            features, noisy.select_rows(np.flatnonzero(~half)), BradleyTerrySettings(steps=60, frames=STEPS, members=4)
         )
         scores = np.stack([[float(m(torch.from_numpy(f)).detach().mean()) for f in features] for m in members])
-        share[half] = votes(scores, noisy)[half]
-    repaired = corrected(noisy, share, "flip", 0.9)
+        share[half] = vote_shares(scores, noisy)[half]
+    repaired = correct_labels(noisy, share, "flip", 0.9)
     truth = [values[c.winner] > values[c.loser] for c in (noisy, repaired)]
     assert np.mean(truth[1]) > np.mean(truth[0]) + 0.02
 
@@ -232,7 +234,7 @@ def test_align_gives_a_reward_that_loads_again(method: str, tmp_path: Path) -> N
         answers.append(Answer(tuple(names), "me", tuple((name,) for name in order)))
     frames = {str(i): episode.frames for i, episode in enumerate(episodes) if episode.frames is not None}
     settings = {"steps": 40, "frames": STEPS}
-    found = align(frames, answers, PixelsEncoder(12), FrameSpec(("side",), 24), method, settings, holdout=0.25)
+    found = learn_reward(frames, answers, PixelsEncoder(12), FrameSpec(("side",), 24), method, settings, holdout=0.25)
     agreement = found.held_out.agreement
     assert agreement is not None and found.held_out.folds == 4
     assert found.counts == {"answers": 40, "comparisons": 120, "held_out": agreement.comparisons}
@@ -251,11 +253,11 @@ def test_align_gives_a_reward_that_loads_again(method: str, tmp_path: Path) -> N
 
 def test_bad_settings_name_the_nearest() -> None:
     with pytest.raises(UnknownName, match="temperature"):
-        settings_of("rapl", {"temperatur": 1.0})
+        make_rapl_settings("rapl", {"temperatur": 1.0})
     with pytest.raises(UnknownName, match="rapl-code"):
-        settings_of("rapl_code")
+        make_rapl_settings("rapl_code")
     with pytest.raises(UnknownName, match="one_minus_p"):
-        settings_of("rapl", {"loss": "one-minus-p"})
+        make_rapl_settings("rapl", {"loss": "one-minus-p"})
     with pytest.raises(UsageError, match="at least one"):
         BradleyTerrySettings(members=0)
 
@@ -263,18 +265,18 @@ def test_bad_settings_name_the_nearest() -> None:
 def test_a_wide_video_is_seen_as_a_square_camera_would() -> None:
     frames = np.zeros((2, 30, 40, 3), np.uint8)
     frames[:, :, 5:35] = 255
-    assert (squared(frames, 30) == 255).all()
+    assert (crop_to_square(frames, 30) == 255).all()
     tiles = np.zeros((2, 30, 60, 3), np.uint8)
-    assert squared(tiles, 15).shape == (2, 15, 30, 3)
+    assert crop_to_square(tiles, 15).shape == (2, 15, 30, 3)
 
 
 def test_a_network_reward_tells_where_its_networks_disagree() -> None:
     features, values = walks(30, 0)
     members = train_ensemble(features, ranked(values, 20, 0), BradleyTerrySettings(steps=20, frames=STEPS))
-    look = FrameLook(PixelsEncoder(4), FrameSpec(("side",), 24))
-    reward = bradley_terry_reward(look, members, features)
-    assert reward.disagreement(features[0]).shape == (STEPS,)
-    assert (reward.disagreement(features[0] + 100) > reward.disagreement(features[0])).mean() > 0.5
+    look = FrameFeatures(PixelsEncoder(4), FrameSpec(("side",), 24))
+    reward = build_bradley_terry_reward(look, members, features)
+    assert reward.compute_disagreement(features[0]).shape == (STEPS,)
+    assert (reward.compute_disagreement(features[0] + 100) > reward.compute_disagreement(features[0])).mean() > 0.5
 
 
 def test_rapl_matches_with_the_clips_that_are_liked() -> None:
@@ -284,8 +286,8 @@ def test_rapl_matches_with_the_clips_that_are_liked() -> None:
 
     encoder = PixelsEncoder(4)
     encoder.dim = WIDTH  # its features are given
-    look = FrameLook(encoder, FrameSpec(("side",), 24))
-    reward = rapl_reward(look, head, features, known, QUICK)
-    expected = head(torch.from_numpy(features[int(liked(known, 8)[0])])).detach().numpy()
+    look = FrameFeatures(encoder, FrameSpec(("side",), 24))
+    reward = build_rapl_reward(look, head, features, known, QUICK)
+    expected = head(torch.from_numpy(features[int(find_preferred_clips(known, 8)[0])])).detach().numpy()
     np.testing.assert_allclose(reward.demonstrations[0], expected, atol=1e-5)
-    assert len(reward.demonstrations) == len(liked(known, 8))
+    assert len(reward.demonstrations) == len(find_preferred_clips(known, 8))

@@ -23,7 +23,7 @@ from robo_reward.preferences.clips import find_clips
 from robo_reward.preferences.page.app import STATIC
 from robo_reward.preferences.page.guard import host_names
 from robo_reward.preferences.page.server import PortTaken, listen
-from robo_reward.preferences.page.session import clips_at_once, token_of
+from robo_reward.preferences.page.session import clips_per_query, load_or_create_token
 from tests.house.source import ROOT
 from tests.preferences.pages import Served, call, served, write_clips
 
@@ -60,13 +60,13 @@ def test_an_answer_is_stored_with_its_provenance(page: Served) -> None:
     (query,) = ask(page)
     sent = event(query, text="smooth", speed=2, replays=1)
     assert post(page, sent).status == 200
-    (answer,) = page.store.answers()
+    (answer,) = page.store.load_answers()
     assert (answer.uuid, answer.annotator, answer.seconds, answer.text) == (sent["uuid"], "ann", 1.5, "smooth")
     assert answer.ranking == tuple((clip,) for clip in sent["clips"])
     assert answer.provenance["query"] == "random"
     assert answer.provenance["speed"] == "2"
     assert {"session", "page", "mode"} <= set(answer.provenance)
-    assert set(sent["clips"]) <= page.store.clips().keys()
+    assert set(sent["clips"]) <= page.store.load_clips().keys()
 
 
 def test_a_retried_answer_counts_once_and_an_undo_takes_it_back(page: Served) -> None:
@@ -77,7 +77,7 @@ def test_a_retried_answer_counts_once_and_an_undo_takes_it_back(page: Served) ->
     undo = {"uuid": new_uuid(), "undoes": sent["uuid"], "annotator": "ann"}
     assert [post(page, undo).status for _ in range(2)] == [200, 200]
     assert len(page.store) == 0
-    assert len(page.store.history()) == 2
+    assert len(page.store.load_history()) == 2
 
 
 def test_queries_are_not_repeated_and_tabs_do_not_collide(page: Served) -> None:
@@ -123,7 +123,7 @@ def test_what_is_no_answer_is_refused_for_good(
     reply = post(page, event(ask(page)[0], **changes))
     assert reply.status == status
     assert message in reply.json["error"]
-    assert page.store.history() == []
+    assert page.store.load_history() == []
 
 
 def test_bodies_that_are_no_json_object(page: Served) -> None:
@@ -179,7 +179,7 @@ def test_other_pages_and_other_names_are_refused(page: Served) -> None:
 
 def test_videos_come_whole_and_in_ranges(page: Served) -> None:
     clip = ask(page)[0]["clips"][0]
-    video = page.session.video(clip["id"])
+    video = page.session.find_video(clip["id"])
     assert video is not None
     content = video.path.read_bytes()
     whole = call(page.port, "GET", f"{page.path}clips/{clip['id']}")
@@ -227,11 +227,16 @@ def test_triplets(clips: Path, tmp_path: Path) -> None:
     with served(clips, str(tmp_path / "p.db"), "triplet", 3) as page:
         (query,) = ask(page)
         assert post(page, event(query)).status == 200
-        assert page.store.answers()[0].kind == "triplet"
+        assert page.store.load_answers()[0].kind == "triplet"
 
 
 def test_modes() -> None:
-    assert [clips_at_once("pair"), clips_at_once("triplet", 3), clips_at_once("rank"), clips_at_once("rank", 7)] == [
+    assert [
+        clips_per_query("pair"),
+        clips_per_query("triplet", 3),
+        clips_per_query("rank"),
+        clips_per_query("rank", 7),
+    ] == [
         2,
         3,
         4,
@@ -239,16 +244,16 @@ def test_modes() -> None:
     ]
     for mode, k in (("pair", 3), ("rank", 10), ("rank", 1), ("pear", 2)):
         with pytest.raises(UsageError):
-            clips_at_once(mode, k)
+            clips_per_query(mode, k)
 
 
 def test_the_token_is_private_and_stays(tmp_path: Path) -> None:
-    token = token_of(tmp_path)
-    assert token_of(tmp_path) == token
+    token = load_or_create_token(tmp_path)
+    assert load_or_create_token(tmp_path) == token
     assert (tmp_path / "page.json").stat().st_mode & 0o077 == 0
     (tmp_path / "page.json").write_text('{"token": ""}')
     with pytest.raises(UsageError, match="delete it"):
-        token_of(tmp_path)
+        load_or_create_token(tmp_path)
 
 
 # ---- sources of clips, and the verb

@@ -15,7 +15,7 @@ import sqlalchemy as sa
 from robo_reward.errors import MissingExtra, UsageError
 from robo_reward.preferences.answers import Answer, BadAnswer
 from robo_reward.preferences.exchange import export_preferences, import_preferences
-from robo_reward.preferences.store import Clip, OtherSchema, PreferenceStore, Undo, _engine, _url
+from robo_reward.preferences.store import Clip, PreferenceStore, SchemaMismatch, Undo, _create_engine, _parse_url
 from tests.house.source import ROOT
 
 
@@ -33,9 +33,9 @@ def test_answers_come_back_as_they_were(where: str) -> None:
     ]
     store = PreferenceStore(where)
     assert store.add(*given) == 5
-    assert PreferenceStore(where).answers() == given
-    assert store.answers("bob") == given[1:3]
-    assert store.annotators() == ("ann", "bob")
+    assert PreferenceStore(where).load_answers() == given
+    assert store.load_answers("bob") == given[1:3]
+    assert store.list_annotators() == ("ann", "bob")
     assert len(store) == 5
 
 
@@ -45,7 +45,7 @@ def test_the_same_answer_twice_counts_once(where: str) -> None:
     assert store.add(one, answer(1)) == 1
     again = Answer(**{**one.to_json(), "created": "2030-01-01T00:00:00+00:00", "provenance": {"try": 2}})
     assert store.add(again) == 0
-    assert store.answers()[0] == one
+    assert store.load_answers()[0] == one
     other = Answer(**{**one.to_json(), "ranking": (("a",), ("b",))})
     with pytest.raises(BadAnswer, match="another answer"):
         store.add(answer(), other)
@@ -56,24 +56,27 @@ def test_undo_adds_a_row_and_deletes_none(where: str) -> None:
     store = PreferenceStore(where)
     first, second = answer(0), answer(1)
     store.add(first, second)
-    undo = store.undo(second.uuid, "ann")
-    assert store.answers() == [first]
-    assert store.history() == [first, second, undo]
+    undo = store.undo_answer(second.uuid, "ann")
+    assert store.load_answers() == [first]
+    assert store.load_history() == [first, second, undo]
     assert store.add(undo) == 0
     with pytest.raises(UsageError, match="taken back already"):
-        store.undo(second.uuid, "ann")
+        store.undo_answer(second.uuid, "ann")
     # Whichever arrives first: an undo may overtake its answer in a merged file.
     late = answer(2)
     store.add(Undo(late.uuid, "ann"))
     store.add(late)
-    assert store.answers() == [first]
+    assert store.load_answers() == [first]
 
 
 def test_clips_are_brought_up_to_date(where: str) -> None:
     store = PreferenceStore(where)
     store.add_clips([Clip("b", "/old/b.mp4"), Clip("a", "/a.mp4", {"seconds": 2.0})])
     store.add_clips([Clip("b", "/new/b.mp4", {"name": "b"})])
-    assert store.clips() == {"a": Clip("a", "/a.mp4", {"seconds": 2.0}), "b": Clip("b", "/new/b.mp4", {"name": "b"})}
+    assert store.load_clips() == {
+        "a": Clip("a", "/a.mp4", {"seconds": 2.0}),
+        "b": Clip("b", "/new/b.mp4", {"name": "b"}),
+    }
 
 
 def test_threads_lose_nothing(where: str) -> None:
@@ -82,7 +85,7 @@ def test_threads_lose_nothing(where: str) -> None:
     with ThreadPoolExecutor(8) as pool:
         assert sum(pool.map(store.add, given)) == 80
         assert sum(pool.map(store.add, given)) == 0
-    assert sorted(a.uuid for a in store.answers()) == sorted(a.uuid for a in given)
+    assert sorted(a.uuid for a in store.load_answers()) == sorted(a.uuid for a in given)
 
 
 def _add_many(where: str, who: str, count: int) -> None:
@@ -123,7 +126,7 @@ def test_what_was_acknowledged_survives_kill_9(where: str) -> None:
         writer.kill()
         said += writer.stdout.readlines()
     acknowledged = {line.strip() for line in said if line.endswith("\n")}
-    stored = {a.uuid for a in PreferenceStore(where).answers()}
+    stored = {a.uuid for a in PreferenceStore(where).load_answers()}
     assert len(acknowledged) >= 20
     assert acknowledged <= stored
     assert len(stored) <= len(acknowledged) + 1
@@ -136,14 +139,14 @@ def test_export_and_import_merge_by_uuid(where: str, tmp_path: Path, format: str
     store = PreferenceStore(where)
     store.add_clips([Clip("a", "/a.mp4", {"name": "ä"}), Clip("b", "/b.mp4")])
     store.add(answer(1), answer(2), Answer(("a", "b", "c"), "bob", text="hm", provenance={"x": 1}))
-    store.undo(store.answers()[0].uuid, "ann")
+    store.undo_answer(store.load_answers()[0].uuid, "ann")
     path = export_preferences(store, tmp_path / f"out.{format}")
     other = PreferenceStore(tmp_path / "other.db")
-    other.add(store.answers()[0])
+    other.add(store.load_answers()[0])
     assert import_preferences(other, path) == (3, 1, 2)
     assert import_preferences(other, path) == (0, 4, 2)
-    assert {a.uuid: a for a in other.answers()} == {a.uuid: a for a in store.answers()}
-    assert other.clips() == store.clips()
+    assert {a.uuid: a for a in other.load_answers()} == {a.uuid: a for a in store.load_answers()}
+    assert other.load_clips() == store.load_clips()
     assert [p.name for p in tmp_path.iterdir() if p.name.endswith(".part")] == []
 
 
@@ -166,11 +169,11 @@ def test_a_bad_line_is_named(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("version", "remedy"), [("2", "update robo-reward"), ("0", "export it")])
 def test_another_schema_is_refused_and_left_alone(where: str, version: str, remedy: str) -> None:
     PreferenceStore(where).close()
-    engine = _engine(_url(where))
+    engine = _create_engine(_parse_url(where))
     with engine.begin() as connection:
         connection.execute(sa.text(f"UPDATE preference_meta SET value = '{version}'"))
     engine.dispose()
-    with pytest.raises(OtherSchema, match=f"version {version}, this is 1: {remedy}"):
+    with pytest.raises(SchemaMismatch, match=f"version {version}, this is 1: {remedy}"):
         PreferenceStore(where)
 
 

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from robo_reward.code.language import compile_program
 from robo_reward.code.offline.lexicon import DIRECTIONS, SYNONYMS, UNITS, VERBS
 from robo_reward.code.probes import probe
-from robo_reward.code.samples import typical_transitions
+from robo_reward.code.samples import sample_typical_transitions
 from robo_reward.code.writers.offline import OfflineWriter
 from robo_reward.code.writers.writer import Feedback, ScoredProgram, WriteRequest
 from robo_reward.envs.state import ROLES, Field, StateSpec
@@ -89,7 +89,7 @@ def test_any_sentence_and_state(goal: str, spec: StateSpec, action: ActionSpec, 
     asked = WriteRequest(goal, spec, action, success_rule=rule, first=index)
     source = OfflineWriter().write(asked, 1)[0].source
     assert source is not None
-    report = probe(compile_program(source, spec, action.dim), typical_transitions(spec, action.dim, 64))
+    report = probe(compile_program(source, spec, action.dim), sample_typical_transitions(spec, action.dim, 64))
     assert report.ok, f"{report}\n{source}"
 
 
@@ -101,5 +101,5 @@ def test_any_child(goal: str, spec: StateSpec, action: ActionSpec, index: int, v
     asked = WriteRequest(goal, spec, action, round=1, feedback=Feedback(scored[0], (scored[1],)), first=index)
     source = OfflineWriter().write(asked, 1)[0].source
     assert source is not None
-    report = probe(compile_program(source, spec, action.dim), typical_transitions(spec, action.dim, 64))
+    report = probe(compile_program(source, spec, action.dim), sample_typical_transitions(spec, action.dim, 64))
     assert report.ok, f"{report}\n{source}"

@@ -7,14 +7,14 @@ from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
 from robo_reward.code.facade import FUNCTIONS
-from robo_reward.code.language import ProgramRefused, RewardProgram, compile_program, program_from_spec
-from robo_reward.code.samples import typical_transitions
+from robo_reward.code.language import ProgramError, RewardProgram, compile_program, program_from_spec
+from robo_reward.code.samples import sample_typical_transitions
 from robo_reward.envs.state import Transitions
 from robo_reward.errors import RoboRewardError
 from robo_reward.reward import RewardOutput
 from tests.code.programs import ACTION_DIM, FIVE_TERMS, SPEC, entry
 
-BATCH = typical_transitions(SPEC, ACTION_DIM, 12, seed=3)
+BATCH = sample_typical_transitions(SPEC, ACTION_DIM, 12, seed=3)
 
 NUMBERS = st.floats(-5, 5).map(lambda x: repr(round(x, 3)))
 SCALARS = st.sampled_from(
@@ -53,7 +53,7 @@ def _accepted(source: str) -> RewardProgram | None:
     """The compiled program, or None when it was refused."""
     try:
         return compile_program(source, SPEC, ACTION_DIM)
-    except ProgramRefused:
+    except ProgramError:
         return None
 
 

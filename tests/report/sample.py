@@ -14,15 +14,15 @@ from PIL import Image, ImageDraw
 
 from robo_reward.report import (
     CandidateRow,
-    Clip,
     Costs,
     Curve,
     Headline,
+    PhaseTiming,
     RefusedRow,
+    ReportClip,
     Reproduce,
     RunReport,
     Series,
-    Timing,
     Winner,
 )
 
@@ -128,18 +128,18 @@ def sample_report() -> RunReport:
         curves=curves,
         rungs=RUNGS,
         videos=(
-            Clip(clip_bytes(0), "episode 1, front camera", True),
-            Clip(clip_bytes(1), "episode 2, front camera", True),
-            Clip(clip_bytes(2, lifts=False), "episode 37, the cube slips", False),
+            ReportClip(clip_bytes(0), "episode 1, front camera", True),
+            ReportClip(clip_bytes(1), "episode 2, front camera", True),
+            ReportClip(clip_bytes(2, lifts=False), "episode 37, the cube slips", False),
         ),
         costs=Costs("offline", "", requests=12, prompt_tokens=18_420, completion_tokens=6_155, cached_tokens=4_096),
         timings=(
-            Timing("writing programs", 1.8),
-            Timing("lint and probes", 3.9),
-            Timing("training, round 1", 98.2),
-            Timing("training, round 2", 124.6),
-            Timing("evaluation", 16.3),
-            Timing("videos and report", 7.6),
+            PhaseTiming("writing programs", 1.8),
+            PhaseTiming("lint and probes", 3.9),
+            PhaseTiming("training, round 1", 98.2),
+            PhaseTiming("training, round 2", 124.6),
+            PhaseTiming("evaluation", 16.3),
+            PhaseTiming("videos and report", 7.6),
         ),
         reproduce=Reproduce(
             "robo-reward search task=panda/lift writer=offline seed=7", 7, "4f1c2a9", False, "runs/panda-lift-7"
@@ -170,7 +170,7 @@ def train_report() -> RunReport:
         winner=Winner(source=PROGRAM, terms=full.winner.terms),
         curves=(Curve("expert", full.curves[5].series, "expert reward"),),
         videos=full.videos[:1],
-        timings=(Timing("training", 80.1), Timing("evaluation", 7.9)),
+        timings=(PhaseTiming("training", 80.1), PhaseTiming("evaluation", 7.9)),
         reproduce=Reproduce("robo-reward train task=panda/lift reward=expert policy=ppo seed=1", 1, "4f1c2a9", True),
         config_text=CONFIG,
         created="2026-11-24T04:02:00",
@@ -198,7 +198,7 @@ def failed_report() -> RunReport:
         candidates=rows,
         refused=refused,
         costs=Costs("openai", "gpt-oss-20b", 8, 41_200, 9_030, 20_480, 0.0),
-        timings=(Timing("writing programs", 29.5), Timing("lint and probes", 1.5)),
+        timings=(PhaseTiming("writing programs", 29.5), PhaseTiming("lint and probes", 1.5)),
         reproduce=Reproduce("robo-reward search task=panda/push writer=openai seed=1", 1),
         created="2026-11-24T04:10:00",
     )

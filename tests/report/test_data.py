@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 
 from robo_reward.code.search.outcome import EvaluationForm, TrainingForm
-from robo_reward.report import Clip, Headline, RunReport, Series
+from robo_reward.report import Headline, ReportClip, RunReport, Series
 from robo_reward.report.codec import BadReportFile
 from robo_reward.report.forms import CandidateForm, SearchForm
-from robo_reward.report.runs import _headline
+from robo_reward.report.runs import _build_headline
 from tests.report.sample import failed_report, sample_report, train_report
 
 
@@ -25,7 +25,7 @@ def test_json_round_trip_is_exact(make):
 
 
 def test_paths_stay_paths():
-    report = RunReport("t", "g", "panda/lift", "train", videos=(Clip(Path("videos/a.mp4")),))
+    report = RunReport("t", "g", "panda/lift", "train", videos=(ReportClip(Path("videos/a.mp4")),))
     assert RunReport.from_json(report.to_json()).videos[0].video == Path("videos/a.mp4")
 
 
@@ -70,5 +70,5 @@ def test_a_search_tells_all_steps_that_it_has_trained():
     half, whole = (TrainingForm(steps, 1.0, [], evaluation) for steps in (64, 160))
     rungs = [[half, whole], [half], [half], []]
     candidates = [CandidateForm(f"1.{i}", 0, "", None, "finished", [], done, "") for i, done in enumerate(rungs)]
-    head = _headline(evaluation, SearchForm(candidates, "1.0", [whole] * 2), 1.0)
+    head = _build_headline(evaluation, SearchForm(candidates, "1.0", [whole] * 2), 1.0)
     assert head.steps == 160 and head.total_steps == 160 + 64 + 64 + 2 * 160

@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 
 from robo_reward.report import CandidateRow, RunReport, Series
-from robo_reward.report.charts import MAX_POINTS, ancestry, embedded_json, thinned
-from robo_reward.report.program import diff_counts, diff_lines, program_lines
-from robo_reward.report.wording import count, duration, percent
+from robo_reward.report.charts import MAX_POINTS, downsample_series, dump_script_json, trace_ancestry
+from robo_reward.report.program import count_changes, diff_lines, program_lines
+from robo_reward.report.wording import format_count, format_duration, format_percent
 from tests.report.sample import PARENT, PROGRAM
 
 
@@ -23,7 +23,7 @@ from tests.report.sample import PARENT, PROGRAM
     [(0.973, "97 %"), (0.999, "99.9 %"), (0.001, "0.1 %"), (1.0, "100 %"), (None, "–"), (math.nan, "–")],
 )
 def test_percent(rate, text):
-    assert percent(rate) == text
+    assert format_percent(rate) == text
 
 
 @pytest.mark.parametrize(
@@ -31,20 +31,20 @@ def test_percent(rate, text):
     [(4.26, "4.3 s"), (59.4, "59 s"), (252.4, "4 min 12 s"), (3599.9, "1 h 00 min"), (7500, "2 h 05 min")],
 )
 def test_duration(seconds, text):
-    assert duration(seconds) == text
+    assert format_duration(seconds) == text
 
 
 @pytest.mark.parametrize(
     ("number", "text"), [(0, "0"), (999, "999"), (999_900, "1 M"), (1_234_567, "1.23 M"), (None, "–")]
 )
 def test_count(number, text):
-    assert count(number) == text
+    assert format_count(number) == text
 
 
 def test_thinning_keeps_ends_and_spikes():
     values = np.zeros(10_000)
     values[[1234, 8765]] = 5.0, -3.0
-    steps, kept = thinned(Series(tuple(range(10_000)), tuple(values)))
+    steps, kept = downsample_series(Series(tuple(range(10_000)), tuple(values)))
     assert len(steps) <= MAX_POINTS
     assert (steps[0], steps[-1]) == (0, 9_999)
     assert steps == sorted(set(steps))
@@ -53,12 +53,12 @@ def test_thinning_keeps_ends_and_spikes():
 
 
 def test_thinning_keeps_gaps():
-    steps, kept = thinned(Series(tuple(range(1000)), (0.0,) * 400 + (math.nan,) * 200 + (1.0,) * 400))
+    steps, kept = downsample_series(Series(tuple(range(1000)), (0.0,) * 400 + (math.nan,) * 200 + (1.0,) * 400))
     assert [step for step, value in zip(steps, kept, strict=True) if value is None]
 
 
 def test_short_series_are_left_alone():
-    assert thinned(Series((0, 1), (0.25, math.inf))) == ([0, 1], [0.25, None])
+    assert downsample_series(Series((0, 1), (0.25, math.inf))) == ([0, 1], [0.25, None])
 
 
 def _text(line) -> str:
@@ -75,7 +75,7 @@ def test_the_diff_agrees_with_difflib():
     changes = [line for line in unified if not line.startswith("@@")]
     signs = {"added": "+", "removed": "-"}
     assert sorted(signs[line.sign] + _text(line) for line in lines if line.sign in signs) == sorted(changes)
-    assert diff_counts(lines) == (sum(c[0] == "+" for c in changes), sum(c[0] == "-" for c in changes))
+    assert count_changes(lines) == (sum(c[0] == "+" for c in changes), sum(c[0] == "-" for c in changes))
 
 
 def test_long_equal_runs_are_folded():
@@ -96,14 +96,14 @@ def test_odd_programs_are_shown(source):
 
 def test_embedded_json_cannot_leave_its_element_and_stays_the_same_data():
     data = {"a": "</script><!--<script>\u2028&"}
-    text = str(embedded_json(data))
+    text = str(dump_script_json(data))
     assert not set("<>&\u2028") & set(text)
     assert json.loads(text) == data
 
 
 def test_ancestry_survives_a_circle():
     rows = (CandidateRow("a", parent="b"), CandidateRow("b", parent="a"))
-    assert ancestry(RunReport("t", "g", "x", "search", candidates=rows), "a") == ["a", "b"]
+    assert trace_ancestry(RunReport("t", "g", "x", "search", candidates=rows), "a") == ["a", "b"]
 
 
 def test_programs_of_many_equal_lines_are_compared_in_bounded_time() -> None:

@@ -12,15 +12,15 @@ import pytest
 
 from robo_reward.report import (
     CandidateRow,
-    Clip,
     Costs,
     Curve,
     Headline,
+    PhaseTiming,
     RefusedRow,
+    ReportClip,
     Reproduce,
     RunReport,
     Series,
-    Timing,
     Winner,
     rebuild_report,
     render_report,
@@ -102,9 +102,9 @@ def _evil_report() -> RunReport:
         refused=(RefusedRow(EVIL, EVIL, EVIL, 3, EVIL, EVIL),),
         winner=Winner(f'x = "{EVIL}"\n', EVIL, EVIL, f'y = "{EVIL}"\n', {EVIL: series}, EVIL),
         curves=(Curve(EVIL, series, EVIL), Curve("b", series)),
-        videos=(Clip(clip_bytes(0), EVIL, alt=EVIL), Clip(Path(EVIL.replace("/", "-")))),
+        videos=(ReportClip(clip_bytes(0), EVIL, alt=EVIL), ReportClip(Path(EVIL.replace("/", "-")))),
         costs=Costs(EVIL, EVIL),
-        timings=(Timing(EVIL, 1.0),),
+        timings=(PhaseTiming(EVIL, 1.0),),
         reproduce=Reproduce(EVIL, 1, EVIL, True, EVIL),
         config_text=f"a: {EVIL}",
         versions={EVIL: EVIL},
@@ -145,14 +145,14 @@ def test_numbers_that_are_not_finite_do_not_break_the_page():
         curves=(Curve("a", odd),),
         winner=Winner("x = 1", terms={"a": odd, "empty": Series((), ())}),
         candidates=(CandidateRow("a", success=math.nan),),
-        timings=(Timing("nothing", 0.0),),
+        timings=(PhaseTiming("nothing", 0.0),),
     )
     html = render_report(report)
     assert "NaN" not in re.sub(r"<script>.*?</script>", "", html, flags=re.S)
 
 
 def test_a_video_that_is_missing_or_too_big_is_named(tmp_path):
-    report = replace(train_report(), videos=(Clip(Path("gone.mp4")), Clip(clip_bytes(0)), Clip(b"")))
+    report = replace(train_report(), videos=(ReportClip(Path("gone.mp4")), ReportClip(clip_bytes(0)), ReportClip(b"")))
     html = render_report(report, tmp_path, video_budget=1000)
     assert "gone.mp4 could not be read" in html
     assert "left out to keep this page small" in html
@@ -164,7 +164,7 @@ def test_write_is_atomic_and_finds_videos_beside_it(tmp_path):
     (tmp_path / "a.mp4").write_bytes(clip_bytes(0))
     target = tmp_path / "report.html"
     target.write_text("old")
-    path = write_report(replace(train_report(), videos=(Clip(Path("a.mp4")),)), target)
+    path = write_report(replace(train_report(), videos=(ReportClip(Path("a.mp4")),)), target)
     assert path == target
     assert "<video" in target.read_text(encoding="utf-8")
     assert sorted(p.name for p in tmp_path.iterdir()) == ["a.mp4", "report.html"]

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from robo_reward.vision.cache import CachedEncoder, frame_key
+from robo_reward.vision.cache import CachedEncoder, hash_frame
 from robo_reward.vision.pixels import PixelsEncoder
 from tests.contracts.encoder import EncoderContract
 
@@ -80,9 +80,9 @@ def test_a_half_written_file_is_never_read(tmp_path: Path):
 
 
 def test_the_key_is_of_size_and_bytes():
-    assert frame_key(FRAMES[0]) == frame_key(FRAMES[0].copy())
-    assert len({frame_key(frame) for frame in FRAMES}) == 20
-    assert frame_key(FRAMES[0]) != frame_key(FRAMES[0].reshape(4, 16, 3))
+    assert hash_frame(FRAMES[0]) == hash_frame(FRAMES[0].copy())
+    assert len({hash_frame(frame) for frame in FRAMES}) == 20
+    assert hash_frame(FRAMES[0]) != hash_frame(FRAMES[0].reshape(4, 16, 3))
 
 
 WRITER = """

@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 
 from robo_reward.errors import UsageError, WrongShape
 from robo_reward.vision.colour_slots import MOMENTS, ColourSlots
-from robo_reward.vision.encoder import WrongEncoder, build_encoder
-from robo_reward.vision.probe import probe
+from robo_reward.vision.encoder import EncoderMismatch, build_encoder
+from robo_reward.vision.probe import probe_state_fields
 from robo_reward.vision.views import camera_views
 from tests.contracts.encoder import EncoderContract
 from tests.vision.scenes import episodes, pictures, scene
@@ -40,7 +40,7 @@ def test_one_slot_for_each_colour_and_none_for_the_grey_arm():
 
 
 def test_positions_are_read_off_by_a_linear_map():
-    found = probe(SLOTS, CLIPS, episodes(6, seed=7), ["red_position", "blue_position"])
+    found = probe_state_fields(SLOTS, CLIPS, episodes(6, seed=7), ["red_position", "blue_position"])
     assert all(value.r2 > 0.97 for value in found.values())
 
 
@@ -74,7 +74,7 @@ def test_a_hidden_object_reads_as_average():
 
 def test_moments_are_those_of_the_mask():
     frame = scene(np.array([-0.25, 0.5]), np.array([0.5, 0.0]), arm=0.8)
-    mask = SLOTS.masks(frame[None])[0, 0, RED].astype(float)
+    mask = SLOTS.compute_masks(frame[None])[0, 0, RED].astype(float)
     rows, columns = np.mgrid[:48, :48]
     x, y = (columns + 0.5) / 24 - 1, (rows + 0.5) / 24 - 1
     mean = [np.average(axis, weights=mask) for axis in (x, y)]
@@ -148,7 +148,7 @@ def test_nothing_that_moves():
 
 def test_weights_of_another_encoder_are_refused_with_both_fingerprints():
     other = ColourSlots.fit(CLIPS[:3])
-    with pytest.raises(WrongEncoder) as error:
+    with pytest.raises(EncoderMismatch) as error:
         build_encoder(SLOTS.spec(), other.weights())
     assert SLOTS.spec()["weights"] in str(error.value)
     assert other.spec()["weights"] in str(error.value)

@@ -6,7 +6,16 @@ from hypothesis import strategies as st
 
 from robo_reward.errors import UnknownName, UsageError, WrongShape
 from robo_reward.vision.encoder import build_encoder
-from robo_reward.vision.heads import HEADS, PCA, HeadedEncoder, Keypoints, Standardise, grid, make_head, soft_argmax
+from robo_reward.vision.heads import (
+    HEADS,
+    PCA,
+    HeadedEncoder,
+    Keypoints,
+    Standardise,
+    cell_centres,
+    make_head,
+    soft_argmax,
+)
 from robo_reward.vision.pixels import PixelsEncoder
 from tests.contracts.encoder import EncoderContract
 
@@ -94,7 +103,7 @@ def test_a_sharp_peak_is_its_place(height: int, width: int, data: st.DataObject)
     row, column = data.draw(st.integers(0, height - 1)), data.draw(st.integers(0, width - 1))
     heat = torch.zeros(1, 1, height, width)
     heat[0, 0, row, column] = 50
-    x, y = soft_argmax(heat, grid(height, width))[0, 0]
+    x, y = soft_argmax(heat, cell_centres(height, width))[0, 0]
     assert float(x) == pytest.approx((column + 0.5) * 2 / width - 1, abs=1e-5)
     assert float(y) == pytest.approx((row + 0.5) * 2 / height - 1, abs=1e-5)
 

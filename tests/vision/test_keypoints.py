@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from robo_reward.vision.keypoints import KeypointEncoder
-from robo_reward.vision.probe import probe
+from robo_reward.vision.probe import probe_state_fields
 from robo_reward.vision.views import camera_views
 from tests.contracts.encoder import EncoderContract
 from tests.vision.scenes import episodes, pictures
@@ -44,5 +44,5 @@ def test_the_seed_decides():
 @pytest.mark.slow
 def test_points_hold_the_positions():
     encoder = KeypointEncoder.fit(episodes(40), points=8, size=48, steps=900)
-    found = probe(encoder, episodes(20), episodes(8, seed=7), ["red_position", "blue_position"])
+    found = probe_state_fields(encoder, episodes(20), episodes(8, seed=7), ["red_position", "blue_position"])
     assert all(value.r2 > 0.9 for value in found.values())

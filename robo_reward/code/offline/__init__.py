@@ -1,1 +1,1 @@
-"""Reward programs without a language model: composed from the goal sentence and the state, improved by evolution."""
+"""Reward programs without a language model: composed from goal and state, improved by evolution."""

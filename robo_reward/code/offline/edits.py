@@ -9,7 +9,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from robo_reward.code.offline.terms import Line, Recipe, Term, number, reconciled
+from robo_reward.code.offline.terms import Recipe, SourceLine, Term, format_number, rename_conflicts
 
 _KNOB = re.compile(r"_(scale|limit)(_\d+)?$")
 _KNOWN = re.compile(
@@ -22,81 +22,109 @@ MAX_TERMS = 24
 """Crossing never makes longer programs than this."""
 
 
-def knobs(recipe: Recipe, term: str | None = None) -> list[str]:
-    """Locals that hold a temperature or a limit, of all terms or of one, its own last."""
+def find_tunable_locals(recipe: Recipe, term: str | None = None) -> list[str]:
+    """Returns the locals that hold a scale or a limit, of all terms or of one; the term's own comes last."""
     found: dict[str, None] = {}
     for part in recipe.terms:
         if term in (None, part.name):
             found |= {
-                line.local: None for line in part.lines if _KNOB.search(line.local) and _value(line.code) is not None
+                line.local: None
+                for line in part.lines
+                if _KNOB.search(line.local) and _parse_positive(line.code) is not None
             }
     return list(found)
 
 
-def with_line(recipe: Recipe, local: str, code: str) -> Recipe:
-    """The same with another right-hand side for a local, wherever it is used."""
+def replace_line(recipe: Recipe, local: str, code: str) -> Recipe:
+    """Returns the recipe with another right-hand side for a local, wherever it is used."""
 
-    def changed(term: Term) -> Term:
-        return replace(term, lines=tuple(Line(local, code) if line.local == local else line for line in term.lines))
+    def replace_in_term(term: Term) -> Term:
+        return replace(
+            term, lines=tuple(SourceLine(local, code) if line.local == local else line for line in term.lines)
+        )
 
-    return replace(recipe, terms=tuple(changed(term) for term in recipe.terms))
+    return replace(recipe, terms=tuple(replace_in_term(term) for term in recipe.terms))
 
 
-def scaled_knob(recipe: Recipe, local: str, factor: float) -> tuple[Recipe, str]:
-    """A temperature or limit times a factor, and what was done, in words."""
+def scale_tunable_local(recipe: Recipe, local: str, factor: float) -> tuple[Recipe, str]:
+    """Multiplies a scale or limit by a factor.
+
+    Returns:
+        The new recipe, and a phrase that describes the change.
+    """
     old = next(
         v
         for term in recipe.terms
         for line in term.lines
-        if line.local == local and (v := _value(line.code)) is not None
+        if line.local == local and (v := _parse_positive(line.code)) is not None
     )
-    new = number(float(np.clip(old * factor, min(1e-3, old), max(20.0, old))))
-    return with_line(recipe, local, new), f"{local} from {number(old)} to {new}"
+    new = format_number(float(np.clip(old * factor, min(1e-3, old), max(20.0, old))))
+    return replace_line(recipe, local, new), f"{local} from {format_number(old)} to {new}"
 
 
-def weight(term: Term) -> float:
-    """The leading factor of a term, 1 if it has none."""
-    return _leading(ast.parse(term.lines[-1].code, mode="eval").body)[0]
+def parse_weight(term: Term) -> float:
+    """Returns the leading factor of a term, 1 if it has none."""
+    return _split_leading_factor(ast.parse(term.lines[-1].code, mode="eval").body)[0]
 
 
-def scaled_weight(recipe: Recipe, name: str, factor: float) -> tuple[Recipe, str]:
-    """A term's weight times a factor, and what was done, in words."""
+def scale_weight(recipe: Recipe, name: str, factor: float) -> tuple[Recipe, str]:
+    """Multiplies the weight of a term by a factor.
+
+    Returns:
+        The new recipe, and a phrase that describes the change.
+    """
     term = next(term for term in recipe.terms if term.name == name)
-    old, rest = _leading(ast.parse(term.lines[-1].code, mode="eval").body)
+    old, rest = _split_leading_factor(ast.parse(term.lines[-1].code, mode="eval").body)
     new = float(np.clip(old * factor, -50.0, 50.0))
-    code = number(new) if rest is None else ast.unparse(ast.BinOp(ast.Constant(float(number(new))), ast.Mult(), rest))
-    return with_line(recipe, term.lines[-1].local, code), f"weight of {name} from {number(old)} to {number(new)}"
+    code = (
+        format_number(new)
+        if rest is None
+        else ast.unparse(ast.BinOp(ast.Constant(float(format_number(new))), ast.Mult(), rest))
+    )
+    return replace_line(
+        recipe, term.lines[-1].local, code
+    ), f"weight of {name} from {format_number(old)} to {format_number(new)}"
 
 
-def toggled_gate(recipe: Recipe, rng: np.random.Generator) -> tuple[Recipe, str] | None:
-    """One hard gate made soft, or the other way round; nothing if there is none."""
+def toggle_gate(recipe: Recipe, rng: np.random.Generator) -> tuple[Recipe, str] | None:
+    """Makes a randomly chosen hard gate soft, or a soft gate hard.
+
+    Returns:
+        The new recipe and a phrase that describes the change, or None when the recipe has no gate.
+    """
     gates = {
         line.local: line.code
         for term in recipe.terms
         for line in term.lines
-        if _HARD.fullmatch(line.code) or _is_soft(line)
+        if _HARD.fullmatch(line.code) or _is_soft_gate(line)
     }
     if not gates:
         return None
     local = str(rng.choice(sorted(gates)))
     if match := _HARD.fullmatch(gates[local]):
-        return with_line(recipe, local, f"np.exp(-(({match[1]} / {match[2]}) ** 2))"), f"gate {local} made smooth"
+        return replace_line(recipe, local, f"np.exp(-(({match[1]} / {match[2]}) ** 2))"), f"gate {local} made smooth"
     match = _SOFT.fullmatch(gates[local])
     assert match is not None
-    return with_line(recipe, local, f"np.where({match[1]} < {match[2]}, 1.0, 0.0)"), f"gate {local} made sharp"
+    return replace_line(recipe, local, f"np.where({match[1]} < {match[2]}, 1.0, 0.0)"), f"gate {local} made sharp"
 
 
-def with_term(recipe: Recipe, term: Term, at: int | None = None) -> Recipe:
-    """The same with one more term, before the last unless said; it shares the variables that are there already."""
+def add_term(recipe: Recipe, term: Term, at: int | None = None) -> Recipe:
+    """Returns the recipe with one more term, which shares the variables that the recipe has already.
+
+    Args:
+        recipe: to extend.
+        term: to add.
+        at: position of the new term; before the last one by default.
+    """
     terms = list(recipe.terms)
-    terms.insert(len(terms) - 1 if at is None else at, _adopting(recipe, term))
-    return replace(recipe, terms=reconciled(terms))
+    terms.insert(len(terms) - 1 if at is None else at, _reuse_shared_lines(recipe, term))
+    return replace(recipe, terms=rename_conflicts(terms))
 
 
-def _adopting(recipe: Recipe, term: Term) -> Term:
-    """A term that uses the recipe's own version of what both compute, numbers aside."""
+def _reuse_shared_lines(recipe: Recipe, term: Term) -> Term:
+    """Returns the term with the recipe's own version of each local that both compute alike, up to numbers."""
     prefixes = {line.local: part.lines[: i + 1] for part in recipe.terms for i, line in enumerate(part.lines)}
-    lines: dict[str, Line] = {}
+    lines: dict[str, SourceLine] = {}
     for line in term.lines:
         own = prefixes.get(line.local, ())
         same = bool(own) and _NUMBERS.sub("#", own[-1].code) == _NUMBERS.sub("#", line.code)
@@ -104,8 +132,12 @@ def _adopting(recipe: Recipe, term: Term) -> Term:
     return replace(term, lines=tuple(lines.values()))
 
 
-def crossed(a: Recipe, b: Recipe, rng: np.random.Generator) -> Recipe:
-    """A child that takes terms of the same name from either parent and keeps most of the first one's others."""
+def cross_recipes(a: Recipe, b: Recipe, rng: np.random.Generator) -> Recipe:
+    """Returns a child recipe.
+
+    Terms that both parents have come from either; of the other terms, most of the first parent's and half of the
+    second's are kept.
+    """
     other = {term.name: term for term in b.terms}
     terms = []
     for term in a.terms:
@@ -115,45 +147,55 @@ def crossed(a: Recipe, b: Recipe, rng: np.random.Generator) -> Recipe:
             terms.append(term)
     taken = {term.name for term in a.terms}
     terms += [term for term in b.terms if term.name not in taken and rng.random() < 0.5]
-    return replace(a, terms=reconciled(terms[:MAX_TERMS] or a.terms))
+    return replace(a, terms=rename_conflicts(terms[:MAX_TERMS] or a.terms))
 
 
-def jittered(source: str, rng: np.random.Generator, count: int = 2) -> str:
-    """Any program with some of its decimal numbers changed a little: for programs of a form that was not foreseen."""
+def jitter_constants(source: str, rng: np.random.Generator, count: int = 2) -> str:
+    """Returns the program with some of its decimal numbers changed slightly.
+
+    Works on any program, also on one that cannot be parsed into a recipe.
+    """
     tree = ast.parse(source)
     numbers = [
         node for node in ast.walk(tree) if isinstance(node, ast.Constant) and type(node.value) is float and node.value
     ]
     for i in rng.permutation(len(numbers))[:count]:
-        numbers[i].value = float(number(float(numbers[i].value) * _factor(rng)))
+        numbers[i].value = float(format_number(float(numbers[i].value) * _draw_factor(rng)))
     return ast.unparse(tree) + "\n"
 
 
-def loose_numbers(recipe: Recipe, rng: np.random.Generator) -> tuple[Recipe, str] | None:
-    """One decimal number inside an expression, changed a little; nothing if there is none."""
+def perturb_constant(recipe: Recipe, rng: np.random.Generator) -> tuple[Recipe, str] | None:
+    """Changes one randomly chosen decimal number inside an expression slightly.
+
+    Returns:
+        The new recipe and a phrase that describes the change, or None when there is no such number.
+    """
     places = [
         (line, i)
         for term in recipe.terms
         for line in term.lines
         if not _KNOWN.search(line.local)
-        for i, _ in enumerate(_floats(ast.parse(line.code, mode="eval")))
+        for i, _ in enumerate(_find_decimals(ast.parse(line.code, mode="eval")))
     ]
     if not places:
         return None
     line, at = places[int(rng.integers(len(places)))]
     tree = ast.parse(line.code, mode="eval")
-    node = list(_floats(tree))[at]
+    node = list(_find_decimals(tree))[at]
     old = float(node.value)  # type: ignore[arg-type]
-    node.value = float(number(old * _factor(rng)))
-    return with_line(recipe, line.local, ast.unparse(tree)), f"{number(old)} in {line.local} to {number(node.value)}"
+    node.value = float(format_number(old * _draw_factor(rng)))
+    return replace_line(
+        recipe, line.local, ast.unparse(tree)
+    ), f"{format_number(old)} in {line.local} to {format_number(node.value)}"
 
 
-def _factor(rng: np.random.Generator) -> float:
-    """Somewhere between two thirds and one and a half, never near 1."""
+def _draw_factor(rng: np.random.Generator) -> float:
+    """Returns a random factor in [1.2, 1.6] or its reciprocal."""
     return float(rng.uniform(1.2, 1.6)) ** int(rng.choice([-1, 1]))
 
 
-def _floats(tree: ast.AST) -> Iterator[ast.Constant]:
+def _find_decimals(tree: ast.AST) -> Iterator[ast.Constant]:
+    """Returns the float constants of an expression except 0.0 and 1.0."""
     return (
         n
         for n in ast.walk(tree)
@@ -161,8 +203,8 @@ def _floats(tree: ast.AST) -> Iterator[ast.Constant]:
     )
 
 
-def _value(code: str) -> float | None:
-    """A plain positive number."""
+def _parse_positive(code: str) -> float | None:
+    """Returns the value of a plain positive number, or None for any other code."""
     try:
         value = float(code)
     except ValueError:
@@ -170,18 +212,19 @@ def _value(code: str) -> float | None:
     return value if value > 0.0 else None
 
 
-def _leading(node: ast.expr) -> tuple[float, ast.expr | None]:
-    """(factor, rest) of an expression, the rest nothing for a plain number."""
+def _split_leading_factor(node: ast.expr) -> tuple[float, ast.expr | None]:
+    """Splits an expression into (factor, rest); the rest is None for a plain number."""
     if isinstance(node, ast.Constant) and isinstance(node.value, int | float):
         return float(node.value), None
     if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.USub):
-        factor, rest = _leading(node.operand)
+        factor, rest = _split_leading_factor(node.operand)
         return -factor, rest
     if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Mult):
-        factor, rest = _leading(node.left)
+        factor, rest = _split_leading_factor(node.left)
         return factor, node.right if rest is None else ast.BinOp(rest, ast.Mult(), node.right)
     return 1.0, node
 
 
-def _is_soft(line: Line) -> bool:
+def _is_soft_gate(line: SourceLine) -> bool:
+    """Returns whether a line computes a soft gate."""
     return _SOFT.fullmatch(line.code) is not None and not line.local.startswith("precise")

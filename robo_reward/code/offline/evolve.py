@@ -1,4 +1,4 @@
-"""Later rounds: what the statistics of the terms say about a program, and descendants of the best ones."""
+"""Later rounds: diagnoses programs by the statistics of their terms, and derives new ones from the best."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from robo_reward.code.offline import edits
-from robo_reward.code.offline.slices import recipe_of
+from robo_reward.code.offline.slices import parse_recipe
 from robo_reward.code.offline.terms import Recipe, Term
 from robo_reward.code.writers.writer import ScoredProgram
 
@@ -17,119 +17,125 @@ COSTS = ("effort",)
 
 
 @dataclass(frozen=True)
-class Finding:
-    """What is wrong with a term: `dead`, `saturated` or `dominating`."""
+class Diagnosis:
+    """A problem of one term: `dead`, `saturated` or `dominating`."""
 
     term: str
     kind: str
 
 
-def diagnose(program: ScoredProgram, recipe: Recipe) -> list[Finding]:
-    """Terms that taught nothing, or drowned the others.
+def diagnose_terms(program: ScoredProgram, recipe: Recipe) -> list[Diagnosis]:
+    """Returns a diagnosis for each term that had no effect, or that outweighed the others.
 
     A term with weight w and mean v per step is *dead* when |v| never reaches 3 % of w, *saturated* when v is above
     0.85 w from the beginning of training, *dominating* when it makes up 80 % of the reward while success is rare.
     """
-    weights = {term.name: abs(edits.weight(term)) or 1.0 for term in recipe.terms}
+    weights = {term.name: abs(edits.parse_weight(term)) or 1.0 for term in recipe.terms}
     sizes = {name: float(np.max(np.abs(values))) for name, values in program.terms.items() if len(values)}
     findings = []
     for name, values in program.terms.items():
         if name not in weights or not len(values) or name in COSTS:
             continue
         if sizes[name] < 0.03 * weights[name]:
-            findings.append(Finding(name, "dead"))
+            findings.append(Diagnosis(name, "dead"))
         elif min(values) > 0.85 * weights[name]:
-            findings.append(Finding(name, "saturated"))
+            findings.append(Diagnosis(name, "saturated"))
         elif program.success < 0.5 and sizes[name] > 0.8 * sum(sizes.values()) and len(sizes) > 2:
-            findings.append(Finding(name, "dominating"))
+            findings.append(Diagnosis(name, "dominating"))
     return findings
 
 
-def improved(
+def improve_recipe(
     program: ScoredProgram, recipe: Recipe, spare: Sequence[Term], rng: np.random.Generator
 ) -> tuple[Recipe, str]:
-    """The elite, with what its statistics suggest.
+    """Returns the elite with the changes that its training statistics suggest.
 
     Args:
-        program: the elite and how its training went.
-        recipe: the elite, read back.
+        program: the elite and its training statistics.
+        recipe: the elite, parsed.
         spare: terms that other compositions of the same goal have and this one may lack.
         rng: for the choices left open.
+
+    Returns:
+        The new recipe, and a phrase that describes the changes.
     """
     said: list[str] = []
-    for finding in diagnose(program, recipe)[:2]:
-        recipe, words = _treated(recipe, finding)
+    for finding in diagnose_terms(program, recipe)[:2]:
+        recipe, words = _apply_remedy(recipe, finding)
         said.append(f"{finding.term} was {finding.kind}: {words}")
     if said:
         return recipe, "; ".join(said)
     missing = [term for term in spare if term.name not in recipe.names]
     if program.success < 0.5 and missing:
         term = missing[int(rng.integers(len(missing)))]
-        return edits.with_term(recipe, term), f"no term stood out, so {term.name} was added"
+        return edits.add_term(recipe, term), f"no term stood out, so {term.name} was added"
     goals = [name for name in recipe.names if name not in COSTS]
     if program.success < 0.9 and goals:
-        recipe, words = edits.scaled_weight(recipe, goals[-1], 1.4)
+        recipe, words = edits.scale_weight(recipe, goals[-1], 1.4)
         return recipe, f"it succeeds sometimes: the last stage shall count more ({words})"
     name = next((name for name in COSTS if name in recipe.names), recipe.names[-1])
-    recipe, words = edits.scaled_weight(recipe, name, 0.7)
+    recipe, words = edits.scale_weight(recipe, name, 0.7)
     return recipe, f"it succeeds: only {words}"
 
 
-def _treated(recipe: Recipe, finding: Finding) -> tuple[Recipe, str]:
-    """The remedy for one finding."""
-    own = edits.knobs(recipe, finding.term)
+def _apply_remedy(recipe: Recipe, finding: Diagnosis) -> tuple[Recipe, str]:
+    """Returns the recipe with the remedy for one diagnosis, and a phrase that describes it."""
+    own = edits.find_tunable_locals(recipe, finding.term)
     if finding.kind == "dominating":
-        return edits.scaled_weight(recipe, finding.term, 0.5)
+        return edits.scale_weight(recipe, finding.term, 0.5)
     if not own:
-        return edits.scaled_weight(recipe, finding.term, 1.6 if finding.kind == "dead" else 0.6)
+        return edits.scale_weight(recipe, finding.term, 1.6 if finding.kind == "dead" else 0.6)
     if finding.kind == "saturated":
-        return edits.scaled_knob(recipe, own[-1], 0.6)
+        return edits.scale_tunable_local(recipe, own[-1], 0.6)
     words = []
     for local in own[-2:]:
-        recipe, done = edits.scaled_knob(recipe, local, 1.5)
+        recipe, done = edits.scale_tunable_local(recipe, local, 1.5)
         words.append(done)
     return recipe, ", ".join(words)
 
 
-def mutated(recipe: Recipe, spare: Sequence[Term], rng: np.random.Generator, count: int) -> tuple[Recipe, str]:
-    """A recipe with some random changes."""
+def mutate_recipe(recipe: Recipe, spare: Sequence[Term], rng: np.random.Generator, count: int) -> tuple[Recipe, str]:
+    """Returns the recipe with `count` random changes, and a phrase that describes them."""
     said = []
     for _ in range(count):
-        result = _one(recipe, spare, rng)
+        result = _apply_random_edit(recipe, spare, rng)
         if result is not None:
             recipe, words = result
             said.append(words)
     return recipe, ", ".join(said) or "nothing could be changed"
 
 
-def _one(recipe: Recipe, spare: Sequence[Term], rng: np.random.Generator) -> tuple[Recipe, str] | None:
+def _apply_random_edit(recipe: Recipe, spare: Sequence[Term], rng: np.random.Generator) -> tuple[Recipe, str] | None:
+    """Returns the recipe with one random change and a phrase for it, or None when no change applies."""
     kind = str(rng.choice(["weight", "knob", "knob", "gate", "add", "drop", "number"]))
     factor = float(rng.uniform(1.3, 2.2)) ** int(rng.choice([-1, 1]))
-    if kind == "knob" and (names := edits.knobs(recipe)):
-        return edits.scaled_knob(recipe, str(rng.choice(names)), factor)
+    if kind == "knob" and (names := edits.find_tunable_locals(recipe)):
+        return edits.scale_tunable_local(recipe, str(rng.choice(names)), factor)
     if kind == "gate":
-        return edits.toggled_gate(recipe, rng)
+        return edits.toggle_gate(recipe, rng)
     if kind == "number":
-        return edits.loose_numbers(recipe, rng)
+        return edits.perturb_constant(recipe, rng)
     missing = [term for term in spare if term.name not in recipe.names]
     if kind == "add" and missing and len(recipe.terms) < edits.MAX_TERMS:
         term = missing[int(rng.integers(len(missing)))]
-        return edits.with_term(recipe, term), f"{term.name} added"
+        return edits.add_term(recipe, term), f"{term.name} added"
     optional = [term.name for term in recipe.terms if term.name in {t.name for t in spare}]
     if kind == "drop" and optional and len(recipe.terms) > 3:
         name = str(rng.choice(optional))
-        return recipe.without(name), f"{name} left out"
-    return edits.scaled_weight(recipe, str(rng.choice(list(recipe.names))), factor)
+        return recipe.remove_term(name), f"{name} left out"
+    return edits.scale_weight(recipe, str(rng.choice(list(recipe.names))), factor)
 
 
-def annotated(recipe: Recipe, notes: dict[str, str], summary: str) -> Recipe:
-    """With the comments that compositions give terms of these names."""
+def annotate_recipe(recipe: Recipe, notes: dict[str, str], summary: str) -> Recipe:
+    """Returns the recipe with the comments that compositions give to terms of the same names, and a summary."""
     terms = tuple(replace(term, note=notes.get(term.name, "")) for term in recipe.terms)
     return replace(recipe, terms=terms, summary=summary)
 
 
-def readable(programs: Sequence[ScoredProgram]) -> list[tuple[ScoredProgram, Recipe]]:
-    """The programs whose terms could be read back."""
+def read_recipes(programs: Sequence[ScoredProgram]) -> list[tuple[ScoredProgram, Recipe]]:
+    """Returns the programs whose terms can be parsed, each with its recipe."""
     return [
-        (program, recipe) for program in programs if (recipe := recipe_of(program.source)) is not None and recipe.terms
+        (program, recipe)
+        for program in programs
+        if (recipe := parse_recipe(program.source)) is not None and recipe.terms
     ]

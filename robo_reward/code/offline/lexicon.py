@@ -1,12 +1,12 @@
-"""What words mean to the offline writer: verbs, synonyms, colours, units. General English, no task in it."""
+"""Vocabulary of the offline writer: verbs, synonyms, colours, units. General English, specific to no task."""
 
 from __future__ import annotations
 
 from types import MappingProxyType
 
 
-def words(text: str) -> frozenset[str]:
-    """The words of a text, as a set."""
+def split_words(text: str) -> frozenset[str]:
+    """Returns the words of a text as a set."""
     return frozenset(text.split())
 
 
@@ -31,11 +31,11 @@ VERBS = MappingProxyType(
 )
 """Intent -> verbs. `move` and `go` stand for several; the sentence around them decides."""
 
-AVOID = words("fall falling fell tip tipping topple toppling crash crashing dropping tumble tumbling")
-UPRIGHT = words("upright upwards balance balanced balancing stand standing stable vertical straight")
-STILL = words("still motionless stop stopped steady calm rest resting")
-FAST = words("fast quickly quick rapidly speed far possible fastest")
-GENTLE = words("gently gentle softly smoothly smooth slowly careful carefully efficient efficiently")
+AVOID = split_words("fall falling fell tip tipping topple toppling crash crashing dropping tumble tumbling")
+UPRIGHT = split_words("upright upwards balance balanced balancing stand standing stable vertical straight")
+STILL = split_words("still motionless stop stopped steady calm rest resting")
+FAST = split_words("fast quickly quick rapidly speed far possible fastest")
+GENTLE = split_words("gently gentle softly smoothly smooth slowly careful carefully efficient efficiently")
 
 DIRECTIONS = MappingProxyType(
     {
@@ -53,30 +53,30 @@ DIRECTIONS = MappingProxyType(
 )
 """Word -> (axis of the world, sign): x ahead, y to the left, z up."""
 
-COLOURS = words("red green blue yellow orange purple pink white black grey gray brown cyan magenta")
+COLOURS = split_words("red green blue yellow orange purple pink white black grey gray brown cyan magenta")
 
 SYNONYMS = (
-    words("hand gripper arm tool effector fingers finger tcp palm end robot fingertip fingertips wrist tip"),
-    words("goal target marker destination spot location place position point region area"),
-    words("cube block box brick"),
-    words("puck disc disk"),
-    words("ball sphere"),
-    words("handle knob grip lever latch bar"),
-    words("drawer tray"),
-    words("door gate lid window hatch cover"),
-    words("button switch"),
-    words("valve faucet tap dial wheel crank"),
-    words("pole pendulum stick rod"),
-    words("cart slider trolley"),
-    words("torso trunk body root pelvis base chassis root hull"),
-    words("object thing item part"),
+    split_words("hand gripper arm tool effector fingers finger tcp palm end robot fingertip fingertips wrist tip"),
+    split_words("goal target marker destination spot location place position point region area"),
+    split_words("cube block box brick"),
+    split_words("puck disc disk"),
+    split_words("ball sphere"),
+    split_words("handle knob grip lever latch bar"),
+    split_words("drawer tray"),
+    split_words("door gate lid window hatch cover"),
+    split_words("button switch"),
+    split_words("valve faucet tap dial wheel crank"),
+    split_words("pole pendulum stick rod"),
+    split_words("cart slider trolley"),
+    split_words("torso trunk body root pelvis base chassis root hull"),
+    split_words("object thing item part"),
 )
 
-TO = words("to onto into toward towards until at in inside")
-ON = words("on atop over upon above")
-OTHER = words("from off with by against along through beside near under below across behind")
-DETERMINERS = words("the a an its this that his her their my your")
-NOISE = DETERMINERS | words(
+TO = split_words("to onto into toward towards until at in inside")
+ON = split_words("on atop over upon above")
+OTHER = split_words("from off with by against along through beside near under below across behind")
+DETERMINERS = split_words("the a an its this that his her their my your")
+NOISE = DETERMINERS | split_words(
     "and then it them as is are be without not don do does up down so such make makes let should must please can will "
     "while until when least most than more within all way top side middle centre center where shall there here out "
     "away for robot's which who you we i one of as can"
@@ -133,12 +133,12 @@ NUMBER_WORDS = MappingProxyType(
 )
 
 
-def stem(word: str) -> str:
-    """A word without possessive and plural."""
+def stem_word(word: str) -> str:
+    """Returns a word without possessive and plural endings."""
     word = word.removesuffix("'s").removesuffix("’s")
     return word[:-1] if len(word) > 3 and word.endswith("s") and not word.endswith("ss") else word
 
 
-def related(a: str, b: str) -> bool:
-    """Whether two words may name the same thing."""
+def are_synonyms(a: str, b: str) -> bool:
+    """Returns whether two words may name the same thing."""
     return any(a in group and b in group for group in SYNONYMS)

@@ -9,10 +9,10 @@ from robo_reward.code.offline.terms import Recipe
 _WIDTH = 110
 
 
-def render(recipe: Recipe) -> str:
-    """The program of a recipe: assignments, each once, the sum of the terms, and their dictionary."""
+def render_program(recipe: Recipe) -> str:
+    """Returns the program of a recipe: assignments, each once, the sum of the terms, and their dictionary."""
     lines = ["def compute_reward(state, action, previous):"]
-    lines += _docstring(recipe.summary)
+    lines += _render_docstring(recipe.summary)
     written: set[str] = set()
     for term in recipe.terms:
         block = [f"    {line.local} = {line.code}" for line in term.lines if line.local not in written]
@@ -25,7 +25,8 @@ def render(recipe: Recipe) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _docstring(summary: str) -> list[str]:
+def _render_docstring(summary: str) -> list[str]:
+    """Returns the lines of a docstring, wrapped; none for an empty summary."""
     safe = "".join(c if c.isprintable() else " " for c in summary).replace("\\", "/").replace('"', "'").strip()
     if not safe:
         return []

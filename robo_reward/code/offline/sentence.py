@@ -1,4 +1,4 @@
-"""The goal sentence: which verbs it holds, what they act on, where to, and how far."""
+"""Parses the goal sentence: its verbs, the things they act on, the targets and the amounts."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from robo_reward.code.offline.lexicon import (
     UNITS,
     UPRIGHT,
     VERBS,
-    stem,
+    stem_word,
 )
 
 _INTENT = {verb: intent for intent, verbs in reversed(list(VERBS.items())) for verb in verbs.split()}
@@ -45,10 +45,10 @@ class Clause:
 
     Args:
         intent: a key of `lexicon.VERBS`.
-        thing: words of what it acts on; empty when the sentence names none.
-        target: words of where to.
-        relation: `to`, `on` or nothing.
-        amount: how far, if said.
+        thing: words of the thing that it acts on; empty when the sentence names none.
+        target: words of the target.
+        relation: `to`, `on` or empty.
+        amount: how far, if given.
     """
 
     intent: str
@@ -60,7 +60,7 @@ class Clause:
 
 @dataclass(frozen=True)
 class Sentence:
-    """A goal, read.
+    """A parsed goal.
 
     Args:
         clauses: in order.
@@ -74,81 +74,82 @@ class Sentence:
     amounts: tuple[Amount, ...] = ()
     direction: tuple[int, int] | None = None
 
-    def says(self, group: frozenset[str]) -> bool:
-        """Whether one of these words occurs."""
+    def contains_any(self, group: frozenset[str]) -> bool:
+        """Returns whether one of these words occurs."""
         return not group.isdisjoint(self.words)
 
     @property
-    def upright(self) -> bool:
-        """Whether something shall not fall."""
-        return self.says(AVOID) or self.says(UPRIGHT)
+    def requires_upright(self) -> bool:
+        """Whether the goal is that something does not fall."""
+        return self.contains_any(AVOID) or self.contains_any(UPRIGHT)
 
     @property
-    def still(self) -> bool:
-        """Whether something shall come to rest."""
-        return self.says(STILL)
+    def requires_rest(self) -> bool:
+        """Whether the goal is that something comes to rest."""
+        return self.contains_any(STILL)
 
     @property
-    def fast(self) -> bool:
-        """Whether speed is the point."""
-        return self.says(FAST)
+    def requires_speed(self) -> bool:
+        """Whether the goal asks for speed."""
+        return self.contains_any(FAST)
 
     @property
-    def gentle(self) -> bool:
-        """Whether little effort is the point."""
-        return self.says(GENTLE)
+    def requires_low_effort(self) -> bool:
+        """Whether the goal asks for little effort."""
+        return self.contains_any(GENTLE)
 
     @property
     def intents(self) -> tuple[str, ...]:
-        """The intents in order."""
+        """Intents of the clauses in order."""
         return tuple(clause.intent for clause in self.clauses)
 
 
-def read_sentence(text: str) -> Sentence:
-    """Reads a goal sentence; never fails, whatever the text."""
-    tokens = _tokens(text)
+def parse_sentence(text: str) -> Sentence:
+    """Parses a goal sentence; never fails, whatever the text."""
+    tokens = _split_tokens(text)
     starts = [i for i in range(len(tokens)) if _is_verb(tokens, i)]
     clauses: list[Clause] = []
     for start, end in pairwise([*starts, len(tokens)]):
-        clause = _clause(_INTENT[tokens[start]], tokens[start + 1 : end])
+        clause = _parse_clause(_INTENT[tokens[start]], tokens[start + 1 : end])
         if clauses and not clause.thing:
             clause = replace(clause, thing=clauses[-1].thing)
         if clauses and not clauses[-1].thing:  # "open and empty the box"
             clauses[-1] = replace(clauses[-1], thing=clause.thing)
         clauses.append(clause)
     if starts and clauses and not clauses[0].thing:  # "make the hopper hop": the subject stands before the verb
-        clauses[0] = replace(clauses[0], thing=_nouns(tokens[: starts[0]]))
+        clauses[0] = replace(clauses[0], thing=_filter_nouns(tokens[: starts[0]]))
     direction = next((DIRECTIONS[word] for word in tokens if word in DIRECTIONS), None)
-    return Sentence(tuple(clauses), tuple(tokens), tuple(amounts_in(text)), direction)
+    return Sentence(tuple(clauses), tuple(tokens), tuple(parse_amounts(text)), direction)
 
 
-def amounts_in(text: str) -> list[Amount]:
-    """Every number with a unit, in the order of the text."""
-    return [amount for amount, _ in _amounts(_tokens(text))]
+def parse_amounts(text: str) -> list[Amount]:
+    """Returns every number with a unit, in the order of the text."""
+    return [amount for amount, _ in _find_amounts(_split_tokens(text))]
 
 
-def nouns_of(text: str) -> tuple[str, ...]:
-    """The words of a text that may name things: no articles, verbs or numbers."""
-    return _nouns(_tokens(text))
+def extract_nouns(text: str) -> tuple[str, ...]:
+    """Returns the words of a text that may name things: no articles, verbs or numbers."""
+    return _filter_nouns(_split_tokens(text))
 
 
-def _tokens(text: str) -> list[str]:
+def _split_tokens(text: str) -> list[str]:
+    """Splits a text into lower-case tokens; a lone capital, such as the A of `cube A`, is marked by `!`."""
     found = _TOKEN.findall(text)[:MAX_TOKENS]
     # a lone capital such as the A of "cube A" is a name, not an article
     return [f"{t.lower()}!" if i and len(t) == 1 and t.isupper() else t.lower() for i, t in enumerate(found)]
 
 
 def _is_verb(tokens: list[str], i: int) -> bool:
-    """Whether a token is a verb here: `the push button` holds none."""
+    """Returns whether a token is a verb here: `the push button` holds none."""
     if tokens[i] not in _INTENT:
         return False
     before = tokens[i - 1] if i else ""
     return before not in DETERMINERS and before not in COLOURS and before not in ("let", "top")
 
 
-def _clause(intent: str, tokens: list[str]) -> Clause:
-    """Splits what follows a verb at its prepositions."""
-    amounts = _amounts(tokens)
+def _parse_clause(intent: str, tokens: list[str]) -> Clause:
+    """Splits the tokens after a verb at their prepositions."""
+    amounts = _find_amounts(tokens)
     skipped = {i for _, span in amounts for i in span}
     parts: dict[str, list[str]] = {"": []}
     current = ""
@@ -162,12 +163,15 @@ def _clause(intent: str, tokens: list[str]) -> Clause:
             parts.setdefault(current, [])
         elif i not in skipped:
             parts[current].append(token)
-    relation = next((kind for kind in ("to", "on") if _nouns(parts.get(kind, []))), "")
+    relation = next((kind for kind in ("to", "on") if _filter_nouns(parts.get(kind, []))), "")
     amount = amounts[0][0] if amounts else None
-    return Clause(intent, _nouns(parts[""]), _nouns(parts.get(relation, [])) if relation else (), relation, amount)
+    return Clause(
+        intent, _filter_nouns(parts[""]), _filter_nouns(parts.get(relation, [])) if relation else (), relation, amount
+    )
 
 
-def _amounts(tokens: list[str]) -> list[tuple[Amount, tuple[int, ...]]]:
+def _find_amounts(tokens: list[str]) -> list[tuple[Amount, tuple[int, ...]]]:
+    """Returns every number with a unit, and the indices of its tokens."""
     found: list[tuple[Amount, tuple[int, ...]]] = []
     for i in range(len(tokens) - 1):
         number, unit = tokens[i], tokens[i + 1].rstrip("!")
@@ -185,8 +189,9 @@ def _amounts(tokens: list[str]) -> list[tuple[Amount, tuple[int, ...]]]:
     return found
 
 
-def _nouns(tokens: list[str]) -> tuple[str, ...]:
+def _filter_nouns(tokens: list[str]) -> tuple[str, ...]:
+    """Returns the stems of the tokens that may name things."""
     ignored = NOISE | FAST | STILL | UPRIGHT | AVOID | GENTLE | DIRECTIONS.keys() | UNITS.keys() | TO | ON | OTHER
     return tuple(
-        stem(token.removesuffix("!")) for token in tokens if token not in ignored and token.rstrip("!").isalpha()
+        stem_word(token.removesuffix("!")) for token in tokens if token not in ignored and token.rstrip("!").isalpha()
     )

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 
-class Line(NamedTuple):
+class SourceLine(NamedTuple):
     """One assignment: `local = code`."""
 
     local: str
@@ -22,11 +22,11 @@ class Term:
     Args:
         name: of the term, and of the last local.
         lines: assignments in order; the last one is the term's value.
-        note: what it is for, as a comment.
+        note: purpose of the term, written as a comment.
     """
 
     name: str
-    lines: tuple[Line, ...]
+    lines: tuple[SourceLine, ...]
     note: str = ""
 
 
@@ -44,11 +44,11 @@ class Recipe:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """The names of the terms."""
+        """Names of the terms."""
         return tuple(term.name for term in self.terms)
 
-    def without(self, name: str) -> Recipe:
-        """The same without a term."""
+    def remove_term(self, name: str) -> Recipe:
+        """Returns the recipe without a term."""
         return replace(self, terms=tuple(t for t in self.terms if t.name != name))
 
 
@@ -58,7 +58,7 @@ class Style:
 
     Args:
         shape: how closeness falls with distance: `tanh`, `exp` or `inverse`.
-        width: factor on every temperature; above 1 is felt from farther.
+        width: factor on every scale; above 1, closeness is rewarded from farther away.
         gate: `hard` (on or off) or `soft` conditions between stages.
         stage: factor on the weights of later stages.
         effort: weight of the squared action.
@@ -79,13 +79,13 @@ class Style:
     contact: bool = True
 
 
-def number(value: float) -> str:
-    """A constant as the program spells it."""
+def format_number(value: float) -> str:
+    """Returns a constant as the program spells it."""
     return repr(float(f"{value:.4g}"))
 
 
-def closeness(style: Style, distance: str, scale: str) -> str:
-    """1 at distance 0, towards 0 beyond the scale."""
+def format_closeness(style: Style, distance: str, scale: str) -> str:
+    """Returns code that is 1 at distance 0 and goes towards 0 beyond the scale."""
     if style.shape == "exp":
         return f"np.exp(-{distance} / {scale})"
     if style.shape == "inverse":
@@ -93,69 +93,78 @@ def closeness(style: Style, distance: str, scale: str) -> str:
     return f"(1.0 - np.tanh({distance} / {scale}))"
 
 
-def weighted(weight: float, code: str, *factors: str) -> str:
-    """A weight times an expression times gates."""
+def format_product(weight: float, code: str, *factors: str) -> str:
+    """Returns code for a weight times an expression times gates."""
     plain = code.isidentifier() or code.startswith("np.") or (code.startswith("(") and code.endswith(")"))
     body = code if plain else f"({code})"
-    return " * ".join([number(weight), *factors, body])
+    return " * ".join([format_number(weight), *factors, body])
 
 
-def gate(style: Style, local: str, distance: str, limit: float) -> tuple[Line, Line]:
-    """A factor that is 1 while a distance is below a limit."""
-    knob = Line(f"{local}_limit", number(limit))
+def build_gate(style: Style, local: str, distance: str, limit: float) -> tuple[SourceLine, SourceLine]:
+    """Returns the lines of a factor that is 1 while a distance is below a limit."""
+    knob = SourceLine(f"{local}_limit", format_number(limit))
     if style.gate == "soft":
-        return knob, Line(local, f"np.exp(-(({distance} / {local}_limit) ** 2))")
-    return knob, Line(local, f"np.where({distance} < {local}_limit, 1.0, 0.0)")
+        return knob, SourceLine(local, f"np.exp(-(({distance} / {local}_limit) ** 2))")
+    return knob, SourceLine(local, f"np.where({distance} < {local}_limit, 1.0, 0.0)")
 
 
-def near_term(
-    style: Style, name: str, weight: float, distance: Line, scale: float, note: str, *before: Line, factor: str = ""
+def build_closeness_term(
+    style: Style,
+    name: str,
+    weight: float,
+    distance: SourceLine,
+    scale: float,
+    note: str,
+    *before: SourceLine,
+    factor: str = "",
 ) -> Term:
-    """Closeness in a distance."""
-    knob = Line(f"{name}_scale", number(scale * style.width))
+    """Returns a term for closeness in a distance."""
+    knob = SourceLine(f"{name}_scale", format_number(scale * style.width))
     factors = (factor,) if factor else ()
-    value = Line(name, weighted(weight, closeness(style, distance.local, knob.local), *factors))
+    value = SourceLine(name, format_product(weight, format_closeness(style, distance.local, knob.local), *factors))
     return Term(name, (*before, distance, knob, value), note)
 
 
-def precise_term(
-    name: str, weight: float, distance: Line, scale: float, note: str, *before: Line, factor: str = ""
+def build_precision_term(
+    name: str, weight: float, distance: SourceLine, scale: float, note: str, *before: SourceLine, factor: str = ""
 ) -> Term:
-    """A narrow bonus around zero distance."""
-    knob = Line(f"{name}_scale", number(scale))
+    """Returns a narrow bonus around zero distance."""
+    knob = SourceLine(f"{name}_scale", format_number(scale))
     factors = (factor,) if factor else ()
-    value = Line(name, weighted(weight, f"np.exp(-(({distance.local} / {knob.local}) ** 2))", *factors))
+    value = SourceLine(name, format_product(weight, f"np.exp(-(({distance.local} / {knob.local}) ** 2))", *factors))
     return Term(name, (*before, distance, knob, value), note)
 
 
-def effort_term(style: Style, gentle: bool = False) -> Term:
-    """A small cost of large actions."""
-    cost = number(-style.effort * (3.0 if gentle else 1.0))
-    return Term("effort", (Line("effort", f"{cost} * np.sum(action ** 2, axis=-1)"),), "Move no more than needed.")
+def build_effort_term(style: Style, gentle: bool = False) -> Term:
+    """Returns a small cost of large actions."""
+    cost = format_number(-style.effort * (3.0 if gentle else 1.0))
+    return Term(
+        "effort", (SourceLine("effort", f"{cost} * np.sum(action ** 2, axis=-1)"),), "Move no more than needed."
+    )
 
 
-def reconciled(terms: Iterable[Term]) -> tuple[Term, ...]:
-    """Terms in which every local means one thing: of two meanings, the later one gets another name."""
+def rename_conflicts(terms: Iterable[Term]) -> tuple[Term, ...]:
+    """Returns the terms with conflicting locals renamed: of two meanings, the later one gets another name."""
     meaning: dict[str, str] = {}
     result: list[Term] = []
     for term in terms:
         renamed: dict[str, str] = {}
-        lines: list[Line] = []
+        lines: list[SourceLine] = []
         for line in term.lines:
-            code = renamed_in(line.code, renamed)
+            code = rename_locals(line.code, renamed)
             local, count = line.local, 2
             while meaning.get(local, code) != code:
                 local, count = f"{line.local}_{count}", count + 1
             if local != line.local:
                 renamed[line.local] = local
             meaning[local] = code
-            lines.append(Line(local, code))
+            lines.append(SourceLine(local, code))
         result.append(Term(lines[-1].local, tuple(lines), term.note))
     return tuple(result)
 
 
-def renamed_in(code: str, names: Mapping[str, str]) -> str:
-    """Code with local variables renamed; fields and functions keep their names."""
+def rename_locals(code: str, names: Mapping[str, str]) -> str:
+    """Returns code with local variables renamed; fields and functions keep their names."""
     if not names:
         return code
     return re.sub(r"(?<![\w.])[A-Za-z_]\w*", lambda match: names.get(match[0], match[0]), code)

@@ -1,27 +1,30 @@
-"""Plans for orientation: turn a thing as another one lies, or keep it spinning."""
+"""Plans for orientation: turn a thing into the orientation of another, or keep it spinning."""
 
 from __future__ import annotations
 
-from robo_reward.code.offline.manipulation import Workshop
+from robo_reward.code.offline.manipulation import TermBuilder
 from robo_reward.code.offline.scene import Thing
-from robo_reward.code.offline.terms import Line, Term, near_term, precise_term, weighted
+from robo_reward.code.offline.terms import SourceLine, Term, build_closeness_term, build_precision_term, format_product
 
 
-def turn(shop: Workshop, thing: Thing, target: Thing | None, sign: int) -> list[Term]:
-    """A thing into the orientation of a target; without one, about the vertical as fast as can be."""
-    hand = shop.scene.hand
-    terms = shop.grasp(thing)[0] if hand is not None and hand is not thing else []
+def build_turn_terms(builder: TermBuilder, thing: Thing, target: Thing | None, sign: int) -> list[Term]:
+    """Returns terms that turn a thing into the orientation of a target.
+
+    Without a target, they reward turning about the vertical, the faster the better.
+    """
+    hand = builder.scene.hand
+    terms = builder.build_grasp_terms(thing)[0] if hand is not None and hand is not thing else []
     if target is not None and thing.rotation is not None and target.rotation is not None:
         code = f"quat_angle(state.{thing.rotation.name}, state.{target.rotation.name})"
-        angle = Line(f"{thing.label}_turn", code)
-        note = f"Turn {thing.said} as {target.said} lies."
-        terms.append(near_term(shop.style, "turn", 3.0 * shop.style.stage, angle, 1.0, note))
-        if shop.style.precise:
-            terms.append(precise_term("precise", 1.0, angle, 0.2, "Be exact at the end."))
-    elif thing.spin is not None:
-        speed = f"{'-' if sign < 0 else ''}state.{thing.spin.name}[:, 2]"
-        value = Line("spin", weighted(2.0 * shop.style.stage, f"np.clip({speed} / 3.0, -1.0, 1.0)"))
-        terms.append(Term("spin", (value,), f"Turn {thing.said} about the vertical."))
+        angle = SourceLine(f"{thing.local_name}_turn", code)
+        note = f"Turn {thing.noun_phrase} as {target.noun_phrase} lies."
+        terms.append(build_closeness_term(builder.style, "turn", 3.0 * builder.style.stage, angle, 1.0, note))
+        if builder.style.precise:
+            terms.append(build_precision_term("precise", 1.0, angle, 0.2, "Be exact at the end."))
+    elif thing.angular_velocity is not None:
+        speed = f"{'-' if sign < 0 else ''}state.{thing.angular_velocity.name}[:, 2]"
+        value = SourceLine("spin", format_product(2.0 * builder.style.stage, f"np.clip({speed} / 3.0, -1.0, 1.0)"))
+        terms.append(Term("spin", (value,), f"Turn {thing.noun_phrase} about the vertical."))
     else:
         return []
     return terms

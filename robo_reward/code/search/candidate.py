@@ -1,4 +1,4 @@
-"""One reward program on its way through a search."""
+"""A reward program on its way through a search."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from typing import Any
 
 
 @dataclass(frozen=True)
-class Refusal:
-    """Why a version of a program was sent back.
+class CandidateProblem:
+    """A reason why a version of a program was sent back.
 
     Args:
         stage: `answer` (no usable code), `language` or `probe`.
         reason: what is wrong.
         remedy: what to do instead.
-        line: of the source, or none.
+        line: of the source, or `None`.
         source: the refused text.
     """
 
@@ -28,7 +28,7 @@ class Refusal:
 
 @dataclass
 class Candidate:
-    """A program and what became of it.
+    """A program and its results in the search.
 
     Args:
         id: `ROUND.INDEX`, counted from 1, with `rR/` before it in restart R.
@@ -37,8 +37,8 @@ class Candidate:
         source: program text, once accepted.
         parent: id of the best program its writer had seen.
         status: `refused`, `duplicate`, `training`, `stopped` (at a rung), `failed` or `finished`.
-        refusals: all that was sent back before acceptance.
-        rungs: what training reported at each rung reached.
+        refusals: the problems of all versions that were sent back before acceptance.
+        rungs: the result of training at each rung reached.
         note: why it ended as it did.
     """
 
@@ -48,14 +48,14 @@ class Candidate:
     source: str = ""
     parent: str | None = None
     status: str = "refused"
-    refusals: list[Refusal] = field(default_factory=list)
+    refusals: list[CandidateProblem] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
     rungs: list[dict[str, Any]] = field(default_factory=list)
     note: str = ""
 
     @property
     def fitness(self) -> tuple[float, ...]:
-        """What candidates are ranked by: rungs reached, success, return of the sparse success, success in training.
+        """The key of the ranking: rungs reached, success, return of the sparse success, success in training.
 
         The last two tell apart those that never or always succeed at the end.
         """
@@ -68,14 +68,14 @@ class Candidate:
 
     @property
     def success(self) -> float | None:
-        """The success rate at the last rung, or none if it was never trained."""
+        """The success rate at the last rung, or `None` if it was never trained."""
         return self.rungs[-1]["evaluation"]["success"] if self.rungs else None
 
     def to_json(self) -> dict[str, Any]:
-        """Everything, as JSON."""
+        """Returns all fields as JSON."""
         return asdict(self)
 
 
-def ranked(candidates: Iterable[Candidate]) -> list[Candidate]:
-    """Best first; equals in the order in which they were proposed."""
+def rank_candidates(candidates: Iterable[Candidate]) -> list[Candidate]:
+    """Returns the candidates, best first; equal ones in the order in which they were proposed."""
     return sorted(candidates, key=lambda c: c.fitness, reverse=True)

@@ -17,11 +17,11 @@ from typing import Any
 
 import numpy as np
 
-from robo_reward.code.search.candidate import Candidate, Refusal, ranked
-from robo_reward.code.search.propose import Gate, everyday_transitions, propose
-from robo_reward.code.search.race import JobExecutor, Track, confirm, race
+from robo_reward.code.search.candidate import Candidate, CandidateProblem, rank_candidates
+from robo_reward.code.search.propose import ProgramValidator, propose_programs, sample_random_rollout
+from robo_reward.code.search.race import CandidateTrainer, JobExecutor, run_successive_halving, train_with_new_seeds
 from robo_reward.code.search.settings import SearchSettings
-from robo_reward.code.writers.writer import Feedback, RefusedProgram, ScoredProgram, Writer, WriteRequest
+from robo_reward.code.writers.writer import Feedback, RejectedAnswer, ScoredProgram, Writer, WriteRequest
 from robo_reward.envs.task import Task
 from robo_reward.errors import RoboRewardError
 from robo_reward.files import replace_file
@@ -31,19 +31,19 @@ SNAPSHOTS = 10
 
 
 class SearchFailed(RoboRewardError):
-    """No candidate could be trained; the run folder says what became of each."""
+    """Raised when no candidate could be trained; the run folder holds the results of each."""
 
 
 @dataclass
-class Outcome:
-    """What a search found.
+class SearchOutcome:
+    """The results of a search.
 
     Args:
         candidates: all of them, in the order of proposal.
-        winner: the best, or none.
-        policy: folder of the final policy, or none.
-        finals: results of the winner's trainings with fresh seeds, best first.
-        seconds: wall time by phase in this sitting [s].
+        winner: the best, or `None`.
+        policy: folder of the final policy, or `None`.
+        finals: results of the winner's trainings with new seeds, best first.
+        seconds: wall time by phase since the last start of the run [s].
     """
 
     candidates: list[Candidate] = field(default_factory=list)
@@ -53,7 +53,7 @@ class Outcome:
     seconds: dict[str, float] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
-        """All but the wall time, which differs from sitting to sitting."""
+        """Returns all but the wall time, which differs from one start of the run to the next."""
         return {
             "candidates": [c.to_json() for c in self.candidates],
             "winner": self.winner.id if self.winner else None,
@@ -63,20 +63,20 @@ class Outcome:
 
 
 class Eureka:
-    """One search in one folder; running it again goes on where it was interrupted.
+    """One search in one folder; running it again continues where it was interrupted.
 
     Nothing is stored but completions (in the writer's ledger) and job folders: the loop is deterministic and, run
     again, finds both and repeats neither.
 
     Args:
-        task: what to do.
+        task: the task to learn.
         goal: the sentence; the task's own if empty.
-        writer: who writes programs.
-        executor: who runs jobs.
+        writer: the writer of the programs.
+        executor: the executor of the jobs.
         folder: of the run.
-        settings: what may be spent.
+        settings: budget and algorithm of the search.
         options: of the task, for the workers.
-        observe: told of every change of a candidate.
+        observe: called with the candidate and an event at every change of a candidate.
     """
 
     def __init__(
@@ -92,29 +92,29 @@ class Eureka:
     ) -> None:
         self.task, self.goal, self.writer, self.settings = task, goal or task.goal, writer, settings
         self.folder, self.observe = folder, observe
-        self.track = Track(executor, folder / "jobs", task.id, options or {}, settings, observe)
-        self.outcome = Outcome()
+        self.trainer = CandidateTrainer(executor, folder / "jobs", task.id, options or {}, settings, observe)
+        self.outcome = SearchOutcome()
 
-    def run(self) -> Outcome:
-        """Searches.
+    def run(self) -> SearchOutcome:
+        """Runs the search and returns its results.
 
         Raises:
             SearchFailed: not one program could be trained.
         """
-        gate = Gate(self.task, everyday_transitions(self.task, self.settings.seed))
+        validator = ProgramValidator(self.task, sample_random_rollout(self.task, self.settings.seed))
         for restart in range(self.settings.restarts):
-            self._restart(restart, gate)
+            self._run_restart(restart, validator)
         finished = [c for c in self.outcome.candidates if c.status == "finished"]
         if not finished:
             self._save()
-            raise SearchFailed(_why_none(self.outcome.candidates, self.folder))
-        self.outcome.winner = ranked(finished)[0]
-        self._finish(self.outcome.winner)
+            raise SearchFailed(_explain_failure(self.outcome.candidates, self.folder))
+        self.outcome.winner = rank_candidates(finished)[0]
+        self._train_winner(self.outcome.winner)
         self._save()
         return self.outcome
 
-    def _restart(self, restart: int, gate: Gate) -> None:
-        """All rounds once, with a context of their own."""
+    def _run_restart(self, restart: int, validator: ProgramValidator) -> None:
+        """Runs all rounds once, with a separate context for the writer."""
         mine: list[Candidate] = []
         seen: set[str] = set()
         feedback = None
@@ -129,45 +129,51 @@ class Eureka:
                 success_rule=self.task.success_rule,
                 feedback=feedback,
             )
-            fresh = self._round(request, gate, seen, lambda i, r=round_, p=prefix: f"{p}{r + 1}.{i + 1}")
+            fresh = self._run_round(request, validator, seen, lambda i, r=round_, p=prefix: f"{p}{r + 1}.{i + 1}")
             parent = feedback.best.name if feedback and feedback.best else None
             for candidate in fresh:
                 candidate.parent = parent
             mine += fresh
             self._save()
-            feedback = self._feedback(mine, fresh) or feedback
-            if round_ + 1 >= self.settings.least_rounds and self._enough(mine):
+            feedback = self._make_feedback(mine, fresh) or feedback
+            if round_ + 1 >= self.settings.least_rounds and self._has_enough_success(mine):
                 break
 
-    def _round(self, request: WriteRequest, gate: Gate, seen: set[str], name: Callable[[int], str]) -> list[Candidate]:
-        """Proposes and trains."""
+    def _run_round(
+        self, request: WriteRequest, validator: ProgramValidator, seen: set[str], name: Callable[[int], str]
+    ) -> list[Candidate]:
+        """Proposes and trains the candidates of one round, and returns them."""
         begun = time.monotonic()
         settings = self.settings
-        pairs = propose(self.writer, gate, request, settings.candidates, settings.repairs, name, seen, self.observe)
+        pairs = propose_programs(
+            self.writer, validator, request, settings.candidates, settings.repairs, name, seen, self.observe
+        )
         fresh = [candidate for candidate, _ in pairs]
         self.outcome.candidates += fresh
-        self._spent("writing", begun)
+        self._add_wall_time("writing", begun)
         begun = time.monotonic()
         rewards = {c.id: program.spec() for c, program in pairs if program is not None}
-        race(self.track, [c for c in fresh if c.id in rewards], rewards)
-        self._spent("training candidates", begun)
+        run_successive_halving(self.trainer, [c for c in fresh if c.id in rewards], rewards)
+        self._add_wall_time("training candidates", begun)
         return fresh
 
-    def _feedback(self, all_: list[Candidate], fresh: list[Candidate]) -> Feedback | None:
-        """What the writer learns: the best program with its statistics, the others, and what was refused."""
-        trained = ranked(c for c in (fresh if self.settings.faithful else all_) if c.rungs and c.status != "failed")
+    def _make_feedback(self, all_: list[Candidate], fresh: list[Candidate]) -> Feedback | None:
+        """Returns the feedback for the writer: the best program with its statistics, the others, and those refused."""
+        trained = rank_candidates(
+            c for c in (fresh if self.settings.faithful else all_) if c.rungs and c.status != "failed"
+        )
         if not trained:
             return None
-        scored = [self._scored(c) for c in trained]
+        scored = [self._score_candidate(c) for c in trained]
         refused = tuple(
-            RefusedProgram(c.refusals[-1].source, tuple(c.refusals))
+            RejectedAnswer(c.refusals[-1].source, tuple(c.refusals))
             for c in fresh
             if c.status == "refused" and c.refusals
         )
         return Feedback(best=scored[0], others=tuple(scored[1:]), refused=refused)
 
-    def _scored(self, candidate: Candidate) -> ScoredProgram:
-        """A candidate's statistics: mean of each term per step, at about ten moments of its training."""
+    def _score_candidate(self, candidate: Candidate) -> ScoredProgram:
+        """Returns a candidate's statistics: mean of each term per step, at about ten moments of its training."""
         points = candidate.rungs[-1]["points"]
         chosen = (
             [points[i] for i in np.unique(np.linspace(0, len(points) - 1, SNAPSHOTS).astype(int))] if points else []
@@ -184,11 +190,11 @@ class Eureka:
             curve=[p["success"] for p in chosen],
         )
 
-    def _enough(self, mine: list[Candidate]) -> bool:
+    def _has_enough_success(self, mine: list[Candidate]) -> bool:
         return any(c.status == "finished" and (c.success or 0) >= self.settings.enough for c in mine)
 
-    def _finish(self, winner: Candidate) -> None:
-        """Confirms the winner on fresh seeds and takes the best policy there is."""
+    def _train_winner(self, winner: Candidate) -> None:
+        """Trains the winner with new seeds and takes the best policy there is."""
         begun = time.monotonic()
         reward = {
             "kind": "program",
@@ -196,30 +202,30 @@ class Eureka:
             "state": self.task.spec.to_json(),
             "action_dim": self.task.action.dim,
         }
-        finals = confirm(self.track, winner, reward)
+        finals = train_with_new_seeds(self.trainer, winner, reward)
         self.outcome.finals = [result for _, result in finals]
         if finals:
             self.outcome.policy = finals[0][0] / "policy"
         else:
             last = len(self.settings.rungs)
-            found = sorted(self.track.folder.glob(f"{winner.id.replace('/', '-')}-rung{last}-*"))
+            found = sorted(self.trainer.folder.glob(f"{winner.id.replace('/', '-')}-rung{last}-*"))
             self.outcome.policy = found[0] / "policy"
-        self._spent("training the winner", begun)
+        self._add_wall_time("training the winner", begun)
 
-    def _spent(self, phase: str, begun: float) -> None:
+    def _add_wall_time(self, phase: str, begun: float) -> None:
         self.outcome.seconds[phase] = self.outcome.seconds.get(phase, 0.0) + time.monotonic() - begun
 
     def _save(self) -> None:
-        """Writes what is known to `search.json`, for people and reports; the search itself never reads it."""
+        """Writes the results so far to `search.json`, for people and reports; the search itself never reads it."""
         self.folder.mkdir(parents=True, exist_ok=True)
         replace_file(self.folder / "search.json", json.dumps(self.outcome.to_json(), indent=1).encode())
 
 
-def _why_none(candidates: list[Candidate], folder: Path) -> str:
-    """A message that names the commonest reason and the next step."""
+def _explain_failure(candidates: list[Candidate], folder: Path) -> str:
+    """Returns a message that names the commonest reason and the next step."""
     if not candidates:
         return "the writer gave no program at all; see the log of the run"
-    refusals: list[Refusal] = [r for c in candidates for r in c.refusals]
+    refusals: list[CandidateProblem] = [r for c in candidates for r in c.refusals]
     failed = [c for c in candidates if c.status == "failed"]
     if failed:
         reason = f"{len(failed)} failed in training, the last one: {failed[-1].note}"

@@ -1,4 +1,4 @@
-"""What a training job leaves in its folder, checked before the search uses it: a job is confined, not trusted."""
+"""Checks the results in a training job's folder before the search uses them: a job is confined, not trusted."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import msgspec
 
-from robo_reward.files import Count, Finite, Share, check
+from robo_reward.files import Count, Finite, Share, convert_json
 from robo_reward.jobs.job import REMEDY, Job
 from robo_reward.reward import MAX_TERMS
 
@@ -18,7 +18,7 @@ FILES = ("reward.py", "curve.csv")
 FOLDERS = ("checkpoint", "log", "policy")
 
 
-class PointForm(msgspec.Struct):
+class CurvePointForm(msgspec.Struct):
     """A point of the learning curve, see `policies.sb3.Point`."""
 
     steps: Count
@@ -41,11 +41,11 @@ class EvaluationForm(msgspec.Struct):
 
 
 class TrainingForm(msgspec.Struct):
-    """What a training job returns, see `policies.sb3.Training`."""
+    """The result of a training job, see `policies.sb3.Training`."""
 
     steps: Count
     seconds: Finite
-    points: Annotated[list[PointForm], msgspec.Meta(max_length=MAX_POINTS)]
+    points: Annotated[list[CurvePointForm], msgspec.Meta(max_length=MAX_POINTS)]
     evaluation: EvaluationForm
 
     def __post_init__(self) -> None:
@@ -56,18 +56,18 @@ class TrainingForm(msgspec.Struct):
 
 
 def check_outcome(folder: Path, result: dict[str, Any]) -> dict[str, Any]:
-    """Returns what a training job returned, once it and the policy in the job's folder are known to be sound.
+    """Checks the result of a training job and the policy in the job's folder, and returns the result.
 
     Raises:
         BadArtifact: the result is not of the form of `TrainingForm`, or there is no usable policy.
     """
-    check(result, TrainingForm, folder / "result.json", REMEDY)
+    convert_json(result, TrainingForm, folder / "result.json", REMEDY)
     _load_policy(folder / "policy")
     return result
 
 
-def require_sound(folder: Path, again: bool = True) -> None:
-    """Checks a job folder of an earlier sitting, of which there may be none.
+def require_usable_job(folder: Path, again: bool = True) -> None:
+    """Checks the job folder of an earlier run, of which there may be none.
 
     Args:
         folder: of the job.
@@ -78,17 +78,17 @@ def require_sound(folder: Path, again: bool = True) -> None:
     """
     job = Job(folder)
     job.require_plain(FILES, FOLDERS)
-    result = job.result()
+    result = job.load_result()
     if again and result is not None:
         check_outcome(folder, result)
 
 
 def was_set_aside(folder: Path) -> bool:
-    """Whether a folder of that name was moved to `damaged/` before."""
-    return os.path.lexists(_damaged(folder) / f"{folder.name}-1")
+    """Returns whether a folder of that name was moved to `damaged/` before."""
+    return os.path.lexists(_get_damaged_folder(folder) / f"{folder.name}-1")
 
 
-def _damaged(folder: Path) -> Path:
+def _get_damaged_folder(folder: Path) -> Path:
     return folder.parent.parent / "damaged"
 
 
@@ -103,7 +103,7 @@ def set_aside(folder: Path) -> Path:
     sealed.unlink(missing_ok=True)
     if not os.path.lexists(folder):
         return folder
-    place = _damaged(folder)
+    place = _get_damaged_folder(folder)
     place.mkdir(exist_ok=True)
     number = 1
     while os.path.lexists(place / f"{folder.name}-{number}"):

@@ -1,4 +1,4 @@
-"""What a search may spend, and how it judges."""
+"""The settings of a search: its budget and its criteria."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ BASE_SECONDS, SECONDS_PER_STEP = 1800.0, 0.05
 
 @dataclass(frozen=True)
 class SearchSettings:
-    """The knobs of a search.
+    """The settings of a search.
 
     Args:
         candidates: K programs per round.
@@ -25,9 +25,9 @@ class SearchSettings:
         steps: training budget of one candidate [environment steps].
         rungs: shares of the budget at which candidates are compared; the last is 1.
         keep: share of the candidates that goes on from one rung to the next.
-        algorithm: what trains.
+        algorithm: the training algorithm.
         params: settings over the algorithm's defaults.
-        final_seeds: how often the winner is trained afresh, each time with another seed; 0 keeps the search's policy.
+        final_seeds: how often the winner is trained again, each time with another seed; 0 keeps the search's policy.
         final_steps: budget of each of those trainings, or 0 for `steps`.
         episodes: evaluation episodes at every rung and for the final policy.
         enough: success rate at which the search ends early, after `least_rounds` rounds.
@@ -35,7 +35,7 @@ class SearchSettings:
         faithful: Eureka as published: no rungs, no elitism in the writer's context, no repairs, no confirmation of the
             winner on new seeds, and all rounds are done; `rungs`, `repairs`, `final_seeds` and `enough` do not count.
         seed: of everything.
-        timeout: for one training job [s]; 0 chooses one with `time_limit`.
+        timeout: for one training job [s]; 0 chooses one with `compute_time_limit`.
     """
 
     candidates: int = 4
@@ -78,14 +78,14 @@ class SearchSettings:
         if not 0 < self.keep <= 1:
             raise UsageError(f"search.keep is {self.keep}, expected a share above 0 and at most 1")
 
-    def until(self, rung: int) -> int:
-        """Environment steps at which a rung ends."""
+    def get_rung_end(self, rung: int) -> int:
+        """Returns the environment steps at which a rung ends."""
         return round(self.steps * self.rungs[rung])
 
-    def time_limit(self, until: int) -> float:
-        """Wall time after which a training job of so many environment steps counts as hanging [s]."""
+    def compute_time_limit(self, until: int) -> float:
+        """Returns the wall time after which a training job of `until` environment steps counts as hanging [s]."""
         return self.timeout or BASE_SECONDS + until * SECONDS_PER_STEP
 
     def to_json(self) -> dict[str, Any]:
-        """All knobs."""
+        """Returns all settings as JSON."""
         return {**asdict(self), "rungs": list(self.rungs)}

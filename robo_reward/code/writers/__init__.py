@@ -1,1 +1,1 @@
-"""Those who write reward programs: language models, the offline writer, recordings, people."""
+"""Writers of reward programs: language models, the offline writer, recordings, people."""

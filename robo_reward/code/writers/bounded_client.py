@@ -19,8 +19,8 @@ MAX_REPLY = 8 << 20
 """Bytes of a reply that are read."""
 
 
-class BadReply(ValueError):
-    """A reply that cannot be read, in words for the user."""
+class UnreadableReply(ValueError):
+    """Raised for a reply that cannot be read; the message is for the user."""
 
 
 class _Deadline:
@@ -45,30 +45,30 @@ class _Deadline:
     def __exit__(self, *_: object) -> None:
         self._timer.cancel()
 
-    def trace(self, event: str, info: Mapping[str, Any]) -> None:
-        """Notes the connection; the HTTP library calls this with each of its steps."""
+    def record_connection(self, event: str, info: Mapping[str, Any]) -> None:
+        """Records the connection; the HTTP library calls this at each of its steps."""
         if event.endswith((".connect_tcp.complete", ".start_tls.complete")):
             with self._lock:
                 self._sockets.append(info["return_value"].get_extra_info("socket"))
             if self.expired:
-                self._shut()
+                self._shut_down()
 
-    def over(self) -> bool:
-        """Whether the time is over."""
+    def is_over(self) -> bool:
+        """Returns whether the time is over."""
         return self.expired or time.monotonic() >= self._end
 
     def _expire(self) -> None:
         self.expired = True
-        self._shut()
+        self._shut_down()
 
-    def _shut(self) -> None:
+    def _shut_down(self) -> None:
         with self._lock:
             for connection in self._sockets:
                 with suppress(OSError):  # closed already
                     socket.socket.shutdown(connection, socket.SHUT_RDWR)  # not TLS's own, which would wait for the peer
 
 
-def make_client(api: Any, seconds: float, local: bool) -> Any:
+def make_bounded_client(api: Any, seconds: float, local: bool) -> Any:
     """Returns an HTTP client for `openai.OpenAI(http_client=...)`.
 
     Args:
@@ -85,47 +85,47 @@ def make_client(api: Any, seconds: float, local: bool) -> Any:
 
             Raises:
                 APITimeoutError: the time is over.
-                BadReply: it is too long, or compressed although that was not asked for.
+                UnreadableReply: it is too long, or compressed although that was not asked for.
             """
             options["follow_redirects"] = False
             request.headers["Accept-Encoding"] = "identity"
             request.headers["Connection"] = "close"
             with _Deadline(seconds) as deadline:
-                request.extensions = {**request.extensions, "trace": deadline.trace}
+                request.extensions = {**request.extensions, "trace": deadline.record_connection}
                 try:
                     reply = super().send(request, stream=True, **options)
                     try:
-                        body = _read(reply, deadline)
+                        body = _read_body(reply, deadline)
                     finally:
                         reply.close()
-                except BadReply:
+                except UnreadableReply:
                     raise
                 except Exception as error:
-                    if deadline.over():
+                    if deadline.is_over():
                         raise api.APITimeoutError(request=request) from error
                     raise
-                if deadline.over():  # a connection that was shut down may look like the end of the reply
+                if deadline.is_over():  # a connection that was shut down may look like the end of the reply
                     raise api.APITimeoutError(request=request)
             return type(reply)(reply.status_code, headers=reply.headers, content=body, request=request)
 
     return BoundedClient(timeout=seconds, **({"trust_env": False} if local else {}))
 
 
-def _read(reply: Any, deadline: _Deadline) -> bytes:
-    """The body of a reply.
+def _read_body(reply: Any, deadline: _Deadline) -> bytes:
+    """Returns the body of a reply.
 
     Raises:
-        BadReply: it is too long or compressed.
+        UnreadableReply: it is too long or compressed.
     """
     encoding = reply.headers.get("content-encoding", "identity")
     if encoding != "identity":
-        raise BadReply(f"a reply compressed as {encoding[:20]!r}, although it was asked for as it is")
+        raise UnreadableReply(f"a reply compressed as {encoding[:20]!r}, although it was asked for as it is")
     parts, length = [], 0
     for part in reply.iter_raw():
         parts.append(part)
         length += len(part)
         if length > MAX_REPLY:
-            raise BadReply(f"a reply of more than {MAX_REPLY} bytes")
-        if deadline.over():
+            raise UnreadableReply(f"a reply of more than {MAX_REPLY} bytes")
+        if deadline.is_over():
             break
     return b"".join(parts)

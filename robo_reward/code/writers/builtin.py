@@ -20,24 +20,28 @@ BUILTIN = {
 
 
 @cache
-def load() -> None:
-    """Registers them, once."""
+def register_writers() -> None:
+    """Registers the built-in writers, once."""
     for name, place in BUILTIN.items():
-        writers.register(name, _factory(name, place))
+        writers.register(name, _make_factory(name, place))
 
 
-def _factory(name: str, place: str) -> Callable[..., Writer]:
-    def make(**options: Any) -> Writer:
+def _make_factory(name: str, place: str) -> Callable[..., Writer]:
+    def create_writer(**options: Any) -> Writer:
         module, _, attribute = place.partition(":")
         kind = getattr(import_module(module), attribute)
         _check_options(name, kind, options)
         return kind(**options)
 
-    return make
+    return create_writer
 
 
 def _check_options(name: str, kind: Callable[..., Any], options: dict[str, Any]) -> None:
-    """Answers a misspelt option with the nearest valid ones, before Python does with a traceback."""
+    """Checks the options of a writer before it is made.
+
+    Raises:
+        UnknownName: an option is misspelt; the message names the nearest valid ones.
+    """
     parameters = inspect.signature(kind).parameters.values()
     if any(p.kind is p.VAR_KEYWORD for p in parameters):
         return

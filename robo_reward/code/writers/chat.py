@@ -1,4 +1,4 @@
-"""What all writers share that answer a conversation: prompts, the ledger, and programs out of answers."""
+"""The base class of writers that answer a conversation: prompts, the ledger, and programs out of answers."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from robo_reward.code.characters import without_hidden
-from robo_reward.code.extract import extract_program, without_reasoning
-from robo_reward.code.ledger import Entry, Ledger, Message, entry_key
+from robo_reward.code.characters import strip_hidden_characters
+from robo_reward.code.extract import extract_program, strip_reasoning
+from robo_reward.code.ledger import Ledger, LedgerEntry, Message, compute_entry_key
 from robo_reward.code.prompt import conversation
 from robo_reward.code.writers.writer import Completion, WriteRequest
 
@@ -20,14 +20,14 @@ LEDGER = "ledger.jsonl"
 
 
 @dataclass(frozen=True)
-class Question:
+class ChatRequest:
     """One sample that is not in the ledger.
 
     Args:
-        model: who is asked.
+        model: the model that is asked.
         messages: the conversation.
-        options: what the answer depends on besides.
-        index: which sample of it.
+        options: further settings that the answer depends on.
+        index: the number of the sample of this conversation.
     """
 
     model: str
@@ -37,17 +37,17 @@ class Question:
 
     @property
     def key(self) -> str:
-        """What its answer is filed under."""
-        return entry_key(self.model, self.messages, self.options, self.index)
+        """The key of its answer in the ledger."""
+        return compute_entry_key(self.model, self.messages, self.options, self.index)
 
     @property
     def seed(self) -> int:
-        """A seed of its own for each sample, in [0, 2^31)."""
+        """A distinct seed for each sample, in [0, 2^31)."""
         return int.from_bytes(hashlib.sha256(self.key.encode()).digest()[:4], "big") >> 1
 
-    def answered(self, text: str, **rest: Any) -> Entry:
-        """The ledger's entry for an answer."""
-        return Entry(self.model, self.messages, self.options, self.index, text, **rest)
+    def make_entry(self, text: str, **rest: Any) -> LedgerEntry:
+        """Returns the ledger's entry for an answer."""
+        return LedgerEntry(self.model, self.messages, self.options, self.index, text, **rest)
 
 
 class ChatWriter(ABC):
@@ -69,10 +69,10 @@ class ChatWriter(ABC):
 
     @abstractmethod
     def options(self) -> dict[str, Any]:
-        """What answers depend on besides messages and seed, as JSON; part of the ledger's key."""
+        """Returns the settings that answers depend on besides messages and seed, as JSON; part of the ledger's key."""
 
     @abstractmethod
-    def ask(self, questions: Sequence[Question]) -> Iterator[Entry]:
+    def ask(self, questions: Sequence[ChatRequest]) -> Iterator[LedgerEntry]:
         """Yields an answer for each question, in any order.
 
         Raises:
@@ -80,27 +80,27 @@ class ChatWriter(ABC):
         """
 
     def write(self, request: WriteRequest, k: int) -> list[Completion]:
-        """K answers in order, from the ledger where it has them.
+        """Returns K answers in order, from the ledger where it has them.
 
         Raises:
             WriterError: answers are missing and cannot be had; those that were had are in the ledger.
         """
         messages = tuple(conversation(request))
         options = {**self.options(), "seed": request.seed, "round": request.round}
-        questions = [Question(self.model, messages, options, request.first + i) for i in range(k)]
+        questions = [ChatRequest(self.model, messages, options, request.first + i) for i in range(k)]
         known = {q.key: found for q in questions if (found := self.ledger.get(q.key)) is not None}
-        fresh: dict[str, Entry] = {}
+        fresh: dict[str, LedgerEntry] = {}
         missing = [q for q in questions if q.key not in known]
         if missing:
             for entry in self.ask(missing):
                 self.ledger.put(entry)
                 fresh[entry.key] = entry
-        return [completion({**fresh, **known}[q.key], cached=q.key in known) for q in questions]
+        return [make_completion({**fresh, **known}[q.key], cached=q.key in known) for q in questions]
 
 
-def completion(entry: Entry, cached: bool = False) -> Completion:
-    """What a search needs of an answer: its program, or why there is none."""
-    text = without_hidden(without_reasoning(entry.text))
+def make_completion(entry: LedgerEntry, cached: bool = False) -> Completion:
+    """Returns the completion of an entry: its program, or the reason why there is none."""
+    text = strip_hidden_characters(strip_reasoning(entry.text))
     if entry.finish_reason == "length":
         source, error = None, "the answer was cut off at the token limit: write a shorter one, or allow more tokens"
     else:

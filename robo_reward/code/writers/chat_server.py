@@ -1,4 +1,4 @@
-"""One question to an OpenAI-compatible server: the call, its retries, and what its failures mean for the user."""
+"""A client of OpenAI-compatible servers: the call, its retries, and explanations of its failures for the user."""
 
 from __future__ import annotations
 
@@ -13,32 +13,32 @@ from email.utils import parsedate_to_datetime
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
-from robo_reward.code.characters import without_hidden
-from robo_reward.code.writers.bounded_client import BadReply, make_client
+from robo_reward.code.characters import strip_hidden_characters
+from robo_reward.code.writers.bounded_client import UnreadableReply, make_bounded_client
 from robo_reward.code.writers.writer import WriterError
 from robo_reward.errors import MissingExtra, UnknownName, UsageError
 
 log = logging.getLogger(__name__)
 
-LONGEST_BACKOFF = 60.0
+MAX_BACKOFF = 60.0
 """Our own waits grow up to this [s]."""
-LONGEST_PATIENCE = 600.0
+MAX_RETRY_AFTER = 600.0
 """A server that asks for a longer wait than this is not waited for [s]."""
 MODELS = 200
 """A server's models that a misspelt name is compared with."""
 MAX_COUNT = 10**9
 """Tokens of one answer that are believed."""
-PASSING = (408, 409, 425, 429)
+RETRYABLE_STATUSES = (408, 409, 425, 429)
 
 
-class Answer(NamedTuple):
-    """What a server said.
+class ChatReply(NamedTuple):
+    """The reply of a server.
 
     Attributes:
         text: of the first choice; empty when it is empty.
         finish_reason: as the server calls it.
-        prompt_tokens: counted by the server, or none.
-        completion_tokens: counted by the server, or none.
+        prompt_tokens: counted by the server, or `None`.
+        completion_tokens: counted by the server, or `None`.
     """
 
     text: str
@@ -47,38 +47,38 @@ class Answer(NamedTuple):
     completion_tokens: int | None
 
 
-class Garbled(ValueError):
-    """A reply that is no chat completion."""
+class MalformedReply(ValueError):
+    """Raised for a reply that is no chat completion."""
 
 
-def read_answer(body: str) -> Answer:
-    """The first choice of a chat completion.
+def parse_reply(body: str) -> ChatReply:
+    """Returns the first choice of a chat completion.
 
     Raises:
-        Garbled: the text is not one.
+        MalformedReply: the text is not one.
     """
     try:
         reply = json.loads(body)
     except (ValueError, RecursionError):
-        raise Garbled(f"no JSON: {_shown(body)}") from None
+        raise MalformedReply(f"no JSON: {_shorten_text(body)}") from None
     choices = reply.get("choices") if isinstance(reply, Mapping) else None
     if not isinstance(choices, list) or not choices or not isinstance(choices[0], Mapping):
-        raise Garbled(f"no choices in it: {_shown(body)}")
+        raise MalformedReply(f"no choices in it: {_shorten_text(body)}")
     message = choices[0].get("message")
     if not isinstance(message, Mapping):
-        raise Garbled(f"no message in its first choice: {_shown(body)}")
+        raise MalformedReply(f"no message in its first choice: {_shorten_text(body)}")
     usage = reply.get("usage")
     usage = usage if isinstance(usage, Mapping) else {}
-    return Answer(
-        _text(message.get("content")),
-        _reason(choices[0].get("finish_reason")),
-        _count(usage.get("prompt_tokens")),
-        _count(usage.get("completion_tokens")),
+    return ChatReply(
+        _join_text(message.get("content")),
+        _read_finish_reason(choices[0].get("finish_reason")),
+        _read_token_count(usage.get("prompt_tokens")),
+        _read_token_count(usage.get("completion_tokens")),
     )
 
 
 def is_loopback(url: str) -> bool:
-    """Whether a server runs on this machine."""
+    """Returns whether a server runs on this machine."""
     try:
         host = urlsplit(url).hostname or ""
     except ValueError:  # no URL at all: `checked_url` tells
@@ -86,8 +86,8 @@ def is_loopback(url: str) -> bool:
     return host in ("localhost", "::1", "0.0.0.0") or host.startswith("127.")
 
 
-def checked_url(url: str) -> str:
-    """The URL itself, empty for OpenAI's own.
+def validate_url(url: str) -> str:
+    """Returns the URL itself, empty for OpenAI's own.
 
     Raises:
         UsageError: no server can be reached at it.
@@ -102,11 +102,11 @@ def checked_url(url: str) -> str:
     return url
 
 
-def checked_key(key: str, key_env: str) -> str:
-    """The key itself.
+def validate_key(key: str, key_env: str) -> str:
+    """Returns the key itself.
 
     Raises:
-        UsageError: it holds what no header can carry; the message does not show it.
+        UsageError: it holds characters that no header can carry; the message does not show it.
     """
     if not all("!" <= character <= "~" for character in key):
         raise UsageError(
@@ -117,8 +117,8 @@ def checked_key(key: str, key_env: str) -> str:
 
 
 @dataclass(frozen=True)
-class Patience:
-    """How failures that may pass are met.
+class RetryPolicy:
+    """The timeout of a request and the waits after failures that may pass.
 
     Args:
         timeout: for one answer, from the request to its last byte [s].
@@ -130,9 +130,9 @@ class Patience:
     retries: int = 6
     backoff: float = 1.0
 
-    def wait(self, attempt: int, asked: float | None) -> float:
-        """How long to wait after a failed attempt, counted from 0 [s]; the server's wish counts."""
-        return asked if asked is not None else min(self.backoff * 2.0**attempt, LONGEST_BACKOFF)
+    def compute_wait(self, attempt: int, asked: float | None) -> float:
+        """Returns the wait after a failed attempt, counted from 0 [s]; a wait that the server asked for counts."""
+        return asked if asked is not None else min(self.backoff * 2.0**attempt, MAX_BACKOFF)
 
 
 class ChatServer:
@@ -142,21 +142,21 @@ class ChatServer:
         base_url: such as `http://127.0.0.1:8000/v1`; empty for OpenAI's own.
         key: sent with each request, shown nowhere.
         key_env: the variable that it came from, for messages.
-        patience: with failures.
+        retry_policy: timeout and retries of a request.
 
     Raises:
         MissingExtra: the package `openai` is not installed.
     """
 
-    def __init__(self, base_url: str, key: str, key_env: str, patience: Patience) -> None:
+    def __init__(self, base_url: str, key: str, key_env: str, retry_policy: RetryPolicy) -> None:
         try:
             import openai
         except ImportError:
             raise MissingExtra("openai", "llm", "writer=openai") from None
-        self._api, self._key, self._key_env, self._patience = openai, key, key_env, patience
-        client = make_client(openai, patience.timeout, local=is_loopback(base_url))  # no proxy to oneself
+        self._api, self._key, self._key_env, self._retry_policy = openai, key, key_env, retry_policy
+        client = make_bounded_client(openai, retry_policy.timeout, local=is_loopback(base_url))  # no proxy to oneself
         self._client = openai.OpenAI(
-            api_key=key, base_url=base_url or None, timeout=patience.timeout, max_retries=0, http_client=client
+            api_key=key, base_url=base_url or None, timeout=retry_policy.timeout, max_retries=0, http_client=client
         )
         self.url = str(self._client.base_url)
 
@@ -164,64 +164,64 @@ class ChatServer:
         """Closes its connections; a request under way fails."""
         self._client.close()
 
-    def complete(self, body: Mapping[str, Any], stop: threading.Event) -> Answer:
-        """Sends a request until it is answered.
+    def request_completion(self, body: Mapping[str, Any], stop: threading.Event) -> ChatReply:
+        """Sends a request until it is answered, and returns the reply.
 
         Raises:
             WriterError: it is refused, or the retries are used up, or `stop` was set while waiting.
         """
-        for attempt in range(self._patience.retries + 1):
+        for attempt in range(self._retry_policy.retries + 1):
             try:
                 raw = self._client.chat.completions.with_raw_response.create(**body)
-                return read_answer(raw.http_response.text)
-            except (self._api.APIError, Garbled, BadReply) as caught:
-                inner = caught.__cause__ if isinstance(caught.__cause__, BadReply) else caught
-                error = Garbled(str(inner)) if isinstance(inner, BadReply) else caught
-                if attempt == self._patience.retries or not self._passes(error):
-                    raise self._explained(error, str(body["model"]), attempt + 1) from None
-                pause = self._patience.wait(attempt, retry_after(getattr(error, "response", None)))
-                if pause > LONGEST_PATIENCE:
-                    raise self._explained(error, str(body["model"]), attempt + 1) from None
-                log.info("%s: %s; next try in %.1f s", self.url, self._brief(error), pause)
+                return parse_reply(raw.http_response.text)
+            except (self._api.APIError, MalformedReply, UnreadableReply) as caught:
+                inner = caught.__cause__ if isinstance(caught.__cause__, UnreadableReply) else caught
+                error = MalformedReply(str(inner)) if isinstance(inner, UnreadableReply) else caught
+                if attempt == self._retry_policy.retries or not self._is_retryable(error):
+                    raise self._explain_error(error, str(body["model"]), attempt + 1) from None
+                pause = self._retry_policy.compute_wait(attempt, read_retry_after(getattr(error, "response", None)))
+                if pause > MAX_RETRY_AFTER:
+                    raise self._explain_error(error, str(body["model"]), attempt + 1) from None
+                log.info("%s: %s; next try in %.1f s", self.url, self._summarize_error(error), pause)
                 if stop.wait(pause):
                     break
         raise WriterError("stopped while waiting for the server; answers so far are in the ledger")
 
-    def _passes(self, error: Exception) -> bool:
-        """Whether the next try may succeed."""
+    def _is_retryable(self, error: Exception) -> bool:
+        """Returns whether the next try may succeed."""
         status = getattr(error, "status_code", None)
         if status is not None:
             spent = getattr(error, "code", None) == "insufficient_quota"
-            return status >= 500 or (status in PASSING and not spent)
-        return isinstance(error, self._api.APIConnectionError | Garbled)
+            return status >= 500 or (status in RETRYABLE_STATUSES and not spent)
+        return isinstance(error, self._api.APIConnectionError | MalformedReply)
 
-    def _brief(self, error: Exception) -> str:
+    def _summarize_error(self, error: Exception) -> str:
         status = getattr(error, "status_code", None)
         text = str(error).replace(self._key, "***") if self._key else str(error)
-        return f"{f'status {status}, ' if status else ''}{_shown(text, 300)}"
+        return f"{f'status {status}, ' if status else ''}{_shorten_text(text, 300)}"
 
-    def _explained(self, error: Exception, model: str, tries: int) -> Exception:
-        """The error for the user: what happened, and what to do about it."""
-        status, said = getattr(error, "status_code", None), self._brief(error)
+    def _explain_error(self, error: Exception, model: str, tries: int) -> Exception:
+        """Returns the error for the user: what happened, and what to do about it."""
+        status, said = getattr(error, "status_code", None), self._summarize_error(error)
         after = f"after {tries} tries" if tries > 1 else "at once"
         if isinstance(error, self._api.APITimeoutError):
             return WriterError(
-                f"{self.url} gave no answer within {self._patience.timeout:g} s, {tries} times. Raise writer.timeout "
+                f"{self.url} gave no answer within {self._retry_policy.timeout:g} s, {tries} times. Raise writer.timeout "
                 "or lower writer.max_tokens"
             )
         if isinstance(error, self._api.APIConnectionError):
             return WriterError(
-                f"{self.url} cannot be reached, given up {after}: {_shown(str(error.__cause__ or error))}. Check "
+                f"{self.url} cannot be reached, given up {after}: {_shorten_text(str(error.__cause__ or error))}. Check "
                 "writer.base_url and that the server runs; writer=offline needs none"
             )
         if status is not None and 300 <= status < 400:
             response = getattr(error, "response", None)
-            place = _shown(str((getattr(response, "headers", None) or {}).get("location", "")))
+            place = _shorten_text(str((getattr(response, "headers", None) or {}).get("location", "")))
             return WriterError(
                 f"{self.url} redirects to {place}, and the prompt was not sent there. If that is where it belongs, set "
                 "writer.base_url to the new address"
             )
-        if isinstance(error, Garbled):
+        if isinstance(error, MalformedReply):
             return WriterError(
                 f"{self.url} sent no chat completion, given up {after}: {error}. Expected the OpenAI protocol: check "
                 "that writer.base_url ends where the server's API begins, often in /v1"
@@ -231,7 +231,7 @@ class ChatServer:
                 f"{self.url} refuses the key in {self._key_env}: {said}. Set {self._key_env} to a valid one"
             )
         if status == 404:
-            return self._no_such_model(model, said)
+            return self._explain_missing_model(model, said)
         if status == 429:
             return WriterError(
                 f"{self.url} limits the rate or the account is used up, given up {after}: {said}. Lower "
@@ -244,7 +244,7 @@ class ChatServer:
             "writer.max_tokens=0 and writer.temperature=null send none, writer.extra={name: value} adds others"
         )
 
-    def _no_such_model(self, model: str, said: str) -> Exception:
+    def _explain_missing_model(self, model: str, said: str) -> Exception:
         try:
             names = [str(m.id)[:100] for m in self._client.models.list().data][:MODELS]
         except (self._api.APIError, ValueError, TypeError, AttributeError, RecursionError):
@@ -257,8 +257,8 @@ class ChatServer:
         )
 
 
-def retry_after(response: Any) -> float | None:
-    """How long the server wants us to wait [s], or none if it does not say."""
+def read_retry_after(response: Any) -> float | None:
+    """Returns the wait that the server asks for [s], or `None` if it does not ask for one."""
     headers = getattr(response, "headers", None) or {}
     for name, unit in (("retry-after-ms", 1e-3), ("retry-after", 1.0)):
         try:
@@ -273,21 +273,21 @@ def retry_after(response: Any) -> float | None:
         return None
 
 
-def _text(content: Any) -> str:
-    """The text of a message, which some servers send in parts."""
+def _join_text(content: Any) -> str:
+    """Returns the text of a message, which some servers send in parts."""
     if isinstance(content, list):
         return "".join(str(part.get("text") or "") for part in content if isinstance(part, Mapping))
     return content if isinstance(content, str) else ""
 
 
-def _count(value: Any) -> int | None:
+def _read_token_count(value: Any) -> int | None:
     return value if isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= MAX_COUNT else None
 
 
-def _reason(value: Any) -> str:
-    return without_hidden(value)[:40] if isinstance(value, str) and value else "stop"
+def _read_finish_reason(value: Any) -> str:
+    return strip_hidden_characters(value)[:40] if isinstance(value, str) and value else "stop"
 
 
-def _shown(text: str, length: int = 120) -> str:
-    line = " ".join(without_hidden(text[: 100 * length]).split()) or "nothing"
+def _shorten_text(text: str, length: int = 120) -> str:
+    line = " ".join(strip_hidden_characters(text[: 100 * length]).split()) or "nothing"
     return line if len(line) <= length else line[: length - 1] + "…"

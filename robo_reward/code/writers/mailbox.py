@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from robo_reward.code.extract import MAX_ANSWER
-from robo_reward.code.ledger import Entry
-from robo_reward.code.writers.chat import ChatWriter, Question
-from robo_reward.code.writers.purse import estimated_tokens
+from robo_reward.code.ledger import LedgerEntry
+from robo_reward.code.writers.chat import ChatRequest, ChatWriter
+from robo_reward.code.writers.purse import estimate_tokens
 from robo_reward.code.writers.writer import Usage, WriterError
 from robo_reward.errors import BadArtifact, UsageError
 from robo_reward.files import read_bytes, write_json
@@ -69,18 +69,18 @@ class MailboxWriter(ChatWriter):
     def options(self) -> dict[str, Any]:
         return {}
 
-    def ask(self, questions: Sequence[Question]) -> Iterator[Entry]:
+    def ask(self, questions: Sequence[ChatRequest]) -> Iterator[LedgerEntry]:
         open_ = {question.key[:ID_LENGTH]: question for question in questions}
         for id_, question in open_.items():
-            self._post(id_, question)
-        self._tell(list(open_))
+            self._write_prompt(id_, question)
+        self._announce_prompts(list(open_))
         since = time.monotonic()
         while True:
             answered = [id_ for id_ in open_ if os.path.lexists(self.answers / f"{id_}.md")]
             for id_ in answered:
-                text = self._read(id_)
+                text = self._read_answer(id_)
                 if text is not None:
-                    yield self._entry(open_.pop(id_), text)
+                    yield self._make_entry(open_.pop(id_), text)
                     since = time.monotonic()
             if not open_:
                 return
@@ -92,8 +92,8 @@ class MailboxWriter(ChatWriter):
                 )
             time.sleep(self.poll)
 
-    def _post(self, id_: str, question: Question) -> None:
-        """Writes a prompt, unless it lies there from an earlier sitting."""
+    def _write_prompt(self, id_: str, question: ChatRequest) -> None:
+        """Writes a prompt, unless it is there from an earlier run."""
         path, answer = self.prompts / f"{id_}.json", self.answers / f"{id_}.md"
         if path.is_file() and not path.is_symlink():
             return
@@ -108,11 +108,14 @@ class MailboxWriter(ChatWriter):
         except OSError as error:
             raise WriterError(f"cannot write the prompt {path}: {error.strerror or error}") from error
 
-    def _read(self, id_: str) -> str | None:
-        """An answer, or none if the file holds no text: that is moved aside and waited for again."""
+    def _read_answer(self, id_: str) -> str | None:
+        """Returns an answer, or `None` if the file holds no text.
+
+        A file without text is moved aside, and the answer is waited for again.
+        """
         path = self.answers / f"{id_}.md"
         try:
-            text, fault = _answer(path)
+            text, fault = _load_answer(path)
             if not fault:
                 return text
             aside = next(p for n in range(1, 10**6) if not os.path.lexists(p := path.with_name(f"{id_}.{fault}-{n}")))
@@ -125,7 +128,7 @@ class MailboxWriter(ChatWriter):
         log.warning("%s is %s: moved to %s, %s", path, _FAULTS[fault], aside.name, remedy)
         return None
 
-    def _tell(self, ids: list[str]) -> None:
+    def _announce_prompts(self, ids: list[str]) -> None:
         waiting = [id_ for id_ in ids if not os.path.lexists(self.answers / f"{id_}.md")]
         if waiting:
             log.warning(
@@ -133,16 +136,16 @@ class MailboxWriter(ChatWriter):
                 *(len(waiting), self.prompts, self.answers, ", ".join(waiting)),
             )
 
-    def _entry(self, question: Question, text: str) -> Entry:
-        read = sum(estimated_tokens(message["content"]) for message in question.messages)
-        return question.answered(text, usage=Usage(read, estimated_tokens(text), estimated=True))
+    def _make_entry(self, question: ChatRequest, text: str) -> LedgerEntry:
+        read = sum(estimate_tokens(message["content"]) for message in question.messages)
+        return question.make_entry(text, usage=Usage(read, estimate_tokens(text), estimated=True))
 
 
-def _answer(path: Path) -> tuple[str, str]:
-    """The text of an answer, and one of `_FAULTS` if it cannot be used.
+def _load_answer(path: Path) -> tuple[str, str]:
+    """Returns the text of an answer, and one of `_FAULTS` if it cannot be used.
 
     Raises:
-        OSError: it cannot be looked at.
+        OSError: its file status cannot be read.
         BadArtifact: it cannot be read.
     """
     info = path.lstat()

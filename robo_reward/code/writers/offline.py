@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from robo_reward.code.offline.propose import proposals
+from robo_reward.code.offline.propose import draw_proposals
 from robo_reward.code.writers.writer import Completion, WriteRequest
 
 
@@ -21,9 +21,9 @@ class OfflineWriter:
         self.folder = folder
 
     def write(self, request: WriteRequest, k: int) -> list[Completion]:
-        """K different programs; the first is the most usual one, in later rounds the improved elite."""
+        """Returns K different programs; the first is the most usual one, in later rounds the improved elite."""
         first = request.first
         return [
             Completion(f"{proposal.reason}\n\n```python\n{proposal.source}```\n", proposal.source, index=first + i)
-            for i, proposal in enumerate(proposals(request, k))
+            for i, proposal in enumerate(draw_proposals(request, k))
         ]

@@ -12,10 +12,17 @@ from pathlib import Path
 from typing import Any
 
 from robo_reward.code.extract import MAX_ANSWER
-from robo_reward.code.ledger import Entry
-from robo_reward.code.writers.chat import ChatWriter, Question
-from robo_reward.code.writers.chat_server import Answer, ChatServer, Patience, checked_key, checked_url, is_loopback
-from robo_reward.code.writers.purse import MILLION, Purse, estimated_tokens
+from robo_reward.code.ledger import LedgerEntry
+from robo_reward.code.writers.chat import ChatRequest, ChatWriter
+from robo_reward.code.writers.chat_server import (
+    ChatReply,
+    ChatServer,
+    RetryPolicy,
+    is_loopback,
+    validate_key,
+    validate_url,
+)
+from robo_reward.code.writers.purse import MILLION, SpendingBudget, estimate_tokens
 from robo_reward.code.writers.writer import Usage
 from robo_reward.errors import UsageError
 
@@ -87,44 +94,46 @@ class OpenAIWriter(ChatWriter):
         self.base_url, self.key_env, self.concurrency = base_url, key_env, concurrency
         self.temperature, self.max_tokens, self.extra = temperature, max_tokens, dict(extra or {})
         self.price_in, self.price_out = price_in, price_out
-        self._patience = Patience(timeout, retries, backoff)
-        self._purse = Purse(budget, sum(e.usage.cost for e in self.ledger.entries()) if budget > 0 else 0.0)
+        self._retry_policy = RetryPolicy(timeout, retries, backoff)
+        self._budget = SpendingBudget(
+            budget, sum(e.usage.cost for e in self.ledger.load_entries()) if budget > 0 else 0.0
+        )
         if ledger in ("record", "off"):
-            self._connect().close()  # a missing key or package is told before any work is done
+            self._connect_to_server().close()  # a missing key or package is told before any work is done
 
     def options(self) -> dict[str, Any]:
         return {"temperature": self.temperature, "max_tokens": self.max_tokens, **self.extra}
 
-    def ask(self, questions: Sequence[Question]) -> Iterator[Entry]:
-        server = self._connect()
-        waiting: queue.SimpleQueue[Question] = queue.SimpleQueue()
+    def ask(self, questions: Sequence[ChatRequest]) -> Iterator[LedgerEntry]:
+        server = self._connect_to_server()
+        waiting: queue.SimpleQueue[ChatRequest] = queue.SimpleQueue()
         for question in questions:
             waiting.put(question)
-        done: queue.SimpleQueue[Entry | Exception | None] = queue.SimpleQueue()
+        done: queue.SimpleQueue[LedgerEntry | Exception | None] = queue.SimpleQueue()
         stop = threading.Event()
         # Daemons: Ctrl-C leaves at once instead of waiting for answers that take minutes.
         crew = [
-            threading.Thread(target=self._work, args=(server, waiting, done, stop), daemon=True)
+            threading.Thread(target=self._run_worker, args=(server, waiting, done, stop), daemon=True)
             for _ in range(min(self.concurrency, len(questions)))
         ]
         for worker in crew:
             worker.start()
         try:
-            yield from _collect(done, len(crew), stop)
+            yield from _collect_answers(done, len(crew), stop)
         finally:
             server.close()
 
-    def _work(
+    def _run_worker(
         self,
         server: ChatServer,
-        waiting: queue.SimpleQueue[Question],
-        done: queue.SimpleQueue[Entry | Exception | None],
+        waiting: queue.SimpleQueue[ChatRequest],
+        done: queue.SimpleQueue[LedgerEntry | Exception | None],
         stop: threading.Event,
     ) -> None:
-        """Answers questions until there are none left or somebody failed; ends with None."""
+        """Answers questions until there are none left or a worker has failed; then puts `None` into `done`."""
         try:
             while not stop.is_set():
-                entry = self._answer(server, waiting.get_nowait(), stop)
+                entry = self._answer_question(server, waiting.get_nowait(), stop)
                 self.ledger.put(entry)  # here too: what is paid for is kept even if nobody collects it
                 done.put(entry)
         except queue.Empty:
@@ -135,19 +144,19 @@ class OpenAIWriter(ChatWriter):
         finally:
             done.put(None)
 
-    def _answer(self, server: ChatServer, question: Question, stop: threading.Event) -> Entry:
-        read = sum(estimated_tokens(message["content"]) for message in question.messages)
+    def _answer_question(self, server: ChatServer, question: ChatRequest, stop: threading.Event) -> LedgerEntry:
+        read = sum(estimate_tokens(message["content"]) for message in question.messages)
         # Estimates may be short by half: set aside twice the guess for what is read.
-        with self._purse.reserve(self._cost(2 * read, self.max_tokens)):
-            answer = server.complete(self._body(question), stop)
-            usage = self._usage(answer, read)
-            self._purse.pay(usage.cost)
+        with self._budget.reserve_cost(self._compute_cost(2 * read, self.max_tokens)):
+            answer = server.request_completion(self._build_body(question), stop)
+            usage = self._compute_usage(answer, read)
+            self._budget.record_cost(usage.cost)
         if not answer.text.strip():
             log.warning("%s answered sample %d with nothing", server.url, question.index)
         text = answer.text[: MAX_ANSWER + 1]  # one more than is read, so that it is refused as too long
-        return question.answered(text, finish_reason=answer.finish_reason, usage=usage)
+        return question.make_entry(text, finish_reason=answer.finish_reason, usage=usage)
 
-    def _body(self, question: Question) -> dict[str, Any]:
+    def _build_body(self, question: ChatRequest) -> dict[str, Any]:
         body: dict[str, Any] = {"model": self.model, "messages": list(question.messages), "seed": question.seed}
         if self.temperature is not None:
             body["temperature"] = self.temperature
@@ -155,26 +164,26 @@ class OpenAIWriter(ChatWriter):
             body["max_tokens"] = self.max_tokens
         return {**body, "extra_body": self.extra} if self.extra else body
 
-    def _usage(self, answer: Answer, read: int) -> Usage:
-        """Tokens as the server counted them, or else as we guess them."""
+    def _compute_usage(self, answer: ChatReply, read: int) -> Usage:
+        """Returns the tokens as the server counted them, or else as we estimate them, and their cost."""
         guessed = answer.prompt_tokens is None or answer.completion_tokens is None
         tokens_in = read if answer.prompt_tokens is None else answer.prompt_tokens
-        written = estimated_tokens(answer.text) if answer.completion_tokens is None else answer.completion_tokens
-        return Usage(tokens_in, written, guessed, self._cost(tokens_in, written))
+        written = estimate_tokens(answer.text) if answer.completion_tokens is None else answer.completion_tokens
+        return Usage(tokens_in, written, guessed, self._compute_cost(tokens_in, written))
 
-    def _cost(self, tokens_in: int, tokens_out: int) -> float:
+    def _compute_cost(self, tokens_in: int, tokens_out: int) -> float:
         return (tokens_in * self.price_in + tokens_out * self.price_out) / MILLION
 
-    def _connect(self) -> ChatServer:
-        url = checked_url(self.base_url or os.environ.get("OPENAI_BASE_URL", ""))
-        key = checked_key(os.environ.get(self.key_env, "").strip(), self.key_env)
+    def _connect_to_server(self) -> ChatServer:
+        url = validate_url(self.base_url or os.environ.get("OPENAI_BASE_URL", ""))
+        key = validate_key(os.environ.get(self.key_env, "").strip(), self.key_env)
         if not key and not is_loopback(url):
             raise UsageError(
                 f"writer=openai needs a key for {url or 'api.openai.com'}: put it into the environment variable "
                 f"{self.key_env}, or name another variable with writer.key_env. A server on this machine "
                 "(writer.base_url=http://127.0.0.1:PORT/v1) needs none, and neither does writer=offline"
             )
-        return ChatServer(url, key or "none", self.key_env, self._patience)
+        return ChatServer(url, key or "none", self.key_env, self._retry_policy)
 
 
 def _check_json(extra: Mapping[str, Any] | None) -> None:
@@ -184,7 +193,9 @@ def _check_json(extra: Mapping[str, Any] | None) -> None:
         raise UsageError(f"writer.extra={extra} cannot be sent as JSON: {error}") from None
 
 
-def _collect(done: queue.SimpleQueue[Entry | Exception | None], workers: int, stop: threading.Event) -> Iterator[Entry]:
+def _collect_answers(
+    done: queue.SimpleQueue[LedgerEntry | Exception | None], workers: int, stop: threading.Event
+) -> Iterator[LedgerEntry]:
     """Yields answers until all workers are done, then raises the first of their errors.
 
     Workers finish the request that they are in, since it is paid for. Waiting is cut into pieces so that Ctrl-C is

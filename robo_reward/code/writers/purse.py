@@ -13,20 +13,20 @@ CHARACTERS_PER_TOKEN = 4
 """The usual rule of thumb for English and code; only used where a server counts nothing."""
 
 
-def estimated_tokens(text: str) -> int:
-    """A guess at the number of tokens of a text."""
+def estimate_tokens(text: str) -> int:
+    """Returns an estimate of the number of tokens of a text."""
     return -(-len(text) // CHARACTERS_PER_TOKEN)
 
 
-class Purse:
-    """Money that several threads draw on; never spends more than the cap.
+class SpendingBudget:
+    """A budget that several threads spend from; never spends more than the cap.
 
-    Before a request its worst case is set aside. A request that does not fit waits for those under way, which mostly
-    cost less than was set aside, and is refused when none is left to wait for.
+    Before a request its worst case is reserved. A request that does not fit waits for those under way, which mostly
+    cost less than was reserved, and is refused when none is left to wait for.
 
     Args:
         cap: on everything spent by the run [$], 0 for none.
-        spent: by earlier sittings of the run [$].
+        spent: by earlier starts of the run [$].
     """
 
     def __init__(self, cap: float, spent: float = 0.0) -> None:
@@ -35,15 +35,15 @@ class Purse:
         self._changed = threading.Condition()
 
     @contextmanager
-    def reserve(self, worst: float) -> Iterator[None]:
-        """Holds the worst case of a request while the block runs [$].
+    def reserve_cost(self, worst: float) -> Iterator[None]:
+        """Reserves the worst case of a request while the block runs [$].
 
         Raises:
             WriterError: it might exceed the cap.
         """
         with self._changed:
-            self._changed.wait_for(lambda: not self._reserved or self._fits(worst))
-            if not self._fits(worst):
+            self._changed.wait_for(lambda: not self._reserved or self._is_affordable(worst))
+            if not self._is_affordable(worst):
                 raise WriterError(
                     f"the budget of ${self.cap:.4g} does not allow another request: ${self.spent:.4g} are spent and it "
                     f"may cost up to ${worst:.4g}. Raise writer.budget and start the same command again; "
@@ -57,10 +57,10 @@ class Purse:
                 self._reserved.remove(worst)
                 self._changed.notify_all()
 
-    def pay(self, cost: float) -> None:
-        """Books what an answer did cost [$]."""
+    def record_cost(self, cost: float) -> None:
+        """Adds the actual cost of an answer [$]."""
         with self._changed:
             self.spent += cost
 
-    def _fits(self, worst: float) -> bool:
+    def _is_affordable(self, worst: float) -> bool:
         return self.cap <= 0 or self.spent + sum(self._reserved) + worst <= self.cap + 1e-12

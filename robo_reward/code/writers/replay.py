@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from robo_reward.code.extract import MAX_ANSWER
-from robo_reward.code.ledger import Entry, Ledger
+from robo_reward.code.ledger import Ledger, LedgerEntry
 from robo_reward.code.prompt import conversation
-from robo_reward.code.writers.chat import LEDGER, completion
+from robo_reward.code.writers.chat import LEDGER, make_completion
 from robo_reward.code.writers.writer import Completion, WriteRequest, WriterError
 from robo_reward.errors import UsageError
 from robo_reward.files import read_bytes
@@ -42,33 +42,33 @@ class ReplayWriter:
         path = Path(ledger).expanduser().resolve()  # the user may name a link; what lies in a folder is not followed
         recorded = path / LEDGER if (path / LEDGER).is_file() else path
         if recorded.is_file():
-            self._source: _Recording | _Files = _Recording(Ledger(recorded, "replay"))
+            self._source: _LedgerAnswers | _FolderAnswers = _LedgerAnswers(Ledger(recorded, "replay"))
         elif path.is_dir():
-            self._source = _Files(path)
+            self._source = _FolderAnswers(path)
         else:
             raise UsageError(
                 f"writer.ledger={path} does not exist; expected a run folder, its {LEDGER}, or a folder of answers"
             )
 
     def write(self, request: WriteRequest, k: int) -> list[Completion]:
-        return [completion(entry, cached=True) for entry in self._source.answers(request, k)]
+        return [make_completion(entry, cached=True) for entry in self._source.find_answers(request, k)]
 
 
-class _Recording:
-    """A ledger, searched by what was asked; model and further options are those of the recording."""
+class _LedgerAnswers:
+    """Answers from a ledger, found by their question; model and further options are those of the recording."""
 
     def __init__(self, ledger: Ledger) -> None:
         self._path = ledger.path
-        self._found = {_question(e.messages, e.options, e.index): e for e in ledger.entries()}
+        self._found = {_make_question_key(e.messages, e.options, e.index): e for e in ledger.load_entries()}
         self._damaged = f"; {ledger.damaged} damaged line(s) were left out" if ledger.damaged else ""
         if not self._found:
             raise UsageError(f"{ledger.path} holds no answers to replay{self._damaged}")
 
-    def answers(self, request: WriteRequest, k: int) -> list[Entry]:
+    def find_answers(self, request: WriteRequest, k: int) -> list[LedgerEntry]:
         messages = conversation(request)
         options = {"seed": request.seed, "round": request.round}
         wanted = range(request.first, request.first + k)
-        found = [self._found.get(_question(messages, options, index)) for index in wanted]
+        found = [self._found.get(_make_question_key(messages, options, index)) for index in wanted]
         missing = [index for index, entry in zip(wanted, found, strict=True) if entry is None]
         if missing:
             samples = ", ".join(map(str, missing))
@@ -80,23 +80,23 @@ class _Recording:
         return [entry for entry in found if entry is not None]
 
 
-class _Files:
-    """A folder of answers, dealt out in order; a question that comes again gets the same ones."""
+class _FolderAnswers:
+    """Answers from a folder, handed out in order; a question that comes again gets the same ones."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._files = sorted(p for p in folder.iterdir() if p.suffix in ENDINGS and not p.is_dir())
         if not self._files:
             raise UsageError(f"{folder} holds no answers: expected {LEDGER} or files *{', *'.join(ENDINGS)}")
-        self._dealt: dict[tuple, Entry] = {}
+        self._dealt: dict[tuple, LedgerEntry] = {}
 
-    def answers(self, request: WriteRequest, k: int) -> list[Entry]:
+    def find_answers(self, request: WriteRequest, k: int) -> list[LedgerEntry]:
         messages = conversation(request)
         options = {"seed": request.seed, "round": request.round}
-        return [self._answer(messages, options, index) for index in range(request.first, request.first + k)]
+        return [self._find_answer(messages, options, index) for index in range(request.first, request.first + k)]
 
-    def _answer(self, messages: Sequence, options: dict, index: int) -> Entry:
-        question = _question(messages, options, index)
+    def _find_answer(self, messages: Sequence, options: dict, index: int) -> LedgerEntry:
+        question = _make_question_key(messages, options, index)
         if question not in self._dealt:
             if len(self._dealt) == len(self._files):
                 raise WriterError(
@@ -110,11 +110,11 @@ class _Files:
             text = data.decode("utf-8-sig", errors="replace")
             if path.suffix == ".py":
                 text = f"```python\n{text.rstrip()}\n```\n"
-            self._dealt[question] = Entry("replay", tuple(messages), options, index, text, created=0.0)
+            self._dealt[question] = LedgerEntry("replay", tuple(messages), options, index, text, created=0.0)
         return self._dealt[question]
 
 
-def _question(messages: Sequence, options: object, index: int) -> tuple:
-    """What identifies a question whoever answers it: messages, seed, round and sample."""
+def _make_question_key(messages: Sequence, options: object, index: int) -> tuple:
+    """Returns the key of a question for any model: messages, seed, round and sample."""
     seed, round_ = (options.get(name) for name in ("seed", "round")) if isinstance(options, dict) else (None, None)
     return (tuple((m["role"], m["content"]) for m in messages), seed, round_, index)

@@ -1,4 +1,4 @@
-"""What a writer is asked, and what it answers."""
+"""The interface of writers: their requests and their answers."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from robo_reward.registry import Registry
 
 
 class WriterError(RoboRewardError):
-    """A writer that cannot write: the message says why and what to do."""
+    """Raised when a writer cannot write; the message holds the reason and the remedy."""
 
 
 @dataclass(frozen=True)
 class Usage:
-    """What a completion cost.
+    """The tokens and the cost of a completion.
 
     Args:
         prompt_tokens: read by the model.
@@ -40,12 +40,12 @@ class Completion:
 
     Args:
         text: all of it, reasoning apart.
-        source: the program in it, or none.
-        usage: what it cost.
-        finish_reason: `stop`, `length`, `error` or what the server said.
-        index: which sample of its request it is.
+        source: the program in it, or `None`.
+        usage: tokens and cost.
+        finish_reason: `stop`, `length`, `error` or the reason that the server gave.
+        index: the number of the sample in its request.
         cached: whether it came from the ledger.
-        error: why there is no program, in words for the writer and the reader.
+        error: why there is no program, for the writer and the reader.
     """
 
     text: str
@@ -57,8 +57,8 @@ class Completion:
     error: str | None = None
 
 
-class Objection(Protocol):
-    """One reason against a program: `code.problems.Problem` and the search's `Refusal` are such."""
+class ProblemLike(Protocol):
+    """A reason against a program, such as `code.problems.Problem` and the search's `CandidateProblem`."""
 
     @property
     def line(self) -> int | None: ...
@@ -69,22 +69,22 @@ class Objection(Protocol):
 
 
 @dataclass(frozen=True)
-class RefusedProgram:
-    """A program that was sent back, with every objection to it."""
+class RejectedAnswer:
+    """An answer whose program was sent back, with every problem of it."""
 
     source: str
-    problems: Sequence[Objection]
+    problems: Sequence[ProblemLike]
 
 
 @dataclass(frozen=True)
 class ScoredProgram:
-    """A program that was trained on, and what came of it.
+    """A program that was trained on, and the results of the training.
 
     Args:
         name: the candidate's id.
         source: its text.
         success: success rate at its last evaluation, in [0, 1].
-        fitness: what it was ranked by, larger is better.
+        fitness: the key of its rank, larger is better.
         episode_length: mean length of an episode [steps].
         terms: per term, its mean per step at about ten moments of training.
         curve: success while training, at the same moments.
@@ -101,7 +101,7 @@ class ScoredProgram:
 
 @dataclass(frozen=True)
 class Feedback:
-    """What earlier rounds taught.
+    """The results of earlier rounds.
 
     Args:
         best: the program to improve on.
@@ -111,22 +111,22 @@ class Feedback:
 
     best: ScoredProgram
     others: tuple[ScoredProgram, ...] = ()
-    refused: tuple[RefusedProgram, ...] = ()
+    refused: tuple[RejectedAnswer, ...] = ()
 
 
 @dataclass(frozen=True)
 class WriteRequest:
-    """What a search asks for.
+    """A search's request for programs.
 
     Args:
         goal: the sentence.
-        spec: what programs may read.
-        action: what the policy commands.
+        spec: the state fields that programs may read.
+        action: the action of the policy.
         round: counted from 0.
         seed: of the search.
-        success_rule: how success is told, in words; may be empty.
-        feedback: of earlier rounds, or none in the first.
-        repair: a refused program that shall be mended, or none.
+        success_rule: the criterion of success, as text; may be empty.
+        feedback: of earlier rounds, or `None` in the first.
+        repair: a refused program that is to be repaired, or `None`.
         first: number of the first sample, so that repairs and restarts ask for samples of their own.
     """
 
@@ -137,7 +137,7 @@ class WriteRequest:
     seed: int = 0
     success_rule: str = ""
     feedback: Feedback | None = None
-    repair: RefusedProgram | None = None
+    repair: RejectedAnswer | None = None
     first: int = 0
 
 
@@ -147,7 +147,7 @@ class Writer(Protocol):
     name: str
 
     def write(self, request: WriteRequest, k: int) -> list[Completion]:
-        """K answers, samples `request.first` and following, in order.
+        """Returns K answers, samples `request.first` and following, in order.
 
         Raises:
             WriterError: the writer cannot answer at all; what it has answered stays in its ledger.
@@ -159,7 +159,7 @@ writers: Registry[Writer] = Registry("writer", "robo_reward.writers")
 
 
 def make_writer(config: dict[str, Any], folder: Path) -> Writer:
-    """A writer from its configuration.
+    """Returns a writer made from its configuration.
 
     Args:
         config: `name` and the options of that writer.
@@ -170,6 +170,6 @@ def make_writer(config: dict[str, Any], folder: Path) -> Writer:
     """
     from robo_reward.code.writers import builtin
 
-    builtin.load()
+    builtin.register_writers()
     options = {k: v for k, v in config.items() if k != "name"}
     return writers.create(config["name"], folder=folder, **options)

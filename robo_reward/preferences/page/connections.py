@@ -1,4 +1,4 @@
-"""Limits on connections to a page, so that half-sent requests of some do not keep others away."""
+"""Connection limits of a page, so that half-sent requests of some clients do not lock others out."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _NO_ROOM = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 
 
 def connection_limits() -> tuple[int, int]:
-    """Returns how many connections are open at once, and how many the kernel may hold back.
+    """Returns the number of connections open at once, and the size of the kernel's backlog.
 
     A quarter and an eighth of the files that this process may open: clips and the database need files, too.
     """
@@ -33,11 +33,11 @@ def connection_limits() -> tuple[int, int]:
 def make_limited_server(app: Application, **options: Any) -> Any:
     """Returns a `uvicorn.Server` that ends connections whose requests do not arrive.
 
-    Where there are too many, the oldest of those that wait for a request is ended, of the address that has most of
-    them. A person's request is complete within milliseconds, and so is served however many others are opened.
+    If there are too many, the oldest waiting connection of the address with the most waiting connections is ended.
+    A person's request is complete within milliseconds, and is therefore served however many others are open.
 
     Args:
-        app: what is served.
+        app: the application to serve.
         options: of `uvicorn.Config`.
 
     Raises:
@@ -52,23 +52,27 @@ def make_limited_server(app: Application, **options: Any) -> Any:
     most, backlog = connection_limits()
 
     class Connection(H11Protocol):
-        """One connection; `waiting` is when it began to wait for a whole request [s], 0 while it is answered."""
+        """One connection.
+
+        Attributes:
+            waiting: when it began to wait for a whole request [s], 0 while it is answered.
+        """
 
         waiting = 0.0
         _timer: asyncio.TimerHandle | None = None
 
         def connection_made(self, transport: Any) -> None:
             super().connection_made(transport)
-            self._wait()
+            self._start_waiting()
             if len(self.connections) > most:
-                _end_one(self.connections, self)
+                _end_oldest_waiting(self.connections, self)
 
         def data_received(self, data: bytes) -> None:
             super().data_received(data)
             self._note_arrival()
 
         def on_response_complete(self) -> None:
-            self._wait()
+            self._start_waiting()
             super().on_response_complete()
             self._note_arrival()
 
@@ -76,7 +80,7 @@ def make_limited_server(app: Application, **options: Any) -> Any:
             self._stop_waiting()
             super().connection_lost(exc)
 
-        def _wait(self) -> None:
+        def _start_waiting(self) -> None:
             self._stop_waiting()
             self.waiting = self.loop.time()
             self._timer = self.loop.call_later(RECEIVE_SECONDS, self.transport.abort)
@@ -91,24 +95,24 @@ def make_limited_server(app: Application, **options: Any) -> Any:
                 self._stop_waiting()
 
     class Server(uvicorn.Server):
-        """Reports in one line that there are too few files for more connections."""
+        """A server that logs one line when too few file descriptors are left for more connections."""
 
         async def startup(self, sockets: Any = None) -> None:
-            asyncio.get_running_loop().set_exception_handler(_report)
+            asyncio.get_running_loop().set_exception_handler(_log_exception)
             await super().startup(sockets)
 
     return Server(uvicorn.Config(app, http=Connection, backlog=backlog, log_level="error", **options))
 
 
-def _end_one(connections: Any, newest: Any) -> None:
-    """Ends the connection that is missed least: one that waits, of the address that has most of them."""
+def _end_oldest_waiting(connections: Any, newest: Any) -> None:
+    """Ends the oldest waiting connection of the address that has the most of them; else the newest connection."""
     waiting = [one for one in connections if one.waiting and not one.transport.is_closing()]
     held = Counter(one.client and one.client[0] for one in waiting)
     chosen = max(waiting, key=lambda one: (held[one.client and one.client[0]], -one.waiting), default=newest)
     chosen.transport.abort()
 
 
-def _report(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+def _log_exception(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
     error = context.get("exception")
     if isinstance(error, OSError) and error.errno in _NO_ROOM:
         log.info("no more connections are accepted for now: %s", error.strerror)

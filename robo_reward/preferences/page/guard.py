@@ -1,4 +1,4 @@
-"""Who may talk to a page of ours: those who know the token, under a name of this machine, from the page itself."""
+"""Access control of the local pages: the secret token, a host name of this machine, and the same origin."""
 
 from __future__ import annotations
 
@@ -26,17 +26,17 @@ _HELP = "Nothing here. Open the whole address that `robo-reward {}` printed.\n"
 Application = Callable[[Any, Any, Any], Awaitable[None]]
 
 
-class Guard:
-    """Wraps an ASGI application that then lives below `/TOKEN/`.
+class AccessGuard:
+    """Wraps an ASGI application, which is then served below `/TOKEN/`.
 
-    A request is refused (403) under a host name that is not this machine's: a foreign page whose name was pointed at
-    this address (DNS rebinding) gives itself away so. A POST that says it comes from another page is refused too.
-    Behind an SSH port-forward the name is `localhost` and any port, which is fine.
+    A request is refused (403) under a host name that is not this machine's: a foreign page whose name was pointed
+    at this address (DNS rebinding) is detected in this way. A POST that says it comes from another page is refused
+    too. Behind an SSH port-forward the name is `localhost` and any port, which is fine.
 
     Args:
-        app: what is guarded; it sees paths without the token.
+        app: the guarded application; it sees paths without the token.
         token: the secret part of the address.
-        host: what the server is bound to.
+        host: host name or address that the server is bound to.
         verb: the command that printed the address.
     """
 
@@ -46,34 +46,34 @@ class Guard:
         self._any_address = host in _EVERYWHERE
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-        """The ASGI interface."""
+        """Handles one ASGI connection."""
         if scope["type"] != "http":
             return
         headers = {name.decode("latin1"): value.decode("latin1") for name, value in scope["headers"]}
         host, origin = headers.get("host", ""), headers.get("origin", "")
-        if not self._is_here(host):
-            await _plain(send, 403, b"This name is not one of this machine.\n")
+        if not self._is_own_host(host):
+            await _send_text(send, 403, b"This name is not one of this machine.\n")
             return
         if scope["method"] not in ("GET", "HEAD") and origin and urlsplit(origin).netloc.lower() != host.lower():
-            await _plain(send, 403, b"This comes from another page.\n")
+            await _send_text(send, 403, b"This comes from another page.\n")
             return
         first, slash, rest = scope["path"].lstrip("/").partition("/")
         if not hmac.compare_digest(first.encode(), self._token):
-            await _plain(send, 404, self._help)
+            await _send_text(send, 404, self._help)
             return
         if not slash:
-            await _plain(send, 307, b"", ((b"location", b"/" + self._token + b"/"),))
+            await _send_text(send, 307, b"", ((b"location", b"/" + self._token + b"/"),))
             return
         inner = {**scope, "path": "/" + rest, "raw_path": None}
 
-        async def guarded(message: Any) -> None:
+        async def send_with_headers(message: Any) -> None:
             if message["type"] == "http.response.start":
                 message = {**message, "headers": [*message.get("headers", ()), *_HEADERS]}
             await send(message)
 
-        await self._app(inner, receive, guarded)
+        await self._app(inner, receive, send_with_headers)
 
-    def _is_here(self, host: str) -> bool:
+    def _is_own_host(self, host: str) -> bool:
         try:
             name = urlsplit(f"//{host}").hostname or ""
         except ValueError:
@@ -82,7 +82,10 @@ class Guard:
 
 
 def host_names(host: str) -> frozenset[str]:
-    """Names under which a server bound to `host` may be addressed, besides any IP address if bound to all."""
+    """Returns the names under which a server bound to `host` may be addressed.
+
+    If it is bound to all addresses, it may also be addressed by any IP address.
+    """
     names: Iterable[str] = (*LOOPBACK, host)
     if host not in LOOPBACK:
         names = (*names, socket.gethostname(), socket.getfqdn())
@@ -97,7 +100,7 @@ def _is_address(name: str) -> bool:
     return True
 
 
-async def _plain(send: Any, status: int, body: bytes, more: Iterable[tuple[bytes, bytes]] = ()) -> None:
+async def _send_text(send: Any, status: int, body: bytes, more: Iterable[tuple[bytes, bytes]] = ()) -> None:
     headers = [(b"content-type", b"text/plain; charset=utf-8"), (b"content-length", str(len(body)).encode())]
     await send({"type": "http.response.start", "status": status, "headers": [*headers, *_HEADERS, *more]})
     await send({"type": "http.response.body", "body": body})

@@ -1,4 +1,4 @@
-"""Serves the labelling page on a port of one's own choice."""
+"""Serves the labelling page on a given port."""
 
 from __future__ import annotations
 
@@ -15,24 +15,24 @@ _TRIES = 100
 
 
 class PortTaken(UsageError):
-    """Another program listens there; the message names the next free port."""
+    """The port is in use by another program; the message names the next free port."""
 
 
 def listen(host: str, port: int) -> socket.socket:
-    """A listening socket.
+    """Returns a listening socket.
 
     Args:
         host: a name or address of this machine; `127.0.0.1` cannot be reached from others.
-        port: 1 to 65535, or 0 for any that is free.
+        port: 1 to 65535, or 0 for any free port.
 
     Raises:
-        PortTaken: it is in use.
-        UsageError: no such address here, or no right to the port.
+        PortTaken: the port is in use.
+        UsageError: the address is not one of this machine, or permission for the port is denied.
     """
     if not 0 <= port <= 65535:
         raise UsageError(f"port={port}: expected 0 (any free one) to 65535")
     try:
-        return _bound(host, port)
+        return _bind_socket(host, port)
     except OSError as error:
         if error.errno != errno.EADDRINUSE:
             raise UsageError(f"host={host} port={port} cannot be served: {error.strerror or error}") from error
@@ -41,7 +41,7 @@ def listen(host: str, port: int) -> socket.socket:
 
 
 def serve(app: Application, listening: socket.socket) -> None:
-    """Runs until Ctrl-C or SIGTERM; requests under way are answered first.
+    """Serves until Ctrl-C or SIGTERM; requests in progress are answered first.
 
     Raises:
         MissingExtra: uvicorn is not installed.
@@ -52,7 +52,7 @@ def serve(app: Application, listening: socket.socket) -> None:
 
 
 def make_server(app: Application) -> Any:
-    """A `uvicorn.Server` for the application.
+    """Returns a `uvicorn.Server` for the application.
 
     Raises:
         MissingExtra: uvicorn is not installed.
@@ -63,7 +63,7 @@ def make_server(app: Application) -> Any:
     )  # fmt: skip
 
 
-def _bound(host: str, port: int) -> socket.socket:
+def _bind_socket(host: str, port: int) -> socket.socket:
     family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
     listening = socket.socket(family, kind, protocol)
     try:
@@ -78,7 +78,7 @@ def _bound(host: str, port: int) -> socket.socket:
 
 def _is_free(host: str, port: int) -> bool:
     try:
-        _bound(host, port).close()
+        _bind_socket(host, port).close()
     except OSError:
         return False
     return True

@@ -1,4 +1,4 @@
-"""What the labelling page needs to know and to record, without a word of HTTP."""
+"""State of the labelling page, independent of HTTP: which queries to show and what to record."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ import msgspec
 
 from robo_reward import __version__
 from robo_reward.errors import BadArtifact, UnknownName, UsageError
-from robo_reward.files import Finite, check
-from robo_reward.preferences.agreement import agreement, warnings_of
-from robo_reward.preferences.answers import Answer, BadAnswer, pairs
-from robo_reward.preferences.clips import Clips, Video
+from robo_reward.files import Finite, convert_json
+from robo_reward.preferences.agreement import compute_agreement, find_warnings
+from robo_reward.preferences.answers import Answer, BadAnswer, extract_pairs
+from robo_reward.preferences.clips import ClipCollection, Video
 from robo_reward.preferences.queries import Query, QuerySource, query_key
 from robo_reward.preferences.store import Event, PreferenceStore, Undo
 
@@ -34,7 +34,7 @@ _TOLD = ("answered", "speed", "replays", "tab")
 
 
 class _SentAnswer(msgspec.Struct):
-    """An answer as the page sends it; what else it holds is kept as provenance or left out."""
+    """An answer as sent by the page; further fields are kept as provenance or ignored."""
 
     uuid: str
     annotator: str
@@ -45,7 +45,7 @@ class _SentAnswer(msgspec.Struct):
 
 
 class _SentUndo(msgspec.Struct):
-    """An undo as the page sends it."""
+    """An undo as sent by the page."""
 
     uuid: str
     annotator: str
@@ -53,19 +53,19 @@ class _SentUndo(msgspec.Struct):
 
 
 class BadRequest(BadAnswer):
-    """What was sent has another form than what the page sends."""
+    """The request has another form than the page sends."""
 
 
-def clips_at_once(mode: str, k: int = 0) -> int:
-    """How many clips a mode shows.
+def clips_per_query(mode: str, k: int = 0) -> int:
+    """Returns the number of clips that a mode shows at once.
 
     Args:
         mode: `pair`, `triplet` or `rank`.
-        k: for `rank`, 2 to 9; 0 for the mode's own.
+        k: for `rank`, 2 to 9; 0 for the mode's default.
 
     Raises:
         UnknownName: no such mode.
-        UsageError: a number that does not go with the mode.
+        UsageError: the number does not fit the mode.
     """
     if mode not in MODES:
         raise UnknownName("mode", mode, MODES)
@@ -75,16 +75,16 @@ def clips_at_once(mode: str, k: int = 0) -> int:
 
 
 @dataclass(frozen=True)
-class Settings:
-    """What a labelling page is asked to do.
+class LabellingSettings:
+    """Settings of a labelling page.
 
     Args:
         mode: `pair`, `triplet` or `rank`.
-        k: clips at once.
-        target: answers wanted from each person.
-        title: what is labelled, for the head of the page.
-        instructions: what to look for.
-        annotator: who answers unless the page is told otherwise.
+        k: number of clips shown at once.
+        target: number of answers wanted from each person.
+        title: title of the page.
+        instructions: instructions for the annotator.
+        annotator: default name of the annotator.
     """
 
     mode: str
@@ -96,7 +96,7 @@ class Settings:
 
 
 class _Lease(NamedTuple):
-    """A query that a browser tab has and nobody has answered yet; `until` [s] on the monotonic clock."""
+    """A query handed to a browser tab and not answered yet; `until` is its expiry on the monotonic clock [s]."""
 
     annotator: str
     tab: str
@@ -104,17 +104,19 @@ class _Lease(NamedTuple):
     until: float
 
 
-class Session:
-    """One served page: clips, queries and the store behind it. Any thread may call any method.
+class LabellingSession:
+    """One served labelling page: clips, queries and the store behind it. All methods are thread-safe.
 
     Args:
-        clips: what can be shown.
-        store: where answers go; the clips are recorded in it at once.
-        queries: what to ask.
-        settings: how.
+        clips: clips that can be shown.
+        store: store of the answers; the clips are recorded in it at once.
+        queries: source of the queries.
+        settings: of the page.
     """
 
-    def __init__(self, clips: Clips, store: PreferenceStore, queries: QuerySource, settings: Settings) -> None:
+    def __init__(
+        self, clips: ClipCollection, store: PreferenceStore, queries: QuerySource, settings: LabellingSettings
+    ) -> None:
         self.store, self.settings, self._clips, self._queries = store, settings, clips, queries
         self._videos = {video.id: video for video in clips.videos}
         self._leases: list[_Lease] = []
@@ -122,105 +124,112 @@ class Session:
         self._id = secrets.token_hex(8)
         store.add_clips(clips.store)
 
-    def state(self, annotator: str) -> dict[str, Any]:
-        """What the page shows around the clips, and how far this person is."""
-        given = self._given(annotator) if annotator else []
+    def describe_state(self, annotator: str) -> dict[str, Any]:
+        """Returns the page's settings and texts, and the progress of this person, as JSON."""
+        given = self._load_answers(annotator) if annotator else []
         return {
             **asdict(self.settings),
             "possible": self._queries.total,
             "clips": len(self._videos),
             "refused": [asdict(one) for one in self._clips.refused],
-            "people": list(self.store.annotators()),
+            "people": list(self.store.list_annotators()),
             "done": len(given),
             "times": [answer.seconds for answer in given[-20:]],
-            "recent": [self._shown(answer) for answer in given[-_RECENT:]],
+            "recent": [self._answer_to_json(answer) for answer in given[-_RECENT:]],
             "version": __version__,
         }
 
-    def next(self, annotator: str, tab: str, count: int, exclude: Collection[str] = ()) -> list[dict[str, Any]]:
-        """The next queries for one browser tab of one person.
+    def next_queries(self, annotator: str, tab: str, count: int, exclude: Collection[str] = ()) -> list[dict[str, Any]]:
+        """Returns the next queries for one browser tab of one person.
 
-        Two tabs of the same person get different queries, and each gets its own again when it is loaded anew.
+        Two tabs of the same person get different queries, and each gets its own again when it is reloaded.
 
         Args:
-            annotator: who.
+            annotator: name of the person.
             tab: the browser tab.
-            count: how many.
-            exclude: keys of the queries that the tab has already.
+            count: number of queries.
+            exclude: keys of the queries that the tab already has.
         """
-        seen = {query_key(answer.clips) for answer in self._given(annotator)} | set(exclude)
+        seen = {query_key(answer.clips) for answer in self._load_answers(annotator)} | set(exclude)
         now = time.monotonic()
         with self._lock:
             self._leases = [one for one in self._leases if one.until > now]
             given = [one for one in self._leases if one.annotator == annotator and one.query.key not in seen]
             mine = [one.query for one in given if one.tab == tab][:count]
-            new = self._queries.next(annotator, seen | {one.query.key for one in given}, count - len(mine))
+            new = self._queries.next_queries(annotator, seen | {one.query.key for one in given}, count - len(mine))
             self._leases += [_Lease(annotator, tab, query, now + _LEASE_SECONDS) for query in new]
-        return [self._query(query) for query in [*mine, *new]]
+        return [self._query_to_json(query) for query in [*mine, *new]]
 
-    def record(self, value: Mapping[str, Any]) -> None:
-        """Records an answer or an undo as the page sends it; it is on disk when this returns.
+    def record_event(self, value: Mapping[str, Any]) -> None:
+        """Records an answer or an undo as sent by the page; it is on disk when this returns.
 
         Raises:
-            BadRequest: neither.
-            BadAnswer: it contradicts itself, or is about clips that are not shown here.
+            BadRequest: the value is neither.
+            BadAnswer: it contradicts itself, or refers to clips that are not shown here.
         """
         try:
-            sent: Any = check(value, _SentUndo if "undoes" in value else _SentAnswer, "answer")
+            sent: Any = convert_json(value, _SentUndo if "undoes" in value else _SentAnswer, "answer")
         except BadArtifact as error:
             raise BadRequest(f"no answer: {error.problem}") from error
         fields = msgspec.structs.asdict(sent)
-        event = Undo(**fields) if "undoes" in value else Answer(**fields, provenance=self._provenance(value))
-        self._check(event)
+        event = Undo(**fields) if "undoes" in value else Answer(**fields, provenance=self._build_provenance(value))
+        self._check_event(event)
         self.store.add(event)
 
-    def video(self, clip: str) -> Video | None:
-        """A clip by its id."""
+    def find_video(self, clip: str) -> Video | None:
+        """Returns a video by its clip id; None if there is no such clip."""
         return self._videos.get(clip)
 
     def summary(self) -> dict[str, Any]:
-        """Who said how much, whether they agree, and which clips came out best."""
-        answers = [answer for answer in self.store.answers() if set(answer.clips) <= self._videos.keys()]
-        found = agreement(answers)
-        return _finite(
+        """Returns the answers per person, their agreement and a ranking of the clips, as JSON."""
+        answers = [answer for answer in self.store.load_answers() if set(answer.clips) <= self._videos.keys()]
+        found = compute_agreement(answers)
+        return _replace_non_finite(
             {
                 "answers": len(answers),
-                "people": [self._person(name, answers) for name in sorted({answer.annotator for answer in answers})],
+                "people": [
+                    self._summarise_person(name, answers) for name in sorted({answer.annotator for answer in answers})
+                ],
                 "shared": found.shared,
                 "share": found.share,
                 "fleiss": found.fleiss,
                 "ties": found.ties,
                 "between": [one._asdict() for one in found.between],
                 "contradictions": [
-                    {"annotator": one.annotator, "clips": self._names(one.clips)} for one in found.contradictions
+                    {"annotator": one.annotator, "clips": self._clip_names(one.clips)} for one in found.contradictions
                 ],
-                "cycles": [self._names(circle) for circle in found.cycles],
-                "warnings": warnings_of(answers),
-                "ranking": self._ranking(answers),
+                "cycles": [self._clip_names(circle) for circle in found.cycles],
+                "warnings": find_warnings(answers),
+                "ranking": self._rank_clips(answers),
                 "store": self.store.where,
             }
         )
 
-    def _given(self, annotator: str) -> list[Answer]:
-        """This person's standing answers to queries like those asked here."""
+    def _load_answers(self, annotator: str) -> list[Answer]:
+        """Returns this person's answers to queries of this page's kind that were not withdrawn."""
         shown = self._videos.keys()
         return [
             answer
-            for answer in self.store.answers(annotator)
+            for answer in self.store.load_answers(annotator)
             if answer.kind not in ("rating", "text")
             and len(answer.clips) == self.settings.k
             and set(answer.clips) <= shown
         ]
 
-    def _query(self, query: Query) -> dict[str, Any]:
-        return {"key": query.key, "source": query.source, "clips": [self._clip(clip) for clip in query.clips]}
+    def _query_to_json(self, query: Query) -> dict[str, Any]:
+        return {"key": query.key, "source": query.source, "clips": [self._clip_to_json(clip) for clip in query.clips]}
 
-    def _shown(self, answer: Answer) -> dict[str, Any]:
-        """An answer as the page needs it to take it back and ask again."""
+    def _answer_to_json(self, answer: Answer) -> dict[str, Any]:
+        """Returns an answer as the page needs it to withdraw it and ask again."""
         query = Query(answer.clips, str(answer.provenance.get("query", "again")))
-        return {"uuid": answer.uuid, "ranking": answer.ranking, "text": answer.text, "query": self._query(query)}
+        return {
+            "uuid": answer.uuid,
+            "ranking": answer.ranking,
+            "text": answer.text,
+            "query": self._query_to_json(query),
+        }
 
-    def _clip(self, clip: str) -> dict[str, Any]:
+    def _clip_to_json(self, clip: str) -> dict[str, Any]:
         video = self._videos[clip]
         return {
             "id": clip,
@@ -231,49 +240,49 @@ class Session:
             "bytes": video.path.stat().st_size,
         }
 
-    def _names(self, clips: Collection[str]) -> list[str]:
+    def _clip_names(self, clips: Collection[str]) -> list[str]:
         return [self._videos[clip].name for clip in clips]
 
-    def _check(self, event: Event) -> None:
-        """Refuses what has nothing to do with this page."""
+    def _check_event(self, event: Event) -> None:
+        """Raises BadAnswer for an event that does not belong to this page."""
         if isinstance(event, Undo):
-            if event.undoes not in {known.uuid for known in self.store.history(event.annotator)}:
+            if event.undoes not in {known.uuid for known in self.store.load_history(event.annotator)}:
                 raise BadAnswer(f"there is no answer {event.undoes!r} of {event.annotator!r} to take back")
         elif len(event.clips) != self.settings.k or not set(event.clips) <= self._videos.keys():
             raise BadAnswer(f"clips {event.clips} are not those shown here")
 
-    def _provenance(self, value: Mapping[str, Any]) -> dict[str, Any]:
+    def _build_provenance(self, value: Mapping[str, Any]) -> dict[str, Any]:
         told = {name: value[name] for name in _TOLD if name in value}
         source = {"session": self._id, "query": str(value.get("source", "")), "page": __version__}
         return {**source, "mode": self.settings.mode, **{name: str(item)[:64] for name, item in told.items()}}
 
-    def _person(self, name: str, answers: list[Answer]) -> dict[str, Any]:
+    def _summarise_person(self, name: str, answers: list[Answer]) -> dict[str, Any]:
         mine = [answer for answer in answers if answer.annotator == name]
         return {
             "name": name,
             "answers": len(mine),
-            "skipped": sum(answer.skipped for answer in mine),
-            "tied": sum(answer.all_tied for answer in mine),
+            "skipped": sum(answer.is_skipped for answer in mine),
+            "tied": sum(answer.is_all_tied for answer in mine),
             "seconds": statistics.median(answer.seconds for answer in mine),
         }
 
-    def _ranking(self, answers: list[Answer]) -> list[dict[str, Any]]:
-        """Clips by the share of their comparisons that they won, a tie being half a win."""
+    def _rank_clips(self, answers: list[Answer]) -> list[dict[str, Any]]:
+        """Returns the clips ordered by the share of their comparisons that they won, a tie being half a win."""
         won: defaultdict[str, float] = defaultdict(float)
         met: Counter[str] = Counter()
-        for pair in pairs(answers):
+        for pair in extract_pairs(answers):
             won[pair.winner] += pair.target
             won[pair.loser] += 1 - pair.target
             met.update((pair.winner, pair.loser))
         order = sorted(met, key=lambda clip: (-won[clip] / met[clip], -met[clip], clip))
-        return [{**self._clip(clip), "score": won[clip] / met[clip], "met": met[clip]} for clip in order]
+        return [{**self._clip_to_json(clip), "score": won[clip] / met[clip], "met": met[clip]} for clip in order]
 
 
-def token_of(folder: Path) -> str:
-    """The secret part of the page's address; the same in this folder after every restart.
+def load_or_create_token(folder: Path) -> str:
+    """Returns the secret part of the page's address; it stays the same in this folder after a restart.
 
     Raises:
-        UsageError: a file of this name that holds something else.
+        UsageError: the token file has another content.
     """
     path = folder / "page.json"
     try:
@@ -292,10 +301,10 @@ def token_of(folder: Path) -> str:
     return token
 
 
-def _finite(value: Any) -> Any:
-    """JSON has no NaN: nothing in its place."""
+def _replace_non_finite(value: Any) -> Any:
+    """Returns the value with numbers that are not finite replaced by None, since JSON has no NaN."""
     if isinstance(value, Mapping):
-        return {name: _finite(item) for name, item in value.items()}
+        return {name: _replace_non_finite(item) for name, item in value.items()}
     if isinstance(value, list | tuple):
-        return [_finite(item) for item in value]
+        return [_replace_non_finite(item) for item in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value

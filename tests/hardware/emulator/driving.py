@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from robo_reward.envs.panda.base import ArmTask
-from robo_reward.hardware.emulator.control import InternalControl, resolve
+from robo_reward.hardware.emulator.control import InternalControl, solve_pose_ik
 from robo_reward.hardware.emulator.mujoco_plant import MujocoPlant
 from robo_reward.hardware.emulator.plant import DT, GripperCommand, PlantState
 from tests.hardware.emulator.servo import TaskServo
@@ -29,7 +29,7 @@ class Driver:
     def to(self, q: np.ndarray, gripper: GripperCommand | None = None) -> None:
         """One millisecond towards the next joint command."""
         dq, self.q = (q - self.q) / DT, q
-        self.state = self.plant.step(self.control.torque(0, self.state, q, dq, ZERO), gripper)
+        self.state = self.plant.step(self.control.compute_torque(0, self.state, q, dq, ZERO), gripper)
 
     def hold(self, seconds: float, gripper: GripperCommand | None = None) -> None:
         for k in range(int(seconds / DT)):
@@ -42,7 +42,7 @@ class Driver:
         for k in range(int(seconds / DT)):
             s = (k + 1) * DT / seconds
             target[:3, 3] = begun + s * s * (3 - 2 * s) * (position - begun)
-            self.to(resolve(self.control.model, self.q, target, DT))
+            self.to(solve_pose_ik(self.control.model, self.q, target, DT))
 
 
 def follow_expert(plant: MujocoPlant) -> tuple[np.ndarray, bool]:

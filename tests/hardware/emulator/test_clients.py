@@ -8,16 +8,16 @@ from robo_reward.envs.task import make_task
 from robo_reward.hardware.emulator import model_library as library
 from robo_reward.hardware.emulator.mujoco_plant import MujocoPlant
 from robo_reward.hardware.emulator.plant import KinematicPlant
-from robo_reward.hardware.emulator.session import Session
-from robo_reward.hardware.emulator.versions import Controller, Generator
+from robo_reward.hardware.emulator.session import RobotSession
+from robo_reward.hardware.emulator.versions import ControllerMode, GeneratorMode
 from tests.hardware.emulator.serving import drive, needs, serving
 
 EXAMPLES = {  # name -> generator, controller, cycles
-    "joint_position": (Generator.JOINT_POSITION, Controller.JOINT_IMPEDANCE, 5000),
-    "joint_velocity": (Generator.JOINT_VELOCITY, Controller.JOINT_IMPEDANCE, 2000),
-    "cartesian_pose": (Generator.CARTESIAN_POSITION, Controller.JOINT_IMPEDANCE, 5000),
-    "cartesian_velocity": (Generator.CARTESIAN_VELOCITY, Controller.CARTESIAN_IMPEDANCE, 4000),
-    "joint_impedance": (Generator.NONE, Controller.EXTERNAL, 2000),
+    "joint_position": (GeneratorMode.JOINT_POSITION, ControllerMode.JOINT_IMPEDANCE, 5000),
+    "joint_velocity": (GeneratorMode.JOINT_VELOCITY, ControllerMode.JOINT_IMPEDANCE, 2000),
+    "cartesian_pose": (GeneratorMode.CARTESIAN_POSITION, ControllerMode.JOINT_IMPEDANCE, 5000),
+    "cartesian_velocity": (GeneratorMode.CARTESIAN_VELOCITY, ControllerMode.CARTESIAN_IMPEDANCE, 4000),
+    "joint_impedance": (GeneratorMode.NONE, ControllerMode.EXTERNAL, 2000),
 }
 
 
@@ -82,7 +82,7 @@ def test_franky_drives_the_scene():
     # franky allows joints 7500 rad/s³, the FR3 5000
     assert errors == ["joint_motion_generator_acceleration_discontinuity"]
     assert errors[0] in found["reflex"]["said"] and "Reflex" in found["reflex"]["refused"]
-    assert Controller.EXTERNAL in log["controller_mode"]
+    assert ControllerMode.EXTERNAL in log["controller_mode"]
 
 
 def test_panda_python_drives_a_panda():
@@ -173,4 +173,4 @@ def test_a_free_running_arm_keeps_its_millisecond():
     slipped = np.sum(np.maximum(0.0, np.diff(log["wall"]) - 0.1))
     took = log["wall"][-1] - log["wall"][0]
     assert abs((took - slipped) - 1e-3 * (len(log) - 1)) < 0.12
-    assert isinstance(emulator.session, Session)
+    assert isinstance(emulator.session, RobotSession)

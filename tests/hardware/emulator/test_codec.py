@@ -7,10 +7,10 @@ from hypothesis import strategies as st
 
 from robo_reward.errors import UnknownName
 from robo_reward.hardware.emulator.codec import (
-    BadMessage,
+    MalformedMessage,
     command_layout,
-    decode,
-    encode,
+    decode_record,
+    encode_record,
     gripper_framing,
     gripper_request_layout,
     gripper_response_layout,
@@ -20,8 +20,8 @@ from robo_reward.hardware.emulator.codec import (
     robot_framing,
     state_layout,
 )
-from robo_reward.hardware.emulator.reflex import ERRORS, flags
-from robo_reward.hardware.emulator.versions import GRIPPER_COMMANDS, VERSIONS, version_numbered
+from robo_reward.hardware.emulator.reflex import ERRORS, error_flags
+from robo_reward.hardware.emulator.versions import GRIPPER_COMMANDS, VERSIONS, get_protocol_version
 
 V5, V10 = VERSIONS[5], VERSIONS[10]
 OFFSETS = {  # as the compiler lays out libfranka's packed structs
@@ -72,9 +72,9 @@ def test_command_numbers_are_the_published_ones():
     assert V5.commands.index("LoadModelLibrary") == 13
     assert V10.commands.index("AutomaticErrorRecovery") == 10
     assert V10.commands.index("GetRobotModel") == 11
-    assert V10.status("Move", "reflex_aborted") == 8
-    assert V10.status("Move", "emergency_aborted") == 9
-    assert V5.status("Move", "reflex_aborted") == 6
+    assert V10.status_code("Move", "reflex_aborted") == 8
+    assert V10.status_code("Move", "emergency_aborted") == 9
+    assert V5.status_code("Move", "reflex_aborted") == 6
     assert ERRORS.index("communication_constraints_violation") == 25
     assert ERRORS.index("tau_j_range_violation") == 34
 
@@ -101,9 +101,9 @@ def test_every_message_survives_the_wire(name, dtype, seed):
         else:
             bits = rng.bytes(max(kind.itemsize, 1))
             values[field] = np.nan_to_num(np.frombuffer(bits, kind.base).reshape(kind.shape))
-    wire = encode(dtype, **values)
+    wire = encode_record(dtype, **values)
     assert len(wire) == dtype.itemsize
-    back = decode(dtype, wire + b"more")
+    back = decode_record(dtype, wire + b"more")
     for field, value in values.items():
         assert np.array_equal(back[field], value)
 
@@ -111,16 +111,16 @@ def test_every_message_survives_the_wire(name, dtype, seed):
 @given(st.sampled_from(V10.commands), st.integers(0, 2**32 - 1), st.binary(max_size=200))
 def test_frames_say_what_they_hold(command, identifier, body):
     framing = robot_framing(V10)
-    wire = framing.pack(command, identifier, body)
-    assert framing.unpack(wire[:12]) == (command, identifier, len(body))
+    wire = framing.pack_message(command, identifier, body)
+    assert framing.unpack_header(wire[:12]) == (command, identifier, len(body))
     assert int.from_bytes(wire[8:12], "little") == len(wire)  # the size counts the header
 
 
 @given(st.binary(min_size=12, max_size=12))
 def test_noise_is_no_frame_or_a_known_one(head):
     try:
-        command, _, size = robot_framing(V10).unpack(head)
-    except BadMessage:
+        command, _, size = robot_framing(V10).unpack_header(head)
+    except MalformedMessage:
         return
     assert command in V10.commands and 0 <= size < 1 << 16
 
@@ -129,10 +129,10 @@ def test_what_does_not_exist_is_refused_by_name():
     with pytest.raises(UnknownName, match="GetRobotModel"):
         request_layout(V5, "GetRobotModel")
     with pytest.raises(UnknownName, match="or 'q'"):
-        encode(state_layout(V10), q_=0)
-    with pytest.raises(BadMessage, match="370 bytes, expected 371"):
-        decode(command_layout(V10), bytes(370))
+        encode_record(state_layout(V10), q_=0)
+    with pytest.raises(MalformedMessage, match="370 bytes, expected 371"):
+        decode_record(command_layout(V10), bytes(370))
     with pytest.raises(UnknownName, match="'7'"):
-        version_numbered(7)
+        get_protocol_version(7)
     with pytest.raises(UnknownName, match="joint_reflex"):
-        flags(["joint_reflx"])
+        error_flags(["joint_reflx"])

@@ -4,17 +4,17 @@ import numpy as np
 import pytest
 
 from robo_reward.errors import UsageError
-from robo_reward.hardware.emulator.codec import blank
+from robo_reward.hardware.emulator.codec import make_blank_record
 from robo_reward.hardware.emulator.cycle_log import CYCLE, CycleLog, read_log
-from robo_reward.hardware.emulator.reflex import flags
+from robo_reward.hardware.emulator.reflex import error_flags
 
 
 def fill(log, n, errors=()):
     for k in range(1, n + 1):
-        cycle = blank(CYCLE)
+        cycle = make_blank_record(CYCLE)
         cycle["message_id"], cycle["q"] = k, k
         if k in dict(errors):
-            cycle["errors"] = flags([dict(errors)[k]])
+            cycle["errors"] = error_flags([dict(errors)[k]])
         log.append(cycle)
 
 

@@ -111,12 +111,12 @@ def test_the_library_computes_what_mujoco_does(call):
 
 def test_without_a_compiler_or_elsewhere_there_is_no_library(monkeypatch, caplog):
     assert model_library(PANDA, architecture=2) == b""
-    library._compiled.cache_clear()
+    library._compile_library.cache_clear()
     monkeypatch.setenv("CC", "no-such-compiler")
     assert model_library(PANDA) == b""
     assert "no-such-compiler" in caplog.text
     monkeypatch.setenv("CC", "false")
-    library._compiled.cache_clear()
+    library._compile_library.cache_clear()
     assert model_library(PANDA) == b""
     monkeypatch.undo()
-    library._compiled.cache_clear()
+    library._compile_library.cache_clear()

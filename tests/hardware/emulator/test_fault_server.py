@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 from robo_reward.envs.panda.arm import FR3
 from robo_reward.errors import RoboRewardError, UsageError
 from robo_reward.hardware.emulator.camera_server import CameraServer
-from robo_reward.hardware.emulator.fault_server import CALLS, LONGEST, FaultClient, FaultServer, inject
+from robo_reward.hardware.emulator.fault_server import CALLS, MAX_LINE_LENGTH, FaultClient, FaultServer, inject_fault
 from robo_reward.hardware.emulator.faults import Faults
-from robo_reward.hardware.emulator.lines import MOST, LineServer
+from robo_reward.hardware.emulator.lines import MAX_CLIENTS, LineServer
 from robo_reward.hardware.emulator.plant import KinematicPlant
 from robo_reward.hardware.emulator.scene_server import SceneServer
 from tests.hardware.patience import eventually
@@ -60,7 +60,7 @@ def served() -> Iterator[FaultServer]:
 def test_every_line_gets_an_answer_and_no_fault_gets_wrong_values(line: bytes) -> None:
     faults = Faults()
     with FaultServerWithoutSocket(faults) as server:
-        answer = json.loads(server.answer(line))
+        answer = json.loads(server.answer_line(line))
     assert answer["ok"] is True or answer["error"]
     switches = [value for value in vars(faults).values() if isinstance(value, bool)]
     assert len(switches) >= 9 and 0 <= faults.delay_ms <= 1000
@@ -84,11 +84,11 @@ class FaultServerWithoutSocket(FaultServer):
 def test_numbers_that_are_none_or_too_large_are_refused_by_every_fault(name: str) -> None:
     server = FaultServerWithoutSocket(Faults())
     for number in NUMBERS:
-        answer = json.loads(server.answer(b'{"fault": "%s", "args": [%s]}' % (name.encode(), number)))
+        answer = json.loads(server.answer_line(b'{"fault": "%s", "args": [%s]}' % (name.encode(), number)))
         fine = {b"true"} | ({b"1e-999"} if name == "stall" else {b"null"} if name == "version_mismatch" else set())
         assert not answer["ok"] or number in fine
     with pytest.raises(UsageError):
-        inject(Faults(), name, [float("inf")])
+        inject_fault(Faults(), name, [float("inf")])
 
 
 @pytest.mark.parametrize("line", [DEEP, b'{"fault": "drop_packets", "args": [1e999]}', b"\xff\xfe", b"", b"x" * 9000])
@@ -110,12 +110,12 @@ def is_answered(port: int) -> bool:
 
 
 def test_a_slow_client_keeps_nobody_waiting_and_too_many_are_turned_away(served: FaultServer) -> None:
-    slow = [socket.create_connection((HOST, served.port), timeout=10) for _ in range(MOST + 5)]
+    slow = [socket.create_connection((HOST, served.port), timeout=10) for _ in range(MAX_CLIENTS + 5)]
     try:
         for connection in slow[:3]:
             connection.sendall(b"{")  # and no more
         turned_away = 0
-        for connection in slow[MOST:]:
+        for connection in slow[MAX_CLIENTS:]:
             turned_away += connection.recv(1) == b""
         assert turned_away == 5
         slow.pop(0).close()
@@ -128,9 +128,9 @@ def test_a_slow_client_keeps_nobody_waiting_and_too_many_are_turned_away(served:
 def test_scene_and_cameras_answer_anything_too() -> None:
     services: list[LineServer] = [SceneServer(Table(), HOST, 0), CameraServer(KinematicPlant(FR3), HOST, 0)]
     lines = [DEEP, b'{"ask": "rearrange", "seed": 1e999}', b'{"ask": []}', b'{"ask": "rearrange", "seed": -1}']
-    lines += [b'{"camera": "front", "size": 1e999}', b'{"camera": [], "size": 32}', b"\xff", b"x" * LONGEST]
+    lines += [b'{"camera": "front", "size": 1e999}', b'{"camera": [], "size": 32}', b"\xff", b"x" * MAX_LINE_LENGTH]
     for service in services:
         with service:
             for line in lines:
-                assert service.answer(line)
-    assert json.loads(SceneServer.answer(services[0], b'{"ask": "rearrange", "seed": 3}'))["ok"]  # type: ignore[arg-type]
+                assert service.answer_line(line)
+    assert json.loads(SceneServer.answer_line(services[0], b'{"ask": "rearrange", "seed": 3}'))["ok"]  # type: ignore[arg-type]

@@ -88,12 +88,12 @@ def test_faults_come_over_the_network_of_this_machine():
         client.guiding(True)
         client.stall(100)
         client.reflex("joint_reflex")
-        assert faults.user_stopped and faults.delay_ms == 20 and faults.claimed_version == 9 and faults.stalled
+        assert faults.user_stopped and faults.delay_ms == 20 and faults.claimed_version == 9 and faults.is_stalled
         assert faults.gripper_fails and faults.cameras_frozen and faults.refused and faults.guided
         assert [faults.take_drop() for _ in range(4)] == [True, True, True, False] and faults.dropped == 3
         assert (faults.take_reflex(), faults.take_reflex()) == ("joint_reflex", "")
         client.clear()
-        assert not (faults.user_stopped or faults.delay_ms or faults.claimed_version or faults.stalled)
+        assert not (faults.user_stopped or faults.delay_ms or faults.claimed_version or faults.is_stalled)
         assert not (faults.gripper_fails or faults.cameras_frozen or faults.refused or faults.guided)
         with pytest.raises(UsageError, match="Did you mean 'joint_reflex'"):
             client.reflex("joint_reflx")

@@ -1,10 +1,10 @@
 import pytest
 
-from robo_reward.hardware.emulator.hand import MOVE_FORCE, PATIENCE, Hand
+from robo_reward.hardware.emulator.hand import MOVE_FORCE, PATIENCE, EmulatedHand
 from robo_reward.hardware.emulator.plant import DT, GripperCommand
 
 
-def run(hand: Hand, width: float, seconds: float, block: float = 0.0) -> list[float]:
+def run(hand: EmulatedHand, width: float, seconds: float, block: float = 0.0) -> list[float]:
     """Fingers that follow their target exactly, unless something of width `block` is between them."""
     widths = []
     for _ in range(int(seconds / DT)):
@@ -14,9 +14,9 @@ def run(hand: Hand, width: float, seconds: float, block: float = 0.0) -> list[fl
 
 
 def test_a_move_takes_the_time_its_speed_says():
-    hand = Hand()
-    hand.rest(0.08)
-    hand.command(GripperCommand(0.02, 0.05), 0.08)
+    hand = EmulatedHand()
+    hand.hold_width(0.08)
+    hand.start_command(GripperCommand(0.02, 0.05), 0.08)
     widths = run(hand, 0.08, 1.1)
     assert widths[599] == pytest.approx(0.05, abs=1e-4)  # 0.05 m/s for 0.6 s
     assert hand.moving
@@ -25,16 +25,16 @@ def test_a_move_takes_the_time_its_speed_says():
 
 
 def test_no_faster_than_the_hand_can():
-    hand = Hand()
-    hand.rest(0.08)
-    hand.command(GripperCommand(0.0, 5.0), 0.08)
+    hand = EmulatedHand()
+    hand.hold_width(0.08)
+    hand.start_command(GripperCommand(0.0, 5.0), 0.08)
     assert run(hand, 0.08, 0.4)[-1] == pytest.approx(0.04, abs=1e-3)
 
 
 def test_a_grasp_goes_on_until_it_presses():
-    hand = Hand()
-    hand.rest(0.08)
-    hand.command(GripperCommand(0.05, 0.1, 30.0), 0.08)
+    hand = EmulatedHand()
+    hand.hold_width(0.08)
+    hand.start_command(GripperCommand(0.05, 0.1, 30.0), 0.08)
     widths = run(hand, 0.08, 1.0, block=0.04)
     assert widths[-1] == 0.04  # beyond the width that was asked for
     assert hand.holding and not hand.moving
@@ -44,28 +44,28 @@ def test_a_grasp_goes_on_until_it_presses():
 
 
 def test_a_move_ends_when_it_is_blocked():
-    hand = Hand()
-    hand.rest(0.08)
-    hand.command(GripperCommand(0.0, 0.1), 0.08)
+    hand = EmulatedHand()
+    hand.hold_width(0.08)
+    hand.start_command(GripperCommand(0.0, 0.1), 0.08)
     run(hand, 0.08, 0.4 + PATIENCE * DT + 0.02, block=0.04)
     assert not hand.moving and not hand.holding
     assert hand.step(0.04).force == MOVE_FORCE
 
 
 def test_told_again_it_goes_on():
-    hand = Hand()
-    hand.rest(0.08)
+    hand = EmulatedHand()
+    hand.hold_width(0.08)
     command = GripperCommand(0.0, 0.1, 20.0)
-    hand.command(command, 0.08)
+    hand.start_command(command, 0.08)
     run(hand, 0.08, 1.0, block=0.03)
-    hand.command(command, 0.03)
+    hand.start_command(command, 0.03)
     assert hand.holding
-    hand.command(GripperCommand(0.08, 0.1), 0.03)
+    hand.start_command(GripperCommand(0.08, 0.1), 0.03)
     assert hand.moving and not hand.holding
 
 
 def test_a_wider_grasp_opens():
-    hand = Hand()
-    hand.rest(0.02)
-    hand.command(GripperCommand(0.06, 0.1, 20.0), 0.02)
+    hand = EmulatedHand()
+    hand.hold_width(0.02)
+    hand.start_command(GripperCommand(0.06, 0.1, 20.0), 0.02)
     assert run(hand, 0.02, 0.45)[-1] > 0.055

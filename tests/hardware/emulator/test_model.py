@@ -9,17 +9,17 @@ import mujoco
 import numpy as np
 import pytest
 
-from robo_reward.envs.panda.arm import FR3, PANDA, UR5E, Arm, Link
-from robo_reward.envs.panda.kinematics import forward, jacobian
+from robo_reward.envs.panda.arm import FR3, PANDA, UR5E, ArmModel, Link
+from robo_reward.envs.panda.kinematics import compute_forward_kinematics, compute_jacobian
 from robo_reward.envs.task import make_task
 from robo_reward.errors import UnknownName, UsageError, WrongShape
 from robo_reward.hardware.emulator.emulator import Emulator
-from robo_reward.hardware.emulator.model import ELBOW_FLIP, HAND, RobotModel, elbow
+from robo_reward.hardware.emulator.model import ELBOW_FLIP, HAND, RobotModel, elbow_configuration
 
 ARMS = pytest.mark.parametrize("arm", [PANDA, FR3], ids=lambda arm: arm.name)
 
 
-def configurations(arm: Arm, rng: np.random.Generator, n: int = 5) -> np.ndarray:
+def configurations(arm: ArmModel, rng: np.random.Generator, n: int = 5) -> np.ndarray:
     return rng.uniform(np.array(arm.q_min) + 0.05, np.array(arm.q_max) - 0.05, (n, 7))
 
 
@@ -39,7 +39,7 @@ def shift(x: float, y: float, z: float) -> np.ndarray:
     return out
 
 
-def chain(arm: Arm, q: np.ndarray) -> list[np.ndarray]:
+def chain(arm: ArmModel, q: np.ndarray) -> list[np.ndarray]:
     """The joints' frames by Craig's formula, then the flange."""
     frames, here = [], np.eye(4)
     for (a, d, alpha), angle in zip(arm.dh, q, strict=True):
@@ -48,7 +48,7 @@ def chain(arm: Arm, q: np.ndarray) -> list[np.ndarray]:
     return [*frames, here @ shift(0, 0, arm.flange)]
 
 
-def bodies(arm: Arm, load: Link) -> list[tuple[int, Link]]:
+def bodies(arm: ArmModel, load: Link) -> list[tuple[int, Link]]:
     """Every mass with the frame it belongs to."""
     return [*enumerate(arm.links), (7, HAND), (7, load)]
 
@@ -68,12 +68,12 @@ def tensor(link: Link) -> np.ndarray:
     return r @ np.diag(link.inertia) @ r.T
 
 
-def potential(arm: Arm, q: np.ndarray, load: Link) -> float:
+def potential(arm: ArmModel, q: np.ndarray, load: Link) -> float:
     frames = chain(arm, q)
     return sum(9.81 * link.mass * float((frames[i] @ [*link.com, 1])[2]) for i, link in bodies(arm, load))
 
 
-def kinetic(arm: Arm, q: np.ndarray, dq: np.ndarray, load: Link) -> float:
+def kinetic(arm: ArmModel, q: np.ndarray, dq: np.ndarray, load: Link) -> float:
     """Half m v² + half ω I ω, with velocities by central differences of the chain."""
     h, total = 1e-5, 0.0
     before, here, after = chain(arm, q - h * dq), chain(arm, q), chain(arm, q + h * dq)
@@ -98,7 +98,7 @@ def test_the_ready_pose_is_the_published_one():
 
 
 @ARMS
-def test_frames_are_the_chains(arm: Arm, rng: np.random.Generator):
+def test_frames_are_the_chains(arm: ArmModel, rng: np.random.Generator):
     model = RobotModel(arm)
     for q in configurations(arm, rng):
         frames = chain(arm, q)
@@ -109,17 +109,17 @@ def test_frames_are_the_chains(arm: Arm, rng: np.random.Generator):
 
 
 @ARMS
-def test_the_tcp_is_the_tasks(arm: Arm, rng: np.random.Generator):
+def test_the_tcp_is_the_tasks(arm: ArmModel, rng: np.random.Generator):
     q = configurations(arm, rng, 20)
-    pose = forward(arm, q)
+    pose = compute_forward_kinematics(arm, q)
     model = RobotModel(arm)
     assert np.allclose([model.pose(row)[:3, 3] for row in q], pose.position.T, atol=1e-12)
     assert np.allclose([model.pose(row)[:3, 0] for row in q], pose.x.T, atol=1e-12)
-    assert np.allclose([model.zero_jacobian(row) for row in q], jacobian(pose), atol=1e-12)
+    assert np.allclose([model.zero_jacobian(row) for row in q], compute_jacobian(pose), atol=1e-12)
 
 
 @ARMS
-def test_jacobians_are_differences(arm: Arm, rng: np.random.Generator):
+def test_jacobians_are_differences(arm: ArmModel, rng: np.random.Generator):
     model = RobotModel(arm)
     model.set_NE_T_EE(turn("x", 0.4) @ shift(0.03, 0.01, 0.1))
     model.set_EE_T_K(shift(0, 0.05, 0))
@@ -137,7 +137,7 @@ def test_jacobians_are_differences(arm: Arm, rng: np.random.Generator):
 
 
 @ARMS
-def test_gravity_is_the_slope_of_the_potential(arm: Arm, rng: np.random.Generator):
+def test_gravity_is_the_slope_of_the_potential(arm: ArmModel, rng: np.random.Generator):
     model = RobotModel(arm)
     model.set_load(LOAD)
     h = 1e-5
@@ -147,7 +147,7 @@ def test_gravity_is_the_slope_of_the_potential(arm: Arm, rng: np.random.Generato
 
 
 @ARMS
-def test_mass_gives_the_kinetic_energy(arm: Arm, rng: np.random.Generator):
+def test_mass_gives_the_kinetic_energy(arm: ArmModel, rng: np.random.Generator):
     model = RobotModel(arm)
     model.set_load(LOAD)
     for q in configurations(arm, rng):
@@ -158,7 +158,7 @@ def test_mass_gives_the_kinetic_energy(arm: Arm, rng: np.random.Generator):
 
 
 @ARMS
-def test_coriolis_by_christoffel(arm: Arm, rng: np.random.Generator):
+def test_coriolis_by_christoffel(arm: ArmModel, rng: np.random.Generator):
     """C dq = dM/dt dq - half d(dq M dq)/dq."""
     model, h = RobotModel(arm), 1e-5
     for q in configurations(arm, rng, 3):
@@ -179,11 +179,11 @@ def test_a_load_may_be_taken_off():
 
 def test_the_elbow():
     q = np.array(PANDA.home)
-    assert elbow(q).tolist() == [0.0, -1.0]
+    assert elbow_configuration(q).tolist() == [0.0, -1.0]
     q[2:4] = 0.3, -0.4
-    assert elbow(q).tolist() == [0.3, 1.0]
+    assert elbow_configuration(q).tolist() == [0.3, 1.0]
     q[3] = ELBOW_FLIP
-    assert elbow(q)[1] == 0.0
+    assert elbow_configuration(q)[1] == 0.0
 
 
 def test_what_is_refused():

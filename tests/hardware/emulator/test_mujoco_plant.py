@@ -7,7 +7,7 @@ import mujoco
 import numpy as np
 import pytest
 
-from robo_reward.collect import collect
+from robo_reward.collect import collect_episodes
 from robo_reward.envs.batch import BatchSim
 from robo_reward.envs.panda.base import ArmTask
 from robo_reward.envs.render import NoRenderer, Renderer
@@ -121,7 +121,7 @@ def test_a_press_on_the_table_is_felt(friction, rest):
     driver.hold(0.5)
     state = driver.state
     assert 5 < state.wrench[2] < 120  # the table pushes up
-    balance = driver.control.torque(0, state, driver.q, ZERO, ZERO) + state.tau_ext
+    balance = driver.control.compute_torque(0, state, driver.q, ZERO, ZERO) + state.tau_ext
     assert (np.abs(balance) < rest).all()  # at rest, what the motors give, what is felt and friction cancel
     jacobian = RobotModel(plant.arm).zero_jacobian(state.q)
     assert np.allclose(state.tau_ext, jacobian.T @ state.wrench, atol=0.02)
@@ -178,7 +178,7 @@ def test_an_expert_does_the_same_as_in_simulation(name: str):
     """Through impedance control at 1 kHz, with the task's lag in the command, the hand takes the same path."""
     task = make_task(name)
     for seed in range(2):
-        (episode,) = collect(task, task.expert, 1, seed=seed, threads=1)
+        (episode,) = collect_episodes(task, task.expert, 1, seed=seed, threads=1)
         plant = MujocoPlant(task, seed=seed)
         path, success = follow_expert(plant)
         reference = task.spec.view(episode.state).hand_position[1:]
@@ -190,7 +190,7 @@ def test_an_expert_does_the_same_as_in_simulation(name: str):
 @pytest.mark.parametrize("name", ["panda/reach", "fr3/lift", "panda/push", "fr3/drawer", "panda/door", "fr3/stack"])
 def test_experts_succeed_as_often(name: str):
     task, n = make_task(name), 10
-    alike = sum(bool(e.success[-1]) for e in collect(task, task.expert, n, seed=0))
+    alike = sum(bool(e.success[-1]) for e in collect_episodes(task, task.expert, n, seed=0))
     assert sum(follow_expert(MujocoPlant(task, seed=100 + s))[1] for s in range(n)) >= alike - 1
 
 

@@ -4,11 +4,17 @@ import numpy as np
 import pytest
 
 from robo_reward.envs.panda.arm import FR3, PANDA
-from robo_reward.hardware.emulator.codec import blank, command_layout, decode, request_layout, state_layout
+from robo_reward.hardware.emulator.codec import (
+    command_layout,
+    decode_record,
+    make_blank_record,
+    request_layout,
+    state_layout,
+)
 from robo_reward.hardware.emulator.faults import Faults
 from robo_reward.hardware.emulator.limits_check import Checks
 from robo_reward.hardware.emulator.plant import KinematicPlant
-from robo_reward.hardware.emulator.session import GRACE, Session
+from robo_reward.hardware.emulator.session import GRACE, RobotSession
 from robo_reward.hardware.emulator.settings import ContactObserver
 from robo_reward.hardware.emulator.telemetry import Telemetry
 from robo_reward.hardware.emulator.versions import VERSIONS, RobotMode
@@ -28,23 +34,23 @@ class Client:
     def __init__(self, number=10, checks=None):
         arm = FR3 if number == 10 else PANDA
         self.version, self.plant, self.faults = VERSIONS[number], KinematicPlant(arm), Faults()
-        self.session = Session(self.plant, self.version, checks, self.faults)
+        self.session = RobotSession(self.plant, self.version, checks, self.faults)
         self.telemetry, self.answers, self._id = Telemetry(self.session), [], 0
         self.state = self.read()
 
     def read(self):
-        self.state = decode(state_layout(self.version), self.telemetry.fill())
+        self.state = decode_record(state_layout(self.version), self.telemetry.fill_record())
         self.answers += [(a.command, self.version.statuses[a.command][a.body[0]]) for a in self.session.outbox]
         self.session.outbox = []
         return self.state
 
     def ask(self, command, **values):
         """The answer's name, or none if it comes later."""
-        body = blank(request_layout(self.version, command))
+        body = make_blank_record(request_layout(self.version, command))
         for name, value in values.items():
             body[name] = value
         self._id += 1
-        answer = self.session.request(command, self._id, body)
+        answer = self.session.handle_request(command, self._id, body)
         return None if answer is None else self.version.statuses[command][answer.body[0]]
 
     def move(self, generator, controller=JOINT, **values):
@@ -52,7 +58,7 @@ class Client:
 
     def send(self, answered=None, **values):
         """One command, in time unless told otherwise, and the state that follows."""
-        command = blank(command_layout(self.version))
+        command = make_blank_record(command_layout(self.version))
         command["message_id"] = self.session.time if answered is None else answered
         for name, value in values.items():
             command[name] = value

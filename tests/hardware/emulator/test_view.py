@@ -16,7 +16,7 @@ from robo_reward.envs.task import make_task
 from robo_reward.errors import UnknownName, UsageError
 from robo_reward.hardware.emulator.emulator import Emulator
 from robo_reward.hardware.emulator.mujoco_plant import MujocoPlant
-from robo_reward.hardware.emulator.view import View, ViewServer
+from robo_reward.hardware.emulator.view import EmulatorView, ViewServer
 from tests.preferences.pages import call
 from tests.report.test_browser import ARGUMENTS, CONTRAST
 
@@ -119,23 +119,23 @@ def test_the_film_runs_and_freezes(shown) -> None:
     connection.close()
     jpeg = data[data.index(b"\xff\xd8") : data.index(b"\xff\xd9") + 2]
     assert len(jpeg) > 2000
-    view = View(emulator)
-    before = view.picture("front", 64)
+    view = EmulatorView(emulator)
+    before = view.encode_frame("front", 64)
     emulator.faults.camera_freeze(True)
     emulator.plant.rearrange()
-    assert view.picture("front", 64) == before
+    assert view.encode_frame("front", 64) == before
     emulator.faults.camera_freeze(False)
-    assert view.picture("front", 64) != before
+    assert view.encode_frame("front", 64) != before
 
 
 def test_an_arm_without_a_scene_has_a_page() -> None:
     with Emulator("panda", "127.0.2.12") as emulator:
-        view = View(emulator)
-        assert view.about()["cameras"] == [] and json.dumps(view.state())
+        view = EmulatorView(emulator)
+        assert view.describe_emulator()["cameras"] == [] and json.dumps(view.read_state())
         with pytest.raises(UsageError, match="task="):
-            view.press("rearrange", [])
+            view.press_button("rearrange", [])
         with pytest.raises(UnknownName):
-            view.press("press", [])
+            view.press_button("press", [])
 
 
 @pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine: apt-get install chromium")

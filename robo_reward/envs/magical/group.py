@@ -1,0 +1,41 @@
+"""Group: push two squares together into the goal zone; after RAPL's second task in X-MAGICAL."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from robo_reward.envs.magical.arena import PINK, YELLOW, block_xml
+from robo_reward.envs.magical.base import MagicalTask
+from robo_reward.envs.magical.strokes import push_all_at_once, push_lane_by_lane
+from robo_reward.envs.state import State
+
+NEAR = 0.5
+"""Squares whose centres are no farther apart are together [m]."""
+
+
+class PlanarGroup(MagicalTask):
+    """Both squares wholly in the goal zone and together at the end."""
+
+    name = "group"
+    goal = "Push the pink square and the yellow square together into the goal zone at the top."
+    success_rule = (
+        "both squares lie wholly in the goal zone, the strip of 0.34 m along the upper wall, and their centres are "
+        "within 0.5 m of each other"
+    )
+    horizon = 60
+    blocks = ("pink", "yellow")
+    bodies = block_xml("pink", PINK) + block_xml("yellow", YELLOW)
+
+    def place(self, rng: np.random.Generator, blocks: np.ndarray, mocap: np.ndarray) -> None:
+        n = len(blocks)
+        middle = rng.uniform((-0.2, 0.1), (0.2, 0.35), (n, 2))
+        half = rng.uniform((0.14, -0.06), (0.21, 0.06), (n, 2)) * rng.choice((-1.0, 1.0), (n, 1))
+        blocks[:, 0, :2], blocks[:, 1, :2] = middle + half, middle - half
+
+    def success(self, state: State) -> np.ndarray:
+        pink, yellow = np.moveaxis(self.get_block_positions(state), -2, 0)
+        return self.is_in_goal_zone(state).all(axis=-1) & (np.linalg.norm(pink - yellow, axis=-1) <= NEAR)
+
+    def expert(self, state: State) -> np.ndarray:
+        """Returns the action that pushes both at once where the stick reaches both, else one after the other."""
+        return push_all_at_once(self, state) if self.stick == "long" else push_lane_by_lane(self, state)

@@ -1,0 +1,203 @@
+"""A trained policy as a folder of numbers: observation in, action out, no training code needed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from itertools import pairwise
+from pathlib import Path
+from typing import Any, Literal, Protocol
+
+import msgspec
+import numpy as np
+from safetensors.numpy import save
+
+from robo_reward.envs.task import ActionSpec, ObservationSpec, Task
+from robo_reward.errors import BadArtifact, UsageError, WrongShape
+from robo_reward.files import convert_json, load_json, load_tensors, raise_as_bad_artifact, replace_file, write_json
+
+FORMAT = 1
+MAX_DOCUMENT = 8 << 20  # [bytes]
+MAX_WEIGHTS = 256 << 20  # [bytes]
+LARGEST = float(np.finfo(np.float32).max)
+REMEDY = "Train or export the policy again, or restore the folder"
+ACTIVATIONS = {
+    "tanh": np.tanh,
+    "relu": lambda x: np.maximum(x, 0.0),
+    "elu": lambda x: np.where(x > 0, x, np.expm1(np.minimum(x, 0.0))),
+}
+
+
+class Policy(Protocol):
+    """Maps observations to actions."""
+
+    def act(self, observation: np.ndarray) -> np.ndarray:
+        """Returns actions (N, A) in [-1, 1] for observations (N, O)."""
+        ...
+
+
+class PolicyMismatch(UsageError):
+    """The policy was trained for another observation or action convention."""
+
+
+@dataclass(frozen=True)
+class MLPPolicy:
+    """A multilayer perceptron with a deterministic action.
+
+    Args:
+        weights: (in, out) per layer, float32.
+        biases: (out,) per layer, float32.
+        activation: `tanh`, `relu` or `elu`, between layers.
+        squash: whether a tanh follows the last layer; else the action is clipped to [-1, 1].
+        observation: the observation convention.
+        action: the action convention.
+        meta: its origin: task, algorithm, steps, seed, reward fingerprint.
+    """
+
+    weights: tuple[np.ndarray, ...]
+    biases: tuple[np.ndarray, ...]
+    activation: str
+    squash: bool
+    observation: ObservationSpec
+    action: ActionSpec
+    meta: dict[str, Any]
+
+    def act(self, observation: np.ndarray) -> np.ndarray:
+        """Returns actions (N, A) in [-1, 1], finite, for observations (N, O), or one action (A,) for one (O,).
+
+        A sum that overflows counts as the largest float32, one that is undefined (∞ - ∞) as 0.
+
+        Raises:
+            WrongShape: observations of another size.
+            UsageError: an observation that is not finite.
+        """
+        observation = np.asarray(observation)
+        if observation.shape == (self.observation.dim,):
+            return self.act(observation[None])[0]
+        if observation.ndim != 2 or observation.shape[1] != self.observation.dim:
+            expected = f"({self.observation.dim},) or (N, {self.observation.dim})"
+            raise WrongShape("observation", observation.shape, expected)
+        if not np.isfinite(observation).all():
+            column = int(np.argmin(np.isfinite(observation).all(axis=0)))
+            raise UsageError(f"observation has a value that is not finite in column {column}; check what measured it")
+        x = np.clip(observation, -LARGEST, LARGEST).astype(np.float32)
+        between = ACTIVATIONS[self.activation]
+        with np.errstate(over="ignore", invalid="ignore"):
+            for weight, bias in zip(self.weights[:-1], self.biases[:-1], strict=True):
+                x = between(_replace_nonfinite(x @ weight + bias))
+            x = _replace_nonfinite(x @ self.weights[-1] + self.biases[-1])
+        return np.tanh(x) if self.squash else np.clip(x, -1.0, 1.0)
+
+    def require_compatible(self, task: Task) -> MLPPolicy:
+        """Returns the policy itself if the task has the observation and action convention that it was trained for.
+
+        Raises:
+            PolicyMismatch: naming what differs.
+        """
+        if self.action != task.action:
+            raise PolicyMismatch(f"the policy commands {self.action}, but {task.id} expects {task.action}")
+        if self.observation.to_json() != task.observation.to_json():
+            raise PolicyMismatch(
+                f"the policy, trained on {self.meta.get('task')!r}, sees {self.observation.dim} numbers of "
+                f"{self.observation.state!r}; {task.id} shows {task.observation.dim} of {task.spec!r}"
+            )
+        return self
+
+    def save(self, folder: Path) -> Path:
+        """Writes `policy.json` and `policy.safetensors`."""
+        folder.mkdir(parents=True, exist_ok=True)
+        tensors = {f"weight{i}": np.ascontiguousarray(w) for i, w in enumerate(self.weights)}
+        tensors |= {f"bias{i}": np.ascontiguousarray(b) for i, b in enumerate(self.biases)}
+        replace_file(folder / "policy.safetensors", save(tensors))
+        value = {
+            "format": FORMAT,
+            "kind": "mlp",
+            "activation": self.activation,
+            "squash": self.squash,
+            "observation": self.observation.to_json(),
+            "action": self.action.to_json(),
+            "meta": self.meta,
+        }
+        write_json(folder / "policy.json", value)
+        return folder
+
+    def with_meta(self, **more: Any) -> MLPPolicy:
+        """Returns the same policy with more metadata."""
+        return replace(self, meta={**self.meta, **more})
+
+
+class PolicyForm(msgspec.Struct):
+    """The content of `policy.json`."""
+
+    activation: Literal["tanh", "relu", "elu"]
+    squash: bool
+    observation: dict[str, Any]
+    action: dict[str, Any]
+    meta: dict[str, Any]
+
+
+class MetaForm(msgspec.Struct):
+    """The part of a policy's `meta` that is used when it is loaded."""
+
+    task: str = ""
+    options: dict[str, Any] = {}
+
+
+def load_policy(folder: str | Path) -> MLPPolicy:
+    """Reads a policy folder; nothing in it is executed or unpickled.
+
+    Raises:
+        UsageError: no policy there.
+        BadArtifact: another format, a damaged file, or weights that do not fit the observation and the action, or are
+            not finite.
+    """
+    folder = Path(folder)
+    path = folder / "policy.json"
+    value = load_json(path, dict[str, Any], MAX_DOCUMENT, REMEDY)
+    if value is None:
+        raise UsageError(f"no policy at {folder} (expected a folder with policy.json and policy.safetensors)")
+    if value.get("format") != FORMAT or value.get("kind") != "mlp":
+        found = f"it has format {value.get('format')!r:.40} {value.get('kind')!r:.40}, expected {FORMAT} 'mlp'"
+        raise BadArtifact(path, found, "Use a version of robo-reward that knows this format, or train again")
+    form = convert_json(value, PolicyForm, path, REMEDY)
+    convert_json(form.meta, MetaForm, path, REMEDY)
+    with raise_as_bad_artifact(path, REMEDY):
+        observation, action = ObservationSpec.from_json(form.observation), ActionSpec.from_json(form.action)
+    path = folder / "policy.safetensors"
+    tensors = load_tensors(path, MAX_WEIGHTS, REMEDY)
+    with raise_as_bad_artifact(path, REMEDY):
+        weights, biases = _parse_layers(tensors, observation.dim, action.dim)
+    return MLPPolicy(weights, biases, form.activation, form.squash, observation, action, form.meta)
+
+
+def _parse_layers(
+    tensors: Mapping[str, np.ndarray], inputs: int, outputs: int
+) -> tuple[tuple[np.ndarray, ...], tuple[np.ndarray, ...]]:
+    """Returns weights and biases of all layers, from the first to the last.
+
+    Raises:
+        ValueError: they are not the layers of a perceptron from `inputs` to `outputs` numbers.
+    """
+    depth = max(1, len(tensors) // 2)
+    names = {f"{kind}{i}" for kind in ("weight", "bias") for i in range(depth)}
+    if tensors.keys() != names:
+        raise ValueError(
+            f"it holds {', '.join(sorted(tensors)[:8]) or 'nothing'}, expected {', '.join(sorted(names)[:8])}"
+        )
+    for name, tensor in tensors.items():
+        if tensor.dtype != np.float32 or tensor.ndim != (2 if name.startswith("weight") else 1):
+            raise ValueError(f"{name} is {tensor.dtype} of shape {tensor.shape}, expected float32 (in, out) or (out,)")
+        if not np.isfinite(tensor).all():
+            raise ValueError(f"{name} has values that are not finite: the training diverged or the file is damaged")
+    weights, biases = ([tensors[f"{kind}{i}"] for i in range(depth)] for kind in ("weight", "bias"))
+    widths = [inputs, *(len(b) for b in biases)]
+    for i, (weight, shape) in enumerate(zip(weights, pairwise(widths), strict=True)):
+        if weight.shape != shape:
+            raise ValueError(f"weight{i} has shape {weight.shape}, expected {shape}")
+    if widths[-1] != outputs:
+        raise ValueError(f"the last layer gives {widths[-1]} numbers, the action has {outputs}")
+    return tuple(weights), tuple(biases)
+
+
+def _replace_nonfinite(x: np.ndarray) -> np.ndarray:
+    return np.nan_to_num(x, copy=False, nan=0.0, posinf=LARGEST, neginf=-LARGEST)
