@@ -19,17 +19,17 @@ from benchmarks import _fault_policy
 from benchmarks._fault_list import CAMERA_AGE, MISSED, SHAPE_FILE, SILENT, SLOW_HAND, TEMPO
 from benchmarks.output import write_json
 from robo_reward.cli.interrupt import stop_on_signals
-from robo_reward.envs.panda.base import ArmTask
+from robo_reward.data.episode import EpisodeStore
+from robo_reward.envs.arm.base import ArmTask
 from robo_reward.envs.task import make_task
-from robo_reward.episode import EpisodeStore
 from robo_reward.errors import RoboRewardError
-from robo_reward.hardware.arm_process import ArmProcess
-from robo_reward.hardware.assemble import DeployConfig, DeploymentParts, build_deployment
-from robo_reward.hardware.deploy import DeploymentSession, DeploySettings
-from robo_reward.hardware.emulator.fault_server import FaultClient
-from robo_reward.hardware.policy_process import PolicyProcess
-from robo_reward.hardware.recording import SuccessLabeler
-from robo_reward.hardware.reset import ResetProcedure
+from robo_reward.hardware.deployment.build import DeployConfig, DeploymentParts, build_deployment
+from robo_reward.hardware.deployment.journal import SuccessLabeler
+from robo_reward.hardware.deployment.reset import ResetProcedure
+from robo_reward.hardware.deployment.session import DeploymentSession, DeploySettings
+from robo_reward.hardware.drivers.isolated import ArmProcess
+from robo_reward.hardware.emulator.tools.fault_server import FaultClient
+from robo_reward.hardware.policy.process import PolicyProcess
 
 MOTION = {"idle": (0.8, 1.0), "moving": (0.8, 0.0), "gripping": (0.3, -1.0), SLOW_HAND: (0.3, -1.0)}
 """Speed of the hand, and how far the fingers close, as shares of a full step and of open to closed."""

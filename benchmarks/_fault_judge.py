@@ -21,13 +21,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from robo_reward.envs.panda.arm import ArmModel, get_arm_model
-from robo_reward.envs.panda.kinematics import compute_forward_kinematics
+from robo_reward.envs.arm.kinematics import compute_forward_kinematics
+from robo_reward.envs.arm.model import ArmModel, get_arm_model
 from robo_reward.envs.task import make_task
-from robo_reward.hardware.emulator.limits_check import TORQUE_RATE
-from robo_reward.hardware.emulator.plant import DT
-from robo_reward.hardware.emulator.reflex import ERRORS
-from robo_reward.hardware.emulator.versions import ControllerMode, GeneratorMode, RobotMode
+from robo_reward.hardware.emulator.robot.limits import TORQUE_RATE
+from robo_reward.hardware.emulator.robot.reflex import ERRORS
+from robo_reward.hardware.emulator.wire.versions import ControllerMode, GeneratorMode, RobotMode
+from robo_reward.hardware.emulator.world.plant import DT
 from tests.hardware import wild
 
 AT_REST = 0.02

@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-from robo_reward.hardware.arm_process import CALL_POLL
-from robo_reward.hardware.emulator.limits_check import LOST_IN_A_ROW
-from robo_reward.hardware.franka.franka_arm import BRAKE_PATIENCE
-from robo_reward.hardware.safety import SafetySettings
+from robo_reward.hardware.drivers.franka.base import BRAKE_PATIENCE
+from robo_reward.hardware.drivers.isolated import CALL_POLL
+from robo_reward.hardware.emulator.robot.limits import LOST_IN_A_ROW
+from robo_reward.hardware.safety.filter import SafetySettings
 
 TEMPO = 0.5
 """Faster than is usual, so that the arm moves fast."""

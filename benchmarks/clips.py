@@ -8,13 +8,13 @@ from pathlib import Path
 
 import numpy as np
 
-from robo_reward.code.language import compile_program
-from robo_reward.collect import Actor, collect_episodes
-from robo_reward.envs.frames import FrameSpec
-from robo_reward.envs.panda.group import Group
-from robo_reward.envs.panda.pushers import behaviours, pusher
+from robo_reward.data.collect import Actor, collect_episodes
+from robo_reward.envs.arm.pushers import behaviours, pusher
+from robo_reward.envs.arm.tasks.group import Group
+from robo_reward.envs.rendering.frames import FrameSpec
 from robo_reward.envs.state import State
 from robo_reward.envs.task import make_task
+from robo_reward.language.language import compile_program
 from robo_reward.policies.policy import MLPPolicy, load_policy
 from robo_reward.policies.sb3 import train_policy
 

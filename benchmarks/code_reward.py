@@ -14,9 +14,9 @@ from collections.abc import Callable
 import numpy as np
 
 from benchmarks.output import arguments, report
-from robo_reward.code.language import compile_program
-from robo_reward.code.samples import sample_typical_transitions
 from robo_reward.envs.state import Field, StateSpec, Transitions
+from robo_reward.language.language import compile_program
+from robo_reward.language.validation.samples import sample_typical_transitions
 
 BATCH = 4096
 SPEC = StateSpec(

@@ -16,11 +16,11 @@ import numpy as np
 import torch
 
 from benchmarks.output import arguments, report
-from robo_reward.collect import Actor, collect_episodes
-from robo_reward.envs.frames import FrameSpec
+from robo_reward.data.collect import Actor, collect_episodes
+from robo_reward.data.episode import Episode
+from robo_reward.envs.rendering.frames import FrameSpec
 from robo_reward.envs.state import State
 from robo_reward.envs.task import Task, make_task
-from robo_reward.episode import Episode
 from robo_reward.vision.adapt import train_adapter
 from robo_reward.vision.cache import CachedEncoder
 from robo_reward.vision.colour_slots import ColourSlots

@@ -24,9 +24,9 @@ from benchmarks._fault_judge import OWN, Rest, rest_from, stop_of, used
 from benchmarks._fault_list import ROBOT, SLOW_HAND, Fault, faults_in
 from benchmarks._fault_stage import Stage, until
 from benchmarks.output import arguments, report
-from robo_reward.envs.panda.arm import get_arm_model
-from robo_reward.episode import EpisodeStore
-from robo_reward.hardware.emulator.versions import RobotMode
+from robo_reward.data.episode import EpisodeStore
+from robo_reward.envs.arm.model import get_arm_model
+from robo_reward.hardware.emulator.wire.versions import RobotMode
 
 HOSTS = {"fr3": "127.0.4.21", "panda": "127.0.4.22"}
 SITUATIONS = ("idle", "moving", "gripping", SLOW_HAND)

@@ -28,8 +28,8 @@ import numpy as np
 from benchmarks.output import arguments, report
 from robo_reward.envs.task import Task, make_task
 from robo_reward.hardware.emulator.emulator import Emulator
-from robo_reward.hardware.emulator.mujoco_plant import MujocoPlant
-from robo_reward.hardware.emulator.scene_server import SceneServer
+from robo_reward.hardware.emulator.world.mujoco_plant import MujocoPlant
+from robo_reward.hardware.emulator.world.scene import SceneServer
 from robo_reward.policies.policy import MLPPolicy
 
 TASK, HOST = "fr3/push", "127.0.2.21"

@@ -26,10 +26,10 @@ import numpy as np
 
 from benchmarks.cluster import MISSING, Cluster, binaries
 from benchmarks.output import arguments, report
-from robo_reward.envs.video import write_video
-from robo_reward.preferences.answers import new_uuid
-from robo_reward.preferences.page.server import listen
-from robo_reward.preferences.store import PreferenceStore
+from robo_reward.envs.video.files import write_video
+from robo_reward.labelling.answers import new_uuid
+from robo_reward.labelling.store import PreferenceStore
+from robo_reward.web.server import listen
 
 ANNOTATORS = 8
 CLIPS = 64

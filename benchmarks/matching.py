@@ -25,10 +25,10 @@ import numpy as np
 import torch
 
 from benchmarks.output import arguments, report
-from robo_reward.collect import collect_episodes
-from robo_reward.envs.frames import FrameSpec
+from robo_reward.data.collect import collect_episodes
+from robo_reward.envs.rendering.frames import FrameSpec
 from robo_reward.envs.task import make_task
-from robo_reward.matching import (
+from robo_reward.rewards.matching import (
     DTW,
     ORCA,
     OT,

@@ -26,13 +26,13 @@ import mujoco
 import numpy as np
 
 from benchmarks.output import arguments, report
-from robo_reward.demos.discover import compute_jaccard, discover_steps, fit_steps
-from robo_reward.demos.perceptual import compute_curves
-from robo_reward.demos.steps import cuts_to_labels
 from robo_reward.envs.batch import BatchSim
-from robo_reward.envs.frames import FrameRenderer, FrameSpec
+from robo_reward.envs.rendering.frames import FrameRenderer, FrameSpec
 from robo_reward.envs.state import State
 from robo_reward.envs.task import Task, make_task
+from robo_reward.rewards.perceptual.discover import compute_jaccard, discover_steps, fit_steps
+from robo_reward.rewards.perceptual.reward import compute_curves
+from robo_reward.rewards.perceptual.steps import cuts_to_labels
 from robo_reward.vision.encoder import Encoder
 from robo_reward.vision.timm_encoder import TimmEncoder
 

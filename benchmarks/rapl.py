@@ -28,20 +28,20 @@ import torch
 from benchmarks.clips import SHOWN, Clips, clips
 from benchmarks.output import arguments, report
 from robo_reward.checks.rank import correlate_within_clips, kendall_tau, pair_accuracy
-from robo_reward.code.language import compile_program
-from robo_reward.envs.panda.group import Group
+from robo_reward.envs.arm.tasks.group import Group
 from robo_reward.envs.task import make_task
-from robo_reward.matching import OT, FinalFrame, MatchingReward
-from robo_reward.matching.look import FrameFeatures
+from robo_reward.labelling.comparisons import comparisons_from_triplets
+from robo_reward.language.language import compile_program
 from robo_reward.policies.sb3 import train_policy
-from robo_reward.preferences.bradley_terry import (
+from robo_reward.rewards.matching import OT, FinalFrame, MatchingReward
+from robo_reward.rewards.matching.features import FrameFeatures
+from robo_reward.rewards.preference.bradley_terry import (
     BradleyTerrySettings,
     NetworkReward,
     build_bradley_terry_reward,
     train_ensemble,
 )
-from robo_reward.preferences.comparisons import comparisons_from_triplets
-from robo_reward.preferences.rapl import PRESETS, RaplSettings, build_rapl_reward, train_head
+from robo_reward.rewards.preference.rapl import PRESETS, RaplSettings, build_rapl_reward, train_head
 from robo_reward.vision.colour_slots import ColourSlots
 from robo_reward.vision.encoder import Encoder
 from robo_reward.vision.heads import HeadedEncoder, make_head

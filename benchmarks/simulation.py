@@ -16,11 +16,11 @@ from mujoco.rollout import Rollout
 from stable_baselines3.common.vec_env import SubprocVecEnv
 
 from benchmarks.output import arguments, report
-from robo_reward.code.language import compile_program
 from robo_reward.envs.batch import CONTROL, BatchSim
 from robo_reward.envs.state import Transitions
 from robo_reward.envs.task import Task, make_task
-from robo_reward.reward import StepReward
+from robo_reward.language.language import compile_program
+from robo_reward.rewards.contract import StepReward
 
 TASK = "panda/lift"
 CORES = 2

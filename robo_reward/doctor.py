@@ -31,7 +31,7 @@ EXTRAS = {
 _LAYERS = """
 import json, sys
 from pathlib import Path
-from robo_reward.jobs.confine import confine
+from robo_reward.jobs.sandbox.confine import confine
 print(json.dumps(confine(Path(sys.argv[1]), "robo_reward.doctor:diagnose")))
 """
 _LAYER_NAMES = {
@@ -97,7 +97,7 @@ def _check_gpu() -> Finding:
 
 
 def _check_rendering() -> Iterable[Finding]:
-    from robo_reward.envs import gl
+    from robo_reward.envs.rendering import gl
 
     tried = [gl.probe(name) for name in gl.candidates()]
     any_works = any(backend.works for backend in tried)
@@ -113,8 +113,8 @@ def _check_rendering() -> Iterable[Finding]:
 
 
 def _check_video() -> Iterable[Finding]:
-    from robo_reward.envs.video import read_video, write_video
-    from robo_reward.envs.video_reader import import_av
+    from robo_reward.envs.video.files import read_video, write_video
+    from robo_reward.envs.video.reader import import_av
 
     frames = np.zeros((3, 16, 16, 3), np.uint8)
     remedy = "pip install av (the wheel from PyPI, which has libx264)"

@@ -12,7 +12,8 @@ import pytest
 from robo_reward import doctor
 from robo_reward.cli import main
 from robo_reward.doctor import Finding, diagnose
-from robo_reward.envs import gl, video
+from robo_reward.envs.rendering import gl
+from robo_reward.envs.video import files as video
 from robo_reward.errors import RoboRewardError
 
 
@@ -85,6 +86,6 @@ def test_a_sandbox_that_cannot_be_tried(monkeypatch: pytest.MonkeyPatch):
 
 def test_the_verb_prints_remedies_as_they_are(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
     finding = Finding("x", False, "not installed", "pip install 'robo-reward[franka]'")
-    monkeypatch.setattr("robo_reward.cli.doctor.diagnose", lambda: [finding])
+    monkeypatch.setattr("robo_reward.cli.training.doctor.diagnose", lambda: [finding])
     assert main(["doctor"]) == 0
     assert "robo-reward[franka]" in capsys.readouterr().out

@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 
 from robo_reward.envs.batch import BatchSim
-from robo_reward.envs.render import render_frames
+from robo_reward.envs.rendering.render import render_frames
 from robo_reward.envs.task import Task
-from robo_reward.envs.video import write_video
+from robo_reward.envs.video.files import write_video
 from robo_reward.policies.policy import Policy
 
 

@@ -20,10 +20,10 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from robo_reward.cli.secrets import mask_argument, mask_value
+from robo_reward.cli.arguments.secrets import mask_argument, mask_value
 from robo_reward.errors import BadArtifact, RoboRewardError
 from robo_reward.files import load_yaml, replace_file
-from robo_reward.reward import fingerprint_spec
+from robo_reward.rewards.contract import fingerprint_spec
 
 PACKAGES = (
     "robo-reward",

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from robo_reward.cli.quoting import quote_text
+from robo_reward.cli.arguments.quoting import quote_text
 
 
 @dataclass(frozen=True)
@@ -52,86 +52,89 @@ REWARD = {"reward": ("reward=artifact", "reward.path={}")}
 VERBS = {
     "demo": Verb(
         "the main job, offline, in a few minutes: sentence -> reward program -> trained policy -> report",
-        "robo_reward.cli.search:run",
+        "robo_reward.cli.training.search:run",
         "robo-reward demo",
     ),
-    "tasks": Verb("what can be simulated", "robo_reward.cli.tasks:run", "robo-reward tasks name=panda/push"),
+    "tasks": Verb("what can be simulated", "robo_reward.cli.training.tasks:run", "robo-reward tasks name=panda/push"),
     "search": Verb(
         "find a reward program for a goal sentence and train a policy on it",
-        "robo_reward.cli.search:run",
+        "robo_reward.cli.training.search:run",
         "robo-reward search task=panda/push writer=openai writer.model=MODEL",
     ),
     "train": Verb(
         "train any algorithm on any task and reward",
-        "robo_reward.cli.train:run",
+        "robo_reward.cli.training.train:run",
         "robo-reward train task=panda/drawer reward=expert policy=sac",
         REWARD,
     ),
     "record": Verb(
         "record demonstrations of a task: by its scripted expert, or by you at the keyboard",
-        "robo_reward.cli.record:run",
+        "robo_reward.cli.rewards.record:run",
         "robo-reward record task=panda/drawer by=keyboard episodes=3",
     ),
     "discover": Verb(
         "a reward from a few demonstrations: find the steps of the task, learn to recognise them",
-        "robo_reward.cli.discover:run",
+        "robo_reward.cli.rewards.discover:run",
         "robo-reward discover demos=FOLDER steps=auto camera=front",
     ),
     "evaluate": Verb(
         "measure the success of a trained policy",
-        "robo_reward.cli.evaluate:run",
+        "robo_reward.cli.training.evaluate:run",
         "robo-reward evaluate runs/NAME episodes=200 min_success=0.9",
         bare="run",
     ),
     "label": Verb(
         "a page in the browser on which people compare clips: which is better?",
-        "robo_reward.cli.label:run",
+        "robo_reward.cli.rewards.label:run",
         "robo-reward label runs/NAME mode=triplet",
         bare="source",
     ),
     "align": Verb(
         "a reward that agrees with people's answers about clips: RAPL, or Bradley-Terry",
-        "robo_reward.cli.align:run",
+        "robo_reward.cli.rewards.align:run",
         "robo-reward align preferences=FOLDER method=rapl",
     ),
     "check": Verb(
         "does a learnt reward agree with people, and with the truth where it is known?",
-        "robo_reward.cli.check:run",
+        "robo_reward.cli.rewards.check:run",
         "robo-reward check runs/NAME",
         bare="run",
     ),
     "deploy": Verb(
         "run a policy on an arm: a Panda, an FR3, their emulator, or a simulation",
-        "robo_reward.cli.deploy:run",
+        "robo_reward.cli.robot.deploy:run",
         "robo-reward deploy policy=runs/NAME robot=fr3 host=172.16.0.2 episodes=10",
         {"policy": ("policy_folder={}",), "reward": ("reward_path={}",)},
     ),
     "serve-policy": Verb(
         "serve a policy to a control box that has no GPU",
-        "robo_reward.cli.serve_policy:run",
+        "robo_reward.cli.robot.serve_policy:run",
         "robo-reward serve-policy policy=runs/NAME host=0.0.0.0",
         {"policy": ("policy_folder={}",)},
     ),
     "calibrate": Verb(
         "a camera's lens and place, from pictures of a chessboard or a ChArUco board",
-        "robo_reward.cli.calibrate:run",
+        "robo_reward.cli.robot.calibrate:run",
         "robo-reward calibrate pictures=FOLDER camera=uvc:0 square=0.025",
     ),
     "identify": Verb(
         "how late, stiff and rough a real arm is, from episodes recorded on it, for the next training",
-        "robo_reward.cli.identify:run",
+        "robo_reward.cli.robot.identify:run",
         "robo-reward identify runs/NAME",
         bare="run",
     ),
     "report": Verb(
-        "write a run's report.html anew", "robo_reward.cli.report:run", "robo-reward report runs/NAME", bare="folder"
+        "write a run's report.html anew",
+        "robo_reward.cli.training.report:run",
+        "robo-reward report runs/NAME",
+        bare="folder",
     ),
     "emulate": Verb(
         "a Franka arm on the network, emulated, with a task's scene: any libfranka client drives it",
-        "robo_reward.cli.emulate:run",
+        "robo_reward.cli.robot.emulate:run",
         "robo-reward emulate task=panda/push robot=fr3 host=127.0.0.1",
     ),
     "doctor": Verb(
-        "what works on this machine, and what to install", "robo_reward.cli.doctor:run", "robo-reward doctor"
+        "what works on this machine, and what to install", "robo_reward.cli.training.doctor:run", "robo-reward doctor"
     ),
 }

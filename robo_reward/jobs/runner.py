@@ -33,9 +33,9 @@ from robo_reward.jobs.failures import (
     JobTimedOut,
 )
 from robo_reward.jobs.job import Job
-from robo_reward.jobs.limits import Limits
 from robo_reward.jobs.plugin_paths import find_plugin_paths
-from robo_reward.jobs.watcher import find_excess
+from robo_reward.jobs.sandbox.limits import Limits
+from robo_reward.jobs.sandbox.watcher import find_excess
 
 TICK = 0.1  # [s] between two looks at `stop` and at what the process uses
 TERM_GRACE = 1.0  # [s] between SIGTERM and SIGKILL

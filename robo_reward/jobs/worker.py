@@ -21,11 +21,11 @@ from typing import Any
 
 from robo_reward.errors import UsageError
 from robo_reward.files import write_json
-from robo_reward.jobs.confine import confine
 from robo_reward.jobs.context import JobContext
 from robo_reward.jobs.failures import JobFailed, JobOutOfMemory, JobStopped
 from robo_reward.jobs.job import Job
-from robo_reward.jobs.limits import Limits
+from robo_reward.jobs.sandbox.confine import confine
+from robo_reward.jobs.sandbox.limits import Limits
 
 CONTROL = "--control"
 PR_SET_PDEATHSIG = 1

@@ -7,7 +7,6 @@ import os
 from pathlib import Path
 from typing import Any, TypeVar
 
-from robo_reward.code.search.outcome import CurvePointForm, EvaluationForm, TrainingForm
 from robo_reward.errors import BadArtifact, RoboRewardError, UsageError
 from robo_reward.files import MAX_YAML, is_regular, load_json, load_yaml, raise_as_bad_artifact, read_bytes, read_inside
 from robo_reward.report.data import (
@@ -35,6 +34,7 @@ from robo_reward.report.forms import (
     WriterForm,
 )
 from robo_reward.report.render import save_report
+from robo_reward.search.outcome import CurvePointForm, EvaluationForm, TrainingForm
 
 MAX_PROGRAM = 256 << 10  # [bytes]
 STATUSES = {"duplicate": "refused", "training": "running", "accepted": "running"}
@@ -246,7 +246,7 @@ def _load_videos(folder: Path) -> tuple[ReportClip, ...]:
 
 def _sum_costs(folder: Path, writer: WriterForm) -> Costs:
     """Returns the usage of the writer, summed over the ledger."""
-    from robo_reward.code.ledger import Ledger
+    from robo_reward.writers.ledger import Ledger
 
     path = folder / "ledger.jsonl"
     usages = []

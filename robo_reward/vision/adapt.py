@@ -10,7 +10,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from robo_reward.episode import Episode
+from robo_reward.data.episode import Episode
 from robo_reward.errors import UnknownName, UsageError
 from robo_reward.vision.encoder import Encoder
 from robo_reward.vision.heads import PCA, HeadedEncoder, make_head

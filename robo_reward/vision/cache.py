@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from robo_reward.reward import Weights, fingerprint_spec
+from robo_reward.rewards.contract import Weights, fingerprint_spec
 from robo_reward.vision.encoder import Encoder
 from robo_reward.vision.views import check_frames
 

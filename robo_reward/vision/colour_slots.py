@@ -8,9 +8,9 @@ from typing import Any
 import cv2
 import numpy as np
 
-from robo_reward.episode import Episode
+from robo_reward.data.episode import Episode
 from robo_reward.errors import UsageError
-from robo_reward.reward import Weights, digest_tensors
+from robo_reward.rewards.contract import Weights, digest_tensors
 from robo_reward.vision.encoder import select_tensors
 from robo_reward.vision.views import WHOLE, check_frames, check_views, collect_clips, crop_view, sample_frames
 

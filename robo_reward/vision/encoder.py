@@ -10,7 +10,7 @@ import numpy as np
 
 from robo_reward.errors import RoboRewardError
 from robo_reward.registry import Registry
-from robo_reward.reward import Weights, fingerprint_spec
+from robo_reward.rewards.contract import Weights, fingerprint_spec
 
 
 @runtime_checkable
@@ -52,7 +52,7 @@ def check_encoder(encoder: Encoder, wanted: str) -> None:
 
     Args:
         encoder: the encoder to check.
-        wanted: `robo_reward.reward.fingerprint(spec)` of the one that was used.
+        wanted: `robo_reward.rewards.contract.fingerprint(spec)` of the one that was used.
 
     Raises:
         EncoderMismatch: it is another encoder; the message names both.

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from robo_reward.errors import UnknownName, UsageError, WrongShape
-from robo_reward.reward import Weights, digest_tensors
+from robo_reward.rewards.contract import Weights, digest_tensors
 from robo_reward.vision.encoder import Encoder, build_encoder, select_tensors
 
 

@@ -10,9 +10,9 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from robo_reward.episode import Episode
+from robo_reward.data.episode import Episode
 from robo_reward.errors import WrongShape
-from robo_reward.reward import Weights, digest_tensors
+from robo_reward.rewards.contract import Weights, digest_tensors
 from robo_reward.vision.encoder import select_tensors
 from robo_reward.vision.heads import cell_centres, soft_argmax
 from robo_reward.vision.views import WHOLE, check_frames, check_views, collect_clips, crop_view, sample_frames

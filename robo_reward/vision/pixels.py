@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from robo_reward.errors import UsageError
-from robo_reward.reward import Weights
+from robo_reward.rewards.contract import Weights
 from robo_reward.vision.views import WHOLE, check_frames, check_views, crop_view
 
 

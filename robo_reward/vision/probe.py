@@ -7,8 +7,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from robo_reward.data.episode import Episode
 from robo_reward.envs.state import State
-from robo_reward.episode import Episode
 from robo_reward.errors import UsageError
 from robo_reward.vision.encoder import Encoder
 

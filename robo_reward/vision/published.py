@@ -13,9 +13,9 @@ from urllib.request import getproxies
 
 import torch
 
-from robo_reward.envs.gl import block_triton_import
+from robo_reward.envs.rendering.gl import block_triton_import
 from robo_reward.errors import MissingExtra, RoboRewardError, UnknownName
-from robo_reward.reward import digest_tensors
+from robo_reward.rewards.contract import digest_tensors
 
 PACKAGED = "tf_efficientnet_lite0"
 SOURCES = ("package", "hub", "random")

@@ -8,7 +8,7 @@ from typing import Any
 import cv2
 import numpy as np
 
-from robo_reward.episode import Episode
+from robo_reward.data.episode import Episode
 from robo_reward.errors import UsageError, WrongShape
 
 View = tuple[float, float, float, float]

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 CODE = '''
-from robo_reward.code.writers.offline import OfflineWriter
+from robo_reward.writers.offline.writer import OfflineWriter
 from robo_reward.envs.task import make_task
 from robo_reward.jobs.local import LocalExecutor
 

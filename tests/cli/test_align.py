@@ -10,15 +10,15 @@ import numpy as np
 import pytest
 
 from robo_reward.cli.app import compose_config, main
-from robo_reward.code.language import compile_program
-from robo_reward.collect import collect_episodes
-from robo_reward.envs.frames import FrameSpec
+from robo_reward.data.collect import collect_episodes
+from robo_reward.data.episode import EpisodeStore
+from robo_reward.envs.rendering.frames import FrameSpec
 from robo_reward.envs.state import State
 from robo_reward.envs.task import make_task
-from robo_reward.episode import EpisodeStore
-from robo_reward.preferences.people import make_teacher
-from robo_reward.preferences.queries import collect_answers, make_queries
-from robo_reward.preferences.store import FILE, Clip, PreferenceStore
+from robo_reward.labelling.people import make_teacher
+from robo_reward.labelling.queries import collect_answers, make_queries
+from robo_reward.labelling.store import FILE, Clip, PreferenceStore
+from robo_reward.language.language import compile_program
 
 TASK = "panda/push"
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from robo_reward.cli.app import compose_config, main
-from robo_reward.cli.help import format_overview, format_verb_help, list_group_options, list_keys
+from robo_reward.cli.arguments.help import format_overview, format_verb_help, list_group_options, list_keys
 from robo_reward.cli.verbs import VERBS
 from robo_reward.envs.task import task_names
 

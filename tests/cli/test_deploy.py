@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from robo_reward.cli import deploy, main
+from robo_reward.cli import main
+from robo_reward.cli.robot import deploy
 from tests.hardware.rigs import Inline, Person
 
 

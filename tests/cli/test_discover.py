@@ -8,12 +8,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from robo_reward.artifact import load_reward
 from robo_reward.cli.app import main
-from robo_reward.demos.perceptual import PerceptualReward
-from robo_reward.envs.video import write_video
-from robo_reward.episode import EpisodeStore
-from tests.demos.scenes import LENGTHS, clip, episode
+from robo_reward.data.episode import EpisodeStore
+from robo_reward.envs.video.files import write_video
+from robo_reward.rewards.artifact import load_reward
+from robo_reward.rewards.perceptual.reward import PerceptualReward
+from tests.rewards.perceptual.scenes import LENGTHS, clip, episode
 
 FAST = ["encoder=pixels", "encoder.size=12", "size=24", "min_size=3", "pictures=2"]
 

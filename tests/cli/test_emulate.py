@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 
 from robo_reward.cli import main
-from robo_reward.cli.emulate import make_robot_task
+from robo_reward.cli.robot.emulate import make_robot_task
 from robo_reward.errors import UnknownName, UsageError
-from robo_reward.hardware.emulator.cycle_log import read_log
-from robo_reward.hardware.emulator.fault_server import FaultClient
+from robo_reward.hardware.emulator.tools.cycle_log import read_log
+from robo_reward.hardware.emulator.tools.fault_server import FaultClient
 from tests.hardware.emulator.serving import CLIENTS, free_host, needs, serving
 
 ROOT = Path(__file__).parents[2]

@@ -33,7 +33,7 @@ def test_a_signal_ends_a_verb_with_130(
             closed.append(True)
         return 0
 
-    monkeypatch.setattr("robo_reward.cli.tasks.run", run)
+    monkeypatch.setattr("robo_reward.cli.training.tasks.run", run)
     try:
         assert main(["tasks"]) == 130
     finally:

@@ -10,9 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from robo_reward.cli.app import compose_config, main
-from robo_reward.cli.overrides import prepare_overrides
-from robo_reward.cli.quoting import quote_text, unquote_text
-from robo_reward.cli.schema import check_config
+from robo_reward.cli.arguments.overrides import prepare_overrides
+from robo_reward.cli.arguments.quoting import quote_text, unquote_text
+from robo_reward.cli.arguments.schema import check_config
 from robo_reward.errors import UnknownName, UsageError
 
 SENTENCES = [

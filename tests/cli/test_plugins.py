@@ -12,12 +12,12 @@ import pytest
 from omegaconf import OmegaConf
 
 from robo_reward.cli.app import compose_config, main
-from robo_reward.cli.help import format_verb_help
-from robo_reward.cli.search import create_executor
-from robo_reward.code.writers.writer import make_writer
+from robo_reward.cli.arguments.help import format_verb_help
+from robo_reward.cli.training.search import create_executor
 from robo_reward.envs.task import make_task
 from robo_reward.errors import UnknownName
 from robo_reward.registry import BrokenPlugin
+from robo_reward.writers.writer import make_writer
 from tests.cli.plugin_package import install, plugins
 
 __all__ = ["plugins"]

@@ -17,8 +17,8 @@ import numpy as np
 import pytest
 
 from robo_reward.cli.app import main
+from robo_reward.data.episode import EpisodeStore
 from robo_reward.envs.task import make_task
-from robo_reward.episode import EpisodeStore
 from tests.house.source import ROOT
 
 

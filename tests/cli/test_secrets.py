@@ -10,8 +10,8 @@ import pytest
 from omegaconf import OmegaConf
 
 from robo_reward.cli.app import main
+from robo_reward.cli.arguments.secrets import mask_argument, mask_secrets, mask_value
 from robo_reward.cli.folder import format_command, prepare_run_folder
-from robo_reward.cli.secrets import mask_argument, mask_secrets, mask_value
 from robo_reward.errors import RoboRewardError
 
 

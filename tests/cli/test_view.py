@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 
+from robo_reward.cli.robot.view import SearchView, _read_last_progress
 from robo_reward.cli.terminal import Terminal
-from robo_reward.cli.view import SearchView, _read_last_progress
-from robo_reward.code.search.candidate import Candidate
+from robo_reward.search.candidate import Candidate
 from tests.tampering import JSON
 
 GOOD = b'{"steps": 40, "success": 0.25}\n'

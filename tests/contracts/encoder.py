@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from robo_reward.errors import WrongShape
-from robo_reward.reward import digest_tensors
+from robo_reward.rewards.contract import digest_tensors
 from robo_reward.vision.encoder import Encoder, build_encoder
 
 

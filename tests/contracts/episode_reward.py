@@ -12,14 +12,14 @@ from pathlib import Path
 
 import numpy as np
 
-from robo_reward.artifact import load_reward, save_reward
-from robo_reward.envs.frames import FrameSpec
-from robo_reward.episode import Episode
-from robo_reward.reward import MAX_TERMS, EpisodeReward, RewardOutput, digest_tensors, learnt_weights
+from robo_reward.data.episode import Episode
+from robo_reward.envs.rendering.frames import FrameSpec
+from robo_reward.rewards.artifact import load_reward, save_reward
+from robo_reward.rewards.contract import MAX_TERMS, EpisodeReward, RewardOutput, digest_tensors, learnt_weights
 
 
 class EpisodeRewardContract:
-    """The contract of `robo_reward.reward.EpisodeReward` as tests.
+    """The contract of `robo_reward.rewards.contract.EpisodeReward` as tests.
 
     Attributes:
         tolerance: relative to the largest number; an encoder's sums may round differently in longer batches.

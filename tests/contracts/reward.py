@@ -13,11 +13,11 @@ from typing import Any
 import numpy as np
 
 from robo_reward.envs.state import Transitions
-from robo_reward.reward import MAX_TERMS, RewardOutput, StepReward
+from robo_reward.rewards.contract import MAX_TERMS, RewardOutput, StepReward
 
 
 class StepRewardContract:
-    """The contract of `robo_reward.reward.StepReward` as tests.
+    """The contract of `robo_reward.rewards.contract.StepReward` as tests.
 
     Attributes:
         tolerance: relative; sums may round differently in batches of another length.

@@ -10,14 +10,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from robo_reward.envs.panda.arm import UR5E, ArmModel, get_arm_model, to_modified_dh
-from robo_reward.envs.panda.kinematics import (
+from robo_reward.envs.arm.kinematics import (
     compute_forward_kinematics,
     compute_jacobian,
     solve_damped_step,
     solve_position,
 )
-from robo_reward.envs.panda.mjcf import scene_xml
+from robo_reward.envs.arm.mjcf import scene_xml
+from robo_reward.envs.arm.model import UR5E, ArmModel, get_arm_model, to_modified_dh
 from robo_reward.errors import UnknownName, UsageError
 
 EVERY = [

@@ -14,7 +14,7 @@ from robo_reward.envs.gym import TaskEnv, TaskVectorEnv
 from robo_reward.envs.task import Task, make_task
 from robo_reward.envs.vec import SB3VecEnv
 from robo_reward.errors import UsageError, WrongShape
-from robo_reward.reward import FunctionReward
+from robo_reward.rewards.contract import FunctionReward
 
 
 @pytest.fixture(scope="module")

@@ -6,8 +6,8 @@ import mujoco
 import numpy as np
 import pytest
 
+from robo_reward.envs.arm.tasks.door import Door
 from robo_reward.envs.batch import BatchSim
-from robo_reward.envs.panda.door import Door
 
 PUSH = 30.0  # about the hinge [N m]: 100 N at the handle
 

@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 
 from robo_reward.cli.app import compose_config
-from robo_reward.cli.search import _filter_job_options
+from robo_reward.cli.training.search import _filter_job_options
+from robo_reward.envs.arm.dynamics import Dynamics, RandomisationRanges
 from robo_reward.envs.batch import BatchSim
-from robo_reward.envs.panda.dynamics import Dynamics, RandomisationRanges
 from robo_reward.envs.task import Variant, make_task
 from robo_reward.errors import UnknownName, UsageError
 

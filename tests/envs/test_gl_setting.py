@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from robo_reward.envs import gl
+from robo_reward.envs.rendering import gl
 from robo_reward.errors import UnknownName
 
 LOOK = """
@@ -34,7 +34,13 @@ def fresh(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_an_unknown_backend_is_named_where_something_is_drawn() -> None:
     """In a process of its own, since mujoco reads the variable once, when it is imported."""
     done = subprocess.run(
-        [sys.executable, "-c", LOOK, "robo_reward.hardware.identify", "robo_reward.cli.tasks"],
+        [
+            sys.executable,
+            "-c",
+            LOOK,
+            "robo_reward.hardware.deployment.identification",
+            "robo_reward.cli.training.tasks",
+        ],
         env={**os.environ, "MUJOCO_GL": "nonsense"},
         capture_output=True,
         text=True,

@@ -8,17 +8,17 @@ from itertools import combinations
 import numpy as np
 import pytest
 
-from robo_reward.code.language import compile_program
-from robo_reward.collect import collect_episodes
+from robo_reward.data.collect import collect_episodes
+from robo_reward.data.episode import Episode
+from robo_reward.envs.arm.pushers import behaviours, pusher
+from robo_reward.envs.arm.tasks.clutter import REDS, Clutter
+from robo_reward.envs.arm.tasks.group import GOAL_X, Group
 from robo_reward.envs.batch import BatchSim
-from robo_reward.envs.frames import FrameRenderer, FrameSpec
-from robo_reward.envs.panda.clutter import REDS, Clutter
-from robo_reward.envs.panda.group import GOAL_X, Group
-from robo_reward.envs.panda.pushers import behaviours, pusher
+from robo_reward.envs.rendering.frames import FrameRenderer, FrameSpec
 from robo_reward.envs.state import State, Transitions
 from robo_reward.envs.task import make_task
-from robo_reward.episode import Episode
 from robo_reward.errors import UnknownName
+from robo_reward.language.language import compile_program
 
 NAMES = ("panda/group", "panda/clutter", "ur5e/group", "ur5e/clutter")
 EVERY = pytest.mark.parametrize("name", NAMES)

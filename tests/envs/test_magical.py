@@ -8,20 +8,20 @@ from typing import Any
 import numpy as np
 import pytest
 
-from robo_reward.code.language import compile_program
-from robo_reward.code.probes import probe
-from robo_reward.collect import collect_episodes
+from robo_reward.data.collect import collect_episodes
+from robo_reward.data.episode import Episode
 from robo_reward.envs.batch import BatchSim
 from robo_reward.envs.catalogue import MAGICAL_TASKS
-from robo_reward.envs.frames import FrameRenderer, FrameSpec
 from robo_reward.envs.magical.arena import ARENA, BLOCK, GOAL_Y
 from robo_reward.envs.magical.avoid import Avoid
 from robo_reward.envs.magical.base import MagicalTask
 from robo_reward.envs.magical.sweep import LANES, Sweep
+from robo_reward.envs.rendering.frames import FrameRenderer, FrameSpec
 from robo_reward.envs.state import State, Transitions
 from robo_reward.envs.task import make_task, task_names
-from robo_reward.episode import Episode
 from robo_reward.errors import UnknownName
+from robo_reward.language.language import compile_program
+from robo_reward.language.validation.probes import probe
 
 NAMES = [f"magical/{kind.name}-{stick}" for kind, sticks in MAGICAL_TASKS.items() for stick in sticks]
 EVERY = pytest.mark.parametrize("name", NAMES)

@@ -6,9 +6,9 @@ import mujoco
 import numpy as np
 import pytest
 
-from robo_reward.envs.panda import menagerie
-from robo_reward.envs.panda.arm import get_arm_model
-from robo_reward.envs.panda.mjcf import scene_xml
+from robo_reward.envs.arm import menagerie
+from robo_reward.envs.arm.mjcf import scene_xml
+from robo_reward.envs.arm.model import get_arm_model
 from robo_reward.envs.task import make_task
 from robo_reward.errors import UnknownName, UsageError
 
@@ -38,7 +38,7 @@ def points(model: mujoco.MjModel) -> np.ndarray:
 
 
 def test_meshes_lie_where_the_donors_do_and_nothing_else_changes(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("robo_reward.envs.panda.base.menagerie_model", donor)
+    monkeypatch.setattr("robo_reward.envs.arm.base.menagerie_model", donor)
     plain, dressed = make_task("panda/lift").model, make_task("panda/lift", assets="menagerie").model
     np.testing.assert_allclose(points(dressed), points(donor("panda")), atol=1e-6)
     np.testing.assert_array_equal(dressed.body_mass, plain.body_mass)

@@ -7,8 +7,8 @@ import mujoco
 import numpy as np
 import pytest
 
-from robo_reward.envs.model_names import make_identifier
-from robo_reward.envs.model_state import ModelState, build_state_spec
+from robo_reward.envs.model.names import make_identifier
+from robo_reward.envs.model.state import ModelState, build_state_spec
 from robo_reward.envs.state import StateSpec
 from robo_reward.errors import WrongShape
 

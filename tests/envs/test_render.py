@@ -8,8 +8,8 @@ import mujoco
 import numpy as np
 import pytest
 
-from robo_reward.envs import gl
-from robo_reward.envs.render import NoRenderer, Renderer, render_frames
+from robo_reward.envs.rendering import gl
+from robo_reward.envs.rendering.render import NoRenderer, Renderer, render_frames
 from robo_reward.errors import RoboRewardError, UnknownName, UsageError, WrongShape
 
 # A red ball that slides left and right before a camera that looks along +y; a green mocap box above it.
@@ -131,7 +131,7 @@ def run(code: str, **environment: str) -> subprocess.CompletedProcess[str]:
 
 DRAW = f"""
 import mujoco, os, numpy as np
-from robo_reward.envs.render import Renderer
+from robo_reward.envs.rendering.render import Renderer
 m = mujoco.MjModel.from_xml_string('''{SCENE}''')
 r = Renderer(m, 16, 16); print(r.render(np.zeros(1)).shape, os.environ['MUJOCO_GL'])
 """
@@ -189,7 +189,7 @@ def test_a_backend_that_is_not_there_is_a_finding_not_a_crash(monkeypatch: pytes
 def test_what_brings_an_llvm_of_its_own_may_come_after_drawing():
     """Torchvision imports triton where it can; beside Mesa's LLVM that ends the process."""
     script = (
-        "import mujoco; from robo_reward.envs.render import Renderer; "
+        "import mujoco; from robo_reward.envs.rendering.render import Renderer; "
         "Renderer(mujoco.MjModel.from_xml_string('<mujoco/>'), 16, 16).render([]); import torchvision; print('alive')"
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=120)

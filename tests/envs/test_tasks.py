@@ -8,15 +8,15 @@ import mujoco
 import numpy as np
 import pytest
 
-from robo_reward.code.language import compile_program
-from robo_reward.code.probes import probe
+from robo_reward.envs.arm.base import ArmTask
 from robo_reward.envs.batch import BatchSim, StepResult
 from robo_reward.envs.catalogue import ARM_TASKS, ARMS
-from robo_reward.envs.panda.base import ArmTask
 from robo_reward.envs.state import State, Transitions
 from robo_reward.envs.task import Task, make_task, task_names
 from robo_reward.errors import UsageError
-from robo_reward.reward import RewardOutput
+from robo_reward.language.language import compile_program
+from robo_reward.language.validation.probes import probe
+from robo_reward.rewards.contract import RewardOutput
 
 IDS = [f"{arm}/{task.name}" for arm, kinds in ARMS.items() for task in kinds]
 EPISODES = 100

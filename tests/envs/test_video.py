@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from imageio_ffmpeg import get_ffmpeg_exe
 
-from robo_reward.envs.video import VideoError, add_label_bar, read_video, side_by_side, write_video
+from robo_reward.envs.video.files import VideoError, add_label_bar, read_video, side_by_side, write_video
 from robo_reward.errors import UsageError, WrongShape
 from tests.house.source import ROOT
 
@@ -56,7 +56,7 @@ def test_the_same_frames_give_the_same_bytes(tmp_path: Path):
     """Whatever lies in the memory that the encoder gets: glibc fills it with the given byte."""
     script = """
 import sys
-from robo_reward.envs.video import write_video
+from robo_reward.envs.video.files import write_video
 from tests.envs.test_video import moving_square
 write_video(sys.argv[1], moving_square(length=30), fps=20)
 """
@@ -80,7 +80,7 @@ def test_a_failed_write_leaves_what_was_there(tmp_path: Path):
     script = """
 import resource, signal, sys
 import numpy as np
-from robo_reward.envs.video import VideoError, write_video
+from robo_reward.envs.video.files import VideoError, write_video
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 resource.setrlimit(resource.RLIMIT_FSIZE, (2000, 2000))
 try:

@@ -14,9 +14,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from imageio_ffmpeg import get_ffmpeg_exe
 
-from robo_reward.envs import film
-from robo_reward.envs.video import VideoError, load_video, read_video
-from robo_reward.envs.video_reader import VideoReader
+from robo_reward.envs.video import loading as film
+from robo_reward.envs.video.files import VideoError, load_video, read_video
+from robo_reward.envs.video.reader import VideoReader
 
 PICTURE = "testsrc2=size=160x120:rate=30:duration=2"
 

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from robo_reward.errors import UsageError
-from robo_reward.hardware.robot import ArmFault, ArmState, FaultKind, Mode, Target
+from robo_reward.hardware.arm import ArmFault, ArmState, FaultKind, Mode, Target
 
 FAR = ArmFault("too far", "Come back.", True, FaultKind.REFLEX, ("joint_reflex",))
 

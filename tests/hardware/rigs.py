@@ -6,24 +6,24 @@ from typing import Any
 
 import numpy as np
 
-from robo_reward.envs.panda.base import ArmTask
+from robo_reward.data.episode import EpisodeStore
+from robo_reward.envs.arm.base import ArmTask
 from robo_reward.envs.task import make_task
-from robo_reward.episode import EpisodeStore
-from robo_reward.hardware.deploy import DeploymentSession, DeploySettings
-from robo_reward.hardware.frames import SimulatedFrames
-from robo_reward.hardware.live import ControlContext
-from robo_reward.hardware.messages import pack_message
-from robo_reward.hardware.mujoco_arm import MujocoArm
-from robo_reward.hardware.observe import Observer
-from robo_reward.hardware.pace import SteppedClock, WallClock
-from robo_reward.hardware.policy_process import PolicyProcess, PolicyReply, answer, read_reply
-from robo_reward.hardware.recording import SuccessLabeler
-from robo_reward.hardware.reset import ResetProcedure
-from robo_reward.hardware.safety import SafetyFilter, SafetySettings
-from robo_reward.hardware.scene import SimulatedScene
-from robo_reward.hardware.teleop import NoTeleop
-from robo_reward.hardware.tempo import TimeScale
-from robo_reward.hardware.watchdog import Watchdog
+from robo_reward.hardware.deployment.clock import SteppedClock, WallClock
+from robo_reward.hardware.deployment.control_loop import ControlContext
+from robo_reward.hardware.deployment.journal import SuccessLabeler
+from robo_reward.hardware.deployment.reset import ResetProcedure
+from robo_reward.hardware.deployment.session import DeploymentSession, DeploySettings
+from robo_reward.hardware.deployment.time_scale import TimeScale
+from robo_reward.hardware.drivers.mujoco import MujocoArm
+from robo_reward.hardware.perception.camera_stream import SimulatedFrames
+from robo_reward.hardware.perception.scene import SimulatedScene
+from robo_reward.hardware.perception.state_estimator import Observer
+from robo_reward.hardware.policy.process import PolicyProcess, PolicyReply, answer, read_reply
+from robo_reward.hardware.policy.teleop import NoTeleop
+from robo_reward.hardware.safety.filter import SafetyFilter, SafetySettings
+from robo_reward.hardware.safety.watchdog import Watchdog
+from robo_reward.hardware.wire import pack_message
 from tests.hardware import policies
 
 

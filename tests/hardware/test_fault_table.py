@@ -10,13 +10,13 @@ from benchmarks._fault_judge import SHARE, TOLERANCE, Rest, rest_from, stop_of, 
 from benchmarks._fault_list import FAULTS, LOST, SLOW_HAND, faults_in
 from benchmarks._fault_stage import Stage
 from benchmarks.faults import SITUATIONS, requests, worst_rest
-from robo_reward.envs.panda.arm import PANDA
-from robo_reward.envs.panda.kinematics import compute_forward_kinematics
-from robo_reward.hardware.emulator.cycle_log import CYCLE
-from robo_reward.hardware.emulator.fault_server import CALLS
-from robo_reward.hardware.emulator.limits_check import LOST_IN_A_ROW
-from robo_reward.hardware.emulator.reflex import error_flags
-from robo_reward.hardware.emulator.versions import ControllerMode, RobotMode
+from robo_reward.envs.arm.kinematics import compute_forward_kinematics
+from robo_reward.envs.arm.model import PANDA
+from robo_reward.hardware.emulator.robot.limits import LOST_IN_A_ROW
+from robo_reward.hardware.emulator.robot.reflex import error_flags
+from robo_reward.hardware.emulator.tools.cycle_log import CYCLE
+from robo_reward.hardware.emulator.tools.fault_server import CALLS
+from robo_reward.hardware.emulator.wire.versions import ControllerMode, RobotMode
 from tests.hardware.emulator.serving import free_host, needs
 from tests.hardware.patience import eventually
 from tests.hardware.rigs import Person, closed, simulated

@@ -14,9 +14,9 @@ import numpy as np
 from hypothesis import strategies as st
 
 from robo_reward.envs.task import make_task
-from robo_reward.hardware.limits import policy_limits
-from robo_reward.hardware.robot import ArmState, Mode
-from robo_reward.hardware.safety import Decision, SafetyFilter, SafetySettings, Verdict
+from robo_reward.hardware.arm import ArmState, Mode
+from robo_reward.hardware.safety.filter import Decision, SafetyFilter, SafetySettings, Verdict
+from robo_reward.hardware.safety.limits import policy_limits
 
 OFFICIAL: dict[str, dict[str, Any]] = {
     "panda": {

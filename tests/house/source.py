@@ -27,7 +27,7 @@ def modules() -> dict[str, Path]:
     for folder in LINKED:
         for path in sorted((ROOT / folder).rglob("*.py")):
             found[_name(Path("robo_reward") / path.relative_to(ROOT))] = path
-    return {name: path for name, path in found.items() if "rewards" not in path.parts}
+    return {name: path for name, path in found.items() if not path.match("envs/*/rewards/*")}
 
 
 def imports(path: Path) -> Iterator[Import]:

@@ -71,10 +71,10 @@ def test_verbs_explain_themselves(verb: str):
 
 @pytest.mark.parametrize("source", names(r"(?s)^python\n(def compute_reward.*?return [^\n]*\n)"))
 def test_programs_are_in_the_language(source: str):
-    if importlib.util.find_spec("robo_reward.code.language") is None:
-        pytest.skip("robo_reward.code.language is not written yet")
-    from robo_reward.code.language import compile_program
+    if importlib.util.find_spec("robo_reward.language.language") is None:
+        pytest.skip("robo_reward.language.language is not written yet")
     from robo_reward.envs.task import make_task
+    from robo_reward.language.language import compile_program
 
     task = make_task("panda/lift")
     compile_program(source, task.spec, task.action.dim)

@@ -25,7 +25,7 @@ environment.step(environment.action_space.sample())
 
 REALSENSE = """
 from robo_reward.errors import MissingExtra
-from robo_reward.hardware.cameras import CameraFault, RealSenseCamera
+from robo_reward.hardware.perception.cameras import CameraFault, RealSenseCamera
 try:
     RealSenseCamera()
 except CameraFault:  # the library is there, a camera is not

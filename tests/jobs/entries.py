@@ -134,7 +134,7 @@ def renders(job: JobContext) -> dict[str, Any]:
     import mujoco
     import numpy as np
 
-    from robo_reward.envs.render import render_frames
+    from robo_reward.envs.rendering.render import render_frames
 
     model = mujoco.MjModel.from_xml_string(SPHERE)
     frames = render_frames(model, [(np.zeros(0), np.zeros(0))], width=64, height=48)

@@ -15,8 +15,8 @@ from robo_reward.errors import UnknownName
 from robo_reward.jobs.executors import EXECUTORS, JobExecutor
 from robo_reward.jobs.failures import JobFailed, JobStopped
 from robo_reward.jobs.job import Job
-from robo_reward.jobs.limits import GIB, Limits
 from robo_reward.jobs.local import LocalExecutor
+from robo_reward.jobs.sandbox.limits import GIB, Limits
 
 MakeJob = Callable[..., Job]
 ROOT = Path(__file__).parents[2]

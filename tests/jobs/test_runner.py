@@ -19,8 +19,8 @@ from robo_reward.jobs.failures import (
     JobTimedOut,
 )
 from robo_reward.jobs.job import Job, read_json
-from robo_reward.jobs.limits import GIB, Limits
 from robo_reward.jobs.runner import run_job
+from robo_reward.jobs.sandbox.limits import GIB, Limits
 
 MakeJob = Callable[..., Job]
 

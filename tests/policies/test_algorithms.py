@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 
 from robo_reward.cli.app import main
-from robo_reward.cli.help import list_group_options
-from robo_reward.code.language import compile_program
+from robo_reward.cli.arguments.help import list_group_options
 from robo_reward.envs.task import make_task
 from robo_reward.errors import RoboRewardError, UsageError
+from robo_reward.language.language import compile_program
 from robo_reward.policies import sb3
 from robo_reward.policies.algorithms import ALGORITHMS, merge_settings
 from robo_reward.policies.export import export_policy

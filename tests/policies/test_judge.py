@@ -9,14 +9,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from robo_reward.code.language import compile_program
-from robo_reward.collect import collect_episodes
-from robo_reward.envs.frames import FrameSpec
+from robo_reward.data.collect import collect_episodes
+from robo_reward.data.episode import Episode
+from robo_reward.envs.rendering.frames import FrameSpec
 from robo_reward.envs.task import Task, make_task
-from robo_reward.episode import Episode
+from robo_reward.language.language import compile_program
 from robo_reward.policies.judge import fit_settings_to_episodes
 from robo_reward.policies.sb3 import TrainingResult, train_policy
-from robo_reward.reward import RewardOutput
+from robo_reward.rewards.contract import RewardOutput
 
 TASK = make_task("panda/reach")
 

@@ -8,14 +8,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from robo_reward.artifact import load_reward, save_reward
-from robo_reward.collect import collect_episodes
+from robo_reward.data.collect import collect_episodes
 from robo_reward.envs.task import make_task
-from robo_reward.matching.look import StateFeatures
-from robo_reward.matching.nearest import MinDistance
-from robo_reward.matching.reward import MatchingReward
 from robo_reward.policies.sb3 import TrainingResult, train_policy
-from robo_reward.reward import FunctionReward
+from robo_reward.rewards.artifact import load_reward, save_reward
+from robo_reward.rewards.contract import FunctionReward
+from robo_reward.rewards.matching.features import StateFeatures
+from robo_reward.rewards.matching.nearest import MinDistance
+from robo_reward.rewards.matching.reward import MatchingReward
 
 TASK = make_task("panda/reach", ranges={"damping": [0.5, 2.0]})
 NET = {"net_arch": [16, 16]}

@@ -17,7 +17,7 @@ from robo_reward.policies.evaluate import evaluate_policy
 from robo_reward.policies.export import export_policy
 from robo_reward.policies.policy import PolicyMismatch, load_policy
 from robo_reward.policies.sb3 import train_policy
-from robo_reward.reward import FunctionReward
+from robo_reward.rewards.contract import FunctionReward
 
 
 @pytest.fixture(scope="module")

@@ -5,14 +5,14 @@ from __future__ import annotations
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from robo_reward.code.language import compile_program
-from robo_reward.code.offline.lexicon import DIRECTIONS, SYNONYMS, UNITS, VERBS
-from robo_reward.code.probes import probe
-from robo_reward.code.samples import sample_typical_transitions
-from robo_reward.code.writers.offline import OfflineWriter
-from robo_reward.code.writers.writer import Feedback, ScoredProgram, WriteRequest
 from robo_reward.envs.state import ROLES, Field, StateSpec
 from robo_reward.envs.task import ActionSpec
+from robo_reward.language.language import compile_program
+from robo_reward.language.validation.probes import probe
+from robo_reward.language.validation.samples import sample_typical_transitions
+from robo_reward.writers.offline.lexicon import DIRECTIONS, SYNONYMS, UNITS, VERBS
+from robo_reward.writers.offline.writer import OfflineWriter
+from robo_reward.writers.writer import Feedback, ScoredProgram, WriteRequest
 
 WORDS = sorted({w for verbs in VERBS.values() for w in verbs.split()} | {w for group in SYNONYMS for w in group})
 SMALL = [

@@ -6,13 +6,13 @@ import numpy as np
 from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
-from robo_reward.code.facade import FUNCTIONS
-from robo_reward.code.language import ProgramError, RewardProgram, compile_program, program_from_spec
-from robo_reward.code.samples import sample_typical_transitions
 from robo_reward.envs.state import Transitions
 from robo_reward.errors import RoboRewardError
-from robo_reward.reward import RewardOutput
-from tests.code.programs import ACTION_DIM, FIVE_TERMS, SPEC, entry
+from robo_reward.language.builtins import FUNCTIONS
+from robo_reward.language.language import ProgramError, RewardProgram, compile_program, program_from_spec
+from robo_reward.language.validation.samples import sample_typical_transitions
+from robo_reward.rewards.contract import RewardOutput
+from tests.language.programs import ACTION_DIM, FIVE_TERMS, SPEC, entry
 
 BATCH = sample_typical_transitions(SPEC, ACTION_DIM, 12, seed=3)
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from robo_reward.data.episode import Episode
 from robo_reward.envs.state import Field, StateSpec
-from robo_reward.episode import Episode
 
 RED, BLUE = (214, 44, 38), (40, 80, 210)
 SPEC = StateSpec([Field("red_position", (2,)), Field("blue_position", (2,))])

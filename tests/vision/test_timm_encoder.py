@@ -12,7 +12,7 @@ from safetensors.torch import save_file
 from timm.data import create_transform, resolve_model_data_config
 
 from robo_reward.errors import MissingExtra, UnknownName, UsageError
-from robo_reward.reward import fingerprint_spec
+from robo_reward.rewards.contract import fingerprint_spec
 from robo_reward.vision import encoder as module
 from robo_reward.vision.encoder import EncoderMismatch, build_encoder, check_encoder
 from robo_reward.vision.published import create_model

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from robo_reward.envs.panda.base import ArmTask
-from robo_reward.hardware.emulator.control import InternalControl, solve_pose_ik
-from robo_reward.hardware.emulator.mujoco_plant import MujocoPlant
-from robo_reward.hardware.emulator.plant import DT, GripperCommand, PlantState
+from robo_reward.envs.arm.base import ArmTask
+from robo_reward.hardware.emulator.robot.control import InternalControl, solve_pose_ik
+from robo_reward.hardware.emulator.world.mujoco_plant import MujocoPlant
+from robo_reward.hardware.emulator.world.plant import DT, GripperCommand, PlantState
 from tests.hardware.emulator.servo import TaskServo
 
 ZERO = np.zeros(7)

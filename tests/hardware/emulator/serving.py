@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from robo_reward.hardware.emulator.emulator import Emulator
-from robo_reward.hardware.emulator.versions import GRIPPER_PORT, ROBOT_PORT
+from robo_reward.hardware.emulator.wire.versions import GRIPPER_PORT, ROBOT_PORT
 
 CLIENTS = Path(__file__).parent / "clients"
 PATIENT = 0.9

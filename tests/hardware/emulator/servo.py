@@ -6,7 +6,7 @@ from math import exp
 
 import numpy as np
 
-from robo_reward.envs.panda.mjcf import SERVO_LAG
+from robo_reward.envs.arm.mjcf import SERVO_LAG
 
 
 class TaskServo:

@@ -3,13 +3,13 @@
 import numpy as np
 import pytest
 
-from robo_reward.envs.panda.arm import FR3, PANDA
+from robo_reward.envs.arm.model import FR3, PANDA
 from robo_reward.envs.task import make_task
-from robo_reward.hardware.emulator import model_library as library
-from robo_reward.hardware.emulator.mujoco_plant import MujocoPlant
-from robo_reward.hardware.emulator.plant import KinematicPlant
-from robo_reward.hardware.emulator.session import RobotSession
-from robo_reward.hardware.emulator.versions import ControllerMode, GeneratorMode
+from robo_reward.hardware.emulator.robot import model_library as library
+from robo_reward.hardware.emulator.robot.session import RobotSession
+from robo_reward.hardware.emulator.wire.versions import ControllerMode, GeneratorMode
+from robo_reward.hardware.emulator.world.mujoco_plant import MujocoPlant
+from robo_reward.hardware.emulator.world.plant import KinematicPlant
 from tests.hardware.emulator.serving import drive, needs, serving
 
 EXAMPLES = {  # name -> generator, controller, cycles
@@ -115,7 +115,7 @@ def test_panda_pys_own_controllers_work_with_the_compiled_model():
 
 def test_without_a_compiler_the_client_is_told(monkeypatch):
     needs("panda_py")
-    monkeypatch.setattr("robo_reward.hardware.emulator.session.model_library", lambda *_: b"")
+    monkeypatch.setattr("robo_reward.hardware.emulator.robot.session.model_library", lambda *_: b"")
     with serving("panda") as emulator:
         assert "error" in drive(emulator, "panda_client", "model_refused")["model_refused"]["said"]
 

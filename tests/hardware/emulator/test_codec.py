@@ -6,7 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from robo_reward.errors import UnknownName
-from robo_reward.hardware.emulator.codec import (
+from robo_reward.hardware.emulator.robot.reflex import ERRORS, error_flags
+from robo_reward.hardware.emulator.wire.codec import (
     MalformedMessage,
     command_layout,
     decode_record,
@@ -20,8 +21,7 @@ from robo_reward.hardware.emulator.codec import (
     robot_framing,
     state_layout,
 )
-from robo_reward.hardware.emulator.reflex import ERRORS, error_flags
-from robo_reward.hardware.emulator.versions import GRIPPER_COMMANDS, VERSIONS, get_protocol_version
+from robo_reward.hardware.emulator.wire.versions import GRIPPER_COMMANDS, VERSIONS, get_protocol_version
 
 V5, V10 = VERSIONS[5], VERSIONS[10]
 OFFSETS = {  # as the compiler lays out libfranka's packed structs

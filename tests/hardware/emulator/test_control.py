@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from robo_reward.envs.panda.arm import FR3, PANDA, ArmModel
+from robo_reward.envs.arm.model import FR3, PANDA, ArmModel
 from robo_reward.errors import UsageError, WrongShape
-from robo_reward.hardware.emulator.control import (
+from robo_reward.hardware.emulator.robot.control import (
     InternalControl,
     TorqueSource,
     pose_error,
@@ -14,8 +14,8 @@ from robo_reward.hardware.emulator.control import (
     solve_pose_ik,
     solve_twist_ik,
 )
-from robo_reward.hardware.emulator.model import RobotModel
-from robo_reward.hardware.emulator.plant import DT, PlantState
+from robo_reward.hardware.emulator.robot.model import RobotModel
+from robo_reward.hardware.emulator.world.plant import DT, PlantState
 
 ARMS = pytest.mark.parametrize("arm", [PANDA, FR3], ids=lambda arm: arm.name)
 ZERO = np.zeros(7)

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from robo_reward.errors import UsageError
-from robo_reward.hardware.emulator.codec import make_blank_record
-from robo_reward.hardware.emulator.cycle_log import CYCLE, CycleLog, read_log
-from robo_reward.hardware.emulator.reflex import error_flags
+from robo_reward.hardware.emulator.robot.reflex import error_flags
+from robo_reward.hardware.emulator.tools.cycle_log import CYCLE, CycleLog, read_log
+from robo_reward.hardware.emulator.wire.codec import make_blank_record
 
 
 def fill(log, n, errors=()):

@@ -6,11 +6,11 @@ import xml.etree.ElementTree as ET
 import numpy as np
 import pytest
 
-from robo_reward.envs.panda.arm import FR3, PANDA
-from robo_reward.hardware.emulator import model_library as library
-from robo_reward.hardware.emulator.model import HAND, RobotModel
-from robo_reward.hardware.emulator.model_library import model_library
-from robo_reward.hardware.emulator.urdf import robot_urdf
+from robo_reward.envs.arm.model import FR3, PANDA
+from robo_reward.hardware.emulator.robot import model_library as library
+from robo_reward.hardware.emulator.robot.model import HAND, RobotModel
+from robo_reward.hardware.emulator.robot.model_library import model_library
+from robo_reward.hardware.emulator.robot.urdf import robot_urdf
 
 
 @pytest.fixture(params=[FR3, PANDA], ids=lambda arm: arm.name)

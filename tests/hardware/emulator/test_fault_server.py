@@ -10,14 +10,20 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from robo_reward.envs.panda.arm import FR3
+from robo_reward.envs.arm.model import FR3
 from robo_reward.errors import RoboRewardError, UsageError
-from robo_reward.hardware.emulator.camera_server import CameraServer
-from robo_reward.hardware.emulator.fault_server import CALLS, MAX_LINE_LENGTH, FaultClient, FaultServer, inject_fault
-from robo_reward.hardware.emulator.faults import Faults
-from robo_reward.hardware.emulator.lines import MAX_CLIENTS, LineServer
-from robo_reward.hardware.emulator.plant import KinematicPlant
-from robo_reward.hardware.emulator.scene_server import SceneServer
+from robo_reward.hardware.emulator.tools.fault_server import (
+    CALLS,
+    MAX_LINE_LENGTH,
+    FaultClient,
+    FaultServer,
+    inject_fault,
+)
+from robo_reward.hardware.emulator.tools.faults import Faults
+from robo_reward.hardware.emulator.wire.lines import MAX_CLIENTS, LineServer
+from robo_reward.hardware.emulator.world.cameras import CameraServer
+from robo_reward.hardware.emulator.world.plant import KinematicPlant
+from robo_reward.hardware.emulator.world.scene import SceneServer
 from tests.hardware.patience import eventually
 
 HOST = "127.0.43.71"

@@ -1,7 +1,7 @@
 import pytest
 
-from robo_reward.hardware.emulator.hand import MOVE_FORCE, PATIENCE, EmulatedHand
-from robo_reward.hardware.emulator.plant import DT, GripperCommand
+from robo_reward.hardware.emulator.world.hand import MOVE_FORCE, PATIENCE, EmulatedHand
+from robo_reward.hardware.emulator.world.plant import DT, GripperCommand
 
 
 def run(hand: EmulatedHand, width: float, seconds: float, block: float = 0.0) -> list[float]:

@@ -5,9 +5,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from robo_reward.envs.panda.arm import FR3, PANDA
-from robo_reward.hardware.emulator.control import rotation_matrix
-from robo_reward.hardware.emulator.limits_check import (
+from robo_reward.envs.arm.model import FR3, PANDA
+from robo_reward.hardware.emulator.robot.control import rotation_matrix
+from robo_reward.hardware.emulator.robot.limits import (
     CARTESIAN_JOINT,
     CartesianChecker,
     Checks,
@@ -17,7 +17,7 @@ from robo_reward.hardware.emulator.limits_check import (
     StreamState,
     check_torque,
 )
-from robo_reward.hardware.emulator.model import RobotModel
+from robo_reward.hardware.emulator.robot.model import RobotModel
 
 ruckig = pytest.importorskip("ruckig")
 HOME = np.array(FR3.home)

@@ -9,12 +9,12 @@ import mujoco
 import numpy as np
 import pytest
 
-from robo_reward.envs.panda.arm import FR3, PANDA, UR5E, ArmModel, Link
-from robo_reward.envs.panda.kinematics import compute_forward_kinematics, compute_jacobian
+from robo_reward.envs.arm.kinematics import compute_forward_kinematics, compute_jacobian
+from robo_reward.envs.arm.model import FR3, PANDA, UR5E, ArmModel, Link
 from robo_reward.envs.task import make_task
 from robo_reward.errors import UnknownName, UsageError, WrongShape
 from robo_reward.hardware.emulator.emulator import Emulator
-from robo_reward.hardware.emulator.model import ELBOW_FLIP, HAND, RobotModel, elbow_configuration
+from robo_reward.hardware.emulator.robot.model import ELBOW_FLIP, HAND, RobotModel, elbow_configuration
 
 ARMS = pytest.mark.parametrize("arm", [PANDA, FR3], ids=lambda arm: arm.name)
 

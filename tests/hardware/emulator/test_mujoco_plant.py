@@ -7,17 +7,17 @@ import mujoco
 import numpy as np
 import pytest
 
-from robo_reward.collect import collect_episodes
+from robo_reward.data.collect import collect_episodes
+from robo_reward.envs.arm.base import ArmTask
 from robo_reward.envs.batch import BatchSim
-from robo_reward.envs.panda.base import ArmTask
-from robo_reward.envs.render import NoRenderer, Renderer
+from robo_reward.envs.rendering.render import NoRenderer, Renderer
 from robo_reward.envs.task import make_task
 from robo_reward.errors import RoboRewardError, UnknownName, UsageError, WrongShape
-from robo_reward.hardware.emulator.control import InternalControl
-from robo_reward.hardware.emulator.model import RobotModel
-from robo_reward.hardware.emulator.mujoco_plant import MujocoPlant
-from robo_reward.hardware.emulator.plant import DT, GripperCommand
-from robo_reward.hardware.emulator.urdf import robot_urdf
+from robo_reward.hardware.emulator.robot.control import InternalControl
+from robo_reward.hardware.emulator.robot.model import RobotModel
+from robo_reward.hardware.emulator.robot.urdf import robot_urdf
+from robo_reward.hardware.emulator.world.mujoco_plant import MujocoPlant
+from robo_reward.hardware.emulator.world.plant import DT, GripperCommand
 from tests.hardware.emulator.driving import ZERO, Driver, follow_expert
 
 DRY = (1.137, 1.137, 1.137, 1.137, 0.763, 0.44, 0.248)  # franka_fr3 of MuJoCo Menagerie [N m]

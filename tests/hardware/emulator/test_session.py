@@ -3,21 +3,21 @@
 import numpy as np
 import pytest
 
-from robo_reward.envs.panda.arm import FR3, PANDA
-from robo_reward.hardware.emulator.codec import (
+from robo_reward.envs.arm.model import FR3, PANDA
+from robo_reward.hardware.emulator.robot.limits import Checks
+from robo_reward.hardware.emulator.robot.session import GRACE, RobotSession
+from robo_reward.hardware.emulator.robot.settings import ContactObserver
+from robo_reward.hardware.emulator.tools.faults import Faults
+from robo_reward.hardware.emulator.tools.telemetry import Telemetry
+from robo_reward.hardware.emulator.wire.codec import (
     command_layout,
     decode_record,
     make_blank_record,
     request_layout,
     state_layout,
 )
-from robo_reward.hardware.emulator.faults import Faults
-from robo_reward.hardware.emulator.limits_check import Checks
-from robo_reward.hardware.emulator.plant import KinematicPlant
-from robo_reward.hardware.emulator.session import GRACE, RobotSession
-from robo_reward.hardware.emulator.settings import ContactObserver
-from robo_reward.hardware.emulator.telemetry import Telemetry
-from robo_reward.hardware.emulator.versions import VERSIONS, RobotMode
+from robo_reward.hardware.emulator.wire.versions import VERSIONS, RobotMode
+from robo_reward.hardware.emulator.world.plant import KinematicPlant
 
 JPOS, JVEL, CPOS, CVEL, NONE = range(5)
 JOINT, CARTESIAN, EXTERNAL = range(3)

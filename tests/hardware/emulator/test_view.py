@@ -10,14 +10,14 @@ from urllib.parse import urlsplit
 import numpy as np
 import pytest
 
-from robo_reward.envs.panda.arm import FR3
-from robo_reward.envs.render import NoRenderer
+from robo_reward.envs.arm.model import FR3
+from robo_reward.envs.rendering.render import NoRenderer
 from robo_reward.envs.task import make_task
 from robo_reward.errors import UnknownName, UsageError
 from robo_reward.hardware.emulator.emulator import Emulator
-from robo_reward.hardware.emulator.mujoco_plant import MujocoPlant
-from robo_reward.hardware.emulator.view import EmulatorView, ViewServer
-from tests.preferences.pages import call
+from robo_reward.hardware.emulator.tools.view import EmulatorView, ViewServer
+from robo_reward.hardware.emulator.world.mujoco_plant import MujocoPlant
+from tests.labelling.pages import call
 from tests.report.test_browser import ARGUMENTS, CONTRAST
 
 pytest.importorskip("uvicorn", reason="uvicorn is not installed: pip install 'robo-reward[label]'")

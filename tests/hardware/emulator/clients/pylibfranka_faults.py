@@ -10,7 +10,7 @@ import time
 
 import pylibfranka as fci
 
-from robo_reward.hardware.emulator.fault_server import FaultClient
+from robo_reward.hardware.emulator.tools.fault_server import FaultClient
 
 HOST, FAULT = sys.argv[1], sys.argv[2]
 ACTIONS = {

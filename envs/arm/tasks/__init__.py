@@ -1,0 +1,1 @@
+"""The tasks of an arm, one file each."""

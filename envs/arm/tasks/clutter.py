@@ -1,0 +1,86 @@
+"""Clutter: push two cubes into a strip and leave four red ones out; the re-make of RAPL's "Franka Clutter"."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import numpy as np
+
+from robo_reward.envs.arm.base import object_fields, object_sensors, sample_free_bodies
+from robo_reward.envs.arm.tasks.group import CUBE, HALF, Group, compute_push_target
+from robo_reward.envs.arm.tools import BOARD
+from robo_reward.envs.state import Field, State
+from robo_reward.envs.task import Observable
+
+REDS = ("red1", "red2", "red3", "red4")
+
+KEEP_OUT = 0.04
+"""A red cube whose centre is nearer to the goal plane than this is in the way [m]."""
+
+MARGIN = 0.012
+"""How far inside the board's ends a wanted cube's centre shall meet it, for a scripted push [m]."""
+
+
+class Clutter(Group):
+    """Both wanted cubes in the strip at the end, and no red one.
+
+    One red cube is so near to the wanted ones that a board centred on them takes it along: the board has to pass
+    about 4 cm to the other side. Two more are at both sides, one beyond the strip.
+    """
+
+    name = "clutter"
+    goal = "Push the blue cube and the yellow cube into the green strip and leave the red cubes out of it."
+    success_rule = (
+        "both wanted cubes' centres are within 8 cm of the strip's middle line, measured along x (away from the "
+        "robot), and no red cube's centre is within 4 cm of it"
+    )
+    things: ClassVar[tuple[Field, ...]] = (
+        *Group.things,
+        *(
+            field
+            for name in REDS
+            for field in object_fields(name, f"{name}, a red cube that is to be left alone", (-0.3, 0.8))
+        ),
+    )
+    bodies = Group.bodies + "".join(CUBE.format(name=name, colour=".86 .14 .12 1") for name in REDS)
+    thing_sensors = Group.thing_sensors + "".join(object_sensors(name) for name in REDS)
+    views = (*Group.views, *(Observable(f"{name}_position", 0.1, minus="hand_position") for name in REDS))
+
+    def place(self, rng: np.random.Generator, qpos: np.ndarray, mocap: np.ndarray) -> None:
+        n = len(qpos)
+        middle = rng.uniform((0.42, -0.03), (0.47, 0.03), (n, 2))
+        apart = rng.uniform((-0.02, 0.030), (0.02, 0.038), (n, 2)) * rng.choice((-1.0, 1.0), (n, 1))
+        side = rng.choice((-1.0, 1.0), n)  # of the near red cube
+        beside = rng.uniform((0.097, 0.165, -0.20), (0.108, 0.175, -0.19), (n, 3)) * side[:, None]
+        blocks = qpos.reshape(n, 6, 7)
+        for k in range(6):
+            blocks[:, k] = sample_free_bodies(rng, n, (0.40, 0.0, HALF), (0.48, 0.0, HALF), turn=0.2)
+        blocks[:, 0, :2], blocks[:, 1, :2] = middle + apart, middle - apart
+        blocks[:, 2:5, 1] = middle[:, 1:] + beside
+        blocks[:, 5, :2] = rng.uniform((0.715, -0.14), (0.735, 0.14), (n, 2))
+
+    def is_red_in_strip(self, state: State) -> np.ndarray:
+        """Returns whether the red cube nearest to the goal plane is within 4 cm of it, (...,)."""
+        reds = np.stack([state[f"{name}_position"][..., 0] for name in REDS], axis=-1)
+        return np.abs(reds - state.strip_position[..., :1]).min(axis=-1) < KEEP_OUT
+
+    def success(self, state: State) -> np.ndarray:
+        """Returns whether `Group.success` holds and no red cube is in the way, (...,) bool."""
+        return super().success(state) & ~self.is_red_in_strip(state)
+
+    def true_preference(self, state: State) -> np.ndarray:
+        """Computes `Group.true_preference`, less 1 while a red cube is in the way, (...,)."""
+        return super().true_preference(state) - np.where(self.is_red_in_strip(state), 1.0, 0.0)
+
+    def plan_push(self, state: State, line: np.ndarray) -> np.ndarray:
+        """Plans the push past the red cubes, as far from them as the wanted cubes allow."""
+        wanted = np.stack([state[f"{name}_position"][..., 1] for name in self.wanted], axis=-1)
+        reds = np.stack([state[f"{name}_position"][..., 1] for name in REDS], axis=-1)
+        low, high = wanted.min(axis=-1), wanted.max(axis=-1)
+        middle = (low + high) / 2
+        near = np.stack([state[f"{name}_position"][..., 0] < line for name in REDS], axis=-1)
+        left = np.where(near & (reds > middle[..., None]), reds, np.inf).min(axis=-1)
+        right = np.where(near & (reds < middle[..., None]), reds, -np.inf).max(axis=-1)
+        reach = BOARD[1] - MARGIN
+        free = np.clip((np.minimum(left, 1.0) + np.maximum(right, -1.0)) / 2, high - reach, low + reach)
+        return compute_push_target(state, self.wanted, line, free - middle)

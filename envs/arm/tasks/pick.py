@@ -1,0 +1,50 @@
+"""Pick: bring a cube to a point in the air."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from robo_reward.envs.arm.base import (
+    CENTRE,
+    GOAL_SENSOR,
+    ArmTask,
+    goal_field,
+    object_fields,
+    object_sensors,
+    sample_free_bodies,
+)
+from robo_reward.envs.arm.tasks.lift import CUBE, grasp_and_carry
+from robo_reward.envs.state import State
+from robo_reward.envs.task import Observable
+
+
+class Pick(ArmTask):
+    """The cube's centre within 3 cm of a random point in the air at the end."""
+
+    name = "pick"
+    goal = "Pick up the red cube and bring it to the green goal in the air."
+    success_rule = "the cube's centre is within 3 cm of the goal"
+    horizon = 70
+    things = (
+        *object_fields("cube", "the red cube, 4 cm wide; 0.02 m high when it lies on the table"),
+        goal_field("where the cube's centre shall be, a point in the air 0.06 m to 0.25 m high"),
+    )
+    bodies = CUBE + '<body name="goal" mocap="true"><geom class="marker" size=".02" type="sphere"/></body>'
+    thing_sensors = object_sensors("cube") + GOAL_SENSOR
+    views = (
+        Observable("cube_position", 0.2, centre=CENTRE),
+        Observable("cube_position", 0.1, minus="hand_position"),
+        Observable("goal_position", 0.1, minus="cube_position"),
+        Observable("cube_velocity", 0.5),
+    )
+
+    def place(self, rng: np.random.Generator, qpos: np.ndarray, mocap: np.ndarray) -> None:
+        n = len(qpos)
+        qpos[:] = sample_free_bodies(rng, n, (0.42, -0.12, 0.02), (0.58, 0.12, 0.02), turn=0.3)
+        mocap[:, :3] = rng.uniform((0.40, -0.15, 0.06), (0.60, 0.15, 0.25), (n, 3))
+
+    def success(self, state: State) -> np.ndarray:
+        return np.linalg.norm(state.cube_position - state.goal_position, axis=-1) < 0.03
+
+    def expert(self, state: State) -> np.ndarray:
+        return grasp_and_carry(self, state, state.cube_position, state.goal_position)

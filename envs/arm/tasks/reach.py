@@ -1,0 +1,34 @@
+"""Reach: bring the hand to a point in the air."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from robo_reward.envs.arm.base import GOAL_SENSOR, ArmTask, goal_field
+from robo_reward.envs.state import State
+from robo_reward.envs.task import Observable
+
+
+class Reach(ArmTask):
+    """The hand within 2 cm of a random point."""
+
+    name = "reach"
+    goal = "Move the hand to the green goal."
+    success_rule = "the tool centre point is within 2 cm of the goal"
+    horizon = 30
+    action_scale = 0.04
+    gripper = False
+    opening = 0.0
+    things = (goal_field("the point that the hand shall reach"),)
+    bodies = '<body name="goal" mocap="true"><geom class="marker" size=".02" type="sphere"/></body>'
+    thing_sensors = GOAL_SENSOR
+    views = (Observable("goal_position", 0.1, minus="hand_position"),)
+
+    def place(self, rng: np.random.Generator, qpos: np.ndarray, mocap: np.ndarray) -> None:
+        mocap[:, :3] = rng.uniform((0.35, -0.25, 0.05), (0.65, 0.25, 0.40), (len(mocap), 3))
+
+    def success(self, state: State) -> np.ndarray:
+        return np.linalg.norm(state.hand_position - state.goal_position, axis=-1) < 0.02
+
+    def expert(self, state: State) -> np.ndarray:
+        return self.compute_action_toward(state, state.goal_position)

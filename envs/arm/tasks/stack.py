@@ -1,0 +1,71 @@
+"""Stack: put one cube on another and let go."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from robo_reward.envs.arm.base import CENTRE, ArmTask, object_fields, object_sensors, sample_free_bodies
+from robo_reward.envs.arm.tasks.lift import grasp_and_carry
+from robo_reward.envs.state import State
+from robo_reward.envs.task import Observable
+
+BLOCK = """
+<body name="{name}">
+  <freejoint/>
+  <geom class="object" type="box" size=".02 .02 .02" mass=".1" rgba="{colour}"/>
+</body>"""
+
+
+class Stack(ArmTask):
+    """The red cube on the blue cube, and the hand off it, at the end."""
+
+    name = "stack"
+    goal = "Stack the red cube on the blue cube."
+    success_rule = (
+        "the red cube's centre is within 2 cm of the blue cube's, seen from above, and 3 to 5 cm above it, "
+        "and the gripper is open by more than 5 cm"
+    )
+    horizon = 90
+    things = (
+        *object_fields(
+            "red", "the red cube, 4 cm wide, to be moved; 0.02 m high on the table, 0.06 m on the blue cube"
+        ),
+        *object_fields("blue", "the blue cube, 4 cm wide, to be left where it is; 0.02 m high on the table"),
+    )
+    bodies = BLOCK.format(name="red", colour=".85 .22 .18 1") + BLOCK.format(name="blue", colour=".20 .42 .80 1")
+    thing_sensors = object_sensors("red") + object_sensors("blue")
+    views = (
+        Observable("red_position", 0.2, centre=CENTRE),
+        Observable("red_position", 0.1, minus="hand_position"),
+        Observable("blue_position", 0.1, minus="red_position"),
+        Observable("red_velocity", 0.5),
+    )
+
+    def place(self, rng: np.random.Generator, qpos: np.ndarray, mocap: np.ndarray) -> None:
+        n = len(qpos)
+        for block in (qpos[:, :7], qpos[:, 7:]):
+            block[:] = sample_free_bodies(rng, n, (0.46, -0.06, 0.02), (0.54, 0.06, 0.02), turn=0.3)
+        angle, half = rng.uniform(-np.pi, np.pi, n), rng.uniform(0.05, 0.07, n)
+        apart = half[:, None] * np.stack([np.cos(angle), np.sin(angle)], axis=1)  # fingers fit between the cubes
+        qpos[:, 7:9] = qpos[:, :2] - apart
+        qpos[:, :2] += apart
+
+    def success(self, state: State) -> np.ndarray:
+        offset = state.red_position - state.blue_position
+        above = (np.linalg.norm(offset[..., :2], axis=-1) < 0.02) & (np.abs(offset[..., 2] - 0.04) < 0.01)
+        return above & (state.gripper_opening > 0.05)
+
+    def expert(self, state: State) -> np.ndarray:
+        """Returns the action: grasp and raise the red cube, carry it over the blue one, lower it, let go, rise."""
+        offset = state.red_position - state.blue_position
+        aside = np.linalg.norm(offset[..., :2], axis=-1)
+        over, high = aside < 0.006, offset[..., 2] > 0.055
+        goal = state.blue_position + np.stack([*np.zeros((2, *over.shape)), np.where(over, 0.040, 0.07)], axis=-1)
+        goal[..., :2] = np.where((high | over)[..., None], goal[..., :2], state.red_position[..., :2])
+        carry = grasp_and_carry(self, state, state.red_position, goal)
+        placed = (aside < 0.015) & (np.abs(offset[..., 2] - 0.04) < 0.003)
+        rise = np.where(state.gripper_opening > 0.055, 0.02, 0.0)
+        leave = self.compute_action_toward(
+            state, state.hand_position + np.stack([*np.zeros((2, *rise.shape)), rise], axis=-1), 1.0
+        )
+        return np.where(placed[..., None], leave, carry)

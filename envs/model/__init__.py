@@ -1,0 +1,1 @@
+"""MuJoCo models: generated names, parts of MJCF, and the state of their physics."""

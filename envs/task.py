@@ -1,0 +1,316 @@
+"""A task: a goal sentence, a MuJoCo scene, a named state, a success test, cameras and an action convention."""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass
+from types import MappingProxyType
+from typing import Any, NamedTuple, Protocol
+
+import msgspec
+import mujoco
+import numpy as np
+
+from robo_reward.envs.state import MAX_DIM, State, StateSpec
+from robo_reward.errors import UnknownName, UsageError, WrongShape
+from robo_reward.files import convert_json
+from robo_reward.registry import Registry
+
+
+@dataclass(frozen=True)
+class ActionSpec:
+    """The meaning of each component of an action; all lie in [-1, 1].
+
+    Args:
+        kind: the convention, `ee_delta` or `joint_delta`, or `native` for suites.
+        names: one name per component, such as `dx`.
+        scale: the value of 1.0, per component, in `units`.
+        units: `m`, `rad` or `1`, per component.
+        rate_hz: how often an action is chosen [Hz].
+    """
+
+    kind: str
+    names: tuple[str, ...]
+    scale: tuple[float, ...]
+    units: tuple[str, ...]
+    rate_hz: float
+
+    def __post_init__(self) -> None:
+        if not len(self.names) == len(self.scale) == len(self.units):
+            raise UsageError(f"action {self.kind!r}: names, scale and units differ in length")
+
+    @property
+    def dim(self) -> int:
+        """A, the number of components."""
+        return len(self.names)
+
+    def to_json(self) -> dict[str, Any]:
+        """Returns a JSON value from which `from_json` rebuilds the same spec."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, value: dict[str, Any]) -> ActionSpec:
+        """Rebuilds a spec from the value of `to_json`.
+
+        Raises:
+            BadArtifact: the value is of another form.
+            UsageError: no components, or a scale or a rate that is not positive and finite.
+        """
+        found = convert_json(value, ActionSpec, "action")
+        if not found.names or not all(0 < number < math.inf for number in (*found.scale, found.rate_hz)):
+            raise UsageError(
+                f"action {found.kind!r} has scale {found.scale} at {found.rate_hz} Hz, expected positive numbers"
+            )
+        return found
+
+
+@dataclass(frozen=True)
+class Observable:
+    """A block of the observation: `(field - minus) / scale`, or `(field - centre) / scale`.
+
+    Args:
+        field: the state field.
+        scale: divides, so that usual values lie in [-1, 1]; in the field's unit.
+        minus: another field of the same shape to subtract (a relative position), or none.
+        centre: numbers to subtract instead.
+    """
+
+    field: str
+    scale: float = 1.0
+    minus: str = ""
+    centre: tuple[float, ...] = ()
+
+
+class ObservationForm(msgspec.Struct):
+    """An `ObservationSpec` as JSON."""
+
+    state: list[dict[str, Any]]
+    parts: list[Observable]
+
+
+class ObservationSpec:
+    """The observation of a policy: an affine map of the state, `obs = state @ matrix + offset`.
+
+    Args:
+        state: the state it reads.
+        parts: its blocks in order.
+
+    Attributes:
+        matrix: (D, O).
+        offset: (O,).
+    """
+
+    bound = 50.0
+
+    def __init__(self, state: StateSpec, parts: Iterable[Observable]) -> None:
+        self.state, self.parts = state, tuple(parts)
+        self.dim = sum(state[p.field].size for p in self.parts)
+        if self.dim > MAX_DIM:
+            raise UsageError(f"the observation has {self.dim} numbers, at most {MAX_DIM} are supported")
+        self.matrix = np.zeros((state.dim, self.dim))
+        self.offset = np.zeros(self.dim)
+        column = 0
+        for part in self.parts:
+            size = state[part.field].size
+            block = slice(column, column + size)
+            self.matrix[state.slice(part.field), block] += np.eye(size) / part.scale
+            if part.minus:
+                self.matrix[state.slice(part.minus), block] -= np.eye(size) / part.scale
+            if part.centre:
+                self.offset[block] = -np.asarray(part.centre) / part.scale
+            column += size
+
+    def __call__(self, state: State) -> np.ndarray:
+        """Returns the observation `(..., O)` float32 of states `(..., D)`, clipped to ±`bound`."""
+        flat = state.array @ self.matrix + self.offset
+        return np.clip(flat, -self.bound, self.bound).astype(np.float32)
+
+    def to_json(self) -> dict[str, Any]:
+        """Returns a JSON value from which `from_json` rebuilds the same map."""
+        return {"state": self.state.to_json(), "parts": [asdict(p) for p in self.parts]}
+
+    @classmethod
+    def from_json(cls, value: dict[str, Any]) -> ObservationSpec:
+        """Rebuilds a map from the value of `to_json`.
+
+        Raises:
+            BadArtifact: the value is of another form.
+            UsageError: blocks that do not fit the state.
+        """
+        form = convert_json(value, ObservationForm, "observation")
+        state = StateSpec.from_json(form.state)
+        for part in form.parts:
+            numbers = (part.scale, *part.centre)
+            if part.scale == 0 or not np.isfinite(numbers).all():
+                raise UsageError(f"observation of {part.field!r} has scale {part.scale} and centre {part.centre}")
+            if part.minus and state[part.minus].size != state[part.field].size:
+                raise UsageError(f"observation of {part.field!r} less {part.minus!r}: their sizes differ")
+            if part.centre and len(part.centre) != state[part.field].size:
+                raise UsageError(f"observation of {part.field!r} has a centre of {len(part.centre)} numbers")
+        return cls(state, form.parts)
+
+
+class Start(NamedTuple):
+    """Initial conditions of n worlds.
+
+    Attributes:
+        qpos: (n, nq).
+        mocap: (n, 7 * nmocap): all mocap positions [m], then all mocap quaternions, as MuJoCo orders its state.
+    """
+
+    qpos: np.ndarray
+    mocap: np.ndarray
+
+
+class Variant(NamedTuple):
+    """The physics of one world, where worlds differ (domain randomisation).
+
+    Attributes:
+        model: of the scene, of the same sizes as the task's.
+        delay: from a command to its effect [s].
+    """
+
+    model: mujoco.MjModel
+    delay: float = 0.0
+
+
+class Controller(Protocol):
+    """Turns actions into actuator targets for many worlds at once; the targets are its only memory."""
+
+    spec: ActionSpec
+
+    def start(self, qpos: np.ndarray) -> np.ndarray:
+        """Returns the targets (n, nu) that hold the configuration `qpos` (n, nq)."""
+        ...
+
+    def advance(self, ctrl: np.ndarray, qpos: np.ndarray, action: np.ndarray) -> np.ndarray:
+        """Returns the next targets (n, nu) from the last ones, `qpos` (n, nq) and actions (n, A) in [-1, 1]."""
+        ...
+
+
+class Task(ABC):
+    """A goal in one MuJoCo scene, with a named state, a success test, cameras and an action convention.
+
+    A subclass sets the attributes and implements `sample`, `success` and, if there is one, `expert`. Every field
+    of `spec` is a MuJoCo sensor of the model, in the order of the model's sensors, so that `sensordata` *is* the
+    state.
+
+    Attributes:
+        id: `panda/lift`.
+        goal: the goal sentence in natural language.
+        success_rule: the success test as a sentence, with units.
+        spec: the state.
+        observation: what policies see of it.
+        model: the compiled scene.
+        controller: the action convention.
+        horizon: control steps per episode.
+        substeps: physics steps per control step.
+        cameras: names of the scene's cameras, the first is the default.
+        expert_reward: source of the human baseline, a reward program (`robo_reward.language.language`).
+        options: JSON from which `make_task(id, **options)` builds the same task; those at their defaults are left
+            out.
+    """
+
+    id: str
+    goal: str
+    success_rule: str
+    spec: StateSpec
+    observation: ObservationSpec
+    model: mujoco.MjModel
+    controller: Controller
+    horizon: int
+    substeps: int
+    cameras: tuple[str, ...]
+    expert_reward: str
+    options: Mapping[str, Any] = MappingProxyType({})
+
+    @property
+    def action(self) -> ActionSpec:
+        """The action convention."""
+        return self.controller.spec
+
+    @property
+    def control_dt(self) -> float:
+        """Seconds between two actions [s]."""
+        return float(self.model.opt.timestep) * self.substeps
+
+    @abstractmethod
+    def sample(self, rng: np.random.Generator, n: int) -> Start:
+        """Draws n initial conditions."""
+
+    def variants(self, rng: np.random.Generator, n: int) -> list[Variant]:
+        """Returns the physics of n worlds: all the same, unless a task draws them."""
+        return [Variant(self.model)] * n
+
+    @abstractmethod
+    def success(self, state: State) -> np.ndarray:
+        """Returns whether each state fulfils the goal, (...,) bool, from the state alone, never from a reward."""
+
+    def expert(self, state: State) -> np.ndarray:
+        """Returns a scripted action (..., A) for each state.
+
+        Raises:
+            UsageError: the task has no scripted expert.
+        """
+        raise UsageError(f"task {self.id!r} has no scripted expert")
+
+    def check(self) -> None:
+        """Checks that the model's sensors are the fields of the state.
+
+        Raises:
+            WrongShape: they differ in number.
+            UsageError: a sensor's name or size differs from its field.
+        """
+        model = self.model
+        if model.nsensordata != self.spec.dim:
+            raise WrongShape(f"sensordata of {self.id}", (model.nsensordata,), f"({self.spec.dim},)")
+        at = 0
+        for index in range(model.nsensor):
+            sensor = model.sensor(index)
+            field = next(f for f in self.spec if self.spec.slice(f.name).start <= at < self.spec.slice(f.name).stop)
+            if sensor.name != field.name and sensor.name.rpartition("_")[0] != field.name:
+                raise UsageError(f"{self.id}: sensor {index} is {sensor.name!r}, expected field {field.name!r}")
+            at += int(sensor.dim[0])
+
+
+tasks: Registry[Task] = Registry("task", "robo_reward.tasks")
+
+
+def make_task(id: str, /, **options: Any) -> Task:
+    """Builds a task by its id, such as `panda/lift`.
+
+    Args:
+        id: one of `tasks.names()`.
+        options: passed to the task, e.g. `control="joint_delta"`, `assets="menagerie"`.
+
+    Raises:
+        UnknownName: no such task; the message lists the closest.
+    """
+    from robo_reward.envs import catalogue  # registers the built-in tasks
+
+    catalogue.register_builtin_tasks()
+    known = catalogue.OPTIONS.get(id.partition("/")[0])
+    if id in tasks.list_names() and known is not None:
+        for option in options:
+            if option not in known:
+                raise UnknownName(f"option of {id}", option, known)
+    try:
+        task = tasks.create(id, **options)
+    except (TypeError, AttributeError, ValueError, LookupError) as error:
+        if not options:
+            raise
+        remedy = f"`robo-reward tasks name={id}` lists its options"
+        raise UsageError(f"{id} cannot be made with the options {options}: {error}. {remedy}") from error
+    if options and not task.options:
+        task.options = options
+    return task
+
+
+def task_names() -> tuple[str, ...]:
+    """Returns the ids of all tasks, built in and from plug-ins."""
+    from robo_reward.envs import catalogue
+
+    catalogue.register_builtin_tasks()
+    return tasks.list_names()

@@ -1,0 +1,1 @@
+"""Video files: read, written, and put beside each other."""

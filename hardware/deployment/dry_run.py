@@ -1,0 +1,88 @@
+"""Dry run of a deployment: reads the arm, queries the policy and computes the commands; nothing moves."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from robo_reward.errors import RoboRewardError
+from robo_reward.hardware.arm import ArmState
+from robo_reward.hardware.deployment.control_loop import ControlContext
+from robo_reward.hardware.deployment.latency import summarize_durations
+
+STEPS = 25
+
+
+def dry_run(rig: ControlContext, tell: Callable[[str], None], steps: int = STEPS) -> dict[str, Any]:
+    """Runs control steps without streaming any command.
+
+    Args:
+        rig: with a connected arm.
+        tell: shows a line.
+        steps: number of steps.
+
+    Returns:
+        JSON: `state`, `problem` (why the arm could not start, or ""), `steps` with each action and the command
+        that would have followed, and `latency_ms`.
+    """
+    arm = rig.arm.state()
+    tell(
+        f"{rig.arm.name}: mode {arm.mode.value}, hand at {np.round(arm.hand_position, 3)} m, "
+        f"width {arm.gripper_width:.3f} m"
+    )
+    problem, taken, reads, answers = "", [], [], []
+    for step in range(steps):
+        begun = time.monotonic()
+        arm = rig.arm.state()
+        reads.append(time.monotonic() - begun)
+        try:
+            rig.filter.start(arm)
+        except RoboRewardError as error:
+            problem = str(error)
+            break
+        action, seconds = _query_policy(rig, arm, step)
+        if action is None:
+            problem = "the policy did not answer within 5 s"
+            break
+        answers.append(seconds)
+        decision = rig.filter.filter_action(action, arm, rig.compute_step_duration(step))
+        command = decision.target.joints
+        taken.append(
+            {
+                "action": np.round(action, 4).tolist(),
+                "verdict": decision.verdict.value,
+                "clips": [clip._asdict() for clip in decision.clips],
+                "joints": None if command is None else np.round(command, 5).tolist(),
+                "gripper": round(float(decision.target.gripper), 4),
+            }
+        )
+        time.sleep(max(0.0, rig.compute_step_duration(step) - (time.monotonic() - begun)))
+    tell(f"{len(taken)} steps decided, none sent" + (f"; the arm could not start: {problem}" if problem else ""))
+    return {
+        "state": _state_to_json(arm),
+        "problem": problem,
+        "steps": taken,
+        "latency_ms": {"read_state": summarize_durations(reads), "answer": summarize_durations(answers)},
+    }
+
+
+def _query_policy(rig: ControlContext, arm: ArmState, step: int) -> tuple[np.ndarray | None, float]:
+    """Returns the policy's action for the present observation and the time it took [s].
+
+    The action is None when the policy did not answer.
+    """
+    if rig.policy is None:
+        return np.zeros(rig.task.action.dim), 0.0
+    begun = time.monotonic()
+    rig.policy.send_observation(step, rig.observer.compute_observation(rig.observer.estimate_state(arm)))
+    reply = rig.policy.receive_reply(5.0)
+    return (None, 0.0) if reply is None else (reply.actions[0], time.monotonic() - begun)
+
+
+def _state_to_json(arm: ArmState) -> dict[str, Any]:
+    vectors = ("q", "dq", "tau_ext", "wrench", "hand_position", "hand_quat")
+    found: dict[str, Any] = {name: np.round(getattr(arm, name), 5).tolist() for name in vectors}
+    return {**found, "gripper_width": arm.gripper_width, "mode": arm.mode.value, "errors": list(arm.errors)}

@@ -1,0 +1,498 @@
+"""A deployment session: runs a policy's episodes on an arm one after the other and loses none of them."""
+
+from __future__ import annotations
+
+import logging
+import re
+import shutil
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from robo_reward.checks.proportion import wilson_interval
+from robo_reward.data.episode import CorruptEpisode, Episode, EpisodeStore
+from robo_reward.envs.task import Task
+from robo_reward.errors import BadArtifact, RoboRewardError, UsageError, WrongShape
+from robo_reward.hardware.arm import ArmFault, Mode
+from robo_reward.hardware.deployment.control_loop import ControlContext, ControlLoop, EpisodeEnding
+from robo_reward.hardware.deployment.journal import (
+    COMPLETED_OUTCOMES,
+    Journal,
+    SuccessLabeler,
+    classify_outcome,
+    convert_disk_errors,
+    find_leftover_journals,
+    is_empty_journal,
+    set_aside,
+    store_journal,
+)
+from robo_reward.hardware.deployment.operator import Operator
+from robo_reward.hardware.deployment.reset import ResetProcedure
+from robo_reward.hardware.policy.compatibility import require_compatible
+from robo_reward.hardware.safety.recovery import Phase, Reaction, RecoveryStep
+
+log = logging.getLogger(__name__)
+MAX_CONFIRMATIONS = 10
+"""So many confirmations in a row that change nothing end a deployment."""
+REOPENING = 10.0
+"""How long a lost camera may take to be opened again before a person is asked [s]."""
+MAX_CLIPPED_SHARE = 0.5
+"""A share of changed actions above this is told to the operator."""
+UNATTENDED = " (nobody can confirm with confirm=false; run it in a terminal without confirm=false)"
+
+
+@dataclass(frozen=True)
+class DeploySettings:
+    """User settings of a deployment session.
+
+    Args:
+        episodes: number of completed episodes to reach, those of an earlier run included.
+        confirm: ask a person before the first motion and after each fault.
+        label: ask a person after each episode whether it succeeded, where the task cannot tell.
+        label_all: ask even where it can.
+        retries: how often in a row an episode that was cut short is repeated.
+    """
+
+    episodes: int = 1
+    confirm: bool = True
+    label: bool = True
+    label_all: bool = False
+    retries: int = 3
+
+    def __post_init__(self) -> None:
+        if self.episodes < 1 or self.retries < 0:
+            raise UsageError(
+                f"episodes={self.episodes} retries={self.retries}: expected at least one episode, and 0 or more retries"
+            )
+
+
+@dataclass
+class DeploymentSummary:
+    """Results of a deployment session.
+
+    Args:
+        episodes: one JSON object per episode: key, outcome, steps, reason, success, fault, interventions, peak
+            force on the hand [N].
+        faults: every fault: kind, cause, what was done.
+        latency: histograms.
+        stopped: why the session ended before all episodes were made; empty if it did not.
+        exhausted: True if it ended because an episode was cut short too often.
+    """
+
+    episodes: list[dict[str, Any]] = field(default_factory=list)
+    faults: list[dict[str, Any]] = field(default_factory=list)
+    latency: dict[str, Any] = field(default_factory=dict)
+    stopped: str = ""
+    exhausted: bool = False
+
+    @property
+    def completed_count(self) -> int:
+        """Number of episodes that were run to their end and count for the policy's success rate."""
+        return sum(e["outcome"] in COMPLETED_OUTCOMES for e in self.episodes)
+
+    def to_json(self) -> dict[str, Any]:
+        """Returns the summary as JSON, with the success rate and its 95 % Wilson interval.
+
+        Only episodes count that were made to their end and whose success is known. `success_at_least` is the rate
+        if every episode that was cut short by a fault had failed.
+        """
+        known = [e["outcome"] == "success" for e in self.episodes if e["outcome"] in ("success", "failure")]
+        cut = sum(e["outcome"] in ("faulted", "killed") for e in self.episodes)
+        forces = [e["peak_force"] for e in self.episodes]
+        rate = sum(known) / len(known) if known else None
+        low, high = wilson_interval(sum(known), len(known)) if known else (None, None)
+        return {
+            "episodes": self.completed_count,
+            "made": len(self.episodes),
+            "outcomes": dict(Counter(e["outcome"] for e in self.episodes)),
+            "judged": len(known),
+            "successes": sum(known),
+            "success": rate,
+            "low": low,
+            "high": high,
+            "success_at_least": sum(known) / (len(known) + cut) if known else None,
+            "peak_force": {"median": float(np.median(forces)), "max": max(forces)} if forces else None,
+            "faults": self.faults,
+            "latency_ms": self.latency,
+            "stopped": self.stopped,
+            "each": self.episodes,
+        }
+
+
+class CameraUnavailable(RoboRewardError):
+    """A camera delivers no frames, and the operator could not restore it."""
+
+
+class StopRequested(RoboRewardError):
+    """A stop was requested before an episode began; nothing more is sent to the arm."""
+
+    def __init__(self) -> None:
+        super().__init__("it was asked to stop")
+
+
+class DeploymentSession:
+    """Runs episodes on an arm.
+
+    Args:
+        rig: components of the control loop; its arm is connected.
+        reset: prepares an episode.
+        judge: labels the success of a finished episode and adds its reward.
+        operator: the person beside the robot.
+        store: gets the episodes.
+        folder: for journals of episodes that run.
+        settings: the user's settings.
+        meta: kept with every episode: robot, policy, versions.
+        report: called with the summary after every episode.
+    """
+
+    def __init__(
+        self,
+        rig: ControlContext,
+        reset: ResetProcedure,
+        judge: SuccessLabeler,
+        operator: Operator,
+        store: EpisodeStore,
+        folder: Path,
+        settings: DeploySettings,
+        meta: dict[str, Any],
+        report: Callable[[DeploymentSummary], None] = lambda _: None,
+    ) -> None:
+        self.rig, self.reset, self.judge, self.operator = rig, reset, judge, operator
+        self.store, self.folder, self.settings, self.meta, self.report = store, folder, settings, meta, report
+        self.summary = DeploymentSummary()
+        self._tries, self._cut_reason = 0, ""
+        reset.ready, operator.stop = self._wait_for_cameras, rig.stop
+
+    def run(self) -> DeploymentSummary:
+        """Recovers what an earlier run left behind, then runs the missing episodes; the arm rests at the end.
+
+        Returns:
+            The summary of all episodes, those of earlier runs included.
+
+        Raises:
+            DiskFailed: a file could not be written; the arm is at rest, and what was made is kept.
+            EpisodeNotStored: an episode could not be stored for another reason; the arm is at rest here, too.
+        """
+        self.summary, self._tries = DeploymentSummary(), 0
+        with convert_disk_errors(self.folder.parent, "Episodes that are in the store stay there."):
+            self._load_previous_episodes()
+            missing = self.summary.completed_count < self.settings.episodes
+            if missing and not self._confirm_start():
+                self.summary.stopped = str(StopRequested()) if self.rig.stop() else "nobody confirmed the first motion"
+            while self.summary.completed_count < self.settings.episodes and not self.summary.stopped:
+                if self.rig.stop():
+                    self.summary.stopped = "it was asked to stop"
+                    break
+                self._attempt_episode(self.summary.completed_count)
+                self._publish_summary()
+            self._publish_summary()
+        return self.summary
+
+    def _attempt_episode(self, number: int) -> None:
+        """Tries an episode once; ends the session after too many tries in a row that were cut short."""
+        self._tries += 1
+        try:
+            self._run_episode(number)
+        except (CameraUnavailable, StopRequested) as problem:
+            self.summary.stopped = self.summary.stopped or str(problem)
+        if self.summary.completed_count > number:
+            self._tries = 0
+        elif self._tries > self.settings.retries and not self.summary.stopped:
+            self.summary.exhausted = True
+            self.summary.stopped = (
+                f"episode {number} was cut short {self._tries} times in a row, at last: {self._cut_reason}. The result "
+                "does not stand; remove the cause, then give the same command again (`retries=` allows more)"
+            )
+
+    def _load_previous_episodes(self) -> None:
+        """Recovers journals that were cut off and adds the stored episodes to the summary."""
+        for journal in find_leftover_journals(self.folder):
+            self._recover_journal(journal)
+        for key in self.store.keys():  # noqa: SIM118  a store iterates over episodes
+            try:
+                entry = self.store.read_entry(key)
+            except CorruptEpisode as error:
+                self.operator.show_message(f"{key} is not counted: {error}")
+                continue
+            known, ending = bool(entry.meta.get("success_known")), str(entry.meta.get("ending", ""))
+            self.summary.episodes.append(
+                {
+                    "key": entry.key,
+                    "outcome": classify_outcome(ending, known, entry.success),
+                    "steps": entry.steps,
+                    "reason": ending or "cut off",
+                    "success": entry.success if known else None,
+                    "interventions": entry.meta.get("interventions", 0),
+                    "fault": entry.meta.get("fault", ""),
+                    "peak_force": compute_peak_force(entry.meta),
+                }
+            )
+
+    def _recover_journal(self, journal: Path) -> None:
+        """Stores a journal that an earlier run left behind."""
+        if is_empty_journal(journal):
+            shutil.rmtree(journal)
+            return
+        episode = self._store_journal(journal)
+        if episode is not None:
+            self.operator.show_message(
+                f"{journal.name}: {len(episode)} steps saved that an earlier run left behind: its processes were "
+                "killed, or the computer went down. Look at the arm before it moves again"
+            )
+
+    def _store_journal(self, journal: Path, labelled: bool | None = None) -> Episode | None:
+        """Stores a journal and returns its episode, or returns None when it cannot be read.
+
+        Such a journal is moved aside, so that it does not keep the deployment from going on.
+
+        Raises:
+            DiskFailed: the store cannot be written; the journal stays where it is, here and below.
+            EpisodeNotStored: the store cannot be written for another reason than the disk.
+        """
+        try:
+            return store_journal(journal, self.store, self.judge, labelled)
+        except (BadArtifact, UsageError, WrongShape) as error:
+            place = set_aside(journal, self.folder.parent / "set_aside")
+            self.operator.show_message(
+                f"{journal.name}: its steps cannot be read ({error}). The files are kept in {place}, and the "
+                "deployment goes on without them"
+            )
+            return None
+
+    def _confirm_start(self) -> bool:
+        arm = self.rig.arm
+        where = arm.state().hand_position
+        text = f"{arm.name}, its hand at {np.round(where, 3)} m, will move slowly. Is the space around it free"
+        return not self.settings.confirm or self._ask_confirmation(text)
+
+    def _ask_confirmation(self, question: str) -> bool:
+        """Returns whether the operator says yes.
+
+        After a stop request the answer is always no, and no question is asked.
+        """
+        return not self.rig.stop() and self.operator.confirm(question) and not self.rig.stop()
+
+    def _wait_for_cameras(self) -> None:
+        """Waits until every camera delivers frames; nothing moves meanwhile.
+
+        Raises:
+            StopRequested: a stop was requested.
+            CameraUnavailable: a camera delivers no frames, and the operator could not restore it.
+        """
+        if self.rig.stop():
+            raise StopRequested
+        asked = 0
+        while lost := self._describe_lost_camera():
+            if self.rig.frames is not None and self.rig.frames.lost_for_good():
+                raise CameraUnavailable(f"{lost}. Remove the cause, then give the same command again")
+            text = f"{lost}: nothing moves while a camera is blind; it is opened again by itself"
+            self.operator.show_message(text)
+            end = time.monotonic() + REOPENING
+            while self._describe_lost_camera() and time.monotonic() < end and not self.rig.stop():
+                time.sleep(0.05)
+            if not (lost := self._describe_lost_camera()):
+                return
+            asked += 1
+            if self.rig.stop():
+                raise StopRequested
+            if (
+                not self.settings.confirm
+                or asked > MAX_CONFIRMATIONS
+                or not self._confirm_continuation("Is the camera plugged in")
+            ):
+                raise CameraUnavailable(
+                    f"{lost}. See whether it is plugged in and lit, then give the same command again"
+                )
+
+    def _describe_lost_camera(self) -> str:
+        """Returns a description of the camera that delivers no frames; empty if all deliver."""
+        frames = self.rig.frames
+        if frames is None:
+            return ""
+        age = time.monotonic() - frames.read().stamp
+        if age < self.rig.watchdog.camera_age:
+            return ""
+        return frames.describe_failures() or f"the newest camera frame is {age:.1f} s old"
+
+    def _run_episode(self, number: int) -> None:
+        """Runs one episode, from the reset of the arm to the store."""
+        try:
+            self.reset(number)
+        except ArmFault as fault:
+            self._cut_reason = fault.cause
+            self._handle_fault(fault)
+            return
+        key = self._choose_key()
+        journal = Journal(self.folder / key, self.rig.task, self._make_metadata(number), self._frame_shape())
+        live, ending = ControlLoop(self.rig, journal), EpisodeEnding("stop", "it was interrupted", 0)
+        try:
+            ending = live.run()
+        finally:  # Ctrl-C pressed twice, or an error of ours: what was done is kept all the same
+            try:
+                journal.update_metadata(ending=ending.reason, interventions=live.interventions)
+                journal.update_metadata(
+                    latency_ms=live.latencies.to_json(), fault=str(ending.fault or ""), text=ending.text
+                )
+                journal.update_metadata(clips=dict(live.clips), clipped=live.clipped)
+                journal.update_metadata(stop_time=live.stop_time if np.isfinite(live.stop_time) else None)
+            finally:
+                journal.close()
+        self._conclude_episode(key, ending, live)
+
+    def _conclude_episode(self, key: str, ending: EpisodeEnding, live: ControlLoop) -> None:
+        """Stores an episode and reacts to how it ended."""
+        self.operator.show_message(f"{key}: {ending.steps} steps, {ending.text}")
+        self._cut_reason = ending.fault.cause if ending.fault else ending.text.rstrip(".")
+        if live.clipped > MAX_CLIPPED_SHARE * max(ending.steps, 1):
+            rule = live.clips.most_common(1)[0][0]
+            self.operator.show_message(
+                f"{key}: the safety filter changed {live.clipped} of {ending.steps} actions, most often for {rule}: "
+                "the policy asks for more than it gets, and its success says little. Lower tempo=, or raise speed= and "
+                "acceleration= with care"
+            )
+        if ending.reason == "discard":
+            shutil.rmtree(self.folder / key)
+            self._tries = 0
+        else:
+            episode = self._store_journal(self.folder / key, self._ask_success_label(ending))
+            self._add_to_summary(key, episode, ending, live.interventions)
+        if ending.reason in ("stop", "policy"):
+            self.summary.stopped = ending.text
+        if ending.fault is not None:
+            self._handle_fault(ending.fault)
+        elif ending.reason == "policy":
+            self.rig.machine.stop(ending.text)
+        elif ending.reason in ("watchdog", "safety", "objects"):
+            self._execute_recovery(self.rig.machine.stop(ending.text))
+        else:
+            self._finish_episode()
+
+    def _ask_success_label(self, ending: EpisodeEnding) -> bool | None:
+        """Returns the person's success label of an episode, or None when no label is needed or known."""
+        if ending.labelled is not None:
+            return ending.labelled
+        wanted = self.settings.label_all or (self.settings.label and bool(self.judge.unknown))
+        whole = ending.reason in ("horizon", "end") and ending.steps > 0
+        if not wanted or not whole or self.rig.stop():
+            return None
+        return self.operator.ask_success(f"{self.rig.task.goal} Did it succeed")
+
+    def _add_to_summary(self, key: str, episode: Episode | None, ending: EpisodeEnding, interventions: int) -> None:
+        if episode is None:
+            return
+        entry = self.store.read_entry(key)
+        success = entry.success if entry.meta.get("success_known") else None
+        outcome = classify_outcome(ending.reason, success is not None, bool(success))
+        self.summary.episodes.append(
+            {
+                "key": key,
+                "outcome": outcome,
+                "steps": entry.steps,
+                "reason": ending.reason,
+                "success": success,
+                "interventions": interventions,
+                "fault": str(ending.fault or ""),
+                "peak_force": compute_peak_force(entry.meta),
+                "reward": entry.total,
+            }
+        )
+
+    def _execute_recovery(self, step: RecoveryStep) -> None:
+        """Executes recovery steps of the state machine until the arm may move again or the session ends."""
+        machine, arm, asked = self.rig.machine, self.rig.arm, 0
+        while step.reaction is not Reaction.NOTHING:
+            asked += step.reaction is Reaction.ASK
+            if step.message:
+                self.operator.show_message(step.message)
+            if step.reaction is Reaction.END or (
+                step.reaction is Reaction.ASK and (asked > MAX_CONFIRMATIONS or not self._confirm_continuation())
+            ):
+                alone = step.reaction is Reaction.ASK and not self.settings.confirm
+                self.summary.stopped = step.message + (UNATTENDED if alone else "")
+                return
+            try:
+                if step.reaction is Reaction.ASK:
+                    step = machine.confirm("the operator", self._read_mode())
+                else:
+                    arm.recover()
+                    step = machine.finish_recovery(arm.state())
+                    self._note_recovery(step.reaction is Reaction.NOTHING)
+            except ArmFault as again:
+                step = machine.handle_fault(again)
+
+    def _finish_episode(self) -> None:
+        """Tells the state machine that the episode ended in order."""
+        if self.rig.machine.phase in (Phase.READY, Phase.RUNNING, Phase.HOLDING):
+            self.rig.machine.finish()
+
+    def _confirm_continuation(self, condition: str = "Is the arm free") -> bool:
+        return self.settings.confirm and self._ask_confirmation(f"{condition}, and shall it go on")
+
+    def _read_mode(self) -> Mode:
+        """Returns the robot's mode; `DISCONNECTED` if it cannot be read."""
+        try:
+            return self.rig.arm.state().mode
+        except ArmFault:
+            return Mode.DISCONNECTED
+
+    def _note_recovery(self, recovered: bool) -> None:
+        if self.summary.faults:
+            self.summary.faults[-1]["recovered"] = recovered
+
+    def _handle_fault(self, fault: ArmFault) -> None:
+        """Records a fault of the arm in the summary and executes its recovery."""
+        about = {"kind": fault.kind.value, "cause": fault.cause, "remedy": fault.remedy, "errors": list(fault.errors)}
+        self.summary.faults.append({**about, "recovered": False})
+        self._execute_recovery(self.rig.machine.handle_fault(fault))
+
+    def _make_metadata(self, number: int) -> dict[str, Any]:
+        rate = self.rig.task.action.rate_hz
+        return {**self.meta, "episode": number, "fps": rate, "by": "policy" if self.rig.policy else "teleop"}
+
+    def _frame_shape(self) -> tuple[int, int, int] | None:
+        return None if self.rig.frames is None else self.rig.frames.shape
+
+    def _choose_key(self) -> str:
+        """Returns the first episode name after those in the store.
+
+        An episode that is repeated gets a new name.
+        """
+        keys = self.store.keys()
+        taken = [key for key in keys if re.fullmatch(r"episode-\d{4,}", key)]
+        return f"episode-{max((int(key[8:]) for key in taken), default=-1) + 1:04d}"
+
+    def _publish_summary(self) -> None:
+        self.summary.latency = self.rig.latencies.to_json()
+        self.report(self.summary)
+
+
+def compute_peak_force(meta: Mapping[str, Any]) -> float:
+    """Computes the largest force on the hand [N] among an episode's measurements.
+
+    There is one measurement per control step.
+    """
+    wrench = np.array(meta.get("measured", {}).get("wrench", []), float).reshape(-1, 6)
+    return round(float(np.linalg.norm(np.nan_to_num(wrench[:, :3]), axis=1).max(initial=0.0)), 1)
+
+
+def check_policy_compatibility(task: Task, rig: ControlContext) -> None:
+    """Checks that the policy fits the robot, and warns of joints with other ranges.
+
+    Raises:
+        PolicyMismatch: the conventions differ; lists the differences.
+        UsageError: the policy observes a quantity that is not measured; names it.
+    """
+    policy = rig.policy
+    if policy is None:
+        return
+    trained_on, arm = str(policy.meta.get("task", "")), rig.filter.arm
+    for warning in require_compatible(
+        policy.action, policy.observation, task.action, task.observation, trained_on, arm
+    ):
+        log.warning(warning)
+    rig.observer.require_fields(policy.observation)

@@ -1,0 +1,1 @@
+"""Drivers of arms: simulated, Franka, and in a process of its own."""

@@ -1,0 +1,185 @@
+"""Driver of an FR3 through franky: its torque loop runs at 1 kHz in C++, untouched by Python's pauses."""
+
+from __future__ import annotations
+
+import logging
+import time
+from contextlib import suppress
+from importlib.metadata import version
+from typing import Any
+
+import numpy as np
+
+from robo_reward.envs.arm.model import FR3
+from robo_reward.errors import MissingExtra
+from robo_reward.hardware.arm import ArmFault, ArmState, FaultKind, Mode, Target
+from robo_reward.hardware.drivers.franka.base import FrankaArm
+from robo_reward.hardware.drivers.franka.errors import make_library_fault
+from robo_reward.hardware.drivers.franka.gripper import LibraryHand
+from robo_reward.hardware.drivers.franka.state import check_joint_limits, make_arm_state, parse_mode
+
+log = logging.getLogger(__name__)
+MAX_DYNAMICS = 0.4
+"""franky's own maxima are a Panda's, 20 rad/s² in the wrist; half of that is the FR3's limit and trips it."""
+GENTLE = 0.5
+"""Share of what is left that slow motions use of acceleration and jerk."""
+STOP_PATIENCE = 4.0
+"""The stop motion ends by itself after 2 s [s]."""
+
+
+class FrankyArm(FrankaArm):
+    """A Franka Research 3 with system 5.9 or later (server version 10).
+
+    Targets in joints are followed by franky's joint impedance tracker, poses by its Cartesian one. Both hold the
+    last target indefinitely: the watchdog and the control process detect missing targets.
+    """
+
+    name = "fr3"
+    arm_model = FR3
+    version = 10
+    max_speed_fraction = MAX_DYNAMICS
+
+    @property
+    def library(self) -> str:
+        return f"franky-control {version('franky-control')}"
+
+    def _import_library(self) -> Any:
+        try:
+            import franky
+        except ImportError as error:
+            raise MissingExtra("franky-control", "franka", "an FR3") from error
+        return franky
+
+    def _open(self) -> Any:
+        config = self._library.RealtimeConfig
+        mode = config.Ignore if self.realtime == "ignore" else config.Enforce
+        return self._library.Robot(self.host, relative_dynamics_factor=MAX_DYNAMICS, realtime_config=mode)
+
+    def _check_robot(self) -> None:
+        check_joint_limits(FR3, self._robot.model_urdf)
+
+    def _hand(self) -> LibraryHand:
+        hand = self._library.Gripper(self.host)
+        return LibraryHand(hand, lambda: hand.state)
+
+    def _read(self) -> ArmState:
+        state = self._require_robot().state
+        return make_arm_state(
+            FR3,
+            self._receipts.stamp_state(state.time.to_sec()),
+            state.time.to_sec(),
+            state.q,
+            state.dq,
+            state.tau_ext_hat_filtered,
+            state.O_F_ext_hat_K,
+            self._finger_width,
+            parse_mode(state.robot_mode.name),
+            _active_errors(state),
+        )
+
+    def _read_library_state(self) -> Any:
+        return self._require_robot().state
+
+    def _follow(self) -> Any:
+        c = self.compliance
+        stiffness, damping = np.array(c.stiffness), np.array(c.damping)
+        return self._library.JointImpedanceTracker(
+            self._require_robot(), stiffness=stiffness, damping=damping, **self._tracker_options()
+        )
+
+    def _tracker_options(self) -> dict[str, Any]:
+        """Returns the options that every tracker shares."""
+        low, high = np.array(FR3.q_min), np.array(FR3.q_max)
+        return {
+            "max_delta_tau": self.compliance.torque_step,
+            "lower_joint_limits": low,
+            "upper_joint_limits": high,
+        }
+
+    def _check_motion(self) -> None:
+        self._require_robot().poll_motion()
+
+    def _is_following(self) -> bool:
+        return bool(self._robot.is_in_control)
+
+    def _send(self, target: Target) -> None:
+        if target.joints is not None:
+            if not isinstance(self._follower, self._library.JointImpedanceTracker):
+                self._follower = self._follow()
+            self._follower.set_target(np.asarray(target.joints, float))
+        elif target.position is not None and target.quat is not None:
+            self._send_pose(target.position, target.quat)
+
+    def _send_pose(self, position: np.ndarray, quat: np.ndarray) -> None:
+        franky, c = self._library, self.compliance
+        if not isinstance(self._follower, franky.CartesianImpedanceTracker):
+            self._follower = franky.CartesianImpedanceTracker(
+                self._require_robot(),
+                translational_stiffness=c.translational,
+                rotational_stiffness=c.rotational,
+                **self._tracker_options(),
+            )
+        w, x, y, z = quat
+        self._follower.set_target(franky.Affine(np.asarray(position, float), np.array([x, y, z, w])))
+
+    def _come_to_rest(self) -> None:
+        """Ramps the torques into pure damping until the joints are at rest; if that fails, the robot stops itself."""
+        try:
+            if self._robot.is_in_control:
+                self._robot.move(self._library.TorqueStopMotion(), asynchronous=True)
+            self._follower = None
+            self._join_motion(STOP_PATIENCE)
+        except Exception:
+            if self._robot.is_in_control:
+                self._robot.stop()
+                with suppress(Exception):  # which says that the motion was preempted
+                    self._join_motion(STOP_PATIENCE)
+            raise
+
+    def _go(self, q: np.ndarray, speed_fraction: float) -> None:
+        factor = self._library.RelativeDynamicsFactor(speed_fraction / MAX_DYNAMICS, GENTLE, GENTLE)
+        try:
+            self._robot.move(self._library.JointMotion(q, relative_dynamics_factor=factor), asynchronous=True)
+            self._join_motion(120.0)
+        except BaseException:  # also Ctrl-C: come to rest, then go on interrupting
+            if self._robot.is_in_control:
+                self._interrupt_motion()
+            raise
+
+    def _join_motion(self, patience: float) -> None:
+        """Waits for the motion in short slices, so that a signal gets through."""
+        end = time.monotonic() + patience
+        while not self._robot.join_motion(0.05):
+            if time.monotonic() > end:
+                raise TimeoutError(f"the motion did not end within {patience:g} s")
+
+    def _interrupt_motion(self) -> None:
+        try:
+            self._robot.move(self._library.JointStopMotion(), asynchronous=True)
+            self._join_motion(STOP_PATIENCE)
+        except Exception as error:  # noqa: BLE001  it is on its way out already
+            log.warning("the arm was interrupted and did not stop by itself: %s", error)
+
+    def _clear_errors(self) -> None:
+        self._robot.recover_from_errors()
+
+    def _set_thresholds(self) -> None:
+        torque, force = self.compliance.torque_threshold, self.compliance.force_threshold
+        self._require_robot().set_collision_behavior(list(torque), list(force))
+
+    def _to_fault(self, error: Exception) -> ArmFault:
+        fault = super()._to_fault(error)
+        unclear = fault.kind is FaultKind.CONTROL and self._robot is not None and self._is_alive()
+        return make_library_fault(FaultKind.USER_STOP) if unclear and self._read().mode is Mode.USER_STOPPED else fault
+
+
+def _active_errors(state: Any) -> tuple[str, ...]:
+    """Returns names of the active errors, and in a reflex of those that ended the last motion."""
+    found = _list_set_flags(state.current_errors)
+    if not found and state.robot_mode.name == "Reflex":
+        found = _list_set_flags(state.last_motion_errors)
+    return tuple(found)
+
+
+def _list_set_flags(errors: Any) -> list[str]:
+    return [n for n in dir(errors) if not n.startswith("_") and getattr(errors, n) is True]

@@ -1,0 +1,1 @@
+"""The emulated robot itself: session, controllers, limits, reflexes and model."""

@@ -1,0 +1,1 @@
+"""What surrounds the emulated robot: physics, hand, cameras and the scene."""

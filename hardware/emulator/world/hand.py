@@ -1,0 +1,85 @@
+"""The emulated Franka hand: it moves to a width, or closes until it holds something."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from robo_reward.hardware.emulator.world.plant import DT, GripperCommand
+
+STIFFNESS = 1000.0
+"""Of each finger's servo [N/m], as in the tasks' scenes."""
+MAX_WIDTH = 0.08  # [m]
+MAX_SPEED = 0.1  # of the opening [m/s]: 50 mm/s a finger (Franka Robotics, hand data sheet)
+MAX_FORCE = 70.0  # that the hand can keep up [N] (likewise)
+MOVE_FORCE = 20.0  # most that a finger presses with while it only moves [N]
+STILL = 0.2  # of the commanded speed: slower than this counts as blocked
+PATIENCE = 60  # steps of being blocked before a motion ends [ms]
+ARRIVED = 5e-4  # [m]
+
+
+class FingerTarget(NamedTuple):
+    """The target of the finger servos.
+
+    Attributes:
+        target: desired position of each finger [m].
+        force: largest force of each finger [N].
+    """
+
+    target: float
+    force: float
+
+
+class EmulatedHand:
+    """Converts gripper commands into targets of the finger servos.
+
+    A move ends at its width or when the fingers are blocked. A grasp goes on closing beyond its width until the
+    fingers press with its force, and keeps pressing; a grasp of something wider than the hand is open first opens.
+
+    Attributes:
+        moving: whether the last command is still being executed.
+        holding: whether a grasp has met an object and its force is acting.
+    """
+
+    def __init__(self) -> None:
+        self.hold_width(MAX_WIDTH)
+
+    def hold_width(self, width: float) -> None:
+        """Drops the command and holds a width [m]."""
+        self.moving = self.holding = False
+        self._command: GripperCommand | None = None
+        self._squeezing = False
+        self._reference, self._last, self._blocked = width / 2, width, 0
+
+    def start_command(self, command: GripperCommand, width: float) -> None:
+        """Starts a new command from the current width [m].
+
+        A repeated command is ignored, so that the hand goes on with it.
+        """
+        if command == self._command:
+            return
+        self._command, self.moving, self.holding = command, True, False
+        self._squeezing = command.force is not None and command.width <= width
+        self._reference, self._last, self._blocked = width / 2, width, 0
+
+    def step(self, width: float) -> FingerTarget:
+        """Returns the finger target for the next millisecond, given the current width [m]."""
+        if self._command is None:
+            return FingerTarget(self._reference, MOVE_FORCE)
+        goal, speed, force = self._command.width, min(self._command.speed, MAX_SPEED), self._command.force
+        goal = min(max(goal, 0.0), MAX_WIDTH) / 2
+        most = MOVE_FORCE if force is None else min(force, MAX_FORCE)
+        if self._squeezing:
+            goal = width / 2 - most / STIFFNESS
+        pace = speed * DT / 2
+        self._reference += min(max(goal - self._reference, -pace), pace)
+        if self.moving:
+            self._check_motion_end(width, speed, arrived=abs(2 * goal - width) < ARRIVED)
+        return FingerTarget(self._reference, most)
+
+    def _check_motion_end(self, width: float, speed: float, arrived: bool) -> None:
+        """Ends the motion when it has arrived or is blocked."""
+        slow = abs(width - self._last) < STILL * speed * DT
+        self._blocked = self._blocked + 1 if slow else 0
+        self._last = width
+        if (arrived and not self._squeezing) or self._blocked >= PATIENCE:
+            self.moving, self.holding = False, self._squeezing

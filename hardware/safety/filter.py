@@ -1,0 +1,376 @@
+"""Safety filter between a policy and an arm: whatever the action, the commands keep every limit."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from robo_reward.envs.arm.control import FINGER_MAX
+from robo_reward.envs.arm.kinematics import (
+    compute_forward_kinematics,
+    compute_jacobian,
+    compute_orientation_error,
+    solve_damped_step,
+)
+from robo_reward.envs.arm.model import ArmModel
+from robo_reward.envs.task import Controller
+from robo_reward.errors import UsageError
+from robo_reward.hardware.arm import ArmState, Mode, Target
+from robo_reward.hardware.safety.limits import INSET, MotionLimits, Workspace, policy_limits
+from robo_reward.hardware.safety.trajectory.checker import compute_tilt
+from robo_reward.hardware.safety.trajectory.planner import TrajectoryPlanner
+from robo_reward.hardware.safety.trajectory.space import HandCoordinates, JointCoordinates
+
+SLACK = 0.03
+"""How far outside the workspace [m] and the joint margins [rad] the arm may stand when it starts."""
+
+
+class Verdict(Enum):
+    """Reaction to an action."""
+
+    FOLLOW = "follow"
+    HOLD = "hold"
+    STOP = "stop"
+
+
+class ActionClip(NamedTuple):
+    """One part of an action that was changed to keep a limit.
+
+    Attributes:
+        rule: such as `joint_speed`.
+        asked: what the action would have needed, as a share of what is allowed, or as text.
+        done: what is done instead.
+    """
+
+    rule: str
+    asked: str
+    done: str
+
+
+@dataclass(frozen=True, eq=False)
+class Decision:
+    """Reaction of the safety filter to one action.
+
+    Args:
+        verdict: follow it, hold, or stop the arm.
+        target: target at the end of this control step: joints and the opening of the fingers.
+        clips: everything that was changed, in the order of the rules.
+        samples: the commands of this control step (K, 7) [rad] at the stream's rate; `next_command` returns the
+            same.
+        cause: why it holds or stops.
+    """
+
+    verdict: Verdict
+    target: Target
+    clips: tuple[ActionClip, ...]
+    samples: np.ndarray
+    cause: str = ""
+
+
+@dataclass(frozen=True)
+class SafetySettings:
+    """User settings of the safety filter.
+
+    Args:
+        rate: of the stream [Hz].
+        bad_actions: how many unusable actions in a row stop the arm; fewer hold it.
+        tracking: largest difference between a measured and a commanded joint angle [rad]; more stops the arm.
+        ramp_steps: the first control steps after a start are slow ...
+        ramp_from: ... beginning at this share of speed and acceleration.
+        lead: targets stay within what the speed limits allow in this time from the last command [s].
+        still: joint speed at which an arm counts as at rest [rad/s].
+    """
+
+    rate: float = 200.0
+    bad_actions: int = 3
+    tracking: float = 0.3
+    ramp_steps: int = 25
+    ramp_from: float = 0.2
+    lead: float = 0.25
+    still: float = 0.05
+
+    def __post_init__(self) -> None:
+        if not 50.0 <= self.rate <= 1000.0:
+            raise UsageError(f"rate of the stream is {self.rate} Hz, expected 50 to 1000")
+        if self.bad_actions < 1 or self.ramp_steps < 0 or not 0.0 < self.ramp_from <= 1.0 or self.tracking <= 0:
+            raise UsageError(f"{self} makes no sense: counts and tracking are positive, ramp_from is above 0 up to 1")
+
+
+class SafetyFilter:
+    """Turns actions into commands that keep position, speed, acceleration and workspace limits.
+
+    An action goes through the task's own controller, as in simulation, on top of the last target; what comes out
+    is shortened to the speed limits, brought back into the workspace and the joint margins, and planned to
+    standstill (`TrajectoryPlanner`). A plan that would break any limit is tried with half and a quarter of the
+    step; if none passes, the arm ends at its last target. Measurements decide whether to go on and limit the
+    controller's lead; commands never start from them, except in `start`.
+
+    Args:
+        arm: whose kinematics hold.
+        controller: the task's action convention.
+        limits: what commands keep, e.g. `policy_limits(arm)`.
+        workspace: where the hand stays.
+        settings: rates, thresholds and the slow start.
+
+    Attributes:
+        stopped: why the filter stopped for good, until `start`; empty while it works.
+    """
+
+    def __init__(
+        self,
+        arm: ArmModel,
+        controller: Controller,
+        limits: MotionLimits,
+        workspace: Workspace,
+        settings: SafetySettings | None = None,
+    ) -> None:
+        self.arm, self.controller, self.limits, self.workspace = arm, controller, limits, workspace
+        self.settings = settings or SafetySettings()
+        coordinates = HandCoordinates(arm) if controller.spec.kind.startswith("ee_") else JointCoordinates()
+        self.planner = TrajectoryPlanner(arm, limits, workspace, self.settings.rate, coordinates)
+        self.stopped = "the safety filter was not started"
+        self._target, self._fingers = np.array(arm.home), np.full(arm.finger_count, FINGER_MAX)
+        self._steps, self._bad = 0, 0
+
+    @classmethod
+    def from_task(
+        cls, task: Any, limits: MotionLimits | None = None, cone: float = 0.5, settings: SafetySettings | None = None
+    ) -> SafetyFilter:
+        """Returns the filter of an arm's task: its controller, its box, and a share of the official limits.
+
+        Args:
+            task: a task of an arm (`envs.panda.base.ArmTask`).
+            limits: other limits than `policy_limits(task.arm)`.
+            cone: largest tilt of the hand [rad].
+            settings: rates, thresholds and the slow start.
+        """
+        workspace = Workspace.from_box(task.low, task.high, cone)
+        return cls(task.arm, task.controller, limits or policy_limits(task.arm), workspace, settings)
+
+    def start(self, state: ArmState) -> None:
+        """Sets the targets to the measured pose; the only moment at which a measurement becomes a command.
+
+        Raises:
+            UsageError: the arm moves, or its pose is one that may not be commanded; the message says what is
+                allowed.
+        """
+        if not state.is_finite():
+            raise UsageError("the measured state holds numbers that are not finite; check the connection to the robot")
+        if np.abs(state.dq).max() > self.settings.still:
+            raise UsageError(f"the arm still moves at {np.abs(state.dq).max():.3f} rad/s; wait until it is at rest")
+        q = np.array(state.q, float)
+        pose = compute_forward_kinematics(self.arm, q[None])
+        position, tilt = pose.position[:, 0], float(compute_tilt(pose)[0])
+        room = self.limits.widen_to(np.clip(q, self.limits.q_min - SLACK, self.limits.q_max + SLACK))
+        problem = room.describe_violation(q)
+        excess = float(self.workspace.distance_outside(position))
+        if not problem and excess > SLACK:
+            problem = f"the hand at {position.round(3)} m, {excess * 100:.1f} cm outside the workspace"
+        elif not problem and tilt > self.workspace.cone + SLACK:
+            problem = f"the hand leaning {tilt:.2f} rad, allowed are {self.workspace.cone:.2f}"
+        if problem:
+            raise UsageError(f"the arm cannot start with {problem}. Move it to a start pose of the task first")
+        self.planner.checker.limits = room
+        self.planner.checker.workspace = self.workspace.widen_to(position, tilt)
+        self.planner.start_at_rest(q)
+        self._target = q
+        self._fingers = np.full(self.arm.finger_count, np.clip(state.gripper_width / 2, 0.0, FINGER_MAX))
+        self._steps, self._bad, self.stopped = 0, 0, ""
+
+    def filter_action(self, action: np.ndarray, state: ArmState, dt: float = 0.0) -> Decision:
+        """Returns the reaction to a policy's action; never raises, whatever the action is.
+
+        Args:
+            action: (A,), each component in [-1, 1]; anything else is clipped or refused.
+            state: the latest measurement.
+            dt: how long this control step lasts [s]; the controller's own period if not given.
+        """
+        dt = dt if 0.0 < dt <= 1.0 else 1.0 / self.controller.spec.rate_hz
+        cause = self.stopped or self._find_stop_cause(state)
+        if cause:
+            return self._make_stop_decision(cause, dt)
+        values, problem = self._parse_action(action)
+        if problem:
+            self._bad += 1
+            if self._bad >= self.settings.bad_actions:
+                return self._make_stop_decision(
+                    f"{self._bad} unusable actions in a row, the last because {problem}", dt
+                )
+            return self._make_hold_decision(problem, dt)
+        self._bad = 0
+        self._restore_limits()
+        clips: list[ActionClip] = []
+        over = np.abs(values).max() - 1.0
+        if over > 1e-6:
+            clips.append(ActionClip("action", f"{over + 1.0:.3g}", "clipped to [-1, 1]"))
+        wanted, fingers = self._advance_controller(np.clip(values, -1.0, 1.0), state)
+        if not (np.isfinite(wanted).all() and np.isfinite(fingers).all()):
+            return self._make_hold_decision("the task's controller answered with numbers that are not finite", dt)
+        pace = self._compute_ramp()
+        wanted = self._limit_step(wanted, dt * pace, clips)
+        self._plan_step(wanted, pace, dt, clips)
+        self._fingers = fingers
+        self._steps += 1
+        return self._make_decision(Verdict.FOLLOW, dt, tuple(clips))
+
+    def hold(self) -> None:
+        """Comes to rest as fast as the limits allow; later targets continue from there."""
+        self.planner.plan_stop()
+        self._target = self.planner.rest_position
+
+    def next_command(self) -> Target:
+        """Returns the next command, to be sent once every 1 / rate seconds."""
+        return Target(joints=self.planner.advance_command(), gripper=self._sum_finger_targets())
+
+    def _find_stop_cause(self, state: ArmState) -> str:
+        """Returns why the arm must stop whatever the action is; empty if it need not."""
+        if state.mode not in (Mode.MOVING, Mode.IDLE):
+            return f"the robot is in mode {state.mode.value}"
+        if not state.is_finite():
+            return "the measured state holds numbers that are not finite"
+        error = np.abs(state.q - self.planner.last_command)
+        worst = int(error.argmax())
+        if error[worst] > self.settings.tracking:
+            return (
+                f"joint {worst + 1} is {error[worst]:.2f} rad away from its command: something holds or moves the arm"
+            )
+        return ""
+
+    def _parse_action(self, action: Any) -> tuple[np.ndarray, str]:
+        """Returns the action as an array, and the problem with it; empty if there is none."""
+        dim = self.controller.spec.dim
+        try:
+            values = np.asarray(action, dtype=np.float64)
+        except (TypeError, ValueError, OverflowError):
+            return np.zeros(dim), "the action is not an array of numbers"
+        if values.shape != (dim,):
+            return values, f"the action has shape {values.shape}, expected ({dim},)"
+        if not np.isfinite(values).all():
+            names = [n for n, value in zip(self.controller.spec.names, values, strict=True) if not np.isfinite(value)]
+            return values, f"the action is not finite in {', '.join(names)}"
+        return values, ""
+
+    def _advance_controller(self, action: np.ndarray, state: ArmState) -> tuple[np.ndarray, np.ndarray]:
+        """Returns the joints and fingers that the controller requests next, from the last target."""
+        n, fingers = self.arm.joint_count, self.arm.finger_count
+        measured = np.concatenate([state.q, np.full(fingers, state.gripper_width / 2)])
+        last = np.concatenate([self._target, self._fingers])
+        wanted = self.controller.advance(last[None], measured[None], action[None])[0]
+        return wanted[:n], np.clip(wanted[n : n + fingers], 0.0, FINGER_MAX)
+
+    def _compute_ramp(self) -> float:
+        """Returns the share of speed and acceleration allowed in this step of the slow start."""
+        ramp, first = self.settings.ramp_steps, self.settings.ramp_from
+        return 1.0 if self._steps >= ramp else first + (1.0 - first) * self._steps / ramp
+
+    def _limit_step(self, wanted: np.ndarray, dt: float, clips: list[ActionClip]) -> np.ndarray:
+        """Returns the requested joints (7,) after limiting the speed and projecting into margins and workspace."""
+        limits = self.planner.checker.limits
+        asked = self._compute_limit_usage(self._target, wanted, dt)
+        rule = max(asked, key=lambda name: asked[name])
+        if asked[rule] > 1.0:
+            clips.append(ActionClip(rule, f"{asked[rule]:.2f} of the limit", f"step times {1 / asked[rule]:.2f}"))
+            wanted = self._target + (wanted - self._target) / asked[rule]
+        lead = max(self._compute_limit_usage(self.planner.last_command, wanted, self.settings.lead).values())
+        if lead > 1.0:
+            clips.append(ActionClip("lead", f"{lead:.2f} of the limit", "the target waits for the command"))
+            wanted = self.planner.last_command + (wanted - self.planner.last_command) / lead
+        inside = self._project_into_workspace(np.clip(wanted, limits.q_min, limits.q_max), clips)
+        if not np.array_equal(inside, wanted) and not any(clip.rule == "workspace" for clip in clips):
+            worst = int(np.abs(inside - wanted).argmax())
+            text = f"joint {worst + 1} at {wanted[worst]:.3f} rad"
+            clips.append(ActionClip("joint_position", text, f"{inside[worst]:.3f} rad"))
+        return inside
+
+    def _compute_limit_usage(self, begin: np.ndarray, end: np.ndarray, dt: float) -> dict[str, float]:
+        """Returns the share of each speed limit that a step from joints (7,) to joints (7,) in dt [s] uses."""
+        limits, step = self.planner.checker.limits, end - begin
+        low, high = limits.speed_bounds(begin)
+        pose, first = (
+            compute_forward_kinematics(self.arm, np.stack([begin, end])),
+            compute_forward_kinematics(self.arm, begin[None]),
+        )
+        turn = compute_orientation_error(first, pose.x[:, 1:], pose.y[:, 1:], pose.z[:, 1:])
+        joints = np.where(step > 0, step / np.maximum(high, 1e-3), step / np.minimum(low, -1e-3))
+        return {
+            "joint_speed": float(joints.max()) / dt,
+            "hand_speed": float(np.linalg.norm(pose.position[:, 1] - pose.position[:, 0])) / limits.translation[0] / dt,
+            "turn_speed": float(np.linalg.norm(turn)) / limits.rotation[0] / dt,
+        }
+
+    def _project_into_workspace(self, q: np.ndarray, clips: list[ActionClip]) -> np.ndarray:
+        """Returns joints (7,) whose hand is in workspace and cone, by inverse kinematics where it was not."""
+        space, limits = self.planner.checker.workspace, self.planner.checker.limits
+        pose = compute_forward_kinematics(self.arm, q[None])
+        place = np.clip(pose.position[:, 0], space.low + INSET / 2, space.high - INSET / 2)
+        tilt = float(compute_tilt(pose)[0])
+        if np.array_equal(place, pose.position[:, 0]) and tilt <= space.cone:
+            return q
+        what = f"hand at {pose.position[:, 0].round(3)} m leaning {tilt:.2f} rad"
+        clips.append(ActionClip("workspace", what, f"{place.round(3)} m, {min(tilt, space.cone):.2f} rad"))
+        upright = _tilt_approach(pose.z[:, 0], min(tilt, 0.98 * space.cone))
+        for _ in range(4):
+            turn = np.cross(pose.z[:, 0], upright)
+            error = np.concatenate([place - pose.position[:, 0], turn])[None]
+            step = solve_damped_step(compute_jacobian(pose), error, np.zeros((1, 7)))[0]
+            q = np.clip(q + np.clip(step, -0.1, 0.1), limits.q_min, limits.q_max)
+            pose = compute_forward_kinematics(self.arm, q[None])
+        return q
+
+    def _plan_step(self, wanted: np.ndarray, pace: float, dt: float, clips: list[ActionClip]) -> None:
+        """Plans to the requested joints, or to as large a part of the step as every limit allows."""
+        breach = None
+        for share in (1.0, 0.5, 0.25):
+            goal = self._target + share * (wanted - self._target)
+            found = self.planner.plan_to_target(goal, pace, self._target, dt)
+            if found is None:
+                self._target = goal
+                break
+            breach = breach or found
+        if breach is not None:
+            taken = "the plan stays" if found is not None else f"step times {share}"
+            clips.append(ActionClip(breach.rule, f"{breach.ratio:.2f} of the limit", taken))
+            if found is not None:
+                self._target = self.planner.rest_position
+
+    def _restore_limits(self) -> None:
+        """Restores the configured limits after a start outside them, as soon as all commands are inside."""
+        envelope = self.planner.checker
+        if envelope.limits is self.limits and envelope.workspace is self.workspace:
+            return
+        path = np.concatenate([self.planner.last_command[None], self.planner.plan])
+        pose = compute_forward_kinematics(self.arm, path)
+        if not any(self.limits.describe_violation(q) for q in path):
+            envelope.limits = self.limits
+        if (self.workspace.distance_outside(pose.position.T) <= 0).all() and (
+            compute_tilt(pose) <= self.workspace.cone
+        ).all():
+            envelope.workspace = self.workspace
+
+    def _make_hold_decision(self, cause: str, dt: float) -> Decision:
+        self.hold()
+        return self._make_decision(Verdict.HOLD, dt, (), cause)
+
+    def _make_stop_decision(self, cause: str, dt: float) -> Decision:
+        if not self.stopped:
+            self.hold()
+        self.stopped = cause
+        return self._make_decision(Verdict.STOP, dt, (), cause)
+
+    def _sum_finger_targets(self) -> float:
+        return float(self._fingers.sum()) if len(self._fingers) else -1.0
+
+    def _make_decision(self, verdict: Verdict, dt: float, clips: tuple[ActionClip, ...], cause: str = "") -> Decision:
+        samples = self.planner.peek_commands(max(1, round(dt * self.settings.rate)))
+        return Decision(verdict, Target(joints=samples[-1], gripper=self._sum_finger_targets()), clips, samples, cause)
+
+
+def _tilt_approach(z: np.ndarray, tilt: float) -> np.ndarray:
+    """Returns the approach direction (3,) with the azimuth of `z`, tilted by `tilt` [rad] from straight down."""
+    flat = np.array((z[0], z[1], 0.0))
+    length = np.linalg.norm(flat)
+    side = flat / length if length > 1e-9 else np.zeros(3)
+    return np.sin(tilt) * side + np.cos(tilt) * np.array((0.0, 0.0, -1.0))

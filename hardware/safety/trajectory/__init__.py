@@ -1,0 +1,1 @@
+"""Trajectories inside the limits: planning, time profiles, braking and the check of each sample."""

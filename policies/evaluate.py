@@ -1,0 +1,101 @@
+"""Evaluates a policy: its success rate with a confidence interval."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+from robo_reward.checks.proportion import wilson_interval
+from robo_reward.envs.batch import BatchSim
+from robo_reward.envs.task import Task
+from robo_reward.policies.judge import EpisodeRewardScorer
+from robo_reward.policies.policy import Policy
+from robo_reward.rewards.contract import EpisodeReward, StepReward
+
+EVALUATION_SEEDS = 4_000_000
+"""Where the seeds of evaluations begin, apart from those of training and search: a policy is judged in other worlds
+than it has learnt in."""
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Outcome of deterministic episodes.
+
+    Args:
+        episodes: how many were run.
+        successes: how many fulfilled the goal at their last step.
+        low: lower end of the 95 % Wilson interval of the success rate.
+        high: upper end.
+        held: mean share of steps in which the goal was fulfilled (the return of the sparse success, per step).
+        mean_return: mean return of the given reward, or None.
+        seed: of the initial conditions.
+    """
+
+    episodes: int
+    successes: int
+    low: float
+    high: float
+    held: float
+    mean_return: float | None
+    seed: int
+
+    @property
+    def success(self) -> float:
+        """The success rate."""
+        return self.successes / self.episodes
+
+    def to_json(self) -> dict[str, Any]:
+        """Returns all numbers as JSON, the success rate included."""
+        return {**asdict(self), "success": self.success}
+
+
+def evaluate_policy(
+    task: Task,
+    policy: Policy,
+    episodes: int = 100,
+    seed: int = EVALUATION_SEEDS,
+    reward: StepReward | EpisodeReward | None = None,
+    threads: int | None = None,
+    worlds: int = 100,
+) -> Evaluation:
+    """Runs whole episodes of a deterministic policy and returns its success rate with a confidence interval.
+
+    Success counts at the last step only: what passed through the goal and left it again has not fulfilled it.
+
+    Args:
+        task: the task to run.
+        policy: the policy that acts.
+        episodes: at least 1.
+        seed: of the initial conditions and, where the task draws them, of the physics. Training with seed s uses
+            s, so take another range, such as from `EVALUATION_SEEDS`.
+        reward: the reward whose return is reported, or None.
+        threads: of the simulator.
+        worlds: how many episodes run side by side.
+    """
+    n = min(episodes, worlds)
+    judge = EpisodeRewardScorer(task, reward, n) if isinstance(reward, EpisodeReward) else None
+    sim = BatchSim(task, n, seed, None if isinstance(reward, EpisodeReward) else reward, threads)
+    successes, held, returns = [], [], []
+    for _ in range(-(-episodes // n)):
+        good, total = np.zeros(n), np.zeros(n)
+        if judge:
+            judge.begin_episodes(sim)
+        for _ in range(task.horizon):
+            result = sim.step(policy.act(sim.observation()))
+            good += result.success
+            if result.reward is not None:
+                total += result.reward.total
+            for i, output in enumerate(judge.add_step(result) if judge else []):
+                total[i] = output.total.sum()
+        successes.append(result.success)
+        held.append(good / task.horizon)
+        returns.append(total)
+    sim.close()
+    if judge:
+        judge.close()
+    hits = int(np.concatenate(successes)[:episodes].sum())
+    mean_return = float(np.concatenate(returns)[:episodes].mean()) if reward else None
+    share = float(np.concatenate(held)[:episodes].mean())
+    return Evaluation(episodes, hits, *wilson_interval(hits, episodes), share, mean_return, seed)

@@ -1,0 +1,1 @@
+"""From the typed arguments to a checked configuration, and the help."""

@@ -1,0 +1,58 @@
+"""The configuration of a verb with its options chosen, as Hydra composes it from `configs/`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from copy import deepcopy
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from robo_reward.cli.arguments.choices import list_group_options
+from robo_reward.cli.arguments.quoting import quote_text
+from robo_reward.errors import UsageError
+
+if TYPE_CHECKING:
+    from omegaconf import DictConfig
+
+
+def compose_options(verb: str, choices: Sequence[str], config_dir: str | None = None) -> DictConfig:
+    """Returns the defaults of a verb; references in them are not resolved.
+
+    Args:
+        verb: one of `VERBS`.
+        choices: `group=option`, one per group.
+        config_dir: a folder of the user's own options, or none.
+
+    Raises:
+        UsageError: files that Hydra refuses.
+    """
+    built_in = all(
+        option in list_group_options().get(group, ()) for group, _, option in (c.partition("=") for c in choices)
+    )
+    if built_in and not config_dir:
+        return deepcopy(_compose_built_in(verb, tuple(choices)))
+    return _compose_with_hydra(verb, choices, config_dir)
+
+
+@cache
+def _compose_built_in(verb: str, choices: tuple[str, ...]) -> DictConfig:
+    return _compose_with_hydra(verb, choices, None)
+
+
+def _compose_with_hydra(verb: str, choices: Sequence[str], config_dir: str | None) -> DictConfig:
+    from hydra import compose, initialize_config_module
+    from hydra.core.global_hydra import GlobalHydra
+    from hydra.errors import HydraException
+    from omegaconf.errors import OmegaConfBaseException
+
+    GlobalHydra.instance().clear()
+    folder = quote_text(f"file://{Path(config_dir).resolve()}") if config_dir else ""
+    search_path = [f"hydra.searchpath=[{folder}]"] if config_dir else []
+    with initialize_config_module("robo_reward.configs", version_base="1.3"):
+        try:
+            return compose(verb, overrides=[*choices, *search_path])
+        except (HydraException, OmegaConfBaseException) as error:
+            raise UsageError(str(error).splitlines()[0]) from error
+        finally:
+            GlobalHydra.instance().clear()

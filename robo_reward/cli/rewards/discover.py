@@ -1,0 +1,193 @@
+"""`robo-reward discover`: from a few demonstrations to their steps and a reward."""
+
+from __future__ import annotations
+
+import os
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from omegaconf import DictConfig, OmegaConf
+
+from robo_reward.cli.folder import collect_provenance, format_command, lock_run, prepare_run_folder, write_json
+from robo_reward.cli.terminal import Terminal
+from robo_reward.data.sources import Demonstration, load_demonstrations
+from robo_reward.envs.rendering.frames import FrameSpec
+from robo_reward.errors import UnknownName, UsageError
+from robo_reward.report.steps import StepsPage, write_steps_page
+from robo_reward.rewards.artifact import save_reward
+from robo_reward.rewards.perceptual.discover import (
+    Discovery,
+    compute_chance_level,
+    cross_validate_recognition,
+    discover_steps,
+    fit_steps,
+)
+from robo_reward.rewards.perceptual.picture import draw_discovery, draw_steps, write_png
+from robo_reward.rewards.perceptual.reward import PerceptualReward, compute_curves, encode_clips
+from robo_reward.vision.choose import choose_encoder
+from robo_reward.vision.encoder import Encoder
+
+METHODS = ("ours", "paper")
+CAPTION = (
+    "thick line: the reward; thin lines: how surely each step is recognised, 0 to 1; vertical lines: discovered cuts"
+)
+
+
+def run(config: DictConfig, arguments: list[str]) -> int:
+    """Reads, encodes, cuts and fits; writes the reward, pictures, result.json and report.html."""
+    os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")  # broken videos are told in our own words
+    console, clock = Terminal(), _Stopwatch()
+    steps = _parse_steps(config)
+    demos = load_demonstrations(config.demos, config.fps)
+    frames = FrameSpec(_choose_cameras(config.camera, demos), config.size)
+    demos = [_select_cameras(demo, frames) for demo in demos]
+    clock.record_lap("read")
+    chosen: Any = OmegaConf.to_container(config.encoder)
+    encoder = choose_encoder(chosen, [demo.frames for demo in demos], cameras=len(frames.cameras))
+    folder = prepare_run_folder(config, "discover", Path(str(config.demos)).stem.replace(":", "-"))
+    with lock_run(folder):
+        write_json(folder / "provenance.json", collect_provenance(arguments))
+        console.print(
+            f"{len(demos)} demonstrations, {sum(len(d.frames) for d in demos)} frames; {folder}", soft_wrap=True
+        )
+        features = encode_clips(encoder, [demo.frames for demo in demos])
+        clock.record_lap("encode")
+        found, reward = _learn_reward(config, steps, features, encoder, frames, demos[0].fps)
+        clock.record_lap("discover")
+        save_reward(reward, folder / "reward")
+        pictures = _draw_pictures(folder, demos, features, found, reward, config.pictures)
+        result = _summarise_result(demos, found, reward, frames, clock.seconds)
+        write_json(folder / "result.json", result)
+        page = write_steps_page(
+            folder / "report.html", StepsPage(result, pictures, format_command(arguments), str(folder))
+        )
+    _print_summary(console, found, folder, page)
+    return 0
+
+
+def _parse_steps(config: DictConfig) -> Any:
+    if config.method not in METHODS:
+        raise UnknownName("method", config.method, METHODS)
+    if config.steps == "auto":
+        return "auto"
+    if not isinstance(config.steps, int) or config.steps < 2:
+        raise UsageError(f"steps={config.steps}: expected auto or a number from 2")
+    return config.steps
+
+
+def _choose_cameras(camera: str, demos: list[Demonstration]) -> tuple[str, ...]:
+    return (camera,) if camera else demos[0].cameras or ("front",)
+
+
+def _select_cameras(demo: Demonstration, wanted: FrameSpec) -> Demonstration:
+    """Returns a demonstration as the wanted cameras saw it, at the wanted size.
+
+    A demonstration that names several cameras shows them side by side.
+    """
+    shown = demo.cameras
+    frames = demo.frames
+    if shown and shown != wanted.cameras:
+        for camera in wanted.cameras:
+            if camera not in shown:
+                raise UnknownName(f"camera of demonstration {demo.name}", camera, shown)
+        width = frames.shape[2] // len(shown)
+        parts = [frames[:, :, width * shown.index(c) : width * (shown.index(c) + 1)] for c in wanted.cameras]
+        frames = np.concatenate(parts, axis=2)
+    height, width, _ = wanted.shape
+    if frames.shape[1:3] != (height, width):
+        frames = np.stack([cv2.resize(f, (width, height), interpolation=cv2.INTER_AREA) for f in frames])
+    return replace(demo, frames=frames)
+
+
+def _learn_reward(
+    config: DictConfig, steps: Any, features: list[np.ndarray], encoder: Encoder, frames: FrameSpec, fps: float
+) -> tuple[Discovery, PerceptualReward]:
+    if config.method == "paper":
+        found = discover_steps(features, steps, "each", "paper", config.min_size, fps)
+    else:
+        found = discover_steps(features, steps, min_size=config.min_size, fps=fps)
+    if not found.recognised and len(features) > 1:
+        n = found.steps
+        recognised, chance = (
+            cross_validate_recognition(features, found.cuts, fps),
+            compute_chance_level(features, found.cuts),
+        )
+        found = replace(found, recognised={n: recognised}, chance={n: chance})
+    model = fit_steps(features, found.cuts, fps, "gaussian" if config.method == "paper" else "ordered")
+    return found, PerceptualReward(encoder, model, frames, fps)
+
+
+def _draw_pictures(
+    folder: Path,
+    demos: list[Demonstration],
+    features: list[np.ndarray],
+    found: Discovery,
+    reward: PerceptualReward,
+    most: int,
+) -> list[Path]:
+    """Draws each of the first demonstrations in `pictures/`, and all of them in `steps.png`."""
+    (folder / "pictures").mkdir(exist_ok=True)
+    strips = []
+    for demo, x, cuts in list(zip(demos, features, found.cuts, strict=True))[: max(most, 1)]:
+        title = f"{demo.name}   {len(demo.frames) / demo.fps:.1f} s"
+        strips.append(draw_steps(demo.frames, cuts, *compute_curves(reward.model, x, demo.fps), title=title))
+    write_png(folder / "steps.png", draw_discovery(strips, CAPTION))
+    return [write_png(folder / "pictures" / f"{i + 1:03d}.png", strip) for i, strip in enumerate(strips)]
+
+
+def _summarise_result(
+    demos: list[Demonstration],
+    found: Discovery,
+    reward: PerceptualReward,
+    frames: FrameSpec,
+    seconds: dict[str, float],
+) -> dict[str, Any]:
+    own = [{"name": d.name, "frames": len(d.frames), "cuts": list(c)} for d, c in zip(demos, found.cuts, strict=True)]
+    return {
+        "steps": found.steps,
+        "recognised": {str(n): value for n, value in found.recognised.items()},
+        "chance": {str(n): value for n, value in found.chance.items()},
+        "certain": found.certain,
+        "demonstrations": own,
+        "fps": demos[0].fps,
+        "cameras": list(frames.cameras),
+        "size": frames.size,
+        "encoder": reward.encoder.spec(),
+        "form": reward.model.form,
+        "reward": "reward",
+        "seconds": seconds,
+    }
+
+
+def _print_summary(console: Terminal, found: Discovery, folder: Path, page: Path) -> None:
+    console.print(f"{found.steps} steps", highlight=False)
+    if not found.certain:
+        console.print(
+            "no steps were found: one motion from beginning to end explains the demonstrations as well, or they are "
+            "noise. Two is a guess; give steps=N, or an encoder that sees what moves",
+            style="yellow",
+            highlight=False,
+        )
+    for n, value in found.recognised.items():
+        line = (
+            f"  {n} steps are recognised in a demonstration left out: {value:.2f} (equal parts: {found.chance[n]:.2f})"
+        )
+        console.print(line, highlight=False)
+    for what, path in (("reward", folder / "reward"), ("picture", folder / "steps.png"), ("report", page.resolve())):
+        console.print(f"{what}: {path}", soft_wrap=True, highlight=False)
+
+
+class _Stopwatch:
+    """Measures the seconds of each part of the work."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = {}
+        self._last = time.monotonic()
+
+    def record_lap(self, name: str) -> None:
+        now = time.monotonic()
+        self.seconds[name], self._last = round(now - self._last, 2), now

@@ -1,0 +1,1 @@
+"""Verbs for arms and their emulator."""

@@ -1,0 +1,187 @@
+"""`robo-reward deploy`: a policy on an arm, episode by episode."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from contextlib import ExitStack
+from dataclasses import fields
+from pathlib import Path
+from typing import Any, Protocol
+
+from omegaconf import DictConfig, OmegaConf
+
+from robo_reward.cli.folder import collect_provenance, lock_run, prepare_run_folder, write_json
+from robo_reward.cli.interrupt import stop_on_signals
+from robo_reward.cli.terminal import Terminal
+from robo_reward.data.episode import EpisodeStore
+from robo_reward.envs.arm.base import ArmTask
+from robo_reward.hardware.arm import describe_arm
+from robo_reward.hardware.deployment.build import DeployConfig, DeploymentParts, build_deployment, policy_source
+from robo_reward.hardware.deployment.dry_run import dry_run
+from robo_reward.hardware.deployment.journal import COMPLETED_OUTCOMES, SuccessLabeler
+from robo_reward.hardware.deployment.operator import AtTerminal, Operator, UnattendedOperator
+from robo_reward.hardware.deployment.reset import ResetProcedure
+from robo_reward.hardware.deployment.session import (
+    DeploymentSession,
+    DeploymentSummary,
+    DeploySettings,
+    check_policy_compatibility,
+)
+from robo_reward.hardware.drivers.registry import resolve_task
+from robo_reward.hardware.perception.calibration import load_lenses
+from robo_reward.hardware.policy.process import PolicySource
+from robo_reward.hardware.policy.teleop import HELP
+from robo_reward.rewards.artifact import load_reward
+
+TOKEN = "ROBO_REWARD_TOKEN"
+FREE = ("episodes", "retries", "confirm", "label", "label_all", "host", "reset_speed", "clock")
+"""What may differ between two starts of the same deployment."""
+INCOMPLETE = 3
+"""Exit code where an episode was cut short too often, so that fewer stand than were asked for."""
+
+
+def run(config: DictConfig, arguments: list[str]) -> int:
+    """Runs the episodes that are missing.
+
+    Returns:
+        0 if all episodes were made, 1 if a fault ended it early, 3 if an episode was cut short too often, 130 if
+        it was stopped by the operator. With anything but 0 the result is not final yet.
+    """
+    console = Terminal()
+    tell = _make_line_printer(console)
+    operator: Operator = AtTerminal(tell) if config.confirm and not config.dry_run else UnattendedOperator(tell)
+    wishes = read_deploy_config(config)
+    with ExitStack() as stack:
+        policy = policy_source(wishes.policy_folder, wishes.policy_server, wishes.token)
+        if policy is not None:
+            stack.callback(policy.close)
+        task = _choose_task(config, policy)
+        folder = _find_run_folder(config, task)
+        with lock_run(folder), stop_on_signals() as stop:
+            write_json(folder / "provenance.json", collect_provenance(arguments))
+            tell(f"{task.id} on {config.robot.kind} {wishes.address}: {folder}")
+            parts = build_deployment(wishes, task, policy, operator.confirm, stop, stack, operator.show_message)
+            write_json(
+                folder / "provenance.json", {**collect_provenance(arguments), "robot": describe_arm(parts.rig.arm)}
+            )
+            check_policy_compatibility(task, parts.rig)
+            if wishes.teleop == "keyboard":
+                tell(HELP)
+            if config.dry_run:
+                return _run_dry(parts, operator, folder)
+            summary = _create_session(config, task, parts, operator, folder).run()
+        _print_summary(tell, summary, folder)
+        if stop():
+            return 130
+        return INCOMPLETE if summary.exhausted else int(bool(summary.stopped))
+
+
+def read_deploy_config(config: DictConfig) -> DeployConfig:
+    """Returns the settings that decide how the deployment is assembled."""
+    names = [f.name for f in fields(DeployConfig) if f.name != "token"]
+    given: Any = OmegaConf.to_container(config, resolve=True)
+    return DeployConfig(**{name: given[name] for name in names}, token=os.environ.get(TOKEN, ""))
+
+
+def _choose_task(config: DictConfig, policy: PolicySource | None) -> ArmTask:
+    chosen = config.get("task")
+    options: Any = OmegaConf.to_container(chosen.options) if chosen else {}
+    trained_on = str(policy.meta.get("task", "")) if policy is not None else ""
+    return resolve_task(config.robot.kind, chosen.id if chosen else "", options, trained_on)
+
+
+def _find_run_folder(config: DictConfig, task: ArmTask) -> Path:
+    """Returns the folder for the episodes; asking for more of them does not make another run."""
+    return prepare_run_folder(config, "dry-run" if config.dry_run else "deploy", task.id.replace("/", "-"), FREE)
+
+
+def _create_session(
+    config: DictConfig, task: ArmTask, parts: DeploymentParts, operator: Operator, folder: Path
+) -> DeploymentSession:
+    rig = parts.rig
+    reward = load_reward(_find_reward_folder(Path(config.reward_path))) if config.reward_path else None
+    meta = {
+        "robot": config.robot.kind,
+        "policy": dict(rig.policy.meta) if rig.policy else {},
+        "tempo": config.tempo,
+        "cameras": list(config.cameras),
+        "calibration": _read_calibration(config),
+        "seed": config.seed,
+        "goal": task.goal,
+    }
+    settings = DeploySettings(config.episodes, config.confirm, config.label, config.label_all, config.retries)
+    hand, space = bool(config.robot.get("gripper", True)), rig.filter.workspace
+    low, high = (None, None) if config.workspace is None and not config.table else (space.low, space.high)
+    return DeploymentSession(
+        rig,
+        ResetProcedure(task, rig.arm, parts.scene, config.reset_speed, hand=hand, low=low, high=high),
+        SuccessLabeler(task, rig.observer.unknown, reward),
+        operator,
+        EpisodeStore(folder / "episodes", frames=config.frames),
+        folder / "live",
+        settings,
+        meta,
+        lambda summary: write_json(folder / "result.json", {"task": task.id, **summary.to_json()}),
+    )
+
+
+def _read_calibration(config: DictConfig) -> dict[str, Any]:
+    """Returns each camera's entry of the calibration file, and the same for frames as they are kept."""
+    lenses = load_lenses(config.calibration, config.cameras)
+    kept = {name: lenses[name] for name in config.cameras if name in lenses}
+    return {
+        n: {"camera": lens.to_json(), "frame": lens.scale_to_square(config.size).to_json()} for n, lens in kept.items()
+    }
+
+
+def _find_reward_folder(path: Path) -> Path:
+    return path / "reward" if (path / "reward" / "reward.json").is_file() else path
+
+
+def _run_dry(parts: DeploymentParts, operator: Operator, folder: Path) -> int:
+    """Reads the state, computes the decision and writes it to the run's folder; moves nothing."""
+    report = dry_run(parts.rig, operator.show_message)
+    write_json(folder / "dry_run.json", report)
+    operator.show_message(f"dry run: {folder / 'dry_run.json'}")
+    return int(bool(report["problem"]))
+
+
+def _print_summary(tell: LinePrinter, summary: DeploymentSummary, folder: Path) -> None:
+    value = summary.to_json()
+    if value["success"] is not None:
+        tell(
+            f"success {value['success']:.2f} (95 % interval {value['low']:.2f} to {value['high']:.2f}) over "
+            f"{value['judged']} of {value['episodes']} episodes, {len(value['faults'])} faults"
+        )
+    cut = {name: n for name, n in value["outcomes"].items() if name not in COMPLETED_OUTCOMES}
+    if cut:
+        counts = ", ".join(f"{n} {name}" for name, n in cut.items())
+        least = value["success_at_least"]
+        tell(
+            f"cut short and not counted: {counts}"
+            + (f"; success {least:.2f} if each that was faulted or killed had failed" if least is not None else "")
+        )
+    if value["peak_force"] is not None:
+        median, most = value["peak_force"]["median"], value["peak_force"]["max"]
+        tell(f"force on the hand: {median:.0f} N in the median episode, {most:.0f} N at most")
+    if summary.stopped:
+        tell(f"ended early: {summary.stopped}", style="yellow")
+    tell(f"episodes: {folder / 'episodes'}")
+    tell(f"label clips: robo-reward label {folder / 'episodes'}")
+
+
+class LinePrinter(Protocol):
+    """Prints a line."""
+
+    def __call__(self, text: str, style: str | None = None) -> None: ...
+
+
+def _make_line_printer(console: Terminal) -> LinePrinter:
+    """Returns a function that prints lines while there is a terminal; without one, the deployment still goes on."""
+
+    def print_line(text: str, style: str | None = None) -> None:
+        with contextlib.suppress(OSError, SystemExit):  # what rich makes of a closed terminal or pipe
+            console.print(text, style=style)
+
+    return print_line

@@ -1,0 +1,56 @@
+"""`robo-reward serve-policy`: a policy for a control box that has no GPU."""
+
+from __future__ import annotations
+
+import os
+import socket
+import ssl
+from pathlib import Path
+
+from omegaconf import DictConfig
+
+from robo_reward.cli.terminal import Terminal
+from robo_reward.errors import UsageError
+from robo_reward.hardware.policy.server import PolicyServer, generate_token
+from robo_reward.policies.policy import load_policy
+
+TOKEN = "ROBO_REWARD_TOKEN"
+
+
+def run(config: DictConfig, arguments: list[str]) -> int:
+    """Serves until Ctrl-C; the token comes from the environment, or is made and shown."""
+    console = Terminal()
+    path = Path(config.policy_folder)
+    policy = load_policy(path / "policy" if (path / "policy" / "policy.json").is_file() else path)
+    token = os.environ.get(TOKEN, "") or generate_token()
+    server = PolicyServer(policy, token, config.host, config.port, _load_tls_context(config))
+    shown = socket.gethostname() if config.host in ("0.0.0.0", "::") else config.host
+    scheme = "wss" if config.certificate else "ws"
+    console.print(f"{policy.meta.get('task', 'a policy')} is served; on the control box:", highlight=False)
+    console.print(
+        f"\n  {TOKEN}={token} robo-reward deploy policy_server={scheme}://{shown}:{server.port} robot=...\n",
+        soft_wrap=True, highlight=False,
+    )  # fmt: skip
+    if not config.certificate and config.host != "::1" and not config.host.startswith("127."):
+        console.print(
+            "Without a certificate the token crosses the network in clear: use a cable of your own.", style="yellow"
+        )
+    console.print("Ctrl-C ends.", style="dim")
+    try:
+        server.serve_forever()
+    except KeyboardInterrupt:
+        console.print("ended")
+    finally:
+        server.close()
+    return 0
+
+
+def _load_tls_context(config: DictConfig) -> ssl.SSLContext | None:
+    if not config.certificate:
+        return None
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    try:
+        context.load_cert_chain(config.certificate, config.key or None)
+    except (OSError, ssl.SSLError) as error:
+        raise UsageError(f"certificate={config.certificate}: it cannot be loaded ({error})") from error
+    return context

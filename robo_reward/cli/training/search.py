@@ -1,0 +1,151 @@
+"""`robo-reward search` and `demo`: from a sentence to a policy and a report."""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+
+from robo_reward.cli.film import FilmedEpisode, film_episodes
+from robo_reward.cli.folder import collect_provenance, lock_run, prepare_run_folder, write_json
+from robo_reward.cli.robot.view import SearchView
+from robo_reward.cli.sittings import recorded_sitting
+from robo_reward.cli.terminal import Terminal
+from robo_reward.envs.arm.base import ArmTask
+from robo_reward.envs.rendering.gl import NoRenderer
+from robo_reward.envs.task import Task, make_task
+from robo_reward.errors import UnknownName
+from robo_reward.jobs.executors import EXECUTORS, JobExecutor
+from robo_reward.policies.algorithms import merge_settings as check_settings
+from robo_reward.policies.evaluate import Evaluation, evaluate_policy
+from robo_reward.policies.policy import load_policy
+from robo_reward.report.runs import report_search
+from robo_reward.search.eureka import Eureka, SearchOutcome
+from robo_reward.search.settings import SearchSettings
+from robo_reward.writers.writer import make_writer
+
+FILM_SIZE = (480, 360)
+
+
+def run(config: DictConfig, arguments: list[str]) -> int:
+    """Runs or resumes a search in its folder; returns 0 when it is finished, also for a success of 0."""
+    console = Terminal()
+    begun = time.monotonic()
+    task = make_task(config.task.id, **config.task.options)
+    settings = read_search_settings(config)
+    if config.camera and config.camera not in task.cameras:
+        raise UnknownName("camera", config.camera, task.cameras)
+    folder = prepare_run_folder(config, arguments[0])
+    with lock_run(folder):
+        writer = make_writer(_to_container(config.writer), folder)
+        _print_greeting(console, task, config, folder, settings)
+        view = SearchView(console, folder / "jobs")
+        if not (folder / "provenance.json").exists():
+            write_json(folder / "provenance.json", collect_provenance(arguments))
+        try:
+            with recorded_sitting(folder / "sittings.json", begun):
+                with create_executor(config) as executor, view.live_display():
+                    options = _filter_job_options(task, _to_container(config.task.options))
+                    goal = config.goal or task.goal
+                    search = Eureka(task, goal, writer, executor, folder, settings, options, view.handle_event)
+                    outcome = search.run()
+                evaluation = _evaluate_winner(console, task, config, outcome, folder)
+        finally:
+            page = _write_report(folder)
+    _print_outcome(console, outcome, evaluation, folder, page, begun)
+    return 0
+
+
+def read_search_settings(config: DictConfig) -> SearchSettings:
+    """Returns the settings of a search from its configuration; the user's own override those that suit the task."""
+    values = {k: v for k, v in _to_container(config.search).items() if k != "name"}
+    given = _to_container(config.policy.params)
+    if given or config.policy.algorithm != "ppo":
+        check_settings(config.policy.algorithm, given)  # a misspelt one is told now, not by the first job
+    params = {**(_to_container(config.task.params) if config.policy.algorithm == "ppo" else {}), **given}
+    values["rungs"] = tuple(values["rungs"])
+    return SearchSettings(**values, algorithm=config.policy.algorithm, params=params, seed=config.seed)
+
+
+def create_executor(config: DictConfig) -> JobExecutor:
+    """Returns the executor that runs the jobs, by name; one job per core unless the configuration says otherwise."""
+    options = {k: v for k, v in _to_container(config.executor).items() if k not in ("name", "workers")}
+    return EXECUTORS.create(config.executor.name, config.executor.workers or None, **options)
+
+
+def _to_container(node: Any) -> Any:
+    return OmegaConf.to_container(node, resolve=True)
+
+
+def _print_greeting(console: Terminal, task: Task, config: DictConfig, folder: Path, settings: SearchSettings) -> None:
+    console.print(f"\n{config.goal or task.goal}", style="bold")
+    console.print(f"task {task.id}, writer {config.writer.name}, seed {config.seed}: ", end="")
+    console.print(f"{settings.rounds} rounds of {settings.candidates} programs, {settings.steps:,} steps each at most")
+    console.print(f"run folder: {folder}\n", soft_wrap=True)
+
+
+def _evaluate_winner(
+    console: Terminal, task: Task, config: DictConfig, outcome: SearchOutcome, folder: Path
+) -> Evaluation:
+    """Evaluates the final policy on fresh episodes, files it, and films it."""
+    assert outcome.policy is not None
+    assert outcome.winner is not None
+    policy = load_policy(outcome.policy).with_meta(reward=outcome.winner.id, goal=config.goal or task.goal)
+    policy.save(folder / "policy")
+    (folder / "reward").mkdir(exist_ok=True)
+    _save_reward(task, outcome.winner.source, folder / "reward")
+    evaluation = evaluate_policy(task, policy, config.search.episodes, seed=2_000_000 + config.seed)
+    write_json(folder / "evaluation.json", evaluation.to_json())
+    films: list[FilmedEpisode] = []
+    try:
+        if config.videos:
+            films = film_episodes(
+                task, policy, folder / "videos", config.videos, config.camera, 3_000_000 + config.seed, FILM_SIZE
+            )
+    except NoRenderer as missing:
+        console.print(f"no videos: {missing}", style="yellow")
+    write_json(folder / "videos.json", [{"path": str(f.path.relative_to(folder)), "success": f.success} for f in films])
+    return evaluation
+
+
+def _save_reward(task: Task, source: str, folder: Path) -> None:
+    from robo_reward.language.language import compile_program
+    from robo_reward.rewards.artifact import save_reward
+
+    save_reward(compile_program(source, task.spec, task.action.dim), folder)
+
+
+def _write_report(folder: Path) -> Path | None:
+    """Writes the report of a finished or unfinished run; returns None for a run with nothing in it."""
+    return report_search(folder) if (folder / "search.json").exists() else None
+
+
+def _print_outcome(
+    console: Terminal, outcome: SearchOutcome, evaluation: Evaluation, folder: Path, page: Path | None, begun: float
+) -> None:
+    assert outcome.winner is not None
+    write_json(folder / "result.json", {"winner": outcome.winner.id, "evaluation": evaluation.to_json()})
+    seeds = ", ".join(f"{r['evaluation']['success']:.2f}" for r in outcome.finals)
+    console.print(
+        f"\nwinner: candidate {outcome.winner.id}" + (f"; trained afresh with other seeds: {seeds}" if seeds else "")
+    )
+    console.print(
+        f"success {evaluation.success:.2f} (95 % interval {evaluation.low:.2f} to {evaluation.high:.2f}) "
+        f"over {evaluation.episodes} evaluation episodes",
+        highlight=False,
+    )
+    console.print(f"time: {time.monotonic() - begun:.0f} s", highlight=False)
+    if not evaluation.successes:
+        console.print("The policy never succeeds. Try more steps (search.steps=...), more rounds or another writer.")
+    console.print(f"policy: {folder / 'policy'}\nreward: {folder / 'reward'}", soft_wrap=True, highlight=False)
+    console.print(f"report: {page.resolve() if page else os.fspath(folder)}", soft_wrap=True, highlight=False)
+
+
+def _filter_job_options(task: Task, options: dict[str, Any]) -> dict[str, Any]:
+    """Returns a task's options as a job may have them: without files to read and without appearance."""
+    if isinstance(task, ArmTask) and task.identified_dynamics:
+        options = {**options, "dynamics": task.identified_dynamics.to_json()}
+    return {k: v for k, v in options.items() if k != "assets"}

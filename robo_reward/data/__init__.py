@@ -1,0 +1,1 @@
+"""Episodes and demonstrations: recorded, stored, imported and exported."""

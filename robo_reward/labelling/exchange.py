@@ -1,0 +1,195 @@
+"""Exports a store's whole history to JSONL or Parquet and imports it again; entries in both are merged by uuid."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, NamedTuple
+
+import msgspec
+
+from robo_reward.errors import BadArtifact, MissingExtra, UnknownName, UsageError
+from robo_reward.files import MAX_LINE, convert_json, open_regular, parse_json
+from robo_reward.labelling.answers import TEXT_LIMIT, BadAnswer, is_text
+from robo_reward.labelling.store import Clip, Event, PreferenceStore, event_from_json
+
+FORMATS = (".jsonl", ".parquet")
+_BATCH = 500
+_LONGEST = MAX_LINE  # [bytes] of one row
+
+
+class _ClipForm(msgspec.Struct, forbid_unknown_fields=True):
+    """JSON schema of a clip."""
+
+    id: str
+    path: str
+    meta: dict[str, Any] = {}
+
+
+class ImportCounts(NamedTuple):
+    """Counts of an import.
+
+    Args:
+        new: events that were added.
+        known: events that the store already had.
+        clips: clips in the file.
+    """
+
+    new: int
+    known: int
+    clips: int
+
+
+def export_preferences(store: PreferenceStore, path: Path | str) -> Path:
+    """Writes all clips and the whole history to a file, atomically.
+
+    Each row is one clip, answer or undo: `row` names the type, `value` is its JSON in Parquet; in JSONL the
+    value's keys are on the same level as `row`. Parquet also has the columns that people filter by.
+
+    Args:
+        store: the store to export.
+        path: ends in `.jsonl` or `.parquet`.
+
+    Raises:
+        UnknownName: an unsupported file extension.
+        MissingExtra: Parquet without pyarrow.
+    """
+    path = _check_format(Path(path))
+    partial = path.with_name(f".{path.name}.{os.getpid()}.part")
+    rows = list(iter_export_rows(store))
+    try:
+        if path.suffix == ".jsonl":
+            text = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+            partial.write_text(text, encoding="utf-8")
+        else:
+            _write_parquet(rows, partial)
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
+    return path
+
+
+def import_preferences(store: PreferenceStore, path: Path | str) -> ImportCounts:
+    """Adds the contents of a file to the store; importing the same file twice changes nothing.
+
+    Raises:
+        BadAnswer: a row is not a valid answer; the message names it. The rows before it may be in the store.
+        UsageError: the file does not exist, or has an unsupported extension.
+    """
+    path = _check_format(Path(path))
+    if not path.is_file():
+        raise UsageError(f"no file {path} to import preferences from")
+    clips: list[Clip] = []
+    events: list[Event] = []
+    for number, row in enumerate(_read_jsonl(path) if path.suffix == ".jsonl" else _read_parquet(path), 1):
+        try:
+            if row.pop("row", None) == "clip":
+                clips.append(_parse_clip(row))
+            else:
+                events.append(event_from_json(row))
+        except (BadAnswer, UnknownName) as error:
+            raise BadAnswer(f"{path}, row {number}: {error}") from error
+    store.add_clips(clips)
+    new = sum(store.add(*events[i : i + _BATCH]) for i in range(0, len(events), _BATCH))
+    return ImportCounts(new, len(events) - new, len(clips))
+
+
+@contextmanager
+def open_preferences(where: Path | str) -> Iterator[PreferenceStore]:
+    """Opens a store, or a file written by `export_preferences` as a temporary store.
+
+    Args:
+        where: as for `PreferenceStore`, or a file that ends in `.jsonl` or `.parquet`.
+
+    Raises:
+        BadAnswer: a row of the file is not a valid answer.
+    """
+    if "://" in str(where) or Path(where).suffix not in FORMATS:
+        with PreferenceStore(where) as store:
+            yield store
+        return
+    with TemporaryDirectory() as folder, PreferenceStore(folder) as store:
+        import_preferences(store, where)
+        yield store
+
+
+def iter_export_rows(store: PreferenceStore) -> Iterator[dict[str, Any]]:
+    """Yields the rows of an export: all clips, then the history in recorded order."""
+    for clip in store.load_clips().values():
+        yield {"row": "clip", "id": clip.id, "path": clip.path, "meta": dict(clip.meta)}
+    for event in store.load_history():
+        yield {"row": "event", **event.to_json()}
+
+
+def _check_format(path: Path) -> Path:
+    if path.suffix not in FORMATS:
+        raise UnknownName("format of preferences", path.suffix or path.name, FORMATS)
+    return path
+
+
+def _import_pyarrow() -> tuple[Any, Any]:
+    try:
+        import pyarrow
+        import pyarrow.parquet
+    except ImportError:
+        raise MissingExtra("pyarrow", "parquet", "preferences as Parquet") from None
+    return pyarrow, pyarrow.parquet
+
+
+def _write_parquet(rows: list[dict[str, Any]], path: Path) -> None:
+    arrow, parquet = _import_pyarrow()
+    text, strings = arrow.string(), arrow.list_(arrow.string())
+    plain = dict.fromkeys(("row", "uuid", "kind", "annotator", "undoes", "created", "text"), text)
+    columns = {**plain, "seconds": arrow.float64(), "clips": strings, "ranking": arrow.list_(strings), "value": text}
+    table = [
+        {**{name: row.get(name) for name in columns}, "value": json.dumps({k: v for k, v in row.items() if k != "row"})}
+        for row in rows
+    ]
+    parquet.write_table(arrow.Table.from_pylist(table, schema=arrow.schema(list(columns.items()))), path)
+
+
+def _parse_clip(row: dict[str, Any]) -> Clip:
+    try:
+        form = convert_json(row, _ClipForm, "clip")
+    except BadArtifact as error:
+        raise BadAnswer(f"no clip: {error.problem}") from error
+    if not is_text(form.id, TEXT_LIMIT) or not is_text(form.path, TEXT_LIMIT) or not form.id:
+        raise BadAnswer(f"no clip: its id and path must be text of at most {TEXT_LIMIT} characters")
+    return Clip(form.id, form.path, form.meta)
+
+
+def _read_parquet(path: Path) -> Iterator[dict[str, Any]]:
+    arrow, parquet = _import_pyarrow()
+    try:
+        table = parquet.read_table(path, columns=["row", "value"])
+    except (arrow.ArrowException, OSError) as error:
+        raise UsageError(f"{path} is no Parquet file of preferences: {error}") from error
+    for number, row in enumerate(table.to_pylist(), 1):
+        if not isinstance(row["value"], str | bytes):
+            raise BadAnswer(f"{path}, row {number}: its value is no text")
+        yield {**_parse_object(row["value"], f"{path}, row {number}"), "row": row["row"]}
+
+
+def _read_jsonl(path: Path) -> Iterator[dict[str, Any]]:
+    file = open_regular(path, follow=True)
+    if file is None:
+        raise UsageError(f"no file {path} to import preferences from")
+    with file:
+        number = 0
+        while line := file.readline(_LONGEST + 1):
+            number += 1
+            if len(line) > _LONGEST:
+                raise BadAnswer(f"{path}, line {number}: it has more than {_LONGEST} bytes")
+            if line.strip():
+                yield _parse_object(line, f"{path}, line {number}")
+
+
+def _parse_object(text: bytes | str, where: str) -> dict[str, Any]:
+    try:
+        return parse_json(text, dict[str, Any], where)
+    except BadArtifact as error:
+        raise BadAnswer(f"{where}: {error.problem}") from error

@@ -1,0 +1,1 @@
+"""Rewards: the contract, stored artifacts, and those that are learnt."""

@@ -1,0 +1,169 @@
+"""The reward contract: transitions or an episode in, one number per step with named terms out."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, runtime_checkable
+
+import numpy as np
+
+from robo_reward.envs.rendering.frames import FrameSpec
+from robo_reward.envs.state import Transitions
+from robo_reward.errors import RoboRewardError, WrongShape
+
+if TYPE_CHECKING:
+    from robo_reward.data.episode import Episode
+
+MAX_TERMS = 32
+
+
+class RewardOutput(NamedTuple):
+    """The output of a reward for B steps.
+
+    Attributes:
+        total: (B,) float64, finite.
+        terms: name -> (B,) float64; at most 32.
+    """
+
+    total: np.ndarray
+    terms: dict[str, np.ndarray]
+
+
+@runtime_checkable
+class StepReward(Protocol):
+    """Computes the reward of any B transitions, in any order."""
+
+    def __call__(self, batch: Transitions) -> RewardOutput:
+        """Returns the reward of each transition."""
+        ...
+
+    def spec(self) -> dict[str, Any]:
+        """Returns JSON, enough to rebuild this reward with `robo_reward.rewards.artifact.build_reward`."""
+        ...
+
+
+Weights = Mapping[str, Mapping[str, np.ndarray]]
+"""Digest -> tensor name -> array: what a reward has learnt, see `digest`. A spec names its digest as `"weights"`."""
+
+
+@runtime_checkable
+class EpisodeReward(Protocol):
+    """Computes the rewards of one whole episode in order; for rewards that are known only afterwards.
+
+    Step t is rewarded for what followed it: state and frame t + 1. A reward that has learnt something also has
+    `weights() -> Weights`, and names the digest of its own tensors in its spec.
+
+    Attributes:
+        frames: the frames that it needs, or None where the states are enough.
+    """
+
+    frames: FrameSpec | None
+
+    def __call__(self, episode: Episode) -> RewardOutput:
+        """Returns the reward of each step of the episode."""
+        ...
+
+    def batch(self, episodes: Sequence[Episode]) -> list[RewardOutput]:
+        """Returns the rewards of several episodes: the same numbers as one by one, computed faster."""
+        ...
+
+    def spec(self) -> dict[str, Any]:
+        """Returns JSON, enough to rebuild this reward."""
+        ...
+
+
+@runtime_checkable
+class StatefulReward(Protocol):
+    """A reward that depends on what it has evaluated before; a checkpoint of a training keeps that state."""
+
+    def state(self) -> dict[str, np.ndarray]:
+        """Returns the state that `restore` needs."""
+        ...
+
+    def restore(self, state: Mapping[str, np.ndarray]) -> None:
+        """Restores the result of `state`."""
+        ...
+
+
+def learnt_weights(reward: Any) -> Weights:
+    """Returns the tensors that a reward has learnt; empty for one that has learnt nothing."""
+    return reward.weights() if hasattr(reward, "weights") else {}
+
+
+def digest_tensors(tensors: Mapping[str, np.ndarray]) -> str:
+    """Returns sixteen hex digits of named arrays: names, types, shapes and bytes."""
+    found = hashlib.sha256()
+    for name in sorted(tensors):
+        array = np.ascontiguousarray(tensors[name])
+        found.update(f"{name} {array.dtype.str} {array.shape};".encode())
+        found.update(array.tobytes())
+    return found.hexdigest()[:16]
+
+
+class InvalidReward(RoboRewardError):
+    """A reward returned something outside the contract."""
+
+
+def validate_output(total: Any, terms: Mapping[str, Any], batch: int) -> RewardOutput:
+    """Checks the result of a reward and returns it as a `RewardOutput` of float64 arrays of its own.
+
+    Args:
+        total: anything that should be (B,) numbers; a single number is repeated.
+        terms: term name -> (B,) numbers or a single number.
+        batch: B.
+
+    Raises:
+        InvalidReward: a value that is not finite or not real, too many terms, or a bad term name.
+        WrongShape: a value of another shape.
+    """
+    if not isinstance(terms, Mapping):
+        raise InvalidReward(f"the second value returned is {type(terms).__name__}, expected a dict of named terms")
+    if len(terms) > MAX_TERMS:
+        raise InvalidReward(f"{len(terms)} terms returned, at most {MAX_TERMS} are allowed")
+    checked = {}
+    for name, value in terms.items():
+        if not isinstance(name, str) or not name.isidentifier() or len(name) > 64:
+            raise InvalidReward(f"term name {name!r} is not a short Python identifier, such as 'reach'")
+        checked[name] = _to_numbers(f"term {name!r}", value, batch)
+    return RewardOutput(_to_numbers("total", total, batch), checked)
+
+
+def _to_numbers(what: str, value: Any, batch: int) -> np.ndarray:
+    array = np.asarray(value)
+    if array.dtype.kind not in "fiub":
+        raise InvalidReward(f"{what} holds {array.dtype}, expected real numbers")
+    if array.shape not in ((), (batch,)):
+        raise WrongShape(what, array.shape, f"({batch},), one number per transition")
+    numbers = np.array(np.broadcast_to(array, (batch,)), dtype=np.float64)
+    if not np.isfinite(numbers).all():
+        bad = int(np.argmin(np.isfinite(numbers)))
+        raise InvalidReward(f"{what} is {numbers[bad]} at transition {bad}; rewards must be finite")
+    return numbers
+
+
+def fingerprint_spec(spec: Mapping[str, Any]) -> str:
+    """Returns sixteen hex digits of a reward's spec: equal specs, equal rewards."""
+    return hashlib.sha256(json.dumps(spec, sort_keys=True).encode()).hexdigest()[:16]
+
+
+class FunctionReward:
+    """A plain function as a step reward, for rewards written in Python by the user.
+
+    It is trusted code and cannot be rebuilt from its spec, only named by it.
+
+    Args:
+        function: `(state, action, previous) -> (total (B,), {term: (B,)})`.
+        name: what reports call it.
+    """
+
+    def __init__(self, function: Callable[..., tuple[Any, Mapping[str, Any]]], name: str = "") -> None:
+        self.function, self.name = function, name or function.__name__
+
+    def __call__(self, batch: Transitions) -> RewardOutput:
+        total, terms = self.function(batch.state, batch.action, batch.previous)
+        return validate_output(total, terms, len(batch.action))
+
+    def spec(self) -> dict[str, Any]:
+        return {"kind": "function", "name": self.name}

@@ -1,0 +1,1 @@
+"""Rewards learnt from people's answers: RAPL, Bradley-Terry and networks."""

@@ -1,0 +1,170 @@
+"""Training many candidates in rungs: the worse part stops at each (successive halving, Jamieson and Talwalkar 2016)."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, as_completed
+from dataclasses import dataclass
+from math import ceil
+from pathlib import Path
+from typing import Any
+
+from robo_reward.errors import BadArtifact, RoboRewardError
+from robo_reward.files import replace_file
+from robo_reward.jobs.executors import JobExecutor
+from robo_reward.jobs.failures import JobTimedOut
+from robo_reward.jobs.job import Job
+from robo_reward.rewards.contract import fingerprint_spec
+from robo_reward.search.candidate import Candidate, rank_candidates
+from robo_reward.search.outcome import check_outcome, require_usable_job, set_aside, was_set_aside
+from robo_reward.search.settings import SearchSettings
+
+TRAIN = "robo_reward.policies.job:run"
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class CandidateTrainer:
+    """Starts the training jobs of candidates.
+
+    Args:
+        executor: runs the jobs.
+        folder: job folders go here.
+        task: the task's id.
+        options: options of the task.
+        settings: budget and algorithm.
+        observe: called with the candidate and an event at every change of a candidate.
+    """
+
+    executor: JobExecutor
+    folder: Path
+    task: str
+    options: dict[str, Any]
+    settings: SearchSettings
+    observe: Callable[[Candidate, str], None]
+
+    def submit_training(
+        self, name: str, reward: dict[str, Any], seed: int, until: int, steps: int, start: Path | None = None
+    ) -> tuple[Path, Future[dict[str, Any]]]:
+        """Starts a training job; its folder's name holds a fingerprint, so that other settings make another folder.
+
+        A folder of that name which is damaged is moved to `damaged/` beside the job folders, and the job is run again.
+        That is done once for a result that cannot be used: a training that ended so twice is a failed candidate.
+        """
+        spec = {
+            "entry": TRAIN,
+            "task": self.task,
+            "options": self.options,
+            "reward": reward,
+            "algorithm": self.settings.algorithm,
+            "params": dict(self.settings.params),
+            "steps": steps,
+            "until": until,
+            "seed": seed,
+            "episodes": self.settings.episodes,
+            # All job folders are neighbours: so a run may be started from anywhere, or moved.
+            "start": f"../{start.name}/checkpoint" if start else None,
+        }
+        folder = self.folder / f"{name.replace('/', '-')}-{fingerprint_spec(spec)[:8]}"
+        try:
+            require_usable_job(folder, again=not was_set_aside(folder))
+            Job.create(folder, spec)
+        except BadArtifact as problem:
+            log.warning("%s; the folder is moved to %s and the job is run again", problem, set_aside(folder))
+            Job.create(folder, spec)
+        replace_file(folder / "reward.py", reward["source"].encode())
+        timeout = self.settings.compute_time_limit(until)
+        return folder, self.executor.submit_job(folder, timeout=timeout, read=[start] if start else [])
+
+
+def run_successive_halving(
+    trainer: CandidateTrainer, candidates: Sequence[Candidate], rewards: dict[str, dict[str, Any]]
+) -> None:
+    """Trains the candidates from rung to rung and stores the results in them.
+
+    Args:
+        trainer: starts the training jobs.
+        candidates: accepted programs.
+        rewards: reward spec by candidate id.
+    """
+    settings = trainer.settings
+    running = list(candidates)
+    places: dict[str, Path | None] = {c.id: None for c in candidates}
+    for rung in range(len(settings.rungs)):
+        places = _train_rung(trainer, running, rewards, rung, places)
+        alive = rank_candidates(c for c in running if c.status == "training")
+        last = rung + 1 == len(settings.rungs)
+        kept = alive if last else alive[: ceil(len(alive) * settings.keep)]
+        for candidate in alive:
+            if last:
+                candidate.status = "finished"
+            elif candidate not in kept:
+                candidate.status, candidate.note = (
+                    "stopped",
+                    f"behind the others at {settings.get_rung_end(rung):,} steps",
+                )
+            trainer.observe(candidate, candidate.status)
+        running = kept
+
+
+def _train_rung(
+    trainer: CandidateTrainer,
+    running: list[Candidate],
+    rewards: dict[str, Any],
+    rung: int,
+    places: dict[str, Path | None],
+) -> dict[str, Path | None]:
+    """Trains the running candidates up to the end of one rung; returns their folders."""
+    settings, futures = trainer.settings, {}
+    for candidate in running:
+        name = f"{candidate.id}-rung{rung + 1}"
+        start = places[candidate.id]
+        reward, until = rewards[candidate.id], settings.get_rung_end(rung)
+        folder, future = trainer.submit_training(name, reward, settings.seed, until, settings.steps, start)
+        candidate.status = "training"
+        trainer.observe(candidate, f"job {folder.name}")
+        futures[future] = (candidate, folder)
+    for future in as_completed(futures):
+        candidate, folder = futures[future]
+        try:
+            candidate.rungs.append(check_outcome(folder, future.result()))
+        except RoboRewardError as error:
+            candidate.status, candidate.note = "failed", _describe_error(error)
+        places[candidate.id] = folder
+        trainer.observe(candidate, "rung")
+    return places
+
+
+def train_with_new_seeds(
+    trainer: CandidateTrainer, candidate: Candidate, reward: dict[str, Any]
+) -> list[tuple[Path, dict[str, Any]]]:
+    """Trains one program with seeds that the search has not used.
+
+    Returns:
+        The folder and the result of each training that succeeded, the best first.
+    """
+    settings = trainer.settings
+    steps = settings.final_steps or settings.steps
+    futures = {}
+    for k in range(settings.final_seeds):
+        folder, future = trainer.submit_training(f"final-{k + 1}", reward, settings.seed + 100 + k, steps, steps)
+        trainer.observe(candidate, f"job {folder.name}")
+        futures[future] = folder
+    done = []
+    for future in as_completed(futures):
+        try:
+            done.append((futures[future], check_outcome(futures[future], future.result())))
+        except RoboRewardError as error:
+            candidate.note = f"training with another seed failed: {_describe_error(error)}"
+        trainer.observe(candidate, "final")
+    return sorted(
+        done, key=lambda item: (-item[1]["evaluation"]["success"], -item[1]["evaluation"]["held"], item[0].name)
+    )
+
+
+def _describe_error(error: RoboRewardError) -> str:
+    """Returns the note of a candidate whose job failed."""
+    slow = "; if it was only slow, raise search.timeout: the job goes on from its last checkpoint"
+    return f"{error}{slow}" if isinstance(error, JobTimedOut) else str(error)

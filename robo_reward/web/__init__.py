@@ -1,0 +1,1 @@
+"""Small local web servers: access guard, limited connections and requests."""

@@ -1,0 +1,1 @@
+"""Plans of the offline writer for each kind of goal."""

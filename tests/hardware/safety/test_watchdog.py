@@ -1,0 +1,174 @@
+"""The watchdog, on a clock of its own."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+
+from robo_reward.errors import UsageError
+from robo_reward.hardware.safety.filter import Verdict
+from robo_reward.hardware.safety.watchdog import Heartbeat, Watchdog, WatchdogThread
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = 100.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+def test_a_policy_in_time_is_left_alone(clock: Clock):
+    dog = Watchdog(clock=clock)
+    for _ in range(100):
+        clock.now += 0.04
+        dog.record_missed_step()
+        dog.record_action()
+        assert dog.check_alarms() == (Verdict.FOLLOW, "", "")
+
+
+def test_missed_steps_hold_and_silence_stops(clock: Clock):
+    dog = Watchdog(missed=3, silent=0.5, clock=clock)
+    verdicts = []
+    for _ in range(14):
+        clock.now += 0.04
+        dog.record_missed_step()
+        verdicts.append(dog.check_alarms().verdict)
+    assert verdicts == [Verdict.FOLLOW] * 2 + [Verdict.HOLD] * 10 + [Verdict.STOP] * 2
+    assert "silent for 0.52 s (13 control steps)" in dog.check_alarms().cause
+    assert "latency histogram" in dog.check_alarms().remedy
+
+
+def test_an_answer_ends_a_hold_but_not_a_stop(clock: Clock):
+    dog = Watchdog(missed=2, silent=0.5, clock=clock)
+    dog.record_missed_step()
+    dog.record_missed_step()
+    assert dog.check_alarms().verdict is Verdict.HOLD
+    dog.record_action()
+    assert dog.check_alarms().verdict is Verdict.FOLLOW
+    dog.record_missed_step()
+    clock.now += 1.0
+    assert dog.check_alarms().verdict is Verdict.STOP
+    dog.record_action()
+    assert dog.check_alarms().verdict is Verdict.STOP
+    dog.start()
+    assert dog.check_alarms().verdict is Verdict.FOLLOW
+
+
+def test_nobody_who_drives_by_hand_is_hurried(clock: Clock):
+    dog = Watchdog(clock=clock)
+    clock.now += 100
+    assert dog.check_alarms().verdict is Verdict.FOLLOW
+
+
+def test_a_stale_camera_holds_and_then_stops(clock: Clock):
+    dog = Watchdog(silent=0.5, camera_age=0.3, clock=clock)
+    clock.now += 10
+    assert dog.check_alarms().verdict is Verdict.FOLLOW, "no camera, nothing to be stale"
+    dog.record_frame(clock.now - 0.2)
+    assert dog.check_alarms().verdict is Verdict.FOLLOW
+    clock.now += 0.15
+    assert dog.check_alarms()[:2] == (Verdict.HOLD, "the newest camera frame is 0.35 s old")
+    dog.record_frame(clock.now)
+    assert dog.check_alarms().verdict is Verdict.FOLLOW
+    clock.now += 0.81
+    assert dog.check_alarms().verdict is Verdict.STOP
+
+
+def test_a_stale_robot_stops_at_once(clock: Clock):
+    dog = Watchdog(state_age=0.2, clock=clock)
+    dog.record_state(clock.now)
+    clock.now += 0.19
+    assert dog.check_alarms().verdict is Verdict.FOLLOW
+    clock.now += 0.02
+    assert dog.check_alarms().verdict is Verdict.STOP
+
+
+def test_whoever_began_to_beat_must_go_on(clock: Clock):
+    dog = Watchdog(silent=0.5, heartbeat_age=0.25, clock=clock)
+    clock.now += 5
+    assert dog.check_alarms().verdict is Verdict.FOLLOW
+    dog.record_beat("policy process")
+    clock.now += 0.3
+    alarm = dog.check_alarms()
+    assert alarm.verdict is Verdict.HOLD and "no sign of life from policy process for 0.30 s" in alarm.cause
+    clock.now += 0.5
+    assert dog.check_alarms().verdict is Verdict.STOP
+
+
+def test_the_worst_alarm_wins(clock: Clock):
+    dog = Watchdog(missed=1, silent=0.5, clock=clock, state_age=0.2)
+    dog.record_missed_step()
+    dog.record_state(clock.now)
+    clock.now += 0.3
+    assert dog.check_alarms()[:2] == (Verdict.STOP, "the newest state of the robot is 0.30 s old")
+
+
+@pytest.mark.parametrize("bad", [{"missed": 0}, {"silent": 0.0}, {"camera_age": -1.0}, {"heartbeat_age": float("nan")}])
+def test_numbers_that_make_no_sense(bad: dict):
+    with pytest.raises(UsageError, match="expected positive"):
+        Watchdog(**bad)
+
+
+def test_a_heartbeat_is_seen_by_another_process(tmp_path: Path):
+    mine = Heartbeat(tmp_path / "beat")
+    assert not mine.has_changed()
+    program = (
+        "import sys; from pathlib import Path; from robo_reward.hardware.safety.watchdog import Heartbeat;"
+        "h = Heartbeat(Path(sys.argv[1])); [h.beat() for _ in range(3)]"
+    )
+    subprocess.run([sys.executable, "-c", program, str(mine.path)], check=True, timeout=60)
+    assert mine.has_changed() and mine.beat_count == 3
+    assert not mine.has_changed()
+    mine.close()
+
+
+def test_the_thread_reports_what_gets_worse_once(clock: Clock, tmp_path: Path):
+    beat, alarms = Heartbeat(tmp_path / "beat"), []
+    dog = Watchdog(silent=0.5, heartbeat_age=0.25, clock=clock)
+    thread = WatchdogThread(dog, alarms.append, {"loop": beat})
+    dog.record_beat("loop")
+    for _ in range(10):
+        clock.now += 0.05
+        beat.send_beat()
+        thread.check_once()
+    assert not alarms
+    for _ in range(30):
+        clock.now += 0.05
+        thread.check_once()
+    assert [alarm.verdict for alarm in alarms] == [Verdict.HOLD, Verdict.STOP]
+    beat.close()
+
+
+def test_the_thread_runs_and_ends(clock: Clock):
+    heard = threading.Event()
+    dog = Watchdog(missed=1, clock=clock)
+    with WatchdogThread(dog, lambda alarm: heard.set(), period=0.001):
+        dog.record_missed_step()
+        assert heard.wait(30)
+    assert not any(thread.name == "watchdog" for thread in threading.enumerate())
+
+
+def test_a_policy_that_answers_late_is_not_called_silent() -> None:
+    now = [0.0]
+    watchdog = Watchdog(missed=3, silent=0.75, clock=lambda: now[0])
+    for _ in range(8):
+        now[0] += 0.1
+        watchdog.record_missed_step()
+        watchdog.record_late_action()
+    alarm = watchdog.check_alarms()
+    assert alarm.verdict is Verdict.STOP and "answered too late for 0.80 s (8 answers" in alarm.cause
+    watchdog.start()
+    for _ in range(8):
+        now[0] += 0.1
+        watchdog.record_missed_step()
+    assert "was silent for 0.80 s" in watchdog.check_alarms().cause

@@ -1,0 +1,91 @@
+"""Probes find what the language cannot: rewards that break the contract, and rewards that cannot teach."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from robo_reward.language.language import compile_program
+from robo_reward.language.validation.probes import ProbeReport, probe
+from robo_reward.language.validation.samples import sample_typical_transitions
+from robo_reward.rewards.contract import FunctionReward
+from tests.language.programs import ACTION_DIM, FIVE_TERMS, SPEC, entry, value
+
+BATCH = sample_typical_transitions(SPEC, ACTION_DIM, 512, seed=7)
+
+
+def probed(source: str) -> ProbeReport:
+    return probe(compile_program(source, SPEC, ACTION_DIM), BATCH)
+
+
+def test_a_good_program_passes_without_objection() -> None:
+    report = probed(FIVE_TERMS)
+    assert report.ok
+    assert str(report) == "no objections"
+
+
+@pytest.mark.parametrize(
+    ("expression", "hint"),
+    [
+        ("1.0 / (state.opening - previous.opening)", "where nothing moved"),
+        ("np.log(state.opening)", "10 times beyond"),
+        ("1.0 / np.linalg.norm(state.hand_position, axis=-1)", "all zero"),
+        ("np.log(state.opening - 100.0)", "ordinary transitions"),
+        ("state.opening * 0.0", "nothing can be learnt"),
+    ],
+)
+def test_failures(expression: str, hint: str) -> None:
+    assert any(hint in text for text in probed(value(expression)).failures)
+
+
+@pytest.mark.parametrize(
+    ("lines", "returns", "hint"),
+    [
+        ([], 'state.opening, {"a": state.opening, "b": 3.0}', "'b' is always 3"),
+        ([], 'state.opening, {"a": state.opening, "b": np.where(state.opening > 9.0, 1.0, 0.0)}', "'b' is always 0"),
+        ([], 'state.opening, {"a": state.opening, "b": 1000.0 * state.cube_position[:, 0]}', "times larger than 'a'"),
+        ([], 'state.opening, {"a": state.cube_position[:, 0]}', "not a weighted sum"),
+        (
+            ["b = np.where(state.opening > 0.0799, 1.0, 0.0)"],
+            'state.opening + b, {"a": state.opening, "b": b}',
+            "is off in",
+        ),
+    ],
+)
+def test_warnings(lines: list[str], returns: str, hint: str) -> None:
+    report = probed(entry(*lines, returns=returns))
+    assert report.ok
+    assert any(hint in text for text in report.warnings), report.warnings
+
+
+def test_hidden_state_is_found() -> None:
+    calls = []
+
+    def reward(state, action, previous):
+        calls.append(1)
+        return state.opening + len(calls), {"a": state.opening}
+
+    assert any("deterministic" in text for text in probe(FunctionReward(reward), BATCH).failures)
+
+
+def test_batch_statistics_are_found() -> None:
+    def reward(state, action, previous):
+        return state.opening - state.opening.mean(), {"a": state.opening}
+
+    assert any("alone" in text for text in probe(FunctionReward(reward), BATCH).failures)
+
+
+def test_order_is_found() -> None:
+    def reward(state, action, previous):
+        return np.cumsum(state.opening), {"a": state.opening}
+
+    assert any("order" in text for text in probe(FunctionReward(reward), BATCH).failures)
+
+
+def test_changed_inputs_are_found() -> None:
+    def reward(state, action, previous):
+        action[:] = np.sign(action)
+        return state.opening, {"a": state.opening}
+
+    batch = sample_typical_transitions(SPEC, ACTION_DIM, 16)
+    assert any("inputs" in text for text in probe(FunctionReward(reward), batch).failures)
