@@ -73,7 +73,7 @@ def unfiltered(count: int) -> dict[str, Any]:
     for k in range(count):
         here = world(0.8, *WORLDS[k % len(WORLDS)])
         task = here.task
-        qpos = task.sample(rng, 1).qpos[:, : task.arm.joints + task.arm.fingers]
+        qpos = task.sample(rng, 1).qpos[:, : task.arm.joint_count + task.arm.finger_count]
         ctrl = task.controller.start(qpos)
         path = [ctrl[0, :7]]
         for _ in range(20):

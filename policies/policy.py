@@ -144,14 +144,17 @@ class MetaForm(msgspec.Struct):
 
 
 def load_policy(folder: str | Path) -> MLPPolicy:
-    """Reads a policy folder; nothing in it is executed or unpickled.
+    """Reads a policy; nothing in its folder is executed or unpickled.
+
+    Args:
+        folder: a policy folder, or a run folder that has one.
 
     Raises:
         UsageError: no policy there.
         BadArtifact: another format, a damaged file, or weights that do not fit the observation and the action, or are
             not finite.
     """
-    folder = Path(folder)
+    folder = find_policy_folder(Path(folder))
     path = folder / "policy.json"
     value = load_json(path, dict[str, Any], MAX_DOCUMENT, REMEDY)
     if value is None:
@@ -168,6 +171,11 @@ def load_policy(folder: str | Path) -> MLPPolicy:
     with raise_as_bad_artifact(path, REMEDY):
         weights, biases = _parse_layers(tensors, observation.dim, action.dim)
     return MLPPolicy(weights, biases, form.activation, form.squash, observation, action, form.meta)
+
+
+def find_policy_folder(path: Path) -> Path:
+    """Returns a policy folder: the path itself, or the one inside a run folder."""
+    return path / "policy" if (path / "policy" / "policy.json").is_file() else path
 
 
 def _parse_layers(

@@ -1,9 +1,95 @@
-"""robo-reward: from what a person wants to a reward, a trained policy, and a Franka arm."""
+"""robo-reward: from what a person wants to a reward, a trained policy, and a Franka arm.
+
+    import robo_reward as rr
+
+Names are imported when they are first used, so that the import itself takes a fraction of a second.
+"""
+
+from __future__ import annotations
 
 import importlib
 import sys
+from typing import TYPE_CHECKING, Any
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
+
+_MODULES = {
+    "BatchSim": "envs.batch",
+    "Episode": "data.episode",
+    "EpisodeStore": "data.episode",
+    "ProgramError": "language.problems",
+    "RoboRewardError": "errors",
+    "Run": "api",
+    "RunStopped": "api",
+    "UsageError": "errors",
+    "align": "api",
+    "check": "api",
+    "collect_episodes": "data.collect",
+    "compile_program": "language.language",
+    "discover": "api",
+    "evaluate": "api",
+    "load_policy": "policies.policy",
+    "load_reward": "rewards.artifact",
+    "make_task": "envs.task",
+    "record": "api",
+    "save_reward": "rewards.artifact",
+    "search": "api",
+    "task_names": "envs.task",
+    "train": "api",
+}
+_FORMER = {"ProgramRefused": "ProgramError"}
+"""Names of earlier versions."""
+
+__all__ = [
+    "BatchSim",
+    "Episode",
+    "EpisodeStore",
+    "ProgramError",
+    "RoboRewardError",
+    "Run",
+    "RunStopped",
+    "UsageError",
+    "align",
+    "check",
+    "collect_episodes",
+    "compile_program",
+    "discover",
+    "evaluate",
+    "load_policy",
+    "load_reward",
+    "make_task",
+    "record",
+    "save_reward",
+    "search",
+    "task_names",
+    "train",
+]
+
+if TYPE_CHECKING:
+    from robo_reward.api import Run, RunStopped, align, check, discover, evaluate, record, search, train
+    from robo_reward.data.collect import collect_episodes
+    from robo_reward.data.episode import Episode, EpisodeStore
+    from robo_reward.envs.batch import BatchSim
+    from robo_reward.envs.task import make_task, task_names
+    from robo_reward.errors import RoboRewardError, UsageError
+    from robo_reward.language.language import compile_program
+    from robo_reward.language.problems import ProgramError
+    from robo_reward.policies.policy import load_policy
+    from robo_reward.rewards.artifact import load_reward, save_reward
+
+
+def __getattr__(name: str) -> Any:
+    public = _FORMER.get(name, name)
+    if public not in _MODULES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(importlib.import_module(f"{__name__}.{_MODULES[public]}"), public)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_MODULES})
+
 
 if "gymnasium" in sys.modules:  # `gymnasium.make("robo_reward:RoboReward/PandaLift-v0")` imports us to find the task
     importlib.import_module("robo_reward.envs.registration").register_tasks()

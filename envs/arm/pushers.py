@@ -226,7 +226,9 @@ def behaviours(task: Group) -> dict[str, Behaviour]:
 
 
 def pusher(task: Group, behaviour: str, seed: int = 0) -> Actor:
-    """Creates an actor for `robo_reward.data.collect.collect`, one for each batch of episodes, since it counts steps.
+    """Creates an actor for `robo_reward.data.collect.collect_episodes`.
+
+    Each batch of episodes needs an actor of its own, since it counts steps.
 
     Args:
         task: a task of the pusher.

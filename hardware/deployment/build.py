@@ -30,6 +30,7 @@ from robo_reward.hardware.policy.teleop import make_teleop
 from robo_reward.hardware.safety.filter import SafetyFilter, SafetySettings
 from robo_reward.hardware.safety.limits import Workspace, policy_limits
 from robo_reward.hardware.safety.watchdog import Watchdog
+from robo_reward.policies.policy import find_policy_folder
 
 log = logging.getLogger(__name__)
 
@@ -100,8 +101,7 @@ def policy_source(folder: str, server: str, token: str) -> PolicySource | None:
         return RemotePolicy(server, token)
     if not folder:
         return None
-    path = Path(folder)
-    return PolicyProcess(path / "policy" if (path / "policy" / "policy.json").is_file() else path)
+    return PolicyProcess(find_policy_folder(Path(folder)))
 
 
 def build_deployment(

@@ -30,6 +30,8 @@ from robo_reward.hardware.arm import ArmDriver, ArmFault, ArmState, FaultKind, M
 from robo_reward.hardware.wire import pack_message, unpack_message
 
 log = logging.getLogger(__name__)
+HOLD_AFTER, STOP_AFTER = 0.15, 0.5
+"""Silence of the deployment after which the arm holds, and after which it is stopped [s]."""
 VECTORS = ("q", "dq", "tau_ext", "wrench", "hand_position", "hand_quat")
 ANSWER_POLL = 0.05
 """How often somebody who waits for a slow motion looks whether it shall be stopped [s]."""
@@ -68,8 +70,8 @@ class ArmProcess:
         make: Callable[..., ArmDriver],
         options: dict[str, Any],
         name: str,
-        hold_after: float = 0.15,
-        stop_after: float = 0.5,
+        hold_after: float = HOLD_AFTER,
+        stop_after: float = STOP_AFTER,
         patience: float = 180.0,
         thaw: float = 10.0,
     ) -> None:
@@ -326,7 +328,9 @@ class _CallServer:
             except (EOFError, OSError):
                 pass
             finally:
-                signal.signal(signal.SIGUSR1, signal.SIG_IGN)  # raises `_Abandoned` if it came with the end of the pipe
+                signal.signal(
+                    signal.SIGUSR1, signal.SIG_IGN
+                )  # may raise `_ParentDied`: it came with the end of the pipe
         except _ParentDied:
             pass
         finally:

@@ -96,7 +96,7 @@ class MujocoArm:
             wrench=wrench,
             hand_position=pose.position[:, 0].copy(),
             hand_quat=quat,
-            gripper_width=float(self.data.qpos[7 : 7 + self.arm.fingers].sum()),
+            gripper_width=float(self.data.qpos[7 : 7 + self.arm.finger_count].sum()),
             mode=self._mode,
             errors=self._fault.errors if self._fault else (),
         )
@@ -120,7 +120,7 @@ class MujocoArm:
         joints = target.joints if target.joints is not None else self._solve_inverse_kinematics(target)
         self.data.ctrl[:7] = joints
         if target.gripper >= 0.0:
-            self.data.ctrl[7 : 7 + self.arm.fingers] = target.gripper / 2
+            self.data.ctrl[7 : 7 + self.arm.finger_count] = target.gripper / 2
         self._step_physics()
 
     def hold(self) -> None:
@@ -166,7 +166,7 @@ class MujocoArm:
         """Sets the fingers' targets; the fingers reach them while targets are streamed."""
         if self._fault is not None and self._fault.kind is FaultKind.GRIPPER:
             raise self._fault
-        self.data.ctrl[7 : 7 + self.arm.fingers] = np.clip(width, 0.0, 0.08) / 2
+        self.data.ctrl[7 : 7 + self.arm.finger_count] = np.clip(width, 0.0, 0.08) / 2
 
     def close(self) -> None:
         """Stops and frees the cameras."""

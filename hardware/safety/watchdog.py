@@ -1,14 +1,10 @@
-"""Watchdog of policy, cameras, robot and other processes: makes the arm hold, then stop, when one is silent."""
+"""Watchdog of policy, cameras and robot: makes the arm hold, then stop, when one is silent."""
 
 from __future__ import annotations
 
-import mmap
-import struct
 import threading
 import time
 from collections.abc import Callable
-from pathlib import Path
-from types import TracebackType
 from typing import NamedTuple
 
 from robo_reward.errors import UsageError
@@ -34,7 +30,6 @@ REMEDIES = {
     "longer chunks of actions or a slower tempo",
     "camera": "See whether the camera is plugged in and lit; it is opened again by itself as soon as it is there",
     "robot": "See whether the cable is plugged in and whether this computer is overloaded (`robo-reward doctor`)",
-    "heartbeat": "See whether that process is alive, and its log",
 }
 
 
@@ -48,7 +43,6 @@ class Watchdog:
         silent: time without an action that stops the arm [s].
         camera_age: a newest frame older than this holds the arm [s], and stops it after `silent` more.
         state_age: a robot state older than this stops the arm [s].
-        heartbeat_age: another process silent for this long holds the arm [s], and stops it after `silent` more.
         clock: [s]; frames and states are stamped by the same.
 
     Raises:
@@ -63,15 +57,14 @@ class Watchdog:
         clock: Callable[[], float] = time.monotonic,
         *,
         state_age: float = 0.2,
-        heartbeat_age: float = 0.25,
     ) -> None:
-        if missed < 1 or not all(limit > 0 for limit in (silent, camera_age, state_age, heartbeat_age)):
+        if missed < 1 or not all(limit > 0 for limit in (silent, camera_age, state_age)):
             raise UsageError(
-                f"missed={missed} silent={silent} camera_age={camera_age} state_age={state_age} "
-                f"heartbeat_age={heartbeat_age}: expected positive numbers"
+                f"missed={missed} silent={silent} camera_age={camera_age} state_age={state_age}: "
+                "expected positive numbers"
             )
         self._most, self._silent, self._clock = missed, silent, clock
-        self._camera_age, self._state_age, self._heartbeat_age = camera_age, state_age, heartbeat_age
+        self._camera_age, self._state_age = camera_age, state_age
         self._lock = threading.Lock()
         self.start()
 
@@ -86,7 +79,6 @@ class Watchdog:
             self._missed, self._answered, self._late = 0, self._clock(), 0
             self._frame: float | None = None
             self._state: float | None = None
-            self._beats: dict[str, float] = {}
             self._stopped: Alarm | None = None
 
     def record_action(self) -> None:
@@ -114,11 +106,6 @@ class Watchdog:
         with self._lock:
             self._state = stamp
 
-    def record_beat(self, source: str) -> None:
-        """Records a sign of life of another process or thread, which is required again and again from then on."""
-        with self._lock:
-            self._beats[source] = self._clock()
-
     def check_alarms(self) -> Alarm:
         """Returns the worst of all alarms at present."""
         with self._lock:
@@ -132,7 +119,7 @@ class Watchdog:
             return alarms[0] if alarms else Alarm(Verdict.FOLLOW)
 
     def is_blind(self) -> bool:
-        """Returns whether the policy's input is too old to act upon: a stale camera or a silent process."""
+        """Returns whether the policy's input is too old to act upon: the newest frame of a camera."""
         with self._lock:
             return bool(self._collect_stale_alarms(self._clock()))
 
@@ -151,110 +138,8 @@ class Watchdog:
         return alarms + self._collect_stale_alarms(now)
 
     def _collect_stale_alarms(self, now: float) -> list[Alarm]:
-        """Returns alarms of frames and heartbeats that are too old."""
-        alarms = []
-        if self._frame is not None:
-            what = "the newest camera frame is {:.2f} s old"
-            alarms += self._make_stale_alarms(now - self._frame, self._camera_age, what, REMEDIES["camera"])
-        for source, beat in self._beats.items():
-            what = f"no sign of life from {source} for {{:.2f}} s"
-            alarms += self._make_stale_alarms(now - beat, self._heartbeat_age, what, REMEDIES["heartbeat"])
-        return alarms
-
-    def _make_stale_alarms(self, age: float, limit: float, what: str, remedy: str) -> list[Alarm]:
-        if age < limit:
+        """Returns the alarm of frames that are too old."""
+        if self._frame is None or (age := now - self._frame) < self._camera_age:
             return []
-        verdict = Verdict.STOP if age >= limit + self._silent else Verdict.HOLD
-        return [Alarm(verdict, what.format(age), remedy)]
-
-
-class Heartbeat:
-    """A counter in a file that two processes map: one increments it, the other sees it change.
-
-    No clock is shared.
-
-    Args:
-        path: of the file, in a folder both can reach; created if missing.
-    """
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        with path.open("a+b") as file:
-            if path.stat().st_size < 8:
-                file.truncate(8)
-            self._map = mmap.mmap(file.fileno(), 8)
-        self._seen = self.beat_count
-
-    @property
-    def beat_count(self) -> int:
-        """Number of beats so far."""
-        return struct.unpack("<Q", self._map[:8])[0]
-
-    def send_beat(self) -> None:
-        """Increments the counter as a sign of life."""
-        self._map[:8] = struct.pack("<Q", (self.beat_count + 1) % 2**64)
-
-    def has_changed(self) -> bool:
-        """Returns whether the counter changed since the last call."""
-        before, self._seen = self._seen, self.beat_count
-        return self._seen != before
-
-    def close(self) -> None:
-        """Closes the file."""
-        self._map.close()
-
-
-class WatchdogThread:
-    """Checks a watchdog at a steady rate and reports every change for the worse; use it in a `with` statement.
-
-    The control loop checks the watchdog itself once a step. This thread is for the case that the loop hangs: then
-    `on_alarm` is called from here, and stops the arm.
-
-    Args:
-        watchdog: the watchdog to check.
-        on_alarm: called with each HOLD or STOP that is new or worse; must not block.
-        heartbeats: of other processes, by name, to be passed on to the watchdog.
-        period: time between checks [s].
-    """
-
-    def __init__(
-        self,
-        watchdog: Watchdog,
-        on_alarm: Callable[[Alarm], None],
-        heartbeats: dict[str, Heartbeat] | None = None,
-        period: float = 0.01,
-    ) -> None:
-        self._watchdog, self._on_alarm, self._heartbeats, self._period = watchdog, on_alarm, heartbeats or {}, period
-        self._ended = threading.Event()
-        self._last = Verdict.FOLLOW
-        self._thread = threading.Thread(target=self._check_periodically, name="watchdog", daemon=True)
-
-    def __enter__(self) -> WatchdogThread:
-        for source in self._heartbeats:
-            self._watchdog.record_beat(source)
-        self._thread.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._ended.set()
-        self._thread.join()
-
-    def check_once(self) -> Alarm:
-        """Checks the watchdog once, as the thread does, and returns the alarm."""
-        for source, heartbeat in self._heartbeats.items():
-            if heartbeat.has_changed():
-                self._watchdog.record_beat(source)
-        alarm = self._watchdog.check_alarms()
-        if _RANK[alarm.verdict] > _RANK[self._last]:
-            self._on_alarm(alarm)
-        self._last = alarm.verdict
-        return alarm
-
-    def _check_periodically(self) -> None:
-        while not self._ended.wait(self._period):
-            self.check_once()
-
-
-_RANK = {Verdict.FOLLOW: 0, Verdict.HOLD: 1, Verdict.STOP: 2}
+        verdict = Verdict.STOP if age >= self._camera_age + self._silent else Verdict.HOLD
+        return [Alarm(verdict, f"the newest camera frame is {age:.2f} s old", REMEDIES["camera"])]

@@ -96,6 +96,20 @@ def compose_config(verb: str, overrides: Sequence[str], config_dir: str | None =
     return _resolve_config(prepare_overrides(verb, overrides, config_dir))
 
 
+def compose_checked_config(verb: str, arguments: Sequence[str]) -> DictConfig:
+    """Returns the configuration of a verb from `key=value` arguments, with every value checked.
+
+    Raises:
+        UsageError: an argument that does not fit.
+        UnknownName: a key or an option that does not exist.
+    """
+    overrides = [new for old in arguments for new in VERBS[verb].expand_argument(old, partial(is_key, verb))]
+    prepared = prepare_overrides(verb, overrides)
+    config = _resolve_config(prepared)
+    check_config(verb, config, prepared.defaults)
+    return config
+
+
 def _resolve_config(prepared: PreparedOverrides) -> DictConfig:
     from omegaconf import OmegaConf
     from omegaconf.errors import OmegaConfBaseException

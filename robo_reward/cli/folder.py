@@ -87,6 +87,7 @@ def prepare_run_folder(config: DictConfig, verb: str, subject: str = "", free: S
             "Give another run=NAME, or leave run empty to have one made."
         )
     write_text(path, OmegaConf.to_yaml(OmegaConf.create(value)), private=value != plain)
+    config.run = name  # known from here on, also to a caller from Python
     return folder
 
 

@@ -194,7 +194,7 @@ def load_reward(
     """Builds the reward that a folder holds.
 
     Args:
-        folder: written by `save_reward`.
+        folder: written by `save_reward`, or a run folder that holds one as `reward`.
         state: the state that the reward will get; refused if the reward was written for other fields.
         action_dim: A, the size of the actions it will get; refused if the reward was written for another.
         edited: accept that `reward.py` or `reward.json` was changed by hand since it was saved.
@@ -202,7 +202,7 @@ def load_reward(
     Raises:
         BadArtifact: not a reward folder, of a newer version, changed, or for another state or action.
     """
-    folder = Path(folder)
+    folder = find_reward_folder(Path(folder))
     path = folder / "reward.json"
     document = _read_document(folder)
     with raise_as_bad_artifact(path, REMEDY):
@@ -218,6 +218,11 @@ def load_reward(
         for part in _list_parts(spec):
             _check_fit(path, part, state, action_dim)
         return build_reward(spec, _read_weights(spec, folder))
+
+
+def find_reward_folder(path: Path) -> Path:
+    """Returns a reward folder: the path itself, or the one inside a run folder."""
+    return path / "reward" if (path / "reward" / "reward.json").is_file() else path
 
 
 def _check_size(spec: Any, key: str = "", depth: int = 0) -> None:

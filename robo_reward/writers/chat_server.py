@@ -81,7 +81,7 @@ def is_loopback(url: str) -> bool:
     """Returns whether a server runs on this machine."""
     try:
         host = urlsplit(url).hostname or ""
-    except ValueError:  # no URL at all: `checked_url` tells
+    except ValueError:  # no URL at all: `validate_url` tells
         return False
     return host in ("localhost", "::1", "0.0.0.0") or host.startswith("127.")
 

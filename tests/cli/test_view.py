@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 
 from robo_reward.cli.robot.view import SearchView, _read_last_progress
 from robo_reward.cli.terminal import Terminal
-from robo_reward.search.candidate import Candidate
+from robo_reward.reward_search.candidate import Candidate
 from tests.tampering import JSON
 
 GOOD = b'{"steps": 40, "success": 0.25}\n'

@@ -18,7 +18,7 @@ LAYERS = (
     ("robo_reward.writers", "robo_reward.rewards.matching"),
     ("robo_reward.rewards.perceptual", "robo_reward.rewards.preference"),
     ("robo_reward.policies",),
-    ("robo_reward.search",),
+    ("robo_reward.reward_search",),
     ("robo_reward.hardware", "robo_reward.hardware.arm", "robo_reward.hardware.wire"),
     ("robo_reward.hardware.safety",),
     ("robo_reward.hardware.drivers",),
@@ -37,7 +37,7 @@ LATE = {
     ("robo_reward.rewards.artifact", "robo_reward.rewards.matching.reward"),  # ... of the kind "matching"
     ("robo_reward.rewards.artifact", "robo_reward.rewards.preference.bradley_terry"),  # ... of the kind "networks"
     ("robo_reward.rewards.artifact", "robo_reward.rewards.perceptual.reward"),  # ... of the kind "perceptual"
-    ("robo_reward.search.outcome", "robo_reward.policies.policy"),  # the policy that a job names by its folder
+    ("robo_reward.reward_search.outcome", "robo_reward.policies.policy"),  # the policy that a job names by its folder
 }
 HEAVY = ("torch", "mujoco", "gymnasium", "stable_baselines3", "cv2", "av", "timm", "hydra", "matplotlib", "tensorboard")
 

@@ -139,7 +139,7 @@ def classify_error(
 
 
 def normalize_error_name(name: str) -> str:
-    """Returns the name of an error as in `explain.ERRORS`: the libraries differ in capitals and one ending."""
+    """Returns the name of an error as in `fault_messages.ERRORS`: the libraries differ in capitals and one ending."""
     return name.lower().removesuffix("_flag")
 
 

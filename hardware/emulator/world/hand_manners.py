@@ -8,7 +8,7 @@ from math import isfinite
 from robo_reward.errors import UsageError
 
 LONGEST = 600.0
-"""Of any time in `HandManners` [s]."""
+"""Of any time in `HandBehavior` [s]."""
 
 
 @dataclass(frozen=True)

@@ -100,7 +100,7 @@ def _create_session(
     config: DictConfig, task: ArmTask, parts: DeploymentParts, operator: Operator, folder: Path
 ) -> DeploymentSession:
     rig = parts.rig
-    reward = load_reward(_find_reward_folder(Path(config.reward_path))) if config.reward_path else None
+    reward = load_reward(config.reward_path) if config.reward_path else None
     meta = {
         "robot": config.robot.kind,
         "policy": dict(rig.policy.meta) if rig.policy else {},
@@ -133,10 +133,6 @@ def _read_calibration(config: DictConfig) -> dict[str, Any]:
     return {
         n: {"camera": lens.to_json(), "frame": lens.scale_to_square(config.size).to_json()} for n, lens in kept.items()
     }
-
-
-def _find_reward_folder(path: Path) -> Path:
-    return path / "reward" if (path / "reward" / "reward.json").is_file() else path
 
 
 def _run_dry(parts: DeploymentParts, operator: Operator, folder: Path) -> int:

@@ -21,7 +21,7 @@ def run(config: DictConfig, arguments: list[str]) -> int:
     """Serves until Ctrl-C; the token comes from the environment, or is made and shown."""
     console = Terminal()
     path = Path(config.policy_folder)
-    policy = load_policy(path / "policy" if (path / "policy" / "policy.json").is_file() else path)
+    policy = load_policy(path)
     token = os.environ.get(TOKEN, "") or generate_token()
     server = PolicyServer(policy, token, config.host, config.port, _load_tls_context(config))
     shown = socket.gethostname() if config.host in ("0.0.0.0", "::") else config.host

@@ -17,7 +17,7 @@ from rich.text import Text
 from robo_reward.cli.terminal import Terminal
 from robo_reward.errors import BadArtifact
 from robo_reward.files import Count, Share, load_json, parse_json, read_bytes
-from robo_reward.search.candidate import Candidate
+from robo_reward.reward_search.candidate import Candidate
 
 STYLE = {
     "finished": "green",

@@ -23,7 +23,7 @@ from robo_reward.policies.policy import MLPPolicy, load_policy
 def run(config: DictConfig, arguments: list[str]) -> int:
     """Prints success with its interval per seed and over all; returns 1 if the lower end is below `min_success`."""
     path = Path(config.run)
-    policy = load_policy(_find_policy_folder(path))
+    policy = load_policy(path)
     chosen: Any = OmegaConf.to_container(config.task) if config.get("task") else {}
     task = choose_task(policy, path, chosen)
     policy.require_compatible(task)
@@ -90,8 +90,3 @@ def _read_task_options(run: Path, id: str) -> dict[str, Any]:
     path = (run.parent if run.name == "policy" else run) / "config.yaml"
     found = load_yaml(path, _ConfigForm, remedy="Give task=NAME and its options, or restore the file")
     return found.task.options if found is not None and found.task.id == id else {}
-
-
-def _find_policy_folder(path: Path) -> Path:
-    """Returns a policy folder: the path itself, or the one inside a run folder."""
-    return path / "policy" if (path / "policy" / "policy.json").is_file() else path

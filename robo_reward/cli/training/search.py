@@ -23,8 +23,8 @@ from robo_reward.policies.algorithms import merge_settings as check_settings
 from robo_reward.policies.evaluate import Evaluation, evaluate_policy
 from robo_reward.policies.policy import load_policy
 from robo_reward.report.runs import report_search
-from robo_reward.search.eureka import Eureka, SearchOutcome
-from robo_reward.search.settings import SearchSettings
+from robo_reward.reward_search.eureka import Eureka, SearchOutcome
+from robo_reward.reward_search.settings import SearchSettings
 from robo_reward.writers.writer import make_writer
 
 FILM_SIZE = (480, 360)

@@ -83,8 +83,7 @@ def load_chosen_reward(task: Task, config: DictConfig) -> StepReward | EpisodeRe
         if not path.is_file():
             raise UsageError(f"no reward program at {path}")
         return compile_program(path.read_text(), task.spec, task.action.dim)
-    inner = path / "reward"
-    return load_reward(inner if (inner / "reward.json").is_file() else path)
+    return load_reward(path)
 
 
 def merge_parameters(config: DictConfig) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from robo_reward.envs.task import Task
 from robo_reward.language.language import ProgramError, RewardProgram, compile_program
 from robo_reward.language.problems import MAX_PROBLEMS_SHOWN
 from robo_reward.language.validation.probes import probe
-from robo_reward.search.candidate import Candidate, CandidateProblem
+from robo_reward.reward_search.candidate import Candidate, CandidateProblem
 from robo_reward.writers.writer import Completion, RejectedAnswer, Writer, WriteRequest
 
 _FAILURES = (ValueError, ArithmeticError, MemoryError, RecursionError)

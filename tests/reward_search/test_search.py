@@ -20,11 +20,11 @@ from robo_reward.errors import UsageError
 from robo_reward.jobs.local import LocalExecutor
 from robo_reward.language import language
 from robo_reward.language.problems import MAX_PROBLEMS_SHOWN
-from robo_reward.search import propose as propose_module
-from robo_reward.search.candidate import Candidate, rank_candidates
-from robo_reward.search.eureka import Eureka, SearchFailed
-from robo_reward.search.propose import ProgramValidator, propose_programs, sample_random_rollout
-from robo_reward.search.settings import SearchSettings
+from robo_reward.reward_search import propose as propose_module
+from robo_reward.reward_search.candidate import Candidate, rank_candidates
+from robo_reward.reward_search.eureka import Eureka, SearchFailed
+from robo_reward.reward_search.propose import ProgramValidator, propose_programs, sample_random_rollout
+from robo_reward.reward_search.settings import SearchSettings
 from robo_reward.writers.writer import Completion, WriteRequest
 
 QUICK = SearchSettings(

@@ -21,10 +21,10 @@ from robo_reward.envs.task import Task
 from robo_reward.errors import RoboRewardError
 from robo_reward.files import replace_file
 from robo_reward.jobs.executors import JobExecutor
-from robo_reward.search.candidate import Candidate, CandidateProblem, rank_candidates
-from robo_reward.search.propose import ProgramValidator, propose_programs, sample_random_rollout
-from robo_reward.search.settings import SearchSettings
-from robo_reward.search.successive_halving import (
+from robo_reward.reward_search.candidate import Candidate, CandidateProblem, rank_candidates
+from robo_reward.reward_search.propose import ProgramValidator, propose_programs, sample_random_rollout
+from robo_reward.reward_search.settings import SearchSettings
+from robo_reward.reward_search.successive_halving import (
     CandidateTrainer,
     run_successive_halving,
     train_with_new_seeds,

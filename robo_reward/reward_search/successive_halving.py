@@ -15,10 +15,10 @@ from robo_reward.files import replace_file
 from robo_reward.jobs.executors import JobExecutor
 from robo_reward.jobs.failures import JobTimedOut
 from robo_reward.jobs.job import Job
+from robo_reward.reward_search.candidate import Candidate, rank_candidates
+from robo_reward.reward_search.outcome import check_outcome, require_usable_job, set_aside, was_set_aside
+from robo_reward.reward_search.settings import SearchSettings
 from robo_reward.rewards.contract import fingerprint_spec
-from robo_reward.search.candidate import Candidate, rank_candidates
-from robo_reward.search.outcome import check_outcome, require_usable_job, set_aside, was_set_aside
-from robo_reward.search.settings import SearchSettings
 
 TRAIN = "robo_reward.policies.job:run"
 

@@ -1,0 +1,251 @@
+"""The verbs of the command line as functions: the same settings, defaults and run folders.
+
+    import robo_reward as rr
+
+    run = rr.search("panda/push", goal="Push the cube to the left.", seed=1)
+    policy = run.load_policy()
+
+A setting is a key of the command line: `robo-reward VERB --help` lists them, and the files in `configs/` hold their
+defaults. Keys inside a group are nested dictionaries, or names with dots: `settings={"policy.params.gamma": 0.95}`.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import tempfile
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from robo_reward.errors import RoboRewardError
+
+if TYPE_CHECKING:
+    from robo_reward.data.episode import EpisodeStore
+    from robo_reward.envs.task import Task
+    from robo_reward.policies.evaluate import Evaluation
+    from robo_reward.policies.policy import MLPPolicy, Policy
+
+Settings = Mapping[str, Any] | None
+
+
+class RunStopped(RoboRewardError):
+    """A run ended before it was done; the same call goes on from there."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """A finished run.
+
+    Args:
+        folder: the run folder.
+    """
+
+    folder: Path
+
+    @property
+    def result(self) -> dict[str, Any]:
+        """The content of `result.json`: what the run measured."""
+        return json.loads((self.folder / "result.json").read_text(encoding="utf-8"))
+
+    @property
+    def report(self) -> Path:
+        """The path of the report, one self-contained page."""
+        return self.folder / "report.html"
+
+    def load_policy(self) -> MLPPolicy:
+        """Returns the trained policy."""
+        from robo_reward.policies.policy import load_policy
+
+        return load_policy(self.folder)
+
+    def load_reward(self) -> Any:
+        """Returns the reward that the run found, learnt or trained on."""
+        from robo_reward.rewards.artifact import load_reward
+
+        return load_reward(self.folder / "reward")
+
+
+def search(task: str = "panda/lift", settings: Settings = None, **more: Any) -> Run:
+    """Searches for a reward program for a goal sentence and trains a policy on it (`robo-reward search`).
+
+    Args:
+        task: a registered task.
+        settings: keys of the verb, such as `{"writer.model": "MODEL"}`.
+        more: further keys, such as `goal`, `writer`, `seed` and `run`.
+
+    Raises:
+        UsageError: a key or a value that does not fit.
+        RunStopped: it was stopped.
+    """
+    return run_verb("search", {"task": task, **(settings or {}), **more})
+
+
+def train(task: str = "panda/lift", reward: Any = "expert", settings: Settings = None, **more: Any) -> Run:
+    """Trains a policy (`robo-reward train`).
+
+    Args:
+        task: a registered task.
+        reward: `expert`, `sparse`, the path of a reward folder or program, or a reward, such as a compiled program.
+        settings: keys of the verb, such as `{"policy.params.learning_rate": 1e-3}`.
+        more: further keys, such as `policy`, `steps`, `seed` and `run`.
+
+    Raises:
+        UsageError: a key or a value that does not fit.
+        RunStopped: it was stopped.
+    """
+    given = {"task": task, "reward": reward, **(settings or {}), **more}
+    if not isinstance(reward, (str, Path)):
+        given["reward"] = _keep_reward(reward, Path(str(given.get("runs", "runs"))))
+    return run_verb("train", given)
+
+
+def _keep_reward(reward: Any, runs: Path) -> Path:
+    """Saves a reward beside the run folders, under its fingerprint: the same reward has the same path."""
+    from robo_reward.rewards.artifact import save_reward
+
+    runs.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=runs) as scratch:
+        saved = save_reward(reward, Path(scratch) / "reward")
+        fingerprint = json.loads((saved / "reward.json").read_text(encoding="utf-8"))["fingerprint"]
+        folder = runs / "rewards" / fingerprint
+        if not folder.exists():
+            folder.parent.mkdir(exist_ok=True)
+            saved.rename(folder)
+    return folder
+
+
+def evaluate(
+    policy: Policy | Run | Path | str, task: Task | str | None = None, episodes: int = 100, seed: int = 0
+) -> Evaluation:
+    """Measures the success of a policy on initial conditions apart from those of training (`robo-reward evaluate`).
+
+    Args:
+        policy: a policy, a run, or the folder of one.
+        task: a task, or its name; the task and options of its training if not given.
+        episodes: how many.
+        seed: of the initial conditions.
+
+    Raises:
+        PolicyMismatch: the policy was trained for other observations or actions.
+    """
+    from robo_reward.cli.training.evaluate import choose_task
+    from robo_reward.envs.task import make_task
+    from robo_reward.policies.evaluate import EVALUATION_SEEDS, evaluate_policy
+    from robo_reward.policies.policy import MLPPolicy, load_policy
+
+    folder = policy.folder if isinstance(policy, Run) else Path(policy) if isinstance(policy, (str, Path)) else None
+    actor: Any = policy if folder is None else load_policy(folder)
+    if task is None:
+        task = choose_task(actor, folder or Path(), {})
+    elif isinstance(task, str):
+        task = make_task(task)
+    if isinstance(actor, MLPPolicy):
+        actor.require_compatible(task)
+    return evaluate_policy(task, actor, episodes, EVALUATION_SEEDS + seed)
+
+
+def record(task: str = "panda/lift", settings: Settings = None, **more: Any) -> EpisodeStore:
+    """Records demonstrations by the scripted expert and returns the store (`robo-reward record`).
+
+    Args:
+        task: a registered task.
+        settings: keys of the verb.
+        more: further keys, such as `episodes`, `seed` and `to`, the folder of the store.
+    """
+    from robo_reward.data.episode import EpisodeStore
+
+    given = {"task": task, "to": f"demos/{task.replace('/', '-')}", **(settings or {}), **more}
+    run_verb("record", given)
+    return EpisodeStore(Path(given["to"]))
+
+
+def align(preferences: Path | str, settings: Settings = None, **more: Any) -> Run:
+    """Learns a reward that agrees with people's answers about clips (`robo-reward align`).
+
+    Args:
+        preferences: a folder with a store of answers, its URL, or a JSONL file.
+        settings: keys of the verb.
+        more: further keys, such as `method`, `seed` and `run`.
+    """
+    return run_verb("align", {"preferences": preferences, **(settings or {}), **more})
+
+
+def discover(demos: Path | str, settings: Settings = None, **more: Any) -> Run:
+    """Finds the steps of a task in demonstrations and learns a reward that knows them (`robo-reward discover`).
+
+    Args:
+        demos: a store of episodes, or a folder of videos.
+        settings: keys of the verb.
+        more: further keys, such as `steps`, `camera` and `run`.
+    """
+    return run_verb("discover", {"demos": demos, **(settings or {}), **more})
+
+
+def check(run: Run | Path | str, settings: Settings = None, **more: Any) -> Run:
+    """Compares a learnt reward with people's answers, and with the truth where it is known (`robo-reward check`).
+
+    Args:
+        run: of `align`.
+        settings: keys of the verb.
+        more: further keys.
+    """
+    folder = run.folder if isinstance(run, Run) else Path(run)
+    run_verb("check", {"run": folder, **(settings or {}), **more})
+    return Run(folder)
+
+
+def run_verb(verb: str, settings: Mapping[str, Any]) -> Run:
+    """Runs a verb of the command line in this process.
+
+    Args:
+        verb: its name.
+        settings: its keys; a dictionary holds keys inside a group.
+
+    Raises:
+        UsageError: a key or a value that does not fit, before any work.
+        RunStopped: it ended with another exit code than 0; what was done is kept.
+    """
+    from robo_reward.cli.app import compose_checked_config
+    from robo_reward.cli.verbs import VERBS
+
+    arguments = list(format_settings(settings))
+    config = compose_checked_config(verb, arguments)
+    module, _, function = VERBS[verb].entry.partition(":")
+    code = getattr(importlib.import_module(module), function)(config, [verb, *arguments])
+    if code:
+        raise RunStopped(
+            f"{verb} ended with exit code {code}. What it did is kept, and the same call goes on from there"
+        )
+    return Run(Path(config.get("runs", ".")) / str(config.get("run", "")))
+
+
+def format_settings(settings: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
+    """Yields settings as arguments of the command line, `key=value`."""
+    from robo_reward.cli.arguments.quoting import quote_text
+
+    for key, value in settings.items():
+        if isinstance(value, Mapping):
+            yield from format_settings(value, f"{prefix}{key}.")
+        elif isinstance(value, (str, Path)):
+            text = str(value)
+            yield f"{prefix}{key}={text if key in CHOICES or not text else quote_text(text)}"
+        else:
+            yield f"{prefix}{key}={json.dumps(value)}"
+
+
+CHOICES = (
+    "task",
+    "reward",
+    "policy",
+    "writer",
+    "search",
+    "encoder",
+    "executor",
+    "robot",
+    "preferences",
+    "demos",
+    "run",
+)
+"""Keys whose value the command line takes as it is: names of options and paths."""
