@@ -3,9 +3,10 @@
 A policy of panda/lift (`--policy FOLDER`), such as that of `make demo`, or else one that is trained first, is deployed
 to an emulated FR3 (through franky) and Panda (through franka-rs) over real sockets by the commands and settings that
 users have: 50 episodes each, 5 with `--quick`. The emulator has the task's own scene and runs in lock-step, held to
-real time. On the terminal of `robo-reward deploy` somebody confirms everything; an episode that ends in a reflex is a
-failure. With `--hand slow` the hand has the manners that users report of the real one: half a second more per command,
-a `stop` that waits, and a `move` onto an object that returns after 100 s.
+real time. On the terminal of `robo-reward deploy` somebody confirms everything. An episode that ends in a reflex is made
+again at another start; what is kept counts it as a failure of the policy all the same (`success_at_least`). With
+`--hand slow` the hand has the manners that users report of the real one: half a second more per command, a `stop` that
+waits, and a `move` onto an object that returns after 100 s.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ ROBO_REWARD = (sys.executable, "-m", "robo_reward.cli")
 SEED = 7
 SLOW = ("hand.command_delay=0.5", "hand.blocked_move_hangs=100", "hand.stop_waits=true")
 HANDS = {"": (), "ideal": (), "slow": SLOW}
-KEPT = ("success", "low", "high", "peak_force")
+KEPT = ("success", "low", "high", "success_at_least", "peak_force")
 
 
 @contextlib.contextmanager
@@ -100,7 +101,7 @@ def main() -> None:
         simulated = evaluate_policy(make_task("panda/lift"), load_policy(policy), 200, SEED)
         share = simulated.successes / simulated.episodes
         found = {robot: deployed(policy, robot, 5 if args.quick else 50, runs, HANDS[args.hand]) for robot in HOSTS}
-    kept = {f"{robot}_kept": value["success"] / share for robot, value in found.items()}
+    kept = {f"{robot}_kept": value["success_at_least"] / share for robot, value in found.items()}
     report(args, {"hand": args.hand or "ideal", "simulated": share, **kept, **found}, dict.fromkeys(kept, ">= 0.9"))
 
 

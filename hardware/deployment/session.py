@@ -197,7 +197,7 @@ class DeploymentSession:
         """Tries an episode once; ends the session after too many tries in a row that were cut short."""
         self._tries += 1
         try:
-            self._run_episode(number)
+            self._run_episode(len(self.summary.episodes))  # an episode that is made again has another start
         except (CameraUnavailable, StopRequested) as problem:
             self.summary.stopped = self.summary.stopped or str(problem)
         if self.summary.completed_count > number:
@@ -319,16 +319,16 @@ class DeploymentSession:
             return ""
         return frames.describe_failures() or f"the newest camera frame is {age:.1f} s old"
 
-    def _run_episode(self, number: int) -> None:
-        """Runs one episode, from the reset of the arm to the store."""
+    def _run_episode(self, start: int) -> None:
+        """Runs one episode, from the reset of the arm to that start to the store."""
         try:
-            self.reset(number)
+            self.reset(start)
         except ArmFault as fault:
             self._cut_reason = fault.cause
             self._handle_fault(fault)
             return
         key = self._choose_key()
-        journal = Journal(self.folder / key, self.rig.task, self._make_metadata(number), self._frame_shape())
+        journal = Journal(self.folder / key, self.rig.task, self._make_metadata(start), self._frame_shape())
         live, ending = ControlLoop(self.rig, journal), EpisodeEnding("stop", "it was interrupted", 0)
         try:
             ending = live.run()

@@ -159,7 +159,7 @@ def _fence_code(code: str) -> str:
 @cache
 def _make_environment() -> Environment:
     return Environment(
-        loader=PackageLoader("robo_reward.language", "prompts"),
+        loader=PackageLoader("robo_reward.writers", "prompts"),
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,

@@ -205,7 +205,7 @@ def test_summary_and_export(page: Served) -> None:
 
 
 def test_every_static_file_is_served(page: Served) -> None:
-    folder = ROOT / "robo_reward" / "preferences" / "page" / "static"
+    folder = ROOT / "robo_reward" / "labelling" / "page" / "static"
     assert {path.name for path in folder.iterdir()} == set(STATIC)
     for name, kind in STATIC.items():
         reply = call(page.port, "GET", f"{page.path}{name}")

@@ -309,7 +309,7 @@ def test_the_configured_defaults_are_those_of_the_class(name: str, tmp_path: Pat
     extra = {"model": "m", "base_url": "http://127.0.0.1:9/v1"} if name == "openai" else {}
     by_file = make_writer({**config, **extra}, tmp_path)  # type: ignore[dict-item]
     by_class = make_writer({"name": name, **extra}, tmp_path)
-    skip = ("ledger", "_purse")
+    skip = ("ledger", "_budget")
     assert {k: v for k, v in vars(by_file).items() if k not in skip} == {
         k: v for k, v in vars(by_class).items() if k not in skip
     }

@@ -271,7 +271,7 @@ async def _stream_camera(view: EmulatorView, request: Request) -> Response:
 async def _serve_static(name: str, request: Request) -> Response:
     from starlette.responses import Response
 
-    content = (files("robo_reward.hardware.emulator") / "page" / name).read_bytes()
+    content = (files("robo_reward.hardware.emulator.tools") / "page" / name).read_bytes()
     return Response(content, media_type=STATIC[name], headers={"cache-control": "no-cache"})
 
 

@@ -182,4 +182,5 @@ def _train_reward(
     shown = known if tuned.anchors else build_comparisons(answers, numbers, every_anchor=True)
     head = train_head(features, shown, tuned, seed, report)
     reward = build_rapl_reward(look, head, features, known, tuned)
-    return reward, np.array([reward.scale * reward.match([reward.look.encoder.project(f)]).mean() for f in features])
+    projected = [reward.look.encoder.project(f) for f in features]
+    return reward, np.array([reward.scale * reward.compute_unscaled([f]).mean() for f in projected])

@@ -255,7 +255,7 @@ def test_a_full_disk_is_told_with_path_what_was_kept_and_what_to_do(
 def test_films_play_as_fast_as_the_robot_moved_and_each_frame_has_its_time(deployed: Any) -> None:
     deployment = deployed(frames=True, tempo=TimeScale(0.35, 0))
     deployment.run()
-    meta = deployment.store.entry("episode-0000").meta
+    meta = deployment.store.read_entry("episode-0000").meta
     step = np.diff(meta["measured"]["robot_time"][:-1])
     assert meta["fps"] == pytest.approx(1 / np.median(step), abs=1e-2) and 8 < meta["fps"] < 10
     times = np.array(meta["frame_times"])
@@ -301,7 +301,7 @@ def test_most_actions_clipped_is_told(deployed: Any) -> None:
     deployment = deployed(kind="steady", person=person, policy=Inline("fr3/lift wild"))
     deployment.run()
     assert any("changed 12 of 12 actions" in text for text in person.told)
-    assert deployment.store.entry("episode-0000").meta["clipped"] == 12
+    assert deployment.store.read_entry("episode-0000").meta["clipped"] == 12
 
 
 class Stuck:
@@ -377,7 +377,7 @@ def test_every_fault_is_told_recorded_and_recovered_from_only_as_the_rules_say(t
             assert value["made"] == 3 and value["outcomes"]["faulted"] == 1
             assert value["success_at_least"] == pytest.approx(value["successes"] / 3)
             starts = [entry.meta["episode"] for entry in deployment.store.list_entries()]
-            assert starts == [0, 0, 1], "an episode that was cut short is made again from the same start"
+            assert starts == [0, 1, 2], "an episode that was cut short is made again from another start"
             assert asked == (kind is not FaultKind.COMMUNICATION)
     finally:
         closed(deployment)
@@ -509,7 +509,7 @@ def test_a_reward_traces_the_live_episode(deployed: Any) -> None:
     deployment.run()
     episode = next(iter(deployment.store))
     assert episode.reward is not None
-    np.testing.assert_allclose(episode.reward.total, reward(episode.transitions()).total)
+    np.testing.assert_allclose(episode.reward.total, reward(episode.to_transitions()).total)
     assert deployment.summary.episodes[0]["reward"] == pytest.approx(float(episode.reward.total.sum()))
 
 
