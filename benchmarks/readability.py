@@ -88,7 +88,7 @@ KEPT = frozenset(["cut", "put", "run", "set", "shut", "split", "spread"])
 """Participles that are verbs in the present, too."""
 
 
-def source_files() -> list[Path]:
+def list_source_files() -> list[Path]:
     """Returns the Python files that are measured, each once."""
     found = []
     for folder in FOLDERS:
@@ -105,7 +105,7 @@ def is_reward_program(file: Path) -> bool:
     return file.parent.name == "rewards" and "compute_reward" in file.read_text(encoding="utf-8")
 
 
-def functions(tree: ast.Module) -> Iterator[ast.FunctionDef | ast.AsyncFunctionDef]:
+def find_functions(tree: ast.Module) -> Iterator[ast.FunctionDef | ast.AsyncFunctionDef]:
     """Yields every named function of a module."""
     for node in ast.walk(tree):
         if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)) and not re.match(r"__|visit_", node.name):
@@ -123,13 +123,13 @@ def is_participle(name: str) -> bool:
 def measure() -> dict[str, float]:
     """Returns the numbers by name."""
     lengths, sizes, names, classes, flat = [], [], [], Counter[str](), Counter[Path]()
-    for file in source_files():
+    for file in list_source_files():
         text = file.read_text(encoding="utf-8")
         tree = ast.parse(text)
         sizes.append(text.count("\n"))
         flat[file.parent] += file.name != "__init__.py"
         classes.update({node.name for node in ast.walk(tree) if isinstance(node, ast.ClassDef)})
-        for node in functions(tree):
+        for node in find_functions(tree):
             names.append(node.name)
             lengths.append((node.end_lineno or node.lineno) - node.lineno + 1)
     one_word = [name for name in names if "_" not in name.strip("_")]

@@ -1,1 +1,1 @@
-"""What keeps an arm inside its limits: the filter, the watchdog and the recovery from faults."""
+"""Safety of an arm: the filter, the watchdog and the recovery from faults."""

@@ -93,7 +93,7 @@ class FaultMachine:
 
     @property
     def may_stream(self) -> bool:
-        """Whether a command may be sent to the arm now."""
+        """True if a command may be sent to the arm now."""
         return self.phase in (Phase.RUNNING, Phase.HOLDING)
 
     def seed(self, state: ArmState) -> None:

@@ -1,1 +1,1 @@
-"""What people prefer: their answers, and rewards that agree with them."""
+"""Answers of people about clips: the store, queries, agreement between people, and the labelling page."""

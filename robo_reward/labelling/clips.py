@@ -192,7 +192,7 @@ def _find_in_store(store: EpisodeStore, work: Path) -> ClipCollection:
 
 
 def _render_episode(store: EpisodeStore, key: str, work: Path) -> Path | None:
-    """Returns the path of a video made from an episode's frame arrays; None if it has no frames."""
+    """Returns the path of a video made from an episode's frame arrays; None where it has no frames."""
     path = work / f"{key}.mp4"
     if not path.is_file():
         episode = store.load(key)

@@ -128,7 +128,7 @@ def _explain_win(report: RunReport, winner: Winner) -> str:
 
 
 def position_interval(head: Headline) -> dict[str, str] | None:
-    """Returns the position of the confidence interval, in percent of the width; None if there is none."""
+    """Returns the position of the confidence interval, in percent of the width; None where there is none."""
     if head.success is None or head.low is None or head.high is None:
         return None
     low, mid, high = (100 * min(max(value, 0.0), 1.0) for value in (head.low, head.success, head.high))

@@ -52,7 +52,7 @@ def check_encoder(encoder: Encoder, wanted: str) -> None:
 
     Args:
         encoder: the encoder to check.
-        wanted: `robo_reward.rewards.contract.fingerprint(spec)` of the one that was used.
+        wanted: `robo_reward.rewards.contract.fingerprint_spec(spec)` of the one that was used.
 
     Raises:
         EncoderMismatch: it is another encoder; the message names both.

@@ -16,7 +16,7 @@ import importlib, sys
 for module in sys.argv[1:]:
     importlib.import_module(module)
 import mujoco
-from robo_reward.envs import gl
+from robo_reward.envs.rendering import gl
 try:
     print("CHOSEN", gl.choose())
 except Exception as error:

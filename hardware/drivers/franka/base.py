@@ -284,12 +284,12 @@ class FrankaArm(ABC):
 
     @property
     def has_hand(self) -> bool:
-        """Whether the hand is connected."""
+        """True if the hand is connected."""
         return self._library_hand is not None
 
     @property
     def is_homed(self) -> bool:
-        """Whether the hand was homed, so that its widest opening is known."""
+        """True if the hand was homed, so that its widest opening is known."""
         return self.max_width > NEAR
 
     @property
@@ -330,7 +330,7 @@ class FrankaArm(ABC):
 
     @property
     def _is_hand_lost(self) -> bool:
-        """Whether a gripper was connected whose connection must be restored."""
+        """True if a gripper was connected whose connection must be restored."""
         return self._fingers is not None and (self._cut or not self._fingers.is_alive)
 
     def _recover_once(self) -> None:

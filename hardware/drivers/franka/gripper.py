@@ -266,7 +266,7 @@ class FingerController:
 
     @property
     def is_alive(self) -> bool:
-        """Whether the hand's width is still received; if not, the connection to it must be restored."""
+        """True if the hand's width is still received; if not, the connection to it must be restored."""
         return self._watch.is_alive() and time.monotonic() - self._stamp < FRESH
 
     def raise_failure(self) -> None:
@@ -284,7 +284,7 @@ class FingerController:
 
     @property
     def is_busy(self) -> bool:
-        """Whether a command is pending or running."""
+        """True if a command is pending or running."""
         with self._changed:
             return self._running is not None or self._pending is not None
 

@@ -1,1 +1,1 @@
-"""What surrounds the emulated robot: physics, hand, cameras and the scene."""
+"""The surroundings of the emulated robot: physics, hand, cameras and the scene."""

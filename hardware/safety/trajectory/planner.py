@@ -119,7 +119,7 @@ class TrajectoryPlanner:
             dt: when the next target is due [s].
 
         Returns:
-            None if the plan was adopted, else the limit it would break; then the old plan stays.
+            None where the plan was adopted, else the limit it would break; then the old plan stays.
         """
         goal = self.coordinates.from_joints(target, self._now[0])
         speed = np.zeros(7)

@@ -21,7 +21,7 @@ PR_SET_PDEATHSIG, PR_SET_SECCOMP, PR_SET_NO_NEW_PRIVS = 1, 22, 38
 X32 = 0x40000000
 
 AUDIT = {"x86_64": 0xC000003E, "aarch64": 0xC00000B7}
-# name -> (x86_64, aarch64); None where the architecture has no such call
+# name -> (x86_64, aarch64); None if the architecture has no such call
 REFUSED: dict[str, tuple[int | None, int | None]] = {
     # network
     "socket": (41, 198), "connect": (42, 203), "bind": (49, 200), "listen": (50, 201), "accept": (43, 202),

@@ -177,7 +177,7 @@ class LabellingSession:
         self.store.add(event)
 
     def find_video(self, clip: str) -> Video | None:
-        """Returns a video by its clip id; None if there is no such clip."""
+        """Returns a video by its clip id; None where there is no such clip."""
         return self._videos.get(clip)
 
     def summary(self) -> dict[str, Any]:

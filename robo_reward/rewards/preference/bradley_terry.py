@@ -140,7 +140,7 @@ class NetworkReward:
 
     @property
     def frames(self) -> FrameSpec | None:
-        """Frames that an episode must contain; None if the networks read states."""
+        """Frames that an episode must contain; None where the networks read states."""
         return self.look.frames
 
     def __call__(self, episode: Episode) -> RewardOutput:

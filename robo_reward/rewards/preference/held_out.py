@@ -42,7 +42,7 @@ class HeldOutAgreement:
 
 
 def measure_agreement(right: np.ndarray, winner: np.ndarray, loser: np.ndarray) -> HeldOutAgreement | None:
-    """Returns the agreement over comparisons of numbered clips; None if there are fewer than `FEWEST`.
+    """Returns the agreement over comparisons of numbered clips; None where there are fewer than `FEWEST`.
 
     Args:
         right: (P,) bool, True where a comparison was ranked correctly.
@@ -108,7 +108,7 @@ class HeldOutResult:
 
     Args:
         agreement: over all comparisons within a fold, each ranked by a reward that has seen none of the fold's
-            clips; None if they are too few.
+            clips; None where they are too few.
         answers: ids of the answers that these comparisons come from.
         comparisons: number of these comparisons.
         folds: number of rewards that were trained.
@@ -169,7 +169,7 @@ def cross_validate(
 
 
 def build_decided_comparisons(answers: Sequence[Answer], numbers: Mapping[str, int]) -> Comparisons | None:
-    """Returns the comparisons of some clips that are not ties; None if there are no such comparisons."""
+    """Returns the comparisons of some clips that are not ties; None where there are no such comparisons."""
     try:
         return build_comparisons(answers, numbers).drop_ties()
     except UsageError:  # no answers about these clips, or ties alone

@@ -80,22 +80,22 @@ class Sentence:
 
     @property
     def requires_upright(self) -> bool:
-        """Whether the goal is that something does not fall."""
+        """True if the goal is that something does not fall."""
         return self.contains_any(AVOID) or self.contains_any(UPRIGHT)
 
     @property
     def requires_rest(self) -> bool:
-        """Whether the goal is that something comes to rest."""
+        """True if the goal is that something comes to rest."""
         return self.contains_any(STILL)
 
     @property
     def requires_speed(self) -> bool:
-        """Whether the goal asks for speed."""
+        """True if the goal asks for speed."""
         return self.contains_any(FAST)
 
     @property
     def requires_low_effort(self) -> bool:
-        """Whether the goal asks for little effort."""
+        """True if the goal asks for little effort."""
         return self.contains_any(GENTLE)
 
     @property

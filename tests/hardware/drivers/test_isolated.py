@@ -219,9 +219,7 @@ def test_the_end_of_the_terminal_does_not_end_it(log: Path) -> None:
 BRIDGE = """
 import sys, time
 import numpy as np
-from robo_reward.hardware import arm_process
 from robo_reward.hardware.drivers.isolated import ArmProcess
-from robo_reward.hardware.wire import pack
 from robo_reward.hardware.arm import Target
 from tests.hardware import paper_arm
 

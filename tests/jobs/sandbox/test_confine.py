@@ -161,6 +161,7 @@ def test_a_plugin_outside_of_the_interpreter_can_be_imported(
     (metadata / "entry_points.txt").write_text("[robo_reward.tasks]\nmylab/left = mylab:look\n")
     monkeypatch.syspath_prepend(package.parent)
     monkeypatch.setenv("PYTHONPATH", str(package.parent))
+    monkeypatch.delitem(sys.modules, "mylab", raising=False)  # of another test
     find_plugin_paths.cache_clear()
     try:
         assert run_job(make_job("calls_plugin").folder, timeout=60) == {"text": "scene"}
@@ -192,9 +193,9 @@ def test_layers_say_what_holds(held: dict[str, str]):
 FALLBACK = """
 import json, os, socket, sys, threading
 from pathlib import Path
-from robo_reward.jobs import confine, landlock, seccomp
-landlock.abi = lambda: 0
-seccomp.platform_machine = lambda: "riscv64"
+from robo_reward.jobs.sandbox import confine, landlock, seccomp
+landlock.query_abi_version = lambda: 0
+seccomp.read_kernel_machine = lambda: "riscv64"
 held = confine.confine(Path(sys.argv[1]), "json:loads")
 try:
     socket.create_connection(("127.0.0.1", int(sys.argv[2])), 1).close()

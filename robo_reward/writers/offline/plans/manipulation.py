@@ -39,7 +39,7 @@ class TermBuilder:
 
     @property
     def can_grasp(self) -> bool:
-        """Whether the scene has fingers that actions move."""
+        """True if the scene has fingers that actions move."""
         return self.scene.hand is not None and self.scene.gripper is not None
 
     @property
