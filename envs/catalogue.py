@@ -1,48 +1,61 @@
-"""The built-in tasks, by id."""
+"""The built-in tasks, by id; each is imported when it is made."""
 
 from __future__ import annotations
 
+import importlib
 from functools import cache, partial
+from typing import TYPE_CHECKING, Any
 
-from robo_reward.envs.arm.tasks.clutter import Clutter
-from robo_reward.envs.arm.tasks.door import Door
-from robo_reward.envs.arm.tasks.drawer import Drawer
-from robo_reward.envs.arm.tasks.group import Group
-from robo_reward.envs.arm.tasks.lift import Lift
-from robo_reward.envs.arm.tasks.pick import Pick
-from robo_reward.envs.arm.tasks.push import Push
-from robo_reward.envs.arm.tasks.reach import Reach
-from robo_reward.envs.arm.tasks.stack import Stack
-from robo_reward.envs.magical.avoid import Avoid
-from robo_reward.envs.magical.group import PlanarGroup as MagicalGroup
-from robo_reward.envs.magical.sweep import Sweep
-from robo_reward.envs.task import tasks
+if TYPE_CHECKING:
+    from robo_reward.envs.task import Task
 
-ARM_TASKS = (Reach, Lift, Pick, Push, Stack, Drawer, Door)
-"""What a hand can do."""
-PUSHER_TASKS = (Group, Clutter)
-"""What a board at the flange can do: the benchmark of rewards that look."""
-ARMS = {"panda": (*ARM_TASKS, *PUSHER_TASKS), "fr3": ARM_TASKS, "ur5e": PUSHER_TASKS}
+ARM_TASKS = {
+    name: f"robo_reward.envs.arm.tasks.{name}:{name.capitalize()}"
+    for name in ("reach", "lift", "pick", "push", "stack", "drawer", "door")
+}
+"""Tasks for a hand: name to class."""
+PUSHER_TASKS = {name: f"robo_reward.envs.arm.tasks.{name}:{name.capitalize()}" for name in ("group", "clutter")}
+"""Tasks for a board at the flange: the benchmark of rewards that look."""
+ARMS = {"panda": ARM_TASKS | PUSHER_TASKS, "fr3": ARM_TASKS, "ur5e": PUSHER_TASKS}
 """The tasks of each arm."""
 MAGICAL_TASKS = {
-    Sweep: ("short", "medium", "long"),
-    MagicalGroup: ("short", "medium", "long"),
-    Avoid: ("short", "medium"),  # the long stick is three quarters of the arena: it cannot get round the disc
+    "robo_reward.envs.magical.sweep:Sweep": ("sweep-short", "sweep-medium", "sweep-long"),
+    "robo_reward.envs.magical.group:PlanarGroup": ("group-short", "group-medium", "group-long"),
+    # the long stick is three quarters of the arena: it cannot get round the disc
+    "robo_reward.envs.magical.avoid:Avoid": ("avoid-short", "avoid-medium"),
 }
-"""The tasks of X-MAGICAL and who can do them."""
+"""The tasks of X-MAGICAL and the sticks that can do them."""
 OPTIONS: dict[str, tuple[str, ...]] = {
     **dict.fromkeys(ARMS, ("assets", "control", "dynamics", "ranges")),
     "magical": (),
 }
-"""What the tasks of each family take."""
+"""The options of the tasks of each family."""
+
+
+@cache
+def list_builtin_tasks() -> dict[str, tuple[str, str]]:
+    """Returns the class of every built-in task as `module:Class`, and its first argument, by id."""
+    found = {f"{arm}/{name}": (entry, arm) for arm, kinds in ARMS.items() for name, entry in kinds.items()}
+    for entry, names in MAGICAL_TASKS.items():
+        found |= {f"magical/{name}": (entry, name.rpartition("-")[2]) for name in names}
+    return found
+
+
+def load_task_class(entry: str) -> type[Task]:
+    """Returns the class that `module:Class` names."""
+    module, _, name = entry.partition(":")
+    return getattr(importlib.import_module(module), name)
 
 
 @cache
 def register_builtin_tasks() -> None:
     """Registers every built-in task once."""
-    for arm, kinds in ARMS.items():
-        for kind in kinds:
-            tasks.register(f"{arm}/{kind.name}", partial(kind, arm))
-    for kind, sticks in MAGICAL_TASKS.items():
-        for stick in sticks:
-            tasks.register(f"magical/{kind.name}-{stick}", partial(kind, stick))
+    from robo_reward.envs.task import tasks
+
+    for id, (entry, argument) in list_builtin_tasks().items():
+        tasks.register(id, partial(_build_task, entry, argument))
+
+
+def _build_task(entry: str, argument: str, **options: Any) -> Task:
+    factory: Any = load_task_class(entry)
+    return factory(argument, **options)

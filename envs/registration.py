@@ -1,30 +1,30 @@
-"""Tells gymnasium of the built-in tasks, by name only: nothing of ours is imported before one is made."""
+"""Tells gymnasium of all tasks, by name only: no task is imported before one is made."""
 
 from __future__ import annotations
 
+import re
+from importlib.metadata import entry_points
+
 from gymnasium.envs.registration import register, registry
 
-HAND = ("reach", "lift", "push", "pick", "stack", "drawer", "door")
-PUSHER = ("group", "clutter")
-STICKS = ("short", "medium", "long")
-NAMES = {
-    "panda": (*HAND, *PUSHER),
-    "fr3": HAND,
-    "ur5e": PUSHER,
-    "magical": (*(f"{task}-{stick}" for task in ("sweep", "group") for stick in STICKS), "avoid-short", "avoid-medium"),
-}
+from robo_reward.envs.catalogue import list_builtin_tasks
+
+GROUP = "robo_reward.tasks"
 
 
 def register_tasks() -> None:
-    """Registers `RoboReward/PandaPush-v0`, `RoboReward/MagicalSweepLong-v0` and so on, single and vectorised."""
-    for group, names in NAMES.items():
-        for name in names:
-            words = (group, *name.split("-"))
-            id = f"RoboReward/{''.join(map(str.capitalize, words))}-v0"
-            if id not in registry:
-                register(
-                    id,
-                    entry_point="robo_reward.envs.gym:TaskEnv",
-                    vector_entry_point="robo_reward.envs.gym:TaskVectorEnv",
-                    kwargs={"task": f"{group}/{name}"},
-                )
+    """Registers `RoboReward/PandaPush-v0` for `panda/push`, and so on, single and vectorised, plug-ins included."""
+    for task in (*list_builtin_tasks(), *sorted(point.name for point in entry_points(group=GROUP))):
+        id = gymnasium_id(task)
+        if id not in registry:
+            register(
+                id,
+                entry_point="robo_reward.envs.gym:TaskEnv",
+                vector_entry_point="robo_reward.envs.gym:TaskVectorEnv",
+                kwargs={"task": task},
+            )
+
+
+def gymnasium_id(task: str) -> str:
+    """Returns the id under which gymnasium knows a task: `RoboReward/MagicalSweepLong-v0` for `magical/sweep-long`."""
+    return f"RoboReward/{''.join(word[:1].upper() + word[1:] for word in re.split('[^A-Za-z0-9]+', task))}-v0"

@@ -282,7 +282,7 @@ def make_task(id: str, /, **options: Any) -> Task:
     """Builds a task by its id, such as `panda/lift`.
 
     Args:
-        id: one of `tasks.names()`.
+        id: one of `task_names()`.
         options: passed to the task, e.g. `control="joint_delta"`, `assets="menagerie"`.
 
     Raises:
@@ -291,8 +291,8 @@ def make_task(id: str, /, **options: Any) -> Task:
     from robo_reward.envs import catalogue  # registers the built-in tasks
 
     catalogue.register_builtin_tasks()
-    known = catalogue.OPTIONS.get(id.partition("/")[0])
-    if id in tasks.list_names() and known is not None:
+    if id in catalogue.list_builtin_tasks():
+        known = catalogue.OPTIONS[id.partition("/")[0]]
         for option in options:
             if option not in known:
                 raise UnknownName(f"option of {id}", option, known)
@@ -305,6 +305,7 @@ def make_task(id: str, /, **options: Any) -> Task:
         raise UsageError(f"{id} cannot be made with the options {options}: {error}. {remedy}") from error
     if options and not task.options:
         task.options = options
+    task.id = id
     return task
 
 

@@ -41,6 +41,8 @@ class ArmTask(Task):
         assets: what the arm looks like: `primitive`, or `menagerie` for the meshes of MuJoCo Menagerie.
         dynamics: the dynamics of its joints, a file of `robo-reward identify` or its content; else the task's own.
         ranges: domain randomisation of every simulated world, see `RandomisationRanges`.
+
+    A subclass in another package also sets `expert_reward`, the source of its reward program.
     """
 
     name: ClassVar[str]
@@ -83,7 +85,8 @@ class ArmTask(Task):
         self.substeps = 8
         self.observation = ObservationSpec(self.spec, [*self._hand_views(control), *self.views])
         self.controller = self._make_controller(control)
-        self.expert_reward = (files("robo_reward.envs.arm") / "rewards" / f"{self.name}.py").read_text()
+        if not hasattr(self, "expert_reward"):  # a task of another package has it in its class
+            self.expert_reward = (files("robo_reward.envs.arm") / "rewards" / f"{self.name}.py").read_text()
         self.check()
 
     def _collect_options(self, control: str, assets: str) -> dict[str, Any]:

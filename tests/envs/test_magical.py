@@ -23,7 +23,7 @@ from robo_reward.errors import UnknownName
 from robo_reward.language.language import compile_program
 from robo_reward.language.validation.probes import probe
 
-NAMES = [f"magical/{kind.name}-{stick}" for kind, sticks in MAGICAL_TASKS.items() for stick in sticks]
+NAMES = [f"magical/{name}" for names in MAGICAL_TASKS.values() for name in names]
 EVERY = pytest.mark.parametrize("name", NAMES)
 EXPECTED = {"magical/sweep-short": 0.75}
 """What the experts reach where it is not 95 %."""

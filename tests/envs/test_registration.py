@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
+
+from robo_reward.data.collect import collect_episodes
+from robo_reward.envs.task import make_task, task_names
+from robo_reward.language.language import compile_program
+from tests.house.source import ROOT
 
 
 @pytest.mark.parametrize(
@@ -22,3 +29,69 @@ def test_gymnasium_makes_a_task_by_name(before: str, prefix: str) -> None:
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert "RoboReward/PandaReach-v0" in done.stdout
+
+
+TOUCH = '''
+import numpy as np
+
+from robo_reward.envs.arm.base import ArmTask
+
+
+class Touch(ArmTask):
+    """The hand low above the table."""
+
+    name, horizon = "touch", 30
+    goal, success_rule = "Touch the table.", "the hand is below 3 cm"
+    expert_reward = """
+def compute_reward(state, action, previous):
+    low = 1.0 - np.tanh(5.0 * state.hand_position[:, 2])
+    return low, {"low": low}
+"""
+
+    def place(self, rng, qpos, mocap):
+        pass
+
+    def success(self, state):
+        return state.hand_position[..., 2] < 0.03
+
+    def expert(self, state):
+        action = np.zeros((*state.hand_position.shape[:-1], self.action.dim))
+        action[..., 2] = -1.0
+        return action
+'''
+
+
+@pytest.fixture
+def touch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A task in one file of another package, found by its entry point."""
+    (tmp_path / "my_tasks.py").write_text(TOUCH)
+    info = tmp_path / "my_tasks-1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: my_tasks\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text("[robo_reward.tasks]\npanda/touch = my_tasks:Touch\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    return tmp_path
+
+
+def test_a_task_of_another_package_is_one_file(touch: Path) -> None:
+    assert make_task("panda/touch", control="joint_delta").options["control"] == "joint_delta"
+    task = make_task("panda/touch")
+    assert task.id == "panda/touch" and "panda/touch" in task_names()
+    reward = compile_program(task.expert_reward, task.spec, task.action.dim)
+    (episode,) = collect_episodes(task, task.expert, 1)
+    assert episode.is_successful
+    assert reward(episode.to_transitions()).total.shape == (len(episode),)
+
+
+def test_gymnasium_and_training_know_it(touch: Path) -> None:
+    environment = {**os.environ, "PYTHONPATH": f"{touch}{os.pathsep}{ROOT}"}
+    script = (
+        "import gymnasium\n"
+        "environment = gymnasium.make('robo_reward:RoboReward/PandaTouch-v0', reward='expert')\n"
+        "environment.reset(seed=0)\n"
+        "import robo_reward as rr\n"
+        "run = rr.train('panda/touch', steps=1024, episodes=2, videos=0)\n"
+        "print(run.result['task'])\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, env=environment, cwd=touch)
+    assert done.returncode == 0 and done.stdout.splitlines()[-1] == "panda/touch", done.stderr

@@ -18,7 +18,7 @@ from robo_reward.language.language import compile_program
 from robo_reward.language.validation.probes import probe
 from robo_reward.rewards.contract import RewardOutput
 
-IDS = [f"{arm}/{task.name}" for arm, kinds in ARMS.items() for task in kinds]
+IDS = [f"{arm}/{name}" for arm, kinds in ARMS.items() for name in kinds]
 EPISODES = 100
 EVERY = pytest.mark.parametrize("name", IDS)
 
@@ -147,8 +147,8 @@ def test_the_rule_names_a_unit(name: str) -> None:
 
 
 def test_both_arms_have_the_same_state() -> None:
-    for task in ARM_TASKS:
-        assert task_of(f"panda/{task.name}").spec == task_of(f"fr3/{task.name}").spec
+    for name in ARM_TASKS:
+        assert task_of(f"panda/{name}").spec == task_of(f"fr3/{name}").spec
 
 
 def heading(task: Task, qpos: np.ndarray) -> np.ndarray:
