@@ -105,9 +105,11 @@ class ResetProcedure:
             self.arm.gripper(self.task.opening, FINGER_SPEED)
             if self._wait_until_open():
                 return
-        width = self.arm.state().gripper_width
+        state = self.arm.state()
+        busy = ", and its command has not ended" if state.gripper_busy else ""
         raise ArmFault(
-            f"the hand did not open: {width * 1e3:.0f} mm of {self.task.opening * 1e3:.0f} mm after {self.settle:g} s",
+            f"the hand did not open: {state.gripper_width * 1e3:.0f} mm of {self.task.opening * 1e3:.0f} mm after "
+            f"{self.settle:g} s{busy}",
             "See that nothing jams it and home it in Desk; then confirm.",
             True,
             FaultKind.GRIPPER,

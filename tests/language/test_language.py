@@ -20,7 +20,7 @@ from robo_reward.language.program import CHUNK
 from robo_reward.language.tolerance import SIGMOIDS, tolerance
 from robo_reward.language.validation.samples import sample_typical_transitions
 from robo_reward.rewards.contract import InvalidReward, StepReward
-from tests.contracts.reward import StepRewardContract
+from robo_reward.testing.reward import StepRewardContract
 from tests.language.programs import ACTION_DIM, FIVE_TERMS, SPEC, entry, value
 
 BATCH = sample_typical_transitions(SPEC, ACTION_DIM, 50)

@@ -24,8 +24,8 @@ from robo_reward.rewards.matching.reward import MatchingReward
 from robo_reward.rewards.matching.rule import build_rule
 from robo_reward.rewards.preference.bradley_terry import NetworkReward
 from robo_reward.rewards.weighted import WeightedReward
+from robo_reward.testing.reward import StepRewardContract
 from robo_reward.vision.heads import make_head
-from tests.contracts.reward import StepRewardContract
 from tests.tampering import JSON, places, put
 
 SPEC = StateSpec([Field("hand_position", (3,), "m"), Field("cube_position", (3,), "m", role="object")])

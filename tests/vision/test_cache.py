@@ -5,9 +5,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from robo_reward.testing.encoder import EncoderContract
 from robo_reward.vision.cache import CachedEncoder, hash_frame
 from robo_reward.vision.pixels import PixelsEncoder
-from tests.contracts.encoder import EncoderContract
 
 FRAMES = np.random.default_rng(0).integers(0, 256, (20, 8, 8, 3), np.uint8)
 

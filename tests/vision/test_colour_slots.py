@@ -6,11 +6,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from robo_reward.errors import UsageError, WrongShape
+from robo_reward.testing.encoder import EncoderContract
 from robo_reward.vision.colour_slots import MOMENTS, ColourSlots
 from robo_reward.vision.encoder import EncoderMismatch, build_encoder
 from robo_reward.vision.probe import probe_state_fields
 from robo_reward.vision.views import camera_views
-from tests.contracts.encoder import EncoderContract
 from tests.vision.scenes import episodes, pictures, scene
 
 CLIPS = episodes(12)

@@ -5,6 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from robo_reward.errors import UnknownName, UsageError, WrongShape
+from robo_reward.testing.encoder import EncoderContract
 from robo_reward.vision.encoder import build_encoder
 from robo_reward.vision.heads import (
     HEADS,
@@ -17,7 +18,6 @@ from robo_reward.vision.heads import (
     soft_argmax,
 )
 from robo_reward.vision.pixels import PixelsEncoder
-from tests.contracts.encoder import EncoderContract
 
 OPTIONS = {
     "standardise": {"in_dim": 12},

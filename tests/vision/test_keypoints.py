@@ -1,10 +1,10 @@
 import numpy as np
 import pytest
 
+from robo_reward.testing.encoder import EncoderContract
 from robo_reward.vision.keypoints import KeypointEncoder
 from robo_reward.vision.probe import probe_state_fields
 from robo_reward.vision.views import camera_views
-from tests.contracts.encoder import EncoderContract
 from tests.vision.scenes import episodes, pictures
 
 CLIPS = episodes(4)

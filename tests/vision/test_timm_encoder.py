@@ -13,12 +13,12 @@ from timm.data import create_transform, resolve_model_data_config
 
 from robo_reward.errors import MissingExtra, UnknownName, UsageError
 from robo_reward.rewards.contract import fingerprint_spec
+from robo_reward.testing.encoder import EncoderContract
 from robo_reward.vision import encoder as module
 from robo_reward.vision.encoder import EncoderMismatch, build_encoder, check_encoder
 from robo_reward.vision.published import create_model
 from robo_reward.vision.timm_encoder import TimmEncoder
 from robo_reward.vision.views import camera_views
-from tests.contracts.encoder import EncoderContract
 
 FRAMES = np.random.default_rng(0).integers(0, 256, (5, 40, 80, 3), np.uint8)
 

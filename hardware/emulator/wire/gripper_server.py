@@ -224,10 +224,15 @@ class GripperServer:
         self._holds = False
         begun = self._session.state.time
         self._command_hand(GripperCommand(width, min(speed, FASTEST)))
-        if abs(self._wait_until_settled(width).gripper_width - width) < ARRIVED:
-            return "success"
-        self._wait_robot_time(self._manners.blocked_move_hangs, begun)
-        return "unsuccessful"
+        self._wait_until_settled(width)
+        while not self._has_arrived(width) and self._session.state.time - begun < self._manners.blocked_move_hangs:
+            if not self._running or self._stopping.is_set():
+                break
+            time.sleep(0.005)  # the fingers still press: they go on when what blocks them is gone
+        return "success" if self._has_arrived(width) else "unsuccessful"
+
+    def _has_arrived(self, width: float) -> bool:
+        return abs(self._session.state.gripper_width - width) < ARRIVED
 
     def _execute_grasp(self, body: np.ndarray) -> str:
         width, speed, force = float(body["width"]), float(body["speed"]), float(body["force"])

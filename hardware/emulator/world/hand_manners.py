@@ -20,7 +20,8 @@ class HandBehavior:
     homing the widest opening is 0 (franka_ros#276).
 
     Args:
-        blocked_move_hangs: a `Move` that meets an object is answered this long after its start [s]; 0 for immediately.
+        blocked_move_hangs: a `Move` that meets an object is answered this long after its start [s], or when the object
+            is gone and the fingers have arrived; 0 for immediately.
         stop_waits: whether `Stop`, and any other command, waits for the one that runs instead of ending it.
         command_delay: from a command's arrival to its first motion [s].
         needs_homing: whether the hand reports a widest opening of 0 and fails to move or grasp until it was homed.

@@ -82,6 +82,16 @@ def test_an_end_does_not_wait_for_a_hand_that_hangs(arm: Any, emulator: Emulator
     assert time.monotonic() - begun < 30  # of 100 s
 
 
+@pytest.mark.parametrize("manners", [HandBehavior(100.0, True, 0.0)])
+def test_a_hand_that_hangs_goes_on_when_the_object_is_gone(arm: Any, emulator: Emulator) -> None:
+    arm.gripper(0.01, 0.1)
+    assert eventually(lambda: emulator.plant.state().gripper_width < 0.041)
+    assert arm.state().gripper_busy
+    emulator.plant.object_width = 0.0  # pyright: ignore[reportAttributeAccessIssue]
+    assert eventually(lambda: not arm.state().gripper_busy)
+    assert arm.state().gripper_width == pytest.approx(0.01, abs=0.002)
+
+
 @pytest.mark.parametrize("manners", [HandBehavior(needs_homing=True)])
 def test_a_hand_that_was_not_homed_is_told_before_anything_moves(arm: Any, emulator: Emulator) -> None:
     before = emulator.session.q_d.copy()

@@ -13,8 +13,8 @@ from robo_reward.errors import UnknownName, UsageError, WrongShape
 from robo_reward.rewards.artifact import build_reward
 from robo_reward.rewards.perceptual.discover import fit_steps
 from robo_reward.rewards.perceptual.reward import PerceptualReward, encode_clips
+from robo_reward.testing.episode_reward import EpisodeRewardContract
 from robo_reward.vision.pixels import PixelsEncoder
-from tests.contracts.episode_reward import EpisodeRewardContract
 from tests.rewards.perceptual.scenes import LENGTHS, clip, episode
 
 FRAMES = FrameSpec(("front",), 24)

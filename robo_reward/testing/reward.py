@@ -1,8 +1,10 @@
-"""What every step reward must do. Inherit the mixin, say how to make yours, and pytest runs the rest:
+"""The contract of a step reward as tests.
 
-class TestMine(StepRewardContract):
-    def make_reward(self): return MyReward(...)
-    def make_batch(self, n, seed): return ...
+Inherit the mixin and say how to make yours; pytest runs the rest:
+
+    class TestMine(StepRewardContract):
+        def make_reward(self): return MyReward(...)
+        def make_batch(self, n, seed): return ...
 """
 
 from __future__ import annotations

@@ -1,8 +1,10 @@
-"""What every episode reward must do. Inherit the mixin, say how to make yours, and pytest runs the rest:
+"""The contract of an episode reward as tests.
 
-class TestMine(EpisodeRewardContract):
-    def make_reward(self): return MyReward(...)
-    def make_episode(self, steps, seed): return ...
+Inherit the mixin and say how to make yours; pytest runs the rest:
+
+    class TestMine(EpisodeRewardContract):
+        def make_reward(self): return MyReward(...)
+        def make_episode(self, steps, seed): return ...
 """
 
 from __future__ import annotations
