@@ -1,6 +1,6 @@
-"""The deployment that `benchmarks.faults` does harm to, in processes of its own: `FOLDER ROBOT HOST SITUATION`.
+"""The deployment under test in `benchmarks.faults`, in separate processes: `FOLDER ROBOT HOST SITUATION`.
 
-It is put together as `robo-reward deploy` does it; only the policy and the person are made up. The folder gets `pids`,
+It is built as by `robo-reward deploy`; only the policy and the operator are simulated. The folder gets `pids`,
 `said` (what the operator reads, a JSON line each), `waiting` while an idle deployment waits for `go`, and the episodes.
 """
 
@@ -32,12 +32,12 @@ from robo_reward.hardware.emulator.tools.fault_server import FaultClient
 from robo_reward.hardware.policy.process import PolicyProcess
 
 MOTION = {"idle": (0.8, 1.0), "moving": (0.8, 0.0), "gripping": (0.3, -1.0), SLOW_HAND: (0.3, -1.0)}
-"""Speed of the hand, and how far the fingers close, as shares of a full step and of open to closed."""
+"""Situation -> speed of the hand (share of a full action), gripper action on the way out (-1 closed, 1 open)."""
 HORIZON = {"idle": 12, "moving": 45, "gripping": 45, SLOW_HAND: 45}
 
 
 class Somebody:
-    """Confirms everything, having put right what is wrong; does not know whether it worked.
+    """An operator who fixes every problem and confirms everything, without checking the result.
 
     Args:
         folder: of the deployment.
@@ -74,7 +74,7 @@ class Somebody:
 
 
 def deployment(task: ArmTask, parts: DeploymentParts, person: Somebody, folder: Path) -> DeploymentSession:
-    """As `robo-reward deploy` makes it."""
+    """Builds the deployment as `robo-reward deploy` does."""
     rig = parts.rig
     return DeploymentSession(
         rig,
@@ -89,7 +89,7 @@ def deployment(task: ArmTask, parts: DeploymentParts, person: Somebody, folder: 
 
 
 def run(folder: Path, robot: str, host: str, situation: str) -> str:
-    """Episode after episode; returns why there are no more."""
+    """Runs episodes until the session ends and returns the reason."""
     task = make_task(f"{robot}/lift")
     assert isinstance(task, ArmTask)
     speed, gripper = MOTION[situation]
@@ -117,7 +117,7 @@ def run(folder: Path, robot: str, host: str, situation: str) -> str:
 
 
 def main() -> None:
-    signal.signal(signal.SIGHUP, signal.SIG_DFL)  # ignored where the table is measured without a terminal
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)  # SIGHUP is ignored when the benchmark runs without a terminal
     folder, robot, host, situation = Path(sys.argv[1]), *sys.argv[2:]
     try:
         ended = run(folder, robot, host, situation)

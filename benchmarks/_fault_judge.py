@@ -1,18 +1,18 @@
-"""What the emulator's own log, and the streams that were recorded, say of a row of `benchmarks.faults`.
+"""Evaluates a row of `benchmarks.faults` from the emulator's log and the recorded streams.
 
-Every number of `used` is the largest share of an official limit; above 1 it was left. Who is checked by what:
+Every number of `used` is the largest share of an official limit; above 1 the limit was violated. The checks:
 
 * `torque`, `torque_rate`: torques as the emulator received them, cycle by cycle (the deployment's stream is followed
   in torque control by both client libraries). The rate is taken from one received command to the next of one motion.
 * `planned_*`: joint positions as the emulator received them (slow motions between episodes): range, and differences
-  over commands of consecutive cycles, which is what the robot itself looks at.
-* `stream_*`: the joint targets that the deployment streamed at 200 Hz, as its journal recorded them, by the judge of
+  over commands of consecutive cycles, which is what the robot itself checks.
+* `stream_*`: the joint targets that the deployment streamed at 200 Hz, as its journal recorded them, by the checker in
   `tests/hardware/wild.py`, which shares no code with the safety filter. Journals keep 1e-6 rad: accelerations are known
   to 0.08 rad/s², 1 % of the limit.
-* `measured_*`: how the arm really moved.
+* `measured_*`: the measured motion of the arm.
 
-`rest_from` says where the arm came to rest after it was told to stop: an arm that stops where it is goes no farther
-than its braking distance, computed here from the measured speed and the limits alone.
+`rest_from` returns where the arm stopped after a stop request: an arm that brakes at once travels no farther than its
+braking distance, computed here from the measured speed and the limits alone.
 """
 
 from __future__ import annotations
@@ -31,24 +31,24 @@ from robo_reward.hardware.emulator.world.plant import DT
 from tests.hardware import wild
 
 AT_REST = 0.02
-"""Joint speed below which the arm stands [rad/s]."""
+"""Joint speed below which the arm counts as stopped [rad/s]."""
 OWN = {RobotMode.USER_STOPPED: "user stop", RobotMode.GUIDING: "guiding", RobotMode.REFLEX: "reflex"}
-"""What the robot did by itself."""
+"""Robot modes that the robot enters on its own, and their names in the table."""
 
 
 SHARE = 0.3
-"""Share of the limits of acceleration that a deployment uses where nothing else is set."""
+"""Default share of the acceleration limits that a deployment uses."""
 TOLERANCE = 5e-3
-"""How much farther than its braking distance the hand may be at the end [m]."""
+"""Tolerance of the stopping position beyond the braking distance [m]."""
 
 
 class Rest(NamedTuple):
-    """Where the arm came to rest.
+    """The place where the arm stopped.
 
     Attributes:
         distance: of the hand, from its measured pose at the request to the final one [m].
         bound: the braking distance at the measured speed, and `TOLERANCE` [m].
-        farthest: the hand was away from its pose at the request meanwhile [m].
+        farthest: largest distance of the hand from its pose at the request meanwhile [m].
     """
 
     distance: float
@@ -57,12 +57,12 @@ class Rest(NamedTuple):
 
 
 def rest_from(cycles: np.ndarray, arm: ArmModel, request: int, share: float = SHARE) -> Rest:
-    """Returns where the arm came to rest, before the next motion began.
+    """Returns where the arm stopped before the next motion began.
 
     Args:
         cycles: of the emulator's log.
         arm: whose kinematics and limits hold.
-        request: the cycle, by its place in `cycles`, in which the arm was to stop.
+        request: index in `cycles` of the cycle with the stop request.
         share: of the limits of acceleration that may be used.
     """
     after = cycles[request:]
@@ -76,7 +76,7 @@ def rest_from(cycles: np.ndarray, arm: ArmModel, request: int, share: float = SH
 
 
 def braking_distance(arm: ArmModel, q: np.ndarray, dq: np.ndarray, share: float) -> float:
-    """Returns how far the hand goes [m] if all joints brake evenly, in the time that the tightest limit asks for."""
+    """Returns the hand's braking distance [m] if all joints decelerate evenly in the time set by the tightest limit."""
     small = 1e-5
     pose = compute_forward_kinematics(arm, np.stack([q, q + small * dq]))
     axes = np.stack([pose.x, pose.y, pose.z])
@@ -95,10 +95,10 @@ class Stop(NamedTuple):
     """How the arm stopped.
 
     Attributes:
-        reaction: the robot's own, `bridge` where it was told to, or `goes on`.
-        seconds: from the fault until it stood, and went on standing until the next motion began; none if it did not.
-            By the robot's clock where it stopped by itself, else by the wall's, delays of the emulator included.
-        late: how far the emulator's clock fell behind the wall's meanwhile [s].
+        reaction: the robot's own reaction, `bridge` if the bridge stopped it, or `goes on`.
+        seconds: from the fault until it stopped for good (until the next motion began); None if it did not stop. By
+            the robot's clock if it stopped itself, else by the wall clock, delays of the emulator included.
+        late: how far the emulator's clock fell behind the wall clock meanwhile [s].
     """
 
     reaction: str
@@ -107,11 +107,11 @@ class Stop(NamedTuple):
 
 
 def stop_of(cycles: np.ndarray, when: int) -> Stop:
-    """What came of the motion under way at robot time `when` [ms], or of standing still.
+    """Returns how the motion in progress at robot time `when` [ms], or the standstill, continued.
 
     Args:
         cycles: of the emulator's log.
-        when: the fault came.
+        when: time of the fault.
     """
     after = cycles[cycles["message_id"] >= when]
     moves = after["robot_mode"] == RobotMode.MOVE
@@ -136,7 +136,7 @@ def _reaction(rest: np.ndarray, moved: bool) -> str:
 
 
 def used(cycles: np.ndarray, robot: str, streams: list[Any]) -> dict[str, float]:
-    """The largest share of each limit.
+    """Returns the largest share of each limit that was used.
 
     Args:
         cycles: of the emulator's log.
@@ -156,7 +156,7 @@ def used(cycles: np.ndarray, robot: str, streams: list[Any]) -> dict[str, float]
 
 
 def _torques(cycles: np.ndarray, arm: ArmModel) -> dict[str, float]:
-    """Of torque commands as received."""
+    """Returns the shares used by the torque commands as received."""
     external = (cycles["controller_mode"] == ControllerMode.EXTERNAL) & (cycles["robot_mode"] == RobotMode.MOVE)
     motion = np.cumsum(np.diff(external, prepend=False))
     mine = cycles["received"] & external
@@ -168,7 +168,7 @@ def _torques(cycles: np.ndarray, arm: ArmModel) -> dict[str, float]:
 
 
 def _planned(cycles: np.ndarray, arm: ArmModel) -> dict[str, float]:
-    """Of joint positions as received."""
+    """Returns the shares used by the joint positions as received."""
     by_torque = cycles["controller_mode"] == ControllerMode.EXTERNAL
     mine = cycles["received"] & (cycles["motion_generator_mode"] == GeneratorMode.JOINT_POSITION) & ~by_torque
     q, number = cycles["q_c"][mine], cycles["command_id"][mine].astype(int)

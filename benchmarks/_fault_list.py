@@ -1,4 +1,4 @@
-"""What goes wrong in `benchmarks.faults`, and within which time the arm must then stand."""
+"""The faults of `benchmarks.faults`, and the time within which the arm must then have stopped."""
 
 from __future__ import annotations
 
@@ -16,34 +16,34 @@ from robo_reward.hardware.emulator.robot.limits import LOST_IN_A_ROW
 from robo_reward.hardware.safety.filter import SafetySettings
 
 TEMPO = 0.5
-"""Faster than is usual, so that the arm moves fast."""
+"""Time scale of the deployment, higher than usual so that the arm moves fast."""
 STEP = 0.04 / TEMPO
-"""A control step [s]."""
+"""Control period [s]."""
 MISSED, SILENT, CAMERA_AGE = 3, 0.5, 0.5
-"""The watchdog's settings: steps, [s], [s]."""
+"""Settings of the watchdog: [steps], [s], [s]."""
 SHAPE_FILE = "shape"
-"""While a file of this name is in the deployment's folder, actions have as many numbers as it says."""
+"""While a file of this name is in the deployment's folder, actions have the size written in it."""
 HALF_WAVE = 8 * STEP
-"""The policy tells the fingers something new this often [s]."""
+"""Interval between gripper commands of the policy [s]."""
 ROBOT = 0.5
-"""The robot's own way to standstill, at the limits of acceleration: dq_max / ddq_max is 0.13 to 0.53 s [s]."""
+"""Time that the robot itself needs to stop [s]; at its acceleration limits dq_max / ddq_max is 0.13 to 0.53 s."""
 LOST = LOST_IN_A_ROW / 1000 + ROBOT
-"""The robot stops itself when so many commands in a row are missing [s]."""
+"""Time until the robot has stopped itself after `LOST_IN_A_ROW` missing commands [s]."""
 STOP = ROBOT + BRAKE_PATIENCE
-"""The driver's stop: the brake takes dq / ddq at the share of both that a policy gets, then the arm comes to rest."""
+"""Time of a stop by the driver [s]: braking takes dq / ddq, at the share of both granted to a policy, then settling."""
 HOLD = (MISSED + 1) * STEP + STOP
 DEATH = STEP + STOP
 SHAPE = (SafetySettings().bad_actions + 1) * STEP + STOP
 CAMERA = CAMERA_AGE + 2 * STEP + STOP
 ABANDONED = CALL_POLL + STOP
 GRIPPER = 2 * HALF_WAVE + STEP + STOP
-"""A gripper that fails is noticed when it is told something."""
+"""A gripper failure is noticed at the next gripper command [s]."""
 SLOW_HAND = "slow hand"
-"""The situation in which the hand treats commands as users report of the real one."""
+"""Situation in which the gripper handles commands as users report of the real one."""
 
 
 class Victim(Protocol):
-    """What a fault can be done to.
+    """The target of a fault.
 
     Attributes:
         folder: of the deployment.
@@ -54,30 +54,30 @@ class Victim(Protocol):
     pids: dict[str, int]
 
     def call(self, name: str, *args: object) -> None:
-        """One call of the emulator's fault service."""
+        """Calls the emulator's fault service once."""
         ...
 
     def signal_all(self, number: signal.Signals) -> None:
-        """A signal to all processes of the deployment at once."""
+        """Sends a signal to all processes of the deployment at once."""
         ...
 
 
 @dataclass(frozen=True)
 class Fault:
-    """Something that goes wrong.
+    """A fault to inject.
 
     Args:
         name: in the table.
-        inject: makes it happen.
-        within: the arm stands after this time [s]; none if it may go on.
+        inject: causes the fault.
+        within: the arm must have stopped after this time [s]; None if it may continue.
         calls: what it uses of the public injection API.
-        sign: what the client's message has in it when this fault, and nothing else, ended the episode.
-        mute: whether nobody is left to tell anything until a new deployment begins.
-        asked: whether somebody asked for the stop, so that there is nothing to tell.
-        optional: whether the deployment may also go on, with a stop or without.
-        only: the situations in which it is tried; all three usual ones if empty.
-        still: whether the arm must not move from the fault until a person put it right.
-        unseen: the bridge may know of it so much later [s].
+        sign: text in the client's message if this fault, and nothing else, ended the episode.
+        mute: whether no process is left to report anything until a new deployment starts.
+        asked: whether the stop was requested, so that there is nothing to report.
+        optional: whether the deployment may also continue, with or without a stop.
+        only: the situations in which it is injected; all three usual ones if empty.
+        still: whether the arm must not move from the fault until a person has fixed it.
+        unseen: largest delay until the bridge can notice it [s].
     """
 
     name: str
@@ -94,7 +94,7 @@ class Fault:
 
 
 def _api(name: str, within: float | None, *calls: tuple[object, ...], sign: str = "", **more: Any) -> Fault:
-    """A fault of the injection API, which goes through its TCP service."""
+    """Returns a fault that is injected through the TCP service of the injection API."""
 
     def inject(victim: Victim) -> None:
         for call, *given in calls:
@@ -105,26 +105,26 @@ def _api(name: str, within: float | None, *calls: tuple[object, ...], sign: str 
 
 def _signal(name: str, process: str, number: signal.Signals, within: float, sign: str = "", **more: Any) -> Fault:
     def inject(victim: Victim) -> None:
-        with contextlib.suppress(ProcessLookupError):  # it died before: the row will say so
+        with contextlib.suppress(ProcessLookupError):  # it ended before; the row reports that
             os.kill(victim.pids[process], number)
 
     return Fault(name, inject, within, sign=sign, **more)
 
 
 def _group(name: str, number: signal.Signals, within: float, **more: Any) -> Fault:
-    """A signal to all processes, as a terminal sends it."""
+    """Returns a fault that signals all processes, as a terminal does."""
     return Fault(name, lambda victim: victim.signal_all(number), within, **more)
 
 
 def _shape(size: int) -> Fault:
-    """From now on the policy answers with so many numbers."""
+    """Returns a fault after which the policy's actions have another size."""
     text = f"the action has shape ({size},)"
     inject: Callable[[Victim], None] = lambda victim: _write(victim.folder / SHAPE_FILE, str(size))  # noqa: E731
     return Fault(f"action of {size} numbers", inject, SHAPE, sign=text)
 
 
 def _write(file: Path, text: str) -> None:
-    """Writes a small file, whole at once."""
+    """Writes a small file atomically."""
     part = file.with_suffix(".part")
     part.write_text(text, encoding="utf-8")
     part.replace(file)
@@ -171,11 +171,11 @@ FAULTS = (
     Fault("hand as users report it", lambda victim: None, None, only=(SLOW_HAND,)),
 )  # fmt: skip
 BESIDE = ("policy killed", "main process killed", "Ctrl-C", "terminal closed")
-"""Endings that are tried with a slow hand, too."""
+"""Faults that are also injected with a slow gripper."""
 
 
 def faults_in(situation: str) -> tuple[Fault, ...]:
-    """Returns what is tried in a situation."""
+    """Returns the faults to inject in a situation."""
     if situation == SLOW_HAND:
         return tuple(f for f in FAULTS if situation in f.only or f.name in BESIDE)
     return tuple(f for f in FAULTS if not f.only or situation in f.only)

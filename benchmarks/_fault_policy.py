@@ -1,4 +1,4 @@
-"""Policies for `benchmarks.faults`: no network, only a motion that goes on and on. Loaded in the policy's process."""
+"""Policy of `benchmarks.faults`: a periodic motion without a network. Loaded in the policy's process."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from robo_reward.envs.task import make_task
 
 
 class Wave:
-    """Swings the hand to and fro; the gripper opens on the way there and closes on the way back.
+    """Moves the hand back and forth along y; the gripper opens in one direction and closes in the other.
 
     Args:
         task_id: whose convention.
         speed: share of a full step.
-        gripper: what the fingers close to: +1 stays open, -1 shuts.
-        shape: while this file is there, actions have as many numbers as it says.
+        gripper: gripper action while closing: +1 stays open, -1 closes.
+        shape: while this file exists, actions have the size written in it.
     """
 
     def __init__(self, task_id: str, speed: float, gripper: float, shape: Path) -> None:
@@ -27,11 +27,11 @@ class Wave:
         self._speed, self._gripper, self._step, self._shape = speed, gripper, 0, shape
 
     def reset(self) -> None:
-        """A new episode."""
+        """Begins a new episode."""
         self._step = 0
 
     def act(self, observation: np.ndarray) -> np.ndarray:
-        """Eight steps to the left, eight to the right."""
+        """Returns an action: eight steps to the left, then eight to the right."""
         action = np.zeros((len(observation), self.action.dim))
         back = self._step // 8 % 2
         action[:, 1] = -self._speed if back else self._speed
@@ -41,6 +41,6 @@ class Wave:
 
 
 def load(text: str) -> Any:
-    """A policy from `TASK SPEED GRIPPER FOLDER`."""
+    """Returns a policy from `TASK SPEED GRIPPER FOLDER`."""
     task_id, speed, gripper, folder = text.split(maxsplit=3)
     return Wave(task_id, float(speed), float(gripper), Path(folder) / SHAPE_FILE)

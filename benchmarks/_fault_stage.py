@@ -1,4 +1,4 @@
-"""An emulated arm and a deployment on it that may be harmed, killed and begun again."""
+"""An emulated arm and a deployment on it that can be disturbed, killed and restarted."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ from robo_reward.hardware.emulator.world.hand_manners import REPORTED
 from robo_reward.hardware.emulator.world.plant import KinematicPlant
 
 STREAMING = 1.2
-"""An episode is under way when it has streamed for so long [s]."""
+"""Streaming time after which an episode counts as running [s]."""
 PATIENCE = 60.0
-"""For whatever must happen [s]."""
+"""Timeout for every wait [s]."""
 
 
 class Stage:
-    """The emulator runs in this process, the deployment in others, in a process group of its own. Use it with `with`.
+    """Runs the emulator in this process and the deployment in a separate process group; a context manager.
 
     Args:
         robot: `fr3` or `panda`.
@@ -40,8 +40,8 @@ class Stage:
 
     Attributes:
         pids: of the deployment's processes.
-        starts: how many deployments were begun.
-        cleared: by the robot's clock, when the faults were last taken back [ms].
+        starts: how many deployments were started.
+        cleared: when the faults were last cleared, by the robot's clock [ms].
     """
 
     def __init__(self, robot: str, host: str, situation: str, folder: Path) -> None:
@@ -70,11 +70,11 @@ class Stage:
 
     @property
     def alive(self) -> bool:
-        """Whether the deployment runs."""
+        """True while the deployment runs."""
         return self._bridge is not None and self._bridge.poll() is None
 
     def begin(self) -> None:
-        """A new deployment in the same folder, with nothing wrong any more."""
+        """Starts a new deployment in the same folder, without any fault."""
         self.kill_all()
         self.call("clear")
         self.starts += 1
@@ -90,13 +90,13 @@ class Stage:
             self.pids = json.loads((self.folder / "pids").read_text(encoding="utf-8"))
 
     def signal_all(self, number: signal.Signals) -> None:
-        """A signal to all its processes at once."""
+        """Sends a signal to all its processes at once."""
         if self._bridge is not None:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(self._bridge.pid, number)
 
     def kill_all(self) -> None:
-        """SIGKILL to all its processes at once, and waits for their end."""
+        """Kills all its processes at once and waits until they have ended."""
         self.signal_all(signal.SIGKILL)
         if self._bridge is not None:
             self._bridge.wait()
@@ -104,28 +104,28 @@ class Stage:
     # Faults
 
     def call(self, name: str, *args: object) -> None:
-        """One call of the public injection API, over TCP."""
+        """Calls the public injection API once, over TCP."""
         FaultClient(self.host).call(name, *args)
 
     def _note_clearing(self) -> None:
         self.cleared = self.emulator.session.time
         self._clear()
 
-    # What can be seen from outside
+    # Observations from outside the deployment
 
     def said(self) -> list[str]:
-        """What the operator has read so far."""
+        """Returns the messages shown to the operator so far."""
         file = self.folder / "said"
         return [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()] if file.exists() else []
 
     def episodes(self) -> dict[str, Any]:
-        """What is kept with each stored episode."""
+        """Returns the metadata of each stored episode, by key."""
         return {entry.key: entry.meta for entry in EpisodeStore(self.folder / "episodes").list_entries()}
 
-    # What a row begins with
+    # Initial states of a row
 
     def ready(self) -> str:
-        """An episode that has streamed for a while: its key. A dead deployment is begun anew, twice at most."""
+        """Returns the key of an episode that has streamed for `STREAMING`; restarts a dead deployment up to twice."""
         for _ in range(3):
             if not self.alive:
                 self.begin()
@@ -138,7 +138,7 @@ class Stage:
 
         def under_way() -> bool:
             for file in (self.folder / "live").glob("*/rows"):
-                with contextlib.suppress(OSError):  # it was just stored
+                with contextlib.suppress(OSError):  # the episode was just stored
                     begun = (file.parent / "head.json").stat().st_mtime
                     moves = self.emulator.session.mode == RobotMode.MOVE
                     if moves and file.stat().st_size and time.time() - begun > STREAMING:
@@ -149,7 +149,7 @@ class Stage:
         return found[0] if found else ""
 
     def idle(self) -> bool:
-        """Waits until a deployment waits for the first motion; one that died is begun anew, twice at most."""
+        """Waits until a deployment waits for the first motion; restarts a dead one up to twice."""
         file = self.folder / "waiting"
         for _ in range(3):
             if not self.alive:
@@ -178,7 +178,7 @@ class Stage:
 
 
 def until(true: Callable[[], Any], seconds: float = PATIENCE) -> bool:
-    """Whether something becomes true in time."""
+    """Waits for a condition; returns whether it became true in time."""
     end = time.monotonic() + seconds
     while time.monotonic() < end:
         if true():

@@ -13,7 +13,7 @@ import pylibfranka as fci
 
 
 def main() -> None:
-    """Swings joint 4 and 6 there and back, from rest to rest."""
+    """Moves joints 4 and 6 out and back, from rest to rest."""
     host, seconds = sys.argv[1], float(sys.argv[2])
     robot = fci.Robot(host, fci.RealtimeConfig.kIgnore)
     robot.set_collision_behavior([100.0] * 7, [100.0] * 7, [100.0] * 6, [100.0] * 6)

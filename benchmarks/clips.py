@@ -22,7 +22,7 @@ SHOWN = FrameSpec(("third",), 112)
 STAGES = (4_096, 10_240, 16_384, 22_528, 30_720, 40_960, 61_440, 120_000)
 """Environment steps after which a policy in training is filmed; the last one solves `panda/group`."""
 IDLE = ("hover", "miss", "noise", "still", "sweep_sideways")
-"""Behaviours in which the cubes hardly come nearer to the strip: a few clips of them are enough."""
+"""Behaviours that barely move the cubes towards the strip; a few clips of them are enough."""
 
 
 @dataclass(frozen=True)
@@ -45,12 +45,12 @@ class Clips:
 
     @property
     def returns(self) -> np.ndarray:
-        """(n,) the sums of the ground truth, by which the simulated person ranks."""
+        """The ground-truth returns (n,), by which the simulated annotator ranks."""
         return self.truth.sum(axis=1)
 
 
 def trained_stages(task: Group, folder: Path) -> list[MLPPolicy]:
-    """Policies from several stages of one PPO run on the ground truth; kept in `folder` for the next time."""
+    """Returns policies from several stages of one PPO run on the ground truth; cached in `folder`."""
     reward = compile_program(task.truth_reward, task.spec, task.action.dim)
     policies = []
     for steps in STAGES:
@@ -62,7 +62,7 @@ def trained_stages(task: Group, folder: Path) -> list[MLPPolicy]:
 
 
 def noisy(task: Group, policy: MLPPolicy, deviation: float, seed: int) -> Actor:
-    """A policy as it acts while it learns: with Gaussian noise on its actions."""
+    """Returns a policy that acts as during training: with Gaussian noise on its actions."""
     rng = np.random.default_rng(seed)
 
     def act(state: State) -> np.ndarray:
@@ -73,14 +73,14 @@ def noisy(task: Group, policy: MLPPolicy, deviation: float, seed: int) -> Actor:
 
 
 def clips(task_id: str, folder: Path, each: int, seed: int, report: Callable[[str], None] = lambda line: None) -> Clips:
-    """Clips of one task by everybody.
+    """Returns clips of one task by all actors.
 
     Args:
-        task_id: `panda/group` or one like it.
-        folder: where the trained stages are kept.
-        each: clips per busy behaviour; idle ones get a third, each stage of training a quarter more.
+        task_id: `panda/group` or a similar task.
+        folder: cache of the trained stages.
+        each: clips per active behaviour; idle ones get a third, each stage of training a quarter more.
         seed: of starts, scripts and noise.
-        report: gets a line per actor.
+        report: called with a line per actor.
     """
     task = make_task(task_id)
     assert isinstance(task, Group)

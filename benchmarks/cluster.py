@@ -19,7 +19,7 @@ MISSING = "no PostgreSQL server on this machine: apt-get install postgresql"
 
 
 def binaries() -> Path | None:
-    """The folder with `initdb` and `postgres`; Debian does not put it on the path."""
+    """Returns the folder with `initdb` and `postgres`; Debian does not put it on the path."""
     found = shutil.which("initdb")
     folders = [Path(found).resolve().parent] if found else []
     folders += sorted(Path("/usr/lib/postgresql").glob("*/bin"), reverse=True)
@@ -29,9 +29,9 @@ def binaries() -> Path | None:
 
 
 class Cluster:
-    """A cluster that lives as long as the `with` statement; commits go to disk as in any other.
+    """A cluster that runs during a `with` statement; commits are written to disk as usual.
 
-    PostgreSQL refuses to run as root, which therefore becomes `postgres` or `nobody` for it.
+    PostgreSQL refuses to run as root; then it runs as the user `postgres` or `nobody`.
     """
 
     def __enter__(self) -> Cluster:
@@ -57,7 +57,7 @@ class Cluster:
         shutil.rmtree(self._folder, ignore_errors=True)
 
     def url(self, database: str = "postgres") -> str:
-        """For `PreferenceStore`."""
+        """URL for `PreferenceStore`."""
         return f"postgresql://robo:{self._password}@127.0.0.1:{self.port}/{database}"
 
     def database(self) -> str:
@@ -83,7 +83,7 @@ class Cluster:
             time.sleep(0.05)
 
     def stop(self) -> None:
-        """Ends the server at once, as a power cut would: what was committed is there after the next `start`."""
+        """Kills the server, like a power cut: committed data is there after the next `start`."""
         self._process.send_signal(signal.SIGQUIT)
         try:
             self._process.wait(30)
@@ -112,7 +112,7 @@ class Cluster:
 
 
 def _somebody() -> dict[str, Any]:
-    """Arguments of `subprocess` that give up root's rights; none for other users."""
+    """Returns arguments of `subprocess` that drop root privileges; none for other users."""
     if os.geteuid() != 0:
         return {}
     names = [entry.pw_name for entry in pwd.getpwall()]

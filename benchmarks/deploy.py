@@ -39,7 +39,7 @@ KEPT = ("success", "low", "high", "success_at_least", "peak_force")
 
 @contextlib.contextmanager
 def emulator(robot: str, hand: tuple[str, ...]) -> Iterator[None]:
-    """An arm in the scene of its lift task, at `HOSTS[robot]`."""
+    """Emulates an arm in the scene of its lift task, at `HOSTS[robot]`."""
     words = [*ROBO_REWARD, "emulate", f"task={robot}/lift", f"host={HOSTS[robot]}", "view=false", *hand]
     server = subprocess.Popen([*words, "lockstep=true", "speed=1"], stdout=subprocess.DEVNULL)
     try:
@@ -47,7 +47,7 @@ def emulator(robot: str, hand: tuple[str, ...]) -> Iterator[None]:
             with contextlib.suppress(OSError), socket.create_connection((HOSTS[robot], 1337), 1):
                 break
             time.sleep(0.2)
-        time.sleep(2)  # that connection was none of a client: let it notice
+        time.sleep(2)  # gives the server time to drop the probe connection above
         yield
     finally:
         server.terminate()
@@ -55,7 +55,7 @@ def emulator(robot: str, hand: tuple[str, ...]) -> Iterator[None]:
 
 
 def confirmed(words: list[str]) -> None:
-    """Runs a command on a terminal of its own, where somebody answers every question by `enter`."""
+    """Runs a command on a pseudo-terminal and answers every question with `enter`."""
     seen = b""
 
     def read(terminal: int) -> bytes:
@@ -71,7 +71,7 @@ def confirmed(words: list[str]) -> None:
 
 
 def deployed(policy: Path, robot: str, episodes: int, runs: Path, hand: tuple[str, ...]) -> dict[str, Any]:
-    """Success, its 95 % interval, forces on the hand [N], and how often the robot stopped itself or was lost."""
+    """Returns success, its 95 % interval, forces on the hand [N], and how often the robot stopped or was lost."""
     words = [*ROBO_REWARD, "deploy", f"policy={policy}", f"robot={robot}", f"host={HOSTS[robot]}", "clock=robot"]
     words += ["robot.realtime=ignore", "label=false", f"episodes={episodes}", f"seed={SEED}"]
     with emulator(robot, hand):
@@ -81,7 +81,7 @@ def deployed(policy: Path, robot: str, episodes: int, runs: Path, hand: tuple[st
 
 
 def trained(runs: Path) -> Path:
-    """A policy of panda/lift by PPO on its expert reward, one minute."""
+    """Trains a policy of panda/lift by PPO on its expert reward for one minute."""
     subprocess.run([*ROBO_REWARD, "train", "task=panda/lift", "videos=0", f"runs={runs}", "run=lift"], check=True)
     return runs / "lift"
 

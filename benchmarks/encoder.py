@@ -1,8 +1,9 @@
-"""Encoders: speed, and whether they hold the objects: `python -m benchmarks.encoder --json FILE [--quick]`.
+"""Encoders: speed, and accuracy of object positions: `python -m benchmarks.encoder --json FILE [--quick]`.
 
-`vs_frame_by_frame`: frames/s of the default encoder at 112 pixels over those of the loop that peers run inside `step()`
-(the same timm model, one frame at a time, NCHW, torch's defaults), alternating in one run. Then milliseconds a frame of
-each kind of encoder, and a linear probe: the median error of object positions read off the features of held-out clips.
+`vs_frame_by_frame`: frames/s of the default encoder at 112 pixels over those of the loop that other projects run in
+`step()` (the same timm model, one frame at a time, NCHW, torch's defaults), alternating in one run. Then milliseconds a
+frame of each kind of encoder, and a linear probe: the median error of object positions predicted from features of
+held-out clips.
 """
 
 from __future__ import annotations
@@ -40,11 +41,11 @@ PROBED = (
     ("panda/lift", BOTH, ("cube_position",)),
     ("panda/group", ("third",), ("blue_position", "yellow_position")),
 )
-"""Task, cameras side by side, and what is to be read off the frames; `--quick` takes the first alone."""
+"""Task, cameras side by side, and state fields to predict from the frames; `--quick` uses only the first."""
 
 
 def frame_by_frame() -> Callable[[np.ndarray], list[np.ndarray]]:
-    """What a wrapper does in each step: one frame to a tensor, normalised, through the model."""
+    """Returns the per-step encoder of a wrapper: one frame to a tensor, normalised, through the model."""
     network = TimmEncoder(runtime="torch").network.body.to(memory_format=torch.contiguous_format)
 
     def encode(frames: np.ndarray) -> list[np.ndarray]:
@@ -59,7 +60,7 @@ def frame_by_frame() -> Callable[[np.ndarray], list[np.ndarray]]:
 
 
 def milliseconds(encode: Callable[[np.ndarray], Any], frames: np.ndarray, repeats: int) -> float:
-    """Of wall clock per frame, the best of several passes after one of warm-up."""
+    """Returns the wall time per frame [ms], the best of several passes after one warm-up pass."""
     encode(frames)
     best = np.inf
     for _ in range(repeats):
@@ -70,7 +71,7 @@ def milliseconds(encode: Callable[[np.ndarray], Any], frames: np.ndarray, repeat
 
 
 def speeds(frames: np.ndarray, repeats: int) -> dict[str, float]:
-    """ms/frame of the loop, and of the backbone under each runtime; each pass of one beside one of the others."""
+    """Returns ms/frame of the loop and of the backbone under each runtime; their passes alternate."""
     rivals = {
         "frame_by_frame": frame_by_frame(),
         "timm_torch": TimmEncoder(runtime="torch").encode,
@@ -82,7 +83,7 @@ def speeds(frames: np.ndarray, repeats: int) -> dict[str, float]:
 
 
 def actors(task: Task, seed: int) -> tuple[Actor, Actor, Actor]:
-    """The expert, the expert with strong noise, and a random walk of actions."""
+    """Returns the actors: the expert, the expert with strong noise, and a random walk of actions."""
     rng = np.random.default_rng(seed)
     walk = np.zeros((1, task.action.dim))
 
@@ -99,14 +100,14 @@ def actors(task: Task, seed: int) -> tuple[Actor, Actor, Actor]:
 
 
 def clips(task: Task, cameras: tuple[str, ...], each: int, seed: int) -> list[Episode]:
-    """Episodes of all actors, mixed."""
+    """Returns episodes of all actors, mixed."""
     spec = FrameSpec(cameras)
     sets = [collect_episodes(task, actor, each, seed + i, spec) for i, actor in enumerate(actors(task, seed))]
     return [episode for group in zip(*sets, strict=True) for episode in group]
 
 
 def rivals(views: tuple[View, ...], train: list[Episode], cache: str, quick: bool) -> dict[str, Callable[[], Encoder]]:
-    """Encoders to be probed, each learned from the training clips without labels where it learns."""
+    """Returns the encoders to probe; those that are trained use the training clips without labels."""
 
     def maps(layer: str) -> CachedEncoder:
         return CachedEncoder(TimmEncoder(layer=layer, views=views), cache)
@@ -137,13 +138,13 @@ def rivals(views: tuple[View, ...], train: list[Episode], cache: str, quick: boo
 
 
 def pictures(episode: Episode) -> np.ndarray:
-    """The frames of an episode that has some."""
+    """Returns the frames of an episode that has frames."""
     assert episode.frames is not None
     return episode.frames
 
 
 def probed(name: str, cameras: tuple[str, ...], fields: tuple[str, ...], cache: str, quick: bool) -> dict[str, float]:
-    """Median error [cm] and R² of each object's position, fit time [s] and ms/frame of each encoder."""
+    """Returns the median error [cm] and R² of each object's position, fit time [s] and ms/frame of each encoder."""
     task = make_task(name)
     train, test = (clips(task, cameras, 6 if quick else 10, seed) for seed in (0, 100))
     views = camera_views(len(cameras)) if len(cameras) > 1 else WHOLE
@@ -153,7 +154,7 @@ def probed(name: str, cameras: tuple[str, ...], fields: tuple[str, ...], cache: 
         encoder = make()
         key, own = f"{kind}.{name.partition('/')[2]}.{'+'.join(cameras)}", {}
         own[f"fit_s.{key}"] = time.perf_counter() - begun
-        if not kind.startswith(("timm", "adapted")):  # those are the backbone's, see `speeds`
+        if not kind.startswith(("timm", "adapted")):  # their time is that of the backbone, see `speeds`
             own[f"ms_per_frame.{key}"] = milliseconds(encoder.encode, pictures(train[0]), 3)
         for field, values in probe_state_fields(encoder, train, test, fields).items():
             own |= {f"cm.{key}.{field}": 100 * values.error, f"r2.{key}.{field}": values.r2}
@@ -163,7 +164,7 @@ def probed(name: str, cameras: tuple[str, ...], fields: tuple[str, ...], cache: 
 
 
 def probes(quick: bool) -> dict[str, float]:
-    """All of `PROBED`."""
+    """Returns the results for all of `PROBED`."""
     found = {}
     with TemporaryDirectory() as cache:
         for name, cameras, fields in PROBED[: 1 if quick else None]:

@@ -31,10 +31,10 @@ from robo_reward.hardware.emulator.wire.versions import RobotMode
 HOSTS = {"fr3": "127.0.4.21", "panda": "127.0.4.22"}
 SITUATIONS = ("idle", "moving", "gripping", SLOW_HAND)
 NOTICED = 0.5
-"""An idle deployment is told to go on this long after the fault [s]."""
+"""Time after the fault at which an idle deployment is resumed [s]."""
 LATE, TRIES = 0.2, 5
-"""Where the emulator's clock falls behind by more than this until the bridge has stopped the arm [s], or something else
-than the fault ended the episode, which happens on a busy machine, the row is repeated, so many times at most."""
+"""A row is repeated, up to `TRIES` times, if the emulator's clock fell behind by more than `LATE` [s] before the bridge
+had stopped the arm, or if something other than the fault ended the episode. Both happen on a busy machine."""
 
 
 @dataclass(frozen=True)
@@ -46,21 +46,21 @@ class Row:
         fault: its name.
         situation: `idle`, `moving` or `gripping`.
         seen: by the client: the fault, or why the episode ended.
-        reaction: of the arm: `reflex NAME`, `user stop` or `guiding` of its own, `robot` where it said no name,
-            `bridge` where that stopped it, or `goes on`; `stands` if it did not move, `moves` if it did and must not.
-        seconds: from the fault until the arm stood for good, by the emulator's log; none if it went on.
-        late: how far the emulator's clock fell behind meanwhile [s]; above `LATE` a row says nothing.
-        within: the time stated for it [s]; none if it may go on.
-        optional: whether it may also go on.
+        reaction: of the arm: `reflex NAME`, `user stop` or `guiding` on its own, `robot` if it gave no name, `bridge`
+            if the bridge stopped it, or `goes on`; `stands` if it did not move, `moves` if it moved and must not.
+        seconds: from the fault until the arm stopped for good, by the emulator's log; None if it continued.
+        late: how far the emulator's clock fell behind meanwhile [s]; above `LATE` the row is invalid.
+        within: the stated time for the stop [s]; None if it may continue.
+        optional: whether it may also continue.
         rest_from_request_mm: the hand's distance from its measured pose at the request to stop to the final one, of the
-            stop in this row that came closest to its bound or passed it [mm]; none if nobody asked for a stop.
-        rest_bound_mm: the braking distance at the measured speed then, and 5 mm [mm].
-        farthest_mm: the hand was away from its pose at the request meanwhile [mm].
-        used: the largest share of each limit, from the end of the row before to the next episode.
-        to_tell: whether there is anything to tell: not where nothing came of the fault, nor where it killed an idle
+            stop in this row that came closest to its bound or passed it [mm]; None if no stop was requested.
+        rest_bound_mm: the braking distance at the measured speed at that time, plus 5 mm [mm].
+        farthest_mm: largest distance of the hand from its pose at the request meanwhile [mm].
+        used: the largest share of each limit, from the end of the previous row to the next episode.
+        to_tell: whether there is anything to report: not if the fault had no effect, nor if it killed an idle
             deployment, which leaves nothing behind.
-        told: what the operator read of cause and remedy.
-        saved: the episode is in the store; none where none was under way.
+        told: cause and remedy as shown to the operator.
+        saved: whether the episode is in the store; None if none was running.
         went_on: `same` deployment or a `new` one ran another episode; empty if none did.
     """
 
@@ -84,7 +84,7 @@ class Row:
 
     @property
     def in_time(self) -> bool:
-        """Whether the arm stood within the stated time, or went on if it could."""
+        """True if the arm stopped within the stated time, or continued where it may."""
         if self.reaction == "goes on" and self.optional:
             return True
         if self.within is None:
@@ -93,30 +93,30 @@ class Row:
 
     @property
     def inside(self) -> bool:
-        """Whether all limits were kept."""
+        """True if all limits were respected."""
         return max(self.used.values()) <= 1.0
 
     @property
     def rests(self) -> bool:
-        """Whether the arm came to rest where it was."""
+        """True if the arm stopped within its braking distance."""
         if self.rest_from_request_mm is None or self.rest_bound_mm is None:
             return False
         return self.rest_from_request_mm <= self.rest_bound_mm
 
     @property
     def informed(self) -> bool:
-        """Whether the operator knows what there is to know."""
+        """True if the operator saw a cause and a remedy, or there was nothing to report."""
         return bool(self.told) or not self.to_tell
 
     @property
     def fine(self) -> bool:
-        """Whether nothing is left to wish."""
+        """True if the row passes all checks."""
         kept = self.in_time and self.rests and self.inside
         return kept and self.informed and self.saved is not False and bool(self.went_on)
 
 
 def rows_of(robot: str, situation: str, faults: tuple[Fault, ...] | None = None) -> list[Row]:
-    """One fault after the other on the same arm; what one leaves behind is where the next begins."""
+    """Runs the faults one after another on the same arm; each starts from the state that the previous one left."""
     faults = faults_in(situation) if faults is None else faults
     with tempfile.TemporaryDirectory() as folder, Stage(robot, HOSTS[robot], situation, Path(folder)) as stage:
         rows = []
@@ -128,7 +128,7 @@ def rows_of(robot: str, situation: str, faults: tuple[Fault, ...] | None = None)
 
 
 def undisturbed(stage: Stage, fault: Fault) -> Row:
-    """The first row that shows the fault and nothing else, or the last."""
+    """Returns the first row that shows only the fault, or the last row."""
     for _ in range(TRIES):
         row = (idle_row if stage.situation == "idle" else running_row)(stage, fault)
         in_time = row.reaction != "bridge" or row.late <= LATE
@@ -139,7 +139,7 @@ def undisturbed(stage: Stage, fault: Fault) -> Row:
 
 
 def running_row(stage: Stage, fault: Fault) -> Row:
-    """The fault comes in the middle of an episode; another episode follows."""
+    """Injects the fault in the middle of an episode; another episode follows."""
     key, before = stage.ready(), set(stage.episodes())
     since, lines = stage.emulator.session.time, len(stage.said())
     fault.inject(stage)
@@ -150,7 +150,7 @@ def running_row(stage: Stage, fault: Fault) -> Row:
 
 
 def idle_row(stage: Stage, fault: Fault) -> Row:
-    """The fault comes before the first motion is confirmed."""
+    """Injects the fault before the first motion is confirmed."""
     stage.idle()
     before, since, lines = set(stage.episodes()), stage.emulator.session.time, len(stage.said())
     fault.inject(stage)
@@ -165,13 +165,13 @@ def at_rest(stage: Stage) -> None:
 
 
 def how(stage: Stage, go_on: Any) -> str:
-    """How deployment went on."""
+    """Returns how the deployment continued."""
     begun = stage.starts
     return ("same" if stage.starts == begun else "new") if go_on() else ""
 
 
 def outcome(stage: Stage, fault: Fault, since: int, lines: int, before: set[str], key: str, went_on: str) -> Row:
-    """What came of it."""
+    """Returns the resulting row."""
     cycles, episodes = stage.emulator.log.cycles(since), stage.episodes()
     new = [name for name in episodes if name not in before]
     store = EpisodeStore(stage.folder / "episodes")
@@ -197,13 +197,13 @@ def outcome(stage: Stage, fault: Fault, since: int, lines: int, before: set[str]
 
 
 def requests(cycles: np.ndarray, since: int, unseen: float | None, asked: list[float | None]) -> list[int]:
-    """Returns the cycles, by place, in which the arm was to stop: whoever asked, and the robot itself.
+    """Returns the indices of the cycles with a stop request, by the bridge or by the robot itself.
 
     Args:
         cycles: of the emulator's log, from the fault on.
         since: robot time of the fault [ms].
-        unseen: how much later the bridge knows of a fault that nobody can write down [s], if that is so.
-        asked: when the bridge asked for a stop, by the wall clock [s]; none where it did not write that down.
+        unseen: delay until the bridge notices a fault that no process can record [s], or None.
+        asked: when the bridge requested a stop, by the wall clock [s]; None if it did not record that.
     """
     found = [int(np.searchsorted(cycles["wall"], when)) for when in asked if when is not None]
     moves = cycles["robot_mode"] == RobotMode.MOVE
@@ -216,20 +216,20 @@ def requests(cycles: np.ndarray, since: int, unseen: float | None, asked: list[f
 
 
 def worst_rest(cycles: np.ndarray, robot: str, places: list[int]) -> Rest | None:
-    """Returns the rest that is worst against its bound, or none if there was no request."""
+    """Returns the stop that is worst relative to its bound, or None if no stop was requested."""
     rests = [rest_from(cycles, get_arm_model(robot), place) for place in places]
     return max(rests, key=lambda rest: rest.distance / rest.bound, default=None)
 
 
 def millimetres(rest: Rest | None) -> tuple[float | None, float | None, float | None]:
-    """Returns distance, bound and farthest of a rest [mm]."""
+    """Returns distance, bound and farthest of a stop [mm]."""
     if rest is None:
         return None, None, None
     return round(1000 * rest.distance, 2), round(1000 * rest.bound, 2), round(1000 * rest.farthest, 2)
 
 
 def seen(about: dict[str, Any], said: list[str]) -> str:
-    """What the client saw, in short."""
+    """Returns a short form of what the client saw."""
     text = str(about.get("fault") or about.get("text") or "")
     if not text:
         text = next((line for line in said if not line.endswith("?")), "nothing")
@@ -237,7 +237,7 @@ def seen(about: dict[str, Any], said: list[str]) -> str:
 
 
 def to_tell(fault: Fault, key: str, went_on: str, reaction: str) -> bool:
-    """Whether there is anything to tell."""
+    """Returns whether there is anything to report."""
     if fault.asked or (fault.optional and reaction == "goes on"):
         return False
     if fault.still:
@@ -246,12 +246,12 @@ def to_tell(fault: Fault, key: str, went_on: str, reaction: str) -> bool:
 
 
 def told(said: list[str]) -> str:
-    """The first thing that the operator read which has a cause and a remedy."""
+    """Returns the operator's first message with a cause and a remedy."""
     return next((line for line in said if not line.endswith("?") and ". " in line), "")
 
 
 def table(rows: list[Row]) -> str:
-    """The rows as aligned text."""
+    """Returns the rows as aligned text."""
     yes = {True: "yes", False: "NO", None: "-"}
     head = ("robot", "fault", "when", "reaction", "s", "stated", "rest mm", "bound mm")
     head += ("limits", "told", "saved", "goes on", "fine", "seen")
@@ -269,7 +269,7 @@ def table(rows: list[Row]) -> str:
 
 
 def number(value: float | None) -> str:
-    """A number in the table."""
+    """Formats a number of the table."""
     return "-" if value is None else f"{value:.2f}"
 
 

@@ -40,13 +40,13 @@ OTHERS = {
     "franky_sim": ("franky-sim", ["franky-sim", "-s", "mujoco", "--hostname", OTHER_HOST]),
     "franka_sim": ("franka-sim", ["run-franka-sim-server", "--physics", "mujoco"]),
 }
-"""Key -> package and its command. Only the first can be given an address; the second serves on all of them."""
+"""Key -> package and command. Only the first takes an address; the second listens on all interfaces."""
 BUSY = 2
 TARGETS = {"lockstep_speedup": ">= 3", "mean_period_us": "<= 1010", "plant_step_us": "<= 60"}
 
 
 def client(seconds: float, host: str = HOST) -> dict[str, float]:
-    """What `_fci_client.py` measured."""
+    """Returns the measurements of `_fci_client.py`."""
     words = [sys.executable, str(CLIENT), host, str(seconds)]
     done = subprocess.run(words, capture_output=True, text=True, timeout=60 + 5 * seconds)
     if done.returncode:
@@ -56,7 +56,7 @@ def client(seconds: float, host: str = HOST) -> dict[str, float]:
 
 @contextlib.contextmanager
 def busy(processes: int) -> Iterator[None]:
-    """Other work on the same processors."""
+    """Keeps the processors busy with other work."""
     running = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(processes)]
     try:
         yield
@@ -67,7 +67,7 @@ def busy(processes: int) -> Iterator[None]:
 
 
 def lockstep(seconds: float) -> dict[str, Any]:
-    """Robot time over wall time, and how long a cycle waits for the client."""
+    """Returns robot time over wall time, and how long a cycle waits for the client."""
     plant = MujocoPlant(make_task(TASK))
     with Emulator("fr3", HOST, plant, lockstep=True) as emulator:
         found = client(seconds)
@@ -81,7 +81,7 @@ def lockstep(seconds: float) -> dict[str, Any]:
 
 
 def free(seconds: float, load: int = 0) -> dict[str, Any]:
-    """Periods and lateness of the cycles while a client moves the arm."""
+    """Returns periods and lateness of the cycles while a client moves the arm."""
     plant = MujocoPlant(make_task(TASK))
     with Emulator("fr3", HOST, plant) as emulator, busy(load):
         try:
@@ -103,16 +103,16 @@ def free(seconds: float, load: int = 0) -> dict[str, Any]:
 
 
 def plant_step() -> float:
-    """One millisecond of the scene, states read [us]."""
+    """Returns the time to simulate one millisecond of the scene and read its state [us]."""
     plant, still = MujocoPlant(make_task(TASK)), np.zeros(7)
     return 1e6 * min(timeit.repeat(lambda: plant.step(still), number=1000, repeat=5)) / 1000
 
 
 def deploy_latency(robot: str, episodes: int) -> dict[str, Any]:
-    """From a measurement's arrival to the command that follows from it, and its parts [ms]: `robo-reward deploy`.
+    """Returns the latency of `robo-reward deploy` from a measurement to the resulting command, and its parts [ms].
 
-    The deployment's own histogram, in a process of its own and with the policy in another, on an emulator that runs at
-    1 kHz; a network of the usual size with random weights decides.
+    From the deployment's own histogram. Deployment and policy run in separate processes, the emulator at 1 kHz; the
+    policy is a network of the usual size with random weights.
     """
     task = make_task(f"{robot}/push")
     plant = MujocoPlant(task)
@@ -140,7 +140,7 @@ def deploy_latency(robot: str, episodes: int) -> dict[str, Any]:
 
 
 def _untrained(task: Task) -> MLPPolicy:
-    """Two layers of 64 with random weights, as PPO begins with."""
+    """Returns a policy of two layers of 64 with random weights, like PPO's initial policy."""
     rng = np.random.default_rng(0)
     sizes = (task.observation.dim, 64, 64, task.action.dim)
     weights = tuple(rng.normal(0, 0.1, pair).astype(np.float32) for pair in itertools.pairwise(sizes))
@@ -149,7 +149,7 @@ def _untrained(task: Task) -> MLPPolicy:
 
 
 def beside(key: str, seconds: float, install: bool) -> dict[str, Any]:
-    """Another emulator under the same client, or why not."""
+    """Measures another emulator with the same client, or returns why that failed."""
     package, command = OTHERS[key]
     folder = (VENVS / package).absolute()
     if not (folder / "bin" / command[0]).exists():
@@ -178,7 +178,7 @@ def beside(key: str, seconds: float, install: bool) -> dict[str, Any]:
 
 
 def _model() -> dict[str, str]:
-    """franka-sim fetches its arm from the network unless it is told of one; franky-sim brings the same arm."""
+    """Returns the arm model for franka-sim, which otherwise downloads one; franky-sim includes the same arm."""
     sources = list((VENVS / "franky-sim").absolute().glob("lib/*/site-packages/franky_sim/assets/fr3.xml"))
     if not sources:
         return {}
@@ -193,11 +193,11 @@ def _not(why: str) -> dict[str, Any]:
 
 
 def _listens(server: subprocess.Popen[str], seconds: float) -> bool:
-    """Whether it accepts connections in time."""
+    """Returns whether it accepts connections in time."""
     end = time.monotonic() + seconds
     while time.monotonic() < end and server.poll() is None:
         with contextlib.suppress(OSError), socket.create_connection((OTHER_HOST, 1337), 1):
-            time.sleep(2)  # that connection was none of a client: let it notice
+            time.sleep(2)  # gives the server time to drop the probe connection above
             return True
         time.sleep(0.2)
     return False

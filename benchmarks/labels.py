@@ -1,9 +1,9 @@
 """Labels per minute through the labelling page's server: `python -m benchmarks.labels --json FILE [--quick]`.
 
 Eight annotators at once answer as fast as they are asked, over HTTP, with SQLite and with PostgreSQL behind. In the
-middle the server dies by kill -9 and is started again; PostgreSQL is then shut down without warning and started again
-too. Every annotator sends what was not acknowledged again, under the same uuid. At the end the store is compared with
-what was acknowledged.
+middle the server is killed by SIGKILL and restarted; then PostgreSQL is shut down without warning and restarted. Every
+annotator repeats unacknowledged answers under the same uuid. At the end the store is compared with the acknowledged
+answers.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ TARGETS = {
 
 
 class Page:
-    """`robo-reward label` as a process, always on the same port."""
+    """Runs `robo-reward label` as a process, always on the same port."""
 
     def __init__(self, folder: Path, where: str) -> None:
         with listen("127.0.0.1", 0) as probe:
@@ -51,7 +51,7 @@ class Page:
         self.start()
 
     def start(self) -> None:
-        """Starts it and waits for its address."""
+        """Starts the server and waits for its address."""
         self._process = subprocess.Popen(self._command, stdout=subprocess.PIPE, text=True)
         assert self._process.stdout is not None
         for line in self._process.stdout:
@@ -61,7 +61,7 @@ class Page:
         raise RuntimeError(f"{' '.join(self._command)} ended with {self._process.wait()}")
 
     def kill(self) -> None:
-        """Kill -9."""
+        """Kills the server with SIGKILL."""
         self._process.kill()
         self._process.communicate()
 
@@ -71,11 +71,11 @@ class Annotator:
     """One client: asks, answers, and repeats what was not acknowledged.
 
     Args:
-        name: who.
-        page: whom to ask.
-        stop: until then.
-        acknowledged: uuids that the server said are on disk.
-        seconds: how long each of them took.
+        name: of the annotator.
+        page: the server to ask.
+        stop: ends the client when set.
+        acknowledged: uuids that the server confirmed to be on disk.
+        seconds: the time that each of them took [s].
     """
 
     name: str
@@ -86,7 +86,7 @@ class Annotator:
     _connection: http.client.HTTPConnection | None = None
 
     def run(self) -> None:
-        """Answers until told to stop; the left clip is always better."""
+        """Answers until asked to stop; the left clip is always better."""
         while not self.stop.is_set():
             for query in self._insist("GET", f"api/queries?annotator={self.name}&tab={self.name}&count=5"):
                 clips = [clip["id"] for clip in query["clips"]]
@@ -104,7 +104,7 @@ class Annotator:
         self._connection = None
 
     def _insist(self, method: str, path: str, value: Any = None) -> Any:
-        """A request, again and again until it is answered well."""
+        """Repeats a request until it succeeds."""
         while True:
             try:
                 return self._ask(method, path, value)
@@ -126,7 +126,7 @@ class Annotator:
 
 
 def measure(folder: Path, where: str, seconds: float, disturb: list[Callable[[Page], None]]) -> dict[str, float]:
-    """Lets all annotators answer, with disturbances at even distances; counts what was lost."""
+    """Lets all annotators answer, with disturbances at regular intervals; counts lost answers."""
     page, stop = Page(folder, where), threading.Event()
     people = [Annotator(f"person{i}", page, stop) for i in range(ANNOTATORS)]
     threads = [threading.Thread(target=person.run) for person in people]
@@ -163,13 +163,13 @@ def measure(folder: Path, where: str, seconds: float, disturb: list[Callable[[Pa
 
 
 def kill_and_restart(page: Page) -> None:
-    """The server dies by kill -9 and comes back."""
+    """Kills the server with SIGKILL and restarts it."""
     page.kill()
     page.start()
 
 
 def make_clips(folder: Path) -> Path:
-    """Small videos, each different."""
+    """Writes small videos, all different."""
     for i in range(CLIPS):
         frames = np.full((4, 32, 32, 3), (4 * i % 256, 90, 160), np.uint8)
         frames[:, 8:16, i % 24 : i % 24 + 8] = 255 - i

@@ -4,13 +4,14 @@
 
 Speed: plans of 256 pairs of 45 x 45 with uniform marginals by `sinkhorn_plan` and by POT, `ot.sinkhorn` in a loop and
 its own batched `ot.batch.solve_batch`; float64 in and out, the same tolerance (for the loop also POT's default, 1e-9),
-one thread, alternating rounds. The best CPU time of each counts, which other processes disturb least. The largest
-difference is to POT's plans at 1e-9.
+one thread, alternating rounds. The figure is the best CPU time of each, which other processes disturb least. The
+largest difference is to POT's plans at 1e-9.
 
 Order: expert clips of `panda/push` from the front camera. The features are 24 x 24 grey pixels less their mean over the
 demonstrations, the cost is the cosine's. Every clip is matched with the demonstration of another episode: as it is,
 backwards, at half speed (each frame twice) and standing still (its first frame throughout). A score is the mean reward
-per step. The gap is (forward - other) / (|forward| + |other|): 0 where the rule cannot tell, 1 where the other got 0.
+per step. The gap is (forward - other) / (|forward| + |other|): 0 if the rule cannot distinguish them, 1 if the other
+scored 0.
 """
 
 from __future__ import annotations
@@ -42,7 +43,7 @@ from robo_reward.rewards.matching import (
 )
 
 with warnings.catch_warnings():
-    warnings.simplefilter("ignore")  # POT 0.9.7 holds an invalid escape sequence
+    warnings.simplefilter("ignore")  # POT 0.9.7 contains an invalid escape sequence
     import ot
     from ot.batch import solve_batch
 
@@ -62,21 +63,21 @@ RULES: dict[str, Rule] = {
 
 
 def cosine_costs(seed: int = 0) -> np.ndarray:
-    """Costs (PAIRS, STEPS, STEPS) of smooth walks in 32 dimensions: what features of clips look like."""
+    """Returns costs (PAIRS, STEPS, STEPS) of smooth walks in 32 dimensions, which resemble features of clips."""
     rng = np.random.default_rng(seed)
     x, y = np.cumsum(rng.normal(size=(2, PAIRS, STEPS, 32)), axis=2)
     return cosine(torch.from_numpy(x), torch.from_numpy(y)).numpy()
 
 
 def pot_loop(costs: np.ndarray, epsilon: float, tolerance: float) -> np.ndarray:
-    """POT's plans one after the other."""
+    """Returns POT's plans, computed one at a time."""
     uniform = np.full(STEPS, 1.0 / STEPS)
     plans: Any = [ot.sinkhorn(uniform, uniform, c, epsilon, stopThr=tolerance, warn=False) for c in costs]
     return np.stack(plans)
 
 
 def best_times(calls: Iterable[tuple[Callable[[], object], int]], rounds: int) -> list[float]:
-    """The best CPU time [s] of each call in alternating rounds; a quick call is repeated within a round."""
+    """Returns the best CPU time [s] of each call in alternating rounds; a quick call is repeated within a round."""
     calls = list(calls)
     best = [np.inf] * len(calls)
     for _ in range(rounds):
@@ -126,7 +127,7 @@ def speed(quick: bool) -> dict[str, object]:
 
 
 def clip_features(clips: int) -> list[torch.Tensor]:
-    """Features (T, 576) of expert clips: 24 x 24 grey pixels, less their mean over the first half of the clips."""
+    """Returns features (T, 576) of expert clips: 24 x 24 grey pixels minus their mean over the first half."""
     task = make_task("panda/push")
     episodes = collect_episodes(task, task.expert, clips, seed=0, frames=FrameSpec(("front",), 96))
     pixels = np.stack([e.frames for e in episodes if e.frames is not None]).astype(np.float32).mean(-1) / 255.0
@@ -136,9 +137,9 @@ def clip_features(clips: int) -> list[torch.Tensor]:
 
 
 def order_test(clips: int) -> dict[str, dict[str, float]]:
-    """The mean gap per rule, and the share of clips whose backward version scores lower by more than 1 %."""
+    """Returns the mean gap per rule, and the share of clips whose backward version scores lower by more than 1 %."""
     features = clip_features(2 * clips)
-    pairs = list(zip(features[:clips], features[clips:], strict=True))  # a demonstration and another expert's clip
+    pairs = list(zip(features[:clips], features[clips:], strict=True))  # demonstration, expert clip
     tables = {"order_test": {}, "half_speed": {}, "standing_still": {}, "reversed_noticed": {}}
     for name, rule in RULES.items():
 

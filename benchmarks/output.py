@@ -1,4 +1,4 @@
-"""What every benchmark does with its command line and its results: a table for the reader, JSON for a script."""
+"""Command line and output of every benchmark: a table for the reader, JSON for a script."""
 
 from __future__ import annotations
 
@@ -33,9 +33,9 @@ def report(args: argparse.Namespace, values: Mapping[str, Any], targets: Mapping
 
     Args:
         args: from `arguments`.
-        values: key -> number, or a list of them, or none; the key names the unit. A mapping of such is a group, whose
+        values: key -> number, list of numbers, or None; the key names the unit. A nested mapping is a group, whose
             rows in the table are `group.key`.
-        targets: row of the table -> what we want, such as "<= 150".
+        targets: row of the table -> target, such as "<= 150".
     """
     print(table(values, targets or {}, args.title))
     if args.json:
@@ -43,7 +43,7 @@ def report(args: argparse.Namespace, values: Mapping[str, Any], targets: Mapping
 
 
 def table(values: Mapping[str, Any], targets: Mapping[str, str], title: str) -> str:
-    """The numbers as aligned text, with a mark behind each that has a target."""
+    """Returns the numbers as aligned text, with a mark behind each that has a target."""
     values = flat(values)
     width = max(map(len, values))
     lines = [title, ""]
@@ -56,7 +56,7 @@ def table(values: Mapping[str, Any], targets: Mapping[str, str], title: str) -> 
 
 
 def flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Groups inside groups as one mapping, `group.key` -> value."""
+    """Flattens nested groups into one mapping, `group.key` -> value."""
     found: dict[str, Any] = {}
     for key, value in values.items():
         found |= flat(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {f"{prefix}{key}": value}
@@ -64,13 +64,13 @@ def flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def met(value: float, target: str) -> bool:
-    """Whether a number is what "<= 150" or ">= 30" asks for."""
+    """Returns whether a number satisfies a target such as "<= 150" or ">= 30"."""
     relation, bound = target.split()
     return {"<=": value <= float(bound), ">=": value >= float(bound)}[relation]
 
 
 def machine() -> dict[str, Any]:
-    """Where the numbers were taken."""
+    """Returns a description of the machine."""
     return {"python": platform.python_version(), "platform": platform.platform(), "cores": os.cpu_count()}
 
 

@@ -5,13 +5,13 @@ union) of the steps that discovery finds in 8 demonstrations with the true ones,
 the learnt reward of a step exceeds 0.5 with the frames of that step. Averaged over steps, demonstrations, three tasks
 (panda/pick, panda/drawer, panda/door), three cameras and scenes of random colours. Frames only.
 
-The true steps come from the state, by rules that were written down before any result was looked at:
+The true steps come from the state, by rules that were fixed before any result was seen:
 
-    two steps    get hold of the thing | move it: the cube 1 cm off the table, the drawer 1 cm open, the door 0.05 rad
+    two steps    grasp the object | move it: the cube 1 cm off the table, the drawer 1 cm open, the door 0.05 rad
     three steps  the first is cut again where the hand arrives: the cube between the fingers (within 2 cm), the finger
                  less than 3 cm above the drawer's bar, the lever pressed by 0.05 rad
 
-The demonstrators are the scripted experts at 30 to 70 % of their speed, with a trembling hand and pauses; a recording
+The demonstrators are the scripted experts at 30 to 70 % of their speed, with tremor and pauses; a recording
 ends half a second after success. Methods and settings were chosen on the scenes EXPLORED and are reported on others.
 """
 
@@ -64,14 +64,14 @@ ARRIVED: dict[str, Callable[[State], np.ndarray]] = {
 
 @dataclass
 class Clip:
-    """One demonstration: frames (T, SIZE, SIZE * cameras, 3), and when the hand arrived and the thing moved."""
+    """One demonstration: frames (T, SIZE, SIZE * cameras, 3), and when the hand arrived and the object moved."""
 
     frames: np.ndarray
     arrived: int
     moved: int
 
     def cuts(self, steps: int) -> tuple[int, ...]:
-        """The true cuts."""
+        """The true boundaries of the steps."""
         return (self.moved,) if steps == 2 else (self.arrived, self.moved)
 
     def labels(self, steps: int) -> np.ndarray:
@@ -80,7 +80,7 @@ class Clip:
 
 
 def demonstrator(task: Task, n: int, rng: np.random.Generator) -> Callable[[State], np.ndarray]:
-    """The scripted expert as n slower people with trembling hands, who pause now and then."""
+    """Simulates n human demonstrators: the scripted expert, slower, with tremor and occasional pauses."""
     speed = rng.uniform(0.3, 0.7, n)
     tremble, pause = np.zeros((n, 3)), np.zeros(n, int)
 
@@ -98,7 +98,7 @@ def demonstrator(task: Task, n: int, rng: np.random.Generator) -> Callable[[Stat
 
 
 def recolour(task: Task, rng: np.random.Generator) -> None:
-    """Gives the table, the floor and everything that is not the arm random colours, in place."""
+    """Randomises the colours of the table, the floor and everything except the arm, in place."""
     model = task.model
     table = model.material("table").id
     model.mat_texid[table, :] = -1
@@ -111,7 +111,7 @@ def recolour(task: Task, rng: np.random.Generator) -> None:
 
 
 def film(name: str, scene: int) -> list[Clip]:
-    """The demonstrations of a task in a scene of its own colours, seen by all cameras side by side."""
+    """Returns the demonstrations of a task in a randomly coloured scene, seen by all cameras side by side."""
     task = make_task(name)
     task.horizon = LONGEST
     recolour(task, np.random.default_rng(scene))
@@ -137,23 +137,23 @@ def film(name: str, scene: int) -> list[Clip]:
 
 
 def first(flags: np.ndarray) -> int:
-    """Where flags are first set; their number if never."""
+    """Returns the index of the first set flag, or the number of flags if none is set."""
     return int(np.argmax(flags)) if flags.any() else len(flags)
 
 
 @cache
 def encoder() -> Encoder:
-    """The last feature map of a frozen EfficientNet-Lite0, 4 x 4 places."""
+    """The last feature map of a frozen EfficientNet-Lite0, 4 x 4 cells."""
     return TimmEncoder(layer="stage4", grid=4)
 
 
 def one(frames: np.ndarray, camera: int) -> np.ndarray:
-    """What one camera sees."""
+    """Returns the frames of one camera."""
     return np.ascontiguousarray(frames[:, :, SIZE * camera : SIZE * (camera + 1)])
 
 
 def random_cuts(length: int, steps: int, rng: np.random.Generator) -> tuple[int, ...]:
-    """Uniform ordered cuts: the paper's baseline."""
+    """Returns uniformly random ordered cuts, the baseline of the paper."""
     return tuple(sorted(rng.choice(np.arange(1, length), steps - 1, replace=False)))
 
 
@@ -190,7 +190,7 @@ def judged(
 
 
 def compare(clips: list[Clip], features: list[np.ndarray], steps: int, rng: np.random.Generator) -> dict[str, float]:
-    """All methods on one task, scene and camera."""
+    """Runs all methods on one task, scene and camera."""
     train, test = clips[:TRAIN], clips[TRAIN:]
 
     def cuts(**options: Any) -> tuple[tuple[int, ...], ...]:

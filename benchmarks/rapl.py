@@ -1,16 +1,16 @@
 """RAPL beside its baselines on panda/group and panda/clutter, zero-shot on ur5e/group:
 `python -m benchmarks.rapl --json FILE [--quick]`.
 
-A simulated person ranks clips by their ground-truth return: triplets of a bad, a middling and a good clip (the lowest
-40 %, the next 35 %, the best 25 % of the training clips). Held-out clips then tell
+A simulated annotator ranks clips by their ground-truth return: triplets of a bad, a medium and a good clip (the lowest
+40 %, the next 35 %, the best 25 % of the training clips). Figures on held-out clips:
 
   pair_accuracy  share of clip pairs with a clear gap (more than `GAP` in return) that the summed reward orders right,
   spearman       RAPL's figure: Spearman's ρ between the reward and -max_i |x_i - x_goal| over every 4th frame, the mean
                  over bad clips in which that distance moves by at least `LEAST`.
 
-The ground truth also pays for other things than that distance, so `spearman` of the truth itself (`truth`) is what a
-reward that agrees perfectly with this person reaches. `spearman_strip` is the same figure for a person who ranks by the
-distance alone. `hard` are bad clips on which the mere clock has ρ < .3. In the end policies are trained on three
+The ground truth has further terms besides that distance, so `spearman` of the truth itself (`truth`) is what a reward
+that agrees perfectly with this annotator reaches. `spearman_strip` is the same figure for an annotator who ranks by the
+distance alone. `hard` are bad clips on which elapsed time alone has ρ < .3. Finally policies are trained on three
 rewards for equally many steps (not with `--quick`): `policies` is their success over 100 episodes.
 """
 
@@ -50,15 +50,15 @@ from robo_reward.vision.timm_encoder import TimmEncoder
 GAP, LEAST, NEGATIVES, EXPERTS = 5.0, 0.02, 60, 5
 SIZES = (15, 30, 75, 150)
 PARTS = {"panda/group": 0, "panda/clutter": 2}
-"""Things of one colour that the slots tell apart; clutter has four red ones. 4 was no better than 2."""
+"""Objects of one colour that the slots distinguish; clutter has four red ones. 4 was no better than 2."""
 POLICY_STEPS = 120_000
 
 Rewards = Callable[[list[np.ndarray]], np.ndarray]
-"""Features (T, F) of clips to rewards (n, T)."""
+"""Maps the features (T, F) of n clips to their rewards (n, T)."""
 
 
 def bands(values: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Numbers of the bad (lowest 40 %), the middling (next 35 %) and the good clips."""
+    """Returns the indices of the bad (lowest 40 %), medium (next 35 %) and good clips."""
     low, high = np.quantile(values, [0.40, 0.75])
     return (
         np.flatnonzero(values <= low),
@@ -68,14 +68,14 @@ def bands(values: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 
 def triplets(values: np.ndarray, count: int, seed: int) -> np.ndarray:
-    """The person's answers, (count, 3) clip numbers: positive, neutral, negative."""
+    """Returns the annotator's answers, (count, 3) clip indices: positive, neutral, negative."""
     bad, middling, good = bands(values)
     rng = np.random.default_rng(seed)
     return np.stack([rng.choice(group, count) for group in (good, middling, bad)], axis=1)
 
 
 class Judged:
-    """Held-out clips and what the figures need of them."""
+    """Held-out clips with the data for the figures."""
 
     def __init__(self, shown: Clips) -> None:
         self.shown = shown
@@ -87,7 +87,7 @@ class Judged:
         self.clock = clock.astype(float)
 
     def figures(self, reward: np.ndarray) -> dict[str, float]:
-        """The figures of rewards (n, T)."""
+        """Computes the figures of rewards (n, T)."""
         rho = correlate_within_clips(reward, self.shown.strip)
         return {
             "pair_accuracy": pair_accuracy(reward.sum(axis=1), self.shown.returns, GAP),
@@ -99,7 +99,7 @@ class Judged:
 
 
 class Bench:
-    """One task: its training clips, its held-out clips and their features."""
+    """One task: training clips, held-out clips and their features."""
 
     def __init__(self, name: str, train: Clips, test: dict[str, Clips], seed: int) -> None:
         self.name, self.train = name, train
@@ -111,7 +111,7 @@ class Bench:
         self.features = {"slots": self._encode(self.slots, self.train, test)}
 
     def add_imagenet(self, test: dict[str, Clips]) -> None:
-        """Raw features of the published backbone, pooled."""
+        """Returns raw, pooled features of the published backbone."""
         self.imagenet = TimmEncoder(layer="pooled")
         self.features["imagenet"] = self._encode(self.imagenet, self.train, test)
 
@@ -126,12 +126,12 @@ class Bench:
     def matching(
         self, encoder: Encoder, features: list[np.ndarray], experts: np.ndarray, rule: Any, cost: str
     ) -> Rewards:
-        """A reward that matches with experts."""
+        """Returns a reward that matches clips with expert clips."""
         reward = MatchingReward(FrameFeatures(encoder, SHOWN), [features[i] for i in experts], rule, cost)
         return lambda clips: reward.compute_unscaled(clips)
 
     def rapl_artifact(self, kind: str, settings: RaplSettings, answers: np.ndarray, seed: int) -> MatchingReward:
-        """A reward of frames by RAPL."""
+        """Returns a reward of frames learnt by RAPL."""
         encoder: Encoder = self.slots if kind == "slots" else self.imagenet
         known, train = comparisons_from_triplets(answers), self.features[kind]["train"]
         begun = time.monotonic()
@@ -148,7 +148,7 @@ class Bench:
         return lambda clips: reward.compute_unscaled([project(f) for f in clips])
 
     def rlhf_artifact(self, answers: np.ndarray, seed: int) -> NetworkReward:
-        """A reward of frames by Bradley-Terry, on the same features."""
+        """Returns a reward of frames learnt by Bradley-Terry on the same features."""
         train = self.features["slots"]["train"]
         members = train_ensemble(train, comparisons_from_triplets(answers), BradleyTerrySettings(), seed)
         return build_bradley_terry_reward(FrameFeatures(self.slots, SHOWN), members, train)
@@ -160,7 +160,7 @@ class Bench:
 
 
 def methods(bench: Bench, values: np.ndarray, seed: int, quick: bool) -> dict[str, tuple[str, Rewards]]:
-    """Method -> (which features, reward) for one seed; `values` is what the person ranks by."""
+    """Returns method -> (features, reward) for one seed; the annotator ranks by `values`."""
     many, few = triplets(values, 150, seed), triplets(values, 30, seed)
     experts = np.unique(many[:, 0])[:EXPERTS]
     found: dict[str, tuple[str, Rewards]] = {
@@ -191,7 +191,7 @@ def methods(bench: Bench, values: np.ndarray, seed: int, quick: bool) -> dict[st
 
 
 def judge(bench: Bench, seeds: range, quick: bool) -> dict[str, dict[str, dict[str, float]]]:
-    """Figure -> method -> held-out set -> mean over the seeds."""
+    """Returns figure -> method -> held-out set -> mean over the seeds."""
     rows: dict[tuple[str, str, str], list[float]] = {}
 
     def note(method: str, key: str, reward: np.ndarray, suffix: str = "") -> None:
@@ -231,7 +231,7 @@ def bench_of(name: str, folder: Path, quick: bool, seed: int) -> Bench:
 
 
 def policies(bench: Bench, seeds: range) -> dict[str, list[float]]:
-    """Success of policies trained on rewards of 150 triplets and on the truth, each for `POLICY_STEPS` steps."""
+    """Returns the success of policies trained on rewards of 150 triplets and on the truth for `POLICY_STEPS` steps."""
     task = make_task(bench.name)
     assert isinstance(task, Group)
     found: dict[str, list[float]] = {"rapl": [], "rlhf": [], "truth": []}
@@ -260,7 +260,7 @@ def main() -> None:
     benches: list[Bench] = []
     with tempfile.TemporaryDirectory() as folder:
         for name in ("panda/group", "panda/clutter"):
-            # 200 and 201: not the clips on which the settings were explored
+            # Seeds 200 and 201: held out from the clips on which the settings were tuned
             bench = bench_of(name, Path(folder), args.quick, seed=200)
             for figure, table in judge(bench, seeds, args.quick).items():
                 for method, row in table.items():
@@ -270,7 +270,7 @@ def main() -> None:
                 k: {"held_out": len(j.shown.source), "negatives": len(j.negatives), "hard": len(j.hard)}
                 for k, j in bench.judged.items()
             }
-            report(args, values)  # what is known so far
+            report(args, values)  # intermediate results
             benches.append(bench)
     if not args.quick:
         report(args, {**values, "policies": policies(benches[0], seeds)})

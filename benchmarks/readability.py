@@ -1,4 +1,4 @@
-"""How the source reads, by its syntax trees alone: `python -m benchmarks.readability --json FILE`.
+"""Readability figures of the source, from its syntax trees: `python -m benchmarks.readability --json FILE`.
 
 Measured over everything that is installed (the package and its linked folders), without tests, benchmarks and reward
 programs. A function is every `def`, methods and properties included, without dunder and `visit_` names. The bars come
@@ -83,9 +83,9 @@ PARTICIPLES = frozenset(
     ]
 )
 VERBS_IN_ED = frozenset(["embed", "feed", "need", "seed", "speed", "shed", "exceed", "proceed"])
-"""Words that end in -ed without being participles."""
+"""Words in -ed that are not participles."""
 KEPT = frozenset(["cut", "put", "run", "set", "shut", "split", "spread"])
-"""Participles that are verbs in the present, too."""
+"""Participles that are identical with the present tense."""
 
 
 def list_source_files() -> list[Path]:

@@ -1,17 +1,17 @@
-"""Wild policies on the safety filter: does any command leave the limits?
+"""Adversarial policies on the safety filter: does any command violate the limits?
 
 `python -m benchmarks.safety --json FILE [--quick]`
 
-10,000 sequences (500 with `--quick`) that Hypothesis makes, on panda and FR3, lift and push, and all three action
+10,000 sequences (500 with `--quick`) from Hypothesis, on panda and FR3, lift and push, and all three action
 conventions: actions with NaN, infinities, jumps and nonsense, wrong shapes and types, stalls, too many and too few
 commands per step, frozen, noisy, far-off and broken measurements, wrong periods, holds. Each stream of commands, to
-standstill, is judged by MuJoCo's kinematics of the scene and plain differences (`tests/hardware/wild.py`): joint
+standstill, is checked by MuJoCo's kinematics of the scene and plain differences (`tests/hardware/wild.py`): joint
 position, speed (with the FR3's position-based limit), acceleration and jerk, speed and acceleration of the hand's
 position and rotation, workspace, lean, height of the links. `worst` is the largest share of each limit that was used.
 Shares of 0.2, 0.3 and 0.8 of the official limits.
 
-`unfiltered` is the same judge on the same task's controller without the filter, fed with valid actions: how often it
-would have broken a limit at a share of 0.8.
+`unfiltered` is the same check on the same task's controller without the filter, with valid actions: how often it
+would have violated a limit at a share of 0.8.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ def world(share: float, *which: str) -> World:
 
 
 def filtered(count: int) -> dict[str, Any]:
-    """Runs `count` sequences through the filter."""
+    """Runs `count` action sequences through the safety filter."""
     worst: dict[str, float] = {}
     tally: Counter[str] = Counter()
 

@@ -27,7 +27,7 @@ CORES = 2
 
 
 class PlainWorld(gym.Env):
-    """A single world as people usually write one: `mj_step` in a Python loop, same control, state, reward, success."""
+    """A typical single world: `mj_step` in a Python loop, with the same control, state, reward and success."""
 
     def __init__(self, seed: int = 0) -> None:
         self.task: Task = make_task(TASK)
@@ -62,7 +62,7 @@ class PlainWorld(gym.Env):
 
 
 def rate(step: Callable[[], object], units: int, seconds: float) -> float:
-    """Units per second of a step, after one step of warm-up."""
+    """Returns the units per second of a step, after one warm-up step."""
     step()
     begun, count = time.perf_counter(), 0
     while time.perf_counter() - begun < seconds:
@@ -89,7 +89,7 @@ def raw_rate(task: Task, seconds: float) -> float:
 
 
 def batch_rate(task: Task, reward: StepReward, worlds: int, seconds: float) -> float:
-    """Control steps per second of `BatchSim`, observation, reward and success included."""
+    """Returns the control steps per second of `BatchSim`, observation, reward and success included."""
     sim = BatchSim(task, worlds, 0, reward)
     actions = np.random.default_rng(0).uniform(-1, 1, (64, worlds, task.action.dim))
     count = iter(range(10**9))
@@ -102,7 +102,7 @@ def batch_rate(task: Task, reward: StepReward, worlds: int, seconds: float) -> f
 
 
 def vector_rate(env: object, worlds: int, seconds: float) -> float:
-    """Control steps per second of a gymnasium or SB3 vector environment."""
+    """Returns the control steps per second of a gymnasium or SB3 vector environment."""
     actions = np.random.default_rng(0).uniform(-1, 1, (64, worlds, 4)).astype(np.float32)
     count = iter(range(10**9))
     env.reset()  # type: ignore[attr-defined]
@@ -116,7 +116,7 @@ def main() -> None:
     task = make_task(TASK)
     reward = compile_program(task.expert_reward, task.spec, task.action.dim)
     raws, batches = [], []
-    for _ in range(2 if args.quick else 4):  # alternating, so that noise of the machine meets both
+    for _ in range(2 if args.quick else 4):  # alternating, so that load on the machine affects both equally
         raws.append(raw_rate(task, seconds))
         batches.append(batch_rate(task, reward, 256, seconds) * task.substeps)
     raw, batch = float(np.median(raws)), float(np.median(batches))

@@ -1,9 +1,9 @@
 """Training time to 90 % success: `python -m benchmarks.training --json FILE [--quick]`.
 
-Each task with its expert reward: our defaults on the batched simulator, beside Stable-Baselines3's default PPO on one
-plain world of the same task and reward. Success is counted over the last 100 training episodes, exploration included.
-Ours stops at its budget, SB3's default after `LIMIT` times our slowest time to 90 % (or our whole time, where we miss
-it); what has not reached 90 % by then is null.
+Each task with its expert reward: the default settings on the batched simulator, and Stable-Baselines3's default PPO on
+one plain world of the same task and reward. Success is counted over the last 100 training episodes, with exploration.
+The former stops at its budget, the latter after `LIMIT` times the slowest time to 90 % of the former (or its total time
+if it missed 90 %). A run that has not reached 90 % by then is null.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ TASKS = ("panda/reach", "panda/lift", "panda/drawer", "panda/push", "panda/pick"
 
 
 def ours(name: str, seed: int) -> dict[str, Any]:
-    """One training with our defaults: seconds to the goal and in all, and deterministic success at the end."""
+    """Trains with the default settings; returns the time to the goal and in total [s], and deterministic success."""
     config = compose_config("train", [f"task={name}", f"seed={seed}"])
     task = make_task(name)
     begun, reached = time.monotonic(), None
@@ -70,7 +70,7 @@ class _Clock(BaseCallback):
 
 
 def sb3_default(name: str, seed: int, limit: float) -> dict[str, Any]:
-    """SB3's PPO with no setting of ours on one world."""
+    """Trains SB3's PPO with its default settings on one world."""
     clock = _Clock(limit)
     model = PPO("MlpPolicy", Monitor(TaskEnv(name, reward="expert")), seed=seed, device="cpu")
     model.learn(10**9, callback=clock)

@@ -1,4 +1,4 @@
-"""N worlds of one task, stepped in C++ threads; no Python loop over worlds."""
+"""N worlds of one task, stepped in C++ threads without a Python loop over worlds."""
 
 from __future__ import annotations
 
@@ -44,15 +44,15 @@ class BatchSim:
     """Steps N worlds of a task with observation, reward, success and automatic reset.
 
     One control step is `task.substeps` physics steps under constant actuator targets. The state is the model's
-    sensor data, which MuJoCo computes at the beginning of a physics step: what is seen is one physics step old, as
-    it is on a real arm. Each control step starts the contact solver cold, so a world depends on its own state
+    sensor data, which MuJoCo computes at the beginning of a physics step: observations are one physics step old, as
+    on a real arm. Each control step starts the contact solver cold, so a world depends on its own state
     alone and a batch of N equals N single worlds stepped with `mj_step`.
 
     A task may give each world a model and a delay of its own (`Task.variants`). They are drawn again whenever the
     world begins an episode, from a random stream apart from that of the initial conditions.
 
     Args:
-        task: what to simulate.
+        task: the task to simulate.
         n: number of worlds N.
         seed: of initial conditions and physics; the same seed gives the same bits, whatever the number of threads.
             None draws one from the operating system.
@@ -81,19 +81,22 @@ class BatchSim:
         self.task, self.n, self.reward = task, n, reward
         self._seed_generators(secrets.randbits(63) if seed is None else seed)
         self.threads = min(threads or len(os.sched_getaffinity(0)), n)
+        # One MjData per thread, not per world: rollout copies each world's state in and out.
         self._data = [mujoco.MjData(task.model) for _ in range(self.threads)]
         self._pool = Rollout(nthread=self.threads if self.threads > 1 else 0)
         model = task.model
+        # FULLPHYSICS is [time, qpos, qvel, act, ...]: positions begin at index 1.
         self._nstate = mujoco.mj_stateSize(model, mujoco.mjtState.mjSTATE_FULLPHYSICS)
         self._physics = np.zeros((n, self._nstate))
         self._controls = np.zeros((n, model.nu + 7 * model.nmocap))
-        self._repeated = np.zeros((n, task.substeps, self._controls.shape[1]))
+        self._repeated = np.zeros((n, task.substeps, self._controls.shape[1]))  # one row per physics step
         self.variants: list[Variant] = [Variant(model)] * n
         self._variant_seeds = np.zeros(n, np.uint64)
         self._delay = np.zeros(n, np.int64)  # physics steps
         self._control_history = np.zeros(
             (n, 1, self._controls.shape[1])
         )  # targets of the last control steps, oldest first
+        # Output buffers of rollout, allocated once: state and sensors after each physics step.
         self._trace = np.zeros((n, task.substeps, self._nstate))
         self._sensors = np.zeros((n, task.substeps, model.nsensordata))
         self.elapsed = np.zeros(n, dtype=np.int64)
@@ -123,7 +126,7 @@ class BatchSim:
         action = np.clip(action, -1.0, 1.0)
         nu = self.task.model.nu
         self._controls[:, :nu] = self.task.controller.advance(self._controls[:, :nu], self.qpos, action)
-        previous, self.state = self.state, self._simulate_step()
+        previous, self.state = self.state, self._simulate_step()  # (N, D), before any reset
         self.elapsed += 1
         transitions = Transitions(previous, action, self.state)
         reward = self.reward(transitions) if self.reward else None
@@ -131,6 +134,7 @@ class BatchSim:
         truncated = self.elapsed >= self.task.horizon
         result = StepResult(transitions, reward, success, truncated, self.qpos, self.mocap)
         if truncated.any():
+            # Copies: `result` keeps views of the arrays from before the reset.
             self.state = State(self.task.spec, self.state.array.copy())
             self._physics, self._controls = self._physics.copy(), self._controls.copy()
             self._restart_worlds(np.flatnonzero(truncated))
@@ -173,6 +177,7 @@ class BatchSim:
             self._set_variants(np.arange(self.n), snapshot["variants"])
         self._physics[:] = snapshot["physics"]
         self._controls[:] = snapshot["controls"]
+        # Snapshots of earlier versions have no control history, as there was no delay.
         self._control_history = np.array(snapshot["past"]) if "past" in snapshot else self._controls[:, None].copy()
         self._extend_control_history()
         self.elapsed[:] = snapshot["elapsed"]
@@ -192,7 +197,7 @@ class BatchSim:
             self._physics,
             self._repeated,
             control_spec=CONTROL,
-            skip_checks=True,
+            skip_checks=True,  # all arrays have their final shape and type
             nstep=self.task.substeps,
             state=self._trace,
             sensordata=self._sensors,
@@ -205,16 +210,18 @@ class BatchSim:
         if self._control_history.shape[1] == 1:
             return self._controls[:, None]
         self._control_history = np.concatenate([self._control_history[:, 1:], self._controls[:, None]], axis=1)
-        steps = self._delay[:, None] - np.arange(self.task.substeps)
+        # In physics step k a delay of d steps reaches back ceil((d - k) / substeps) control steps, at least 0.
+        steps = self._delay[:, None] - np.arange(self.task.substeps)  # physics steps, (N, substeps)
         back = np.maximum(-(-steps // self.task.substeps), 0)  # control steps, (N, substeps)
         return np.take_along_axis(self._control_history, (self._control_history.shape[1] - 1 - back)[..., None], axis=1)
 
     def _restart_worlds(self, worlds: np.ndarray) -> None:
-        """Draws new starts and physics for some worlds; one physics step shows their sensors without moving them."""
+        """Draws initial states and physics for some worlds; one discarded physics step computes their sensors."""
         start = self.task.sample(self.rng, len(worlds))
         physics = np.zeros((len(worlds), self._nstate))
         physics[:, 1 : 1 + self.task.model.nq] = start.qpos
         controls = np.concatenate([self.task.controller.start(start.qpos), start.mocap], axis=1)
+        # Always the task's own model, and the resulting physics state is dropped: only the sensors are used.
         _, sensors = self._pool.rollout(
             self.task.model, self._data, physics, controls[:, None], control_spec=CONTROL, nstep=1
         )
@@ -229,7 +236,7 @@ class BatchSim:
         self._variants_rng = np.random.default_rng([seed, 1])
 
     def _set_variants(self, worlds: np.ndarray, seeds: np.ndarray) -> None:
-        """Gives each of some worlds the physics that its seed draws."""
+        """Sets the physics of some worlds, each drawn from its seed."""
         self._variant_seeds[worlds] = seeds
         for world, seed in zip(worlds.tolist(), seeds.tolist(), strict=True):
             variant = self.task.variants(np.random.default_rng(seed), 1)[0]
@@ -239,6 +246,7 @@ class BatchSim:
 
     def _extend_control_history(self) -> None:
         """Extends the history of controls to as many past targets as the longest delay needs."""
+        # ceil(longest delay / substeps) past targets and the present one
         missing = 1 + -(-int(self._delay.max()) // self.task.substeps) - self._control_history.shape[1]
         if missing > 0:
             self._control_history = np.concatenate(
@@ -256,6 +264,7 @@ def get_rng_words(rng: np.random.Generator) -> np.ndarray:
 
 def set_rng_words(rng: np.random.Generator, words: np.ndarray) -> None:
     """Sets a generator to the state that `get_rng_words` returned; the last two words may be missing."""
+    # PCG64 has a 128-bit state and a 128-bit increment, each stored as two words.
     low, high, inc_low, inc_high, *half = (int(word) for word in words)
     state: Any = rng.bit_generator.state
     state["state"] = {"state": low | high << 64, "inc": inc_low | inc_high << 64}

@@ -13,18 +13,18 @@ ARM_TASKS = {
     name: f"robo_reward.envs.arm.tasks.{name}:{name.capitalize()}"
     for name in ("reach", "lift", "pick", "push", "stack", "drawer", "door")
 }
-"""Tasks for a hand: name to class."""
+"""Tasks for an arm with a gripper: name to class."""
 PUSHER_TASKS = {name: f"robo_reward.envs.arm.tasks.{name}:{name.capitalize()}" for name in ("group", "clutter")}
-"""Tasks for a board at the flange: the benchmark of rewards that look."""
+"""Tasks for a board at the flange: the benchmark of rewards computed from camera images."""
 ARMS = {"panda": ARM_TASKS | PUSHER_TASKS, "fr3": ARM_TASKS, "ur5e": PUSHER_TASKS}
 """The tasks of each arm."""
 MAGICAL_TASKS = {
     "robo_reward.envs.magical.sweep:Sweep": ("sweep-short", "sweep-medium", "sweep-long"),
     "robo_reward.envs.magical.group:PlanarGroup": ("group-short", "group-medium", "group-long"),
-    # the long stick is three quarters of the arena: it cannot get round the disc
+    # not `long`: that stick spans three quarters of the arena and cannot pass the disc
     "robo_reward.envs.magical.avoid:Avoid": ("avoid-short", "avoid-medium"),
 }
-"""The tasks of X-MAGICAL and the sticks that can do them."""
+"""The tasks of X-MAGICAL: class to names, one per stick that can solve the task."""
 OPTIONS: dict[str, tuple[str, ...]] = {
     **dict.fromkeys(ARMS, ("assets", "control", "dynamics", "ranges")),
     "magical": (),

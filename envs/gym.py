@@ -152,6 +152,7 @@ class TaskVectorEnv(gym.vector.VectorEnv):
         infos: dict[str, Any] = {"is_success": result.success, "_is_success": np.ones(self.num_envs, bool)}
         if result.truncated.any():
             final = np.full(self.num_envs, None, dtype=object)
+            # Observations before the reset; `sim.observation()` is already that of the next episode.
             rows = self.task.observation(result.transitions.state)
             for i in np.flatnonzero(result.truncated):
                 final[i] = rows[i]

@@ -1,4 +1,4 @@
-"""Tells gymnasium of all tasks, by name only: no task is imported before one is made."""
+"""Registers all tasks with gymnasium, by name only: no task is imported before one is made."""
 
 from __future__ import annotations
 

@@ -16,9 +16,9 @@ from robo_reward.errors import UnknownName, UsageError, WrongShape
 from robo_reward.files import convert_json
 
 MAX_DIM, MAX_AXIS = 4096, 1024
-"""Most numbers in a state and along one axis of a field: a file must not make us allocate what it likes."""
+"""Largest size of a state and of one axis of a field: a file must not cause arbitrarily large allocations."""
 ROLES = ("hand", "gripper", "object", "part", "goal", "body", "joint", "contact", "other")
-"""What a field belongs to: the arm's `hand` and its `gripper`, a free `object`, a moving `part` of a mechanism
+"""Roles of fields: the arm's `hand` and its `gripper`, a free `object`, a moving `part` of a mechanism
 (a handle, a drawer), a `goal`, any other `body`, a robot `joint`, a `contact`, or something else."""
 
 
@@ -32,7 +32,7 @@ class Field:
         unit: `m`, `rad`, `m/s`, `rad/s`, `N`, `N m`, `quaternion` or `1`.
         description: one sentence for the reader, human or language model.
         role: one of `ROLES`.
-        frame: what it is measured in, `world` unless said.
+        frame: reference frame, `world` by default.
         typical: the usual range of each component, for probes, plots and random states.
     """
 

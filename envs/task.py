@@ -115,6 +115,7 @@ class ObservationSpec:
         for part in self.parts:
             size = state[part.field].size
             block = slice(column, column + size)
+            # (field - minus) / scale as rows of the matrix, -centre / scale as the offset
             self.matrix[state.slice(part.field), block] += np.eye(size) / part.scale
             if part.minus:
                 self.matrix[state.slice(part.minus), block] -= np.eye(size) / part.scale

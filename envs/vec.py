@@ -64,6 +64,7 @@ class SB3VecEnv(VecEnv):
 
     def reset(self) -> np.ndarray:
         """Restarts all worlds and returns the observations (N, O)."""
+        # SB3 stores one seed per world; a batch needs only the first.
         seeds = [seed for seed in self._seeds if seed is not None]
         self.sim.reset(seeds[0] if seeds else None)
         self._reset_seeds()
@@ -84,6 +85,7 @@ class SB3VecEnv(VecEnv):
         for name, value in terms.items():
             self._terms[name] = self._terms[name] + value if name in self._terms else value.copy()
         infos: list[dict[str, Any]] = [{} for _ in range(self.num_envs)]
+        # The simulator has already reset the ended worlds: SB3 needs their last observation to bootstrap.
         ended = np.flatnonzero(result.truncated)
         if len(ended):
             last = self.sim.task.observation(result.transitions.state.rows(ended))
@@ -100,6 +102,7 @@ class SB3VecEnv(VecEnv):
             outputs = self.judge.add_step(result)
             if not outputs:
                 return np.zeros(self.num_envs), {}
+            # (T, N): the rewards per step that `relabel_rollout` writes into the buffer later
             self._relabelled.append(np.stack([output.total for output in outputs], axis=1))
             terms = {name: np.array([output.terms[name].sum() for output in outputs]) for name in outputs[0].terms}
             return self._relabelled[-1].sum(axis=0), terms

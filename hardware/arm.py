@@ -25,7 +25,7 @@ class Mode(Enum):
 
 
 class FaultKind(Enum):
-    """Reason why an arm cannot go on; `faults.py` defines the reaction to each."""
+    """Reason why an arm cannot go on; `safety/recovery.py` defines the reaction to each."""
 
     COMMUNICATION = "communication"
     REFLEX = "reflex"
@@ -43,7 +43,7 @@ class ArmFault(RoboRewardError):
         cause: what happened, in terms an operator understands.
         remedy: what to do about it.
         recoverable: whether `recover` may help; false where a person must change something first.
-        kind: determines the reaction, see `faults.py`.
+        kind: determines the reaction, see `safety/recovery.py`.
         errors: the robot's own names of it, such as `joint_reflex`.
     """
 
@@ -70,7 +70,7 @@ class ArmState:
         gripper_width: opening between the fingers [m].
         mode: operating mode that the robot reports.
         errors: the robot's own names of what is wrong, empty if nothing is.
-        gripper_busy: whether a command of `gripper` is under way.
+        gripper_busy: whether a command of `gripper` is in progress.
     """
 
     stamp: float
@@ -99,7 +99,7 @@ class Target:
     Args:
         position: of the tool centre point (3,) [m].
         quat: orientation of the hand (w, x, y, z).
-        gripper: opening between the fingers [m]; a negative value leaves the fingers alone.
+        gripper: opening between the fingers [m]; a negative value leaves the fingers unchanged.
         joints: (7,) [rad] instead of `position` and `quat`.
 
     Raises:

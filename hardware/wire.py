@@ -15,13 +15,13 @@ from robo_reward.errors import BadArtifact, RoboRewardError
 from robo_reward.files import parse_json
 
 SCENE_PORT = 1341
-"""Where an emulator tells of its scene."""
+"""Port on which an emulator serves the state of its scene."""
 
 LENGTH = struct.Struct("<I")
 MOST = 64 * 2**20
-"""No message is larger [bytes]."""
+"""Largest message [bytes]."""
 MOST_HEAD = 4 * 2**20
-"""No head of a message is larger [bytes]."""
+"""Largest header of a message [bytes]."""
 Listed = tuple[
     str,
     Literal["float64", "float32", "uint8", "int64"],

@@ -1,1 +1,1 @@
-"""Observation in, action out: training any algorithm on any task and reward."""
+"""Policies: training any algorithm on any task and reward, evaluation and export."""

@@ -49,8 +49,8 @@ DEFAULTS: dict[str, dict[str, Any]] = {
     "ars": {"worlds": 8},
 }
 """Per algorithm: number of worlds, then arguments of its SB3 class. Few gradient steps on large batches from many
-worlds at once: what pays on two cores. `final_learning_rate` makes the rate fall linearly over the run. `action_noise`
-of an off-policy algorithm is the standard deviation of Gaussian noise on its actions."""
+parallel worlds are fastest on two cores. `final_learning_rate` makes the rate fall linearly over the run.
+`action_noise` of an off-policy algorithm is the standard deviation of Gaussian noise on its actions."""
 
 
 def load_algorithm_class(name: str) -> type:
@@ -85,7 +85,7 @@ def merge_settings(name: str, given: Mapping[str, Any]) -> dict[str, Any]:
         UsageError: a value of the wrong type, or out of range.
     """
     cls = load_algorithm_class(name)
-    merged = deepcopy({**DEFAULTS[name.lower()], **given})  # SB3 writes into policy_kwargs
+    merged = deepcopy({**DEFAULTS[name.lower()], **given})  # a copy: SB3 modifies policy_kwargs
     if given.get("policy_kwargs"):
         merged["policy_kwargs"] = {**DEFAULTS[name.lower()].get("policy_kwargs", {}), **given["policy_kwargs"]}
     reserved = {"self", "policy", "env", "seed", "device", "tensorboard_log", "verbose", "_init_setup_model"}
@@ -95,7 +95,7 @@ def merge_settings(name: str, given: Mapping[str, Any]) -> dict[str, Any]:
             raise UnknownName(f"setting of {name}", key, valid)
     check_values(name, cls, {key: value for key, value in given.items() if key != "action_noise"})
     if name.lower() == "ars":
-        merged.setdefault("n_eval_episodes", merged["worlds"])  # each world judges a candidate by one episode
+        merged.setdefault("n_eval_episodes", merged["worlds"])  # one episode per world for each candidate
     if merged.get("final_learning_rate") is not None and "learning_rate" not in merged:
         raise UsageError(f"final_learning_rate={merged['final_learning_rate']} of {name} needs a learning_rate too")
     return merged

@@ -23,7 +23,7 @@ class ARS(ContribARS):
         callback.on_step()
 
     def _do_one_update(self, callback: Any, async_eval: Any) -> None:
-        self.weights = torch.nn.utils.parameters_to_vector(self.policy.parameters()).detach()  # a checkpoint's
+        self.weights = torch.nn.utils.parameters_to_vector(self.policy.parameters()).detach()  # from the checkpoint
         super()._do_one_update(callback, async_eval)
 
     def _update_current_progress_remaining(self, num_timesteps: int, total_timesteps: int) -> None:

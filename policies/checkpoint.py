@@ -34,7 +34,7 @@ from robo_reward.files import (
 )
 
 COUNTERS = ("num_timesteps", "_n_updates", "_episode_num")
-MAX_MODEL = 8 << 30  # [bytes]
+MAX_MODEL = 8 << 30  # [bytes] of `model.safetensors`
 REMEDY = "Delete this folder to start the training from its beginning"
 
 
@@ -84,18 +84,19 @@ class CheckpointForm(msgspec.Struct):
 def save_checkpoint(
     folder: Path, model: Any, env: SB3VecEnv, extra: dict[str, Any], random: dict[str, Any] | None = None
 ) -> None:
-    """Writes the state of an SB3 model, its worlds and all random generators; the last step of it is a rename.
+    """Writes the state of an SB3 model, its worlds and all random generators atomically.
 
-    Everything is on the disk before the checkpoint that was here is moved: also after a power cut one of them is
-    whole.
+    The previous checkpoint is moved only once the new one is on the disk: even after a power cut, one of the two is
+    complete.
 
     Args:
         folder: of the checkpoint; an earlier one in it is replaced.
         model: after its last training step.
         env: its worlds.
         extra: JSON to keep with it.
-        random: a `get_random_state` to go on from in place of the present one.
+        random: the `get_random_state` to resume from; None means the current one.
     """
+    # 1. Write everything to `NAME.part` and sync it, so that a power cut cannot leave a partial checkpoint.
     partial = folder.with_name(folder.name + ".part")
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
@@ -107,12 +108,13 @@ def save_checkpoint(
     value = {"counters": counters, "structure": structure, "random": random or get_random_state(), "extra": extra}
     _write_synced(partial / "checkpoint.json", lambda file: file.write(json.dumps(value).encode()))
     synchronise_folder(partial)
+    # 2. Move the previous checkpoint to `NAME.old`, then rename; `load_checkpoint` undoes a move without a rename.
     old = folder.with_name(folder.name + ".old")
     shutil.rmtree(old, ignore_errors=True)
     if folder.exists():
         folder.rename(old)
     partial.rename(folder)
-    synchronise_folder(folder.parent)
+    synchronise_folder(folder.parent)  # makes the renames durable before the previous checkpoint is deleted
     shutil.rmtree(old, ignore_errors=True)
 
 
@@ -123,7 +125,7 @@ def load_checkpoint(folder: Path, model: Any, env: SB3VecEnv) -> dict[str, Any] 
         BadArtifact: a file of it is missing or damaged, or belongs to another model or other worlds.
     """
     old = folder.with_name(folder.name + ".old")
-    if not folder.exists() and old.exists():  # killed between the two renames
+    if not folder.exists() and old.exists():  # the process was killed between the two renames
         old.rename(folder)
     if not os.path.lexists(folder):
         return None
@@ -137,7 +139,7 @@ def load_checkpoint(folder: Path, model: Any, env: SB3VecEnv) -> dict[str, Any] 
         with open_arrays(folder / "arrays.npz", remedy=REMEDY) as arrays:
             env.restore({k.removeprefix("world/"): arrays[k] for k in arrays if k.startswith("world/")})
             _restore_loop(model, arrays)
-        _restore_random_state(form.random)
+        _restore_random_state(form.random)  # last, so that nothing above advances the generators
     return form.extra
 
 
@@ -169,7 +171,7 @@ def _restore_model(model: Any, form: CheckpointForm, tensors: dict[str, torch.Te
     for name, content in state.items():
         target = _resolve_attribute(model, name)
         if isinstance(target, torch.Tensor):
-            target.data[...] = content
+            target.data[...] = content  # in place: the optimiser refers to this tensor
         else:
             target.load_state_dict(content)
     for name, count in form.counters.items():
@@ -195,6 +197,7 @@ def _flatten_tree(value: Any, path: str = "") -> tuple[dict[str, torch.Tensor], 
         return {path: value.detach().clone().contiguous()}, {"tensor": path}
     if isinstance(value, dict):
         parts = {str(k): _flatten_tree(v, f"{path}/{k}") for k, v in value.items()}
+        # JSON keys are strings, but optimiser states have integer keys: store the type too.
         keys = [[k, type(k).__name__] for k in value]
         merged = {name: t for tensors, _ in parts.values() for name, t in tensors.items()}
         return merged, {"dict": [[key, parts[str(key[0])][1]] for key in keys]}
@@ -217,9 +220,11 @@ def _unflatten_tree(tensors: dict[str, torch.Tensor], skeleton: Any) -> Any:
 def _collect_loop_arrays(model: Any) -> dict[str, np.ndarray]:
     """Returns the arrays that the collection loop carries from one rollout to the next, replay buffer included."""
     arrays = {"last_obs": model._last_obs, "last_starts": model._last_episode_starts}
-    arrays["action_space_rng"] = get_rng_words(model.action_space.np_random)  # draws the actions before learning starts
+    # This generator samples the actions before `learning_starts`.
+    arrays["action_space_rng"] = get_rng_words(model.action_space.np_random)
     buffer = getattr(model, "replay_buffer", None)
     if buffer is not None:
+        # Before the buffer is full, only the first `pos` rows hold data.
         filled = buffer.buffer_size if buffer.full else buffer.pos
         names = ("observations", "next_observations", "actions", "rewards", "dones", "timeouts")
         arrays |= {f"replay/{name}": getattr(buffer, name)[:filled] for name in names}

@@ -15,8 +15,8 @@ from robo_reward.policies.policy import Policy
 from robo_reward.rewards.contract import EpisodeReward, StepReward
 
 EVALUATION_SEEDS = 4_000_000
-"""Where the seeds of evaluations begin, apart from those of training and search: a policy is judged in other worlds
-than it has learnt in."""
+"""First seed of evaluations, disjoint from those of training and search: a policy is evaluated on held-out initial
+states."""
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,7 @@ def evaluate_policy(
 ) -> Evaluation:
     """Runs whole episodes of a deterministic policy and returns its success rate with a confidence interval.
 
-    Success counts at the last step only: what passed through the goal and left it again has not fulfilled it.
+    Success counts at the last step only: passing through the goal is not enough.
 
     Args:
         task: the task to run.
@@ -72,17 +72,19 @@ def evaluate_policy(
             s, so take another range, such as from `EVALUATION_SEEDS`.
         reward: the reward whose return is reported, or None.
         threads: of the simulator.
-        worlds: how many episodes run side by side.
+        worlds: how many episodes run in parallel.
     """
     n = min(episodes, worlds)
     judge = EpisodeRewardScorer(task, reward, n) if isinstance(reward, EpisodeReward) else None
     sim = BatchSim(task, n, seed, None if isinstance(reward, EpisodeReward) else reward, threads)
     successes, held, returns = [], [], []
+    # ceil(episodes / n) batches of whole episodes; surplus episodes of the last batch are dropped below.
     for _ in range(-(-episodes // n)):
         good, total = np.zeros(n), np.zeros(n)
         if judge:
             judge.begin_episodes(sim)
         for _ in range(task.horizon):
+            # All worlds share one horizon, so they reset together at the end of this loop.
             result = sim.step(policy.act(sim.observation()))
             good += result.success
             if result.reward is not None:

@@ -43,6 +43,7 @@ def export_policy(model: Any, task: Task, meta: dict[str, Any]) -> MLPPolicy:
                 f"the actor of {type(model).__name__} limits its mean action, which can be saved with relu alone, not "
                 f"with {sorted(kinds)}. Give policy.params.policy_kwargs.clip_mean=0"
             )
+        # A clipped output needs two relu layers, hence relu throughout.
         layers = _clip_output(layers, float(limit.min_val), float(limit.max_val))
         kinds = {"relu"}
     return MLPPolicy(
@@ -58,12 +59,16 @@ def export_policy(model: Any, task: Task, meta: dict[str, Any]) -> MLPPolicy:
 
 def _extract_actor(policy: Any) -> tuple[list[nn.Module], bool]:
     """Returns the modules of the actor in order, and whether its output is squashed by a tanh."""
+    # Recurrent actors are returned as they are; `export_policy` then reports that they cannot be saved.
     if hasattr(policy, "lstm_actor"):
         return [policy.lstm_actor], False
     if hasattr(policy, "mlp_extractor"):
+        # On-policy: PPO, A2C, TRPO
         return _flatten_modules([*policy.mlp_extractor.policy_net, policy.action_net]), bool(policy.squash_output)
     if hasattr(policy, "actor") and hasattr(policy.actor, "latent_pi"):
+        # SAC and its variants
         return _flatten_modules([*policy.actor.latent_pi, policy.actor.mu]), True
+    # TD3, DDPG; ARS
     layers = _flatten_modules(policy.actor.mu if hasattr(policy, "actor") else policy.action_net)
     squash = isinstance(layers[-1], nn.Tanh)
     return layers[:-1] if squash else layers, squash
@@ -96,7 +101,7 @@ def _fold_normalisation(modules: Sequence[nn.Module]) -> Layers:
     for module in modules:
         if _is_renorm(module):
             s, t = _renorm_to_affine(module)
-            scale, shift = s * scale, s * shift + t
+            scale, shift = s * scale, s * shift + t  # composes consecutive normalisations
         elif isinstance(module, nn.Linear):
             weight = _to_array(module.weight).T  # (in, out)
             bias = np.zeros(module.out_features) if module.bias is None else _to_array(module.bias)
@@ -119,6 +124,7 @@ def _clip_output(layers: Layers, low: float, high: float) -> Layers:
     """Returns layers that clip the output of `layers` to [low, high]: low + relu(x - low) - relu(x - high)."""
     *before, (weight, bias) = layers
     eye = np.eye(len(bias))
+    # Two copies of the output, shifted by -low and -high; the last layer subtracts the second and adds low.
     doubled = np.concatenate([weight, weight], axis=1), np.concatenate([bias - low, bias - high])
     return [*before, doubled, (np.concatenate([eye, -eye]), np.full(len(bias), low))]
 

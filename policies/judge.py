@@ -61,9 +61,11 @@ def fit_settings_to_episodes(chosen: dict[str, Any], horizon: int) -> dict[str, 
         UsageError: a `train_freq` that is not a number of steps.
     """
     fitted = dict(chosen)
-    if "train_freq" not in chosen and "n_steps" in chosen:  # n_steps of an off-policy algorithm are those of its return
+    # On-policy only: off-policy algorithms use `n_steps` for the n-step return.
+    if "train_freq" not in chosen and "n_steps" in chosen:
         fitted["n_steps"] = horizon * max(1, round(chosen["n_steps"] / horizon))
         total = fitted["n_steps"] * chosen["worlds"]
+        # SB3 truncates the last minibatch unless the batch size divides the rollout: take the closest divisor.
         if "batch_size" in chosen:
             divisors = [d for d in range(1, total + 1) if total % d == 0]
             fitted["batch_size"] = min(divisors, key=lambda d: abs(d - chosen["batch_size"]))
@@ -86,15 +88,16 @@ def relabel_rollout(model: Any, rewards: np.ndarray, values: Any = None, dones: 
         dones: (N,), after the rollout, for algorithms with advantages.
     """
     horizon = model.env.sim.task.horizon
-    paid = np.zeros_like(rewards)
+    # What SB3 stored: 0 at every step but the last, which holds the whole return.
+    paid = np.zeros_like(rewards)  # (T, N)
     paid[horizon - 1 :: horizon] = rewards.reshape(-1, horizon, rewards.shape[1]).sum(axis=1)
     rollout = getattr(model, "rollout_buffer", None)
     if rollout is not None:
-        rollout.rewards += (rewards - paid).astype(np.float32)  # a bootstrapped value at a time limit stays
+        rollout.rewards += (rewards - paid).astype(np.float32)  # keeps SB3's bootstrapped value at the time limit
         rollout.compute_returns_and_advantage(last_values=values, dones=dones)
         return
     buffer = getattr(model, "replay_buffer", None)
     if buffer is None:
-        return  # an algorithm that learns from returns, such as ARS
+        return  # no per-step rewards are stored: ARS learns from returns
     rows = np.arange(buffer.pos - len(rewards), buffer.pos) % buffer.buffer_size
     buffer.rewards[rows] = rewards

@@ -17,8 +17,8 @@ from robo_reward.errors import BadArtifact, UsageError, WrongShape
 from robo_reward.files import convert_json, load_json, load_tensors, raise_as_bad_artifact, replace_file, write_json
 
 FORMAT = 1
-MAX_DOCUMENT = 8 << 20  # [bytes]
-MAX_WEIGHTS = 256 << 20  # [bytes]
+MAX_DOCUMENT = 8 << 20  # [bytes] of the JSON file
+MAX_WEIGHTS = 256 << 20  # [bytes] of the weights
 LARGEST = float(np.finfo(np.float32).max)
 REMEDY = "Train or export the policy again, or restore the folder"
 ACTIVATIONS = {
@@ -82,6 +82,7 @@ class MLPPolicy:
             raise UsageError(f"observation has a value that is not finite in column {column}; check what measured it")
         x = np.clip(observation, -LARGEST, LARGEST).astype(np.float32)
         between = ACTIVATIONS[self.activation]
+        # Overflow is possible; every layer replaces values that are not finite.
         with np.errstate(over="ignore", invalid="ignore"):
             for weight, bias in zip(self.weights[:-1], self.biases[:-1], strict=True):
                 x = between(_replace_nonfinite(x @ weight + bias))

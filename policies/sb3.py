@@ -39,7 +39,7 @@ class CurvePoint:
         success: share of episodes successful at their last step, with exploration noise.
         episode_return: mean sum of the reward.
         terms: mean sum of each term.
-        seconds: of training so far, all sittings added up.
+        seconds: of training so far, summed over all sittings.
     """
 
     steps: int
@@ -144,7 +144,7 @@ def train_policy(
     chosen = merge_settings(algorithm, params or {})
     env = _create_environment(task, reward, chosen, seed, threads)
     model = _build_model(algorithm, chosen, env, seed)
-    export_policy(model, task, {})  # what cannot be saved is not trained
+    export_policy(model, task, {})  # fails before training if the actor cannot be exported
     model.set_logger(configure(str(folder / "log"), ["tensorboard"]))
     watcher = _TrainingMonitor(
         folder / "checkpoint", env, steps, until or steps, points, checkpoint_seconds, stop, report
@@ -190,6 +190,7 @@ def _build_model(algorithm: str, chosen: dict[str, Any], env: SB3VecEnv, seed: i
     final = chosen.pop("final_learning_rate", None)
     if final is not None:
         first = float(chosen["learning_rate"])
+        # SB3 passes the remaining share of the budget, from 1 to 0.
         chosen["learning_rate"] = lambda left: final + (first - final) * left
     noise = chosen.pop("action_noise", None)
     if noise is not None:
@@ -223,7 +224,7 @@ def _learn(model: Any, watcher: _TrainingMonitor, steps: int) -> None:
     watcher.begun = time.monotonic()
     watcher.watch_rollouts(model)
     try:
-        # SB3's schedules divide by what is left plus what was done: the whole budget, wherever the run pauses.
+        # SB3 adds `num_timesteps` to this argument, so its schedules refer to the whole budget after a resume too.
         model.learn(steps - model.num_timesteps, callback=watcher, reset_num_timesteps=False)
     except _Pause:
         pass
@@ -253,7 +254,7 @@ class _TrainingMonitor(BaseCallback):
     ) -> None:
         super().__init__()
         self.folder, self.env, self.until, self.every = folder, env, until, every
-        self.spacing = max(1, steps // points)
+        self.spacing = max(1, steps // points)  # environment steps between two points of the curve
         self.stop, self.report = stop, report
         self.progress, self.stopped = TrainingProgress(), False
         self.begun = self.saved = time.monotonic()
@@ -263,7 +264,8 @@ class _TrainingMonitor(BaseCallback):
         """Makes the model store the random state before each rollout: some algorithms draw noise before
         `on_rollout_start`.
         """
-        name = "_do_one_update" if hasattr(model, "_do_one_update") else "collect_rollouts"  # of ARS, of all others
+        # ARS has no `collect_rollouts`.
+        name = "_do_one_update" if hasattr(model, "_do_one_update") else "collect_rollouts"
         original = getattr(model, name)
 
         def collect_rollouts(*args: Any, **options: Any) -> Any:
@@ -293,15 +295,15 @@ class _TrainingMonitor(BaseCallback):
         if self.progress.episodes and self.num_timesteps - last >= self.spacing:
             self._add_point()
         if self.num_timesteps >= self.until or self.stop():
-            self.stopped = self.num_timesteps < self.until
+            self.stopped = self.num_timesteps < self.until  # False at a planned pause
             raise _Pause
         if time.monotonic() - self.saved > self.every:
             self.save()
-        self.random = None  # from here on a checkpoint would begin after the rollout
+        self.random = None  # a checkpoint from here on resumes after the rollout
 
     def _add_point(self) -> None:
         episodes, self.progress.episodes = self.progress.episodes, []
-        point = CurvePoint(
+        point = CurvePoint(  # means over the episodes that ended since the previous point
             self.num_timesteps,
             float(np.mean([e["success"] for e in episodes])),
             float(np.mean([e["return"] for e in episodes])),
@@ -320,7 +322,7 @@ class _TrainingMonitor(BaseCallback):
         """Writes a checkpoint."""
         now = time.monotonic()
         self.progress.seconds += now - self.begun
-        self.begun = self.saved = now
+        self.begun = self.saved = now  # [s] of the monotonic clock
         save_checkpoint(self.folder, self.model, self.env, asdict(self.progress), self.random)
         write_curve(self.folder.with_name("curve.csv"), self.progress.points)
 

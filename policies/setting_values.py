@@ -27,7 +27,7 @@ RANGES: dict[str, tuple[float, float]] = {
     "buffer_size": (1, math.inf),
     "learning_starts": (0, math.inf),
 }
-"""Setting -> the least and the greatest number that makes sense; whether it is a whole number is the class's to say."""
+"""Setting -> its smallest and largest valid value; the annotations of the SB3 class say whether it is an integer."""
 
 _OURS = {"worlds": int, "final_learning_rate": float}
 
@@ -45,7 +45,7 @@ def check_values(name: str, cls: type, given: Mapping[str, Any]) -> None:
     """
     hints = {**cls.__init__.__annotations__, **_OURS}
     for key, value in given.items():
-        if callable(value):  # a schedule or a class, from Python
+        if callable(value):  # a schedule or a class, passed from Python
             continue
         value = value.item() if isinstance(value, np.generic) else value
         kinds = _plain_types(hints.get(key, Any))

@@ -6,7 +6,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-WRITER = "_AsyncWriterThread"  # TensorBoard's class
+WRITER = "_AsyncWriterThread"  # class name in TensorBoard
 
 
 @contextmanager

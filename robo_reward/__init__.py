@@ -38,7 +38,7 @@ _MODULES = {
     "train": "api",
 }
 _FORMER = {"ProgramRefused": "ProgramError"}
-"""Names of earlier versions."""
+"""Deprecated name -> current name."""
 
 __all__ = [
     "BatchSim",
@@ -91,5 +91,5 @@ def __dir__() -> list[str]:
     return sorted({*globals(), *_MODULES})
 
 
-if "gymnasium" in sys.modules:  # `gymnasium.make("robo_reward:RoboReward/PandaLift-v0")` imports us to find the task
+if "gymnasium" in sys.modules:  # `gymnasium.make("robo_reward:RoboReward/PandaLift-v0")` imports this package
     importlib.import_module("robo_reward.envs.registration").register_tasks()

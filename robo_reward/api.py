@@ -248,4 +248,4 @@ CHOICES = (
     "demos",
     "run",
 )
-"""Keys whose value the command line takes as it is: names of options and paths."""
+"""Keys whose values are written without quotes, as on the command line: names of options and paths."""

@@ -103,7 +103,7 @@ def _check_rendering() -> Iterable[Finding]:
     any_works = any(backend.works for backend in tried)
     for backend in tried:
         found = backend.renderer or "works" if backend.works else backend.problem
-        # One is enough: the others are told about, not asked for.
+        # One working backend is enough: no remedy for the others.
         remedy = "" if backend.works or any_works else gl.REMEDIES[backend.name]
         yield Finding(f"drawing with {backend.name}", backend.works, found, remedy)
     try:

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 SYSTEM_LIBRARIES = {"libusb-1.0": "libusb-1.0-0", "libhidapi": "libhidapi-hidraw0"}
-"""Libraries of the system that wheels of extras need -> the package that holds them in Debian."""
+"""System libraries that the wheels of extras need -> the Debian package that provides them."""
 
 
 class RoboRewardError(Exception):

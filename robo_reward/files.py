@@ -32,23 +32,23 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-MAX_JSON = 64 << 20  # [bytes] far above any document we write
+MAX_JSON = 64 << 20  # [bytes] far above any document this project writes
 MAX_LINE = 1 << 20  # [bytes] one line of a JSON-lines file
-MAX_YAML = 256 << 10  # [bytes] far above any configuration, and Python parses YAML slowly
-MAX_DEPTH = 32  # of a YAML file
-MAX_TENSORS = 1 << 30  # [bytes]
-MAX_ARRAYS = 64 << 30  # [bytes]
+MAX_YAML = 256 << 10  # [bytes] far above any configuration; PyYAML is slow
+MAX_DEPTH = 32  # nesting levels of a YAML file
+MAX_TENSORS = 1 << 30  # [bytes] of a safetensors file
+MAX_ARRAYS = 64 << 30  # [bytes] of an npz file
 ABSENT = {errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENXIO, errno.ENAMETOOLONG, errno.ENODEV}
-"""Errors of `open` that mean: there is no regular file of that name."""
+"""Error numbers of `open` that mean that there is no regular file of that name."""
 FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 UNFIT = (LookupError, TypeError, ValueError, ArithmeticError, AttributeError, RuntimeError, MemoryError)
-"""What code raises that is given content of the wrong form; RecursionError is a RuntimeError."""
+"""Exceptions that content of the wrong form can raise; RecursionError is a RuntimeError."""
 UNFINISHED = re.compile(r"\..+\.[0-9a-f]{12}")  # the temporary names of `replace_file`
 
 Finite = Annotated[float, msgspec.Meta(ge=-1.7e308, le=1.7e308)]
-"""A float that is neither infinite nor not-a-number: msgspec's bounds refuse NaN as well."""
+"""A finite float: msgspec's bounds reject NaN as well."""
 Count = Annotated[int, msgspec.Meta(ge=0, le=2**53)]
-"""A whole number from 0 that a float can hold exactly."""
+"""A non-negative integer that a float represents exactly."""
 Share = Annotated[float, msgspec.Meta(ge=0.0, le=1.0)]
 """A float in [0, 1]."""
 
@@ -91,7 +91,7 @@ def _open_descriptor(path: Path | str, follow: bool = False) -> int | None:
         if not stat.S_ISREG(os.stat(path, follow_symlinks=follow).st_mode):
             return None
         handle = os.open(path, FLAGS & ~os.O_NOFOLLOW if follow else FLAGS)
-    except ValueError:  # a NUL in the name
+    except ValueError:  # the name contains a NUL
         return None
     except OSError as error:
         if error.errno in ABSENT:
@@ -99,7 +99,7 @@ def _open_descriptor(path: Path | str, follow: bool = False) -> int | None:
         raise
     if stat.S_ISREG(os.fstat(handle).st_mode):
         return handle
-    os.close(handle)  # it was replaced between the two calls
+    os.close(handle)  # the file was replaced between the two calls
     return None
 
 
@@ -114,14 +114,14 @@ def _read_descriptor(handle: int, path: Path | str, limit: int, tail: bool = Fal
                 if not tail:
                     raise BadArtifact(path, f"it has {info.st_size} bytes, at most {limit} are read")
                 file.seek(-limit, os.SEEK_END)
-            data, step = b"", min(limit, info.st_size) + 1  # `read` allocates what it is asked for
+            data, step = b"", min(limit, info.st_size) + 1  # `read` allocates the requested size at once
             while len(data) <= limit and (piece := file.read(min(step, limit + 1 - len(data)))):
                 data, step = data + piece if data else piece, 1 << 20
     except OSError as error:
         raise BadArtifact(path, f"it cannot be read: {error.strerror}") from error
     finally:
         os.close(handle)
-    if len(data) > limit and not tail:  # it grew, or it is a file of /proc, which has no size
+    if len(data) > limit and not tail:  # it grew meanwhile, or it is in /proc, where sizes are 0
         raise BadArtifact(path, f"it has more than {limit} bytes, the most that are read")
     return data[:limit]
 
@@ -140,7 +140,7 @@ def parse_json(data: bytes | str, schema: type[T], source: Path | str, remedy: s
     """
     try:
         value = json.loads(data)
-    except (ValueError, RecursionError) as error:  # ValueError: also wrong UTF-8 and numbers of over 4,300 digits
+    except (ValueError, RecursionError) as error:  # ValueError: also bad UTF-8 and over 4,300 digits
         reason = "it is nested too deeply" if isinstance(error, RecursionError) else f"it is not JSON: {error}"
         raise BadArtifact(source, reason, remedy) from error
     return convert_json(value, schema, source, remedy)
@@ -210,7 +210,7 @@ def load_tensors(path: Path | str, limit: int = MAX_TENSORS, remedy: str = "") -
         raise BadArtifact(path, "there is no such file", remedy)
     try:
         return {name: array.copy() for name, array in load(data).items()}
-    except (SafetensorError, *UNFIT) as error:  # KeyError: a type that numpy has not
+    except (SafetensorError, *UNFIT) as error:  # KeyError: a data type that numpy lacks
         raise BadArtifact(path, f"it is no whole safetensors file: {error}", remedy) from error
 
 
@@ -261,7 +261,7 @@ def load_yaml(path: Path | str, schema: type[T], limit: int = MAX_YAML, remedy: 
         depth = 0
         for event in yaml.parse(text, yaml.SafeLoader):
             depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
-            if isinstance(event, yaml.AliasEvent):  # they may expand without end
+            if isinstance(event, yaml.AliasEvent):  # aliases can expand exponentially
                 raise BadArtifact(path, "it uses YAML aliases, which are not read", remedy)
             if depth > MAX_DEPTH:  # PyYAML's time grows with the square of the depth
                 raise BadArtifact(path, "it is nested too deeply", remedy)
@@ -325,7 +325,7 @@ def replace_file(path: Path | str, data: bytes, mode: int = 0o666) -> None:
     except OSError as error:
         raise with_file_name(error, path) from None
     finally:
-        name.unlink(missing_ok=True)  # after the rename there is none
+        name.unlink(missing_ok=True)  # a no-op after the rename
     synchronise_folder(path.parent)
 
 

@@ -14,7 +14,7 @@ _HIDDEN = (
     "\ud800-\udfff\U000e0000-\U000e007f"  # surrogates, tags
 )
 HIDDEN = re.compile(f"[{_HIDDEN}]")
-"""One character that is not shown as what it is."""
+"""Matches one character that a terminal or browser does not display as itself."""
 
 
 def to_printable(text: str) -> str:
@@ -23,7 +23,7 @@ def to_printable(text: str) -> str:
 
 
 def _escape_character(character: str) -> str:
-    if "\udc80" <= character <= "\udcff":  # how Python keeps a byte of a file name that is not UTF-8
+    if "\udc80" <= character <= "\udcff":  # surrogateescape: a byte of a file name that is not UTF-8
         return f"\\x{ord(character) - 0xDC00:02x}"
     return character.encode("unicode_escape", "surrogatepass").decode()
 

@@ -1,1 +1,1 @@
-"""Franka arms (Panda and FR3), mesh-free, and the tasks set before them."""
+"""Mesh-free arm models (Franka Panda and FR3, UR5e) and their tasks."""

@@ -9,7 +9,7 @@ SILVER, SKY = "0.74 0.76 0.78 1", "0.44 0.68 0.86 1"
 
 Vector = tuple[float, float, float]
 Part = tuple[float, Vector, Vector, str] | tuple[float, Vector, Vector, str, str]
-"""Radius, from, to [m], colour, and `cylinder` where it is no capsule."""
+"""Radius, start point, end point [m], colour, and `cylinder` if the shape is not a capsule."""
 
 
 @dataclass(frozen=True)

@@ -24,14 +24,14 @@ Vector = tuple[float, float, float]
 
 CONTROLS = ("ee_delta", "ee_delta_yaw", "joint_delta")
 YAW_STEP = 0.1
-"""What an action of 1.0 turns the hand by in one control step [rad]."""
+"""Rotation of the hand in one control step for an action of 1.0 [rad]."""
 
 CENTRE: Vector = (0.5, 0.0, 0.15)
-"""Middle of the workspace [m], where observations of positions are zero."""
+"""Centre of the workspace [m]; position observations are relative to it."""
 
 
 class ArmTask(Task):
-    """A task of the arm on its table; a subclass adds the things on the table.
+    """A task of the arm on its table; a subclass adds the objects on the table.
 
     The table's top is z = 0; x points away from the robot, y to its left.
 
@@ -85,7 +85,7 @@ class ArmTask(Task):
         self.substeps = 8
         self.observation = ObservationSpec(self.spec, [*self._hand_views(control), *self.views])
         self.controller = self._make_controller(control)
-        if not hasattr(self, "expert_reward"):  # a task of another package has it in its class
+        if not hasattr(self, "expert_reward"):  # tasks of other packages define it in their class
             self.expert_reward = (files("robo_reward.envs.arm") / "rewards" / f"{self.name}.py").read_text()
         self.check()
 
@@ -125,14 +125,15 @@ class ArmTask(Task):
         return views
 
     def sample(self, rng: np.random.Generator, n: int) -> Start:
-        """Starts the hand at random above the table, pointing down, and the things where `place` puts them."""
+        """Samples initial states: the hand above the table, pointing down, and the objects where `place` puts them."""
         hand = rng.uniform(self.start_low, self.start_high, (n, 3))
         qpos = np.zeros((n, self.model.nq))
         things = self.arm.joint_count + self.arm.finger_count
+        # qpos of the arm, then of the fingers, then of the objects
         qpos[:, : self.arm.joint_count] = solve_position(self.arm, hand)
         qpos[:, self.arm.joint_count : things] = self.opening / 2
         mocap = np.zeros((n, 7 * self.model.nmocap))
-        mocap[:, 3 * self.model.nmocap :: 4] = 1.0
+        mocap[:, 3 * self.model.nmocap :: 4] = 1.0  # identity quaternions (w, x, y, z)
         self.place(rng, qpos[:, things:], mocap)
         return Start(qpos, mocap)
 
@@ -149,7 +150,7 @@ class ArmTask(Task):
         return Variant(model, drawn.delay)
 
     def place(self, rng: np.random.Generator, qpos: np.ndarray, mocap: np.ndarray) -> None:
-        """Puts the things into n worlds, in place.
+        """Places the objects in n worlds, in place.
 
         Args:
             rng: the source of all randomness.

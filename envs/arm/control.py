@@ -16,7 +16,7 @@ from robo_reward.envs.arm.model import ArmModel
 from robo_reward.envs.task import ActionSpec
 
 FINGER_MAX = 0.04  # travel of one finger [m]
-FINGER_SPEED = 0.05  # official speed of one finger [m/s]
+FINGER_SPEED = 0.05  # nominal speed of one finger [m/s]
 
 
 class GripperController:
@@ -27,6 +27,7 @@ class GripperController:
 
     def advance_fingers(self, fingers: np.ndarray, action: np.ndarray) -> np.ndarray:
         """Returns the next finger targets (n, 2) [m] from the last ones and the action's component (n,)."""
+        # [-1, 1] -> [0, FINGER_MAX] [m]; the change per control step is limited by the speed of the fingers
         wanted = (action[:, None] + 1.0) * (FINGER_MAX / 2)
         return np.clip(fingers + np.clip(wanted - fingers, -self.step, self.step), 0.0, FINGER_MAX)
 
@@ -34,17 +35,17 @@ class GripperController:
 class EndEffectorDelta:
     """Moves the hand's target by the action; batched inverse kinematics finds the joints.
 
-    Targets accumulate on the last target, stay within `max_lead` of the real hand and inside the workspace. The
-    hand keeps pointing down; with `yaw` it also turns about the vertical.
+    Each target is the previous one plus the action, within `max_lead` of the measured position and inside the
+    workspace. The hand keeps pointing down; with `yaw` it also turns about the vertical.
 
     Args:
         arm: its joint limits apply.
         dt: control period [s].
-        scale: what 1.0 moves the target by [m].
+        scale: displacement of the target for an action of 1.0 [m].
         low: lower corner of the workspace for the TCP [m].
         high: upper corner [m].
         gripper: whether the last component moves the fingers; else they hold `opening`.
-        yaw: what 1.0 turns by [rad], or 0 for a fixed heading.
+        yaw: rotation for an action of 1.0 [rad], or 0 for a fixed heading.
         opening: width between the fingers while they are not controlled [m].
     """
 
@@ -62,8 +63,9 @@ class EndEffectorDelta:
         self.arm, self.scale, self.yaw, self.opening = arm, scale, yaw, opening
         self.low, self.high = np.array(low), np.array(high)
         self.gripper = GripperController(dt) if gripper else None
-        self.max_lead = 1.5 * scale
-        self.max_step = np.array(arm.dq_max) * dt
+        self.max_lead = 1.5 * scale  # [m]
+        self.max_step = np.array(arm.dq_max) * dt  # [rad]
+        # The targets keep 0.01 rad away from the joint limits.
         self.q_min, self.q_max = np.array(arm.q_min) + 0.01, np.array(arm.q_max) - 0.01
         self.home = np.array(arm.home)
         names = ("dx", "dy", "dz") + (("dyaw",) if yaw else ()) + (("gripper",) if gripper else ())
@@ -81,13 +83,16 @@ class EndEffectorDelta:
         """Returns the next targets (n, j + fingers)."""
         n, j = len(ctrl), self.arm.joint_count
         q = ctrl[:, :j]
+        # One batch for both: the pose of the last targets, then the measured pose.
         both = compute_forward_kinematics(self.arm, np.concatenate([q, qpos[:, :j]]))
         target = Pose(*(part[..., :n] for part in both))
-        actual = both.position[:, n:].T
+        actual = both.position[:, n:].T  # (n, 3)
+        # Anti-windup: a blocked hand must not let the target run ahead by more than `max_lead`.
         wanted = target.position.T + action[:, :3] * self.scale
         wanted = np.clip(np.clip(wanted, actual - self.max_lead, actual + self.max_lead), self.low, self.high)
         turn = compute_orientation_error(target, *self._compute_target_axes(target, action))
-        error = np.concatenate([wanted - target.position.T, turn.T], axis=1)
+        error = np.concatenate([wanted - target.position.T, turn.T], axis=1)  # (n, 6) [m, rad]
+        # One step of differential inverse kinematics from the last target; the null space pulls towards home.
         step = solve_damped_step(compute_jacobian(target), error, self.home - q)
         joints = np.clip(q + np.clip(step, -self.max_step, self.max_step), self.q_min, self.q_max)
         fingers = self.gripper.advance_fingers(ctrl[:, j:], action[:, -1]) if self.gripper else ctrl[:, j:]
@@ -97,7 +102,7 @@ class EndEffectorDelta:
         """Returns the target axes of the hand: straight down, turned by the action when yaw is controlled."""
         if not self.yaw:
             return DOWN[0], DOWN[1], DOWN[2]
-        angle = np.arctan2(pose.x[1], pose.x[0]) + action[:, 3] * self.yaw
+        angle = np.arctan2(pose.x[1], pose.x[0]) + action[:, 3] * self.yaw  # (n,) [rad]
         zero = np.zeros_like(angle)
         x = np.stack([np.cos(angle), np.sin(angle), zero])
         y = np.stack([np.sin(angle), -np.cos(angle), zero])
@@ -110,7 +115,7 @@ class JointDelta:
     Args:
         arm: its joint limits apply.
         dt: control period [s].
-        scale: what 1.0 turns a joint's target by [rad].
+        scale: rotation of a joint's target for an action of 1.0 [rad].
         gripper: whether the last component moves the fingers; else they hold `opening`.
         opening: width between the fingers while they are not controlled [m].
     """
@@ -133,6 +138,7 @@ class JointDelta:
         """Returns the next targets (n, j + fingers)."""
         j, leash = self.arm.joint_count, 2 * self.scale
         step = np.clip(action[:, :j] * self.scale, -self.max_step, self.max_step)
+        # Anti-windup, as in `EndEffectorDelta.advance`: the target stays within `leash` [rad] of the measured angle.
         joints = np.clip(ctrl[:, :j] + step, qpos[:, :j] - leash, qpos[:, :j] + leash)
         joints = np.clip(joints, self.q_min, self.q_max)
         fingers = self.gripper.advance_fingers(ctrl[:, j:], action[:, -1]) if self.gripper else ctrl[:, j:]

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from robo_reward.envs.arm.base import ArmTask
 
 LONGEST_DELAY = 0.5
-"""What a simulated arm may be late by [s]."""
+"""Largest delay of a simulated arm [s]."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,9 +27,9 @@ class Dynamics:
 
     Args:
         delay: from a command to its effect [s].
-        damping: of the position servos (7,) [N m s/rad]; with their stiffness it makes the lag.
+        damping: of the position servos (7,) [N m s/rad]; divided by their stiffness it is the lag.
         friction: dry friction of the joints (7,) [N m].
-        tempo: of the policy that will drive this arm, see `hardware.tempo`.
+        tempo: time scale of the policy that will control this arm.
     """
 
     delay: float
@@ -44,15 +44,16 @@ class Dynamics:
         return cls(0.0, -model.actuator_biasprm[:7, 2].copy(), model.dof_frictionloss[:7].copy())
 
     def to_policy_time(self) -> Dynamics:
-        """Scales to the policy's own time: at half the tempo an arm seems half as late and half as damped.
+        """Scales to the policy's own time: at half the tempo, delay and damping appear halved.
 
-        Inertia counts a quarter then, which is neglected.
+        Inertia would appear as a quarter, which is neglected.
         """
         return Dynamics(self.delay * self.tempo, self.damping * self.tempo, self.friction)
 
     def apply_to(self, model: mujoco.MjModel) -> mujoco.MjModel:
         """Returns a copy of a task's model with this damping and friction; a model cannot hold the delay."""
         model = copy.copy(model)
+        # MuJoCo's position servo: force = kp ctrl - kp q - kd dq; biasprm[2] holds -kd.
         model.actuator_biasprm[:7, 2] = -self.damping
         model.dof_frictionloss[:7] = self.friction
         return model
@@ -98,13 +99,13 @@ class Dynamics:
 
 @dataclass(frozen=True)
 class RandomisationRanges:
-    """Uniform ranges from which each world draws its arm and things in every episode (domain randomisation).
+    """Uniform ranges from which each world draws its arm and objects in every episode (domain randomisation).
 
     Args:
         delay: added to the arm's [s].
         damping: factor, one per joint.
         friction: added to the joints' [N m], one per joint.
-        mass: factor of the things on the table.
+        mass: factor of the objects on the table.
         slide: factor of the sliding friction of their surfaces.
     """
 
@@ -153,14 +154,16 @@ class RandomisationRanges:
         """Randomises masses and surface friction of the bodies that are free to move, in place."""
         for body in _find_movable_bodies(model):
             factor = rng.uniform(*self.mass)
+            # Mass and inertia scale together: the same shape with another density.
             model.body_mass[body] *= factor
             model.body_inertia[body] *= factor
             model.geom_friction[model.geom_bodyid == body, 0] *= rng.uniform(*self.slide)
-        mujoco.mj_setConst(model, mujoco.MjData(model))
+        mujoco.mj_setConst(model, mujoco.MjData(model))  # recomputes the constants that depend on the masses
 
 
 def _find_movable_bodies(model: mujoco.MjModel) -> list[int]:
-    """Returns the bodies that move and are no part of the arm."""
+    """Returns the bodies that can move and do not belong to the arm."""
+    # Bodies without a joint to the world have weld id 0; those of the arm share its root body.
     root = [int(model.body_rootid[b]) for b in range(model.nbody)]
     arm = root[int(model.jnt_bodyid[0])]
     moving = [int(model.body_weldid[b]) != 0 for b in range(model.nbody)]

@@ -37,19 +37,22 @@ def compute_forward_kinematics(arm: ArmModel, q: np.ndarray) -> Pose:
     """Computes the hand's pose for joint angles `q` (n, j) [rad], from the Denavit-Hartenberg chain."""
     n = len(q)
     cosines, sines = np.cos(q.T), np.sin(q.T)  # (j, n)
+    # Columns of the current frame in base coordinates; each joint updates them in place of a 4 x 4 product.
     x, y, z = (np.repeat(axis[:, None], n, axis=1) for axis in np.eye(3))
     position = np.zeros((3, n))
     axes, origins = np.empty((arm.joint_count, 3, n)), np.empty((arm.joint_count, 3, n))
     for i, (a, d, alpha) in enumerate(arm.dh):
+        # Craig's convention: move a along x, turn alpha about x, turn q about z, move d along z.
         if a:
             position = position + a * x
         if alpha:
-            ca, sa = round(cos(alpha)), round(sin(alpha))  # all arms have right angles only
+            ca, sa = round(cos(alpha)), round(sin(alpha))  # the alphas of all arms are multiples of 90°
             y, z = ca * y + sa * z, ca * z - sa * y
         x, y = cosines[i] * x + sines[i] * y, cosines[i] * y - sines[i] * x
         if d:
             position = position + d * z
         axes[i], origins[i] = z, position
+    # The hand is mounted at a fixed angle about the flange's z axis.
     cy, sy = cos(arm.hand_yaw), sin(arm.hand_yaw)
     x, y = cy * x + sy * y, cy * y - sy * x
     return Pose(position + (arm.flange + arm.tcp) * z, x, y, z, axes, origins)
@@ -57,6 +60,7 @@ def compute_forward_kinematics(arm: ArmModel, q: np.ndarray) -> Pose:
 
 def compute_jacobian(pose: Pose) -> np.ndarray:
     """Computes the geometric Jacobian at the TCP in the base frame, (n, 6, j): rows 3 [m/rad], 3 [rad/rad]."""
+    # Revolute joints: linear velocity z_i × (p - p_i), angular velocity z_i.
     linear = _cross_product(pose.joint_axes, pose.position - pose.joint_origins)  # (j, 3, n)
     return np.concatenate([linear, pose.joint_axes], axis=1).transpose(2, 1, 0)
 
@@ -71,7 +75,7 @@ def _cross_product(a: np.ndarray, b: np.ndarray) -> np.ndarray:
 
 def compute_orientation_error(pose: Pose, x: np.ndarray, y: np.ndarray, z: np.ndarray) -> np.ndarray:
     """Computes the small rotation (3, n) [rad] from the hand's axes to the wanted ones: ½ Σ axis × wanted axis."""
-    have = np.stack([pose.x, pose.y, pose.z])
+    have = np.stack([pose.x, pose.y, pose.z])  # (3 axes, 3, n)
     want = np.stack([np.broadcast_to(axis, pose.x.shape) for axis in (x, y, z)])
     return 0.5 * _cross_product(have, want).sum(axis=0)
 
@@ -91,6 +95,7 @@ def solve_damped_step(
         posture_gain: k.
     """
     wanted = posture_gain * posture
+    # The same as k p + J⁺ (e - J k p), which needs one linear solve.
     gram = jac @ jac.transpose(0, 2, 1) + damping**2 * np.eye(6)
     residual = error - np.einsum("nij,nj->ni", jac, wanted)
     return wanted + np.einsum("nji,nj->ni", jac, np.linalg.solve(gram, residual[..., None])[..., 0])
@@ -105,9 +110,9 @@ def solve_position(arm: ArmModel, target: np.ndarray, iterations: int = 25) -> n
         turn = compute_orientation_error(pose, *DOWN)
         error = np.concatenate([target.T - pose.position, turn]).T
         step = solve_damped_step(compute_jacobian(pose), error, home - q, damping=1e-2, posture_gain=0.02)
-        q = np.clip(q + np.clip(step, -0.25, 0.25), low, high)
+        q = np.clip(q + np.clip(step, -0.25, 0.25), low, high)  # at most 0.25 rad per iteration
     return q
 
 
 DOWN = tuple(np.array(axis, float)[:, None] for axis in ((1, 0, 0), (0, -1, 0), (0, 0, -1)))
-"""The hand's axes when it points straight down: x forward, y to the right, z down."""
+"""The hand's axes (3, 1) when it points straight down: x forward, y to the right, z down."""

@@ -1,4 +1,4 @@
-"""Visual meshes of the arms from MuJoCo Menagerie, over our bodies. Physics stays as it is.
+"""Visual meshes of the arms from MuJoCo Menagerie on the bodies of this model; the physics does not change.
 
 The package `mujoco-menagerie` finds the model: in the folder `MENAGERIE_ROOT` if that is set, else by downloading
 it.
@@ -16,9 +16,9 @@ log = logging.getLogger(__name__)
 
 ROBOTS = {"panda": "franka_emika_panda", "fr3": "franka_fr3"}
 VISUAL_GROUP = 2
-"""Menagerie's convention for what is only to be seen."""
+"""Group of the visual geoms, by the convention of MuJoCo Menagerie."""
 BODIES = {"link0": "base", "left_finger": "finger1", "right_finger": "finger2"}
-"""Bodies that we call otherwise. All frames agree: both follow Franka's description."""
+"""Bodies with another name in this project. All frames agree: both models follow Franka's description."""
 
 
 def menagerie_model(arm: str) -> mujoco.MjModel:
@@ -46,7 +46,7 @@ def replace_visuals(scene: mujoco.MjSpec, donor: mujoco.MjModel) -> None:
     """Replaces the visual geoms of the arm by the donor's meshes, in place.
 
     Args:
-        scene: ours, with the bodies `base`, `link1` to `link7`, `hand`, `finger1` and `finger2`.
+        scene: the one to change, with the bodies `base`, `link1` to `link7`, `hand`, `finger1` and `finger2`.
         donor: a Franka arm of the menagerie.
     """
     for number in range(donor.nbody):
@@ -69,7 +69,7 @@ def _find_visible_meshes(donor: mujoco.MjModel, body: int) -> list[int]:
 
 
 def _add_mesh(scene: mujoco.MjSpec, body: mujoco.MjsBody, donor: mujoco.MjModel, geom: int) -> None:
-    """Adds one of the donor's geoms to a body of ours: visible, without mass or contact."""
+    """Adds one of the donor's geoms to a body of the scene: visible, without mass or contact."""
     name, material = f"menagerie{geom}", donor.geom_matid[geom]
     _copy_mesh(scene, donor, donor.geom_dataid[geom], name)
     body.add_geom(
@@ -101,5 +101,5 @@ def _copy_mesh(scene: mujoco.MjSpec, donor: mujoco.MjModel, mesh: int, name: str
     vertices = donor.mesh_vert[first:last].ravel()
     first, last = donor.mesh_faceadr[mesh], donor.mesh_faceadr[mesh] + donor.mesh_facenum[mesh]
     faces = donor.mesh_face[first:last].ravel()
-    shell = mujoco.mjtMeshInertia.mjMESH_INERTIA_SHELL  # what is only to be seen need not be closed
+    shell = mujoco.mjtMeshInertia.mjMESH_INERTIA_SHELL  # visual meshes need not be closed
     scene.add_mesh(name=name, uservert=vertices, userface=faces, inertia=shell)

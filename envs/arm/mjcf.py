@@ -1,4 +1,4 @@
-"""The arm on its table as MJCF, written from the table of numbers: primitives only, no mesh."""
+"""The arm on its table as MJCF, generated from its numeric table: primitives only, no mesh."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from robo_reward.envs.arm.model import ArmModel, Link
 from robo_reward.envs.arm.tools import FINGER_ACTUATORS, OPENING_TENDON, tool_xml
 
 SERVO_LAG = 0.1
-"""How far the arm trails behind its servos' targets [s]: they are damped by this times their stiffness."""
+"""Lag of the arm behind its servo targets [s]: the servos' damping is this times their stiffness."""
 
 
 def scene_xml(arm: ArmModel, body: str, sensors: str, extra: str = "", timestep: float = 0.005) -> str:
@@ -70,10 +70,11 @@ def scene_xml(arm: ArmModel, body: str, sensors: str, extra: str = "", timestep:
 def _arm_xml(arm: ArmModel) -> str:
     """Returns the chain of links, each body in its Denavit-Hartenberg frame."""
     looks, opening, closing = APPEARANCES[arm.name], "", ""
+    # Modified Denavit-Hartenberg row: fixed pose RotX(alpha) TransX(a) TransZ(d), then the joint turns about z.
     for i, ((a, d, alpha), link, look) in enumerate(zip(arm.dh, arm.links, looks.links, strict=True), start=1):
         position = f"{a} {-d * sin(alpha):.12g} {d * cos(alpha):.12g}"
         turn = f"{cos(alpha / 2):.17g} {sin(alpha / 2):.17g} 0 0"
-        damping = 1.0 if i < 5 else 0.5
+        damping = 1.0 if i < 5 else 0.5  # [N m s/rad]
         opening += f"""
         <body name="link{i}" pos="{position}" quat="{turn}" gravcomp="1">
           {_inertial_xml(link)}
@@ -95,6 +96,7 @@ def _inertial_xml(link: Link) -> str:
 
 
 def _actuators_xml(arm: ArmModel) -> str:
+    # Position servos with torque limits: kp [N m/rad], kv [N m s/rad].
     joints = "".join(
         f'<position name="joint{i}" joint="joint{i}" kp="{kp}" kv="{kp * SERVO_LAG}" forcerange="{-tau} {tau}" '
         f'ctrlrange="{low} {high}"/>'

@@ -1,4 +1,4 @@
-"""Official numbers of the arms: one table each for Panda (FER), FR3 and UR5e.
+"""Published parameters of the arms: one table each for Panda (FER), FR3 and UR5e.
 
 All chains are in Craig's modified Denavit-Hartenberg convention: frame i is reached from frame i-1 by
 RotX(alpha) TransX(a) RotZ(q) TransZ(d). `to_modified_dh` converts a table of the standard convention.
@@ -108,8 +108,8 @@ class ArmModel:
 def to_modified_dh(rows: tuple[tuple[float, float, float], ...]) -> tuple[tuple[float, float, float], ...]:
     """Converts a standard table (RotZ(q) TransZ(d) TransX(a) RotX(alpha) per row) to the modified convention.
 
-    a and alpha move one row down, for TransX and RotX commute. The last row's must be zero: they would move the
-    flange, not a joint.
+    a and alpha move one row down, since TransX and RotX commute. Those of the last row must be zero: they would move
+    the flange, not a joint.
 
     Args:
         rows: (a [m], d [m], alpha [rad]) of the standard convention.
@@ -118,7 +118,7 @@ def to_modified_dh(rows: tuple[tuple[float, float, float], ...]) -> tuple[tuple[
         raise UsageError(
             "the last row of a standard Denavit-Hartenberg table must have a = alpha = 0 to be turned over"
         )
-    before = ((0.0, 0.0, 0.0), *rows[:-1])
+    before = ((0.0, 0.0, 0.0), *rows[:-1])  # row i of the result takes a and alpha of row i - 1
     return tuple((a, d, alpha) for (a, _, alpha), (_, d, _) in zip(before, rows, strict=True))
 
 
@@ -302,7 +302,7 @@ INERTIAS = {
     "panda": {"gaz2019": PANDA.links, "franka_description": PANDA_LINKS},
     "fr3": {"franka_description": FR3.links},
 }
-"""Tables of masses, per arm and by name; the first is the arm's usual one."""
+"""Mass tables, per arm and by name; the first is the default."""
 
 ARMS = {arm.name: arm for arm in (PANDA, FR3, UR5E)}
 TOOL_LENGTHS = {"hand": 0.1034, "pusher": 0.17}
@@ -351,10 +351,11 @@ def with_inertia(arm: ArmModel, table: str = "") -> ArmModel:
 
 
 def _make_inertia_physical(link: Link) -> Link:
-    """Returns the link, with an inertia that a rigid body can have."""
+    """Returns the link with a physically possible inertia."""
     if link.quat is not None:
         return link
     xx, yy, zz, xy, xz, yz = link.inertia
+    # Principal moments in ascending order, and the principal axes as columns.
     moments, axes = np.linalg.eigh(np.array(((xx, xy, xz), (xy, yy, yz), (xz, yz, zz))))
     if moments[0] + moments[1] >= moments[2]:
         return link

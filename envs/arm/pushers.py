@@ -1,4 +1,4 @@
-"""Scripted pushers, good and bad: clips of many qualities for `panda/group`, `panda/clutter` and their like."""
+"""Scripted pushing behaviours of varying quality for `panda/group`, `panda/clutter` and similar tasks."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from robo_reward.errors import UnknownName
 Actor = Callable[[State], np.ndarray]
 
 HIGH = 0.11
-"""Height of the board's middle at which it clears the cubes [m]."""
+"""Height of the board's centre at which it clears the cubes [m]."""
 
 
 @dataclass(frozen=True)
@@ -26,10 +26,10 @@ class BehaviourDraws:
     Attributes:
         amount: in [0, 1], how much of the behaviour: how far, how slow, how late.
         side: -1 or 1.
-        first: whether the first of the wanted cubes is meant, else the second.
-        gain: on all actions, 0.7 to 1.
+        first: whether the behaviour uses the first of the wanted cubes, else the second.
+        gain: factor of all actions, 0.7 to 1.
         shake: standard deviation of the noise on all actions.
-        heading: where noise drives to, (N, 3) in [-1, 1].
+        heading: direction of the random motion, (N, 3) in [-1, 1].
     """
 
     amount: np.ndarray
@@ -53,7 +53,7 @@ class BehaviourDraws:
 
 
 Behaviour = Callable[[Group, State, int, BehaviourDraws], np.ndarray]
-"""Task, states, step and draws to where the board goes, (N, 3) [m]."""
+"""Maps task, states, step and random draws to the target positions of the board, (N, 3) [m]."""
 
 
 def together(task: Group, state: State, step: int, draws: BehaviourDraws) -> np.ndarray:
@@ -82,7 +82,7 @@ def apart(task: Group, state: State, step: int, draws: BehaviourDraws) -> np.nda
 
 
 def one_after_the_other(task: Group, state: State, step: int, draws: BehaviourDraws) -> np.ndarray:
-    """Pushes first one cube, then from half of the episode on both, as far as they come."""
+    """Pushes one cube in the first half of the episode, then both."""
     late = task.plan_push(state, _get_strip_line(state))
     return (
         late
@@ -96,6 +96,7 @@ def back_and_forth(task: Group, state: State, step: int, draws: BehaviourDraws) 
     go = task.plan_push(state, _get_strip_line(state) - 0.04 + 0.04 * draws.amount)
     back = state.hand_position.copy()
     back[:, 0] -= 0.1
+    # One cycle is two phase units long: push for 1.3 of them, retreat for 0.7.
     phase = np.mod(step / (8.0 + 8.0 * draws.amount), 2.0)
     return np.where((phase > 1.3)[:, None], back, go)
 
@@ -125,7 +126,7 @@ def slow(task: Group, state: State, step: int, draws: BehaviourDraws) -> np.ndar
 
 
 def miss(task: Group, state: State, step: int, draws: BehaviourDraws) -> np.ndarray:
-    """Pushes the air beside the cubes."""
+    """Misses the cubes: pushes beside them."""
     target = state.hand_position.copy()
     cubes = np.stack([state[f"{name}_position"][:, 1] for name in task.wanted])
     beside = np.where(draws.side > 0, cubes.max(axis=0), cubes.min(axis=0)) + draws.side * (0.15 + 0.04 * draws.amount)
@@ -150,7 +151,8 @@ def sweep_sideways(task: Group, state: State, step: int, draws: BehaviourDraws) 
     row = np.where(draws.first, cubes[:, 0, 0], cubes[:, 1, 0])
     edge = np.where(draws.side > 0, cubes[..., 1].max(axis=1), cubes[..., 1].min(axis=1))
     hand = state.hand_position
-    beside = draws.side * (hand[:, 1] - edge) > 0.10
+    # Phases: move beside the row of cubes at height HIGH, align with it, go down, then sweep along y.
+    beside = draws.side * (hand[:, 1] - edge) > 0.10  # [m]
     in_row = np.abs(hand[:, 0] - row) < 0.015
     low = hand[:, 2] < LOW + 0.015
     sweeping = in_row & low
@@ -162,12 +164,13 @@ def sweep_sideways(task: Group, state: State, step: int, draws: BehaviourDraws) 
 
 def noise(task: Group, state: State, step: int, draws: BehaviourDraws) -> np.ndarray:
     """Moves at random, with a bias that differs between worlds."""
+    # Permutes the components of the heading every 9 steps and flips its sign every 15.
     turned = np.roll(draws.heading, step // 9 % 3, axis=1) * (-1.0) ** (step // 15)
     return state.hand_position + task.action_scale * (turned + draws.heading * (1.0, 1.0, 0.3))
 
 
 def still(task: Group, state: State, step: int, draws: BehaviourDraws) -> np.ndarray:
-    """Stays where it is."""
+    """Keeps the hand still."""
     return state.hand_position
 
 
@@ -183,6 +186,7 @@ def with_red(task: Group, state: State, step: int, draws: BehaviourDraws) -> np.
 
 def only_red(task: Group, state: State, step: int, draws: BehaviourDraws) -> np.ndarray:
     """Pushes two neighbouring red cubes to the strip, up to 6 cm short of its middle; the wanted ones stay."""
+    # Aim 5 cm away from the wanted cubes, so that the board does not touch them.
     away = np.where(state.red1_position[:, 1] > state.blue_position[:, 1], 0.05, -0.05)
     return compute_push_target(state, ("red1", "red2"), _get_strip_line(state) - 0.06 * draws.amount, away)
 
@@ -214,21 +218,21 @@ BEHAVIOURS: dict[str, Behaviour] = {
         still,
     )
 }
-"""What every pusher can show, from the best to the worst, more or less."""
+"""Behaviours for every pushing task, roughly from best to worst."""
 
 WITH_RED: dict[str, Behaviour] = {b.__name__: b for b in (careless, with_red, only_red, rid_of_red)}
-"""What only makes sense where there are red cubes."""
+"""Behaviours for tasks with red cubes."""
 
 
 def behaviours(task: Group) -> dict[str, Behaviour]:
-    """Returns the behaviours that a task's pushers know, by name."""
+    """Returns the behaviours that suit a task, by name."""
     return {**BEHAVIOURS, **WITH_RED} if isinstance(task, Clutter) else BEHAVIOURS
 
 
 def pusher(task: Group, behaviour: str, seed: int = 0) -> Actor:
     """Creates an actor for `robo_reward.data.collect.collect_episodes`.
 
-    Each batch of episodes needs an actor of its own, since it counts steps.
+    Each batch of episodes needs a new actor, since it counts steps.
 
     Args:
         task: a task of the pusher.

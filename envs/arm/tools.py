@@ -48,9 +48,9 @@ def hand_xml(arm: ArmModel) -> str:
 
 
 def pusher_xml(arm: ArmModel) -> str:
-    """Returns a rigid, smooth board across the flange, on which pushed things centre; its middle is the TCP.
+    """Returns a rigid, low-friction board across the flange; its centre is the TCP.
 
-    The same on every arm, and no gripper: pushing several things at once is a matter of width.
+    It is the same on every arm. It replaces the gripper, which is too narrow to push several objects at once.
     """
     size = " ".join(map(str, BOARD))
     top = arm.tcp - BOARD[2]

@@ -1,1 +1,1 @@
-"""X-MAGICAL re-made: pushing flat shapes about a flat arena with sticks of three lengths."""
+"""Tasks after X-MAGICAL: pushing blocks in a planar arena with sticks of three lengths."""

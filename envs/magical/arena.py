@@ -2,8 +2,8 @@
 
 Sizes after X-MAGICAL (Zakka et al., "XIRL", CoRL 2021; the code of its environments): half the arena 1.1, robot radius
 0.2, sticks 1.5, 3 and 8 radii long and half a radius thick, squares of the same area as a disc of radius 0.12. One of
-its units is 1 m here. Its squares are held back by joints of limited force; ours by viscous friction, which MuJoCo has
-for planar joints, which is as isotropic, and which stops them as quickly.
+its units is 1 m here. X-MAGICAL slows the squares by joints of limited force; here viscous joint damping is equally
+isotropic and stops them as quickly.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ THICK = 0.05
 """Half the thickness of a stick [m]."""
 
 BLOCK = sqrt(pi) * 0.12 / 2
-"""Half the side of a square that can be pushed, 0.106 [m]."""
+"""Half the side of a pushable square, 0.106 [m]."""
 
 GOAL_Y = 0.76
-"""Lower edge of the goal zone, which reaches up to the wall [m]."""
+"""y of the lower edge of the goal zone, which extends to the wall [m]."""
 
 _HEIGHT = 0.1
 

@@ -1,4 +1,4 @@
-"""Avoid: push a square into the goal zone around a zone that is off limits; after RAPL's first task in X-MAGICAL."""
+"""Avoid: push a square into the goal zone around a forbidden disc; after RAPL's first task in X-MAGICAL."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from robo_reward.envs.state import Field, State
 from robo_reward.envs.task import Observable
 
 RADIUS = 0.25
-"""Of the disc that is off limits [m]."""
+"""Radius of the forbidden disc [m]."""
 
 
 class Avoid(MagicalTask):
     """The square wholly in the goal zone at the end, and neither it nor the stick in the disc.
 
-    Success looks at the last state only; the steps before it are judged by `is_in_disc` and by the ground truth.
+    Success depends on the last state only; `is_in_disc` and the ground-truth reward cover the earlier steps.
     """
 
     name = "avoid"

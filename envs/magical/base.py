@@ -15,7 +15,7 @@ from robo_reward.envs.task import Observable, ObservationSpec, Start, Task
 from robo_reward.errors import UnknownName
 
 BLOCK_ARRIVED_Y = GOAL_Y + BLOCK
-"""y of a block's centre from which on it lies wholly in the goal zone, if it is not turned [m]."""
+"""Smallest y of a block's centre at which an unrotated block lies wholly in the goal zone [m]."""
 
 
 class MagicalTask(Task):
@@ -46,6 +46,7 @@ class MagicalTask(Task):
         self.id = f"magical/{self.name}-{stick}"
         self.spec = StateSpec([*ROBOT_FIELDS, *(f for name in self.blocks for f in block_fields(name)), *self.things])
         sensors = ROBOT_SENSORS + "".join(map(block_sensors, self.blocks)) + self.thing_sensors
+        # The control period is 0.125 s.
         xml = scene_xml(self.half_length, self.bodies, sensors, 0.125 / self.substeps)
         self.model = mujoco.MjModel.from_xml_string(xml)
         seen = [Observable("robot_position"), Observable("robot_heading")]
@@ -62,14 +63,14 @@ class MagicalTask(Task):
     def sample(self, rng: np.random.Generator, n: int) -> Start:
         """Starts the stick at the published (0, -0.6), facing up, and the blocks where `place` puts them."""
         qpos = np.zeros((n, self.model.nq))
-        qpos[:, 1] = -0.6
+        qpos[:, 1] = -0.6  # qpos: x, y [m], angle [rad] of the stick, then of each block
         mocap = np.zeros((n, 7 * self.model.nmocap))
-        mocap[:, 3 * self.model.nmocap :: 4] = 1.0
+        mocap[:, 3 * self.model.nmocap :: 4] = 1.0  # identity quaternions (w, x, y, z)
         self.place(rng, qpos[:, 3:].reshape(n, len(self.blocks), 3), mocap)
         return Start(qpos, mocap)
 
     def place(self, rng: np.random.Generator, blocks: np.ndarray, mocap: np.ndarray) -> None:
-        """Puts the things into n worlds, in place.
+        """Places the objects in n worlds, in place.
 
         Args:
             rng: the source of all randomness.
@@ -85,6 +86,7 @@ class MagicalTask(Task):
     def is_in_goal_zone(self, state: State) -> np.ndarray:
         """Returns which blocks lie wholly in the goal zone, (..., blocks) bool."""
         angle = np.stack([state[f"{name}_angle"] for name in self.blocks], axis=-1)
+        # Half the height of the rotated square [m]
         extent = BLOCK * (np.abs(np.cos(angle)) + np.abs(np.sin(angle)))
         return self.get_block_positions(state)[..., 1] - extent >= GOAL_Y
 
@@ -94,7 +96,7 @@ class MagicalTask(Task):
         far = np.linalg.norm(way, axis=-1)
         sense = np.where(reverse, -1.0, 1.0)
         error = self.compute_turn_angle(state, sense[..., None] * way)
-        ahead = np.maximum(np.cos(error), 0.0) ** 4  # drives once it faces the point
+        ahead = np.maximum(np.cos(error), 0.0) ** 4  # about 1 when facing the target, 0 from 90° on
         forward = sense * ahead * np.minimum(far / (SPEED * self.control_dt), 1.0)
         return np.stack([forward, np.clip(error / (TURN * self.control_dt), -1, 1)], axis=-1)
 

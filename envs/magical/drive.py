@@ -10,7 +10,7 @@ SPEED = 0.8
 """Full speed along the heading [m/s]; X-MAGICAL's limit, four robot radii a second."""
 
 TURN = 2.5
-"""Full turning speed [rad/s]; X-MAGICAL's limit, which there any but the smallest action reaches."""
+"""Full turning speed [rad/s]; X-MAGICAL's limit, which all but the smallest actions reach there."""
 
 
 class DriveController:
@@ -31,5 +31,6 @@ class DriveController:
     def advance(self, ctrl: np.ndarray, qpos: np.ndarray, action: np.ndarray) -> np.ndarray:
         """Returns the next targets (n, 3): vx, vy [m/s] along the mid-turn heading, and the turn rate [rad/s]."""
         speed, turn = SPEED * action[:, 0], TURN * action[:, 1]
+        # Midpoint rule: the heading in the middle of the control period; angle 0 points along +y.
         heading = qpos[:, 2] + 0.5 * self.dt * turn
         return np.stack([-speed * np.sin(heading), speed * np.cos(heading), turn], axis=1)

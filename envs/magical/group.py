@@ -10,7 +10,7 @@ from robo_reward.envs.magical.strokes import push_all_at_once, push_lane_by_lane
 from robo_reward.envs.state import State
 
 NEAR = 0.5
-"""Squares whose centres are no farther apart are together [m]."""
+"""Largest distance between the centres of squares that count as grouped [m]."""
 
 
 class PlanarGroup(MagicalTask):

@@ -10,7 +10,7 @@ from robo_reward.envs.magical.strokes import push_all_at_once, push_lane_by_lane
 from robo_reward.envs.state import State
 
 LANES = np.arange(-0.8, 0.8, 0.48)
-"""Where along x debris may start, three of the four [m]; published."""
+"""Initial x of the debris, three of these four [m]; values of X-MAGICAL."""
 
 
 class Sweep(MagicalTask):
@@ -26,7 +26,7 @@ class Sweep(MagicalTask):
     def __init__(self, stick: str = "medium") -> None:
         super().__init__(stick)
         if stick == "long":
-            self.horizon = 50  # published: one stroke is enough
+            self.horizon = 50  # value of X-MAGICAL: one stroke is enough
 
     def place(self, rng: np.random.Generator, blocks: np.ndarray, mocap: np.ndarray) -> None:
         """Places the debris as X-MAGICAL's layout variant: one row at y in [-0.1, 0.5], three of four lanes."""

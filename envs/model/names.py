@@ -7,7 +7,7 @@ import re
 import unicodedata
 from itertools import chain, count
 
-# Attributes of `State` itself, which a field of that name could not be read by.
+# Attributes of `State` itself: a field with one of these names would be hidden.
 _RESERVED = frozenset(("array", "spec", "rows", "batch_shape"))
 
 GOAL = frozenset(("goal", "target", "destination", "desired", "waypoint"))

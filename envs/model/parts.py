@@ -7,7 +7,7 @@ import numpy as np
 
 from robo_reward.envs.model.names import GOAL, GRIPPER, HAND, OBJECT, make_identifier, split_words
 
-# As numbers: mujoco 4 does not compare its enumerations with numpy's integers.
+# As integers: the enumerations of mujoco 4 do not compare equal to numpy integers.
 _FREE, _BALL, _HINGE = (int(getattr(mujoco.mjtJoint, f"mjJNT_{name}")) for name in ("FREE", "BALL", "HINGE"))
 _WRAP_JOINT, _WRAP_SITE = int(mujoco.mjtWrap.mjWRAP_JOINT), int(mujoco.mjtWrap.mjWRAP_SITE)
 _WELD = int(mujoco.mjtEq.mjEQ_WELD)
@@ -19,8 +19,8 @@ _ON_BODY, _ON_TENDON = int(mujoco.mjtTrn.mjTRN_BODY), int(mujoco.mjtTrn.mjTRN_TE
 class ModelParts:
     """Guesses roles from kinematics first, then from names.
 
-    The robot is every kinematic tree with an actuator. What moves without one is an object if it is free or called
-    one, else a part of a mechanism. Mocap bodies, and all that is called a goal or a target, are goals.
+    The robot is every kinematic tree with an actuator. A moving body outside of it is an object if it is free or
+    named so, else a part of a mechanism. Mocap bodies, and bodies named goal or target, are goals.
 
     Args:
         model: any compiled model.
@@ -64,7 +64,7 @@ class ModelParts:
         """Returns the body's role, one of `state.ROLES`."""
         said = split_words(self.get_body_name(body))
         if self._model.body_mocapid[body] >= 0:
-            return "other" if self._is_welded(body) else "goal"  # a welded mocap body pulls another one along
+            return "other" if self._is_welded(body) else "goal"  # a welded mocap body drags another body
         if said & GOAL:
             return "goal"
         if self.is_in_robot(body):

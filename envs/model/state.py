@@ -40,7 +40,7 @@ class ModelState:
 
     Of every named body that can move: position, rotation and velocity of its frame in the world; of every joint that
     is not a free one: angle or displacement, and its rate; of named sites: position; every sensor; and the contact
-    force on the ends of the robot and on objects. Things that cannot move are left out, unless they are goals.
+    force on the ends of the robot and on objects. Bodies that cannot move are left out, unless they are goals.
 
     Reading gathers from one array of everything: `[xpos, xquat, v, ω, qpos, qvel, site_xpos, sensordata, force]`, with
     the velocity of body i at its frame's origin, `v_i = v_c + ω × (x_i - c)`, where c is the point of MuJoCo's `cvel`.
@@ -84,6 +84,7 @@ class ModelState:
             mujoco.mj_kinematics(model, data)
             mujoco.mj_comPos(model, data)
             mujoco.mj_comVel(model, data)
+        # cvel holds (angular, linear) velocity at the centre of mass of the kinematic tree; shift it to the body frame.
         spin = data.cvel[:, :3]
         arm = data.xpos - data.subtree_com[model.body_rootid]
         velocity = data.cvel[:, 3:] + np.cross(spin, arm)
@@ -205,7 +206,7 @@ class ModelState:
         geoms, owner = data.contact.geom, self._parts.owner
         for index in range(data.ncon):
             if min(geoms[index]) < 0:
-                continue  # a flexible body's contact
+                continue  # a contact of a flexible body (flex)
             first, second = owner[self.model.geom_bodyid[geoms[index]]]
             if first == second:
                 continue

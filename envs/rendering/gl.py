@@ -48,7 +48,7 @@ context.free()
 _VALID = ("", "wgl", *BACKENDS, *_ALIASES, *_DISABLED)
 _LIBRARIES = {"egl": "EGL", "osmesa": "OSMesa"}
 _refused: list[UsageError] = []
-"""Why `MUJOCO_GL` was set aside, if it was."""
+"""Errors for an unusable `MUJOCO_GL` setting that was ignored; empty if there was none."""
 
 
 def set_aside_broken_setting() -> None:
@@ -69,7 +69,7 @@ def set_aside_broken_setting() -> None:
 
 def _has_library(name: str) -> bool:
     """Returns whether the system can load a library, under the names that PyOpenGL tries."""
-    from _ctypes import dlclose, dlopen  # Windows has neither; closing spares this process what it may never need
+    from _ctypes import dlclose, dlopen  # not on Windows; closing unloads a library that may not be needed
 
     for suffix in ("", *(f".{version}" for version in range(10))):
         try:
@@ -116,9 +116,9 @@ class NoRenderer(RoboRewardError):
 @cache
 def probe(name: str) -> Backend:
     """Tries one backend in a child process, because a broken GL driver can end the process that loads it."""
-    # PyOpenGL binds to one platform for the life of a process; the parent's must not decide for the child.
+    # PyOpenGL binds to one platform per process; the child must not inherit the parent's choice.
     environment = {k: v for k, v in os.environ.items() if k not in ("PYOPENGL_PLATFORM", "MUJOCO_GL")}
-    environment["MUJOCO_GL"] = "disable"  # `import mujoco` must load no other library first
+    environment["MUJOCO_GL"] = "disable"  # `import mujoco` must not load another GL library first
     try:
         done = subprocess.run(
             [sys.executable, "-c", _PROBE, name],
@@ -139,7 +139,7 @@ def probe(name: str) -> Backend:
 
 def candidates() -> tuple[str, ...]:
     """Returns the backends worth trying on this system, in order."""
-    # EGL first: it finds a GPU if there is one, and draws as fast as OSMesa if there is none.
+    # EGL first: it uses a GPU if there is one, and is as fast as OSMesa otherwise.
     return {"darwin": ("cgl",), "win32": ("glfw",)}.get(sys.platform, ("egl", "osmesa", "glfw"))
 
 
@@ -196,7 +196,7 @@ def make_context(width: int, height: int) -> Any:
     try:
         context = importlib.import_module(f"mujoco.{name}").GLContext(width, height)
         context.make_current()
-    except Exception as error:  # PyOpenGL and ctypes raise anything, from AttributeError to ImportError
+    except Exception as error:  # PyOpenGL and ctypes raise many types, from AttributeError to ImportError
         problem = f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"
         raise NoRenderer([Backend(name, False, problem=problem)], f"the OpenGL backend {name!r} failed") from error
     _block_triton_if_software(name)
@@ -220,8 +220,8 @@ _open: set[Callable[[], None]] = set()
 
 def close_at_exit(close: Callable[[], None]) -> None:
     """Calls `close` before the GL library shuts down, unless `cancel_close_at_exit` is called first."""
-    # Registered anew after every context: mujoco.egl registers its own shutdown with the first one, and atexit runs the
-    # last registered first.
+    # Registered again after every context: mujoco.egl registers its own shutdown with the first one, and atexit runs
+    # handlers in reverse order.
     atexit.unregister(_close_all)
     atexit.register(_close_all)
     _open.add(close)

@@ -20,7 +20,7 @@ Quality = Literal["fast", "high"]
 MAX_SIDE = 8192
 _SAMPLES = {"fast": 0, "high": 4}
 _SHADOW_MAP = {"fast": 0, "high": 4096}
-# Vertices of round shapes: small frames do not show the difference, and a processor draws twice as fast.
+# Vertices of round shapes: no visible difference in small frames, and software rendering is twice as fast.
 _SLICES = {"fast": 16, "high": 40}
 _STACKS = {"fast": 10, "high": 24}
 
@@ -135,7 +135,7 @@ class Renderer:
         return qpos, np.broadcast_to(mocap, (len(qpos), size))
 
     def _update_positions(self) -> None:
-        # Positions only: no collision, no dynamics. Drawing needs nothing else.
+        # Kinematics only: rendering needs neither collisions nor dynamics.
         model, data = self._model, self._data
         mujoco.mj_kinematics(model, data)
         mujoco.mj_comPos(model, data)

@@ -45,7 +45,7 @@ def _find_end_of_boxes(file: BinaryIO, size: int) -> int:
         length, kind = struct.unpack(">I4s", head[:8])
         if length == 1 and len(head) == 16:
             (length,) = struct.unpack(">Q", head[8:])
-        if length == 0 or not kind.isalnum() or length < 8:  # to the end of the file, or no box
+        if length == 0 or not kind.isalnum() or length < 8:  # length 0: up to the end of the file; otherwise not a box
             return size
         place += length
     return place
@@ -60,7 +60,7 @@ def _find_end_of_riff(file: BinaryIO, size: int) -> int:
         if head[:4] != b"RIFF" or len(head) < 8:
             break
         (length,) = struct.unpack("<I", head[4:])
-        if length in (0, 0xFFFFFFFF):  # the recorder was never closed, and did not know
+        if length in (0, 0xFFFFFFFF):  # the recorder did not write the length: it was not closed
             break
         end = file.tell() + length
     return end
@@ -73,7 +73,7 @@ def _find_end_of_matroska(file: BinaryIO, size: int) -> int:
         kind, length = _read_variable_length_int(file, keep_marker=True), _read_variable_length_int(file)
         if kind is None:
             return size
-        if length is None:  # not known, as in live recordings; or the file ends within the header
+        if length is None:  # unknown (a live recording), or the header is cut off
             return size if kind == _SEGMENT else size + 1
         if kind == _SEGMENT:
             return file.tell() + length

@@ -10,7 +10,7 @@ import numpy as np
 
 from robo_reward.envs.video.reader import FrameTiming, VideoError, VideoReader
 
-MAX_BYTES = 4 << 30  # [bytes] of all frames that `load_video` returns
+MAX_BYTES = 4 << 30  # [bytes] largest size of all frames that `load_video` returns
 
 
 class LoadedVideo(NamedTuple):
@@ -69,5 +69,5 @@ def _compute_resampled_indices(timing: FrameTiming) -> np.ndarray:
     """Returns the index of the frame shown at each interval of the constant rate, (count,)."""
     moments = (
         np.arange(_count_resampled_frames(timing)) + 0.5
-    ) / timing.fps  # the middle of an interval: its ends are rounded
+    ) / timing.fps  # the centre of the frame's interval: its ends are rounded
     return np.maximum(np.searchsorted(timing.times, moments, side="right") - 1, 0)

@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     import av
 
 FORMATS = "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi"
-"""The demuxers that may open a file. Playlists are not among them: they make the reader open other files."""
-MAX_PIXELS = 64 << 20  # of one frame: 8192 x 8192
+"""The allowed demuxers. Playlist formats are excluded: they make the reader open other files."""
+MAX_PIXELS = 64 << 20  # pixels of one frame: 8192 x 8192
 _USUAL_RATE = 25.0
 
 
@@ -94,7 +94,7 @@ class VideoReader:
             raise
         self.interlaced, self.rotation = False, 0
         self.size = (0, 0)
-        """Width and height as shown [pixels]; known, like the two above, from the first frame on."""
+        """Width and height as displayed [pixels]; like the two attributes above, known from the first frame on."""
         self._times: list[float] = []
         self._start = self._last = 0.0
 
@@ -123,7 +123,7 @@ class VideoReader:
     @property
     def timing(self) -> FrameTiming:
         """The times of the frames read so far; complete after the last."""
-        constant = self.container == "avi"  # it has no times, and those of reordered frames are guessed
+        constant = self.container == "avi"  # AVI has no time stamps; those of reordered frames are guessed
         return _compute_timing(np.array(self._times), self._last, self._stream.average_rate, constant)
 
     @property
@@ -261,7 +261,7 @@ class VideoReader:
     def _count_declared_frames(self) -> int:
         """Returns the number of frames that the headers declare; 0 if they declare none."""
         seconds, rate = self._container.duration, self._stream.average_rate
-        if self.container == "avi" or not seconds or not rate:  # the rate in an AVI's header is often another
+        if self.container == "avi" or not seconds or not rate:  # the rate in an AVI header is often wrong
             return 0
         return round(float(seconds / self._av.time_base * rate))
 
@@ -309,7 +309,7 @@ class _Deinterlacer:
         while True:
             try:
                 yield self._graph.vpull()
-            except (BlockingIOError, EOFError):  # it waits for more; it is empty
+            except (BlockingIOError, EOFError):  # the decoder needs more data, or is empty
                 return
 
 
@@ -321,12 +321,12 @@ def _compute_timing(times: np.ndarray, last: float, said: Fraction | None, const
         return FrameTiming(usual, len(times) / usual, True, times)
     mean = (len(times) - 1) / times[-1]
     regular = bool((np.abs(times - np.arange(len(times)) / mean) <= 0.5 / mean + 1e-3).all())
-    fps = float(mean if regular else 1 / np.quantile(steps, 0.05, method="lower"))  # the shortest, but for outliers
+    fps = float(mean if regular else 1 / np.quantile(steps, 0.05, method="lower"))  # shortest step, robustly
     if constant:
         fps = usual if usual <= 240 else fps
         return FrameTiming(fps, len(times) / fps, True, np.arange(len(times)) / fps)
     if regular and abs(fps - usual) < 0.005 * usual:
-        fps = usual  # the exact rate: times are rounded to the container's clock
+        fps = usual  # the nominal rate is exact; times are rounded to the container's clock
     shown = last if 0 < last <= 10 * max(steps) else 1 / fps
     return FrameTiming(fps, float(times[-1]) + shown, regular, times)
 

@@ -15,7 +15,7 @@ import numpy as np
 
 from robo_reward.envs.video.reader import VideoError, import_av
 
-_CLOCK = 90_000  # [Hz] the clock of times that are given
+_CLOCK = 90_000  # [Hz] clock of explicit frame times
 
 
 class VideoWriter:
@@ -40,7 +40,7 @@ class VideoWriter:
         self._fps, self._crf, self._threads = Fraction(fps).limit_denominator(1001), crf, threads
         if not self._fps:
             self._fps = Fraction(fps).limit_denominator(10**6)
-        self._next = 0  # the earliest time of the next frame, on the stream's clock
+        self._next = 0  # earliest time of the next frame [ticks of the stream's clock]
         self._stream: Any = None
 
     def __enter__(self) -> VideoWriter:
@@ -103,7 +103,7 @@ def open_video_container(path: Path) -> Iterator[Any]:
     os.close(handle)
     try:
         try:
-            # "file:": the name may hold a colon, which would be read as a protocol.
+            # "file:" prefix: a colon in the name would be parsed as a protocol.
             with av.open(f"file:{temporary}", "w", format="mp4", options={"movflags": "+faststart"}) as container:
                 yield container
         except (av.FFmpegError, OSError) as error:

@@ -143,7 +143,7 @@ def build_deployment(
         stack.callback(frames.close)
     teleop = make_teleop(config.teleop, task.action)
     stack.callback(teleop.close)
-    settings = SafetySettings(ramp_steps=0)  # the tempo rises instead, which the policy does not notice
+    settings = SafetySettings(ramp_steps=0)  # `TimeScale` ramps instead, unnoticed by the policy
     limits = policy_limits(task.arm, config.speed, config.acceleration)
     filter = SafetyFilter(task.arm, task.controller, limits, space, settings)
     longest = task.control_dt / tempo.scale_at(0)

@@ -10,7 +10,7 @@ from robo_reward.errors import UnknownName
 
 CLOCKS = ("wall", "robot", "none")
 POLL_PERIOD = 0.5e-3
-"""How often the robot's clock is looked at [s]."""
+"""Polling interval of the robot's clock [s]."""
 
 
 class StreamClock(Protocol):
@@ -58,6 +58,7 @@ class WallClock:
         left = self.time_until_next()
         if left > 0:
             time.sleep(left)
+        # After a delay the next command is due at most one period late: lost time is not caught up.
         self._due = max(self._due, time.monotonic() - self._period) + self._period
 
 
@@ -82,10 +83,12 @@ class RobotClock:
         self._due = self.read_time() + self._period
 
     def time_until_next(self) -> float:
+        # Robot time may run slower or faster than wall time, so the timeout is limited to 2 ms.
         return min(self._due - self.read_time(), 2e-3)
 
     def wait_until_next(self) -> None:
         begun = time.monotonic()
+        # `patience` counts wall time, in case the robot's clock has stopped; 1e-6 s absorbs rounding.
         while self.read_time() < self._due - 1e-6 and time.monotonic() - begun < self._patience:
             time.sleep(POLL_PERIOD)
         self._due = max(self._due, self._last - self._period) + self._period

@@ -29,15 +29,16 @@ from robo_reward.hardware.safety.recovery import FaultMachine, Phase
 from robo_reward.hardware.safety.watchdog import Watchdog
 
 LATENCIES = ("read_state", "inference", "answer", "first_command", "step", "frame_age")
-"""Reading the arm's state; the policy's own time; from the question to its answer; from the measurement to the first
-command that follows from it; a whole control step; how old the newest frame was [s]."""
+"""Recorded durations [s]: reading the arm's state; the policy's inference; from query to reply; from the measurement to
+the first command computed from it; a whole control step; age of the newest frame."""
 
 ORDERLY_ENDINGS = ("horizon", "end", "discard")
-"""Endings without haste: the last state is that at the end of the last control step, before the arm brakes."""
+"""Endings whose last state is recorded at the end of the last control step, before the arm brakes; after any other
+ending it is recorded once the arm has stopped."""
 
 
 _ticket_numbers = count(1)
-"""Of questions to policies; none is used twice, so that no answer is taken for that to a later question."""
+"""Numbers of queries to policies; never reused, so that a late reply is not taken for the reply to a later query."""
 
 
 class EpisodeEnding(NamedTuple):
@@ -132,7 +133,7 @@ class ControlLoop:
         self._queue = ActionQueue(rig.task.control_dt)
         self._pending_queries: dict[
             int, tuple[float, float]
-        ] = {}  # ticket -> time of the observation, wall clock of the question
+        ] = {}  # ticket -> time of the observation by the policy's clock, wall time of the query [s]
         self._last: tuple[np.ndarray, ArmState, np.ndarray | None, float] | None = None
         self._step = 0
         self._inference_time = np.nan
@@ -143,6 +144,7 @@ class ControlLoop:
         rig, ending = self.rig, EpisodeEnding("stop", "it was interrupted", 0)
         try:
             seed = rig.arm.state()
+            # The filter's first target is the measured pose; the fault machine checks the same state.
             rig.filter.start(seed)
             rig.machine.seed(seed)
             rig.teleop.reset()
@@ -172,6 +174,7 @@ class ControlLoop:
         last = self._last
         try:
             try:
+                # Stop the arm even if the last state cannot be read.
                 if ending.reason in ORDERLY_ENDINGS:
                     last = self._take_snapshot(self.rig.arm.state())
             finally:
@@ -225,14 +228,16 @@ class ControlLoop:
         action, verdict, sent = np.zeros(rig.task.action.dim), "hold", np.nan
         for tick in range(max(1, round(dt * rig.filter.settings.rate))):
             decided: Decision | None = None
+            # A person's action takes precedence over the policy and applies from the first command.
             if person.action is not None and tick == 0:
                 action, verdict, decided = person.action, "person", rig.filter.filter_action(person.action, arm, dt)
                 self._queue.clear()
                 rig.watchdog.record_action()
+            # No action yet: each tick waits for the reply until its command is due, then streams the old plan.
             elif times["late"] and verdict == "hold":
                 given = self._get_due_action()
                 if given is not None and rig.watchdog.is_blind():
-                    rig.watchdog.record_action()  # the policy lives, but what it saw is too old to act upon
+                    rig.watchdog.record_action()  # the policy works, but its observation is too old to act on
                 elif given is not None:
                     times |= {"late": 0.0, "answered": time.monotonic(), "inference": self._inference_time}
                     action, verdict, decided = given, "follow", rig.filter.filter_action(given, arm, dt)
@@ -282,6 +287,7 @@ class ControlLoop:
         rig = self.rig
         if verdict == "hold" and rig.policy is not None:
             rig.watchdog.record_missed_step()
+        # A new state shows the watchdog whether the robot still answers.
         rig.watchdog.record_state(rig.arm.state().stamp)
         alarm = rig.watchdog.check_alarms()
         if alarm.verdict is Verdict.STOP:
@@ -292,6 +298,7 @@ class ControlLoop:
             rig.machine.hold()
             rig.filter.hold()
             self._queue.clear()
+        # The missing input is back: continue from where the arm rests.
         elif rig.machine.phase is Phase.HOLDING:
             rig.machine.resume()
 
@@ -326,6 +333,7 @@ class ControlLoop:
         It advances by control steps at the time scale of training, however long the steps take on the arm.
         """
         tempo, dt = self.rig.tempo.scale_at(self._step), self.rig.task.control_dt
+        # Within a step, real time is scaled by `tempo` and ends with the step.
         return self._step * dt + min((self.rig.clock.read_time() - self._step_start) * tempo, dt)
 
     def _query_policy(self, state: State) -> None:
@@ -335,6 +343,7 @@ class ControlLoop:
         if self.rig.policy is None or len(self._pending_queries) >= 2:
             return
         ticket = next(_ticket_numbers)
+        # At most two queries are open: one in progress, and one that waits behind it.
         self._pending_queries[ticket] = (self._step * self.rig.task.control_dt, time.monotonic())
         self.rig.policy.send_observation(
             ticket, self.rig.observer.compute_observation(state, self.rig.tempo.scale_at(self._step))
@@ -367,8 +376,9 @@ class ControlLoop:
         self.latencies.add_durations(answer=time.monotonic() - asked)
         self._inference_time = reply.seconds
         rows = reply.actions
-        if rows.ndim < 2 or not len(rows):  # no chunk: the safety filter is to see that, and holds
+        if rows.ndim < 2 or not len(rows):  # not a chunk: an empty row makes the safety filter hold
             rows = np.zeros((1, 0))
+        # Late only if every row of the chunk is for a step that has passed.
         if self._queue.add_chunk(start, rows, self._compute_policy_time()) == len(rows):
             self.rig.watchdog.record_late_action()
         return True

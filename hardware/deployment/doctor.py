@@ -27,15 +27,15 @@ from robo_reward.hardware.safety.limits import MotionLimits, official_limits
 ROBOT_PORT = 1337
 LIBRARIES = {"fr3": ("franky-control", "franka"), "panda": ("franka-rs", "panda")}
 VERSIONS = {"fr3": "10, system 5.9 or later", "panda": "5, system 4.2.1 or later of 4.2"}
-"""Of the protocol; the drivers refuse any other."""
+"""Protocol version and system version of each arm; the drivers refuse any other."""
 PERIOD = 1e-3
 MAX_JITTER = 0.3e-3
-"""libfranka's budget for one's own code in a cycle of the robot; a computer that wakes up later has none left [s]."""
+"""Largest wake-up delay [s]: libfranka's budget for user code in a cycle of the robot; a longer delay uses it up."""
 MAX_REST_FORCE = 5.0
-"""An arm at rest with the right load feels less [N]."""
+"""Largest external force on an arm at rest whose load is set correctly [N]."""
 PING_COUNT = 10
 MAX_ROUND_TRIP = 1e-3
-"""A round trip to a robot on a cable takes less [s]."""
+"""Largest round-trip time to a robot on a cable [s]."""
 
 
 def diagnose_robot(

@@ -15,7 +15,7 @@ from robo_reward.envs.arm.dynamics import Dynamics
 from robo_reward.errors import UsageError
 
 MAX_DELAY = 0.2
-"""The largest delay that is looked for [s]."""
+"""Largest delay in the search [s]."""
 ROUNDS = 4
 
 
@@ -57,13 +57,13 @@ class JointRecording:
             raise UsageError(f"the episode of {episode.task_id!r} is too short: {good.sum()} commands")
         sent, stamp = np.array(commands["time"], float)[good], np.array(measured["stamp"], float)
         q, own = np.array(measured["q"], float), np.array(measured["robot_time"], float)
-        new = np.concatenate([[True], (np.diff(own) > 0) & (np.diff(stamp) > 0)])  # not the same state twice
+        new = np.concatenate([[True], (np.diff(own) > 0) & (np.diff(stamp) > 0)])  # drop repeated states
         if new.sum() < 5:
             raise UsageError(
                 f"the episode of {episode.task_id!r} holds {new.sum()} different states, expected 5 or more"
             )
         times = _translate_times(sent, stamp[new], own[new])
-        during = own[new] <= times[-1] + MAX_DELAY  # the last state may be from after the stop
+        during = own[new] <= times[-1] + MAX_DELAY  # the last state may have been read after the stop
         return cls(times, joints[good], own[new][during], q[new][during])
 
 
@@ -133,6 +133,7 @@ def _search_delay(task: ArmTask, recordings: Sequence[JointRecording], dynamics:
     step = float(task.model.opt.timestep)
     low, high, width = 0.0, MAX_DELAY, 4 * step
     best = dynamics
+    # First a coarse grid of four physics steps, then single steps around the best delay.
     for _ in range(2):
         grid = np.arange(low, high + width / 2, width)
         scores = [_compute_score(task, recordings, replace(dynamics, delay=float(delay))) for delay in grid]
@@ -154,6 +155,7 @@ def _refine_dynamics(task: ArmTask, recordings: Sequence[JointRecording], dynami
     )  # (2, S, 7)
     damping, friction = dynamics.damping.copy(), dynamics.friction.copy()
     for joint in range(7):
+        # Joints are treated as independent: a 2 x 2 system of damping and friction each.
         jac = slopes[:, :, joint].T
         gram = jac.T @ jac
         step = -np.linalg.solve(gram + 1e-6 * np.diag(np.diag(gram)) + 1e-15 * np.eye(2), jac.T @ base[:, joint])

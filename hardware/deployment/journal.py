@@ -25,17 +25,17 @@ from robo_reward.rewards.contract import EpisodeReward, StepReward
 
 log = logging.getLogger(__name__)
 TIMES = ("begun", "stamp", "robot_time", "answered", "inference", "sent", "late", "frame")
-"""Per control step: when it began, when the arm's state was received, the robot's own clock, when the policy's answer
-came and how long it thought, when the first command went out, when the frame was taken; all [s], the stamps on this
-computer's monotonic clock. `late` is 1 where no action was there in time."""
-MEASUREMENT_WIDTH = 2 + 4 * 7  # stamp, robot time, q, dq, tau_ext, wrench and width
-COMMAND_WIDTH = 9  # time, joints, opening of the fingers
+"""Columns per control step: start, receipt of the arm's state, robot time, arrival of the policy's reply, inference
+time, first command sent, `late`, capture of the frame. All [s]; time stamps except `robot_time` are by this computer's
+monotonic clock. `late` is 1 if no action was available in time, otherwise 0."""
+MEASUREMENT_WIDTH = 2 + 4 * 7  # stamp, robot time, q, dq, tau_ext, wrench (6) and width
+COMMAND_WIDTH = 9  # time, joints (7), opening of the fingers
 VERDICTS = ("follow", "hold", "stop", "person")
-"""What became of each step; `person`: somebody took over."""
+"""Outcome of each step; `person`: a person was in control."""
 COMPLETED_OUTCOMES = ("success", "failure", "unknown")
-"""Outcomes that say something of the policy; other episodes were cut short, and are made again."""
+"""Outcomes that count for the policy; other episodes were cut short and are repeated."""
 DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO)
-MAX_JOURNAL = 8 << 30  # [bytes] of one file of a journal; frames of 4 cameras of 224 x 224 fill it in 10 hours
+MAX_JOURNAL = 8 << 30  # largest file of a journal [bytes]; frames of 4 cameras of 224 x 224 reach it in 10 hours
 
 
 class DiskFailed(RoboRewardError):
@@ -122,7 +122,7 @@ class JournalHeader(msgspec.Struct):
     frame_shape: tuple[Count, Count, Count] | None
     meta: dict[str, Any]
     times: Annotated[list[str], msgspec.Meta(max_length=64)] = msgspec.field(default_factory=lambda: list(TIMES[:-1]))
-    """Names of `TIMES`; journals of earlier versions do not say, and have no times of frames."""
+    """Names of the columns of `times`; journals of earlier versions do not list them and have no times of frames."""
 
 
 class Journal:
@@ -274,7 +274,7 @@ def read_journal(folder: Path, success: np.ndarray | None = None) -> Episode | N
         BadArtifact: it is no journal of this project, or damaged in the middle. A last row that was cut off is
             left out, and so is what follows a row that is not finite, as the one with which the safety filter
             stopped the arm.
-        UsageError: its episode holds numbers that are not finite all the same.
+        UsageError: its episode still holds numbers that are not finite.
         WrongShape: its frames are no pictures.
     """
     head = read_header(folder)
@@ -314,12 +314,12 @@ def read_journal(folder: Path, success: np.ndarray | None = None) -> Episode | N
         taken = times[:, head.times.index("frame")]
         meta["frame_times"] = _to_json_numbers(
             taken - seen[:, 0] + seen[:, 1]
-        )  # from this computer's clock to the robot's
+        )  # converted from this computer's clock to the robot's
     return Episode(state, np.clip(np.nan_to_num(action), -1, 1), kept, spec, head.task_id, frames=frames, meta=meta)
 
 
 def _check_rows(path: Path, verdicts: np.ndarray, seen: np.ndarray) -> None:
-    """Checks that rows are plausible; they are not where they were written with another width.
+    """Checks that rows are plausible, which they are not if they were written with another width.
 
     Raises:
         BadArtifact: verdicts that do not exist, clocks that run backwards or joint angles beyond a full turn.
@@ -332,7 +332,7 @@ def _check_rows(path: Path, verdicts: np.ndarray, seen: np.ndarray) -> None:
 
 def _estimate_frame_rate(robot_time: np.ndarray, planned: Any) -> float:
     """Estimates the rate of control steps, and so of frames, in the robot's time [Hz]."""
-    spans = np.diff(robot_time[:-1])  # the last state is that of the arm at rest, after it braked
+    spans = np.diff(robot_time[:-1])  # without the last state, which is that of the arm at rest after braking
     middle = float(np.median(spans)) if len(spans) else 0.0
     usable = isinstance(planned, int | float) and 0 < planned < 1e6
     return round(1 / middle, 3) if middle > 0 else float(planned) if usable else 20.0
@@ -434,24 +434,24 @@ class SuccessLabeler:
     def _evaluate_success(self, episode: Episode) -> np.ndarray | None:
         """Evaluates the task's success after each step (T,) bool.
 
-        Returns None when the task's test fails, which must not cost the episode.
+        Returns None if the task's test raises an error, so that the episode is kept.
         """
         try:
             success = np.array(self.task.success(episode.spec.view(episode.state[1:])), bool)
             return success.reshape(len(episode))
-        except Exception as error:  # noqa: BLE001  tasks are plug-ins: whatever they raise, the episode is kept
+        except Exception as error:  # noqa: BLE001  tasks are plug-ins: the episode is kept whatever error they raise
             log.warning("the task cannot tell whether this episode succeeded: %s", error)
             return None
 
     def _add_rewards(self, episode: Episode, reward: StepReward | EpisodeReward) -> Episode:
         """Returns the episode with the reward of each step.
 
-        A reward that fails must not cost the episode, which is then returned unchanged.
+        If the reward raises an error, the episode is returned unchanged.
         """
         try:
             given = reward(episode) if isinstance(reward, EpisodeReward) else reward(episode.to_transitions())
             return replace(episode, reward=given)
-        except Exception as error:  # noqa: BLE001  rewards are plug-ins: whatever they raise, the episode is kept
+        except Exception as error:  # noqa: BLE001  rewards are plug-ins: the episode is kept whatever error they raise
             log.warning("the reward cannot judge this episode: %s", error)
             return episode
 

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 EDGES = np.concatenate([[0.0], np.geomspace(1e-4, 10.0, 51), [np.inf]])
-"""Ten bins a decade from 0.1 ms to 10 s, and what lies outside [s]."""
+"""Edges of the histogram's bins [s]: ten per decade from 0.1 ms to 10 s, and one bin on either side."""
 
 
 class LatencyStatistics:

@@ -74,7 +74,7 @@ class UnattendedOperator:
     """Operator for runs without a person: what needs no person goes on, what needs one ends.
 
     Args:
-        tell: gets every line.
+        tell: receives every line.
     """
 
     def __init__(self, tell: Callable[[str], None]) -> None:
@@ -96,7 +96,7 @@ class AtTerminal:
     """Operator who is asked in the terminal.
 
     Args:
-        tell: gets every line.
+        tell: receives every line.
         ask: shows a question and returns what was typed.
 
     Raises:
@@ -130,7 +130,7 @@ class AtTerminal:
         try:
             with interrupt_on_signals():
                 typed = None if self.stop() else self._ask(question).strip().lower()
-        except (EOFError, OSError):  # OSError: the terminal was closed
+        except (EOFError, OSError):  # OSError: the terminal has been closed
             raise KeyboardInterrupt from None
         except KeyboardInterrupt:
             if not self.stop():

@@ -24,16 +24,16 @@ from robo_reward.hardware.perception.scene import SceneReset
 from robo_reward.hardware.safety.filter import SLACK
 
 RETREAT = 0.08
-"""How far the hand goes up before it moves sideways [m]."""
+"""Height by which the hand is raised before it moves sideways [m]."""
 FINGER_SPEED = 0.05
 OPEN_TOLERANCE = 0.005
-"""A hand that lacks no more than this of its opening is open [m]."""
+"""Largest difference from the full opening at which the hand counts as open [m]."""
 JOINT_TOLERANCE = 0.02
-"""Joints this close to their goal need no motion [rad]."""
+"""Largest joint error at which no motion is needed [rad]."""
 PATH_POINTS = 50
-"""On the way of a motion, at which the hand is checked."""
+"""Number of points on a path at which the hand's position is checked."""
 RETREAT_TOLERANCE = 0.02
-"""A retreat whose end lies farther than this from the raised point is none [m]."""
+"""Largest distance between the end of a retreat and the raised point; beyond it there is no valid retreat [m]."""
 
 
 class ResetProcedure:
@@ -79,7 +79,7 @@ class ResetProcedure:
             UsageError: the scene's start is outside the workspace.
         """
         self.ready()
-        if not isinstance(self.arm, MujocoArm):  # whose scene's reset puts the arm back, too
+        if not isinstance(self.arm, MujocoArm):  # the reset of its scene also resets the arm
             self.open_hand()
             self.retreat_home()
         start = self.scene(episode)
@@ -100,7 +100,7 @@ class ResetProcedure:
         """
         if not self.hand:
             return
-        for _ in range(2):  # the second time tells why the first failed, if the hand said so
+        for _ in range(2):  # the second attempt raises the cause of the first failure, if the hand reported one
             self.ready()
             self.arm.gripper(self.task.opening, FINGER_SPEED)
             if self._wait_until_open():
@@ -213,7 +213,7 @@ class ResetProcedure:
                 ways += self._plan_path(at, goal)
                 at = goal
         for q in ways:
-            # a control process hears a request to stop itself, and ends with the motion
+            # A control process receives stop requests itself and ends the motion.
             with nullcontext() if isinstance(self.arm, ArmProcess) else interrupt_on_signals():
                 self.ready()
                 self.arm.move_to(q, self.speed)

@@ -38,11 +38,11 @@ from robo_reward.hardware.safety.recovery import Phase, Reaction, RecoveryStep
 
 log = logging.getLogger(__name__)
 MAX_CONFIRMATIONS = 10
-"""So many confirmations in a row that change nothing end a deployment."""
+"""Number of confirmations in a row without any effect that ends a deployment."""
 REOPENING = 10.0
-"""How long a lost camera may take to be opened again before a person is asked [s]."""
+"""Time that a lost camera has to reconnect before a person is asked [s]."""
 MAX_CLIPPED_SHARE = 0.5
-"""A share of changed actions above this is told to the operator."""
+"""Share of clipped actions above which the operator is informed."""
 UNATTENDED = " (nobody can confirm with confirm=false; run it in a terminal without confirm=false)"
 
 
@@ -197,7 +197,7 @@ class DeploymentSession:
         """Tries an episode once; ends the session after too many tries in a row that were cut short."""
         self._tries += 1
         try:
-            self._run_episode(len(self.summary.episodes))  # an episode that is made again has another start
+            self._run_episode(len(self.summary.episodes))  # a repeated episode gets another start
         except (CameraUnavailable, StopRequested) as problem:
             self.summary.stopped = self.summary.stopped or str(problem)
         if self.summary.completed_count > number:
@@ -332,7 +332,7 @@ class DeploymentSession:
         live, ending = ControlLoop(self.rig, journal), EpisodeEnding("stop", "it was interrupted", 0)
         try:
             ending = live.run()
-        finally:  # Ctrl-C pressed twice, or an error of ours: what was done is kept all the same
+        finally:  # the record is kept even after a second Ctrl-C or an internal error
             try:
                 journal.update_metadata(ending=ending.reason, interventions=live.interventions)
                 journal.update_metadata(
@@ -426,7 +426,7 @@ class DeploymentSession:
                 step = machine.handle_fault(again)
 
     def _finish_episode(self) -> None:
-        """Tells the state machine that the episode ended in order."""
+        """Reports a regular end of the episode to the state machine."""
         if self.rig.machine.phase in (Phase.READY, Phase.RUNNING, Phase.HOLDING):
             self.rig.machine.finish()
 

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from robo_reward.errors import UsageError
 
 SIMULATED_LAG = 0.135
-"""How far a simulated arm is behind its targets: the servos' kv / kp, and most of a control step [s]."""
+"""Lag of a simulated arm behind its targets [s]: the servos' kv / kp, and most of a control step."""
 MIN_LAG = 0.04
-"""No robot follows closer behind its targets [s]."""
+"""Smallest lag of a real arm behind its targets [s]."""
 
 
 @dataclass(frozen=True)
@@ -17,8 +17,8 @@ class TimeScale:
     """Time scale of a deployment: at a scale of one half every control step takes twice as long.
 
     All speeds are halved and all accelerations a quarter, while the policy, which observes velocities in its own
-    time, finds the world of its training. That is what makes a fast policy slow; limits alone would only make it
-    late.
+    time, experiences the dynamics of its training. This slows a fast policy down; speed limits alone would only make
+    it lag.
 
     Args:
         value: 1 is the speed of training.
@@ -41,15 +41,17 @@ class TimeScale:
 
     def scale_at(self, step: int) -> float:
         """Returns the time scale of a control step."""
+        # Linear ramp from `first` to 1 over the first `ramp` control steps.
         share = 1.0 if step >= self.ramp else self.first + (1.0 - self.first) * step / self.ramp
         return self.value * share
 
     def compute_lag(self, control_dt: float) -> float:
-        """Computes the lag of the arm behind its commands [s] with which a policy finds the lag of its training.
+        """Computes the lag of the arm behind its commands [s] that equals, in the policy's time, the lag in training.
 
         The stream itself is one control step behind the targets.
 
         Args:
             control_dt: control period of the task [s].
         """
+        # The lag in the policy's time is the lag in real time multiplied by the time scale.
         return max((SIMULATED_LAG - control_dt) / self.value, MIN_LAG)

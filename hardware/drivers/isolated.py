@@ -31,18 +31,18 @@ from robo_reward.hardware.wire import pack_message, unpack_message
 
 log = logging.getLogger(__name__)
 HOLD_AFTER, STOP_AFTER = 0.15, 0.5
-"""Silence of the deployment after which the arm holds, and after which it is stopped [s]."""
+"""Time without a call from the deployment after which the arm holds, and after which it is stopped [s]."""
 VECTORS = ("q", "dq", "tau_ext", "wrench", "hand_position", "hand_quat")
 ANSWER_POLL = 0.05
-"""How often somebody who waits for a slow motion looks whether it shall be stopped [s]."""
+"""Interval at which the parent, waiting for a slow motion, checks for a stop request [s]."""
 CALL_POLL = 0.02
-"""How often the child looks at the clock while nobody calls [s]."""
+"""Interval at which the child checks for silence while no call arrives [s]."""
 BEAT_PERIOD = 0.05
-"""How often the child shows that it lives [s]."""
+"""Period of the child's heartbeat [s]."""
 FROZEN_AFTER = 0.6
-"""A child that shows no life for so long is told to the operator [s]."""
+"""Time without a heartbeat after which the operator is informed [s]."""
 SLOW_CALLS = ("connect", "recover")
-"""Calls in which a library may keep the whole child waiting for the network: silence is no sign of anything."""
+"""Calls in which a library may block the whole child on the network, so that a missing heartbeat has no meaning."""
 
 
 class ArmProcess:
@@ -136,7 +136,7 @@ class ArmProcess:
         self._call("gripper", {"width": width, "speed": speed, "force": force})
 
     def about(self) -> dict[str, Any]:
-        """Returns what the arm reports about itself; see `hardware.robot.describe_arm`."""
+        """Returns what the arm reports about itself; see `hardware.arm.describe_arm`."""
         return self._call("about")[0]["about"]
 
     def close(self) -> None:
@@ -266,7 +266,7 @@ class _ParentDied(BaseException):
 
 
 _parent_died = threading.Event()
-"""Set with it: a library that was interrupted may raise an error of its own instead."""
+"""Set together with raising `_ParentDied`, since a library that is interrupted may raise its own error instead."""
 
 
 def _run_child(
@@ -274,12 +274,12 @@ def _run_child(
 ) -> None:
     """Runs the child process: creates the arm and serves calls until the parent closes it or is gone."""
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, signal.SIG_IGN)  # the parent decides; if it dies, so do we
+        signal.signal(number, signal.SIG_IGN)  # the parent decides; if it dies, this process ends too
     _watch_parent()
     threading.Thread(target=_count_beats, args=(beats,), name="beat", daemon=True).start()
     try:
         arm = make(**options)
-    except Exception as error:  # noqa: BLE001  the parent must be told, whatever it is
+    except Exception as error:  # noqa: BLE001  any error must be reported to the parent
         pipe.send_bytes(_pack_error(error))
         return
     _CallServer(pipe, arm, hold, stop).run()
@@ -296,7 +296,7 @@ def _watch_parent() -> None:
     """Interrupts the main thread, wherever it waits, when the parent process is gone."""
 
     def raise_parent_died(*_: object) -> None:
-        if not _parent_died.is_set():  # once: what lets the arm go is not interrupted again
+        if not _parent_died.is_set():  # only once: releasing the arm must not be interrupted again
             _parent_died.set()
             raise _ParentDied
 
@@ -330,7 +330,7 @@ class _CallServer:
             finally:
                 signal.signal(
                     signal.SIGUSR1, signal.SIG_IGN
-                )  # may raise `_ParentDied`: it came with the end of the pipe
+                )  # may raise `_ParentDied`, whose signal comes with the end of the pipe
         except _ParentDied:
             pass
         finally:
@@ -360,7 +360,7 @@ class _CallServer:
 
     def _execute_call(self, name: str, given: dict[str, Any], arrays: dict[str, np.ndarray]) -> bytes | None:
         if name == "stream":
-            if self._broken:  # sent before the parent could know
+            if self._broken:  # sent before the parent learned of the fault
                 return None
             self._arm.stream(Target(gripper=given["gripper"], **arrays))
             return None
@@ -413,9 +413,9 @@ class _CallServer:
     def _release_arm(self) -> None:
         try:
             self._arm.close()
-        except Exception as error:  # noqa: BLE001  nobody is left to be told
+        except Exception as error:  # noqa: BLE001  no one is left to report it to
             log.warning("the arm could not be closed: %s", error)
-            os._exit(1)  # silence stops the robot
+            os._exit(1)  # without commands, the robot stops itself
 
 
 def _pack_error(error: Exception) -> bytes:

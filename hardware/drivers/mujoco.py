@@ -33,7 +33,7 @@ class MujocoArm:
         task: a task of the panda or the FR3.
         seed: of the initial conditions that `reset` draws.
         clock: stamps the states [s].
-        realtime: sleep, so that time passes as it does outside.
+        realtime: whether to sleep, so that simulated time passes as fast as real time.
 
     Attributes:
         data: the simulation, for inspection.
@@ -232,7 +232,7 @@ class MujocoArm:
 
     def _solve_inverse_kinematics(self, target: Target) -> np.ndarray:
         """Returns joint angles (7,) [rad] for a pose of the hand, by inverse kinematics from the last target."""
-        assert target.position is not None and target.quat is not None  # Target's own invariant
+        assert target.position is not None and target.quat is not None  # guaranteed by `Target`
         axes = np.zeros(9)
         mujoco.mju_quat2Mat(axes, target.quat)
         columns = axes.reshape(3, 3).T[..., None]
@@ -240,6 +240,7 @@ class MujocoArm:
         for _ in range(3):
             pose = compute_forward_kinematics(self.arm, q[None])
             turn = compute_orientation_error(pose, *columns)
+            # Damped least squares from the last target, with a weak pull of the null space to the home pose.
             error = np.concatenate([target.position - pose.position[:, 0], turn[:, 0]])[None]
             q = q + solve_damped_step(compute_jacobian(pose), error, (home - q)[None], 0.01, 0.005)[0]
         return np.clip(q, self.limits.q_min, self.limits.q_max)
@@ -247,7 +248,7 @@ class MujocoArm:
     def _brake_to_rest(self) -> None:
         way = compute_braking(self.arm, policy_limits(self.arm), self.data.qpos[:7], self.data.qvel[:7])
         period, servo = self.task.model.opt.timestep, self.task.model.actuator_biasprm[:7]
-        lag = servo[:, 2] / servo[:, 1]  # damping over stiffness
+        lag = servo[:, 2] / servo[:, 1]  # damping / stiffness, the servos' time constant [s]
         for k in range(1, int(np.ceil(way.duration / period)) + 1):
             self.data.ctrl[:7] = np.clip(way.compute_target(k * period, lag), self.limits.q_min, self.limits.q_max)
             self._step_physics()
@@ -263,6 +264,7 @@ class MujocoArm:
     def _step_physics(self) -> None:
         mujoco.mj_step(self.task.model, self.data)
         if self._realtime:
+            # At most 0.1 s of delay is caught up.
             self._due = max(self._due, self._clock() - 0.1) + self.task.model.opt.timestep
             time.sleep(max(0.0, self._due - self._clock()))
 

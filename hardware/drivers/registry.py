@@ -14,7 +14,7 @@ from robo_reward.hardware.drivers.isolated import ArmProcess
 from robo_reward.registry import Registry
 
 arms: Registry[ArmDriver] = Registry("robot", "robo_reward.robots")
-"""Name -> factory `(host, **options) -> Arm`."""
+"""Maps the name of an arm to its factory, `(host, **options) -> ArmDriver`."""
 
 
 def _make_fr3(host: str, **options: Any) -> ArmDriver:
@@ -50,7 +50,7 @@ def make_arm(kind: str, host: str, options: Mapping[str, Any], process: bool = T
     """Creates an arm's driver, not yet connected.
 
     Args:
-        kind: one of `arms.names()`.
+        kind: one of `arms.list_names()`.
         host: its address.
         options: of its driver.
         process: keep its library in a control process of its own, with a heartbeat.
@@ -61,7 +61,7 @@ def make_arm(kind: str, host: str, options: Mapping[str, Any], process: bool = T
     if not process:
         return arms.create(kind, host, **options)
     if kind not in arms.list_names():
-        arms.create(kind)  # raises, with the names
+        arms.create(kind)  # raises an error that lists the known names
     return ArmProcess(_create_in_child, {"kind": kind, "host": host, "options": dict(options)}, kind)
 
 

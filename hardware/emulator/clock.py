@@ -19,15 +19,15 @@ from robo_reward.hardware.emulator.world.plant import DT
 log = logging.getLogger(__name__)
 
 PATIENCE = 0.5
-"""In lock-step: how long a cycle waits for the client before its command counts as lost [s]. libfranka waits 1 s."""
+"""Lock-step: time that a cycle waits for the client before its command counts as lost [s]. libfranka waits 1 s."""
 FIRST_COMMAND_PATIENCE = 0.03
-"""In lock-step: likewise for the first command of a motion, before which a client reads two states or more [s]."""
+"""Lock-step: the same for the first command of a motion, before which a client reads two or more states [s]."""
 MIN_ANSWER_TIME = 0.5e-3
-"""A command counts as lost only if the client had this long to answer; else it was the emulator that was late [s]."""
+"""Time that a client has to answer before its command counts as lost, even if the emulator itself is late [s]."""
 MAX_CATCH_UP = 0.1
-"""Free-running: later than this, the emulator gives up catching up [s]."""
+"""Free-running: largest delay that the emulator catches up; after a longer one, the deadlines are moved [s]."""
 WARNING_INTERVAL = 10.0
-"""Between two warnings that the clock slips [s]."""
+"""Shortest time between two warnings that the clock slips [s]."""
 
 
 class EmulatorClock:
@@ -89,7 +89,7 @@ class EmulatorClock:
     def _run_guarded(self) -> None:
         try:
             self._run_cycles()
-        except Exception as error:  # whoever closes the emulator gets it
+        except Exception as error:  # kept for the thread that closes the emulator
             self.failure = error
             log.exception("the emulator stopped")
             self._server.hang_up()
@@ -107,6 +107,7 @@ class EmulatorClock:
             else:
                 commands, lateness = self._sleep_until_deadline()
                 came = False
+            # After a wait without an answer, do not wait again until the client has answered a state.
             patient = self._is_state_answered(commands) or not self._is_command_due() or came
             self._run_cycle(commands, lateness)
 
@@ -130,6 +131,7 @@ class EmulatorClock:
             if self._is_state_answered(commands) or self._faults.dropped != drops:
                 return commands, waited, True
             if (
+                # Give up after `patience`, or when no command is expected any more.
                 waited > patience
                 or not (self._is_command_due() or self._session.is_motion_starting)
                 or not self._running
@@ -144,8 +146,8 @@ class EmulatorClock:
     def _sleep_until_deadline(self) -> tuple[list[np.ndarray], float]:
         """Free-running: sleeps until the next deadline; returns the commands received and the lateness [s].
 
-        If the cycle is late already, the client still gets `MIN_ANSWER_TIME` to answer, and the arm catches up bit by
-        bit.
+        If the cycle is late already, the client still gets `MIN_ANSWER_TIME` to answer, and the arm catches up
+        gradually.
         """
         self._deadline += DT
         now = time.perf_counter()
@@ -153,6 +155,7 @@ class EmulatorClock:
             time.sleep(self._deadline - now)
             now = time.perf_counter()
         lateness = now - self._deadline
+        # Too late: move the deadlines; smaller delays are caught up with cycles that follow at once.
         if lateness > MAX_CATCH_UP:
             self._warn_of_slip(lateness, now)
             self._deadline = now
@@ -192,6 +195,7 @@ class EmulatorClock:
         delay = self._faults.delay_ms
         if not delay and not self._late:
             return commands[-1] if commands else None
+        # Injected delay: hold each command back for `delay` cycles.
         self._late.extend((self._session.time + 1 + delay, command) for command in commands)
         newest = None
         while self._late and self._late[0][0] <= self._session.time + 1:

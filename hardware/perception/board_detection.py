@@ -12,10 +12,10 @@ from robo_reward.errors import UnknownName, UsageError
 from robo_reward.hardware.perception.calibration import Lens
 
 LEAST = 5
-"""Pictures that show the board; fewer cannot tell the focal length from the distance."""
+"""Fewest pictures that must show the board; with fewer, focal length and distance cannot be separated."""
 LEAST_CORNERS = 8
 TOUCHED = 0.005
-"""By how much two touched corners may contradict the board's size [m]."""
+"""Largest difference between the distance of two touched corners and the board's size [m]."""
 
 
 @dataclass(frozen=True)
@@ -110,7 +110,7 @@ def calibrate_lens(pictures: Mapping[str, np.ndarray], board: CalibrationBoard) 
     (height, width) = sizes.pop()
     objects = [board.inner_corners[ids] for ids, _ in used.values()]
     pixels = [found[1].astype(np.float32) for found in used.values()]
-    start, none, few = np.eye(3), np.zeros(5), cv2.CALIB_FIX_K3  # which a score of pictures cannot tell
+    start, none, few = np.eye(3), np.zeros(5), cv2.CALIB_FIX_K3  # k3 stays 0: twenty pictures do not determine it
     error, matrix, distortion, _, _ = cv2.calibrateCamera(objects, pixels, (width, height), start, none, flags=few)
     (fx, _, cx), (_, fy, cy) = matrix[0], matrix[1]
     numbers = (float(value) for value in (fx, fy, cx, cy))
@@ -142,7 +142,7 @@ def locate_camera(lens: Lens, image: np.ndarray, board: CalibrationBoard, first:
     _, turn, shift = cv2.solvePnP(board.inner_corners[ids], pixels, lens.matrix, np.array(lens.distortion))
     camera_board = cv2.Rodrigues(turn)[0]
     x = (last - first)[:2] / np.linalg.norm((last - first)[:2])
-    base_board = np.array([[x[0], x[1], 0.0], [x[1], -x[0], 0.0], [0.0, 0.0, -1.0]])  # symmetric: z into the table
+    base_board = np.array([[x[0], x[1], 0.0], [x[1], -x[0], 0.0], [0.0, 0.0, -1.0]])  # symmetric; z points down
     rotation = base_board @ camera_board.T
     position = first - base_board @ board.inner_corners[0] - rotation @ shift[:, 0]
     return replace(lens, position=tuple(map(float, position)), quaternion=_to_quaternion(rotation))

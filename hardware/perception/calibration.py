@@ -27,7 +27,7 @@ from robo_reward.files import load_yaml
 
 NEEDED = ("width", "height", "fx", "fy", "cx", "cy")
 PLACE = {"distortion": 5, "position": 3, "quaternion": 4}
-"""Lists in the file and their lengths."""
+"""Lists in the calibration file and their lengths."""
 
 
 @dataclass(frozen=True)

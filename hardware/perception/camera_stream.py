@@ -96,12 +96,12 @@ class LatestFrames:
             begun = time.monotonic()
             try:
                 frame = self._cameras[index].read()
-            except Exception as error:  # noqa: BLE001  cameras are plug-ins; a thread that ends never sees them again
+            except Exception as error:  # noqa: BLE001  cameras are plug-ins, and this thread must survive them
                 fault = (
                     error if isinstance(error, CameraFault) else _wrap_camera_error(self._cameras[index].name, error)
                 )
                 with self._arrived:
-                    self._problems[index] = fault  # its stamps grow old, which is what the watchdog looks at
+                    self._problems[index] = fault  # the newest frame ages, which the watchdog detects
                     self._arrived.notify_all()
                 time.sleep(0.2)
                 continue

@@ -18,15 +18,16 @@ from robo_reward.errors import MissingExtra, RoboRewardError, UsageError
 from robo_reward.hardware.perception.calibration import Lens
 
 CAMERA_PORT = 1340
-"""Where an emulator serves its cameras, next to the robot's 1337, the gripper's 1338 and the faults' 1339."""
+"""Port of an emulator's cameras; the robot has port 1337, the gripper 1338 and the faults 1339."""
 REPLY = struct.Struct("<dII")
-"""Header of a frame: stamp [s], height, width; then height * width * 3 bytes. Height 0: width bytes of why not."""
+"""Header of a frame: stamp [s], height, width; then height * width * 3 bytes. If the height is 0, `width` bytes of text
+follow that explain why there is no frame."""
 SIZES = (8, 2048)
-MAX_TEXT = 4096  # [bytes] of why there is no frame
+MAX_TEXT = 4096  # longest explanation of a missing frame [bytes]
 REOPEN = 0.5
-"""Between attempts to open a lost camera again [s]."""
+"""Pause between attempts to reopen a lost camera [s]."""
 FIRST_FRAME = 10.0
-"""How much longer an emulator may take for the first frame, for which it sets up its renderer [s]."""
+"""Additional time that an emulator may take for the first frame, for which it creates its renderer [s]."""
 
 
 class Frame(NamedTuple):
@@ -221,7 +222,7 @@ class _NewestFrameReader:
                 return
             try:
                 device = self._open()
-            except UsageError as error:  # settings that no cable changes
+            except UsageError as error:  # wrong settings: reconnecting does not help
                 self._reopen = False
                 self._set_problem(str(error))
             except Exception as error:  # noqa: BLE001  drivers raise what they like when a device is unplugged
@@ -237,13 +238,13 @@ class _NewestFrameReader:
                 with self._arrived:
                     self._frame, self._problem = Frame(time.monotonic(), image), ""
                     self._arrived.notify_all()
-        except UsageError as error:  # the lens is of another size
+        except UsageError as error:  # the calibration is for another image size
             self._reopen = False
             return str(error)
         except Exception as error:  # noqa: BLE001  drivers raise what they like when a device is unplugged
             return f"it stopped delivering frames ({error})"
         finally:
-            with suppress(Exception):  # as the stop of a pipeline whose camera was unplugged
+            with suppress(Exception):  # stopping the pipeline of an unplugged camera raises
                 device.release()
         return "it stopped delivering frames"
 
@@ -264,7 +265,7 @@ class UvcCamera:
         height: of the picture that the camera is asked for [pixels].
         fps: frames a second that it is asked for.
         timeout: how long the first frame may take [s].
-        lens: takes the distortion out, and says how large its pictures are.
+        lens: removes the distortion and gives the size of the pictures.
 
     Raises:
         CameraFault: it cannot be opened.
@@ -329,7 +330,7 @@ class RealSenseCamera:
         height: of the stream [pixels].
         fps: frames a second.
         timeout: how long a frame may take [s].
-        lens: takes the distortion out, and says how large its pictures are.
+        lens: removes the distortion and gives the size of the pictures.
 
     Raises:
         MissingExtra: pyrealsense2 is not installed.
@@ -364,7 +365,7 @@ class RealSenseCamera:
                 pipeline.start(config)
             except RuntimeError as error:
                 there = []
-                with suppress(Exception):  # a device that vanishes while the list is made
+                with suppress(Exception):  # a device may be unplugged while they are listed
                     there = [device.get_info(rs.camera_info.serial_number) for device in rs.context().query_devices()]
                 found = f"connected: {', '.join(there)}" if there else "none is connected"
                 raise CameraFault(name, f"serial {serial!r} cannot be opened ({error})", found) from error

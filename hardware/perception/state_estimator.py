@@ -16,7 +16,7 @@ from robo_reward.errors import RoboRewardError, UsageError
 from robo_reward.hardware.arm import ArmState
 
 ARM_FIELDS = ("hand_position", "hand_velocity", "gripper_opening", "joint_position")
-"""What the arm knows of itself."""
+"""State fields that are computed from the arm's own measurements."""
 
 
 class ObjectSource(Protocol):
@@ -136,12 +136,14 @@ class Observer:
             state: (D,).
             tempo: rate at which the policy's time passes, relative to real time.
         """
+        # Rates per second of real time become rates per second of the policy's time.
         return self.task.observation(State(state.spec, np.where(self._rates, state.array / tempo, state.array)))
 
 
 def compute_arm_fields(task: ArmTask, arm: ArmState) -> dict[str, np.ndarray]:
     """Computes the arm's own fields of a task's state."""
     pose = compute_forward_kinematics(task.arm, arm.q[None])
+    # Linear velocity of the tool centre point, J_v dq [m/s].
     velocity = compute_jacobian(pose)[0, :3] @ arm.dq
     values: dict[str, Any] = {
         "hand_position": pose.position[:, 0],

@@ -47,7 +47,7 @@ class ActionQueue:
         late = min(max(self._find_row(start, now), 0), len(actions))
         self.dropped += late
         if start < self._start and self.count_remaining(now):
-            return late  # an older decision than the one in hand
+            return late  # decided from an older observation than the present chunk
         self._start, self._actions, self._next = start, actions, late
         return late
 

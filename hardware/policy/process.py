@@ -25,9 +25,9 @@ from robo_reward.files import Count, Finite, convert_json
 from robo_reward.hardware.wire import BadMessage, pack_message, unpack_message
 
 T = TypeVar("T")
-MAX_CAUSE_LENGTH = 2000  # [letters] of why a policy failed
+MAX_CAUSE_LENGTH = 2000  # longest cause of a policy's failure [characters]
 MAX_NUMBERS = 3000
-"""A state or an observation has no more numbers."""
+"""Largest number of values in a state or an observation."""
 THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
 
@@ -181,10 +181,10 @@ def _to_action_rows(said: Any) -> np.ndarray:
     """
     try:
         values = np.asarray(said)
-    except (TypeError, ValueError):  # rows of several lengths
+    except (TypeError, ValueError):  # rows of different lengths
         values = np.zeros(0)
     if values.dtype.kind not in "fiub" or not values.ndim or not len(values):
-        return np.zeros((1, 0))  # the safety filter holds the arm for it, and the third in a row stops it
+        return np.zeros((1, 0))  # the safety filter holds the arm, and stops it at the third in a row
     rows = np.atleast_2d(values[0].astype(np.float64))
     return rows if len(rows) else np.zeros((1, 0))
 
@@ -278,7 +278,7 @@ class PolicyProcess:
             raise PolicyDied(self._describe_exit()) from error
 
     def reset(self) -> None:
-        while self.receive_reply(0.0) is not None:  # answers of the last episode
+        while self.receive_reply(0.0) is not None:  # drop replies to the last episode
             pass
         self._send_message(pack_message({"kind": "reset"}))
 
@@ -327,7 +327,7 @@ def _serve_policy(pipe: Connection, folder: str, load: Callable[[str], Any] | No
             from robo_reward.policies.policy import load_policy as load
         policy = load(folder)
         pipe.send_bytes(pack_message({"kind": "ready", **specification(policy)}))
-    except Exception as error:  # noqa: BLE001  whatever it is, the parent must be told
+    except Exception as error:  # noqa: BLE001  any error must be reported to the parent
         pipe.send_bytes(pack_message({"kind": "failed", "cause": f"{type(error).__name__}: {error}"}))
         return
     try:
@@ -335,7 +335,7 @@ def _serve_policy(pipe: Connection, folder: str, load: Callable[[str], Any] | No
             data = pipe.recv_bytes()
             try:
                 reply = answer(policy, data)
-            except Exception as error:  # noqa: BLE001  likewise
+            except Exception as error:  # noqa: BLE001  as above
                 reply = pack_message({"kind": "failed", "cause": f"{type(error).__name__}: {error}"})
             if reply is not None:
                 pipe.send_bytes(reply)

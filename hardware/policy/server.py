@@ -1,7 +1,7 @@
 """A policy on another computer: a GPU computer runs it, the control computer beside the robot queries it.
 
 The transport is websockets: one dependency in pure Python, message framing and keep-alives included, passes
-proxies and TLS. The messages are those of `policy_process`; nothing in them is executed. A client must present the
+proxies and TLS. The messages are those of `policy.process`; nothing in them is executed. A client must present the
 token.
 """
 
@@ -26,11 +26,11 @@ from robo_reward.hardware.wire import MOST, BadMessage, pack_message, unpack_mes
 
 log = logging.getLogger(__name__)
 MIN_TOKEN_LENGTH = 16
-"""Characters of a token at least."""
+"""Shortest token [characters]."""
 RETRY = (0.1, 2.0)
-"""First and longest pause between attempts to connect again [s]."""
+"""First and longest pause between attempts to reconnect [s]."""
 MAX_BAD_MESSAGES = 3
-"""So many messages in a row that are no replies end it."""
+"""Number of invalid replies in a row that ends the connection for good."""
 
 
 def generate_token() -> str:
@@ -115,7 +115,7 @@ class PolicyServer:
                     raise BadMessage("text, expected a binary message")
                 with self._lock:
                     reply = answer(self._policy, data)
-            except Exception as error:  # noqa: BLE001  whatever it is, the client must be told
+            except Exception as error:  # noqa: BLE001  any error must be reported to the client
                 reply = pack_message({"kind": "failed", "cause": f"{type(error).__name__}: {error}"})
             if reply is not None:
                 connection.send(reply)
@@ -172,7 +172,7 @@ class RemotePolicy:
         return got
 
     def reset(self) -> None:
-        while self.receive_reply(0.0) is not None:  # answers of the last episode
+        while self.receive_reply(0.0) is not None:  # drop replies to the last episode
             pass
         self._send_message(pack_message({"kind": "reset"}))
 
@@ -209,7 +209,7 @@ class RemotePolicy:
                 )
                 head, _ = unpack_message(connection.recv(timeout=patience))
                 read_ready(head)
-                stack.pop_all()  # it stays open; `close` or its own end closes it
+                stack.pop_all()  # keep the connection open; `close` or the peer ends it
         except self._errors.InvalidStatus as error:
             raise PolicyDied(f"the server at {self._address} refused: {error}; is the token right?") from error
         except BadMessage as error:
@@ -233,7 +233,7 @@ class RemotePolicy:
                 self._connection = None
             except PolicyDied as died:
                 self._replies.put(died)
-            except Exception as error:  # noqa: BLE001  whatever it is, this thread must go on or say why it ended
+            except Exception as error:  # noqa: BLE001  this thread must continue or report why it ended
                 bad += 1
                 log.warning("the policy's server sent what is no reply (%s); connecting again", error)
                 self._connection = None

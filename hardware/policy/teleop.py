@@ -21,9 +21,9 @@ HELP = (
 )
 STOP, POLICY, SUCCESS, FAILURE = "x", "p", "y", "n"
 KEY_HOLD_TIME = 0.3
-"""A terminal tells no releases: a key counts as held for this long [s], bridging the pauses of its repetition."""
+"""Time for which a key counts as held [s]: a terminal reports no releases, and repeated keys arrive with pauses."""
 DEADZONE = 0.05
-"""Of the SpaceMouse's range: less is a hand that rests on it."""
+"""Share of the SpaceMouse's range below which a deflection is ignored, as from a resting hand."""
 KINDS = ("none", "keyboard", "spacemouse")
 
 
@@ -95,7 +95,7 @@ class KeyboardTeleop:
         while not event and select.select([sys.stdin], [], [], 0)[0]:
             key = read_key()
             if not key:
-                return TeleopInput(None, "stop")  # the terminal is gone, and with it the person
+                return TeleopInput(None, "stop")  # the terminal was closed, so no person is in control
             event = self.handle_key(key)
         return TeleopInput(self._compute_action() if self._driving else None, event)
 

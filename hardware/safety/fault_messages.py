@@ -56,13 +56,13 @@ KINDS: dict[FaultKind, Explanation] = {
 }
 
 GUIDED = Explanation("somebody guides the arm by hand", "Let go of the guiding button, look at the arm, then confirm")
-"""The libraries say no more than that a motion was aborted."""
+"""Fault of a hand-guided arm; the libraries report only that a motion was aborted."""
 
 LOCKED = Explanation(
     "the robot takes no commands at present, as with locked brakes",
     "Unlock the brakes and activate FCI in Desk; then confirm",
 )
-"""Likewise of a robot in a mode that the libraries call `Other`."""
+"""Fault of a robot in the mode that the libraries call `Other`; they report only that a motion was aborted."""
 
 ERRORS: dict[str, Explanation] = {
     "joint_position_limits_violation": Explanation("a joint is at its end", START),
@@ -127,7 +127,7 @@ ERRORS: dict[str, Explanation] = {
     "base_acceleration_initialization_timeout": Explanation("the base's acceleration sensor did not start", SUPPORT),
     "base_acceleration_invalid_reading": Explanation("the base's acceleration sensor gives no sense", SUPPORT),
 }
-"""Every name in libfranka's `Errors`."""
+"""Cause and remedy for every name in libfranka's `Errors`."""
 
 
 def explain_fault(kind: FaultKind, errors: Iterable[str] = ()) -> Explanation:

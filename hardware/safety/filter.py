@@ -25,7 +25,7 @@ from robo_reward.hardware.safety.trajectory.planner import TrajectoryPlanner
 from robo_reward.hardware.safety.trajectory.space import HandCoordinates, JointCoordinates
 
 SLACK = 0.03
-"""How far outside the workspace [m] and the joint margins [rad] the arm may stand when it starts."""
+"""Largest distance of the start pose outside the workspace [m] and outside the joint margins [rad]."""
 
 
 class Verdict(Enum):
@@ -142,7 +142,7 @@ class SafetyFilter:
         """Returns the filter of an arm's task: its controller, its box, and a share of the official limits.
 
         Args:
-            task: a task of an arm (`envs.panda.base.ArmTask`).
+            task: a task of an arm (`envs.arm.base.ArmTask`).
             limits: other limits than `policy_limits(task.arm)`.
             cone: largest tilt of the hand [rad].
             settings: rates, thresholds and the slow start.
@@ -164,6 +164,7 @@ class SafetyFilter:
         q = np.array(state.q, float)
         pose = compute_forward_kinematics(self.arm, q[None])
         position, tilt = pose.position[:, 0], float(compute_tilt(pose)[0])
+        # Widen the limits to a start pose slightly outside them, by at most `SLACK`; `_restore_limits` undoes it.
         room = self.limits.widen_to(np.clip(q, self.limits.q_min - SLACK, self.limits.q_max + SLACK))
         problem = room.describe_violation(q)
         excess = float(self.workspace.distance_outside(position))
@@ -188,6 +189,7 @@ class SafetyFilter:
             state: the latest measurement.
             dt: how long this control step lasts [s]; the controller's own period if not given.
         """
+        # An invalid or missing duration falls back to the controller's own period.
         dt = dt if 0.0 < dt <= 1.0 else 1.0 / self.controller.spec.rate_hz
         cause = self.stopped or self._find_stop_cause(state)
         if cause:
@@ -203,12 +205,14 @@ class SafetyFilter:
         self._bad = 0
         self._restore_limits()
         clips: list[ActionClip] = []
+        # Actions are defined on [-1, 1]; rounding up to 1e-6 is not reported.
         over = np.abs(values).max() - 1.0
         if over > 1e-6:
             clips.append(ActionClip("action", f"{over + 1.0:.3g}", "clipped to [-1, 1]"))
         wanted, fingers = self._advance_controller(np.clip(values, -1.0, 1.0), state)
         if not (np.isfinite(wanted).all() and np.isfinite(fingers).all()):
             return self._make_hold_decision("the task's controller answered with numbers that are not finite", dt)
+        # Slow start: the ramp scales the speed limit of the step and the plan.
         pace = self._compute_ramp()
         wanted = self._limit_step(wanted, dt * pace, clips)
         self._plan_step(wanted, pace, dt, clips)
@@ -257,6 +261,7 @@ class SafetyFilter:
         """Returns the joints and fingers that the controller requests next, from the last target."""
         n, fingers = self.arm.joint_count, self.arm.finger_count
         measured = np.concatenate([state.q, np.full(fingers, state.gripper_width / 2)])
+        # The controller continues from the last target, not from the measurement.
         last = np.concatenate([self._target, self._fingers])
         wanted = self.controller.advance(last[None], measured[None], action[None])[0]
         return wanted[:n], np.clip(wanted[n : n + fingers], 0.0, FINGER_MAX)
@@ -269,15 +274,18 @@ class SafetyFilter:
     def _limit_step(self, wanted: np.ndarray, dt: float, clips: list[ActionClip]) -> np.ndarray:
         """Returns the requested joints (7,) after limiting the speed and projecting into margins and workspace."""
         limits = self.planner.checker.limits
+        # 1. Speed: scale the step so that the strictest speed limit is kept.
         asked = self._compute_limit_usage(self._target, wanted, dt)
         rule = max(asked, key=lambda name: asked[name])
         if asked[rule] > 1.0:
             clips.append(ActionClip(rule, f"{asked[rule]:.2f} of the limit", f"step times {1 / asked[rule]:.2f}"))
             wanted = self._target + (wanted - self._target) / asked[rule]
+        # 2. Lead: keep the target within what `lead` seconds at full speed can reach from the last command.
         lead = max(self._compute_limit_usage(self.planner.last_command, wanted, self.settings.lead).values())
         if lead > 1.0:
             clips.append(ActionClip("lead", f"{lead:.2f} of the limit", "the target waits for the command"))
             wanted = self.planner.last_command + (wanted - self.planner.last_command) / lead
+        # 3. Position: clip to the joint margins, then project into the workspace.
         inside = self._project_into_workspace(np.clip(wanted, limits.q_min, limits.q_max), clips)
         if not np.array_equal(inside, wanted) and not any(clip.rule == "workspace" for clip in clips):
             worst = int(np.abs(inside - wanted).argmax())
@@ -305,14 +313,17 @@ class SafetyFilter:
         """Returns joints (7,) whose hand is in workspace and cone, by inverse kinematics where it was not."""
         space, limits = self.planner.checker.workspace, self.planner.checker.limits
         pose = compute_forward_kinematics(self.arm, q[None])
+        # Half of `INSET` inside the walls, since the path between two targets is slightly curved.
         place = np.clip(pose.position[:, 0], space.low + INSET / 2, space.high - INSET / 2)
         tilt = float(compute_tilt(pose)[0])
         if np.array_equal(place, pose.position[:, 0]) and tilt <= space.cone:
             return q
         what = f"hand at {pose.position[:, 0].round(3)} m leaning {tilt:.2f} rad"
         clips.append(ActionClip("workspace", what, f"{place.round(3)} m, {min(tilt, space.cone):.2f} rad"))
+        # Tilt slightly less than the cone allows, because the damped steps do not converge exactly.
         upright = _tilt_approach(pose.z[:, 0], min(tilt, 0.98 * space.cone))
         for _ in range(4):
+            # Damped least squares for position and approach direction, at most 0.1 rad per joint and iteration.
             turn = np.cross(pose.z[:, 0], upright)
             error = np.concatenate([place - pose.position[:, 0], turn])[None]
             step = solve_damped_step(compute_jacobian(pose), error, np.zeros((1, 7)))[0]
@@ -323,6 +334,7 @@ class SafetyFilter:
     def _plan_step(self, wanted: np.ndarray, pace: float, dt: float, clips: list[ActionClip]) -> None:
         """Plans to the requested joints, or to as large a part of the step as every limit allows."""
         breach = None
+        # Shorten the step until a plan passes all limits.
         for share in (1.0, 0.5, 0.25):
             goal = self._target + share * (wanted - self._target)
             found = self.planner.plan_to_target(goal, pace, self._target, dt)
@@ -334,6 +346,7 @@ class SafetyFilter:
             taken = "the plan stays" if found is not None else f"step times {share}"
             clips.append(ActionClip(breach.rule, f"{breach.ratio:.2f} of the limit", taken))
             if found is not None:
+                # No plan passed: continue from where the old plan comes to rest.
                 self._target = self.planner.rest_position
 
     def _restore_limits(self) -> None:
@@ -341,6 +354,7 @@ class SafetyFilter:
         envelope = self.planner.checker
         if envelope.limits is self.limits and envelope.workspace is self.workspace:
             return
+        # Restore only when the last command and the whole plan lie inside the configured limits.
         path = np.concatenate([self.planner.last_command[None], self.planner.plan])
         pose = compute_forward_kinematics(self.arm, path)
         if not any(self.limits.describe_violation(q) for q in path):

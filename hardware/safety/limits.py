@@ -10,9 +10,9 @@ from robo_reward.envs.arm.model import ArmModel
 from robo_reward.errors import UsageError
 
 MARGIN = 0.1
-"""Kept from each end of a joint [rad]."""
+"""Default distance of commands from each end of a joint [rad]."""
 INSET = 0.002
-"""Targets stay this far inside the workspace, because the way between two targets is not quite straight [m]."""
+"""Distance of targets from the workspace's walls [m], because the path between two targets is slightly curved."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,6 +56,8 @@ class MotionLimits:
             high = np.broadcast_to(self.dq, np.shape(q))
             return -high, high
         room_up, room_down = np.maximum(self.q_end[1] - q, 0.0), np.maximum(q - self.q_end[0], 0.0)
+        # Speed from which the joint can still brake before its end (Franka Robotics, "Robot and interface
+        # specifications"): sqrt(2 dec distance) - offset.
         up, down = (np.sqrt(2 * self.deceleration * room) - self.offset for room in (room_up, room_down))
         return -np.clip(self.share * down, 0.0, self.dq), np.clip(self.share * up, 0.0, self.dq)
 
@@ -63,6 +65,7 @@ class MotionLimits:
         """Returns the limits, widened to include the present angles (7,), inside the mechanical ends."""
         return replace(
             self,
+            # Never beyond the mechanical ends.
             q_min=np.minimum(self.q_min, np.maximum(q, self.q_end[0])),
             q_max=np.maximum(self.q_max, np.minimum(q, self.q_end[1])),
         )
@@ -121,6 +124,7 @@ def policy_limits(
     if box and not arm.box:
         raise UsageError(f"no box of limits is published for {arm.name!r}; it exists for: fr3")
     full = official_limits(arm)
+    # The margin applies to positions, the shares to speeds, accelerations and jerks.
     low, high, dq = full.q_min + margin, full.q_max - margin, speed * full.dq
     if box:
         low, high, dq = np.maximum(low, arm.box[0]), np.minimum(high, arm.box[1]), np.minimum(dq, arm.box[2])
@@ -169,6 +173,7 @@ class Workspace:
     def from_box(cls, low: np.ndarray, high: np.ndarray, cone: float = 0.5, table: float = 0.0) -> Workspace:
         """Returns the workspace around a box of targets: `INSET` larger, but never below the table."""
         grown = np.asarray(low, float) - INSET
+        # The lower wall must not be below the table.
         grown[2] = max(grown[2], table)
         return cls(grown, np.asarray(high, float) + INSET, cone, table)
 

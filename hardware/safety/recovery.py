@@ -12,7 +12,7 @@ from robo_reward.hardware.arm import ArmFault, ArmState, FaultKind, Mode
 from robo_reward.hardware.safety.fault_messages import KINDS, make_fault, make_guiding_fault, make_locked_fault
 
 FINAL = (FaultKind.VERSION, FaultKind.UNREACHABLE)
-"""Kinds that a recovery cannot help: somebody must change something and connect anew."""
+"""Kinds of faults that no recovery clears: a person must change the setup, then connect again."""
 
 
 class Phase(Enum):
@@ -143,6 +143,7 @@ class FaultMachine:
             return RecoveryStep(Reaction.END)
         if self._is_final():
             return RecoveryStep(Reaction.END, str(self.last_fault))
+        # `waiting`: a person must still confirm an earlier fault or stop.
         waiting = self.phase in (Phase.FAULT, Phase.STOPPED)
         first, self.last_fault = self.last_fault, fault
         message = f"{fault.kind.value}: {fault.cause}. {fault.remedy}"
@@ -150,11 +151,12 @@ class FaultMachine:
             self.phase = Phase.FAULT
             return RecoveryStep(Reaction.END, message)
         if waiting and fault.kind is FaultKind.COMMUNICATION:
-            # A lost connection does not undo what a person has to look at.
+            # A lost connection does not replace an earlier fault that a person must still confirm.
             if self.phase is Phase.FAULT and first is not None:
                 self.last_fault = first
             self.phase = Phase.FAULT
             return RecoveryStep(Reaction.ASK, message)
+        # Only a lost connection is recovered without a person, and only a limited number of times.
         if fault.kind is FaultKind.COMMUNICATION and self._use_retry():
             self.phase = Phase.RECOVERING
             count = f"{len(self._retried)} of {self.retries}"
@@ -178,6 +180,7 @@ class FaultMachine:
         self._require_phase("confirm", Phase.FAULT, Phase.STOPPED)
         if not who.strip():
             raise UsageError("a confirmation names the person who looked at the arm")
+        # A pressed user stop cannot be confirmed; the phase stays the same.
         if mode is Mode.USER_STOPPED:
             cause, remedy = KINDS[FaultKind.USER_STOP]
             return RecoveryStep(Reaction.ASK, f"{cause}. {remedy}")
@@ -210,11 +213,13 @@ class FaultMachine:
         return self.phase is Phase.FAULT and fault is not None and (fault.kind in FINAL or not fault.recoverable)
 
     def _return_to_idle(self) -> None:
+        # States from before the recovery must not become targets, so `seed` rejects older ones.
         self.phase, self._seeded_after = Phase.IDLE, self._clock()
 
     def _use_retry(self) -> bool:
         """Returns whether one more recovery without a person is allowed, and counts it."""
         now = self._clock()
+        # Retries count within a sliding window [s].
         self._retried = [t for t in self._retried if now - t < self.window]
         if len(self._retried) >= self.retries:
             return False

@@ -109,6 +109,7 @@ class Watchdog:
     def check_alarms(self) -> Alarm:
         """Returns the worst of all alarms at present."""
         with self._lock:
+            # A STOP is latched until `start`.
             if self._stopped is not None:
                 return self._stopped
             alarms = self._collect_alarms(self._clock())
@@ -128,8 +129,10 @@ class Watchdog:
         if self._state is not None and now - self._state >= self._state_age:
             text = f"the newest state of the robot is {now - self._state:.2f} s old"
             alarms.append(Alarm(Verdict.STOP, text, REMEDIES["robot"]))
+        # Both conditions, so that a long control step alone does not stop the arm.
         if self._missed and quiet >= self._silent:
             text = f"the policy was silent for {quiet:.2f} s ({self._missed} control steps)"
+            # Answers that come too late are reported as such, not as silence.
             if self._late:
                 text = f"the policy answered too late for {quiet:.2f} s ({self._late} answers after their control step)"
             alarms.append(Alarm(Verdict.STOP, text, REMEDIES["policy"]))
@@ -141,5 +144,6 @@ class Watchdog:
         """Returns the alarm of frames that are too old."""
         if self._frame is None or (age := now - self._frame) < self._camera_age:
             return []
+        # Hold first; stop only after another `silent` seconds without a new frame.
         verdict = Verdict.STOP if age >= self._camera_age + self._silent else Verdict.HOLD
         return [Alarm(verdict, f"the newest camera frame is {age:.2f} s old", REMEDIES["camera"])]

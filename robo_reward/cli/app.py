@@ -73,7 +73,7 @@ def _run_verb(verb: str, arguments: list[str]) -> int:
     logging.basicConfig(
         level=os.environ.get("ROBO_REWARD_LOG", "WARNING"), format="%(levelname)s %(name)s: %(message)s"
     )
-    os.environ.setdefault("OMP_NUM_THREADS", "1")  # worlds and candidates are what runs in parallel
+    os.environ.setdefault("OMP_NUM_THREADS", "1")  # worlds and candidates already run in parallel
     module, _, function = VERBS[verb].entry.partition(":")
     overrides, flags = _split_arguments(verb, arguments)
     folder = _find_config_dir(flags)
@@ -163,7 +163,7 @@ def _run_hydra(verb: str, flags: list[str], prepared: PreparedOverrides, functio
         OmegaConf.resolve(config)
         codes.append(_run_guarded(lambda: _check_and_run(verb, config, prepared, function, [verb, *own])))
 
-    with tempfile.TemporaryDirectory() as folder:  # for what Hydra writes about a sweep, the overrides among it
+    with tempfile.TemporaryDirectory() as folder:  # for the files that Hydra writes about a sweep
         quiet = [f"hydra.run.dir={folder}", f"hydra.sweep.dir={folder}", "hydra.sweep.subdir=.", *QUIET]
         sys.argv = [f"robo-reward {verb}", *flags, *prepared.to_hydra_overrides(), *quiet]
         hydra.main(version_base="1.3", config_path=CONFIGS, config_name=verb)(run_job)()

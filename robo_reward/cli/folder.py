@@ -39,9 +39,9 @@ PACKAGES = (
     "ruckig",
 )
 PLACE = ("run", "runs", "videos", "camera", "executor")
-"""Keys that do not change what a run computes, only where, how fast and what is filmed."""
+"""Keys that do not change the result of a run, only where and how fast it runs and what is filmed."""
 ADDED = (("workspace", None), ("table", 0.0), ("min_chroma", 0.12))
-"""Keys that runs of earlier versions lack, with the value that means what those did."""
+"""Keys that runs of earlier versions lack, with the value that reproduces their behaviour."""
 PATIENCE = (
     "base_url",
     "key_env",
@@ -54,8 +54,8 @@ PATIENCE = (
     "price_out",
     "budget",
 )
-"""Keys of a writer that decide where, how long and how dearly it is asked, not what it answers: a run that ended at its
-budget goes on in its folder, with its ledger, when the budget is raised."""
+"""Keys of a writer that set its address, time limits and prices, not its answers: a run that stopped at its budget
+continues in its folder, with its ledger, when the budget is raised."""
 
 
 class RunBusy(RoboRewardError):
@@ -87,7 +87,7 @@ def prepare_run_folder(config: DictConfig, verb: str, subject: str = "", free: S
             "Give another run=NAME, or leave run empty to have one made."
         )
     write_text(path, OmegaConf.to_yaml(OmegaConf.create(value)), private=value != plain)
-    config.run = name  # known from here on, also to a caller from Python
+    config.run = name  # also visible to a caller from Python
     return folder
 
 
@@ -122,7 +122,7 @@ def lock_run(folder: Path) -> Iterator[None]:
         BadArtifact: `lock` is a link, a pipe or a folder.
     """
     path = folder / "lock"
-    flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC  # nothing is emptied, nothing waits
+    flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC  # no truncation, no blocking
     try:
         handle = os.open(path, flags, 0o644)
     except OSError as error:

@@ -48,7 +48,7 @@ def stop_on_signals() -> Iterator[StopRequest]:
 def interrupt_on_sigterm() -> Iterator[None]:
     """Lets SIGTERM end a verb as Ctrl-C does: what is open is closed, and the exit code is 130."""
     if threading.current_thread() is not threading.main_thread() or signal.getsignal(signal.SIGTERM) != signal.SIG_DFL:
-        yield  # whoever called us handles the signal
+        yield  # the caller handles the signal
         return
 
     def raise_interrupt(number: int, frame: FrameType | None) -> NoReturn:

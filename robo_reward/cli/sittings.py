@@ -11,7 +11,7 @@ from pathlib import Path
 from robo_reward.files import Finite, load_json, write_json
 
 PERIOD = 10.0
-"""How often the time of a running sitting is written [s]: what a kill can lose."""
+"""Interval at which the time of a running sitting is written [s], the most that a kill can lose."""
 
 
 @contextmanager
@@ -36,7 +36,7 @@ def recorded_sitting(path: Path, begun: float, period: float = PERIOD) -> Iterat
 
     def write_periodically() -> None:
         while not done.wait(period):
-            with suppress(OSError):  # a full disk is told by what the run itself writes
+            with suppress(OSError):  # the run's own writes report a full disk
                 write_times()
 
     write_times()

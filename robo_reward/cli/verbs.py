@@ -51,11 +51,11 @@ REWARD = {"reward": ("reward=artifact", "reward.path={}")}
 
 VERBS = {
     "demo": Verb(
-        "the main job, offline, in a few minutes: sentence -> reward program -> trained policy -> report",
+        "the full workflow, offline, in minutes: sentence, reward program, trained policy, report",
         "robo_reward.cli.training.search:run",
         "robo-reward demo",
     ),
-    "tasks": Verb("what can be simulated", "robo_reward.cli.training.tasks:run", "robo-reward tasks name=panda/push"),
+    "tasks": Verb("list simulated tasks", "robo_reward.cli.training.tasks:run", "robo-reward tasks name=panda/push"),
     "search": Verb(
         "find a reward program for a goal sentence and train a policy on it",
         "robo_reward.cli.training.search:run",
@@ -73,29 +73,29 @@ VERBS = {
         "robo-reward record task=panda/drawer by=keyboard episodes=3",
     ),
     "discover": Verb(
-        "a reward from a few demonstrations: find the steps of the task, learn to recognise them",
+        "learn a reward from a few demonstrations: find the steps of the task and recognise them",
         "robo_reward.cli.rewards.discover:run",
         "robo-reward discover demos=FOLDER steps=auto camera=front",
     ),
     "evaluate": Verb(
-        "measure the success of a trained policy",
+        "measure the success rate of a trained policy",
         "robo_reward.cli.training.evaluate:run",
         "robo-reward evaluate runs/NAME episodes=200 min_success=0.9",
         bare="run",
     ),
     "label": Verb(
-        "a page in the browser on which people compare clips: which is better?",
+        "serve a web page on which people compare clips",
         "robo_reward.cli.rewards.label:run",
         "robo-reward label runs/NAME mode=triplet",
         bare="source",
     ),
     "align": Verb(
-        "a reward that agrees with people's answers about clips: RAPL, or Bradley-Terry",
+        "learn a reward from people's comparisons of clips, by RAPL or Bradley-Terry",
         "robo_reward.cli.rewards.align:run",
         "robo-reward align preferences=FOLDER method=rapl",
     ),
     "check": Verb(
-        "does a learnt reward agree with people, and with the truth where it is known?",
+        "measure how well a learnt reward agrees with people, and with the ground truth if known",
         "robo_reward.cli.rewards.check:run",
         "robo-reward check runs/NAME",
         bare="run",
@@ -113,28 +113,28 @@ VERBS = {
         {"policy": ("policy_folder={}",)},
     ),
     "calibrate": Verb(
-        "a camera's lens and place, from pictures of a chessboard or a ChArUco board",
+        "calibrate a camera's lens and pose from pictures of a chessboard or a ChArUco board",
         "robo_reward.cli.robot.calibrate:run",
         "robo-reward calibrate pictures=FOLDER camera=uvc:0 square=0.025",
     ),
     "identify": Verb(
-        "how late, stiff and rough a real arm is, from episodes recorded on it, for the next training",
+        "identify delay, damping and friction of a real arm from recorded episodes, for the next training",
         "robo_reward.cli.robot.identify:run",
         "robo-reward identify runs/NAME",
         bare="run",
     ),
     "report": Verb(
-        "write a run's report.html anew",
+        "rewrite a run's report.html",
         "robo_reward.cli.training.report:run",
         "robo-reward report runs/NAME",
         bare="folder",
     ),
     "emulate": Verb(
-        "a Franka arm on the network, emulated, with a task's scene: any libfranka client drives it",
+        "emulate a Franka arm on the network, with a task's scene, for any libfranka client",
         "robo_reward.cli.robot.emulate:run",
         "robo-reward emulate task=panda/push robot=fr3 host=127.0.0.1",
     ),
     "doctor": Verb(
-        "what works on this machine, and what to install", "robo_reward.cli.training.doctor:run", "robo-reward doctor"
+        "check what works here and what to install", "robo_reward.cli.training.doctor:run", "robo-reward doctor"
     ),
 }

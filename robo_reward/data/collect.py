@@ -1,4 +1,4 @@
-"""Collects whole episodes of anything that acts: experts, scripts, policies, noise."""
+"""Collects whole episodes of any actor: experts, scripts, policies, noise."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from robo_reward.envs.state import State
 from robo_reward.envs.task import Task
 
 Actor = Callable[[State], np.ndarray]
-"""States (N, D) to actions (N, A); a `task.expert`, a script, or a policy behind `task.observation`."""
+"""Maps states (N, D) to actions (N, A): a `task.expert`, a script, or a policy on `task.observation`."""
 
 
 class Recorder:

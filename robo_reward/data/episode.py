@@ -23,7 +23,7 @@ from robo_reward.files import is_regular, load_json, open_arrays, parse_json
 from robo_reward.rewards.contract import MAX_TERMS, RewardOutput
 
 MAX_UNPACKED = 4 << 30  # [bytes] of the arrays of one episode
-MAX_SMALL = 8 << 20  # [bytes] of a file beside the episodes
+MAX_SMALL = 8 << 20  # [bytes] of a file other than episodes and videos
 
 
 @dataclass(frozen=True, eq=False)
@@ -104,7 +104,7 @@ def _check_shapes(episode: Episode) -> None:
 
 
 class CorruptEpisode(BadArtifact):
-    """A file of the store does not hold what its name promises."""
+    """A file of the store is not a readable episode of its name."""
 
     def __init__(self, path: Path, problem: str) -> None:
         super().__init__(path, f"this episode cannot be read: {problem}", "Delete it to go on without this episode")
@@ -153,9 +153,9 @@ class EpisodeStore:
     process killed at any moment leaves whole episodes only. The directory is the index.
 
     Args:
-        folder: made if need be.
+        folder: created if necessary.
         frames: how new episodes keep their frames: `mp4` (small, slightly changed), `exact` (in the npz), `drop`.
-        fps: of the videos [Hz]; an episode's `meta["fps"]` goes before it.
+        fps: of the videos [Hz]; an episode's `meta["fps"]` takes precedence.
 
     Raises:
         UsageError: the folder belongs to something else or to a newer version.
@@ -303,7 +303,7 @@ class EpisodeStore:
     def _write_frames(self, episode: Episode, key: str) -> Path | None:
         if self.frames != "mp4" or episode.frames is None:
             return None
-        # A name of its own: two processes with the same key must not share a video.
+        # A unique name: two processes with the same key must not share a video.
         path = self._episodes / f"{key}-{uuid.uuid4().hex[:8]}.mp4"
         return write_video(path, episode.frames, fps=float(episode.meta.get("fps", self.fps)), crf=12)
 
@@ -313,7 +313,7 @@ class EpisodeStore:
         path = self._episodes / head.video
         if not is_regular(path):
             raise BadArtifact(path, "there is no such video")
-        height, width = head.frame_shape  # a video's sides are even; the frames' need not have been
+        height, width = head.frame_shape  # the sides of a video are even, those of frames need not be
         return read_video(path)[:, :height, :width]
 
     def _save_spec(self, spec: StateSpec) -> str:

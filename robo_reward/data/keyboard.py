@@ -30,7 +30,7 @@ MOVES = {
     "e": (0.0, 0.0, -1.0),
     ".": (0.0, 0.0, 0.0),
 }
-"""Key -> motion (x away from the robot, y to its left, z up)."""
+"""Key -> direction of motion (x away from the robot, y to its left, z up)."""
 
 ARROWS = {
     "\x1b[A": "w",
@@ -43,7 +43,7 @@ ARROWS = {
     "\x1bOC": "d",
 }
 KEEP, AGAIN, GRIP = ("\r", "\n"), "r", " "
-ESCAPE_TAIL = 0.05  # how long the rest of an arrow key may take to arrive [s]
+ESCAPE_TAIL = 0.05  # longest wait for the rest of an arrow key's escape sequence [s]
 
 
 @dataclass
@@ -107,7 +107,7 @@ def read_key() -> str:
     while key.startswith(b"\x1b") and len(key) < 3 and select.select([descriptor], [], [], ESCAPE_TAIL)[0]:
         key += os.read(descriptor, 1)
     while key and key[0] >= 0xC0 and len(key) < 4 and select.select([descriptor], [], [], 0)[0]:
-        key += os.read(descriptor, 1)  # the rest of a character outside ASCII
+        key += os.read(descriptor, 1)  # the rest of a multi-byte character
     return key.decode(errors="replace")
 
 

@@ -47,7 +47,7 @@ def _read_version(root: Path) -> str:
     """Returns the version of the data set in a folder; "" if there is none."""
     try:
         info = load_json(root / _INFO, _DatasetInfo)
-    except BadArtifact:  # damaged, or of something else
+    except BadArtifact:  # damaged, or of another format
         return "of unknown version" if (root / "data").is_dir() and (root / "videos").is_dir() else ""
     return info.codebase_version if info else ""
 

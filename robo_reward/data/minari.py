@@ -21,7 +21,7 @@ from robo_reward.rewards.contract import RewardOutput
 log = logging.getLogger(__name__)
 
 _SUCCESS = ("success", "is_success")
-"""What data sets call success: Minari's own and ours; gymnasium-robotics."""
+"""Names of the success flag: in Minari's and our data sets, and in gymnasium-robotics."""
 _DAMAGED = (OSError, ValueError, KeyError, TypeError, AttributeError, IndexError, EOFError)
 _AGAIN = "Download or make it again"
 _SPEC, _EPISODE = "robo_reward_state", "robo_reward_episode"
@@ -67,10 +67,10 @@ def export_minari(episodes: Iterable[Episode], dataset_id: str, **about: Any) ->
     for number, episode in enumerate(kept):
         if episode.spec != first.spec or episode.action.shape[1] != first.action.shape[1]:
             raise UsageError(f"episode {number} has another state or action than the first; export them apart")
-    # Every episode gets every term, because a table has one set of columns; `_about` says which it really has.
+    # A table has one set of columns, so every episode gets all terms; its metadata lists those it really has.
     terms = tuple(dict.fromkeys(name for episode in kept if episode.reward for name in episode.reward.terms))
     with warnings.catch_warnings():
-        # Advice about authors and links that were not given; there is no environment to recover, the data is all.
+        # Warnings about missing authors and links; there is no environment to recover from the data.
         warnings.filterwarnings("ignore", category=UserWarning, module="minari")
         dataset = minari.create_dataset_from_buffers(
             dataset_id,
@@ -163,7 +163,7 @@ def _episode_to_columns(episode: Episode, terms: tuple[str, ...]) -> dict[str, A
         "rewards": np.zeros(steps) if reward is None else reward.total,
         "terminations": np.zeros(steps, bool),
         "truncations": np.arange(steps) == steps - 1,
-        # Minari 0.5.4's Arrow reader fails on arrays of one number per step, unless they come as plain lists.
+        # Minari 0.5.4's Arrow reader fails on arrays of one number per step, but not on plain lists.
         "infos": {name: values.tolist() for name, values in columns.items()},
     }
 

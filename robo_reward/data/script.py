@@ -1,4 +1,4 @@
-"""Scripted experts with human traits: slower, with a trembling hand, and a moment longer than needed."""
+"""Scripted experts with human traits: slower, with noisy motion, and with a short rest at the end."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from robo_reward.envs.state import State
 from robo_reward.envs.task import Task
 from robo_reward.errors import UsageError
 
-PERSISTENCE = 0.8  # of the trembling from one step to the next
+PERSISTENCE = 0.8  # share of the noise that carries over to the next step
 
 
 def make_demonstrator(
     task: Task, speed: float, noise: float, rng: np.random.Generator
 ) -> Callable[[State], np.ndarray]:
-    """Returns the task's expert at a share of its speed, with a trembling hand; the gripper follows the expert.
+    """Returns the task's expert at reduced speed and with noise on its motion; the gripper follows the expert.
 
     Args:
         task: whose expert.
         speed: factor of the hand's motion, 0 to 1.
-        noise: standard deviation that is added to the trembling at each step, as a share of a full step.
-        rng: of the trembling.
+        noise: standard deviation of the noise added at each step, as a share of a full step.
+        rng: of the noise.
 
     Raises:
         UsageError: a speed or a noise out of range, or a task without an expert.

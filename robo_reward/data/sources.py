@@ -25,7 +25,7 @@ VIDEOS = (".mp4", ".mov", ".m4v", ".avi", ".mkv", ".webm")
 PICTURES = (".png", ".jpg", ".jpeg")
 MINARI = "minari:"
 MAX_SIDE = 480
-"""Frames are shrunk while they are read until their longer side is at most this [pixels]."""
+"""Maximum length of the longer side of a frame [pixels]; larger frames are downscaled while reading."""
 
 MAX_PICTURE = 64 << 20  # [bytes] of one file
 
@@ -110,7 +110,7 @@ def harmonise_demonstrations(demonstrations: Sequence[Demonstration]) -> list[De
             frames = _resize_frames(frames, width, height)
         if notes:
             log.warning("demonstration %s is brought %s, as the others are", d.name, " and ".join(notes))
-        # Between frames that were left out, states and actions no longer belong together.
+        # Once frames are dropped, states and actions no longer match them.
         episode = d.episode if len(frames) == len(d.frames) else None
         found.append(replace(d, frames=frames, fps=fps, episode=episode))
     return found
@@ -180,7 +180,7 @@ def _read_picture(path: Path) -> np.ndarray:
 
 def _read_store(store: EpisodeStore, name: str) -> Iterator[Demonstration]:
     """Yields the episodes of a store as demonstrations."""
-    for key in store.keys():  # noqa: SIM118 - a store is no mapping
+    for key in store.keys():  # noqa: SIM118 - a store is not a mapping
         episode = store.load(key)
         if episode.frames is None:
             raise UsageError(f"episode {key} of {name} has no frames: record it with frames")

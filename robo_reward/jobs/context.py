@@ -11,7 +11,7 @@ from typing import Any
 from robo_reward.files import remove_unfinished, to_json, write_json
 from robo_reward.jobs.job import Job
 
-STOP_INTERVAL = 0.2  # [s] between two looks at the file system
+STOP_INTERVAL = 0.2  # [s] between two checks of the file system
 
 
 class JobContext:
@@ -66,5 +66,5 @@ class JobContext:
         handle = os.open(self._job.progress_path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
         size = os.fstat(handle).st_size
         if size and os.pread(handle, 1, size - 1) != b"\n":
-            os.write(handle, b"\n")  # the last attempt was killed in the middle of a line
+            os.write(handle, b"\n")  # the previous attempt was killed while writing a line
         return handle

@@ -22,7 +22,7 @@ PASSED = (
     "OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE", "HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE",
 )  # fmt: skip
 THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS", "GALLIUM_THREADS")
-TEMPORARY = "tmp"  # inside the job's folder, removed afterwards
+TEMPORARY = "tmp"  # folder of temporary files in the job's folder, removed afterwards
 SECRET = re.compile(r"(?i)key|token|secret|passw|credential|auth")
 
 
@@ -45,12 +45,12 @@ def build_job_environment(folder: Path, threads: int, extra: Mapping[str, str] |
     environment |= {
         "HOME": str(folder),
         "TMPDIR": str(folder / TEMPORARY),
-        "USER": "job",  # spares getpass a look into /etc/passwd
+        "USER": "job",  # so that getpass does not read /etc/passwd
         "MUJOCO_GL": environment.get("MUJOCO_GL") or choose_offscreen_backend(),
         "PYTHONPATH": os.pathsep.join(_find_import_roots()),
-        "PYTHONHASHSEED": "0",  # same seed, same bits
+        "PYTHONHASHSEED": "0",  # reproducible hashes: same seed, same bits
         "PYTHONDONTWRITEBYTECODE": "1",
-        "PYTHONUNBUFFERED": "1",  # the last lines before a crash are the ones that matter
+        "PYTHONUNBUFFERED": "1",  # keeps the last lines before a crash
     }
     if glfw := find_glfw_library():
         environment["PYGLFW_LIBRARY"] = glfw

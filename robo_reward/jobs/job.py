@@ -167,12 +167,12 @@ class Job:
     def request_stop(self) -> None:
         """Asks the job to end; one that has not started yet will not."""
         flags = os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-        with suppress(OSError):  # whatever the job has put there counts as the request
+        with suppress(OSError):  # if the job put something else there, that counts as the request
             os.close(os.open(self.stop_path, flags, 0o644))
 
     def withdraw_stop(self) -> None:
         """Withdraws the request to stop, so that the job may be run again."""
-        with suppress(OSError):  # a folder of that name: the next `require_plain` refuses it
+        with suppress(OSError):  # a folder of that name: the next `require_plain` reports it
             self.stop_path.unlink(missing_ok=True)
 
     def read_log_tail(self, lines: int = TAIL_LINES) -> list[str]:
@@ -204,7 +204,7 @@ def _require_kind(path: Path, is_kind: Callable[[int], bool], wanted: str) -> No
         mode = os.lstat(path).st_mode
     except FileNotFoundError:
         return
-    except OSError as error:  # the folder itself is a file, or has lost its permissions
+    except OSError as error:  # the folder is a file, or lacks permissions
         raise BadArtifact(path, f"it cannot be read: {error.strerror}", REMEDY) from error
     if not is_kind(mode):
         raise BadArtifact(path, f"it is {_describe_kind(mode)}, expected {wanted}", REMEDY)

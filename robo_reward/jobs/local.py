@@ -1,4 +1,4 @@
-"""Jobs on this machine: one thread per running job, each waiting for a process of its own."""
+"""Jobs on this machine: one thread per running job, each waiting for a separate process."""
 
 from __future__ import annotations
 

@@ -31,7 +31,7 @@ def find_plugin_paths() -> tuple[Path, ...]:
 
 
 def _find_metadata_folders(distribution: Distribution) -> list[Path]:
-    folder = getattr(distribution, "_path", None)  # the only way to it: the public API opens files by name
+    folder = getattr(distribution, "_path", None)  # private: the public API does not reveal the folder
     return [Path(folder)] if folder is not None else []
 
 

@@ -1,4 +1,4 @@
-"""Runs one job in a process of its own and turns its end into a result or a named error."""
+"""Runs one job in a separate process and returns its result or raises a named error."""
 
 from __future__ import annotations
 
@@ -37,11 +37,11 @@ from robo_reward.jobs.plugin_paths import find_plugin_paths
 from robo_reward.jobs.sandbox.limits import Limits
 from robo_reward.jobs.sandbox.watcher import find_excess
 
-TICK = 0.1  # [s] between two looks at `stop` and at what the process uses
+TICK = 0.1  # [s] between two checks of `stop` and of the resource usage
 TERM_GRACE = 1.0  # [s] between SIGTERM and SIGKILL
-STOP_GRACE = 10.0  # [s] for a job to save its checkpoint after STOP
-DAY = 86400.0  # [s] default limit of an attempt: nothing hangs for ever
-LOCK_PATIENCE = 5.0  # [s] an attempt whose parent was killed needs a moment to die
+STOP_GRACE = 10.0  # [s] for a job to save its checkpoint after a stop request
+DAY = 86400.0  # [s] default time limit of an attempt
+LOCK_PATIENCE = 5.0  # [s] wait for an attempt whose parent was killed to end
 
 logger = logging.getLogger(__name__)
 
@@ -106,7 +106,7 @@ def run_job(
         process, control = _start_worker(job, environment, log, settings)
         try:
             ended = _wait_for_worker(process, job, limits, timeout, stop, stop_grace)
-        finally:  # also on KeyboardInterrupt
+        finally:  # runs on KeyboardInterrupt too
             _kill_group(process)
             os.close(control)
             shutil.rmtree(job.folder / TEMPORARY, ignore_errors=True)  # follows no links
@@ -114,7 +114,7 @@ def run_job(
 
 
 def _load_spec(job: Job) -> dict[str, Any]:
-    """Returns the spec as the caller wrote it, of a folder whose content would not end or mislead the parent.
+    """Returns the spec as the caller wrote it, after checking that the folder's content is safe to read.
 
     Raises:
         JobFailed: something in it is of the wrong kind, or `spec.json` is damaged.
@@ -135,8 +135,8 @@ def _start_worker(
 
     The calling thread must live as long as the worker: PR_SET_PDEATHSIG is tied to it.
     """
-    theirs, ours = os.pipe()
-    # -P: the job's folder, which is the current directory, is not an import root
+    theirs, ours = os.pipe()  # the write end stays open until the job ends; its closing ends the worker
+    # -P keeps the current directory, the job's folder, out of sys.path.
     command = [sys.executable, "-P", "-m", "robo_reward.jobs.worker", str(job.folder), "--control", str(theirs)]
     try:
         process = subprocess.Popen(
@@ -157,7 +157,7 @@ def _start_worker(
     with (
         suppress(BrokenPipeError),
         os.fdopen(ours, "wb", closefd=False) as pipe,
-    ):  # it died at once: see its exit status
+    ):  # it ended at once: its exit status says why
         pipe.write(json.dumps(settings).encode() + b"\n")
     return process, ours
 
@@ -187,7 +187,7 @@ def _wait_for_worker(
                 asked = now
     finally:
         if asked < math.inf:
-            job.withdraw_stop()  # the request came from this run's owner; the next run goes on
+            job.withdraw_stop()  # the request was for this attempt only
     return None
 
 
@@ -206,7 +206,7 @@ def _wait_until_ended(process: subprocess.Popen, seconds: float) -> bool:
         time.sleep(min(seconds, 0.02))
         return process.poll() is not None
     try:
-        return bool(select.select([handle], [], [], seconds)[0])
+        return bool(select.select([handle], [], [], seconds)[0])  # readable once the process has ended
     finally:
         os.close(handle)
 
@@ -230,12 +230,13 @@ def _lock_log(job: Job) -> Any:
 
     The worker inherits the lock, so that it holds while the worker lives.
     """
-    handle = os.open(  # `require_plain` has refused links and pipes
+    handle = os.open(  # `require_plain` has rejected links and pipes
         job.log_path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, 0o644
     )
     deadline = time.monotonic() + LOCK_PATIENCE
     while True:
         try:
+            # Belongs to the open file description, so the worker that inherits the descriptor holds it too.
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             if time.monotonic() > deadline:

@@ -47,6 +47,7 @@ def main(arguments: list[str]) -> int:
     control = int(arguments[arguments.index(CONTROL) + 1]) if CONTROL in arguments else None
     settings = _read_settings(control)
     faulthandler.enable()
+    # Limits and sandbox come before the entry's module is imported: importing already runs candidate code.
     Limits(**settings.get("limits", {})).apply_limits()
     job = Job(folder)
     spec = settings["spec"] if "spec" in settings else job.load_spec()
@@ -67,9 +68,9 @@ def _read_settings(control: int | None) -> dict[str, Any]:
     if control is None:
         return {}
     if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)  # killed by the kernel when the parent dies
     line = b""
-    while not line.endswith(b"\n"):  # the parent writes one line and then nothing more
+    while not line.endswith(b"\n"):  # the parent writes exactly one line
         piece = os.read(control, 1 << 16)
         if not piece:
             os._exit(1)
@@ -78,7 +79,7 @@ def _read_settings(control: int | None) -> dict[str, Any]:
 
 
 def _end_with_parent(control: int) -> None:
-    """Waits for the end of the pipe: the second way to notice that the parent died."""
+    """Ends this process when the pipe closes: a second way to notice that the parent died."""
     os.read(control, 1)
     os._exit(1)
 
@@ -109,7 +110,7 @@ def _run_entry(context: JobContext, entry: str, held: dict[str, str]) -> int:
     except MemoryError:
         traceback.print_exc()
         return _write_failure(JobOutOfMemory(folder, "ran out of memory (MemoryError)"))
-    except Exception as error:  # noqa: BLE001 - candidate code may raise anything; the parent is told
+    except Exception as error:  # noqa: BLE001 - candidate code may raise anything; reported to the parent
         traceback.print_exc()
         reason = f"{type(error).__name__}: {error}{explain_refusal(error) if held else ''}"
         return _write_failure((JobOutOfMemory if _is_memory_error(error) else JobFailed)(folder, reason))
@@ -117,9 +118,9 @@ def _run_entry(context: JobContext, entry: str, held: dict[str, str]) -> int:
 
 
 def explain_refusal(error: BaseException) -> str:
-    """Returns a sentence about the sandbox where an error, or one of its causes, looks like its refusal."""
+    """Returns a hint if an error, or one of its causes, looks like a refusal by the sandbox; else an empty string."""
     seen: BaseException | None = error
-    for _ in range(16):
+    for _ in range(16):  # bounded, in case the chain is cyclic
         if isinstance(seen, OSError) and seen.errno in (errno.EPERM, errno.EACCES):
             return REFUSAL
         seen = None if seen is None else seen.__cause__ or seen.__context__
@@ -143,4 +144,4 @@ if __name__ == "__main__":
     status = main(sys.argv[1:])
     sys.stdout.flush()
     sys.stderr.flush()
-    os._exit(status)  # the result is on disk: skip the teardown of torch and MuJoCo, which costs time and can crash
+    os._exit(status)  # the result is on disk; the teardown of torch and MuJoCo is slow and can crash

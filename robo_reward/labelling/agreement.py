@@ -17,14 +17,14 @@ from robo_reward.labelling.answers import Answer, extract_pairs
 
 FIRST, TIE, SECOND = "first", "tie", "second"
 Verdicts = dict[tuple[str, str], str]
-"""Two clip ids in alphabetical order -> which is better."""
+"""Pair of clip ids in alphabetical order -> which of them is better."""
 
 
 def cohen_kappa(first: Sequence[Hashable], second: Sequence[Hashable]) -> float:
     """Computes the agreement of two raters beyond chance: κ = (p_o - p_e) / (1 - p_e) (Cohen, 1960).
 
-    p_o is the share of items with the same label, p_e = Σ_c p_1(c) p_2(c) what independent raters of the same
-    habits would reach.
+    p_o is the share of items with the same label, p_e = Σ_c p_1(c) p_2(c) what independent raters with the same
+    label frequencies would reach.
 
     Args:
         first: N labels of one rater.

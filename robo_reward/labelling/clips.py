@@ -207,7 +207,7 @@ def _look_up_goal(task: str) -> str:
 
 
 def _map_in_threads(look: Any, items: Iterable[Any]) -> list[Any]:
-    with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:  # decoding is C code that runs beside Python
+    with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:  # decoding is C code that runs in parallel
         return list(pool.map(look, items))
 
 

@@ -20,7 +20,7 @@ TEACHERS: dict[str, dict[str, float]] = {
     "skip": {"skip": 0.1},
     "myopic": {"gamma": 0.9},
 }
-"""B-Pref's six teachers and its values for them; `equal` and `skip` as shares of `typical_return`."""
+"""B-Pref's six teachers and their parameters; `equal` and `skip` are shares of `typical_return`."""
 
 
 class SimulatedPerson:
@@ -114,7 +114,7 @@ class SimulatedPerson:
         values = np.array([np.mean([self._values[clip] for clip in group]) for group in groups])
         if math.isinf(self.beta):
             return [groups[i] for i in np.argsort(-values, kind="stable")]
-        # The largest of v + Gumbel noise, then the next, … are draws without replacement from the softmax.
+        # Gumbel-max trick: sorting v + Gumbel noise draws without replacement from the softmax.
         noisy = self.beta * values + self._rng.gumbel(size=len(values))
         return [groups[i] for i in np.argsort(-noisy)]
 

@@ -9,10 +9,10 @@ from robo_reward.envs.video.reader import VideoError, VideoReader
 from robo_reward.envs.video.writer import VideoWriter, open_video_container
 
 LARGEST = 1280
-"""The longer side of a video that is converted [pixels]: several are shown beside each other."""
+"""Longer side of a converted video [pixels]: several videos are shown side by side."""
 _COLOURS = ("yuv420p", "yuvj420p")
 _PLAYABLE = {".mp4": ("h264", "av1", "vp9"), ".webm": ("vp8", "vp9", "av1")}
-"""What browsers play as it is, if its colours are 4:2:0 and its frames are whole: endings and codecs."""
+"""File ending -> codecs that browsers play unconverted, if colours are 4:2:0 and frames are not interlaced."""
 
 
 class PlayableVideo(NamedTuple):
@@ -91,7 +91,7 @@ def _copy_packets(path: Path, copy: Path) -> bool:
         with VideoReader(path) as video, open_video_container(copy) as container:
             stream = container.add_stream_from_template(video.stream, opaque=True)
             for packet in video.demux_packets():
-                if packet.is_discard:  # an edit list leaves it out, which a plain copy cannot say
+                if packet.is_discard:  # an edit list excludes it, which a plain copy cannot express
                     raise _CannotRemux
                 packet.stream = stream
                 container.mux(packet)

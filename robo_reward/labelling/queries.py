@@ -18,7 +18,7 @@ from robo_reward.labelling.answers import Answer
 from robo_reward.labelling.store import PreferenceStore
 
 _FEW = 20_000
-"""Up to so many possible queries are listed and shuffled; more are drawn."""
+"""Up to this number of possible queries, all are listed and shuffled; otherwise they are drawn."""
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,7 @@ class QuerySource(Protocol):
     """A source of queries."""
 
     total: int
-    """How many different queries there are."""
+    """Number of different queries."""
 
     def next_queries(self, annotator: str, seen: Collection[str], count: int = 1) -> list[Query]:
         """Returns the next queries for a person, fewer when there are no more.
@@ -143,7 +143,7 @@ class _Deck:
     def _iter_hands(self) -> Iterator[tuple[str, ...]]:
         few = math.comb(len(self._clips), self._k) <= _FEW
         repeats = 0
-        # Hands dealt from a shuffled deck show every clip equally often; towards the end they only repeat themselves.
+        # Groups dealt from a shuffled list show all clips equally often; in the end almost all are repeats.
         while not few or repeats < 20:
             order = self._rng.permutation(len(self._clips))
             for start in range(0, len(order) - self._k + 1, self._k):

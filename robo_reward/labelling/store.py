@@ -43,7 +43,7 @@ _clips = sa.Table(
 _answers = sa.Table(
     "preference_answers",
     _tables,
-    # SQLite counts up by itself only in a column of exactly this type.
+    # SQLite increments automatically only in a column of exactly this type.
     sa.Column("seq", sa.BigInteger().with_variant(sa.Integer, "sqlite"), primary_key=True, autoincrement=True),
     sa.Column("uuid", sa.Text, nullable=False, unique=True),
     sa.Column("kind", sa.Text, nullable=False),
@@ -148,8 +148,8 @@ class PreferenceStore:
         self._url = _parse_url(where)
         self.where = self._url.render_as_string(hide_password=True) if "://" in str(where) else str(self._url.database)
         self._engine = _create_engine(self._url)
-        weakref.finalize(self, self._engine.dispose)  # whoever forgets to close leaves no connection behind
-        with self._translate_errors(UsageError):  # a wrong file, address or password
+        weakref.finalize(self, self._engine.dispose)  # closes the connections even without `close`
+        with self._translate_errors(UsageError):  # wrong file, address or password
             self._create_tables()
 
     def add(self, *events: Event) -> int:
@@ -221,7 +221,7 @@ class PreferenceStore:
         statement = insert.on_conflict_do_update(index_elements=["id"], set_=newer)
         rows = [
             {"id": clip.id, "path": clip.path, "meta": _dump_json(dict(clip.meta)), "created": utc_now()}
-            for clip in sorted(clips, key=lambda clip: clip.id)  # one order for all, against deadlocks
+            for clip in sorted(clips, key=lambda clip: clip.id)  # a fixed order prevents deadlocks
         ]
         if rows:
             with self._write_transaction() as connection:
@@ -259,7 +259,7 @@ class PreferenceStore:
 
     def _create_tables(self) -> None:
         with self._begin_immediate() as connection:
-            if self._engine.dialect.name == "postgresql":  # CREATE … IF NOT EXISTS is not safe against itself there
+            if self._engine.dialect.name == "postgresql":  # CREATE … IF NOT EXISTS is not safe in parallel
                 connection.execute(sa.text("SELECT pg_advisory_xact_lock(hashtext('preference_meta'))"))
             names = set(sa.inspect(connection).get_table_names())
             if names and _meta.name not in names and self._engine.dialect.name == "sqlite":
@@ -352,7 +352,7 @@ def _prepare_sqlite(connection: Any, record: object) -> None:
             connection.execute("PRAGMA journal_mode = WAL")
             break
         except connection.OperationalError as error:
-            # Changing the mode does not wait for others by itself, whatever the timeout is.
+            # Changing the mode does not wait for other connections, even with a timeout.
             if "locked" not in str(error) or time.monotonic() > end:
                 raise
             time.sleep(0.02)

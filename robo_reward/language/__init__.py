@@ -1,1 +1,1 @@
-"""Rewards as programs: a small numerical language, its sandbox, and those who write and search programs."""
+"""Rewards as programs: a small numerical language, its linter, its compiler and the validation of programs."""

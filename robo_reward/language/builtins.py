@@ -21,7 +21,7 @@ from robo_reward.language import rotations
 from robo_reward.language.tolerance import tolerance
 
 MAX_CONSTANTS = 64
-"""The longest constant array, `np.array([...])`."""
+"""Maximum length of a constant array, `np.array([...])`."""
 
 
 @dataclass(frozen=True)
@@ -76,7 +76,7 @@ _UFUNCS = {
     "of an angle [rad]": "sin cos tan arcsin arccos arctan sinh cosh tanh arcsinh deg2rad rad2deg",
     "true where a number is what the name says": "isfinite isnan",
 }
-"""numpy's own element-wise functions. They take arrays by position only, so `out=` and `where=` cannot be reached."""
+"""NumPy's element-wise functions. Arguments are positional only, so a program cannot pass `out=` or `where=`."""
 
 _COSTS = {
     "quat_rotate": 32,
@@ -85,7 +85,7 @@ _COSTS = {
     **dict.fromkeys(("np.sin", "np.cos", "np.power", "np.hypot", "np.arctan2", "quat_conj"), 4),
     **dict.fromkeys(("np.arcsinh", "np.tan", "np.stack", "np.dot"), 2),
 }
-"""Functions that take longer than about 1 ns for each number of their arguments, on (4096,) and (4096, 4) arrays."""
+"""Relative cost of functions that take more than about 1 ns per number, measured on (4096,) and (4096, 4) arrays."""
 
 CONSTANTS: Mapping[str, float] = MappingProxyType({"np.pi": float(np.pi), "np.e": float(np.e)})
 
@@ -188,7 +188,7 @@ def stack(arrays: Sequence[Any], axis: int) -> np.ndarray:
     """Numbers (B,) side by side as vectors: np.stack([x, y, z], axis=-1) is (B, 3)."""
     if axis not in (-1, np.ndim(arrays[0])) or np.ndim(arrays[0]) == 0:
         raise ValueError("np.stack joins arrays of the batch along a new last axis: axis=-1")
-    return np.moveaxis(np.stack(arrays), 0, -1)  # every component stays contiguous in memory
+    return np.moveaxis(np.stack(arrays), 0, -1)  # each component stays contiguous in memory
 
 
 def concatenate(arrays: Sequence[Any], axis: int) -> np.ndarray:
@@ -242,7 +242,7 @@ def _build_function_table() -> dict[str, LanguageFunction]:
 
 
 FUNCTIONS: Mapping[str, LanguageFunction] = MappingProxyType(_build_function_table())
-"""Name as programs spell it -> function."""
+"""Name in programs -> function."""
 
 
 def format_function_reference() -> str:

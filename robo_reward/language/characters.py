@@ -1,4 +1,4 @@
-"""Removes and finds hidden characters, which have no place in a program or in an answer."""
+"""Finds and removes hidden characters, which are not allowed in programs and answers."""
 
 from __future__ import annotations
 

@@ -44,7 +44,7 @@ class ExpressionLinter(ast.NodeVisitor):
     def __init__(self, spec: StateSpec) -> None:
         self.spec = spec
         self.problems: list[Problem] = []
-        self.helpers: dict[str, int] = {}  # name -> number of parameters, of the functions above the current one
+        self.helpers: dict[str, int] = {}  # name -> number of parameters, of the functions defined so far
         self.functions: frozenset[str] = frozenset()  # all functions of the program
         self.scope = Scope("", frozenset(), frozenset())
 
@@ -182,7 +182,7 @@ class ExpressionLinter(ast.NodeVisitor):
             self.visit_all([argument for argument in node.args if not isinstance(argument, ast.Constant)])
 
     def is_library(self, path: str) -> bool:
-        """Returns whether a dotted name belongs to np or to a library that programmers take for it."""
+        """Returns whether a dotted name belongs to np or to a library with similar functions."""
         root, _, rest = path.partition(".")
         return bool(rest) and (
             root == "np" or (root in LIBRARIES and root not in self.scope.variables | self.scope.parameters)

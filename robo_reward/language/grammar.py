@@ -13,7 +13,7 @@ ENTRY = "compute_reward"
 PARAMETERS = ("state", "action", "previous")
 STATES = ("state", "previous")
 RESERVED_TERMS = frozenset({"task_score", "consecutive_successes", "gt_reward", "success", "total", "return"})
-"""Names that a report or a log uses for what the reward must not claim to be."""
+"""Names that reports and logs use for the true score or the total, so that no term may have them."""
 RESERVED_NAMES = frozenset({*PARAMETERS, "np", "range", *(name for name in FUNCTIONS if "." not in name)})
 
 MAX_SOURCE = 20_000
@@ -23,9 +23,9 @@ MAX_LOOP = 256
 MAX_LOOPS = 8
 MAX_CONSTANT = 1e12
 MAX_INDEX = 64
-"""The largest `axis=` or `index=`, either way."""
+"""Largest absolute value of `axis=` and `index=`."""
 MAX_ELEMENTS = 64
-"""The longest written-out list of values that are joined."""
+"""Maximum length of a literal list of values to join."""
 NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,63}", re.ASCII)
 
 

@@ -7,7 +7,7 @@
       parts["lift"] = 3.0 * lift      ->        parts_lift = 3.0 * lift
       return near + parts["lift"], parts        return near + parts_lift, {"near": parts_near, "lift": parts_lift}
 
-What does not fit one of these forms exactly stays as it is, and the linter says what is wrong with it.
+What does not fit one of these forms exactly stays unchanged, and the linter reports it.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ def _inline_term_dictionary(function: ast.FunctionDef) -> None:
     made = [node for node in function.body if _is_dictionary_assignment(node, returned.id)]
     uses = [node for node in ast.walk(function) if isinstance(node, ast.Name) and node.id == returned.id]
     items = [node for node in ast.walk(function) if isinstance(node, ast.Subscript) and _is_item_of(node, returned.id)]
-    if len(made) != 1 or len(uses) != len(items) + 2:  # the assignment, the return, and nothing but items
+    if len(made) != 1 or len(uses) != len(items) + 2:  # expected: one assignment, one return, otherwise items
         return
     start = made[0]
     assert isinstance(start, ast.Assign) and isinstance(start.value, ast.Dict)

@@ -10,7 +10,7 @@ A program is one Python function over arrays of B transitions:
 
 A text passes three stages: `lint` (an allow-list of syntax and names), `trial` (one supervised run: shapes, work,
 memory) and the lowering in `program` (no attribute access is left). Before them `habits` rewrites two spellings
-that mean something. They keep mistakes and mischief out of an honest run. They are not a security boundary: that
+that mean something. They stop mistakes and simple misuse. They are not a security boundary: that
 is the job process in which a candidate is trained.
 """
 

@@ -33,7 +33,7 @@ from robo_reward.rewards.contract import MAX_TERMS
 def lint(tree: ast.Module, spec: StateSpec) -> list[Problem]:
     """Returns every problem of a parsed program that can be seen without running it."""
     if problem := find_size_problem(tree):
-        return [problem]  # also after habits were rewritten: that adds nodes
+        return [problem]  # checked again after habits were rewritten, which adds nodes
     linter = _ProgramLinter(spec)
     linter.check_program(tree)
     return linter.problems
@@ -43,7 +43,7 @@ class _ProgramLinter(ExpressionLinter):
     """Lints functions and statements in addition to the expressions."""
 
     loops = 0
-    """How many loops enclose the current statement."""
+    """Number of loops around the current statement."""
 
     def generic_visit(self, node: ast.AST) -> None:
         super().generic_visit(node)

@@ -10,11 +10,11 @@ from typing import NamedTuple
 from robo_reward.errors import RoboRewardError
 
 MAX_PROBLEMS_SHOWN = 40
-"""More problems than this help nobody; the rest are counted."""
+"""Maximum number of problems in a message; the rest are only counted."""
 MAX_NAMES_COMPARED = 200
-"""Names that an unknown one is compared with: comparing takes some 0.04 ms each."""
+"""Maximum number of names that an unknown one is compared with, at about 0.04 ms each."""
 MAX_NAMES_LISTED = 40
-"""Names that a remedy lists."""
+"""Maximum number of names in a remedy."""
 
 
 class Problem(NamedTuple):

@@ -15,9 +15,9 @@ from robo_reward.language.grammar import ENTRY, STATES, get_dotted_name
 from robo_reward.rewards.contract import RewardOutput, fingerprint_spec, validate_output
 
 CHUNK = 4096
-"""Longer batches are evaluated piece by piece: the numbers stay in the cache and the memory stays bounded."""
+"""Maximum number of transitions per piece: intermediate arrays stay in the CPU cache and memory is bounded."""
 PIECE = 2**23
-"""Numbers that one piece may compute, 64 MiB; programs with large arrays get shorter pieces than `CHUNK`."""
+"""Maximum numbers computed per piece (64 MiB); programs with large arrays get pieces shorter than `CHUNK`."""
 
 
 class ProgramRuntimeError(RoboRewardError):
@@ -91,7 +91,7 @@ class RewardProgram:
 
     @cached_property
     def fingerprint(self) -> str:
-        """Sixteen hex digits; the same for equal programs on equal states, whatever their comments."""
+        """Sixteen hex digits; the same for equal programs on equal states, regardless of comments."""
         return fingerprint_spec({**self.spec(), "source": self.canonical})
 
     def __repr__(self) -> str:
@@ -143,7 +143,7 @@ def _find_fields_read(tree: ast.Module, spec: StateSpec) -> list[_FieldRead]:
 
 
 def _strip_docstrings(tree: ast.Module) -> ast.Module:
-    """Returns the program without docstrings, since their text could speak to its next reader."""
+    """Returns the program without docstrings, since their text could instruct its next reader."""
     bare = ast.parse(ast.unparse(tree))
     for node in (bare, *bare.body):
         if isinstance(node, ast.Module | ast.FunctionDef) and ast.get_docstring(node, clean=False) is not None:

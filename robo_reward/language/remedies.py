@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 
 MEMORY = "a reward remembers nothing: read the value before the action with previous.FIELD"
-"""What to write instead of keeping a value for the next call."""
+"""Remedy for keeping a value for the next call."""
 
 _WHERE = "compute both sides and choose with np.where(condition, a, b)"
 _PAIRS = (
@@ -64,7 +64,7 @@ REMEDIES: Mapping[str, tuple[str, str]] = MappingProxyType(
         "YieldFrom": ("yield", "return total and terms"),
     }
 )
-"""Syntax node -> (what it is, what to do)."""
+"""Syntax node -> (description, remedy)."""
 
 METHODS: Mapping[str, str] = MappingProxyType(
     {
@@ -85,7 +85,7 @@ METHODS: Mapping[str, str] = MappingProxyType(
         "tolist": "a reward is an array with a number for each world",
     }
 )
-"""Attribute of an array -> what to do."""
+"""Attribute of an array -> remedy."""
 
 BUILTINS: Mapping[str, str] = MappingProxyType(
     {
@@ -114,10 +114,10 @@ BUILTINS: Mapping[str, str] = MappingProxyType(
         "np": "call one of its functions: np.tanh(x)",
     }
 )
-"""Name of Python or of a library -> what to do."""
+"""Name from Python or a library -> remedy."""
 
 LIBRARIES = frozenset(("torch", "math", "numpy", "jnp", "jax", "F", "nn", "scipy", "tf", "cp", "th", "onp"))
-"""Names under which programs import array libraries; np is spelled as they are, as far as it goes."""
+"""Usual import names of array libraries; most of their functions have the same names in NumPy."""
 
 TORCH: Mapping[str, str] = MappingProxyType(
     {
@@ -145,7 +145,7 @@ TORCH: Mapping[str, str] = MappingProxyType(
         "float": "np numbers are float64 already; remove it",
     }
 )
-"""Last part of a name of torch, math or scipy that np spells in another way -> what to do."""
+"""Last part of a name in torch, math or scipy that differs in NumPy -> remedy."""
 
 _JOIN = "write np.stack([x, y, z], axis=-1)"
 _LIKE = "write a number, which broadcasts, or np.{}_like(x)"
@@ -180,4 +180,4 @@ NUMPY: Mapping[str, str] = MappingProxyType(
         "np.diff": "write x[:, 1:] - x[:, :-1]",
     }
 )
-"""Dotted name of numpy -> what to do."""
+"""Dotted name in NumPy -> remedy."""

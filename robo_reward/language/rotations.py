@@ -68,4 +68,4 @@ def _split_components(x: Any, count: int) -> tuple[np.ndarray, ...]:
 
 
 def _join_components(*components: np.ndarray) -> np.ndarray:
-    return np.moveaxis(np.stack(np.broadcast_arrays(*components)), 0, -1)  # every component stays contiguous
+    return np.moveaxis(np.stack(np.broadcast_arrays(*components)), 0, -1)  # each component stays contiguous

@@ -23,7 +23,7 @@ SIGMOIDS = MappingProxyType(
         "tanh_squared": lambda d, v: 1.0 - np.tanh(d * np.arctanh(np.sqrt(1.0 - v))) ** 2,
     }
 )
-"""Name -> f(d, v): 1 at d = 0 and v at d = 1, where d is the distance in margins."""
+"""Name -> f(d, v), which is 1 at d = 0 and v at d = 1; d is the distance in units of the margin."""
 
 
 def tolerance(

@@ -13,7 +13,7 @@ from robo_reward.report.data import ReportClip
 from robo_reward.report.wording import format_plural
 
 BUDGET_BYTES = 4_500_000
-MAX_CLIP = 64 << 20  # [bytes] of a file that is read at all
+MAX_CLIP = 64 << 20  # [bytes] largest file that is read
 MP4_MARK = b"ftyp"  # the type of the first box of an mp4 file
 
 

@@ -62,7 +62,7 @@ def _to_plain(value: Any) -> Any:
         return {"base64": base64.b64encode(value).decode("ascii")}
     if isinstance(value, Path):
         return {"path": value.as_posix()}
-    if hasattr(value, "item"):  # a numpy number
+    if hasattr(value, "item"):  # a numpy scalar
         value = value.item()
     if isinstance(value, float) and not math.isfinite(value):
         return None
@@ -122,7 +122,7 @@ def _build_union(args: tuple[Any, ...], value: Any, where: str) -> Any:
 
 
 def _parse_number(value: Any, where: str) -> float:
-    if value is None:  # a gap: JSON has no NaN
+    if value is None:  # a gap in the data: JSON has no NaN
         return math.nan
     if isinstance(value, bool) or not isinstance(value, int | float):
         _raise_bad_file(where, f"{value!r:.60} is not a number")

@@ -13,7 +13,7 @@ from pygments.lexers import get_lexer_by_name
 
 CONTEXT_LINES = 3
 COMPARED_LINES = 400
-"""In longer programs, lines that come very often are not matched: the time grows with the cube of their number."""
+"""Longer programs are compared without their most frequent lines, as the time is cubic in the number of lines."""
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,7 @@ def count_changes(lines: list[DiffLine]) -> tuple[int, int]:
 
 
 def _split_lines(source: str) -> list[str]:
-    # Not str.splitlines: it also splits at form feeds and U+2028, where the highlighter does not.
+    # Not str.splitlines, which also splits at form feeds and U+2028; the highlighter does not.
     return source.expandtabs(4).replace("\r\n", "\n").replace("\r", "\n").rstrip("\n").split("\n")
 
 

@@ -96,9 +96,9 @@ def write_page(path: Path, text: str) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
     try:
-        with os.fdopen(handle, "w", encoding="utf-8", errors="replace") as file:  # halves of surrogate pairs
+        with os.fdopen(handle, "w", encoding="utf-8", errors="replace") as file:  # "replace": lone surrogates
             file.write(text)
-        os.chmod(temporary, 0o644)  # mkstemp makes it private; a report is meant to be shared
+        os.chmod(temporary, 0o644)  # mkstemp creates private files; a report is meant to be shared
         os.replace(temporary, path)
     except BaseException:
         Path(temporary).unlink(missing_ok=True)

@@ -36,7 +36,7 @@ from robo_reward.report.forms import (
 from robo_reward.report.render import save_report
 from robo_reward.reward_search.outcome import CurvePointForm, EvaluationForm, TrainingForm
 
-MAX_PROGRAM = 256 << 10  # [bytes]
+MAX_PROGRAM = 256 << 10  # [bytes] of a reward program
 STATUSES = {"duplicate": "refused", "training": "running", "accepted": "running"}
 REMEDY = "Run the command that made the folder again: it goes on and writes this file again"
 
@@ -153,7 +153,7 @@ def _find_goal(config: ConfigForm) -> str:
 
     try:
         return make_task(config.task.id).goal
-    except RoboRewardError as problem:  # a task of a package that is not installed here
+    except RoboRewardError as problem:  # the task's package is not installed here
         log.warning("%s", problem)
         return config.task.id
 
@@ -174,7 +174,7 @@ def _build_headline(evaluation: EvaluationForm | None, search: SearchForm, secon
     rates = ", ".join(f"{r.evaluation.success:.2f}" for r in finals)
     message = f"The winning program, trained afresh with {len(finals)} other seeds: {rates}." if finals else ""
     steps = finals[0].steps if finals else None
-    spent = [c.rungs[-1].steps for c in search.candidates if c.rungs]  # a rung goes on where the last one ended
+    spent = [c.rungs[-1].steps for c in search.candidates if c.rungs]  # a rung continues the one before
     total = sum(spent) + sum(r.steps for r in finals)
     next_step = "" if evaluation.successes else "Try more steps, more rounds or another writer."
     return Headline(

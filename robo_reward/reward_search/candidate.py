@@ -57,7 +57,7 @@ class Candidate:
     def fitness(self) -> tuple[float, ...]:
         """The key of the ranking: rungs reached, success, return of the sparse success, success in training.
 
-        The last two tell apart those that never or always succeed at the end.
+        The last two distinguish candidates that never, or always, succeed at the end.
         """
         if not self.rungs or self.status == "failed":
             return (0.0,)

@@ -2,7 +2,7 @@
 
 Differences from the paper, unless `faithful`: candidates train in rungs, the best program so far stays in the writer's
 context (the paper's loop keeps the last round's), refused programs are repaired, the winner is confirmed on new
-seeds, and a search that has found enough ends early.
+seeds, and a search that reaches the wanted success rate ends early.
 """
 
 from __future__ import annotations
@@ -70,8 +70,8 @@ class SearchOutcome:
 class Eureka:
     """One search in one folder; running it again continues where it was interrupted.
 
-    Nothing is stored but completions (in the writer's ledger) and job folders: the loop is deterministic and, run
-    again, finds both and repeats neither.
+    Only completions (in the writer's ledger) and job folders are stored: the loop is deterministic, so that another
+    run finds both and repeats neither.
 
     Args:
         task: the task to learn.

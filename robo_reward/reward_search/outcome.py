@@ -19,7 +19,7 @@ FOLDERS = ("checkpoint", "log", "policy")
 
 
 class CurvePointForm(msgspec.Struct):
-    """A point of the learning curve, see `policies.sb3.Point`."""
+    """A point of the learning curve, see `policies.sb3.CurvePoint`."""
 
     steps: Count
     success: Share
@@ -41,7 +41,7 @@ class EvaluationForm(msgspec.Struct):
 
 
 class TrainingForm(msgspec.Struct):
-    """The result of a training job, see `policies.sb3.Training`."""
+    """The result of a training job, see `policies.sb3.TrainingResult`."""
 
     steps: Count
     seconds: Finite
@@ -112,6 +112,6 @@ def set_aside(folder: Path) -> Path:
 
 
 def _load_policy(folder: Path) -> None:
-    from robo_reward.policies.policy import load_policy  # policies stand above this module
+    from robo_reward.policies.policy import load_policy  # imported here: policies are a higher layer
 
     load_policy(folder)

@@ -17,14 +17,13 @@ from robo_reward.reward_search.candidate import Candidate, CandidateProblem
 from robo_reward.writers.writer import Completion, RejectedAnswer, Writer, WriteRequest
 
 _FAILURES = (ValueError, ArithmeticError, MemoryError, RecursionError)
-"""What a program's numbers can do to the probes; it costs the candidate, never the search."""
+"""Errors that a program can cause in the probes; they fail the candidate and never the search."""
 
 
 def sample_random_rollout(task: Task, seed: int = 0, worlds: int = 16, steps: int = 40) -> Transitions:
     """Returns transitions of a random policy, such as a candidate meets when its training begins.
 
-    The action of each world drifts in a direction of its own with noise on it, so that hands travel and things get
-    touched.
+    The action of each world drifts in its own direction, with noise, so that hands move far and touch objects.
     """
     rng = np.random.default_rng(seed)
     sim = BatchSim(task, worlds, seed, threads=1)

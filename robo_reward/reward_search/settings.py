@@ -10,7 +10,7 @@ from typing import Any
 from robo_reward.errors import UsageError
 
 BASE_SECONDS, SECONDS_PER_STEP = 1800.0, 0.05
-"""Far above what a step takes; chosen, not measured. A job that hangs is ended, a slow one is not."""
+"""Time limit of a job, fixed and per step [s]: far above the usual duration (not measured), to end only hung jobs."""
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Training many candidates in rungs: the worse part stops at each (successive halving, Jamieson and Talwalkar 2016)."""
+"""Trains candidates in rungs and stops the worst at each (successive halving, Jamieson and Talwalkar 2016)."""
 
 from __future__ import annotations
 
@@ -48,10 +48,10 @@ class CandidateTrainer:
     def submit_training(
         self, name: str, reward: dict[str, Any], seed: int, until: int, steps: int, start: Path | None = None
     ) -> tuple[Path, Future[dict[str, Any]]]:
-        """Starts a training job; its folder's name holds a fingerprint, so that other settings make another folder.
+        """Starts a training job; the folder's name contains a fingerprint, so that other settings use another folder.
 
-        A folder of that name which is damaged is moved to `damaged/` beside the job folders, and the job is run again.
-        That is done once for a result that cannot be used: a training that ended so twice is a failed candidate.
+        A damaged folder of that name is moved to `damaged/` next to the job folders, and the job is run again. An
+        unusable result is replaced once; if the second one is unusable too, the candidate has failed.
         """
         spec = {
             "entry": TRAIN,
@@ -64,7 +64,7 @@ class CandidateTrainer:
             "until": until,
             "seed": seed,
             "episodes": self.settings.episodes,
-            # All job folders are neighbours: so a run may be started from anywhere, or moved.
+            # Relative, since all job folders are siblings: a run can be moved, or started from any directory.
             "start": f"../{start.name}/checkpoint" if start else None,
         }
         folder = self.folder / f"{name.replace('/', '-')}-{fingerprint_spec(spec)[:8]}"
@@ -91,11 +91,14 @@ def run_successive_halving(
     """
     settings = trainer.settings
     running = list(candidates)
+    # Job folder of each candidate's last rung; the next rung continues from its checkpoint.
     places: dict[str, Path | None] = {c.id: None for c in candidates}
     for rung in range(len(settings.rungs)):
         places = _train_rung(trainer, running, rewards, rung, places)
+        # Candidates that failed in this rung have another status and drop out.
         alive = rank_candidates(c for c in running if c.status == "training")
         last = rung + 1 == len(settings.rungs)
+        # Rounded up, so that at least one candidate continues.
         kept = alive if last else alive[: ceil(len(alive) * settings.keep)]
         for candidate in alive:
             if last:
@@ -126,6 +129,7 @@ def _train_rung(
         candidate.status = "training"
         trainer.observe(candidate, f"job {folder.name}")
         futures[future] = (candidate, folder)
+    # Jobs end in any order; an error fails only its own candidate.
     for future in as_completed(futures):
         candidate, folder = futures[future]
         try:
@@ -148,6 +152,7 @@ def train_with_new_seeds(
     settings = trainer.settings
     steps = settings.final_steps or settings.steps
     futures = {}
+    # The search itself trains with `settings.seed` only, so seeds from 100 above it are new.
     for k in range(settings.final_seeds):
         folder, future = trainer.submit_training(f"final-{k + 1}", reward, settings.seed + 100 + k, steps, steps)
         trainer.observe(candidate, f"job {folder.name}")
@@ -159,6 +164,7 @@ def train_with_new_seeds(
         except RoboRewardError as error:
             candidate.note = f"training with another seed failed: {_describe_error(error)}"
         trainer.observe(candidate, "final")
+    # The folder name makes the order of ties deterministic.
     return sorted(
         done, key=lambda item: (-item[1]["evaluation"]["success"], -item[1]["evaluation"]["held"], item[0].name)
     )

@@ -46,9 +46,9 @@ MAX_DOCUMENT = 4 << 20  # [bytes]
 MAX_PROGRAM = 256 << 10  # [bytes] of a source file
 MAX_WEIGHTS = 1 << 30  # [bytes] of all weights of a reward
 MAX_DEPTH, MAX_ITEMS, MAX_WHOLE = 32, 4096, 2**53
-"""Of a spec: how deep it may be nested, how many items a place may hold, and the largest whole number."""
+"""Limits of a spec: nesting depth, items per list or object, and largest integer."""
 MOST = {"size": 1024, "points": 1024, "grid": 256, "views": 64, "cameras": 16}
-"""The largest number, or the most items, under some keys: what a network allocates grows with them."""
+"""Lower limits of the number, or of the items, under some keys: the memory of a network grows with them."""
 REMEDY = "Save the reward again"
 
 Digest = Annotated[str, msgspec.Meta(pattern=r"\A[0-9a-f]{16}\Z")]
@@ -127,7 +127,7 @@ FORMS: dict[str, type[msgspec.Struct]] = {
     "matching": MatchingForm,
     "perceptual": PerceptualForm,
 }
-"""The form of the spec of each built-in kind; those of other packages are checked by their factories."""
+"""Form of the spec of each built-in kind; factories of other packages check their own specs."""
 
 rewards: Registry[Any] = Registry("reward kind", "robo_reward.rewards")
 """Kind -> factory `(spec, weights) -> reward`, by the `kind` of `spec()`; other packages add theirs by entry points."""
@@ -155,7 +155,7 @@ def save_reward(reward: StepReward | EpisodeReward, folder: Path | str) -> Path:
 
     Args:
         reward: of a kind that can be rebuilt.
-        folder: made if need be; an earlier reward in it is replaced.
+        folder: created if necessary; an earlier reward in it is replaced.
 
     Returns:
         The folder.
@@ -181,7 +181,7 @@ def save_reward(reward: StepReward | EpisodeReward, folder: Path | str) -> Path:
     replace_file(folder / "reward.json", (json.dumps(document, indent=2) + "\n").encode())
     for path in folder.glob("reward*.py"):
         if path.name not in sources:
-            path.unlink()  # of the reward that was here before
+            path.unlink()  # left over from a previous reward
     for path in folder.glob("weights-*.safetensors"):
         if path.stem.removeprefix("weights-") not in weights:
             path.unlink()
@@ -349,7 +349,7 @@ def _insert_sources(spec: Any, folder: Path) -> Any:
 
 
 def _build_program(spec: Mapping[str, Any], weights: Weights) -> Any:
-    from robo_reward.language.language import program_from_spec  # rewards as programs stand above this module
+    from robo_reward.language.language import program_from_spec  # imported here: reward programs are a higher layer
 
     return program_from_spec(spec)
 
@@ -360,7 +360,7 @@ def _build_weighted(spec: Mapping[str, Any], weights: Weights) -> WeightedReward
 
 
 def _build_matching(spec: Mapping[str, Any], weights: Weights) -> Any:
-    from robo_reward.rewards.matching.reward import matching_from_spec  # rewards that look stand above this module
+    from robo_reward.rewards.matching.reward import matching_from_spec  # imported here: a higher layer
 
     return matching_from_spec(spec, weights)
 
@@ -372,7 +372,7 @@ def _build_networks(spec: Mapping[str, Any], weights: Weights) -> Any:
 
 
 def _build_perceptual(spec: Mapping[str, Any], weights: Weights) -> Any:
-    from robo_reward.rewards.perceptual.reward import perceptual_from_spec  # likewise
+    from robo_reward.rewards.perceptual.reward import perceptual_from_spec  # imported here: a higher layer
 
     return perceptual_from_spec(spec, weights)
 

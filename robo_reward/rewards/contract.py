@@ -45,7 +45,7 @@ class StepReward(Protocol):
 
 
 Weights = Mapping[str, Mapping[str, np.ndarray]]
-"""Digest -> tensor name -> array: what a reward has learnt, see `digest`. A spec names its digest as `"weights"`."""
+"""Learnt weights: digest (see `digest_tensors`) -> tensor name -> array. A spec names its digest as `"weights"`."""
 
 
 @runtime_checkable

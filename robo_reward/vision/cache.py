@@ -18,7 +18,7 @@ from robo_reward.vision.views import check_frames
 log = logging.getLogger(__name__)
 
 KEY = 16
-"""Bytes of a frame's hash."""
+"""Length of a frame's hash [bytes]."""
 
 
 class CachedEncoder:

@@ -15,7 +15,7 @@ from robo_reward.vision.views import camera_views
 PUBLISHED = {"timm": "timm_encoder:TimmEncoder", "pixels": "pixels:PixelsEncoder"}
 FITTED = {"colour_slots": "colour_slots:ColourSlots", "keypoints": "keypoints:KeypointEncoder"}
 KINDS = (*FITTED, *PUBLISHED)
-BUILT_ONLY = ("headed",)  # made by a method, not chosen
+BUILT_ONLY = ("headed",)  # created by a method, not by name
 
 
 def choose_encoder(config: Mapping[str, Any], clips: Sequence[np.ndarray], seed: int = 0, cameras: int = 1) -> Encoder:
@@ -34,7 +34,7 @@ def choose_encoder(config: Mapping[str, Any], clips: Sequence[np.ndarray], seed:
     options = {"views": camera_views(cameras), **config}
     kind = options.pop("kind", "")
     if kind not in KINDS:
-        if kind in encoders.list_names() and kind not in BUILT_ONLY:  # of another package
+        if kind in encoders.list_names() and kind not in BUILT_ONLY:  # from another package
             return encoders.create(kind, dict(config), {})
         raise UnknownName("encoder kind", kind, {*KINDS, *encoders.list_names()} - {*BUILT_ONLY})
     module, _, name = {**PUBLISHED, **FITTED}[kind].partition(":")

@@ -15,10 +15,10 @@ from robo_reward.vision.encoder import select_tensors
 from robo_reward.vision.views import WHOLE, check_frames, check_views, collect_clips, crop_view, sample_frames
 
 FAINT = 1.5
-"""A slot of so many pixels is half believed [pixels]."""
+"""Area at which the features of a slot get half their weight [pixels]."""
 
 LEVELS = 32
-"""Colours are looked up in a table of 32 x 32 x 32 colours, 8 grey levels wide."""
+"""Levels per channel of the colour table: 32 x 32 x 32 colours, each 8 grey levels wide."""
 
 MOMENTS = ("mass", "x", "y", "spread_x", "spread_y", "tilt", "left", "right", "top", "bottom")
 PART = ("mass", "x", "y")
@@ -123,7 +123,7 @@ class ColourSlots:
         found = np.empty((len(frames), len(self.views), self.slots, len(MOMENTS) + 3 * self.parts), np.float32)
         for v, view in enumerate(self.views):
             pictures = crop_view(frames, view, self._size)
-            for start in range(0, len(pictures), 64):  # stays in the cache
+            for start in range(0, len(pictures), 64):  # batches that fit into the CPU cache
                 found[start : start + 64, v] = self._compute_features(pictures[start : start + 64], v)
         return found.reshape(len(frames), self.dim)
 
@@ -186,7 +186,7 @@ class ColourSlots:
             total += masks.sum(axis=0)
             square += (masks**2).sum(axis=0)
         mean, square = total / len(seen), square / len(seen)
-        return (mean > 0.01) & (square - mean**2 < 0.05 * mean)  # a rare visitor's variance is about its mean
+        return (mean > 0.01) & (square - mean**2 < 0.05 * mean)  # variance of a rare object is about its mean
 
     def _average_features(self, seen: np.ndarray) -> np.ndarray:
         """Computes the average of each feature over the frames that show the slot, (V, K, F)."""
@@ -234,7 +234,7 @@ def _cluster_changing(counts: np.ndarray, slots: int, min_chroma: float) -> np.n
     if not len(rows):
         problem = f"nothing moves that is more colourful than min_chroma={min_chroma:g}"
         raise UsageError(f"colour slots: {problem}. Give clips in which the things move, or min_chroma=0 for grey ones")
-    points, weights = palette[rows], np.sqrt(counts[rows])  # roots: small things count as well
+    points, weights = palette[rows], np.sqrt(counts[rows])  # square roots, so that small objects count
     return _cluster_points(points, weights, slots, apart=0.15)
 
 
@@ -256,7 +256,7 @@ def _cluster_points(points: np.ndarray, weights: np.ndarray, most: int, apart: f
         distance = np.linalg.norm(points[:, None] - centres[None], axis=2).min(axis=1)
         if distance.max() < apart:
             break
-        near = distance >= 0.7 * distance.max()  # the commonest among the far ones: not an odd edge pixel
+        near = distance >= 0.7 * distance.max()  # most frequent of the distant colours, not a stray edge pixel
         centres = np.concatenate([centres, points[[np.argmax(np.where(near, weights, 0))]]])
     for _ in range(20):
         owner = np.linalg.norm(points[:, None] - centres[None], axis=2).argmin(axis=1)

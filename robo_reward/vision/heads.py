@@ -101,14 +101,14 @@ class PCA(Head):
         std = rows.std(axis=0)
         scale = 1 / np.maximum(std, 0.1 * std.mean() + 1e-12) if scaled else np.ones_like(std)
         rows = (rows - mean) * scale
-        small = rows.shape[1] <= rows.shape[0]  # the smaller of the two Gram matrices has the same directions
+        small = rows.shape[1] <= rows.shape[0]  # use the smaller Gram matrix: both give the same directions
         values, vectors = np.linalg.eigh(rows.T @ rows if small else rows @ rows.T)
         order = np.argsort(-values)[:dim]
         order = order[values[order] > 1e-9 * max(values.max(), 1e-12)]
         if not len(order):
             raise UsageError("pca: all features are constant, there is no direction to find")
         directions = vectors[:, order] if small else rows.T @ vectors[:, order] / np.sqrt(values[order])
-        directions *= np.sign(directions[np.abs(directions).argmax(axis=0), np.arange(len(order))])  # one of two signs
+        directions *= np.sign(directions[np.abs(directions).argmax(axis=0), np.arange(len(order))])  # fixes the sign
         head = cls(features.shape[1], len(order))
         head.mean = torch.tensor(mean).float()
         head.matrix = torch.tensor(scale[:, None] * directions * np.sqrt(len(rows) / values[order])).float()
@@ -293,7 +293,7 @@ HEADS: dict[str, type[Head]] = {
 
 
 MAX_NUMBERS = 1 << 27
-"""Most numbers in a head that is built from a spec: half a gibibyte."""
+"""Maximum numbers in a head that is built from a spec (512 MiB)."""
 
 
 def make_head(kind: str, /, *, seed: int | None = None, **options: Any) -> Head:
@@ -325,7 +325,7 @@ def head_from_spec(spec: Mapping[str, Any]) -> Head:
     """
     options = dict(spec)
     kind = options.pop("kind")
-    with torch.device("meta"):  # shapes without memory: the spec may be a stranger's
+    with torch.device("meta"):  # shapes only, no memory: the spec may be untrusted
         size = sum(tensor.numel() for tensor in make_head(kind, **options).state_dict().values())
     if size > MAX_NUMBERS:
         raise UsageError(f"head {kind!r} has {size:,} numbers, at most {MAX_NUMBERS:,} are supported")

@@ -202,7 +202,7 @@ def from_spec(spec: Mapping[str, Any], weights: Weights) -> KeypointEncoder:
     """Builds the encoder of a spec."""
     learnt = select_tensors(spec, weights)
     shape = (len(spec["views"]), 3, spec["size"], spec["size"])
-    if learnt["median"].shape != shape:  # before that much memory is taken
+    if learnt["median"].shape != shape:  # before that much memory is allocated
         raise WrongShape("median frames of the keypoints", learnt["median"].shape, f"{shape}")
     network = PointNetwork(len(spec["views"]), spec["size"], spec["points"])
     network.load_state_dict({key: torch.from_numpy(np.array(value)) for key, value in learnt.items()})

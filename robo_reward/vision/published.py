@@ -47,7 +47,7 @@ def create_model(name: str) -> torch.nn.Module:
     if not timm.is_model(name.partition(".")[0]):
         raise UnknownName("backbone", name, timm.list_models())
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of deprecated aliases: the weights' digest says what was used
+        warnings.simplefilter("ignore")  # about deprecated aliases: the weights' digest identifies what was used
         return timm.create_model(name, pretrained=False)
 
 

@@ -41,17 +41,17 @@ def _compile_openvino(network: torch.nn.Module, size: int, threads: int) -> Run:
         from openvino.frontend.pytorch.ts_decoder import TorchScriptPythonDecoder
     except ImportError:
         raise MissingExtra("openvino", "fast", "the encoder runtime 'openvino'") from None
-    # Not by `openvino.convert_model`: that reports its use to a server.
+    # Not `openvino.convert_model`, which sends usage data to a server.
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # torch speaks of traced shapes, which are the ones used
+        warnings.simplefilter("ignore")  # about traced shapes, which are the shapes in use
         decoder = TorchScriptPythonDecoder(network, example_input=(torch.zeros(1, 3, size, size),))
     front: Any = FrontEndManager().load_by_framework("pytorch")
     model = front.convert(front.load(decoder))
     model.reshape([-1, 3, size, size])
     options = {
         "INFERENCE_NUM_THREADS": threads,
-        "INFERENCE_PRECISION_HINT": "f32",  # else bfloat16 where the processor has it: features off by a percent
-        "PERFORMANCE_HINT": "LATENCY",  # all threads on the one batch that is waited for
+        "INFERENCE_PRECISION_HINT": "f32",  # otherwise bfloat16 where supported: features differ by 1 %
+        "PERFORMANCE_HINT": "LATENCY",  # all threads work on one batch
     }
     run: Any = openvino.Core().compile_model(model, "CPU", options)
     return lambda pictures: run(pictures.numpy())[0]

@@ -98,7 +98,7 @@ class TimmEncoder:
                     np.require(crop_view(frames, view, (self.size, self.size)), requirements=["C", "W"])
                 )
                 for start in range(0, len(pictures), self.batch):
-                    part = pictures[start : start + self.batch].permute(0, 3, 1, 2)  # channels_last as it lies
+                    part = pictures[start : start + self.batch].permute(0, 3, 1, 2)  # channels_last without a copy
                     found[start : start + self.batch, v] = self._run(self.network.normalise_pictures(part))
         return found.reshape(len(frames), self.dim)
 

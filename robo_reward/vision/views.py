@@ -12,7 +12,7 @@ from robo_reward.data.episode import Episode
 from robo_reward.errors import UsageError, WrongShape
 
 View = tuple[float, float, float, float]
-"""A box (left, top, right, bottom) in fractions of the frame: (0, 0, 1, 1) is all of it."""
+"""A box (left, top, right, bottom) in fractions of the frame; (0, 0, 1, 1) is the whole frame."""
 
 WHOLE: tuple[View, ...] = ((0.0, 0.0, 1.0, 1.0),)
 

@@ -15,7 +15,7 @@ from robo_reward.web.guard import Application
 log = logging.getLogger(__name__)
 
 RECEIVE_SECONDS = 10.0
-"""How long a request may take to arrive [s], and how long a connection may wait for its first."""
+"""Time limit for receiving a request, and for the first request of a connection [s]."""
 MOST = 256
 _NO_ROOM = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 

@@ -1,9 +1,9 @@
 """An HTTP client that gives up on time, reads a bounded reply, and sends a prompt to one place only.
 
-The timeouts of HTTP libraries count from byte to byte, so a server that sends one byte per second holds a caller for as
-long as it likes. Here a timer shuts the connection down when the time for the whole request is over, whatever it is
-doing then. Redirects are not followed: the next address would get the prompt. Replies are asked for uncompressed, so
-that their size is known while they are read.
+The timeouts of HTTP libraries count from byte to byte, so a server that sends one byte per second can block a caller
+indefinitely. Here a timer shuts the connection down when the time for the whole request is over. Redirects are not
+followed: the next address would get the prompt. Replies are requested uncompressed, so that their size is known while
+they are read.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from contextlib import suppress
 from typing import Any
 
 MAX_REPLY = 8 << 20
-"""Bytes of a reply that are read."""
+"""Maximum size of a reply [bytes]."""
 
 
 class UnreadableReply(ValueError):
@@ -64,8 +64,8 @@ class _Deadline:
     def _shut_down(self) -> None:
         with self._lock:
             for connection in self._sockets:
-                with suppress(OSError):  # closed already
-                    socket.socket.shutdown(connection, socket.SHUT_RDWR)  # not TLS's own, which would wait for the peer
+                with suppress(OSError):  # already closed
+                    socket.socket.shutdown(connection, socket.SHUT_RDWR)  # not TLS's own, which waits for the peer
 
 
 def make_bounded_client(api: Any, seconds: float, local: bool) -> Any:
@@ -104,7 +104,7 @@ def make_bounded_client(api: Any, seconds: float, local: bool) -> Any:
                     if deadline.is_over():
                         raise api.APITimeoutError(request=request) from error
                     raise
-                if deadline.is_over():  # a connection that was shut down may look like the end of the reply
+                if deadline.is_over():  # a connection that was shut down can look like the end of a reply
                     raise api.APITimeoutError(request=request)
             return type(reply)(reply.status_code, headers=reply.headers, content=body, request=request)
 

@@ -10,7 +10,7 @@ from robo_reward.writers.writer import WriterError
 
 MILLION = 1e6
 CHARACTERS_PER_TOKEN = 4
-"""The usual rule of thumb for English and code; only used where a server counts nothing."""
+"""Rule of thumb for English and code; used only if the server reports no token counts."""
 
 
 def estimate_tokens(text: str) -> int:

@@ -16,7 +16,7 @@ from robo_reward.writers.prompt import conversation
 from robo_reward.writers.writer import Completion, WriteRequest
 
 LEDGER = "ledger.jsonl"
-"""The ledger's name in a run folder; the report reads it."""
+"""File name of the ledger in a run folder; the report reads it."""
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,7 @@ class ChatWriter(ABC):
     Args:
         folder: of the run; the ledger lies in it.
         model: as the ledger and the server call it.
-        ledger: one of `code.ledger.MODES`.
+        ledger: one of `robo_reward.writers.ledger.MODES`.
     """
 
     name: str

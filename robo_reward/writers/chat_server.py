@@ -21,13 +21,13 @@ from robo_reward.writers.writer import WriterError
 log = logging.getLogger(__name__)
 
 MAX_BACKOFF = 60.0
-"""Our own waits grow up to this [s]."""
+"""Maximum wait between retries, unless the server asks for another [s]."""
 MAX_RETRY_AFTER = 600.0
-"""A server that asks for a longer wait than this is not waited for [s]."""
+"""If a server asks for a longer wait than this, the request fails [s]."""
 MODELS = 200
-"""A server's models that a misspelt name is compared with."""
+"""Maximum number of a server's models that an unknown name is compared with."""
 MAX_COUNT = 10**9
-"""Tokens of one answer that are believed."""
+"""Largest plausible token count; larger ones are ignored."""
 RETRYABLE_STATUSES = (408, 409, 425, 429)
 
 
@@ -81,7 +81,7 @@ def is_loopback(url: str) -> bool:
     """Returns whether a server runs on this machine."""
     try:
         host = urlsplit(url).hostname or ""
-    except ValueError:  # no URL at all: `validate_url` tells
+    except ValueError:  # not a URL: `validate_url` reports it
         return False
     return host in ("localhost", "::1", "0.0.0.0") or host.startswith("127.")
 
@@ -154,7 +154,7 @@ class ChatServer:
         except ImportError:
             raise MissingExtra("openai", "llm", "writer=openai") from None
         self._api, self._key, self._key_env, self._retry_policy = openai, key, key_env, retry_policy
-        client = make_bounded_client(openai, retry_policy.timeout, local=is_loopback(base_url))  # no proxy to oneself
+        client = make_bounded_client(openai, retry_policy.timeout, local=is_loopback(base_url))  # no proxy to itself
         self._client = openai.OpenAI(
             api_key=key, base_url=base_url or None, timeout=retry_policy.timeout, max_retries=0, http_client=client
         )

@@ -16,9 +16,9 @@ from robo_reward.language.characters import strip_hidden_characters
 from robo_reward.language.grammar import ENTRY, MAX_SOURCE, parse
 
 MAX_ANSWER = 1 << 20
-"""Characters of an answer that is read, reasoning included."""
+"""Maximum length of an answer [characters], reasoning included."""
 MAX_PARSES = 12
-"""Pieces of an answer that are parsed."""
+"""Maximum number of pieces of an answer that are parsed."""
 
 _REASONING = re.compile(r"<(think|thinking|reasoning|thought)>.*?(</\1>|\Z)", re.DOTALL | re.IGNORECASE)
 _LATE_END = re.compile(r"\A.*</(think|thinking|reasoning|thought)>", re.DOTALL | re.IGNORECASE)
@@ -97,7 +97,7 @@ def _find_fenced_blocks(text: str) -> tuple[list[str], str]:
         elif fence["mark"].startswith(mark) and not fence["tag"].strip():
             blocks.append("\n".join(lines[start:number]))
             start = -1
-        elif fence["tag"].strip().lower() in _PYTHON:  # a new block begins: the one before was never closed
+        elif fence["tag"].strip().lower() in _PYTHON:  # a new block begins: the previous one was never closed
             start, mark = number + 1, fence["mark"]
     return blocks, "\n".join(lines[start:]) if start >= 0 else ""
 

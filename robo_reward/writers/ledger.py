@@ -1,7 +1,7 @@
-"""Every paid completion, kept for good: an append-only file that survives a kill at any byte.
+"""A permanent record of every paid completion: an append-only file that survives a kill at any byte.
 
 Each line carries a checksum, so that a damaged answer is never taken for another one. Lines without one are read as
-well: earlier versions wrote none. Whatever else a line holds, it is an answer or it is left out with a warning.
+well: earlier versions wrote none. Any line that is not an answer is skipped with a warning.
 """
 
 from __future__ import annotations
@@ -29,9 +29,9 @@ from robo_reward.writers.writer import Usage, WriterError
 log = logging.getLogger(__name__)
 
 MAX_LINE = 16 << 20
-"""Bytes of one line; an answer of `code.extract.MAX_ANSWER` characters fits, however they are escaped."""
+"""Maximum size of one line [bytes]: fits an answer of `extract.MAX_ANSWER` characters, in any escaping."""
 MAX_LEDGER = 1 << 30
-"""Bytes of a ledger."""
+"""Maximum size of a ledger [bytes]."""
 MODES = ("record", "off", "replay", "strict")
 """`record` reads and appends; `off` does neither; `replay` only reads; `strict` only reads, and a miss is an error."""
 
@@ -147,8 +147,8 @@ class Ledger:
         self._known: dict[str, LedgerEntry] = {}
         self._read_to = self._lines = 0
         self.damaged = 0
-        """How many lines were left out."""
-        self._lock = threading.RLock()  # writers put from several threads
+        """Number of damaged lines that were skipped."""
+        self._lock = threading.RLock()  # `put` is called from several threads
 
     def get(self, key: str) -> LedgerEntry | None:
         """Returns the completion of that key, or `None`.
@@ -178,7 +178,7 @@ class Ledger:
         if self.mode != "record":
             return
         value = entry.to_json()
-        value["check"] = compute_checksum(json.loads(json.dumps(value)))  # as a reader will see it
+        value["check"] = compute_checksum(json.loads(json.dumps(value)))  # of the value as it will be read
         line = json.dumps(value, ensure_ascii=True, separators=(",", ":")).encode() + b"\n"
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
@@ -194,7 +194,7 @@ class Ledger:
             ) from error
 
     def load_entries(self) -> list[LedgerEntry]:
-        """Returns all completions in the order in which they came; a damaged line is left out with a warning.
+        """Returns all completions in the order in which they came; a damaged line is skipped with a warning.
 
         Raises:
             WriterError: the file cannot be read.
@@ -308,7 +308,7 @@ def _append_line(file: BinaryIO, line: bytes) -> None:
         file.flush()
         os.fsync(file.fileno())
     except OSError:
-        os.ftruncate(file.fileno(), end)  # a full disk: what lies before stays readable
+        os.ftruncate(file.fileno(), end)  # such as a full disk: keep the lines before readable
         raise
 
 

@@ -21,14 +21,14 @@ from robo_reward.writers.writer import Usage, WriterError
 log = logging.getLogger(__name__)
 
 ID_LENGTH = 16
-"""Digits of the ledger's key that name a prompt."""
+"""Length of the prefix of the ledger's key that names a prompt."""
 _FAULTS = {
     "empty": "empty",
     "garbled": "no text",
     "special": "a link, a folder, a pipe or a device",
     "long": f"longer than {MAX_ANSWER} bytes",
 }
-"""What can be wrong with an answer: ending of the name under which it is moved aside -> in words."""
+"""Faults of an answer: file ending with which it is moved aside -> description."""
 
 
 class MailboxWriter(ChatWriter):
@@ -41,9 +41,9 @@ class MailboxWriter(ChatWriter):
     Args:
         folder: of the run.
         dir: the mailbox; empty for `mailbox` in the run folder.
-        timeout: for each answer, counted from the last one that came [s]; 0 to wait for ever.
+        timeout: for each answer, counted from the last one that came [s]; 0 for no limit.
         poll: how often to look [s].
-        ledger: one of `code.ledger.MODES`.
+        ledger: one of `robo_reward.writers.ledger.MODES`.
 
     Raises:
         UsageError: the mailbox cannot be made, or an option makes no sense.
@@ -120,7 +120,7 @@ class MailboxWriter(ChatWriter):
                 return text
             aside = next(p for n in range(1, 10**6) if not os.path.lexists(p := path.with_name(f"{id_}.{fault}-{n}")))
             path.rename(aside)
-        except (FileNotFoundError, BadArtifact):  # somebody took it back, or it grows while it is read
+        except (FileNotFoundError, BadArtifact):  # withdrawn, or still being written
             return None
         except OSError as error:
             raise WriterError(f"cannot read the answer {path}: {error.strerror or error}") from error
@@ -151,7 +151,7 @@ def _load_answer(path: Path) -> tuple[str, str]:
     info = path.lstat()
     if not stat.S_ISREG(info.st_mode):
         return "", "special"
-    if info.st_size > MAX_ANSWER:  # a sparse file costs its sender nothing
+    if info.st_size > MAX_ANSWER:  # before reading: a sparse file can be huge
         return "", "long"
     data = read_bytes(path, MAX_ANSWER)
     if data is None:
@@ -159,4 +159,4 @@ def _load_answer(path: Path) -> tuple[str, str]:
     text = data.decode("utf-8-sig", errors="replace")
     if not text.strip():
         return "", "empty"
-    return (text, "") if "\0" not in text else ("", "garbled")  # NUL: UTF-16, a picture, an archive
+    return (text, "") if "\0" not in text else ("", "garbled")  # NUL bytes: UTF-16, an image or an archive

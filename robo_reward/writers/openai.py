@@ -44,12 +44,12 @@ class OpenAIWriter(ChatWriter):
         max_tokens: per answer; 0 to leave it to the server.
         timeout: for one answer, from the request to its last byte [s].
         retries: after a failure that may pass.
-        backoff: the first wait after one [s]; doubles each time, and a server's Retry-After goes before it.
+        backoff: the first wait after one [s]; doubles each time, and a server's Retry-After takes precedence.
         concurrency: requests under way at a time.
         price_in: of a million tokens read [$].
         price_out: of a million tokens written [$].
         budget: of the whole run [$], 0 for none.
-        ledger: one of `code.ledger.MODES`.
+        ledger: one of `robo_reward.writers.ledger.MODES`.
         extra: further fields of the request's body, such as `{top_p: 0.9}`.
 
     Raises:
@@ -99,7 +99,7 @@ class OpenAIWriter(ChatWriter):
             budget, sum(e.usage.cost for e in self.ledger.load_entries()) if budget > 0 else 0.0
         )
         if ledger in ("record", "off"):
-            self._connect_to_server().close()  # a missing key or package is told before any work is done
+            self._connect_to_server().close()  # reports a missing key or package before any work is done
 
     def options(self) -> dict[str, Any]:
         return {"temperature": self.temperature, "max_tokens": self.max_tokens, **self.extra}
@@ -111,7 +111,7 @@ class OpenAIWriter(ChatWriter):
             waiting.put(question)
         done: queue.SimpleQueue[LedgerEntry | Exception | None] = queue.SimpleQueue()
         stop = threading.Event()
-        # Daemons: Ctrl-C leaves at once instead of waiting for answers that take minutes.
+        # Daemon threads: Ctrl-C exits at once and does not wait minutes for answers.
         crew = [
             threading.Thread(target=self._run_worker, args=(server, waiting, done, stop), daemon=True)
             for _ in range(min(self.concurrency, len(questions)))
@@ -134,26 +134,26 @@ class OpenAIWriter(ChatWriter):
         try:
             while not stop.is_set():
                 entry = self._answer_question(server, waiting.get_nowait(), stop)
-                self.ledger.put(entry)  # here too: what is paid for is kept even if nobody collects it
+                self.ledger.put(entry)  # also here: a paid answer is kept even if the caller stops
                 done.put(entry)
         except queue.Empty:
             pass
-        except Exception as error:  # noqa: BLE001 - handed to the thread that asked, which raises it
-            done.put(error)  # before the others learn of it: the first error is the reason
+        except Exception as error:  # noqa: BLE001 - passed to the calling thread, which raises it
+            done.put(error)  # before stopping the others, so that the first error is raised
             stop.set()
         finally:
             done.put(None)
 
     def _answer_question(self, server: ChatServer, question: ChatRequest, stop: threading.Event) -> LedgerEntry:
         read = sum(estimate_tokens(message["content"]) for message in question.messages)
-        # Estimates may be short by half: set aside twice the guess for what is read.
+        # The true token count may be twice the estimate, so reserve twice the cost of the input.
         with self._budget.reserve_cost(self._compute_cost(2 * read, self.max_tokens)):
             answer = server.request_completion(self._build_body(question), stop)
             usage = self._compute_usage(answer, read)
             self._budget.record_cost(usage.cost)
         if not answer.text.strip():
             log.warning("%s answered sample %d with nothing", server.url, question.index)
-        text = answer.text[: MAX_ANSWER + 1]  # one more than is read, so that it is refused as too long
+        text = answer.text[: MAX_ANSWER + 1]  # one over the limit, so that it is refused as too long
         return question.make_entry(text, finish_reason=answer.finish_reason, usage=usage)
 
     def _build_body(self, question: ChatRequest) -> dict[str, Any]:

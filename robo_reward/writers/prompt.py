@@ -17,12 +17,12 @@ from robo_reward.writers import reflection
 from robo_reward.writers.writer import Feedback, ProblemLike, RejectedAnswer, WriteRequest
 
 MAX_QUOTED_CODE = 20_000
-"""Longer programs are cut when they are quoted [characters]; the language refuses them anyway."""
+"""Longer programs are truncated in quotes [characters]; the language refuses them anyway."""
 
 _WORDS = re.compile(
     r"""#[^\n]*|(\"{3}|'{3})[\s\S]*?(?:\1|\Z)|"(?:[^"\\\n]|\\[\s\S])*+"?|'(?:[^'\\\n]|\\[\s\S])*+'?""",
 )
-"""Comments and strings, in the order in which Python would meet them; a string that never ends stops with its line."""
+"""Comments and string literals in source order; an unterminated string ends with its line."""
 
 MAX_QUOTED_PROSE = 2_000
 
@@ -102,7 +102,7 @@ def render_repair_prompt(refused: RejectedAnswer) -> str:
 
 
 def canonicalize_source(source: str) -> str:
-    """Returns the program without comments and docstrings, so that no text in it speaks to its next reader.
+    """Returns the program without comments and docstrings, so that no text in it instructs its next reader.
 
     A source that does not parse or cannot be written again is returned as it is.
     """

@@ -10,9 +10,9 @@ from robo_reward.writers.writer import RejectedAnswer, ScoredProgram
 
 SNAPSHOTS = 10
 DEAD = 0.02
-"""A term that moves less than this share of its size is called constant."""
+"""A term that varies by less than this share of its size is reported as constant."""
 LARGE = 10.0
-"""A term this many times larger than the next is called dominating."""
+"""A term that is this many times larger than the next is reported as dominating."""
 
 
 def sample_evenly(values: Sequence[float], count: int = SNAPSHOTS) -> list[float]:
@@ -38,7 +38,7 @@ def format_curve_rows(program: ScoredProgram) -> list[str]:
 
 
 def find_warning_signs(program: ScoredProgram) -> list[str]:
-    """Returns the striking features of the numbers: no success, constant terms, a dominating term."""
+    """Returns warnings about the numbers: no success, constant terms, a dominating term."""
     found = []
     if max([*program.curve, program.success]) < 0.02:
         found.append("the success rate stayed near zero")

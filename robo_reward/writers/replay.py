@@ -18,11 +18,11 @@ EXPECTED = "an earlier run, its ledger, or a folder of answers"
 
 
 class ReplayWriter:
-    """Writes nothing of its own.
+    """Returns recorded answers instead of new ones.
 
     From a ledger each question must be one that was asked then: same goal, state, prompts, seed and order give the same
-    search, bit for bit. From a folder the files `*.md`, `*.py` and `*.txt` are the answers in order of their names, to
-    whatever is asked; a run that is started again gives the same files to the same questions.
+    search, bit for bit. From a folder the files `*.md`, `*.py` and `*.txt` are the answers in order of their names, for
+    any question; a run that is started again gives the same files to the same questions.
 
     Args:
         folder: of the run.
@@ -39,7 +39,7 @@ class ReplayWriter:
             raise UsageError(
                 "writer=replay needs writer.ledger=PATH: an earlier run, its ledger, or a folder of answers"
             )
-        path = Path(ledger).expanduser().resolve()  # the user may name a link; what lies in a folder is not followed
+        path = Path(ledger).expanduser().resolve()  # a link is followed here, but not inside the folder
         recorded = path / LEDGER if (path / LEDGER).is_file() else path
         if recorded.is_file():
             self._source: _LedgerAnswers | _FolderAnswers = _LedgerAnswers(Ledger(recorded, "replay"))

@@ -58,7 +58,7 @@ class Completion:
 
 
 class ProblemLike(Protocol):
-    """A reason against a program, such as `code.problems.Problem` and the search's `CandidateProblem`."""
+    """A reason against a program, such as `language.problems.Problem` and the search's `CandidateProblem`."""
 
     @property
     def line(self) -> int | None: ...

@@ -1,4 +1,4 @@
-"""Clutter: push two cubes into a strip and leave four red ones out; the re-make of RAPL's "Franka Clutter"."""
+"""Clutter: push two cubes into a strip and leave four red ones out, after RAPL's "Franka Clutter"."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from robo_reward.envs.task import Observable
 REDS = ("red1", "red2", "red3", "red4")
 
 KEEP_OUT = 0.04
-"""A red cube whose centre is nearer to the goal plane than this is in the way [m]."""
+"""Red cubes must keep their centres at least this far from the goal plane [m]."""
 
 MARGIN = 0.012
-"""How far inside the board's ends a wanted cube's centre shall meet it, for a scripted push [m]."""
+"""Scripted pushes meet a wanted cube's centre at least this far inside the board's ends [m]."""
 
 
 class Clutter(Group):

@@ -8,10 +8,10 @@ from robo_reward.envs.arm.base import CENTRE, ArmTask
 from robo_reward.envs.state import Field, State
 from robo_reward.envs.task import Observable
 
-# The frame stands across the table; the leaf turns about its left post (+y), away from the robot. The bolt is one piece
-# with the lever: while the lever is level it stands in front of the strike, and it rises over it when the lever is
-# pressed. The lever is a blade close to the leaf, so that a finger on it also touches the leaf; the leaf is so low that
-# a hand above its edge can still press the lever far enough.
+# The frame stands across the table; the door leaf turns about its left post (+y), away from the robot. Bolt and lever
+# are one rigid body: with the lever level, the strike blocks the bolt; pressing the lever lifts the bolt over it.
+# The lever is a blade close to the leaf, so that a finger on it also touches the leaf. The leaf is low enough that
+# a hand above its upper edge can press the lever all the way.
 DOOR = """
 <body name="frame" mocap="true">
   <geom class="fixture" type="box" size=".015 .015 .1075" pos="0 .190 .1075" rgba=".50 .42 .34 1"/>

@@ -8,8 +8,8 @@ from robo_reward.envs.arm.base import CENTRE, ArmTask
 from robo_reward.envs.state import Field, State
 from robo_reward.envs.task import Observable
 
-# The cabinet's frame: on the table, below the handle of the closed drawer. The front is 5 cm behind the bar. The bar is
-# polished: a finger that lands on it slides off instead of sticking there.
+# Origin of the cabinet's frame: on the table, below the handle of the closed drawer. The front is 5 cm behind the bar.
+# The bar has low friction, so that a finger that lands on top of it slides off.
 CABINET = """
 <body name="cabinet" mocap="true">
   <geom class="fixture" type="box" size=".10 .15 .010" pos=".165 0 .015" rgba=".80 .76 .70 1"/>
@@ -33,7 +33,7 @@ CABINET = """
 </body>"""
 
 HOOK = np.array([0.026, 0.0, -0.015])
-"""The hand relative to the handle when the finger tips are behind the bar [m]."""
+"""Position of the hand relative to the handle when the finger tips are behind the bar [m]."""
 
 
 class Drawer(ArmTask):
@@ -44,7 +44,7 @@ class Drawer(ArmTask):
     success_rule = "the drawer is open by at least 10 cm (of 16 cm)"
     horizon = 60
     gripper = False
-    opening = 0.0  # closed fingers make a hook
+    opening = 0.0  # closed fingers serve as a hook
     low = (0.30, -0.30, 0.05)
     high = (0.72, 0.30, 0.35)
     start_low = (0.42, -0.08, 0.20)

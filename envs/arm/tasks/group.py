@@ -1,4 +1,4 @@
-"""Group: push two cubes together into a strip; the MuJoCo re-make of RAPL's "Franka Group"."""
+"""Group: push two cubes together into a strip, a MuJoCo version of RAPL's "Franka Group"."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ from robo_reward.envs.state import Field, State
 from robo_reward.envs.task import Observable
 
 HALF = 0.025
-"""Half a cube [m]."""
+"""Half a cube's edge length [m]."""
 
 GOAL_X = 0.60
-"""The goal plane [m]: the middle line of the strip.
+"""x of the goal plane [m], the centre line of the strip.
 
-RAPL's code has the robot at x = 1 and lets it push towards -x to the plane x = 0.4; ours stands at x = 0 and pushes
-towards +x: x_ours = 1 - x_theirs. So x_theirs - 0.4 = GOAL_X - x_ours, and all distances to the plane are the same.
+In RAPL's code the robot is at x = 1 and pushes towards -x to the plane x = 0.4. Here it is at x = 0 and pushes towards
++x, so x_here = 1 - x_rapl and x_rapl - 0.4 = GOAL_X - x_here: all distances to the plane are the same.
 """
 
 STRIP = 0.08
-"""Half the strip's width, and the largest distance of a cube's centre from the plane that counts [m]."""
+"""Half the strip's width, and the largest distance of a cube's centre from the plane that counts as success [m]."""
 
 LOW = 0.035
-"""Height of the board's middle while it pushes: its lower edge is then 5 mm above the table [m]."""
+"""Height of the board's centre while it pushes: its lower edge is then 5 mm above the table [m]."""
 
 CUBE = """
 <body name="{name}">
@@ -113,8 +113,8 @@ class Group(ArmTask):
     def success(self, state: State) -> np.ndarray:
         """Returns whether max_i |x_i - x_goal| <= 0.08 [m], (...,) bool.
 
-        RAPL's code leaves the absolute value out and so lets cubes pass that were pushed too far; ours is
-        stricter.
+        RAPL's code omits the absolute value, so cubes that were pushed too far count as success there; this
+        criterion is stricter.
         """
         return self.compute_goal_distances(state).max(axis=-1) <= STRIP
 
@@ -149,10 +149,11 @@ def compute_push_target(
     cubes = np.stack([state[f"{name}_position"] for name in names], axis=-2)
     hand, wide = state.hand_position, cubes[..., 1]
     middle = (wide.min(axis=-1) + wide.max(axis=-1)) / 2 + side
+    # x of the board with 2 cm clearance behind the nearer cube [m]
     near = cubes[..., 0].min(axis=-1) - HALF - BOARD[0] - 0.02
     aside = np.abs(hand[..., 1] - middle)
     behind, low = hand[..., 0] < near + 0.01, hand[..., 2] < LOW + 0.01
     pushing = low & (aside < np.where(behind, 0.012, 0.03))
     x = np.where(pushing, line - HALF - BOARD[0], near)
-    z = np.where(pushing | behind, LOW, 0.11)  # what got in front of the cubes goes back above them
+    z = np.where(pushing | behind, LOW, 0.11)  # a board in front of the cubes returns above them
     return np.stack([x, middle, z], axis=-1)

@@ -46,11 +46,11 @@ class Lift(ArmTask):
 def grasp_and_carry(
     task: ArmTask, state: State, thing: np.ndarray, goal: np.ndarray, width: float = 0.04
 ) -> np.ndarray:
-    """Returns a scripted grasp from above, from the state alone: over the thing, down, close, then carry it."""
+    """Returns a scripted grasp from above, from the state alone: above the object, down, close, then carry it."""
     offset = thing - state.hand_position
     aside = np.linalg.norm(offset[..., :2], axis=-1)
     around = (aside < 0.015) & (np.abs(offset[..., 2]) < 0.012)
-    near = (aside < 0.03) & (np.abs(offset[..., 2]) < 0.025)  # what is held may creep between the fingers
+    near = (aside < 0.03) & (np.abs(offset[..., 2]) < 0.025)  # a held object may slip a little between the fingers
     held = near & (state.gripper_opening < width + 0.006)
     around = around | held
     over = thing + np.stack([*np.zeros((2, *aside.shape)), np.where(aside < 0.012, 0.0, 0.08)], axis=-1)

@@ -8,8 +8,8 @@ from robo_reward.envs.arm.base import CENTRE, GOAL_SENSOR, ArmTask, goal_field, 
 from robo_reward.envs.state import Field, State
 from robo_reward.envs.task import Observable
 
-# The cylinder meets the fingers, the box inside it the table: box on box gives four contacts, and no wobble.
-# Smooth sides: on fingers that gripped (their friction is 2) the puck would stick out of centre.
+# The cylinder collides with the fingers, the box inside it with the table: box on box gives four stable contacts.
+# The sides have low friction: against fingers with friction 2 the puck would stick off centre.
 PUCK = """
 <body name="puck">
   <freejoint/>
@@ -24,7 +24,7 @@ PUCK = """
 </body>"""
 
 CRADLE = np.array([-0.037, 0.0, -0.006])
-"""The hand relative to the puck while the puck lies against both fingers [m]."""
+"""Position of the hand relative to the puck while the puck touches both fingers [m]."""
 
 
 class Push(ArmTask):
@@ -35,7 +35,7 @@ class Push(ArmTask):
     success_rule = "the puck's centre is within 3 cm of the goal, measured along the table"
     horizon = 60
     gripper = False
-    opening = 0.06  # the puck rests against two finger tips, so that it can be steered
+    opening = 0.06  # two finger tips touch the puck, so that it can be steered
     low = (0.30, -0.30, 0.012)
     high = (0.72, 0.30, 0.06)
     start_low = (0.36, -0.05, 0.02)
@@ -82,13 +82,13 @@ class Push(ArmTask):
         """Returns the action: behind the puck, against it with both fingers, then straight to the goal."""
         cradle = state.puck_position + CRADLE
         offset = cradle - state.hand_position
-        lost = np.abs(offset[..., 1]) > 0.015  # both fingers would not touch: go back first, then sideways
+        lost = np.abs(offset[..., 1]) > 0.015  # not both fingers would touch: retract first, then sideways
         back = np.where(lost, -0.03, 0.0)
         behind = cradle + np.stack([back, *np.zeros((2, *back.shape))], axis=-1)
         against = ~lost & (offset[..., 0] < 0.006)
-        gap = (state.goal_position - state.puck_position) * (1.0, 1.5, 0.0)  # sideways first: the puck lags that way
+        gap = (state.goal_position - state.puck_position) * (1.0, 1.5, 0.0)  # the puck lags sideways, hence 1.5
         far = np.linalg.norm(gap, axis=-1, keepdims=True)
-        slide = gap * np.minimum(0.4, self.action_scale / np.maximum(far, 1e-9))  # slows down, for the puck slides on
+        slide = gap * np.minimum(0.4, self.action_scale / np.maximum(far, 1e-9))  # slow down: the puck slides on
         target = np.where(against[..., None], state.hand_position + slide, behind)
         target[..., 2] = state.puck_position[..., 2] + CRADLE[2]
         return self.compute_action_toward(state, target)

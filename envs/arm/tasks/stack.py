@@ -46,7 +46,7 @@ class Stack(ArmTask):
         for block in (qpos[:, :7], qpos[:, 7:]):
             block[:] = sample_free_bodies(rng, n, (0.46, -0.06, 0.02), (0.54, 0.06, 0.02), turn=0.3)
         angle, half = rng.uniform(-np.pi, np.pi, n), rng.uniform(0.05, 0.07, n)
-        apart = half[:, None] * np.stack([np.cos(angle), np.sin(angle)], axis=1)  # fingers fit between the cubes
+        apart = half[:, None] * np.stack([np.cos(angle), np.sin(angle)], axis=1)  # space for the fingers
         qpos[:, 7:9] = qpos[:, :2] - apart
         qpos[:, :2] += apart
 

@@ -23,28 +23,28 @@ from robo_reward.hardware.safety.trajectory.braking import BrakingProfile, compu
 
 log = logging.getLogger(__name__)
 RECOVERIES = 3
-"""How often errors are cleared in one `recover`."""
+"""Largest number of times that one `recover` clears errors."""
 END_MARGIN = 0.01
-"""What an arm that brakes is told keeps this distance from the ends of the joints [rad]."""
+"""Distance of braking targets from the ends of the joints [rad]."""
 BRAKE_TICK = 0.004
-"""How often an arm that brakes is told where to be [s]."""
+"""Period of the targets sent while braking [s]."""
 BRAKE_PATIENCE = 1.0
-"""An arm that has braked comes to rest within this time [s]; contacts and friction may keep it from standing still."""
+"""Longest wait for rest after the braking path has ended [s]; contacts and friction may prevent complete rest."""
 AT_REST = 0.01
-"""Joint speed below which the arm stands [rad/s] ..."""
+"""Joint speed below which the arm counts as at rest [rad/s], if it stays below for `REST_TIME`."""
 REST_TIME = 0.1
-"""... if it stays so for this time of the robot's clock [s]: an arm that turns round is at rest for a moment only."""
+"""Time below `AT_REST` by the robot's clock [s]: an arm that reverses its direction is at rest only for a moment."""
 HAND_PATIENCE = 5.0
-"""How long `recover` tries to reach a gripper whose connection was lost [s]."""
+"""Time for which `recover` tries to reconnect a lost gripper [s]."""
 UNHOMED = (
     "the hand was not homed since it was switched on: it says that it opens to 0 mm",
     "Home it in Desk, with nothing between the fingers, then confirm",
 )
-"""Cause and remedy."""
+"""Cause and remedy of the fault of a hand that was not homed."""
 
 
 class FrankaArm(ABC):
-    """An arm of Franka's behind a client library; the abstract methods at the end differ between libraries.
+    """A Franka arm behind a client library; the abstract methods at the end differ between libraries.
 
     Args:
         host: the robot's address.
@@ -60,9 +60,9 @@ class FrankaArm(ABC):
     name: ClassVar[str]
     arm_model: ClassVar[Numbers]
     version: ClassVar[int]
-    """Of the protocol that the library speaks."""
+    """Protocol version of the client library."""
     max_speed_fraction: ClassVar[float]
-    """The largest `speed_fraction` of `move_to`."""
+    """Largest `speed_fraction` that `move_to` accepts."""
 
     def __init__(
         self,
@@ -79,10 +79,10 @@ class FrankaArm(ABC):
         self._receipts = ReceiptClock()
         self._library: Any = None
         self._robot: Any = None
-        self._follower: Any = None  # the library's loop that follows targets
+        self._follower: Any = None  # the library's loop that tracks targets
         self._fingers: FingerController | None = None
         self._streaming = self._reached = self._cut = False
-        self._braked = False  # whether the library was told a place of rest
+        self._braked = False  # whether the library has received a braking target
         self._thresholds_set = False
         self._library_hand: LibraryHand | None = None
 
@@ -101,7 +101,7 @@ class FrankaArm(ABC):
         try:
             self._robot = self._open()
             self._check_robot()
-            if wait_for_motion_end(lambda: self._read().mode) is Mode.IDLE:  # else it is done before the first motion
+            if wait_for_motion_end(lambda: self._read().mode) is Mode.IDLE:  # otherwise set before the first motion
                 self._ensure_thresholds()
             if self._with_gripper:
                 self._reach_hand(0.0)
@@ -185,6 +185,7 @@ class FrankaArm(ABC):
         except Exception as error:
             raise self._to_fault(error) from error
         finally:
+            # Still streaming if the loop could not be ended, so that the next `stop` tries again.
             self._streaming = self._is_loop_running()
             if not self._streaming:
                 self._follower = None
@@ -198,6 +199,7 @@ class FrankaArm(ABC):
         if self._is_loop_running():
             with suppress(ArmFault):
                 self.stop()
+        # Restore in this order: robot connection, then gripper connection, then the robot's errors.
         if self._robot is None or not self._is_alive():
             self._disconnect_all()
             self.connect()
@@ -210,7 +212,7 @@ class FrankaArm(ABC):
             self._recover_once()
             if find_reported_fault(self.state()) is None:
                 break
-            time.sleep(0.1)  # what was under way when the connection broke may end in an error of its own
+            time.sleep(0.1)  # a motion cut off by a lost connection may report one more error
         self._require_no_fault()
         if wait_for_motion_end(lambda: self._read().mode) is Mode.MOVING:
             raise make_library_fault(FaultKind.CONTROL, "the arm still moves")
@@ -249,14 +251,17 @@ class FrankaArm(ABC):
         """
         state = self._read_finite_state()
         way, begun, still = compute_braking(self.arm_model, self._brakes, state.q, state.dq), state.robot_time, 0.0
+        # Elapsed time is the robot's, the deadline this computer's, in case the robot's clock stops.
         end = time.monotonic() + way.duration + BRAKE_PATIENCE
         while time.monotonic() < end:
             self._check_motion()
             elapsed = state.robot_time - begun
+            # At rest: the path has ended and the speed stayed below `AT_REST` for `REST_TIME`.
             if elapsed < way.duration or np.abs(state.dq).max() > AT_REST:
                 still = elapsed
             elif elapsed - still >= REST_TIME:
                 return
+            # One period ahead, because the target takes effect until the next one.
             self._send(Target(joints=self._compute_brake_goal(way, elapsed + BRAKE_TICK)))
             self._braked = True
             time.sleep(BRAKE_TICK)
@@ -276,6 +281,7 @@ class FrankaArm(ABC):
     def _compute_brake_goal(self, way: BrakingProfile, elapsed: float) -> np.ndarray:
         """Computes the joints (7,) [rad] to send to the library for the arm to be on its braking path."""
         low, high = self._brakes.q_end
+        # The target leads the path by lag times speed, and keeps `END_MARGIN` from the mechanical ends.
         return np.clip(way.compute_target(elapsed, self.compliance.lag), low + END_MARGIN, high - END_MARGIN)
 
     @property
@@ -362,7 +368,7 @@ class FrankaArm(ABC):
     def _is_alive(self) -> bool:
         try:
             return self._read() is not None
-        except Exception:  # noqa: BLE001  whatever it is, the connection is of no use
+        except Exception:  # noqa: BLE001  after any error the connection is unusable
             return False
 
     def _require_robot(self) -> Any:
@@ -375,7 +381,7 @@ class FrankaArm(ABC):
     def _handle_error(self, error: Exception) -> ArmFault:
         """Returns the fault of an error.
 
-        The fingers follow no longer, and the stream goes on only as long as the loop runs.
+        The fingers no longer follow the stream, which continues only while the library's loop runs.
         """
         if self._fingers is not None:
             self._fingers.end_stream()
@@ -393,7 +399,7 @@ class FrankaArm(ABC):
             return False
         try:
             return self._streaming and self._is_following()
-        except Exception:  # noqa: BLE001  whatever it is, it is no proof of an end
+        except Exception:  # noqa: BLE001  an error does not prove that the loop has ended
             return True
 
     def _to_fault(self, error: Exception) -> ArmFault:

@@ -9,7 +9,7 @@ from robo_reward.hardware.arm import ArmFault, FaultKind
 from robo_reward.hardware.safety.fault_messages import FREE, GUIDED, LOCKED, START, SUPPORT, Explanation, make_fault
 
 ADVICE = re.compile(r"\s*please disable all safety functions\.?", re.IGNORECASE)
-"""What a library says of safety functions and nobody shall read as advice."""
+"""Advice of a library to disable safety functions; removed from messages, so that no operator follows it."""
 NAMES = re.compile(r'"([A-Za-z0-9_]+)"')
 LOST = "communication_constraints_violation"
 REALTIME = (
@@ -102,7 +102,7 @@ ERROR_PATTERNS = (
         FaultKind.COMMUNICATION,
     ),
 )
-"""Which part of a text means which kind of fault, the first that fits; see `tests/hardware/drivers/test_errors.py`."""
+"""Patterns of error texts and their faults; the first match counts. See `tests/hardware/drivers/test_errors.py`."""
 
 SET_UP = Explanation("the robot was reached and could not be set up", SUPPORT)
 

@@ -20,11 +20,12 @@ from robo_reward.hardware.drivers.franka.state import check_joint_limits, make_a
 
 log = logging.getLogger(__name__)
 MAX_DYNAMICS = 0.4
-"""franky's own maxima are a Panda's, 20 rad/s² in the wrist; half of that is the FR3's limit and trips it."""
+"""Share of franky's maxima that motions use. These are a Panda's, 20 rad/s² in the wrist; half of that is the FR3's
+limit and triggers its reflex."""
 GENTLE = 0.5
-"""Share of what is left that slow motions use of acceleration and jerk."""
+"""Further factor on acceleration and jerk of slow motions, on top of `MAX_DYNAMICS`."""
 STOP_PATIENCE = 4.0
-"""The stop motion ends by itself after 2 s [s]."""
+"""Longest wait for the end of a stop motion [s], which ends by itself after 2 s."""
 
 
 class FrankyArm(FrankaArm):
@@ -132,7 +133,7 @@ class FrankyArm(FrankaArm):
         except Exception:
             if self._robot.is_in_control:
                 self._robot.stop()
-                with suppress(Exception):  # which says that the motion was preempted
+                with suppress(Exception):  # raised because the motion was preempted
                     self._join_motion(STOP_PATIENCE)
             raise
 
@@ -141,7 +142,7 @@ class FrankyArm(FrankaArm):
         try:
             self._robot.move(self._library.JointMotion(q, relative_dynamics_factor=factor), asynchronous=True)
             self._join_motion(120.0)
-        except BaseException:  # also Ctrl-C: come to rest, then go on interrupting
+        except BaseException:  # including Ctrl-C: bring the arm to rest, then raise again
             if self._robot.is_in_control:
                 self._interrupt_motion()
             raise
@@ -157,7 +158,7 @@ class FrankyArm(FrankaArm):
         try:
             self._robot.move(self._library.JointStopMotion(), asynchronous=True)
             self._join_motion(STOP_PATIENCE)
-        except Exception as error:  # noqa: BLE001  it is on its way out already
+        except Exception as error:  # noqa: BLE001  the caller already raises the first error
             log.warning("the arm was interrupted and did not stop by itself: %s", error)
 
     def _clear_errors(self) -> None:

@@ -21,23 +21,24 @@ from robo_reward.hardware.arm import ArmFault
 
 log = logging.getLogger(__name__)
 NEAR = 0.001
-"""Fingers this close to a target stay where they are [m]."""
+"""Difference from a target below which the fingers stay where they are [m]."""
 WIDEST = 0.08
-"""Opening of a Franka Hand [m]."""
+"""Largest opening of a Franka Hand [m]."""
 SHUT = 0.005
-"""A target below this always closes [m]."""
+"""Target opening up to which the fingers always close [m]."""
 CLOSES = 0.75
-"""A target that would leave the resting fingers less than this share of their opening closes them."""
+"""Share of the present opening up to which a target closes the resting fingers."""
 AWAY = 0.02
-"""A running command is stopped when the newest target is this far on the other side of it [m]."""
+"""Distance of the newest target beyond a running command, in the opposite direction, that stops the command [m]."""
 STIRS, RISES, RESTS = 1e-4, 0.005, 0.5
-"""A target that falls by less has come to rest [m]; one that rises by so much, or rests so long, lets go [m, s]."""
+"""A target that falls by less than `STIRS` [m] counts as at rest. A grasp is released once its target has risen by
+`RISES` [m], or has been at rest for `RESTS` [s]."""
 SLOWEST, FASTEST = 0.03, 0.1
-"""Of a grasp that follows a stream [m/s]."""
+"""Smallest and largest speed of a grasp that follows a stream [m/s]."""
 FRESH = 1.0
-"""A hand whose newest width is older than this is lost [s]."""
+"""Age of the newest width from which the connection to the hand counts as lost [s]."""
 HALT_PATIENCE = 2.0
-"""How long the next command waits for a `stop` that has not returned [s]."""
+"""Longest wait of the next command for a `stop` that has not returned [s]."""
 
 
 class HandClient(Protocol):
@@ -80,17 +81,17 @@ class GraspPlanner:
 
     A target that closes (at or below `CLOSES` of the present opening, or `SHUT`) is a grasp at once: the fingers
     close until something is between them, or to the end. They are released when the target is wider than they
-    are and has either risen or come to rest, for a falling target is overtaken by the fingers. A release is a
-    move, as is every target wider than the fingers. Targets a little below the present opening leave the fingers
-    alone: fingers that hold nothing may be wider than commanded. So a half-open target with nothing to hold is
+    are and has either risen or come to rest, since the fingers overtake a falling target. A release is a
+    move, as is every target wider than the fingers. Targets a little below the present opening do not move the
+    fingers: fingers that hold nothing may be wider than commanded. So a half-open target with nothing to hold is
     reached by closing once and opening to it.
 
-    A grasp is twice as fast as the target falls: from a quarter behind, the fingers catch up with it when they
-    are half closed, and are never narrower before. A policy may begin to close while the hand still comes down,
-    and fingers that run ahead of it come down on the object.
+    A grasp is twice as fast as the target falls: fingers that start when the target has fallen by a quarter catch
+    up with it at half the opening, and are wider than it until then. A policy may begin to close while the hand
+    still moves down, and fingers that close faster than commanded would land on the object.
 
-    Fingers are opened wider than commanded: a simulated policy learns to pass an object by a millimetre, which no
-    calibration keeps, and a finger that comes down on its edge ends in a collision reflex.
+    Fingers are opened wider than commanded: a simulated policy learns to pass an object by a millimetre, which is
+    below the accuracy of a calibration, and a finger that lands on the object's edge causes a collision reflex.
 
     Args:
         force: to grasp with [N].
@@ -342,8 +343,8 @@ class FingerController:
                     self._client.move_fingers(wish.width, speed)
                 else:
                     self._client.grasp_object(speed, wish.force)
-                self.width = self._client.read_width()  # what follows depends on where the fingers stopped
-            except Exception as error:  # noqa: BLE001  likewise; it is told by the next call
+                self.width = self._client.read_width()  # the next command depends on where the fingers stopped
+            except Exception as error:  # noqa: BLE001  no common base either; the next call raises it
                 self._record_failure(error)
             self._await_halt()
             with self._changed:
@@ -362,16 +363,16 @@ class FingerController:
 
     def _record_failure(self, error: Exception) -> None:
         with self._changed:
-            if not (self._halted or self._closing):  # else it was ended on purpose
+            if not (self._halted or self._closing):  # otherwise the command was interrupted on purpose
                 self._problem = self._fault(error)
 
     def _measure_width(self) -> None:
         while not self._closing:
             try:
                 self.width, self._stamp = self._client.read_width(), time.monotonic()
-            except Exception as error:  # noqa: BLE001  likewise
+            except Exception as error:  # noqa: BLE001  the libraries' exceptions share no base
                 with self._changed:
-                    if self._closing:  # another hand may have taken its place
+                    if self._closing:  # another controller may use the hand by now
                         return
                     self._problem = self._problem or self._fault(error)
                 return

@@ -25,13 +25,13 @@ from robo_reward.hardware.safety.trajectory.braking import BrakingProfile, compu
 
 PANDA_VERSION = 5
 BUDGET = 0.5
-"""Largest share of the joints' limits that a slow motion uses."""
+"""Largest share of the joint limits that a slow motion may use."""
 SMOOTHING = 1.0
-"""Share of the joints' limits that the library's own smoothing of a stream may use on top of the safety filter's plan.
-The smoothed target leads the arm by its lag and must come back to it in a stop: the less it may use, the farther the
-arm goes meanwhile."""
+"""Share of the joint limits that the library's smoothing of a stream may use on top of the safety filter's plan. The
+smoothed target leads the arm by its lag and must return to the arm in a stop; the smaller this share, the farther the
+arm moves during that time."""
 CLOSE = 2e-3
-"""A joint motion has arrived when no joint is further from its goal [rad]."""
+"""Largest difference of a joint from its goal at which a motion has arrived [rad]."""
 
 
 class PandaArm(FrankaArm):
@@ -71,7 +71,7 @@ class PandaArm(FrankaArm):
         return LibraryHand(hand, hand.read_once)
 
     _last_q: np.ndarray | None = None
-    """The last measured joints (7,) [rad] that were numbers."""
+    """The last finite measured joint angles (7,) [rad]."""
 
     def _read(self) -> ArmState:
         loop = self._follower
@@ -106,14 +106,14 @@ class PandaArm(FrankaArm):
 
     def _check_motion(self) -> None:
         if not self._follower.running:
-            self._follower.stop()  # raises what ended the loop
+            self._follower.stop()  # raises the error that ended the loop
             raise RuntimeError("the control loop ended by itself")
 
     def _find_cause(self, error: Exception) -> Exception:
         if "has ended" in str(error) and self._follower is not None and not self._follower.running:
             try:
                 self._follower.stop()
-            except Exception as cause:  # noqa: BLE001  whatever it is, it is the cause
+            except Exception as cause:  # noqa: BLE001  any error raised here is the cause
                 return cause
         return error
 
@@ -144,7 +144,7 @@ class PandaArm(FrankaArm):
             try:
                 targets.move_to(q)
                 self._wait_for_arrival(targets, q)
-            except BaseException:  # also Ctrl-C; leaving the context would finish the way to the target
+            except BaseException:  # including Ctrl-C; leaving the context would complete the motion
                 self._interrupt_motion(targets, speed_fraction)
                 raise
 

@@ -37,7 +37,7 @@ def compute_tool_pose(arm: ArmModel, q: np.ndarray) -> tuple[np.ndarray, np.ndar
     The robot's `O_T_EE` is not used: it depends on an end effector that any user can change in Desk.
     """
     pose = compute_forward_kinematics(arm, q[None])
-    matrix = np.concatenate([pose.x, pose.y, pose.z], axis=1)  # columns are the axes
+    matrix = np.concatenate([pose.x, pose.y, pose.z], axis=1)  # (3, 3), the columns are the hand's axes
     quat = np.empty(4)
     mujoco.mju_mat2Quat(quat, np.ascontiguousarray(matrix).ravel())
     return pose.position[:, 0], quat

@@ -13,16 +13,16 @@ from robo_reward.hardware.emulator.robot.model import RobotModel
 from robo_reward.hardware.emulator.world.plant import PlantState
 
 JOINT_STIFFNESS = (3000.0, 3000.0, 3000.0, 2500.0, 2500.0, 2000.0, 2000.0)
-"""What the robot starts with [N m/rad] (Franka Robotics, libfranka's examples)."""
+"""Joint stiffness after start-up [N m/rad] (Franka Robotics, libfranka's examples)."""
 CARTESIAN_STIFFNESS = (3000.0, 3000.0, 3000.0, 300.0, 300.0, 300.0)
-"""Likewise [N/m, N m/rad]."""
+"""Cartesian stiffness after start-up [N/m, N m/rad] (same source)."""
 JOINT_STIFFNESS_MAX, CARTESIAN_STIFFNESS_MAX = 14250.0, (3000.0, 3000.0, 3000.0, 300.0, 300.0, 300.0)
 ROTOR = 0.1
-"""Inertia of a motor behind its gear as the scenes have it [kg m²], `armature`."""
+"""Inertia of a motor at the joint side of its gear [kg m²]; `armature` in the scenes."""
 NULLSPACE_STIFFNESS = 100.0  # keeps the elbow while only the hand is commanded [N m/rad]
-STILL, RESOLVED = 1e-10, 1e-8  # errors that need no first and no further step [m, rad]
-MIN_MANIPULABILITY, DAMPING = 0.04, 0.05  # below this manipulability steps are damped, by up to this
-MARGIN, RETREAT = 0.12, 0.3  # within this of a joint limit [rad] the elbow moves away, at up to this speed [rad/s]
+STILL, RESOLVED = 1e-10, 1e-8  # pose errors below which no first and no further Newton step is made [m, rad]
+MIN_MANIPULABILITY, DAMPING = 0.04, 0.05  # manipulability below which steps are damped; largest damping λ
+MARGIN, RETREAT = 0.12, 0.3  # distance from a joint limit [rad] below which joints retreat; largest speed [rad/s]
 
 
 class TorqueSource(IntEnum):
@@ -99,13 +99,16 @@ class InternalControl:
         here, there = model.pose(state.q, "K"), model.pose(q_d, "K")
         jacobian = model.zero_jacobian(state.q, "K")
         axes = here[:3, :3]
+        # The stiffness acts along the axes of the stiffness frame; `force` is a wrench in the base frame.
         error = pose_error(here, there)
         force = np.concatenate(
             [axes @ (self._cartesian[:3] * (axes.T @ error[:3])), axes @ (self._cartesian[3:] * (axes.T @ error[3:]))]
         )
         posture = NULLSPACE_STIFFNESS * (q_d - state.q)
+        # Project into the null space of J: posture - Jᵀ (J Jᵀ + εI)⁻¹ J posture; ε keeps singular poses solvable.
         posture = posture - jacobian.T @ np.linalg.solve(jacobian @ jacobian.T + 1e-4 * np.eye(6), jacobian @ posture)
         turned = np.concatenate([axes.T @ jacobian[:3], axes.T @ jacobian[3:]])
+        # Stiffness that each joint feels, Σ K_k J_ki², for critical damping.
         stiffness = self._cartesian @ turned**2 + NULLSPACE_STIFFNESS
         damping = 2 * np.sqrt(stiffness * self._inertia)
         return jacobian.T @ force + posture + damping * (dq_d - state.dq) + model.coriolis(state.q, state.dq)
@@ -135,12 +138,14 @@ def solve_pose_ik(
         error = pose_error(model.pose(found), target)
         if elbow is not None:
             error = np.append(error, elbow[0] - found[2])
+        # The retreat from joint limits is a null-space motion of the first step only.
         retreating = not turn and retreat is not None and bool(retreat.any())
         if not retreating and np.abs(error).max() < (RESOLVED if turn else STILL):
             break
         found = found + _compute_newton_step(model.zero_jacobian(found), error, retreat if retreating else None)
     fastest = dt * np.array(arm.dq_max)
     step = found - begun
+    # Scale the whole step, so that its direction is kept.
     step = step / max(1.0, float(np.max(np.abs(step) / fastest)))
     return np.minimum(np.maximum(begun + step, arm.q_min), arm.q_max)
 
@@ -181,7 +186,7 @@ def rotation_vector(matrix: np.ndarray) -> np.ndarray:
     x, y, z = zy - yz, xz - zx, yx - xy  # 2 sin(angle) axis
     sine, cosine = sqrt(x * x + y * y + z * z) / 2, (xx + yy + zz - 1) / 2
     angle = atan2(sine, cosine)
-    if sine < 1e-6 and cosine < 0:  # half a turn: the axis is in the symmetric part
+    if sine < 1e-6 and cosine < 0:  # near 180° the sine vanishes: take the axis from R + I
         column = int(np.argmax(np.diag(matrix)))
         axis = (matrix + np.eye(3))[:, column]
         return angle * axis / np.linalg.norm(axis)
@@ -193,6 +198,7 @@ def rotation_matrix(vector: np.ndarray) -> np.ndarray:
     """Returns the rotation matrix (3, 3) of a rotation vector (3,) [rad], axis times angle (Rodrigues)."""
     x, y, z = (float(v) for v in vector)
     angle = sqrt(x * x + y * y + z * z)
+    # Rodrigues: R = I + a [v]× + b [v]×², with the limits of a and b at angle 0.
     a = sin(angle) / angle if angle > 1e-9 else 1.0
     b = (1 - cos(angle)) / angle**2 if angle > 1e-9 else 0.5
     cross = np.array(((0, -z, y), (z, 0, -x), (-y, x, 0)), float)
@@ -206,9 +212,11 @@ def _compute_newton_step(jacobian: np.ndarray, error: np.ndarray, extra: np.ndar
     gram = jacobian @ jacobian.T
     manipulability = sqrt(max(0.0, float(np.linalg.det(gram))))
     if manipulability < MIN_MANIPULABILITY:
+        # λ grows from 0 to `DAMPING` as the manipulability falls (Nakamura and Hanafusa 1986).
         gram = gram + (DAMPING * (1 - manipulability / MIN_MANIPULABILITY)) ** 2 * np.eye(len(gram))
     if extra is None:
         return jacobian.T @ np.linalg.solve(gram, error)
+    # J extra is taken off the error, so only its null-space part remains.
     return extra + jacobian.T @ np.linalg.solve(gram, error - jacobian @ extra)
 
 

@@ -17,21 +17,23 @@ from robo_reward.hardware.emulator.robot.control import pose_error, rotation_mat
 from robo_reward.hardware.emulator.world.plant import DT
 
 SLACK = 1.001
-"""Clients clip to the limits less a little; rounding must not trip what they clipped."""
+"""Factor on all limits, so that rounding errors do not reject commands that a client clipped to just below a limit."""
 START_JOINT, START_TRANSLATION, START_ROTATION = 0.02, 0.01, 0.05
-"""How far the first command may be from the robot's own [rad, m, rad]; Franka publishes no number."""
+"""Largest difference of the first command from the robot's own reference [rad, m, rad]; Franka publishes no number."""
 MEASURED, NOISE = 1.05, 0.03
-"""Measured speeds may be this much beyond the limits, and so much [rad/s]; ours, for Franka publishes no number."""
+"""A measured joint speed may reach `MEASURED` times its limit plus `NOISE` [rad/s]. Both values are our choice, since
+Franka publishes no number."""
 TORQUE_RATE = 1000.0
 """Largest rate of commanded torques [N m/s] (Franka Robotics, "Robot and interface specifications")."""
 LOST_IN_A_ROW = 20
-"""So many lost packets stop the arm (Franka Robotics, "Robot and interface specifications")."""
+"""Lost packets in a row that stop the arm (Franka Robotics, "Robot and interface specifications")."""
 MAX_TOLERANCE, START_TOLERANCE = 5, 3
-"""After lost packets limits of acceleration and jerk are up to so many times wider, less with each packet that arrives;
-likewise after the first command of a motion, with which a client may already be under way.
+"""After lost packets, the limits of acceleration and jerk are widened by a factor of up to `MAX_TOLERANCE`; the factor
+falls by one with each packet that arrives. The first command of a motion sets the factor to `START_TOLERANCE`, since a
+client may already be moving when it sends it.
 
-libfranka's low-pass mixes each command with the state it answers, so what follows a gap is jerky however smooth the
-motion; how much of that the arm forgives is not published."""
+libfranka's low-pass filter mixes each command with the state that it answers, so the first commands after a gap have a
+high jerk even if the client's motion is smooth. How much of that the real arm tolerates is not published."""
 JOINT, CARTESIAN_JOINT = "joint_motion_generator", "cartesian_motion_generator_joint"
 
 
@@ -89,6 +91,7 @@ class SpeedLimit:
                 continue
             limit = most
             if dec:
+                # Distance to the end in the direction of motion; beyond it, only `more` is allowed.
                 left = high - angle if speed >= 0 else angle - low
                 limit = min(most, sqrt(dec * left) - offset) if left > 0 else -offset
             if not abs(speed) <= share * max(0.0, limit) + more:
@@ -128,8 +131,9 @@ class StreamStep(NamedTuple):
 
 def step_from_mean_rate(begun: StreamState, rate: np.ndarray, cycles: int = 1) -> StreamStep:
     """Returns the finite differences of a step of `cycles` milliseconds at a mean rate."""
-    between = DT * (cycles + 1) / 2  # from the middle of the last interval to the middle of this one
+    between = DT * (cycles + 1) / 2  # [s], from the middle of the last interval to the middle of this one
     acceleration = (rate - begun.rate) / between
+    # Rate at the end of the interval, half an interval after its middle.
     last_rate = rate + DT * (cycles - 1) / 2 * acceleration
     return StreamStep(begun, rate, acceleration, (acceleration - begun.acceleration) / between, last_rate)
 
@@ -157,6 +161,7 @@ class LossTolerance:
 
     def record_command(self, cycles: int) -> None:
         """Updates the factor after a command that came `cycles` milliseconds after the last one."""
+        # A gap of n cycles raises the factor to n; each command without a gap lowers it by one.
         self.factor = max(1, self.factor - 1) if cycles == 1 else min(MAX_TOLERANCE, max(self.factor, cycles))
 
 
@@ -212,6 +217,8 @@ class JointChecker:
         self._tolerance.record_command(cycles)
         if cycles == 1:
             return self._check_next_position(values)
+        # Two readings of a command after a gap: one cycle after the extrapolated state, or `cycles` after the last
+        # command. The smoother one is checked.
         steps = [step_from_mean_rate(self.now, (q - self.now.value) / DT)]
         steps.append(step_from_mean_rate(self._last, (q - self._last.value) / (cycles * DT), cycles))
         return self._check_step(q, select_smoothest_step(steps))
@@ -263,12 +270,15 @@ class JointChecker:
     ) -> str:
         if self._checks.limits:
             for (low, high), angle, speed in zip(self._ends, q, dq, strict=True):
+                # A joint outside its range may move back towards it.
                 returning = (angle > high and speed <= 0) or (angle < low and speed >= 0)
                 if not (low <= angle <= high or returning):
                     return f"{self._prefix}_position_limits_violation"
             if self._speed.is_exceeded(before, dq, SLACK, 1e-3):
                 return f"{self._prefix}_velocity_limits_violation"
         if self._checks.discontinuity:
+            # Error names as in libfranka: too much acceleration is a velocity discontinuity, too much jerk an
+            # acceleration discontinuity.
             factor = self._tolerance.factor
             if not all(abs(rate) <= factor * most for rate, most in zip(ddq, self._ddq_max, strict=True)):
                 return f"{self._prefix}_velocity_discontinuity"
@@ -291,6 +301,7 @@ class CartesianChecker:
 
     def __init__(self, arm: ArmModel, checks: Checks, pose: np.ndarray) -> None:
         self._checks = checks
+        # Rows: translation and rotation. Columns: speed, acceleration and jerk.
         self._limits = SLACK * np.array((arm.max_translation, arm.max_rotation))  # (2, 3)
         self._tolerance = LossTolerance()
         self.now = self._last = StreamState(pose.copy(), np.zeros(6), np.zeros(6))
@@ -330,6 +341,7 @@ class CartesianChecker:
         pose, twist, acceleration = self.now
         twist = twist + DT * acceleration
         for part, most in ((slice(3), self._limits[0, 0]), (slice(3, 6), self._limits[1, 0])):
+            # Scale translation and rotation separately to their speed limits.
             twist[part] /= max(1.0, float(np.linalg.norm(twist[part])) / most)
         self.now = StreamState(integrate_twist(pose, twist), twist, acceleration)
 
@@ -337,7 +349,7 @@ class CartesianChecker:
         rates = np.array((taken.rate, taken.acceleration, taken.jerk))
         norms = np.linalg.norm(rates.reshape(3, 2, 3), axis=2)  # (3, 2)
         wider = np.array((1, self._tolerance.factor, self._tolerance.factor))[:, None]
-        fine = (norms <= wider * self._limits.T).all(axis=1).tolist()  # of speed, acceleration, jerk
+        fine = (norms <= wider * self._limits.T).all(axis=1).tolist()  # speed, acceleration, jerk
         if self._checks.limits and not fine[0]:
             return "cartesian_motion_generator_velocity_limits_violation"
         if self._checks.discontinuity and not fine[1]:
@@ -352,6 +364,7 @@ def integrate_twist(pose: np.ndarray, twist: np.ndarray) -> np.ndarray:
     """Returns the pose (4, 4) after a millisecond of a twist (6,) in the base frame."""
     out = pose.copy()
     out[:3, 3] += DT * twist[:3]
+    # The rotation is about axes of the base frame, hence the product from the left.
     out[:3, :3] = rotation_matrix(DT * twist[3:]) @ out[:3, :3]
     return out
 
@@ -364,6 +377,7 @@ def check_torque(before: np.ndarray, tau: np.ndarray, cycles: int, checks: Check
     """
     if not np.isfinite(tau).all():
         return "controller_torque_discontinuity"
+    # 1e-3 N m absorbs rounding.
     most = SLACK * TORQUE_RATE * DT * cycles + 1e-3
     if checks.torque_rate and not (np.abs(tau - before) <= most).all():
         return "controller_torque_discontinuity"
@@ -404,4 +418,5 @@ def _is_frame(pose: np.ndarray) -> bool:
     turn = pose[:3, :3]
     if not np.isfinite(pose).all():
         return False
+    # A rotation matrix: orthonormal, and right-handed.
     return bool(np.abs(turn @ turn.T - np.eye(3)).max() < 1e-4 and np.linalg.det(turn) > 0)

@@ -11,9 +11,9 @@ from robo_reward.envs.arm.model import ArmModel, Link
 from robo_reward.errors import UnknownName, UsageError, WrongShape
 
 ELBOW_FLIP = -0.467002423653011
-"""Where joint 4 changes the elbow's side [rad] (Franka Robotics, libfranka)."""
+"""Angle of joint 4 at which the sign of the elbow configuration changes [rad] (Franka Robotics, libfranka)."""
 HAND = Link(0.73, (-0.01, 0.0, 0.03), (0.001, 0.0025, 0.0017, 0.0, 0.0, 0.0))
-"""Franka's hand in the flange's frame, as the robot is configured with it (Franka Robotics, Desk)."""
+"""Mass properties of Franka's hand in the flange frame, as configured on the robot (Franka Robotics, Desk)."""
 GRAVITY = (0.0, 0.0, -9.81)  # [m/s²]
 
 
@@ -75,13 +75,14 @@ class RobotModel:
         moments, axes = np.linalg.eigh(_inertia_matrix(load.inertia))
         if load.mass < 0 or moments[0] < -1e-9:
             raise UsageError(f"load of {load.mass} kg with moments of inertia {moments}: they must not be negative")
+        # Eigenvectors may form a left-handed frame; a quaternion needs a right-handed one.
         if np.linalg.det(axes) < 0:
             axes[:, 0] *= -1
         model, body = self._model, self._load
         model.body_mass[body], model.body_ipos[body] = load.mass, load.com
         model.body_inertia[body] = np.maximum(moments, 0.0)
         mujoco.mju_mat2Quat(model.body_iquat[body], axes.ravel())
-        model.body_sameframe[body] = 0  # set by the compiler, for the load was nothing in the flange's origin
+        model.body_sameframe[body] = 0  # the compiler set it, since the empty load is at the flange's origin
         mujoco.mj_setConst(model, self._data)
         self.load = load
 

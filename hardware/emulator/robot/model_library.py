@@ -18,7 +18,7 @@ from robo_reward.hardware.emulator.robot.urdf import inertia_tensor
 log = logging.getLogger(__name__)
 
 X64, LINUX = 0, 0
-"""Architecture and system that a client asks for, as numbered on the wire."""
+"""Numbers on the wire of the supported architecture and operating system."""
 
 _SOURCE = r"""
 #include <math.h>
@@ -208,7 +208,7 @@ def model_source(arm: ArmModel) -> str:
     rows = (
         ("A", [a for a, _, _ in arm.dh]),
         ("D", [d for _, d, _ in arm.dh]),
-        ("CA", [round(cos(alpha)) for _, _, alpha in arm.dh]),  # right angles only
+        ("CA", [round(cos(alpha)) for _, _, alpha in arm.dh]),  # exact, since all are multiples of a right angle
         ("SA", [round(sin(alpha)) for _, _, alpha in arm.dh]),
     )
     tables = "".join(f"static const double {name}[7] = {{{', '.join(map(repr, row))}}};\n" for name, row in rows)

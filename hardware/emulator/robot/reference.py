@@ -75,10 +75,12 @@ class Reference:
         if self._generator == GeneratorMode.CARTESIAN_VELOCITY:
             error = hand.check_velocity(command["O_dP_EE_c"], cycles)
         else:
+            # Matrices are column-major on the wire.
             pose = command["O_T_EE_c"].reshape(4, 4).T
             error = hand.check_position(pose, cycles) if begun else hand.check_first(pose)
         if error:
             return error
+        # The joints follow the pose that passed the check, and are checked themselves.
         q = solve_pose_ik(
             self._model,
             self._joints.now.value,
@@ -87,7 +89,7 @@ class Reference:
             command["elbow_c"] if command["valid_elbow"] else None,
         )
         if not begun and self._generator == GeneratorMode.CARTESIAN_POSITION:
-            return self._joints.check_first(q)  # the first pose may be a hair from where the joints are
+            return self._joints.check_first(q)  # the first pose may differ from the joints' pose within the tolerance
         return self._check_reachable(q) or self._joints.check_position(q, cycles)
 
     def _check_reachable(self, q: np.ndarray) -> str:
@@ -97,6 +99,7 @@ class Reference:
         """
         if not self._limits:
             return ""
+        # `_fastest` is 99.9 % of the largest step of a cycle [rad], so a step that was clipped to the limit is found.
         step = np.abs(q - self._joints.now.value)
         if (step >= self._fastest).any():
             return f"{CARTESIAN_JOINT}_velocity_limits_violation"
@@ -135,6 +138,7 @@ class AsyncReference:
         self._finished: Any = ruckig.Result.Finished
         self._otg: Any = ruckig.Ruckig(7, DT)
         self._in, self._out = ruckig.InputParameter(7), ruckig.OutputParameter(7)
+        # Client limits of zero mean the arm's own; half of its acceleration and jerk is used.
         self._in.max_velocity = np.minimum(np.where(fastest > 0, fastest, arm.dq_max), arm.dq_max).tolist()
         self._in.max_acceleration = (0.5 * np.array(arm.ddq_max)).tolist()
         self._in.max_jerk = (0.5 * np.array(arm.dddq_max)).tolist()
@@ -149,7 +153,7 @@ class AsyncReference:
             An error's name, or an empty string.
         """
         if command["motion_generation_finished"]:
-            return ""  # libfranka ends with zeros for a target: the robot stops where it is
+            return ""  # libfranka sends zeros as the last target: the robot stops where it is
         target = command["q_c"]
         if not ((target >= self._arm.q_min) & (target <= self._arm.q_max)).all():
             return "joint_motion_generator_position_limits_violation"

@@ -20,15 +20,15 @@ from robo_reward.hardware.emulator.wire.versions import ControllerMode, Generato
 from robo_reward.hardware.emulator.world.plant import DT, GripperCommand, Plant
 
 GRACE = 500
-"""Cycles a client may take from the start of a motion to its first command before they count as lost."""
+"""Cycles that a client may take from the start of a motion to its first command; later ones count as lost."""
 OPENING = 20
-"""Within so many cycles from the start of a motion a client that keeps up sends its first command."""
+"""Cycles from the start of a motion within which a client that keeps up sends its first command."""
 GUIDED = 10.0
-"""Damping of joints that are guided by hand [N m s/rad]: an arm that is let go does not coast."""
+"""Damping of joints that are guided by hand [N m s/rad], so that a released arm stops."""
 UNKNOWN_STATUS = b"\xff"
-"""An answer that no version of the protocol has: clients call it unexpected."""
+"""A status that no version of the protocol defines; clients report it as unexpected."""
 RATE_WINDOW = 100
-"""Cycles over which the success rate of commands is counted."""
+"""Number of last cycles over which the success rate of commands is computed."""
 
 
 @dataclass
@@ -103,6 +103,7 @@ class RobotSession:
         self.control = InternalControl(self.model)
         self.observer = ContactObserver()
         self._measured = MeasuredChecker(plant.arm, self.checks)
+        # Largest change of speed in a cycle of braking [rad/s].
         self._brakes = DT * np.array(plant.arm.ddq_max)
         self._low, self._high = np.array(plant.arm.q_min), np.array(plant.arm.q_max)
         self.state = plant.state()
@@ -174,20 +175,24 @@ class RobotSession:
         if name:
             self.trigger_reflex(name)
         if self.faults.safety_function and self.motion is not None:
+            # Version 5 has no separate status for safety functions.
             preempted = "preempted_by_safety" if "preempted_by_safety" in self.version.statuses["Move"] else "preempted"
             self._abort_motion(preempted)
             self.mode = RobotMode.IDLE
+        # Closed brakes: mode `OTHER`; once they open, the arm holds its present position.
         if self.faults.brakes_closed and self.mode in (RobotMode.IDLE, RobotMode.MOVE):
             self._abort_motion("aborted")
             self.mode = RobotMode.OTHER
         elif not self.faults.brakes_closed and self.mode == RobotMode.OTHER:
             self._hold_position()
             self.mode = RobotMode.IDLE
+        # Errors outlast a user stop: releasing it returns to `REFLEX` if there are any.
         if self.faults.user_stopped and self.mode != RobotMode.USER_STOPPED:
             self._abort_motion("emergency_aborted")
             self.mode = RobotMode.USER_STOPPED
         elif not self.faults.user_stopped and self.mode == RobotMode.USER_STOPPED:
             self.mode = RobotMode.REFLEX if self.errors else RobotMode.IDLE
+        # Guiding button: the arm can be moved by hand; on release it holds its present position.
         if self.faults.guided and self.mode in (RobotMode.IDLE, RobotMode.MOVE):
             self._abort_motion("aborted")
             self.mode = RobotMode.GUIDING
@@ -202,7 +207,7 @@ class RobotSession:
         self._received.append(True)
         error = ""
         if motion.controller == ControllerMode.EXTERNAL:
-            if first:  # a client may go on from the robot's own torques, or begin with none
+            if first:  # the first torques may lie anywhere between zero and the robot's own
                 self.tau_c = np.clip(command["tau_J_d"], np.minimum(self.tau_c, 0.0), np.maximum(self.tau_c, 0.0))
             error = check_torque(self.tau_c, command["tau_J_d"], cycles, self.checks)
         if not error and motion.reference is not None:
@@ -224,6 +229,7 @@ class RobotSession:
     def _finish_motion(self, motion: ActiveMotion) -> None:
         """Ends the motion at the client's request; a generator must have come to rest by then."""
         follows = isinstance(motion.reference, Reference) and motion.controller != ControllerMode.EXTERNAL
+        # At rest means: slower than what 10 ms of full braking take away.
         if follows and self.checks.discontinuity and (np.abs(self.dq_d) > 10 * self._brakes).any():
             self.trigger_reflex("joint_motion_generator_velocity_discontinuity")
             return
@@ -234,12 +240,14 @@ class RobotSession:
     def _handle_missed_command(self, motion: ActiveMotion) -> None:
         """Handles a cycle without a command: the robot extrapolates, for a while."""
         if motion.is_async or not motion.last:
+            # Before the first command, cycles count as lost only after `GRACE`; asynchronous motions lose none.
             late = self.time - motion.started > GRACE and not motion.is_async
             if motion.reference is not None and motion.is_async:
                 motion.reference.extrapolate()
                 self._adopt_reference(motion)
             motion.lost += late
         else:
+            # The reference continues at constant acceleration until the next command.
             motion.lost += 1
             self._received.append(False)
             if motion.reference is not None:
@@ -257,6 +265,7 @@ class RobotSession:
 
     def _brake_one_cycle(self) -> None:
         """Advances the robot's own braking to standstill by one millisecond."""
+        # Each joint decelerates at its acceleration limit until its speed is zero.
         dq = self.dq_d - np.clip(self.dq_d, -self._brakes, self._brakes)
         self.ddq_d = (dq - self.dq_d) / DT
         self.q_d = np.clip(self.q_d + DT * dq, self._low, self._high)
@@ -273,12 +282,14 @@ class RobotSession:
         """Computes the torques, steps the plant, and checks the measured motion and contacts."""
         motion, mode = self.motion, ControllerMode.JOINT_IMPEDANCE
         if motion is not None and not self.braking:
+            # Until the first torque command, the robot holds its position by joint impedance.
             mode = motion.controller if motion.last or motion.controller != ControllerMode.EXTERNAL else mode
         if self.mode == RobotMode.GUIDING and not self.braking:
             self.q_d, mode, self.tau_c = self.state.q, ControllerMode.EXTERNAL, -GUIDED * self.state.dq
         self.tau = self.control.compute_torque(mode, self.state, self.q_d, self.dq_d, self.tau_c)
         gripper, self.gripper = self.gripper, None
         self.state = self.plant.step(self.tau, gripper)
+        # Collision thresholds differ while joints accelerate; 0.1 rad/s² separates the two.
         felt = self.observer.update(self.state.tau_ext, self.state.wrench, bool(np.abs(self.ddq_d).max() > 0.1))
         if self.motion is not None and self.mode == RobotMode.MOVE:
             errors = self._measured(self.state.q, self.state.dq)
@@ -288,7 +299,7 @@ class RobotSession:
                 self.trigger_reflex(*errors)
 
     def trigger_reflex(self, *names: str) -> None:
-        """Stops the arm for all these errors; it stays so until the client asks for recovery."""
+        """Stops the arm with all these errors; it stays stopped until the client requests recovery."""
         self.errors = self.errors | frozenset(names)
         self.last_errors = self.errors
         self._abort_motion("reflex_aborted")
@@ -305,6 +316,7 @@ class RobotSession:
         self.braking = True
 
     def _end_motion(self, motion: ActiveMotion, status: str) -> None:
+        # With external torques the arm need not follow the reference, so braking starts from the measured state.
         if motion.reference is None or motion.controller == ControllerMode.EXTERNAL:
             self.q_d, self.dq_d, self.ddq_d = self.state.q.copy(), self.state.dq.copy(), np.zeros(7)
         self.motion, self.tau_c = None, np.zeros(7)
@@ -373,7 +385,7 @@ class RobotSession:
             return self._make_reply("Move", identifier, "invalid_argument")
         if self.faults.start_singular:
             return self._make_reply("Move", identifier, "singular_start")
-        if self.braking:  # a motion that just ended leaves the arm all but at rest
+        if self.braking:  # a motion that has just ended leaves the arm almost at rest
             self.braking, self.dq_d, self.ddq_d = False, np.zeros(7), np.zeros(7)
         if pure:
             reference = None
@@ -385,6 +397,7 @@ class RobotSession:
             identifier, GeneratorMode(generator), ControllerMode(controller), reference, self.time
         )
         self.mode, self.last_errors, self.tau_c = RobotMode.MOVE, frozenset(), self.tau.copy()
+        # A motion starts with a success rate of 1.
         self._received.extend([True] * RATE_WINDOW)
         return self._make_reply("Move", identifier, "started")
 

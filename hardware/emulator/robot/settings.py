@@ -12,18 +12,18 @@ from robo_reward.hardware.emulator.robot.control import InternalControl
 from robo_reward.hardware.emulator.robot.model import RobotModel
 
 TORQUE_THRESHOLDS = (20.0, 20.0, 18.0, 18.0, 16.0, 14.0, 12.0)
-"""What we start with [N m], the usual numbers of libfranka's examples; Franka publishes no default."""
+"""Initial thresholds of joint torque [N m], as in libfranka's examples; Franka publishes no default."""
 FORCE_THRESHOLDS = (20.0, 20.0, 20.0, 25.0, 25.0, 25.0)
-"""Likewise [N, N m]."""
+"""Initial thresholds of the external wrench [N, N m], from the same examples."""
 FILTER = 1 - np.exp(-2 * np.pi * 30.0 * 1e-3)
-"""External torques and forces are seen through a low-pass of 30 Hz."""
+"""Coefficient of the low-pass filter of external torques and forces: 30 Hz, at 1 kHz."""
 NEGLIGIBLE = 1e-9
-"""What is left of an earlier contact counts as nothing below this [N m, N]."""
+"""Filtered torques and forces below this count as zero after a contact [N m, N]."""
 
 
 @dataclass
 class CollisionBehavior:
-    """The thresholds of contacts (lower) and of collisions (upper), which are a reflex.
+    """The thresholds of contacts (lower) and of collisions (upper), which trigger a reflex.
 
     The first row of each array holds while a joint is accelerated, the second at constant speed.
 
@@ -75,12 +75,14 @@ class ContactObserver:
     def update(self, tau_ext: np.ndarray, wrench: np.ndarray, accelerating: bool) -> tuple[str, ...]:
         """Advances by one millisecond; returns the names of the reflexes that follow."""
         touched = tau_ext.any() or wrench.any()
+        # Fast path: no contact, and the filters have decayed.
         if self._quiet and not touched:
             return ()
         if not touched and max(np.abs(self.tau).max(), np.abs(self.wrench).max()) < NEGLIGIBLE:
             self.reset()
             return ()
         self._quiet = False
+        # First-order low-pass, one cycle of 1 ms.
         self.tau = self.tau + FILTER * (tau_ext - self.tau)
         self.wrench = self.wrench + FILTER * (wrench - self.wrench)
         row, behavior = 0 if accelerating else 1, self.behavior
@@ -116,11 +118,12 @@ def apply_setting(
         elif command == "SetLoad":
             model.set_load(_parse_load(body))
     except RoboRewardError:
-        return False  # the protocol has a status for it
+        return False  # reported as a status of the protocol
     return True
 
 
 def _parse_load(body: np.ndarray) -> Link:
     inertia, (x, y, z) = body["I_load"].reshape(3, 3).tolist(), body["F_x_Cload"].tolist()
+    # xx, yy, zz, xy, xz, yz
     moments = tuple(inertia[i][j] for i, j in ((0, 0), (1, 1), (2, 2), (0, 1), (0, 2), (1, 2)))
     return Link(float(body["m_load"]), (x, y, z), moments)

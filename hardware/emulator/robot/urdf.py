@@ -26,7 +26,7 @@ def robot_urdf(arm: ArmModel) -> str:
     """
     parts = ['<link name="link0"/>']
     for i, ((a, d, alpha), link) in enumerate(zip(arm.dh, arm.links, strict=True), start=1):
-        # Craig's RotX(alpha) TransX(a) TransZ(d) before the joint's own turn
+        # Craig's convention: RotX(alpha) TransX(a) TransZ(d), then the joint's rotation.
         y, z = -d * _sine(alpha), d * _cosine(alpha)
         limit = LIMIT.format(
             effort=arm.tau_max[i - 1],

@@ -19,11 +19,12 @@ _FIELDS = (
     "wrench:6 gripper_width finished:? contact:? errors:?41"
 )
 CYCLE = parse_layout(_FIELDS)
-"""One cycle: robot time [ms], wall clock and lateness [s], the newest command received in it, and the state after it.
+"""Record of one cycle: robot time [ms], wall clock and lateness [s], the newest command received in it, and the state
+after it.
 
-`lateness` is how long after its deadline the cycle began (free-running) or how long it waited for the client
-(lock-step). `q_c`, `dq_c`, `O_T_EE_c`, `O_dP_EE_c` and `tau_c` are what came by UDP, in this cycle or, where `received`
-is false, in an earlier one; `q_d` and `tau` are what was made of it.
+`lateness` is the delay of the cycle after its deadline (free-running) or its wait for the client (lock-step). `q_c`,
+`dq_c`, `O_T_EE_c`, `O_dP_EE_c` and `tau_c` are the command received by UDP, in this cycle or, where `received` is
+false, in an earlier one; `q_d` and `tau` are the resulting reference and torques.
 """
 
 
@@ -46,7 +47,7 @@ class CycleLog:
         self._ring = np.zeros(capacity, CYCLE)
         self._count = 0
         self._lock = threading.Lock()
-        self._file = open(file, "wb") if file else None  # noqa: SIM115, closed by `close`
+        self._file = open(file, "wb") if file else None  # noqa: SIM115  `close` closes it
         if self._file:
             self._file.write(json.dumps({"robo_reward_cycles": 1, "dtype": CYCLE.descr}).encode() + b"\n")
 

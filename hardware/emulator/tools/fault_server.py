@@ -15,9 +15,9 @@ from robo_reward.hardware.emulator.wire.lines import LineServer
 
 FAULT_PORT = 1339
 Switch = Annotated[list[bool], msgspec.Meta(max_length=1)]
-"""Arguments of a fault that lasts: on, unless told otherwise."""
+"""Arguments of a lasting fault: whether it is active; true if omitted."""
 Nothing = Annotated[list[bool], msgspec.Meta(max_length=0)]
-"""Arguments of a fault that takes none."""
+"""Arguments of a fault without arguments."""
 Name = Annotated[str, msgspec.Meta(max_length=200)]
 Value = bool | Annotated[int, msgspec.Meta(ge=-(2**53), le=2**53)] | Finite | Name | None
 CALLS: dict[str, Any] = {
@@ -41,10 +41,10 @@ CALLS: dict[str, Any] = {
     "cut_camera": Nothing,
     "clear": Nothing,
 }
-"""What can be asked for: the methods of `Faults`, and the schema of their arguments."""
+"""Methods of `Faults` that a client may call, with the schema of their arguments."""
 MAX_LINE_LENGTH = 4096
 IDLE_TIMEOUT = 10.0
-"""A client that sends nothing for so long is left [s]."""
+"""Time without a message after which a client is disconnected [s]."""
 
 
 class FaultCall(msgspec.Struct):

@@ -14,7 +14,7 @@ from robo_reward.hardware.emulator.wire.codec import make_blank_record, state_la
 from robo_reward.hardware.emulator.wire.versions import ControllerMode, GeneratorMode
 
 LAST = {5: "motion_generator_mode", 10: "accelerometer_top"}
-"""The field behind the last real number that changes from cycle to cycle, by version."""
+"""Per protocol version, the field that follows the last real number that changes every cycle."""
 ZERO, STILL_ELBOW = np.zeros(6), np.zeros(4)
 GRAVITY, NO_TURN = np.array((0.0, 0.0, -9.81)), np.eye(3)
 
@@ -43,7 +43,7 @@ class Telemetry:
         self._settings = -1
 
     def _flat_view(self, first: str, behind: str) -> np.ndarray:
-        """Returns the reals of the record from one field up to another as one array: forty assignments are slow."""
+        """Returns the real numbers from one field up to another as one array, since forty assignments are slow."""
         places: Any = self.record.dtype.fields
         begin, end, real = places[first][1], places[behind][1], self._session.version.real
         return np.ndarray(((end - begin) // np.dtype(real).itemsize,), real, self.record.data, begin)

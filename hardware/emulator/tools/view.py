@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from robo_reward.hardware.emulator.emulator import Emulator
 
 STATIC = {"index.html": "text/html", "style.css": "text/css", "view.js": "text/javascript"}
-FRAME_PERIOD = 1 / 8  # a faster film would take the processor from the arm
+FRAME_PERIOD = 1 / 8  # [s]; a higher frame rate would take CPU time from the emulated arm
 SIZE = 400
 _BODY_LIMIT = 1024
 _BOUNDARY = b"frame"

@@ -36,13 +36,13 @@ log = logging.getLogger(__name__)
 
 STATE_PERIOD = 0.02
 HOMING_SPEED, FASTEST = 0.05, 0.1
-"""Of the fingers' opening [m/s]."""
+"""Speed of the opening during homing, and its maximum [m/s]."""
 ARRIVED = 0.002
-"""A move is done this near to its width [m]."""
+"""Difference from its width at which a move is complete [m]."""
 SETTLE = 0.02
-"""Simulated time in which nothing may move before a command counts as done [s]."""
+"""Simulated time without motion after which a command is complete [s]."""
 SLOWEST = 30.0
-"""Simulated time after which a command is given up [s]."""
+"""Simulated time after which a command is abandoned [s]."""
 
 
 class GripperServer:
@@ -83,7 +83,7 @@ class GripperServer:
         self._client: socket.socket | None = None
         self._peer: tuple[str, int] | None = None
         self._stopping = threading.Event()
-        self._last: threading.Thread | None = None  # carries out the newest command, after the one before
+        self._last: threading.Thread | None = None  # executes the newest command once the previous one has ended
         self._holds = False
         self._sending = threading.Lock()
         faults.on_refuse(self._disconnect_client)
@@ -228,7 +228,7 @@ class GripperServer:
         while not self._has_arrived(width) and self._session.state.time - begun < self._manners.blocked_move_hangs:
             if not self._running or self._stopping.is_set():
                 break
-            time.sleep(0.005)  # the fingers still press: they go on when what blocks them is gone
+            time.sleep(0.005)  # the fingers still press and continue once the obstacle is gone
         return "success" if self._has_arrived(width) else "unsuccessful"
 
     def _has_arrived(self, width: float) -> bool:

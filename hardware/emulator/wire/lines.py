@@ -12,7 +12,7 @@ from robo_reward.errors import UsageError
 log = logging.getLogger(__name__)
 
 MAX_CLIENTS = 64
-"""Clients at a time; further ones are turned away."""
+"""Largest number of clients at a time; further ones are disconnected."""
 
 
 class LineServer:
@@ -92,7 +92,7 @@ class LineServer:
             with connection, connection.makefile("rb") as lines:
                 while line := lines.readline(self._longest):
                     connection.sendall(self.answer_line(line))
-        except (OSError, ValueError) as error:  # hung up, by the other side or by `close`
+        except (OSError, ValueError) as error:  # disconnected by the client or by `close`
             log.debug("connection ended: %s", error)
         finally:
             self._connections.discard(connection)

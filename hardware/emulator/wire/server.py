@@ -31,9 +31,9 @@ from robo_reward.hardware.emulator.wire.versions import ROBOT_PORT
 log = logging.getLogger(__name__)
 
 DESCRIPTIONS = ("GetRobotModel", "LoadModelLibrary")
-"""Requests that leave the session alone and may take long."""
+"""Requests that do not change the session and may take long."""
 POLL = 0.2
-"""How often threads that wait look whether they shall end [s]."""
+"""Interval at which waiting threads check whether to end [s]."""
 
 
 class PortBusy(RoboRewardError):
@@ -73,7 +73,7 @@ def receive_exactly(connection: socket.socket, size: int, running: Callable[[], 
         except TimeoutError:
             continue
         except OSError:
-            return b""  # closed by us, or reset by the client
+            return b""  # closed by the server, or reset by the client
         if not part:
             return b""
         parts += part

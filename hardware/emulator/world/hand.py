@@ -7,14 +7,14 @@ from typing import NamedTuple
 from robo_reward.hardware.emulator.world.plant import DT, GripperCommand
 
 STIFFNESS = 1000.0
-"""Of each finger's servo [N/m], as in the tasks' scenes."""
-MAX_WIDTH = 0.08  # [m]
-MAX_SPEED = 0.1  # of the opening [m/s]: 50 mm/s a finger (Franka Robotics, hand data sheet)
-MAX_FORCE = 70.0  # that the hand can keep up [N] (likewise)
-MOVE_FORCE = 20.0  # most that a finger presses with while it only moves [N]
-STILL = 0.2  # of the commanded speed: slower than this counts as blocked
-PATIENCE = 60  # steps of being blocked before a motion ends [ms]
-ARRIVED = 5e-4  # [m]
+"""Stiffness of each finger's servo [N/m], as in the tasks' scenes."""
+MAX_WIDTH = 0.08  # opening between the fingers [m]
+MAX_SPEED = 0.1  # of the opening [m/s]: 50 mm/s per finger (Franka Robotics, hand data sheet)
+MAX_FORCE = 70.0  # continuous force [N] (same data sheet)
+MOVE_FORCE = 20.0  # largest force of a finger during a move [N]
+STILL = 0.2  # share of the commanded speed below which a finger counts as blocked
+PATIENCE = 60  # steps of 1 ms that the fingers must be blocked before a motion ends
+ARRIVED = 5e-4  # difference from the commanded width at which a move ends [m]
 
 
 class FingerTarget(NamedTuple):
@@ -69,7 +69,9 @@ class EmulatedHand:
         goal = min(max(goal, 0.0), MAX_WIDTH) / 2
         most = MOVE_FORCE if force is None else min(force, MAX_FORCE)
         if self._squeezing:
+            # A servo whose target is force / stiffness inside the object presses with that force.
             goal = width / 2 - most / STIFFNESS
+        # Widths count both fingers; servo targets are per finger, hence the halves.
         pace = speed * DT / 2
         self._reference += min(max(goal - self._reference, -pace), pace)
         if self.moving:

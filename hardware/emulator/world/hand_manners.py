@@ -8,7 +8,7 @@ from math import isfinite
 from robo_reward.errors import UsageError
 
 LONGEST = 600.0
-"""Of any time in `HandBehavior` [s]."""
+"""Largest value of any time in `HandBehavior` [s]."""
 
 
 @dataclass(frozen=True)
@@ -43,4 +43,4 @@ class HandBehavior:
 
 
 REPORTED = HandBehavior(blocked_move_hangs=100.0, stop_waits=True, command_delay=0.5)
-"""The hand of the reports, homed."""
+"""A homed hand that behaves as users report."""

@@ -20,7 +20,7 @@ from robo_reward.hardware.emulator.world.painter import RenderThread
 from robo_reward.hardware.emulator.world.plant import DT, GripperCommand, PlantState
 
 FRICTION = 0.1
-"""What the robot's compensation of friction leaves in each joint [N m s/rad], where nothing better is known."""
+"""Viscous friction that remains in each joint after the robot's compensation [N m s/rad], if none was identified."""
 
 
 @dataclass(frozen=True)
@@ -42,13 +42,13 @@ IDEAL = JointFriction((0.1,) * 7, (0.0,) * 7, (FRICTION,) * 7)
 IDENTIFIED = {
     "fr3": JointFriction((0.195,) * 4 + (0.074,) * 3, (1.137,) * 4 + (0.763, 0.44, 0.248), (0.21,) * 7),
 }
-"""Identified in torque control (MuJoCo Menagerie, franka_fr3, 2025-04-25); nobody has published a Panda's."""
+"""Identified in torque control (MuJoCo Menagerie, franka_fr3, 2025-04-25); for a Panda no values are published."""
 FRICTIONS = ("identified", "none")
 NO_FRICTION = np.zeros(7)
-_SELF = 8  # contact bit of the lower links, which the wrist and the hand can meet
+_SELF = 8  # contact bit of the lower links, which the wrist and the hand can collide with
 _LOWER, _UPPER = ("base", "link1", "link2"), ("link5", "link6", "link7", "hand")
 _BULKY = ("link3", "link4", "link5", "link6", "link7")
-_CONTACTS = mujoco.mjtConstraint.mjCNSTR_CONTACT_FRICTIONLESS.value  # the first of the kinds of contact constraints
+_CONTACTS = mujoco.mjtConstraint.mjCNSTR_CONTACT_FRICTIONLESS.value  # lowest value of the contact constraint types
 
 
 class MujocoPlant:
@@ -202,7 +202,7 @@ class _SensorReader:
         self._is_arm = [int(b) in arm for b in body]
         self._is_taboo = [a or bool(bits & 4) for a, bits in zip(self._is_arm, model.geom_contype, strict=True)]
         first, last = model.body("link7").id, model.body("finger2").id
-        self._grip = slice(first, last + 1)  # link 7, the hand and its fingers follow one another
+        self._grip = slice(first, last + 1)  # link 7, the hand and its fingers have consecutive ids
         self._tcp = model.site("tcp").id
         self._root = model.body_rootid[model.body("hand").id]
         self._limits = model.actuator_forcerange[7:9]
@@ -222,14 +222,14 @@ class _SensorReader:
     def __call__(self, hand: EmulatedHand) -> PlantState:
         """Returns the sensor readings; contacts are those of the last step."""
         data, qpos = self._data, self._qpos
-        friction = data.efc_force[data.ne : data.ne + 7] if self._is_dry else NO_FRICTION  # the arm's joints are first
+        friction = data.efc_force[data.ne : data.ne + 7] if self._is_dry else NO_FRICTION  # the arm comes first
         touched = (self._constraint != friction).any()
         tau_ext, wrench = self._compute_contact_forces() if touched else self._none
         return PlantState(
             time=data.time,
             q=self._q.copy(),
             dq=self._dq.copy(),
-            tau_J=self._actuator + self._gravcomp + friction,  # behind the gear
+            tau_J=self._actuator + self._gravcomp + friction,  # at the joint side of the gear
             tau_ext=tau_ext,
             wrench=wrench,
             gripper_width=max(0.0, float(qpos[7] + qpos[8])),
@@ -242,11 +242,13 @@ class _SensorReader:
     def _compute_contact_forces(self) -> tuple[np.ndarray, np.ndarray]:
         """Returns joint torques (7,) of all contacts, and the wrench (6,) of those at the hand about the TCP."""
         model, data = self._model, self._data
+        # Contact rows only: friction and limit constraints are not external.
         force = np.where(data.efc_type >= _CONTACTS, data.efc_force, 0.0)
         mujoco.mj_mulJacTVec(model, data, self._contact_torque, force)
         mujoco.mj_rnePostConstraint(model, data)
-        tx, ty, tz, fx, fy, fz = data.cfrc_ext[self._grip].sum(axis=0).tolist()  # about the whole arm's centre of mass
+        tx, ty, tz, fx, fy, fz = data.cfrc_ext[self._grip].sum(axis=0).tolist()  # about the arm's centre of mass
         x, y, z = (data.subtree_com[self._root] - data.site_xpos[self._tcp]).tolist()
+        # Shift the torque from the centre of mass to the TCP: τ + r × f.
         wrench = np.array((fx, fy, fz, tx + y * fz - z * fy, ty + z * fx - x * fz, tz + x * fy - y * fx))
         return self._contact_torque[:7].copy(), wrench
 
@@ -264,6 +266,7 @@ def _compile_torque_scene(task: ArmTask, friction: JointFriction, links: tuple[L
         body = scene.body(f"link{i}")
         body.mass, body.ipos, body.fullinertia = link.mass, link.com, inertia_tensor(link)
     for i, (motor, tau) in enumerate(zip(scene.actuators[:7], task.arm.tau_max, strict=True), 1):
+        # Turn the position servo into a motor whose control value is the torque [N m].
         motor.biastype = mujoco.mjtBias.mjBIAS_NONE
         motor.gainprm[0] = 1.0
         motor.biasprm[:] = 0.0
@@ -278,6 +281,7 @@ def _compile_torque_scene(task: ArmTask, friction: JointFriction, links: tuple[L
         for geom in scene.body(name).geoms:
             if geom.type == mujoco.mjtGeom.mjGEOM_MESH:
                 continue
+            # Contact bits: the lower links meet the wrist and the hand only, the others meet the scene.
             if name in _LOWER:
                 geom.contype = _SELF
             elif name in _BULKY:

@@ -71,11 +71,11 @@ class RenderThread:
             try:
                 if (camera, size) not in renderers:
                     renderers[camera, size] = Renderer(self._model, size, size, camera)
-                    # Anew after every context: atexit runs the last registered first, and GL has an exit of its own.
+                    # Register again after each new context: atexit runs the last handler first, and GL has its own.
                     atexit.unregister(self.close)
                     atexit.register(self.close)
                 done.set_result(renderers[camera, size].render(qpos, mocap))
-            except Exception as error:  # noqa: BLE001, handed to the thread that asked
+            except Exception as error:  # noqa: BLE001  raised in the thread that asked
                 done.set_exception(error)
         for renderer in renderers.values():
             renderer.close()

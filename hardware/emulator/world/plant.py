@@ -11,7 +11,7 @@ from robo_reward.envs.arm.model import ArmModel
 from robo_reward.errors import UsageError, WrongShape
 
 DT = 1e-3
-"""One step [s]."""
+"""Duration of a simulation step [s]."""
 
 
 @dataclass(frozen=True)
@@ -86,7 +86,7 @@ class Plant(Protocol):
 
 
 INERTIA = np.array([1.2, 1.2, 0.8, 0.8, 0.35, 0.25, 0.15])
-"""Rough apparent inertia of each joint [kg m²]: large enough that the internal stiffnesses stay well damped."""
+"""Approximate inertia of each joint [kg m²], large enough for the internal controllers to stay well damped."""
 MAX_WIDTH = 0.08
 
 
@@ -133,6 +133,7 @@ class KinematicPlant:
         if gripper is not None:
             self._gripper = gripper
         s = self._state
+        # Semi-implicit Euler: the new velocity moves the joints.
         dq = s.dq + DT * (tau + self.external - self._damping * s.dq) / INERTIA
         width, moving, force = self._move_fingers(s)
         self._state = replace(
@@ -154,6 +155,7 @@ class KinematicPlant:
         if command is None:
             return s.gripper_width, False, 0.0
         goal = 0.0 if command.force is not None and self.object_width else command.width
+        # Fingers that start outside the object cannot pass it; those inside it are free.
         lowest = self.object_width if s.gripper_width >= self.object_width else 0.0
         goal = float(np.clip(goal, lowest, MAX_WIDTH))
         step = command.speed * DT

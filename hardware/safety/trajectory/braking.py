@@ -29,6 +29,7 @@ class BrakingProfile:
         """Returns joint angles (7,) [rad] and speeds (7,) [rad/s] at a time [s] after the begin."""
         if self.duration <= 0.0:
             return self.q.copy(), np.zeros(7)
+        # Constant deceleration: q(t) = q + dq (t - t²/2T), dq(t) = dq (1 - t/T).
         t = min(max(time, 0.0), self.duration)
         return self.q + self.dq * (t - t * t / (2 * self.duration)), self.dq * (1 - t / self.duration)
 
@@ -51,7 +52,10 @@ def compute_braking(arm: ArmModel, limits: MotionLimits, q: np.ndarray, dq: np.n
         dq: measured joint speeds (7,) [rad/s].
     """
     q, dq = np.array(q, float), np.array(dq, float)
+    # Twist of the hand (6,) [m/s, rad/s] before the braking.
     hand = compute_jacobian(compute_forward_kinematics(arm, q[None]))[0] @ dq
+    # Shortest duration [s] for the joints, the hand's translation and its rotation; the longest of them is used.
+    # The hand's deceleration is taken as |J dq| / T, with the Jacobian J at the start.
     times = (
         float((np.abs(dq) / limits.ddq).max()),
         float(np.linalg.norm(hand[:3])) / limits.translation[1],

@@ -11,9 +11,9 @@ from robo_reward.envs.arm.model import ArmModel
 from robo_reward.hardware.safety.limits import MotionLimits, Workspace
 
 HISTORY = 3
-"""Commands before the new ones that differences of third order reach back to."""
+"""Number of earlier commands that third-order differences (jerk) need."""
 TOLERANCE = 1e-6
-FIRST_MOVING = 3  # the origin of joint 4, the elbow, is the first that can come down
+FIRST_MOVING = 3  # index of joint 4, the elbow: the first joint whose origin can move down
 
 
 class LimitViolation(NamedTuple):
@@ -63,7 +63,7 @@ class LimitChecker:
         """Returns the first limit that new commands break, or None; arguments as in `compute_ratios`."""
         first: LimitViolation | None = None
         for rule, ratio in self.compute_ratios(path).items():
-            bad = np.flatnonzero(~(ratio <= 1.0 + TOLERANCE))  # catches NaN too
+            bad = np.flatnonzero(~(ratio <= 1.0 + TOLERANCE))  # negated, so that NaN counts as a violation
             if len(bad) and (first is None or bad[0] < first.index):
                 first = LimitViolation(rule, float(ratio[bad[0]]), int(bad[0]))
         return first
@@ -71,11 +71,12 @@ class LimitChecker:
     def _compute_joint_ratios(self, path: np.ndarray) -> dict[str, np.ndarray]:
         limits, rate, new = self.limits, self.rate, path[HISTORY:]
         low, high = limits.speed_bounds(path)
-        low, high = np.maximum(low[:-1], low[1:]), np.minimum(high[:-1], high[1:])  # of both ends of a step
+        low, high = np.maximum(low[:-1], low[1:]), np.minimum(high[:-1], high[1:])  # the stricter end of a step
         speed = rate * np.diff(path, axis=0)
         speed_ratio = np.where(speed > 0, speed / np.maximum(high, 1e-9), speed / np.minimum(low, -1e-9))
         middle, half = (limits.q_max + limits.q_min) / 2, (limits.q_max - limits.q_min) / 2
         return {
+            # Each difference is one row shorter; the slices keep the K rows that end at a new command.
             "joint_position": (np.abs(new - middle) / half).max(axis=1),
             "joint_speed": speed_ratio[2:].max(axis=1),
             "joint_acceleration": (np.abs(rate * np.diff(speed, axis=0)) / limits.ddq)[1:].max(axis=1),
@@ -99,6 +100,7 @@ class LimitChecker:
         """Computes ratios that exceed 1 where a wall is reached, linear in the distance."""
         space = self.workspace
         middle, half = (space.high + space.low) / 2, (space.high - space.low) / 2
+        # Heights [m] of the origins of elbow and wrist joints and of the flange, (n, HISTORY + K).
         heights = np.concatenate([pose.joint_origins[FIRST_MOVING:, 2], _flange_position(self.arm, pose)[None, 2]])
         lowest = heights[:, HISTORY:].min(axis=0) - space.table
         return {
@@ -122,6 +124,7 @@ def _step_rotations(pose: Pose) -> np.ndarray:
 
     ½ Σ axis × next axis has the length sin θ.
     """
+    # sin(θ) times the rotation axis; arcsin assumes less than 90° per step.
     sine = 0.5 * sum(_cross_with_next(axis) for axis in (pose.x, pose.y, pose.z))
     length = np.linalg.norm(sine, axis=0)
     return sine * (np.arcsin(np.minimum(length, 1.0)) / np.maximum(length, 1e-12))

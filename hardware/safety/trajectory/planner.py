@@ -17,13 +17,13 @@ from robo_reward.hardware.safety.trajectory.profiles import (
 from robo_reward.hardware.safety.trajectory.space import Coordinates, JointCoordinates
 
 SPEED_SHARES = (1.0, 0.6, 0.35)
-"""Shares of speed and acceleration that are tried in turn, where the straight plan would break a limit."""
+"""Shares of speed and acceleration, tried in turn until a plan to rest at the target keeps every limit."""
 BRAKING_SHARES = (2.0, 1.4, 1.0, 0.6)
-"""Likewise to come to rest; the bounds of a plan are cautious, and harder braking may pass the test."""
+"""Shares tried in turn to come to rest; the bounds are conservative, so shares above 1 may pass the check."""
 MIN_REACH = 1e-5
-"""Every coordinate may go this far [m or rad]."""
+"""Smallest distance for which the bounds of a coordinate are computed [m or rad]."""
 BRAKING_TIME = 0.1
-"""A coordinate that moves is given at least this long to brake [s]: its way counts as speed times this."""
+"""Time to brake assumed for a moving coordinate [s]: its braking distance is estimated as speed times this."""
 
 
 class TrajectoryPlanner:
@@ -72,6 +72,7 @@ class TrajectoryPlanner:
         q = np.array(q, float)
         if q.shape != (7,):
             raise WrongShape("joint angles", q.shape, "(7,)")
+        # The history at rest makes speed, acceleration and jerk start at zero.
         self._past = np.repeat(q[None], HISTORY, axis=0)
         self._now = np.stack([self.coordinates.from_joints(q), np.zeros(7), np.zeros(7)])
         self._plan, self._profile = np.zeros((0, 7)), np.zeros((0, 3, 7))
@@ -123,10 +124,12 @@ class TrajectoryPlanner:
         """
         goal = self.coordinates.from_joints(target, self._now[0])
         speed = np.zeros(7)
+        # First attempt: pass the target at the speed of the targets.
         if before is not None and dt > 0.0:
             speed = (goal - self.coordinates.from_joints(before, goal)) / dt
             if self._try_plan(pace, target, goal, speed, dt) is None:
                 return None
+        # Fallback: come to rest at the target, slower with each attempt; the first violation is reported.
         breach = None
         for share in SPEED_SHARES:
             found = self._try_plan(pace * share, target, goal, np.zeros(7), 0.0)
@@ -144,6 +147,7 @@ class TrajectoryPlanner:
         bounds = self.coordinates.compute_bounds(self.checker.limits, here, here, np.zeros(7), reach)
         for share in BRAKING_SHARES:
             segment = self._profiler.plan_to_rest(self._now, bounds.scale_speed(share))
+            # Adopt a braking profile only if it ends before the present plan does.
             sooner = segment is not None and segment.duration * self.rate < len(self._plan)
             if segment is not None and sooner and self._adopt_profile(segment, here) is None:
                 return
@@ -157,6 +161,7 @@ class TrajectoryPlanner:
     ) -> LimitViolation | None:
         """Adopts a plan through coordinates `goal` at a speed and on to rest, if it keeps every limit."""
         here = self._past[-1]
+        # `reach`: distance to the goal or braking distance, whichever is longer.
         line = np.abs(goal - self._now[0])
         reach = line + np.abs(speed) * BRAKING_TIME
         reach = np.maximum(np.maximum(reach, self._compute_braking_distance()), MIN_REACH)
@@ -171,10 +176,11 @@ class TrajectoryPlanner:
     def _adopt_profile(self, way: Profile | IndependentProfiles, target: np.ndarray) -> LimitViolation | None:
         """Makes a profile the plan, if it keeps every limit; returns the first violation otherwise."""
         times = np.arange(1, int(np.ceil(way.duration * self.rate)) + HISTORY + 1) / self.rate
-        profile = way.sample_at(times)  # HISTORY more, until all differences vanish
+        profile = way.sample_at(times)  # HISTORY samples at rest, until all differences are zero
         plan = self.coordinates.to_joints(profile[:, 0], self._past[-1], target)
         if plan is None:
             return LimitViolation("inverse_kinematics", np.inf, 0)
+        # The check includes the last commands sent, so that the transition to the new plan is covered.
         breach = self.checker.first_violation(np.concatenate([self._past, plan]))
         if breach is None:
             self._plan, self._profile = plan, profile
@@ -183,5 +189,7 @@ class TrajectoryPlanner:
 
 def _clip_target_speed(way: np.ndarray, speed: np.ndarray, bounds: ProfileBounds) -> np.ndarray:
     """Clips the target speed (7,) to what each coordinate can reach from rest within a distance (7,)."""
+    # A triangular acceleration pulse with peak a reaches sqrt(a s) over a distance s; 0.9 is a margin.
+    # A target that moves away from the goal gets the speed zero.
     limit = 0.9 * np.minimum(np.where(speed > 0, bounds.high, -bounds.low), np.sqrt(bounds.acceleration * np.abs(way)))
     return np.where(way * speed > 0, np.clip(speed, -limit, limit), 0.0)

@@ -9,9 +9,9 @@ import numpy as np
 from robo_reward.errors import MissingExtra
 
 LONGEST = 2.0
-"""No profile lasts longer [s], so an arm that gets no further target is at rest after that time."""
+"""Longest duration of a profile [s]: an arm that gets no further target is at rest after this time."""
 SLACK = 1.0 - 1e-4
-"""Of every limit, so that rounding does not touch it."""
+"""Share of each limit that profiles use, so that rounding errors do not exceed it."""
 
 
 class ProfileBounds(NamedTuple):
@@ -59,6 +59,7 @@ class IndependentProfiles(NamedTuple):
         found = np.empty((len(times), 3, 7))
         for i, (through, split, rest) in enumerate(self.strands):
             for k, time in enumerate(times.tolist()):
+                # Position, speed and acceleration, each a list with one coordinate.
                 state = through.at_time(time) if time <= split else rest.at_time(time - split)
                 found[k, :, i] = state[0][0], state[1][0], state[2][0]
         return found
@@ -107,10 +108,11 @@ class ProfileGenerator:
         """
         strands, duration = [], 0.0
         for i in range(7):
+            # Two segments per coordinate: to the goal at the given speed, then from there to rest.
             own = ProfileBounds(*(bound[i : i + 1] for bound in bounds))
             given = self._make_input(now[:, i : i + 1], own)
             given.target_position, given.target_velocity = [float(goal[i])], [float(speed[i])]
-            given.synchronization = self._ruckig.Synchronization.Time  # or the minimum would not count
+            given.synchronization = self._ruckig.Synchronization.Time  # with `No`, Ruckig ignores the minimum duration
             given.minimum_duration = dt
             first = self._compute_profile(self._single, given)
             last = self.plan_to_rest(np.array([[goal[i]], [speed[i]], [0.0]]), own)
@@ -131,6 +133,7 @@ class ProfileGenerator:
         given = self._ruckig.InputParameter(now.shape[1])
         given.current_position, given.current_velocity, given.current_acceleration = now.tolist()
         given.target_acceleration = [0.0] * now.shape[1]
+        # Ruckig rejects limits of zero, hence the lower bounds; it plans up to `SLACK` of each limit.
         given.max_velocity = np.maximum(SLACK * bounds.high, 1e-4).tolist()
         given.min_velocity = np.minimum(SLACK * bounds.low, -1e-4).tolist()
         given.max_acceleration = np.maximum(SLACK * bounds.acceleration, 1e-3).tolist()
@@ -142,7 +145,7 @@ class ProfileGenerator:
         trajectory = self._ruckig.Trajectory(len(given.current_position))
         try:
             result = otg.calculate(given, trajectory)
-        except (self._ruckig.RuckigError, ValueError):  # ValueError: some of its error codes have no name in Python
+        except (self._ruckig.RuckigError, ValueError):  # ValueError: an error code without a name in Python
             return None
         good = result in (self._ruckig.Result.Working, self._ruckig.Result.Finished)
         return Profile(trajectory.duration, trajectory) if good and trajectory.duration < LONGEST else None

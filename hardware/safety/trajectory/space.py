@@ -17,11 +17,11 @@ from robo_reward.hardware.safety.limits import MotionLimits
 from robo_reward.hardware.safety.trajectory.profiles import ProfileBounds
 
 CONVERGED = 1e-11
-"""Largest residual of the inverse kinematics; third differences at 1 kHz multiply it by 8e9."""
+"""Largest residual of the inverse kinematics [m, rad]; third differences at 1 kHz amplify it by up to 8e9."""
 
 
 SMALL = 3e-3
-"""Limits of a turn are never lower than for this way [rad]."""
+"""Smallest distance for which the limits of an angular coordinate are computed [rad]."""
 
 
 class Coordinates(Protocol):
@@ -82,7 +82,7 @@ class HandCoordinates:
         arm: whose kinematics hold.
     """
 
-    straight = False  # else the axis that turns round would hold up the others
+    straight = False  # otherwise a coordinate that reverses its direction would delay the others
 
     def __init__(self, arm: ArmModel) -> None:
         self.arm = arm
@@ -92,12 +92,13 @@ class HandCoordinates:
         z = pose.z[:, 0]
         sine = np.hypot(z[0], z[1])
         angle = np.arctan2(sine, -z[2])
-        # The smallest rotation that takes straight down to the approach direction; what is left is yaw.
+        # Swing-twist decomposition: the swing is the smallest rotation from straight down to the approach direction;
+        # the remaining rotation is the yaw.
         swing = np.array((z[1], -z[0], 0.0)) * (angle / sine if sine > 1e-12 else 1.0)
         x = _rotation_matrix(-swing) @ pose.x[:, 0]
         yaw = np.arctan2(x[1], x[0])
         lean = _rotation_matrix(np.array((0.0, 0.0, -yaw))) @ swing
-        if near is not None:  # a yaw of -pi is one of pi
+        if near is not None:  # choose the turn of the yaw nearest to `near`: -π and π are the same
             yaw = near[3] + (yaw - near[3] + np.pi) % (2 * np.pi) - np.pi
         return np.array((*pose.position[:, 0], yaw, lean[0], lean[1], q[2]))
 
@@ -107,6 +108,7 @@ class HandCoordinates:
         The iteration starts from a straight line between the ends. Returns None where it does not converge.
         """
         span = path[-1] - path[0]
+        # Initial guess: the joints interpolated by the progress along the straight line; joint 3 is given.
         share = np.clip((path - path[0]) @ span / max(span @ span, 1e-18), 0.0, 1.0)[:, None]
         q = start + share * (goal - start)
         q[:, 2] = path[:, 6]
@@ -120,7 +122,7 @@ class HandCoordinates:
                 step = np.linalg.solve(self._reduced_jacobian(pose), error[..., None])[..., 0]
             except np.linalg.LinAlgError:
                 return None
-            if not np.abs(step).max() < 1.0:  # near a singularity, or NaN
+            if not np.abs(step).max() < 1.0:  # near a singularity, or NaN: the iteration diverges
                 return None
             q[:, [0, 1, 3, 4, 5, 6]] += step
         return None
@@ -134,17 +136,21 @@ class HandCoordinates:
         |dq_j/dc_i| of it. Speed and acceleration are the largest for which joints and hand keep their limits.
         """
         floor = np.full(7, SMALL)
-        floor[:3] = 0.35 * np.linalg.norm(reach[:3])  # or the smallest way would take the longest time to turn round
+        floor[:3] = 0.35 * np.linalg.norm(reach[:3])  # otherwise the shortest distance would take longest to reverse
         reach = np.maximum(reach, floor)
+        # The larger |dq_j/dc_i| of start and goal. A joint turns by its straight line plus the share of the overshoot.
         gain = np.maximum(np.abs(self._coordinate_jacobian(start)), np.abs(self._coordinate_jacobian(goal)))
         turns = np.abs(goal - start) + gain @ np.maximum(reach - line, 0.0)
         (low, high), (low_end, high_end) = limits.speed_bounds(start), limits.speed_bounds(goal)
+        # Speed that is free in both directions at both ends, at least 5 % of the limit.
         room = np.maximum(np.minimum.reduce([-low, high, -low_end, high_end]), 0.05 * limits.dq)
         hand = np.array((np.linalg.norm(reach[:3]), np.linalg.norm(reach[3:6])))
         ways = np.maximum(np.concatenate([turns, hand]), 1e-9)
+        # Common rates [1/s], [1/s²]: distance times rate must keep each limit of joints and hand.
         speed = (np.concatenate([room, (limits.translation[0], limits.rotation[0])]) / ways).min()
         acceleration = (np.concatenate([limits.ddq, (limits.translation[1], limits.rotation[1])]) / ways).min()
         jerk = (limits.dddq / limits.ddq).min()
+        # Margin of 20 %: the Jacobians are those at the two ends only.
         acceleration *= 0.8
         return ProfileBounds(-speed * reach, speed * reach, acceleration * reach, jerk * acceleration * reach)
 
@@ -156,11 +162,13 @@ class HandCoordinates:
         try:
             inverse = np.linalg.inv(full[:, others])
         except np.linalg.LinAlgError:
+            # Singular: a huge gain makes the limits almost zero.
             return np.full((7, 7), 1e6)
         gain = np.zeros((7, 7))
-        # Yaw turns about the vertical; a lean about an axis that yaw has turned.
+        # Angular velocity per rate of yaw (about the vertical) and of tilt (about axes that the yaw has rotated).
         yaw = np.arctan2(pose.x[1, 0], pose.x[0, 0])
         turns = np.array(((0, np.cos(yaw), -np.sin(yaw)), (0, np.sin(yaw), np.cos(yaw)), (1, 0, 0)))
+        # J_o dq_o + j_3 dq_3 = (v, ω), solved for the six other joints.
         gain[others, :3], gain[others, 3:6] = inverse[:, :3], inverse[:, 3:] @ turns
         gain[others, 6], gain[2, 6] = -inverse @ full[:, 2], 1.0
         return gain
@@ -171,6 +179,7 @@ class HandCoordinates:
         lean[:2] = path[:, 4:6].T
         down = np.eye(3) * (1.0, -1.0, -1.0)
         leaned = [_rotate_vectors(lean, np.repeat(axis[:, None], len(path), axis=1)) for axis in down.T]
+        # Rotate the tilted axes about the vertical by the yaw.
         c, s = np.cos(yaw), np.sin(yaw)
         x, y, z = (np.stack([c * v[0] - s * v[1], s * v[0] + c * v[1], v[2]]) for v in leaned)
         return x, y, z
@@ -186,6 +195,7 @@ class HandCoordinates:
 def _rotate_vectors(vector: np.ndarray, axis: np.ndarray) -> np.ndarray:
     """Rotates vectors (3, K) by rotation vectors (3, K) [rad]: Rodrigues' formula, smooth at zero."""
     angle = np.linalg.norm(vector, axis=0)
+    # sin(θ)/θ and (1 - cos θ)/θ², from `np.sinc(x)` = sin(πx)/(πx), which is smooth at zero.
     sine, cosine = np.sinc(angle / np.pi), 0.5 * np.sinc(angle / (2 * np.pi)) ** 2
     across = _cross_product(vector, axis)
     return axis + sine * across + cosine * _cross_product(vector, across)

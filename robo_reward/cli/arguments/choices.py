@@ -108,7 +108,7 @@ def read_plugin_settings(group: str, name: str) -> tuple[dict[str, Any], bool]:
     factory = load_plugin(kind.points.rpartition(".")[2].rstrip("s"), find_plugins(group)[name])
     try:
         parameters = list(inspect.signature(factory).parameters.values())
-    except (TypeError, ValueError):  # a factory in C has no signature
+    except (TypeError, ValueError):  # a factory written in C may have no signature
         return settings, True
     for parameter in parameters:
         if parameter.kind in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY):

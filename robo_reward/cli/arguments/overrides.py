@@ -1,8 +1,8 @@
-"""Turns the overrides that a person types after a verb into those that Hydra takes.
+"""Converts the overrides that a user types after a verb to overrides in Hydra's grammar.
 
-A value is read by the kind of its key, not by its characters: the value of a key that holds text (a goal, a
+The type of the key decides how a value is parsed, not its characters: the value of a key that holds text (a goal, a
 folder, a name) is everything after the first `=`, in any language and punctuation. Only other values (numbers,
-lists, options of an algorithm) are read by Hydra's grammar.
+lists, options of an algorithm) are parsed by Hydra's grammar.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ FREE = ("policy.params", "task.params", "task.options", "writer.extra", "setting
 """Mappings that take any key: the algorithm, the task or the encoder checks them."""
 
 SENTENCES = ("goal", "instructions")
-"""Texts that are taken as typed, whatever they say; `null` clears any other."""
+"""Texts that are taken literally, even `null`, which clears any other text."""
 
 _OVERRIDE = re.compile(r"(?P<prefix>\+{0,2}|~)(?P<key>[^=~+]*)=(?P<value>.*)", re.DOTALL)
 
@@ -36,7 +36,7 @@ class PreparedOverrides:
         groups: choices of options, such as `task=panda/lift`, for Hydra.
         values: key -> value in Hydra's grammar.
         more: overrides of Hydra itself, in a sweep.
-        texts: key -> text, which no grammar reads.
+        texts: key -> text, which is not parsed.
         free: mappings that take any key.
         defaults: the configuration of the chosen options, before `values` and `texts`.
     """
@@ -76,7 +76,7 @@ class PreparedOverrides:
 def prepare_overrides(
     verb: str, overrides: Sequence[str], config_dir: str | None = None, sweep: bool = False
 ) -> PreparedOverrides:
-    """Returns the overrides of a verb, each checked by itself.
+    """Returns the overrides of a verb, each checked separately.
 
     Args:
         verb: the verb whose keys are valid.
@@ -90,7 +90,7 @@ def prepare_overrides(
     """
     found = PreparedOverrides()
     rest: list[tuple[str, str]] = []
-    first: list[str] = []  # one option per group, for the defaults
+    first: list[str] = []  # one option per group, to compose the defaults
     groups = find_groups(verb)
     for override in overrides:
         key, value = _split_override(override)
@@ -136,15 +136,13 @@ def _store_override(found: PreparedOverrides, verb: str, key: str, value: str, s
         raise _unknown_key_error(verb, key, found.defaults)
     literal = known and is_text(verb, key, default)
     parses = _is_parsable(value, sweep)
-    is_sweep = sweep and parses and not re.search(r",\s", value)  # a comma and a blank: a sentence
+    is_sweep = sweep and parses and not re.search(r",\s", value)  # a comma and a space: a sentence, not a sweep
     if literal and not is_sweep:
         is_cleared = value == "null" and default == "" and key not in SENTENCES
         found.texts[key] = "" if is_cleared else _parse_text(key, value)
         return
     if not parses:
-        value = quote_text(
-            value
-        )  # no number and no list: the schema, or what takes the free key, says what it expected
+        value = quote_text(value)  # a plain text: the schema, or the reader of the free key, reports a wrong type
     found.values[key] = value
 
 

@@ -82,7 +82,7 @@ TYPES: dict[str, Any] = {
     "writer.budget": NotNegative,
     "writer.poll": Above0,
 }
-"""`KEY` or `VERB:KEY` -> the values that it takes."""
+"""`KEY` or `VERB:KEY` -> its valid values."""
 
 BY_DEFAULT: dict[type, Any] = {
     bool: Annotated[bool, Meta(description="true or false")],
@@ -123,7 +123,7 @@ def check_config(verb: str, config: DictConfig, defaults: DictConfig) -> None:
         raise _missing_key_error(verb, missing[0])
     present = {key for key, _ in list_leaves(config)}
     for key, default in list_leaves(defaults):
-        if key not in present:  # of the first option of a sweep over several
+        if key not in present:  # belongs to another option of a swept group
             continue
         value = OmegaConf.select(config, key)
         value = OmegaConf.to_container(value) if OmegaConf.is_config(value) else value

@@ -72,7 +72,7 @@ def run(config: DictConfig, arguments: list[str]) -> int:
     try:
         learnt = _load_learnt(folder)
     except BadArtifact as problem:
-        if config.preferences:  # whether it has learnt from those cannot be known
+        if config.preferences:  # unknown whether it was trained on those
             raise
         console.print(f"{problem}; so nothing is called held out", style="yellow")
         learnt = LearntForm(LearntAnswerIds([answer.uuid for answer in answers]), [clip.id for clip in clips])
@@ -164,7 +164,7 @@ def compute_figures(
 def _answer_accuracy(scores: np.ndarray, answers: list[Answer], numbers: dict[str, int]) -> float | None:
     try:
         return ranking_accuracy(scores, build_comparisons(answers, numbers))
-    except UsageError:  # no answers on this side, or ties alone
+    except UsageError:  # no answers in this subset, or only ties
         return None
 
 

@@ -39,7 +39,7 @@ CAPTION = (
 
 def run(config: DictConfig, arguments: list[str]) -> int:
     """Reads, encodes, cuts and fits; writes the reward, pictures, result.json and report.html."""
-    os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")  # broken videos are told in our own words
+    os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")  # silences FFmpeg: this program reports broken videos itself
     console, clock = Terminal(), _Stopwatch()
     steps = _parse_steps(config)
     demos = load_demonstrations(config.demos, config.fps)

@@ -19,8 +19,8 @@ from robo_reward.envs.rendering.frames import FrameRenderer, FrameSpec
 from robo_reward.envs.task import Task, make_task
 from robo_reward.errors import UnknownName, UsageError
 
-PATIENCE = 3  # how many times the usual length of an episode a slow demonstrator may take
-PACES = (0.7, 1.3)  # nobody does a thing twice at the same speed
+PATIENCE = 3  # horizon of a slow demonstrator, as a multiple of the usual one
+PACES = (0.7, 1.3)  # range of random speed factors, as human demonstrators vary
 NEVER = 10**9
 
 
@@ -69,8 +69,8 @@ def _record_expert(task: Task, frames: FrameSpec, store: EpisodeStore, config: D
 
 
 def _record_keyboard(task: Task, frames: FrameSpec, store: EpisodeStore, config: DictConfig, console: Terminal) -> None:
-    KeyboardHand(task.action)  # refuses a task that keys cannot drive, before anything is drawn
-    task.horizon = NEVER  # a person takes the time it takes
+    KeyboardHand(task.action)  # raises before any rendering if keys cannot control the task
+    task.horizon = NEVER  # no time limit for a person
     console.print(f"{task.goal}\n{HELP}", highlight=False)
     with raw_keys(), FrameRenderer(task, frames) as filmer:
         kept, seed = 0, config.seed + len(store)
@@ -91,7 +91,7 @@ def _drive_episode(task: Task, filmer: FrameRenderer, seed: int, head: str, view
     Raises:
         KeyboardInterrupt: Ctrl-C, or the end of the input.
     """
-    sim, hand = BatchSim(task, 1, seed, threads=1), KeyboardHand(task.action)  # one thread: nothing to close
+    sim, hand = BatchSim(task, 1, seed, threads=1), KeyboardHand(task.action)  # one thread: no pool to close
     states, actions, success = [sim.state.array[0].copy()], [], []
     pictures = [filmer(sim.qpos, sim.mocap)[0]]
     _show_state(sim, pictures[-1], head, False, hand, 0, view)

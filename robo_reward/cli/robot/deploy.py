@@ -36,9 +36,9 @@ from robo_reward.rewards.artifact import load_reward
 
 TOKEN = "ROBO_REWARD_TOKEN"
 FREE = ("episodes", "retries", "confirm", "label", "label_all", "host", "reset_speed", "clock")
-"""What may differ between two starts of the same deployment."""
+"""Keys that may differ between two starts of the same deployment."""
 INCOMPLETE = 3
-"""Exit code where an episode was cut short too often, so that fewer stand than were asked for."""
+"""Exit code if fewer episodes than requested were completed, because one was cut short too often."""
 
 
 def run(config: DictConfig, arguments: list[str]) -> int:
@@ -177,7 +177,7 @@ def _make_line_printer(console: Terminal) -> LinePrinter:
     """Returns a function that prints lines while there is a terminal; without one, the deployment still goes on."""
 
     def print_line(text: str, style: str | None = None) -> None:
-        with contextlib.suppress(OSError, SystemExit):  # what rich makes of a closed terminal or pipe
+        with contextlib.suppress(OSError, SystemExit):  # rich raises these for a closed terminal or pipe
             console.print(text, style=style)
 
     return print_line

@@ -24,7 +24,7 @@ from robo_reward.hardware.emulator.world.scene import SCENE_PORT, SceneServer
 from robo_reward.hardware.perception.cameras import CAMERA_PORT
 
 GLANCE = 0.5
-"""How often the verb looks whether the arm still runs [s]."""
+"""Interval at which the verb checks that the arm is still running [s]."""
 
 
 def run(config: DictConfig, arguments: list[str]) -> int:

@@ -1,4 +1,4 @@
-"""`robo-reward identify`: how late, how stiff and how rough the real arm is, for the next training."""
+"""`robo-reward identify`: delay, damping and friction of a real arm, for the next training."""
 
 from __future__ import annotations
 

@@ -27,7 +27,7 @@ STYLE = {
     "duplicate": "dim",
     "training": "cyan",
 }
-TAIL = 64 << 10  # [bytes] the last line of a job's progress file lies in them
+TAIL = 64 << 10  # [bytes] read from the end of a progress file, enough for its last line
 
 
 class _ProgressLine(msgspec.Struct):
@@ -93,7 +93,7 @@ class SearchView:
 
     @contextmanager
     def live_display(self) -> Iterator[None]:
-        """Redraws the table twice a second in a terminal; elsewhere lines come as things happen."""
+        """Redraws the table twice a second in a terminal; elsewhere a line is printed per event."""
         if not self.console.is_terminal:
             yield
             return

@@ -31,7 +31,7 @@ def run(config: DictConfig, arguments: list[str]) -> int:
     table = Table(box=None, pad_edge=False, show_header=False)
     table.add_column(no_wrap=True)
     table.add_column(no_wrap=True)
-    table.add_column(overflow="fold")  # nothing of a path or an address is lost
+    table.add_column(overflow="fold")  # wrap long paths and addresses instead of cutting them
     for finding in findings:
         mark = Text("ok", "green") if finding.ok else Text("--", "yellow")
         remedy = (f"\n{to_printable(finding.remedy)}", "dim") if finding.remedy else ""

@@ -1,4 +1,4 @@
-"""`robo-reward evaluate`: how good is a policy?"""
+"""`robo-reward evaluate`: the success rate of a policy."""
 
 from __future__ import annotations
 
@@ -53,13 +53,12 @@ def run(config: DictConfig, arguments: list[str]) -> int:
 def choose_task(policy: MLPPolicy, run: Path, chosen: dict[str, Any]) -> Task:
     """Returns the task to evaluate a policy on.
 
-    Without a choice that is the task it was trained on, with the options of its training; options that are chosen
-    replace single ones of them. Another task keeps the control of the training alone: its dynamics and ranges belong to
-    the arm and the things of the first.
+    By default, that is the training task with its options; chosen options replace single ones of these. Another task
+    keeps only the `control` of the training: dynamics and ranges belong to the arm and objects of the training task.
 
     Args:
         policy: whose `meta` names task and options.
-        run: its run folder, whose `config.yaml` is asked where an older policy does not name its options.
+        run: its run folder, whose `config.yaml` is read if an older policy does not name its options.
         chosen: `id` and `options`, or neither.
     """
     trained_on = str(policy.meta.get("task", ""))

@@ -64,7 +64,7 @@ def read_search_settings(config: DictConfig) -> SearchSettings:
     values = {k: v for k, v in _to_container(config.search).items() if k != "name"}
     given = _to_container(config.policy.params)
     if given or config.policy.algorithm != "ppo":
-        check_settings(config.policy.algorithm, given)  # a misspelt one is told now, not by the first job
+        check_settings(config.policy.algorithm, given)  # reports a misspelt setting before the first job
     params = {**(_to_container(config.task.params) if config.policy.algorithm == "ppo" else {}), **given}
     values["rungs"] = tuple(values["rungs"])
     return SearchSettings(**values, algorithm=config.policy.algorithm, params=params, seed=config.seed)

@@ -1,4 +1,4 @@
-"""`robo-reward tasks`: what can be simulated."""
+"""`robo-reward tasks`: lists the simulated tasks."""
 
 from __future__ import annotations
 

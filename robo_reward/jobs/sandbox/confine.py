@@ -15,7 +15,7 @@ from robo_reward.jobs.sandbox import landlock
 from robo_reward.jobs.sandbox.seccomp import forbid_system_calls
 
 CLONE_NEWUSER, CLONE_NEWNET = 0x10000000, 0x40000000
-CAP_DAC_OVERRIDE = 1 << 1  # a root user writes job folders that another user owns; Landlock says which
+CAP_DAC_OVERRIDE = 1 << 1  # lets root write job folders of other users; Landlock limits which
 CAPABILITY_VERSION_3 = 0x20080522
 
 SYSTEM = (
@@ -42,10 +42,11 @@ def confine(folder: Path, entry: str, read: Iterable[Path | str] = ()) -> dict[s
     """
     if sys.platform != "linux":
         return dict.fromkeys(("capabilities", "files", "calls", "network"), f"not on {sys.platform}")
+    # The rules need `find_spec` and directory listings, so they are built before any restriction.
     rules = build_file_rules(folder, entry, read)
     capabilities = _drop_capabilities()
     files = landlock.restrict_paths(rules)
-    # A user name space hides who one is, so it is only the fallback for the filter.
+    # The filter already refuses sockets. The user name space is only a fallback, as it hides the user's identity.
     calls = forbid_system_calls()
     network = _leave_network() if calls else ""
     if network and landlock.query_abi_version() >= 4 and not files:
@@ -63,7 +64,7 @@ def build_file_rules(folder: Path, entry: str, read: Iterable[Path | str] = ()) 
         (_find_interpreter_paths(), landlock.READ),
         (_find_package_paths("robo_reward", entry.split(".")[0].split(":")[0]), landlock.READ),
         ((Path(path).absolute() for path in read), landlock.READ),
-        # Import lists these folders; they may hold other candidates' jobs, so their files stay closed.
+        # The import system lists these folders. Their files stay unreadable: other candidates' jobs may be there.
         ((Path(path) for path in sys.path if path and Path(path).is_dir()), landlock.LIST),
         ([folder], landlock.OWN),
     )
@@ -72,7 +73,7 @@ def build_file_rules(folder: Path, entry: str, read: Iterable[Path | str] = ()) 
 def _find_interpreter_paths() -> set[Path]:
     """Returns the paths of the interpreter, its library and what is installed into it."""
     paths = {sys.prefix, sys.exec_prefix, *sysconfig.get_paths().values(), *site.getsitepackages()}
-    # The interpreter that a virtual environment came from; "/usr" is in SYSTEM, "/" would be everything.
+    # The base interpreter of a virtual environment. "/" would open everything; "/usr" is in SYSTEM anyway.
     paths |= {sys.base_prefix, sys.base_exec_prefix, site.getusersitepackages()}
     return {Path(path) for path in paths if path != "/"}
 
@@ -96,8 +97,8 @@ def _drop_capabilities() -> str:
     """Drops all capabilities but one of root's; other users have none to drop."""
     libc = ctypes.CDLL(None, use_errno=True)
     kept = CAP_DAC_OVERRIDE if os.geteuid() == 0 else 0
-    header = (ctypes.c_uint32 * 2)(CAPABILITY_VERSION_3, 0)
-    data = (ctypes.c_uint32 * 6)(kept, kept, 0, 0, 0, 0)
+    header = (ctypes.c_uint32 * 2)(CAPABILITY_VERSION_3, 0)  # version, pid 0: this thread
+    data = (ctypes.c_uint32 * 6)(kept, kept, 0, 0, 0, 0)  # effective, permitted, inheritable: low and high words
     if libc.capset(header, data):
         return f"capset: {os.strerror(ctypes.get_errno())}"
     return ""
@@ -106,6 +107,7 @@ def _drop_capabilities() -> str:
 def _leave_network() -> str:
     """Moves the process into an empty network name space."""
     libc = ctypes.CDLL(None, use_errno=True)
+    # Only root may create a network name space alone; others need a user name space with it.
     if libc.unshare(CLONE_NEWNET) and libc.unshare(CLONE_NEWUSER | CLONE_NEWNET):
         return f"network name space: {os.strerror(ctypes.get_errno())}"
     return ""

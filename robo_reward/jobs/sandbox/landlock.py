@@ -10,11 +10,14 @@ import sys
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-CREATE, ADD, RESTRICT = 444, 445, 446  # the same numbers on every architecture
+# System calls landlock_create_ruleset, _add_rule and _restrict_self; the same numbers on every architecture.
+CREATE, ADD, RESTRICT = 444, 445, 446
 RULE_PATH = 1
+# LANDLOCK_ACCESS_FS_* of linux/landlock.h
 EXECUTE, WRITE_FILE, READ_FILE, READ_DIR = 1 << 0, 1 << 1, 1 << 2, 1 << 3
 REMOVE_DIR, REMOVE_FILE, MAKE_DIR, MAKE_REG = 1 << 4, 1 << 5, 1 << 7, 1 << 8
 REFER, TRUNCATE, IOCTL = 1 << 13, 1 << 14, 1 << 15
+# Access rights that each ABI version knows: REFER since 2, TRUNCATE since 3, IOCTL_DEV since 5.
 ALL_OF_ABI = {1: (1 << 13) - 1, 2: (1 << 14) - 1, 3: (1 << 15) - 1, 4: (1 << 15) - 1, 5: (1 << 16) - 1}
 TCP = 0b11  # bind and connect, since ABI 4
 SCOPES = 0b11  # abstract UNIX sockets and signals, since ABI 6
@@ -22,7 +25,7 @@ SCOPES = 0b11  # abstract UNIX sockets and signals, since ABI 6
 LIST = READ_DIR
 READ = READ_FILE | READ_DIR
 DEVICE = READ_FILE | READ_DIR | WRITE_FILE | IOCTL
-# No links, pipes, sockets or devices are made: the parent reads this folder afterwards.
+# Without the rights to make links, pipes, sockets or devices: the parent reads this folder afterwards.
 OWN = READ | WRITE_FILE | TRUNCATE | REMOVE_DIR | REMOVE_FILE | MAKE_DIR | MAKE_REG | REFER
 ON_FILES = EXECUTE | WRITE_FILE | READ_FILE | TRUNCATE | IOCTL
 
@@ -46,9 +49,11 @@ def restrict_paths(rules: Mapping[Path, int]) -> str:
     version = query_abi_version()
     if version < 1:
         return "the kernel has no Landlock (Linux 5.13 or later with Landlock enabled)"
+    # Whatever is handled and not allowed by a rule is refused.
     handled = ALL_OF_ABI[min(version, 5)]
     libc = ctypes.CDLL(None, use_errno=True)
     net, scope = TCP if version >= 4 else 0, SCOPES if version >= 6 else 0
+    # struct landlock_ruleset_attr grew with the ABI: file system, network (4), scopes (6).
     attribute = struct.pack("QQQ", handled, net, scope)[: 24 if version >= 6 else 16 if version >= 4 else 8]
     ruleset = libc.syscall(CREATE, ctypes.c_char_p(attribute), ctypes.c_size_t(len(attribute)), 0)
     if ruleset < 0:
@@ -71,8 +76,8 @@ def _add_rule(libc: ctypes.CDLL, ruleset: int, path: Path, rights: int) -> str:
         return ""
     try:
         if not stat.S_ISDIR(os.fstat(handle).st_mode):
-            rights &= ON_FILES
-        rule = struct.pack("=Qi", rights, handle)
+            rights &= ON_FILES  # the kernel rejects rights of folders on a file
+        rule = struct.pack("=Qi", rights, handle)  # struct landlock_path_beneath_attr, packed
         if rights and libc.syscall(ADD, ruleset, RULE_PATH, ctypes.c_char_p(rule), 0):
             return f"Landlock rule for {path}: {os.strerror(ctypes.get_errno())}"
     finally:

@@ -65,10 +65,11 @@ def attempt(job: JobContext) -> dict[str, Any]:
         "programs": {"start a program": lambda: subprocess.run(["/bin/true"], check=False)},
         "signals": {"signal its parent": lambda: os.kill(parent, 0)},
     }
+    # A layer holds if none of its attempts succeeded.
     got = {
         layer: [what for what, action in actions.items() if _is_permitted(action)] for layer, actions in tries.items()
     }
-    _start_thread()  # what training needs must still work
+    _start_thread()  # training needs threads, so these must still work
     return {"got": got, "reasons": job.layers}
 
 

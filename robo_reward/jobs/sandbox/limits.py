@@ -57,5 +57,5 @@ class Limits:
 def _lower_limit(which: int, value: int) -> None:
     _, hard = resource.getrlimit(which)
     value = value if hard == resource.RLIM_INFINITY else min(value, hard)
-    # RLIMIT_CPU: SIGXCPU comes at the soft limit, SIGKILL at the hard one, so the two must differ
+    # RLIMIT_CPU sends SIGXCPU at the soft limit and SIGKILL at the hard one, 5 s later.
     resource.setrlimit(which, (value, value + 5 if which == resource.RLIMIT_CPU else value))

@@ -51,10 +51,10 @@ def read_usage(pid: int) -> ResourceUsage | None:
         lines = dict(line.split(":", 1) for line in (place / "status").read_text().splitlines())
     except (OSError, ValueError):
         return None
-    if "VmRSS" not in lines:  # it has ended
+    if "VmRSS" not in lines:  # the process has ended
         return None
     shared = _read_kib(lines, "RssShmem")
-    # Pages of a file in memory count in RssShmem only while they are mapped: a written one may be mapped or not.
+    # RssShmem counts the pages of a memfd only while they are mapped; this adds those that are not.
     behind = max(0, _measure_memory_files(place / "fd") - shared)
     return ResourceUsage(
         _read_kib(lines, "RssAnon") + shared + _read_kib(lines, "VmSwap") + behind, int(lines["Threads"])
@@ -76,7 +76,8 @@ def _measure_memory_files(folder: Path) -> int:
         try:
             if os.readlink(handle).startswith("/memfd:"):
                 info = handle.stat()
+                # Keyed by inode: several descriptors of one file count once.
                 sizes[info.st_dev, info.st_ino] = info.st_blocks * BLOCK
-        except OSError:  # it was closed meanwhile
+        except OSError:  # closed meanwhile
             continue
     return sum(sizes.values())

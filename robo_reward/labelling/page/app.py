@@ -117,7 +117,7 @@ async def _serve_clip(session: LabellingSession, request: Request) -> Response:
     if video is None or not video.path.is_file():
         return _json_response({"error": "no such clip"}, 404)
     kind = "video/webm" if video.path.suffix == ".webm" else "video/mp4"
-    headers = {"cache-control": "private, max-age=86400"}  # the id names the content
+    headers = {"cache-control": "private, max-age=86400"}  # the id identifies the content
     return FileResponse(video.path, media_type=kind, headers=headers)
 
 

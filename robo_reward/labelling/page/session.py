@@ -27,7 +27,7 @@ from robo_reward.labelling.queries import Query, QuerySource, query_key
 from robo_reward.labelling.store import Event, PreferenceStore, Undo
 
 MODES = {"pair": 2, "triplet": 3, "rank": 4}
-"""Modes, and how many clips each shows unless told otherwise."""
+"""Mode -> default number of clips shown."""
 _LEASE_SECONDS = 600.0
 _RECENT = 50
 _TOLD = ("answered", "speed", "replays", "tab")

@@ -16,9 +16,9 @@ from robo_reward.language.validation.samples import sample_typical_transitions
 from robo_reward.rewards.contract import RewardOutput, StepReward
 
 DOMINANCE = 100.0
-"""A term this many times larger than every other drowns them."""
+"""A term that is this many times larger than every other dominates the total."""
 _RELATIVE = 1e-9
-"""Sums and vectorised functions may round differently in batches of different length."""
+"""Relative tolerance: sums and vectorised functions may round differently in batches of another length."""
 
 
 @dataclass
@@ -44,11 +44,11 @@ class ProbeReport:
 
 
 def probe(program: StepReward, batch: Transitions) -> ProbeReport:
-    """Evaluates a program in every way that must not matter, and examines the statistics of its terms.
+    """Checks that a program depends on each transition alone, and examines the statistics of its terms.
 
     Args:
         program: any step reward.
-        batch: transitions that really happen, such as those of a random policy; 256 or more tell most.
+        batch: realistic transitions, such as those of a random policy; preferably 256 or more.
     """
     report = ProbeReport()
     before = [array.copy() for array in _get_arrays(batch)]
@@ -80,7 +80,7 @@ def make_extreme_transitions(spec: StateSpec, action_dim: int) -> dict[str, Tran
 
 
 def _check_consistency(program: StepReward, batch: Transitions, output: RewardOutput) -> list[str]:
-    """Returns a failure for each of call count, order and company of a transition that changes its reward."""
+    """Returns a failure if repeated calls, the order or other transitions of a batch change a reward."""
     failures = []
     if not _is_equal(program(batch), output, exactly=True):
         failures.append("it is not deterministic: the same batch gives other numbers the second time")

@@ -29,7 +29,7 @@ from robo_reward.language.validation.workload import LimitExceeded, Workload, fl
 MAX_NUMBER = 1e15
 MAX_AXES = 4
 MAX_STATE = 2**23
-"""Numbers in the batch of states that the trial runs on: 64 MiB."""
+"""Maximum numbers in the batch of states on which the trial runs (64 MiB)."""
 
 _NUMBERS = (int, float, np.bool_, np.integer, np.floating)
 _FAILURES = (ValueError, TypeError, ArithmeticError, IndexError, KeyError, MemoryError)
@@ -77,7 +77,7 @@ def trial(tree: ast.Module, spec: StateSpec, action_dim: int) -> int:
         ProgramError: with every problem that was met.
     """
     widest = max([MAX_CONSTANTS, action_dim, *(n for field in spec for n in field.shape)])
-    size = 2 * widest + 1  # no constant is as long as the batch
+    size = 2 * widest + 1  # longer than any constant, so that the length identifies the batch axis
     if size * max(spec.dim, action_dim) > MAX_STATE:
         reason = f"the state has {spec.dim} numbers, up to {widest} along one axis"
         raise ProgramError([Problem(0, reason, "describe a state with fewer and smaller fields")])
@@ -109,7 +109,7 @@ class _Trial:
         entry = self.functions[ENTRY]
         scope: Variables = {"action": self.action}
         last = self.run_body(entry, scope)
-        total, terms = last.elts  # type: ignore[attr-defined]  # the linter has seen to the form
+        total, terms = last.elts  # type: ignore[attr-defined]  # the linter has checked the form
         self.check_returned_value(total, "the total", scope)
         for key, value in zip(terms.keys, terms.values, strict=True):
             self.check_returned_value(value, f"the term {key.value!r}", scope)
@@ -125,7 +125,7 @@ class _Trial:
         """Runs a function up to its return and returns the expression of that statement."""
         *statements, last = function.body
         self.run_statements(statements, scope)
-        return last.value  # type: ignore[attr-defined]  # the linter has seen that it is a return
+        return last.value  # type: ignore[attr-defined]  # the linter has checked that it is a return
 
     def run_statements(self, statements: Sequence[ast.stmt], scope: Variables) -> None:
         for node in statements:
@@ -273,9 +273,9 @@ class _Trial:
         self.workload.add_operation(node, function, [*arguments, *keywords.values()])
         try:
             if function is operator.pow and not self.has_array(arguments):
-                result = float(arguments[0]) ** float(arguments[1])  # whole powers of whole numbers have no bound
+                result = float(arguments[0]) ** float(arguments[1])  # as floats: integer powers are unbounded
             elif function is operator.invert and not self.has_array(arguments):
-                raise TypeError("~ turns truth values of arrays round")  # Python advises against ~True
+                raise TypeError("~ turns truth values of arrays round")  # ~True is deprecated in Python
             else:
                 result = function(*arguments, **keywords)
         except _FAILURES as error:

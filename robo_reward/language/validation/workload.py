@@ -21,7 +21,7 @@ from robo_reward.language.problems import Problem, ProgramError
 
 MAX_OPERATIONS = 4_096
 MAX_WORK = 16_384
-"""Numbers that may be read or computed for each transition, each times the cost of its function."""
+"""Maximum work per transition: numbers read or computed, each times the cost of its function."""
 
 _JOINS = frozenset(FUNCTIONS[name].call for name in ("np.stack", "np.concatenate", "np.array"))
 _COSTS = {function.call: function.cost for function in FUNCTIONS.values()} | {
@@ -32,7 +32,7 @@ _COSTS = {function.call: function.cost for function in FUNCTIONS.values()} | {
 
 
 class LimitExceeded(ProgramError):
-    """Raised when a limit of work is used up: there is no point in going on."""
+    """Raised when a limit of work is exceeded, which ends the trial."""
 
 
 class Workload:
@@ -110,7 +110,7 @@ def quote_code(node: ast.AST) -> str:
     """Returns the beginning of an expression's text, for a message."""
     try:
         text = ast.unparse(node)
-    except (ValueError, RecursionError, MemoryError):  # ValueError: a whole number of more than 4,300 digits
+    except (ValueError, RecursionError, MemoryError):  # ValueError: an integer of more than 4,300 digits
         return "this expression"
     return text if len(text) <= 60 else f"{text[:57]}..."
 

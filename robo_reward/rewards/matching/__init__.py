@@ -1,4 +1,4 @@
-"""From the distances between an episode's features and a demonstration's to a reward per step."""
+"""Rewards per step from the distances between the features of an episode and of a demonstration."""
 
 from robo_reward.rewards.matching.cost import cosine, costs, euclidean, get_cost_function, squared_euclidean
 from robo_reward.rewards.matching.coverage import ORCA, orca_reward

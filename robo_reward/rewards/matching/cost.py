@@ -26,8 +26,9 @@ def cosine(x: Tensor, y: Tensor) -> Tensor:
 def squared_euclidean(x: Tensor, y: Tensor) -> Tensor:
     """Returns C_ts = |x_t - y_s|²."""
     _check_shapes(x, y)
-    centre = y.mean(-2, keepdim=True)  # distances do not change, and less is lost in the difference of squares
+    centre = y.mean(-2, keepdim=True)  # same distances, less cancellation in the difference of squares
     x, y = x - centre, y - centre
+    # |x - y|² = |x|² + |y|² - 2 <x, y>
     squares = (x * x).sum(-1)[..., :, None] + (y * y).sum(-1)[..., None, :]
     return (squares - 2.0 * x @ y.mT).clamp_min(0.0)
 
@@ -35,6 +36,7 @@ def squared_euclidean(x: Tensor, y: Tensor) -> Tensor:
 def euclidean(x: Tensor, y: Tensor) -> Tensor:
     """Returns C_ts = |x_t - y_s|; its gradient is 0 where both are the same. Used by XIRL."""
     squares = squared_euclidean(x, y)
+    # The inner `where` keeps the gradient of the root at 0 finite.
     apart = squares > 0.0
     return torch.where(apart, torch.where(apart, squares, 1.0).sqrt(), 0.0)
 

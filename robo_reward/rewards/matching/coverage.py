@@ -42,12 +42,14 @@ def orca_reward(cost: Tensor, tau: float = 1.0) -> Tensor:
     if before[0].shape[-1] == 0:
         return torch.exp(-last[..., 0]).to(cost.dtype)
     running = before[0].cumsum(-1)  # D, (..., T, S - 1)
-    start = torch.zeros_like(running[..., 0, :1])  # log cov_{t,-1} + 0
-    covered = torch.full_like(running[..., 0, :], -torch.inf)
+    start = torch.zeros_like(running[..., 0, :1])  # log cov_{t,-1} = 0, and D = 0 there
+    covered = torch.full_like(running[..., 0, :], -torch.inf)  # log cov_{-1,j}
     rewards = []
     for t in range(running.shape[-2]):
+        # log cov_t + D_t = cummax(log cov_{t-1} + D_t), with the start as first entry.
         so_far = torch.cat([start, covered + running[..., t, :]], dim=-1).cummax(-1).values[..., 1:]
         covered = so_far - running[..., t, :]
+        # The last frame must match now, so there is no maximum over time.
         rewards.append(covered[..., -1] - last[..., t, 0])
     return torch.exp(torch.stack(rewards, dim=-1)).to(cost.dtype)
 

@@ -48,7 +48,7 @@ class FrameFeatures:
 
     def __call__(self, episodes: Sequence[Episode]) -> list[np.ndarray]:
         shown = [_require_frames(episode, self.frames) for episode in episodes]
-        if len({frames.shape[1:] for frames in shown}) > 1:  # sizes differ: one call for each
+        if len({frames.shape[1:] for frames in shown}) > 1:  # different sizes: one encoder call per episode
             return [self.encoder.encode(frames) for frames in shown]
         features = self.encoder.encode(np.concatenate(shown) if len(shown) > 1 else shown[0])
         return np.split(features, np.cumsum([len(frames) for frames in shown])[:-1])

@@ -44,6 +44,7 @@ class SegmentMatch(Rule):
     def __call__(self, cost: Tensor) -> Tensor:
         steps, width = cost.shape[-2:]
         count = min(self.segments, steps, width)
+        # Segment number of each step and of each frame.
         t = torch.arange(steps, device=cost.device) * count // steps
         s = torch.arange(width, device=cost.device) * count // width
         return -torch.where(t[:, None] == s, cost, torch.inf).amin(-1)

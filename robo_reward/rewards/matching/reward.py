@@ -19,7 +19,7 @@ from robo_reward.rewards.matching.rule import Rule, build_rule, compute_causal_r
 from robo_reward.rewards.matching.transport import OT
 
 FIRST_SUM = 10.0
-"""What ROT and TemporalOT scale the first episode's sum to."""
+"""Sum to which ROT and TemporalOT scale the rewards of the first episode."""
 
 
 class MatchingReward:
@@ -98,7 +98,7 @@ class MatchingReward:
             for i, reward in zip(group, self.compute_unscaled([features[i] for i in group]), strict=True):
                 rewards[i] = reward
         outputs = []
-        for reward in rewards:  # in the order given, for the first may set the scale
+        for reward in rewards:  # in the given order, because the first may set the scale
             total = reward * self._resolve_scale(reward)
             outputs.append(validate_output(total, {"matching": total}, len(total)))
         return outputs

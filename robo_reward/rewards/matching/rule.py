@@ -15,7 +15,7 @@ from robo_reward.registry import Registry
 
 @dataclass(frozen=True)
 class Rule:
-    """Turns C (..., T, S) into a reward (..., T), for any leading axes, the more the better.
+    """Turns C (..., T, S) into a reward (..., T), for any leading axes; larger is better.
 
     The fields of a subclass are its parameters and its JSON.
 

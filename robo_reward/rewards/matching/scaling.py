@@ -29,11 +29,11 @@ class _Precision(NamedTuple):
 
 PRECISIONS = (_Precision(torch.float32, 60.0, 1e-6), _Precision(torch.float64, 600.0, 0.0))
 OVER_RELAXATION_START = 10
-"""Problems that are not solved by then are slow, and gain from over-relaxation (Thibault et al. 2017) with ω = 1.5."""
+"""Iteration from which over-relaxation with ω = 1.5 (Thibault et al. 2017) accelerates the problems still unsolved."""
 CHECK_INTERVAL = 5
-"""Iterations between two looks at the error."""
+"""Iterations between two checks of the error."""
 COMPACTION_SHARE = 0.7
-"""The share of unfinished problems below which the finished ones are dropped."""
+"""Share of unfinished problems below which the finished ones are dropped from the batch."""
 
 
 def solve_sinkhorn(
@@ -51,12 +51,14 @@ def solve_sinkhorn(
     """
     plan = torch.empty_like(cost)
     left = torch.arange(len(cost), device=cost.device)
+    # The fastest precision first; what exceeds its range goes on to the next, and at last to logarithms.
     for precision in PRECISIONS:
         if tolerance < precision.finest or len(left) == 0:
             continue
         products = _LinearDomain(
             _select_rows(cost, left), _select_rows(a, left), _select_rows(b, left), epsilon, relax, precision
         )
+        # Otherwise e^(-cost / ε) would underflow.
         fits = products.spread <= precision.spread
         products.keep_problems(fits)
         found, trusted = _run_iterations(products, tolerance, max_iterations)
@@ -84,9 +86,9 @@ class _LinearDomain:
     """
 
     def __init__(self, cost: Tensor, a: Tensor, b: Tensor, epsilon: float, relax: float, precision: _Precision) -> None:
-        rows = _zero_infinities(cost.amin(2))  # f₀
+        rows = _zero_infinities(cost.amin(2))  # f₀, the smallest cost of each row
         gap = torch.empty_like(cost, dtype=precision.dtype)
-        torch.sub(cost, rows[..., None], out=gap)  # in the precision of the cost, then rounded
+        torch.sub(cost, rows[..., None], out=gap)  # subtract in the precision of the cost, then round
         largest = gap.amax((1, 2))
         self.masked = bool(torch.isinf(largest).any())
         if self.masked:
@@ -128,12 +130,13 @@ class _LinearDomain:
 
     def _fit_marginal(self, marginal: Tensor, reached: Tensor) -> Tensor:
         """Returns the scaling that meets a marginal."""
-        if self.masked:  # else everything reaches everything, and the sums are positive
+        if self.masked:  # without a mask all sums are positive
             reached = reached.clamp_min(self.tiny)
         return marginal / reached if self.power == 1.0 else marginal * reached**-self.power
 
     def over_relax(self, fitted: Tensor, old: Tensor) -> Tensor:
         """Returns the fitted scaling, moved half a step further from the old one."""
+        # ω = 1.5 in the log domain.
         return fitted * (fitted / old.clamp_min(self.tiny)).sqrt_()
 
     def compute_error(self, reached: Tensor, old: Tensor, new: Tensor) -> Tensor:
@@ -177,6 +180,7 @@ class _LogDomain:
         return torch.logsumexp(v + self.kernel, 2, keepdim=True).mT
 
     def fit_rows(self, reached: Tensor) -> Tensor:
+        # An infinite sum means a row without allowed cells: its kernel is 0 whatever the scaling.
         return self.a - self.power * reached.masked_fill(torch.isinf(reached), 0.0)
 
     def fit_columns(self, reached: Tensor) -> Tensor:
@@ -222,8 +226,8 @@ def _run_iterations(domain: _LinearDomain | _LogDomain, tolerance: float, max_it
         Plans (N, T, S), and whether their scalings can be trusted (N,).
     """
     whole = copy.copy(domain)
-    index = torch.arange(len(domain.a), device=domain.a.device)  # of the problems that are still in `domain`
-    pending = torch.ones_like(index, dtype=torch.bool)  # of them
+    index = torch.arange(len(domain.a), device=domain.a.device)  # problem number of each entry of `domain`
+    pending = torch.ones_like(index, dtype=torch.bool)  # not converged yet
     bound = tolerance * domain.compute_mass()
     u, v = domain.get_initial_scaling(), domain.b
     final_u, final_v = torch.empty_like(u), torch.empty_like(v)
@@ -240,11 +244,11 @@ def _run_iterations(domain: _LinearDomain | _LogDomain, tolerance: float, max_it
                     break
                 if count < COMPACTION_SHARE * len(
                     pending
-                ):  # drop the others: until now it was cheaper to carry them along
+                ):  # drop the converged ones: from here on, copying is cheaper than carrying them
                     domain.keep_problems(pending)
                     u, v, fitted = u[pending], v[pending], fitted[pending]
                     index, bound, pending = index[pending], bound[pending], pending[pending]
-        # The rows are met when the next iteration looks at the columns.
+        # No over-relaxation right before a check: the rows then fit exactly, and the check reads only the columns.
         hurry = OVER_RELAXATION_START <= iteration < max_iterations // 2 and (iteration + 1) % CHECK_INTERVAL != 0
         v = domain.over_relax(fitted, v) if hurry else fitted
         fitted = domain.fit_rows(domain.into_rows(v))

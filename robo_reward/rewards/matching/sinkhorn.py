@@ -26,7 +26,7 @@ def sinkhorn_plan(
     """Returns the plan that moves mass most cheaply from the steps of one sequence to those of another.
 
     P = argmin over P >= 0 of <P, C> + ε KL(P ‖ a bᵀ), with P 1 = a and Pᵀ 1 = b (Cuturi 2013). With a finite `relax`
-    = ρ the marginals are prices instead, + ρ KL(P 1 ‖ a) + ρ KL(Pᵀ 1 ‖ b): unbalanced transport (Chizat et al. 2018).
+    = ρ the marginals become penalties, + ρ KL(P 1 ‖ a) + ρ KL(Pᵀ 1 ‖ b): unbalanced transport (Chizat et al. 2018).
 
     Each problem stops by itself, so its plan does not depend on the others. A tolerance of 1e-6 or more is met in
     float32 where the spread of cost / ε allows, a finer one in float64. The gradient with respect to `cost` is that of
@@ -39,7 +39,7 @@ def sinkhorn_plan(
         columns: b (..., S), the mass of each column, uniform 1/S unless given; a column without mass takes no part.
         mask: bool (..., T, S), where mass may go. Rows are filled as far as the mask lets them.
         relax: ρ > 0, in the unit of the cost.
-        tolerance: largest norm of Pᵀ 1 - b, as a share of the total mass (POT's rule); rows are met but for rounding.
+        tolerance: largest norm of Pᵀ 1 - b, as a share of the total mass (POT's rule); rows are met up to rounding.
         max_iterations: after these the plan is returned as it is, with a warning in the log.
 
     Returns:
@@ -56,6 +56,7 @@ def sinkhorn_plan(
     a = _prepare_marginal("rows", rows, batch, steps, cost)
     b = _prepare_marginal("columns", columns, batch, width, cost)
     if mask is not None:
+        # An infinite cost forbids mass.
         cost = cost.masked_fill(~_broadcast_to_shape("mask", mask, cost.shape).bool(), math.inf)
     flat = cost.reshape(-1, steps, width).double()
     plan: Any = _SinkhornFunction.apply(flat, a, b, epsilon, relax, tolerance, max_iterations)
@@ -141,18 +142,20 @@ def compute_plan_gradient(plan: Tensor, upstream: Tensor, epsilon: float, relax:
     Returns:
         (N, T, S).
     """
+    # Eliminate α: the Schur complement is a system (S, S) for β alone.
     weighted = plan * upstream
-    price = 1.0 + epsilon / relax
+    price = 1.0 + epsilon / relax  # s, 1 for exact marginals
     r, c = plan.sum(-1), plan.sum(-2)
-    inverse = torch.where(r > 0, 1.0 / (price * r), 0.0)  # (N, T); an empty row has nothing to say
+    inverse = torch.where(r > 0, 1.0 / (price * r), 0.0)  # (N, T); rows without mass drop out
     right = weighted.sum(-2) - _multiply_batched(plan.mT, inverse * weighted.sum(-1))
     system = torch.diag_embed(price * c) - plan.mT @ (inverse[..., None] * plan)
     if price == 1.0:
-        # (1, -1) solves the homogeneous system: α + β does not change, so any solution will do, and c cᵀ picks one.
-        # Where the plan falls apart into blocks each has such a freedom: the ridge picks the smallest.
+        # The system is singular along (1, -1), which leaves α ⊕ β unchanged: any solution is valid, c cᵀ selects one.
+        # A plan that separates into blocks has one such direction per block: the ridge selects the smallest solution.
         system = system + c[..., :, None] * c[..., None, :] / c.sum(-1)[..., None, None].clamp_min(1e-300)
     system = system + torch.diag_embed(torch.where(c > 0, 1e-10 * c, 1.0))
     beta = torch.linalg.solve(system, right[..., None])[..., 0]
+    # Back-substitution.
     alpha = inverse * (weighted.sum(-1) - _multiply_batched(plan, beta))
     return (plan * (alpha[..., :, None] + beta[..., None, :]) - weighted) / epsilon
 

@@ -42,6 +42,7 @@ class OT(Rule):
 
     def compute_plan(self, cost: Tensor) -> Tensor:
         """Returns the plan P (..., T, S)."""
+        # Without `through_plan` the gradient goes only through the explicit C of the reward.
         cost = cost if self.through_plan else cost.detach()
         return sinkhorn_plan(cost, self.epsilon, tolerance=self.tolerance, max_iterations=self.max_iterations)
 
@@ -76,13 +77,14 @@ class UnbalancedOT(Rule):
             cost, self.epsilon, relax=self.rho, tolerance=self.tolerance, max_iterations=self.max_iterations
         )
         share = plan.sum(-1) * cost.shape[-2]  # T p_t
+        # T (p_t log(T p_t) - p_t + 1/T); the clamp keeps the gradient at 0 finite.
         left = torch.xlogy(share, share.clamp_min(1e-30)) - share + 1.0
         return -cost.shape[-2] * (plan * cost).sum(-1) - self.rho * left
 
 
 @dataclass(frozen=True)
 class TemporalOT(Rule):
-    """Transport that keeps the time, r_t = -T Σ_s P_ts C'_ts (Fu et al., NeurIPS 2024).
+    """Transport between similar times, r_t = -T Σ_s P_ts C'_ts (Fu et al., NeurIPS 2024).
 
     C'_ts = mean over i < k_c of C_{t+i, s+i} (beyond the end, the last), and P may be positive only where
     |(t + ½) S / T - (s + ½)| <= k_m: the published mask |t - s| <= k_m where T = S, else stretched with the clip and
@@ -121,12 +123,14 @@ def compute_context_cost(cost: Tensor, context: int) -> Tensor:
     """Returns the mean cost (..., T, S) of `context` steps from here on, both sequences advancing together."""
     steps, width = cost.shape[-2:]
     t, s = torch.arange(steps, device=cost.device), torch.arange(width, device=cost.device)
+    # Copy i holds C_{t+i, s+i}, clamped at the last step and frame.
     shifted = [cost[..., (t + i).clamp_max(steps - 1)[:, None], (s + i).clamp_max(width - 1)] for i in range(context)]
     return torch.stack(shifted).mean(0)
 
 
 def build_diagonal_band(steps: int, width: int, mask: int) -> Tensor:
     """Returns a stretched diagonal of half-width `mask`, bool (T, S); wide enough for uniform marginals."""
+    # One step spans S / T frames, which the band must cover for uniform marginals to be feasible.
     reach = mask if steps == width else max(mask, 0.5 + width / (2 * steps))
     t, s = torch.arange(steps).double() + 0.5, torch.arange(width).double() + 0.5
-    return (t[:, None] * (width / steps) - s).abs() <= reach + 1e-9
+    return (t[:, None] * (width / steps) - s).abs() <= reach + 1e-9  # tolerance for rounding at the edge

@@ -12,7 +12,7 @@ from torch import Tensor
 from robo_reward.rewards.matching.rule import Rule, require_positive
 
 FAR = 1e30
-"""The cost of leaving the matrix; a finite number, for infinity minus itself has no gradient."""
+"""Cost outside the matrix; finite, because infinity minus itself has no gradient."""
 
 
 @dataclass(frozen=True)
@@ -62,6 +62,7 @@ def compute_path_costs(cost: Tensor, smallest: Callable[[Tensor], Tensor]) -> Te
         smallest: (3, ..., T) to (..., T).
     """
     steps, width = cost.shape[-2:]
+    # Shear the matrix so that row d holds anti-diagonal d: its cells do not depend on each other.
     t = torch.arange(steps, device=cost.device)
     s = (
         torch.arange(steps + width - 1, device=cost.device)[:, None] - t
@@ -76,8 +77,10 @@ def compute_path_costs(cost: Tensor, smallest: Callable[[Tensor], Tensor]) -> Te
     before, last = torch.full_like(skewed[..., 0, :], FAR), skewed[..., 0, :]
     diagonals = [last]
     for d in range(1, steps + width - 1):
+        # Predecessors: (t-1, s-1) on diagonal d - 2; (t-1, s) and (t, s-1) on diagonal d - 1.
         before, last = last, skewed[..., d, :] + smallest(torch.stack([shift_down(before), shift_down(last), last]))
         diagonals.append(last)
+    # Undo the shear: cell (t, s) lies on diagonal t + s.
     column = torch.arange(width, device=cost.device)
     return torch.stack(diagonals, dim=-2)[..., t[:, None] + column, t[:, None]]
 
@@ -87,14 +90,16 @@ def find_dtw_path(cost: Tensor) -> Tensor:
     """Returns the cells of the cheapest path, 0 or 1 in (..., T, S); a tie goes to the diagonal."""
     steps, width = cost.shape[-2:]
     best = compute_path_costs(cost, lambda three: three.amin(0)).reshape(-1, steps, width)
+    # A border of infinity before row 0 and column 0 keeps the path inside.
     padded = torch.full((len(best), steps + 1, width + 1), torch.inf, dtype=best.dtype, device=best.device)
     padded[:, 1:, 1:] = best
     n = torch.arange(len(best), device=best.device)
     t, s = torch.full_like(n, steps - 1), torch.full_like(n, width - 1)
     path = torch.zeros_like(best)
     path[n, t, s] = 1.0
+    # Trace all paths back from (T-1, S-1); a path that has arrived at (0, 0) stays there.
     for _ in range(steps + width - 2):
-        straight, up, left = padded[n, t, s], padded[n, t, s + 1], padded[n, t + 1, s]  # shifted by one
+        straight, up, left = padded[n, t, s], padded[n, t, s + 1], padded[n, t + 1, s]  # indices shifted by the border
         arrived = (t == 0) & (s == 0)
         go_straight = (straight <= up) & (straight <= left)
         t = t - ((go_straight | (up <= left)) & ~arrived).long()
@@ -113,6 +118,7 @@ def compute_expected_visits(cost: Tensor, gamma: float) -> Tensor:
         return -gamma * torch.logsumexp(-three / gamma, 0)
 
     wide = cost.double()
+    # Costs from the start to each cell and from it to the end; both include the cell itself.
     to = compute_path_costs(wide, soft_minimum)
     onward = compute_path_costs(wide.flip(-1, -2), soft_minimum).flip(-1, -2)
     return torch.exp((to[..., -1:, -1:] + wide - to - onward) / gamma).to(cost.dtype)

@@ -12,17 +12,17 @@ from robo_reward.rewards.perceptual.steps import cuts_to_labels, find_best_cuts,
 
 Cuts = tuple[int, ...]
 
-FLOOR = 0.2  # share of a whole demonstration's variance below which a step counts as still
-WINDOW = 3  # frames to each side over which a velocity is taken
+FLOOR = 0.2  # share of a demonstration's variance below which a step counts as motionless
+WINDOW = 3  # frames to each side for central velocities
 RIDGE = 1.0  # of the classifier, on standardised features
-CLASSIFIER_DIMS = 24  # principal components that the classifier sees
-ROUNDS = 10
+CLASSIFIER_DIMS = 24  # number of principal components that the classifier uses
+ROUNDS = 10  # maximum number of rounds
 
 
 def compute_principal_components(features: Sequence[np.ndarray], dims: int) -> tuple[np.ndarray, np.ndarray]:
     """Returns the mean (F,) and an orthonormal basis (F, d) of the frames of all demonstrations, d at most `dims`.
 
-    By the Gram matrix, for there are far fewer frames than features.
+    Uses the Gram matrix, because there are far fewer frames than features.
     """
     every = np.concatenate(features).astype(np.float64)
     mean = every.mean(axis=0)
@@ -32,15 +32,15 @@ def compute_principal_components(features: Sequence[np.ndarray], dims: int) -> t
     if not kept.size or values[-1] <= 0:
         raise UsageError("the frames of all demonstrations look the same: there are no steps to discover")
     basis = every.T @ (vectors[:, kept] / np.sqrt(values[kept]))
-    # The sign of an eigenvector is arbitrary: fix it, so that the same frames give the same numbers everywhere.
+    # The sign of an eigenvector is arbitrary: fix it, so that results are reproducible.
     return mean, basis * np.sign(basis[np.abs(basis).argmax(axis=0), np.arange(len(kept))])
 
 
 def log_variance_cost(spread: np.ndarray) -> np.ndarray:
     """Returns `L log(spread / (L v) + 0.2)` of a step of L frames, v the variance of the whole demonstration.
 
-    The likelihood of a Gaussian with a variance of its own for each step: a pause is worth a step although leaving it
-    out would cost little squared error. The floor keeps a handful of equal frames from being worth everything.
+    The likelihood of a Gaussian with a separate variance for each step: a pause becomes a step although omitting it
+    would cost little squared error. The floor limits the gain from a few equal frames.
 
     Args:
         spread: (T + 1, T + 1) summed squared distances, already divided by those of the whole demonstration.
@@ -96,6 +96,7 @@ class _DemonstrationCosts:
         """Returns the normalised displacement of each step, (n, F)."""
         found = []
         for start, end in pairwise((0, *cuts, len(self.x))):
+            # Slope of the least-squares line, times the norm of the centred time.
             time = np.arange(start, end) - (start + end - 1) / 2
             found.append(time @ self.x[start:end] / np.sqrt(max((time**2).sum(), 1e-12)))
         return np.stack(found) * np.sqrt(self.scale)
@@ -103,7 +104,7 @@ class _DemonstrationCosts:
     def compute_directed_cost(self, direction: np.ndarray) -> np.ndarray:
         """Returns the cost table for lines along a unit vector (F,) only, averaged with that of free lines."""
         line = self.x @ direction[:, None]
-        with np.errstate(invalid="ignore"):  # inf - inf where there is no step
+        with np.errstate(invalid="ignore"):  # inf - inf where end <= start
             explained = np.nan_to_num(variance_cost(line) - trend_cost(line)) * self.scale
         return (self.own + self.spread - explained) / 2
 
@@ -126,7 +127,9 @@ def _cut_against_others(
     misses = _compute_classifier_errors(moving, cuts) if moving else None
     found = []
     for i, one in enumerate(alone):
+        # Without demonstration i itself, so that a first guess cannot confirm itself.
         others = np.delete(leans, i, axis=0)
+        # Main direction of motion of the others in step k: the first right singular vector.
         directions = [np.linalg.svd(others[:, k], full_matrices=False)[2][0] for k in range(leans.shape[1])]
         tables = np.stack([log_variance_cost(one.compute_directed_cost(direction)) for direction in directions])
         if misses:
@@ -164,6 +167,7 @@ def _compute_classifier_errors(moving: list[np.ndarray], cuts: list[Cuts]) -> li
     ridge = RIDGE * sum(map(len, moving)) * np.eye(len(grams[0]))
     found = []
     for i, x in enumerate(moving):
+        # Normal equations of the other demonstrations.
         gram, side = sum(grams) - grams[i], sum(sides) - sides[i]
         p = x @ np.linalg.solve(gram + ridge, side)
         found.append(((p[:, None] - steps) ** 2).sum(axis=-1))

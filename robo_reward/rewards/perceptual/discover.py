@@ -1,4 +1,4 @@
-"""From demonstrations to their steps and a reward that recognises them."""
+"""Discovers the steps of demonstrations and fits a reward that recognises them."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ from robo_reward.rewards.perceptual.steps import (
 
 log = logging.getLogger(__name__)
 
-MAX_AUTO_STEPS = 5  # steps that are tried when their number is not given
-MIN_GAIN_SINGLE = 0.15  # nats per frame that one more step must explain in a single demonstration
+MAX_AUTO_STEPS = 5  # largest number of steps tried when it is not given
+MIN_GAIN_SINGLE = 0.15  # nats per frame that an additional step must explain in a single demonstration
 MIN_GAIN = (
-    0.09  # the same as the mean of several, which vary less: noise alone gives .07, a fourth step that is there .11
+    0.09  # the same for the mean of several, which varies less: noise alone gives 0.07, a true fourth step gives 0.11
 )
 
 
@@ -68,7 +68,7 @@ def discover_steps(
     With `steps="auto"`, n grows up to 5 as long as one more step explains 0.09 nats per frame of `log_variance_cost`,
     the mean over all demonstrations (0.15 in a single one). If not even the second does, n is 2 and `certain` is
     false. The recognition of the steps in a demonstration left out does not choose n, since it falls with n by itself;
-    it is reported beside its chance level.
+    it is reported with its chance level.
 
     Args:
         features: (T_i, F) of each demonstration, of one encoder.
@@ -101,6 +101,7 @@ def discover_steps(
     if most < 2:
         shortest = min(map(len, features))
         raise UsageError(f"a demonstration of {shortest} frames is too short for two steps of {min_size}")
+    # A single demonstration: no cross-validation.
     if len(features) == 1:
         alone = log_variance_cost(_compute_residual_share(features[0]))
         costs = [
@@ -109,6 +110,7 @@ def discover_steps(
         chosen, certain = _choose_step_count(costs, MIN_GAIN_SINGLE)
         return Discovery(tuple(cut_into(chosen)), {}, {}, certain)
     tried = {n: cut_into(n) for n in range(2, most + 1)}
+    # Cost in nats per frame of 1, 2, … steps.
     spent = [log_variance_cost(_compute_residual_share(x)) for x in features]
     whole: list[Sequence[int]] = [()] * len(features)
     costs = [
@@ -116,6 +118,7 @@ def discover_steps(
         for cuts in (whole, *tried.values())
     ]
     chosen, certain = _choose_step_count(costs, MIN_GAIN)
+    # Only reported: recognition falls with n by itself.
     recognised = {n: cross_validate_recognition(features, cuts, fps) for n, cuts in tried.items()}
     chance = {n: compute_chance_level(features, cuts) for n, cuts in tried.items()}
     log.info("%d steps: left-out recognition %s", chosen, {n: round(v, 2) for n, v in recognised.items()})
@@ -127,6 +130,7 @@ def compute_chance_level(features: Sequence[np.ndarray], cuts: Sequence[Sequence
     found = []
     for x, own in zip(features, cuts, strict=True):
         steps = len(own) + 1
+        # Equal parts, independent of the frames.
         blind = cuts_to_labels([round(k * len(x) / steps) for k in range(1, steps)], len(x))
         found.append(compute_jaccard(np.eye(steps, dtype=bool)[blind], cuts_to_labels(own, len(x))))
     return float(np.mean(found))
@@ -180,7 +184,7 @@ def _compute_residual_share(x: np.ndarray) -> np.ndarray:
 
 
 def _choose_step_count(costs: Sequence[float], least: float) -> tuple[int, bool]:
-    """Returns the largest number of steps whose last one is worth it, at least 2, and whether the second one is.
+    """Returns the largest number of steps, at least 2, that each explain enough, and whether the second one does.
 
     Args:
         costs: nats per frame of 1, 2, … steps.

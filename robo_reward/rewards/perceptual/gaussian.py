@@ -11,8 +11,8 @@ from robo_reward.errors import UsageError
 
 ALPHA = 5.0
 TOP = 32
-SIGMA_FLOOR = 0.1  # of a selected feature's standard deviation, in units of the feature's deviation over all frames
-FLAT = 1e-3  # features that deviate by less than this share of the liveliest one's are not looked at
+SIGMA_FLOOR = 0.1  # minimum standard deviation of a selected feature, relative to its deviation over all frames
+FLAT = 1e-3  # features that deviate by less than this share of the largest deviation are ignored
 
 
 def compute_selection_scores(inside: np.ndarray, outside: np.ndarray, alpha: float = ALPHA) -> np.ndarray:
@@ -112,12 +112,13 @@ class GaussianSteps:
             inside, outside = z[label == step], z[label != step]
             best = np.argsort(-compute_selection_scores(inside, outside, alpha), kind="stable")[:top]
             mean, sigma = inside[:, best].mean(axis=0), np.maximum(inside[:, best].std(axis=0), SIGMA_FLOOR)
+            # The reward is 0 at the median of the other frames and 1 at that of the step's own.
             low, high = (
                 np.median(compute_log_probability(part[:, best], mean, sigma, printed)) for part in (outside, inside)
             )
             chosen = lively[best]
             unit = spread[chosen]
-            # Back in the encoder's units; as printed, eq. 2 is divided by sigma once but squares the distance.
+            # Back to the encoder's units; as printed, eq. 2 squares the distance but divides by sigma only once.
             wide = sigma * unit**2 if printed else sigma * unit
             found.append((chosen, centre[chosen] + mean * unit, wide, low, max(high, low + 1e-6)))
         select, mean, sigma, low, high = (np.stack([part[i] for part in found]) for i in range(5))

@@ -6,17 +6,17 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-SHRINK = 0.1  # of the covariance toward its diagonal
-FAMILIAR_SHARE = 0.95  # share of the left-out demonstrations' frames that count as familiar
+SHRINK = 0.1  # shrinkage of the covariance towards its diagonal
+FAMILIAR_SHARE = 0.95  # share of the held-out demonstrations' frames that count as familiar
 
 
 class MahalanobisSimilarity:
     """Similarity in (0, 1]: 1 for a frame close to a demonstration, less the further it is from all of them.
 
     d(y) = min_k (y - mu_k)' P (y - mu_k) over the means of the steps, with one shared, shrunk covariance P^-1, and
-    `min(1, d_0 / d)`, where 95 % of the frames of demonstrations that were left out have d <= d_0. A policy that finds
-    a picture which a classifier of steps mistakes for the last one gains nothing by it, and is drawn back, for the
-    decline has no end.
+    `min(1, d_0 / d)`, where 95 % of the frames of held-out demonstrations have d <= d_0. A policy that finds frames
+    which the step classifier mistakes for the last step gains nothing, and is drawn back, because the similarity keeps
+    falling with distance.
 
     Args:
         mean: (n, d).
@@ -36,6 +36,7 @@ class MahalanobisSimilarity:
         else:
             seen = []
             for i, y in enumerate(components):
+                # Distances of held-out frames: those of training frames would be too small.
                 rest = [j for j in range(len(components)) if j != i]
                 others = _fit_gaussians([components[j] for j in rest], [labels[j] for j in rest])
                 seen.append(_squared_mahalanobis(y, *others))

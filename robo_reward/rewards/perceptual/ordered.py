@@ -10,24 +10,24 @@ import numpy as np
 from robo_reward.rewards.perceptual.align import compute_principal_components
 from robo_reward.rewards.perceptual.novelty import MahalanobisSimilarity
 
-DIMS = 48
-SHRINK = 0.1  # of the covariance toward a multiple of the identity
-BACK = 0.1  # of the transitions that leave a step, how many go back by one: a thing can be dropped
-TEMPERATURES = 2.0 ** np.arange(-7, 1)
+DIMS = 48  # number of principal components
+SHRINK = 0.1  # shrinkage of the covariance towards a multiple of the identity
+BACK = 0.1  # share of the transitions out of a step that go back by one: an object can be dropped
+TEMPERATURES = 2.0 ** np.arange(-7, 1)  # candidates for kappa
 RIDGE = 0.1  # of the phase regressions, on standardised features
-HOLD = 1.0  # for how long the last frame is taken to go on: what is done stays done [s]
+HOLD = 1.0  # assumed duration of the last frame, since a finished task stays finished [s]
 
 
 class OrderedSteps:
     """Recognises steps that come in order.
 
     1. Of the encoder's features x_t, d principal components y_t. A frame is described by
-       f_t = [y_t, y_t - y_0, y_t - y_{t-w}], standardised: where things are, what has changed since the
-       beginning, what moves. (3 d,)
+       f_t = [y_t, y_t - y_0, y_t - y_{t-w}], standardised: positions, changes since the beginning,
+       motion. (3 d,)
     2. Linear discriminant: Gaussians with one shared covariance, s_t = kappa (W f_t + b). Frames of a video resemble
-       their neighbours, so their evidence is overcounted; kappa makes up for it, chosen by leaving demonstrations out.
+       their neighbours, so their evidence is overcounted; kappa corrects this, chosen by cross-validation.
     3. Forward filter over the order: p_t ~ (A' p_{t-1}) exp(s_t), p_0 ~ e_1 exp(s_0), where A stays, goes on by one
-       or, seldom, back by one. p_t (n,) depends on the past alone.
+       or, rarely, back by one. p_t (n,) depends on the past alone.
     4. Phase phi_k(f) in [0, 1], by ridge regression within step k: how much of it is done.
     5. Similarity of y_t to the demonstrations, in (0, 1]: see `MahalanobisSimilarity`.
 
@@ -99,6 +99,7 @@ class OrderedSteps:
         steps = int(max(label.max() for label in labels)) + 1
         weight, bias = _fit_discriminant(np.concatenate(standard), np.concatenate(labels), steps)
         kappa = _choose_temperature(standard, labels, steps)
+        # Each demonstration leaves each of its n steps once.
         leave = steps * len(features) / sum(map(len, features))
         phase = _fit_phases(standard, labels, steps, held)
         known = MahalanobisSimilarity.fit(components, labels)
@@ -116,8 +117,9 @@ class OrderedSteps:
         move = self._build_transition_matrix()
         now, found = np.eye(self.steps)[0], np.empty_like(score)
         for t, likelihood in enumerate(score):
+            # Predict with the transition matrix, then weight with the likelihood.
             now = (now @ move if t else now) * likelihood
-            # Likelihoods may underflow; the floor lets a later frame speak for a step that seemed impossible.
+            # Likelihoods may underflow; with the floor, later frames can still revive a step.
             now = np.maximum(now / max(now.sum(), 1e-300), 1e-12)
             now /= now.sum()
             found[t] = now
@@ -127,6 +129,7 @@ class OrderedSteps:
         """Returns the progress (T,) through the task, in [0, 1]."""
         phase = np.clip(described @ self.phase[:-1] + self.phase[-1], 0.0, 1.0)  # (T, n)
         worth = (2.0 ** (np.arange(self.steps) + phase) - 1) / (2.0**self.steps - 1)
+        # The first d descriptors, no longer standardised, are the components y_t.
         y = (described * self.scale + self.centre)[:, : self.project.shape[1]]
         return (recognised * worth).sum(axis=1) * self.known(y)
 
@@ -181,9 +184,9 @@ def _fit_discriminant(f: np.ndarray, label: np.ndarray, steps: int) -> tuple[np.
 
 
 def _choose_temperature(standard: Sequence[np.ndarray], labels: Sequence[np.ndarray], steps: int) -> float:
-    """Returns the kappa under which the steps of demonstrations that were left out are most likely."""
+    """Returns the kappa under which the steps of held-out demonstrations are most likely."""
     if len(standard) < 2:
-        return float(TEMPERATURES[3])
+        return float(TEMPERATURES[3])  # no demonstration to hold out: a middle value
     scores = []
     for i, left_out in enumerate(standard):
         rest = [j for j in range(len(standard)) if j != i]

@@ -19,7 +19,7 @@ COLOURS = (
     (109, 40, 217),
     (71, 85, 105),
 )
-"""Of steps 1, 2, ...; later ones begin again. (R, G, B)."""
+"""Colours (R, G, B) of steps 1, 2, ...; they repeat for later steps."""
 
 INK, SOFT, PAPER, GRID = (28, 30, 36), (110, 115, 125), (255, 255, 255), (228, 229, 232)
 MARGIN, STRIP_GAP, BAR, CURVE = 12, 4, 10, 90

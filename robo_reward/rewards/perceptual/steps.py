@@ -33,6 +33,7 @@ def spread_cost(features: np.ndarray) -> np.ndarray:
     length, first, second = len(x), _compute_prefix_sums(x), _compute_prefix_sums(x**2)
     cost = np.full((length + 1, length + 1), np.inf)
     for start in range(length):
+        # Var(x) = E[x²] - E[x]² of all steps that begin at `start`.
         count = np.arange(1, length - start + 1)[:, None]
         mean = (first[start + 1 :] - first[start]) / count
         variance = (second[start + 1 :] - second[start]) / count - mean**2
@@ -74,10 +75,11 @@ def trend_cost(features: np.ndarray) -> np.ndarray:
     time = np.arange(len(gram)) - (len(gram) - 1) / 2
     middle = (time[start] + time[end - 1]) / 2
     plain, one, both = (_sum_blocks(g, start, end) for g in (gram, time[:, None] * gram, np.outer(time, time) * gram))
-    # |sum_t (t - middle) x_t|^2, where the sum over t and u of a block of t G is half that of (t + u) G
+    # |Σ_t (t - middle) x_t|² from block sums; by symmetry, Σ (t + u) G_tu over a block is 2 Σ t G_tu.
     lean = np.maximum(both - 2 * middle * one + middle**2 * plain, 0.0)
     count = (end - start).astype(float)
-    moment = np.where(count > 1, count * (count**2 - 1) / 12, 1.0)  # sum of (t - middle)^2
+    moment = np.where(count > 1, count * (count**2 - 1) / 12, 1.0)  # Σ (t - middle)²
+    # Residual of the regression: squared distances minus the part that the slope explains.
     rest = _sum_squared_distances(gram, start, end) - np.where(count > 1, lean / moment, 0.0)
     return _build_cost_table(len(gram), start, end, np.maximum(rest, 0.0) / width)
 
@@ -115,13 +117,15 @@ def find_best_cuts(cost: np.ndarray, steps: int, min_size: int = 1) -> tuple[int
     _require_room(length, steps, min_size)
     tables = np.broadcast_to(cost, (steps, length + 1, length + 1))
     allowed = np.arange(length + 1)[:, None] + min_size <= np.arange(length + 1)
-    best = np.full(length + 1, np.inf)  # of the first k steps, by where the last of them ends
+    best = np.full(length + 1, np.inf)  # cost of the first k steps, by the end of the k-th
     best[0] = 0.0
     origins = []
     for table in tables:
+        # Best start of this step for each possible end.
         total = np.where(allowed, best[:, None] + table, np.inf)
         origins.append(np.argmin(total, axis=0))
         best = total[origins[-1], np.arange(length + 1)]
+    # Follow the best starts back from the last frame.
     cuts, end = [], length
     for origin in reversed(origins[1:]):
         end = int(origin[end])
@@ -195,12 +199,13 @@ def _compute_prefix_sums(x: np.ndarray) -> np.ndarray:
 def _compute_gram(features: np.ndarray) -> tuple[np.ndarray, int]:
     """Returns the Gram matrix (T, T) of the centred features, and F."""
     x = _validate_features(features)
-    x = x - x.mean(axis=0)  # changes no cost, and keeps the sums small
+    x = x - x.mean(axis=0)  # changes no cost, and reduces cancellation
     return x @ x.T, x.shape[1]
 
 
 def _sum_blocks(gram: np.ndarray, start: np.ndarray, end: np.ndarray) -> np.ndarray:
     """Returns the sums of the diagonal blocks [start, end) x [start, end)."""
+    # Two-dimensional prefix sums.
     sums = _compute_prefix_sums(_compute_prefix_sums(gram).T)
     return sums[end, end] - sums[start, end] - sums[end, start] + sums[start, start]
 

@@ -130,7 +130,7 @@ def learn_reward(
     lost = {clip for answer in answers for clip in answer.clips} - numbers.keys()
     if lost:
         log.warning("%d clips of the answers are not among the %d clips given", len(lost), len(names))
-    build_comparisons(answers, numbers)  # if nothing can be learnt that is said before anything is encoded
+    build_comparisons(answers, numbers)  # raises before the encoding if nothing can be learnt
     look = FrameFeatures(encoder, shown)
     features = [encoder.encode(frames[name][1:] if len(frames[name]) > 1 else frames[name]) for name in names]
 

@@ -89,9 +89,10 @@ def train_ensemble(
     settings = settings or BradleyTerrySettings()
     clips = subsample_frames(features, settings.frames)
     rng = np.random.default_rng(seed)
+    # Bootstrap: each member gets its own resample of the comparisons.
     bags = [known.select_rows(rng.choice(len(known), len(known))) for _ in range(settings.members)]
     if settings.members == 1:
-        bags = [known]
+        bags = [known]  # a single network uses every comparison
     return [_train_member(clips, bag, settings, seed * settings.members + i, report) for i, bag in enumerate(bags)]
 
 
@@ -102,15 +103,18 @@ def _train_member(
     options = dict(settings.head)
     head = make_head(options.pop("kind"), seed=seed, in_dim=width, **{**options, "dim": 1})
     if settings.standardise:
+        # Standardise by the clips that occur in comparisons.
         seen = clips[torch.from_numpy(np.union1d(known.winner, known.loser))]
         head = Chain([Standardise.fit(seen.reshape(-1, width).numpy()), head])
     optimizer = torch.optim.AdamW(head.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay)
     rng = np.random.default_rng(seed)
     for step in range(settings.steps):
         rows = known.select_rows(rng.choice(len(known), min(settings.batch, len(known)), replace=False))
+        # Evaluate each clip of the batch once.
         shown, place = np.unique(np.concatenate([rows.winner, rows.loser]), return_inverse=True)
-        score = head(clips[shown])[..., 0].mean(-1) / settings.temperature
+        score = head(clips[shown])[..., 0].mean(-1) / settings.temperature  # S / τ, (n,)
         gap = score[place[: len(rows)]] - score[place[len(rows) :]]
+        # The gap is the logit of the probability that the winner is preferred.
         loss = nn.functional.binary_cross_entropy_with_logits(gap, torch.from_numpy(rows.target).float())
         optimizer.zero_grad()
         loss.backward()

@@ -14,7 +14,7 @@ from robo_reward.labelling.answers import Answer
 from robo_reward.labelling.comparisons import Comparisons, build_comparisons
 
 FEWEST = 8
-"""Comparisons from which an accuracy is told: of fewer, even an interval says next to nothing."""
+"""Minimum number of comparisons for an accuracy: with fewer, even an interval is uninformative."""
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,7 @@ def effective_sample_size(winner: np.ndarray, loser: np.ndarray) -> float:
     """
     both = np.stack([np.minimum(winner, loser), np.maximum(winner, loser)])
     same = float((np.unique(both, axis=1, return_counts=True)[1] ** 2).sum())
-    touching = float((np.unique(both, return_counts=True)[1] ** 2).sum())  # counts the same two clips twice
+    touching = float((np.unique(both, return_counts=True)[1] ** 2).sum())  # counts pairs with the same two clips twice
     return len(winner) ** 2 / (same + (touching - 2 * same) / 9)
 
 
@@ -90,7 +90,7 @@ def split_into_folds(answers: Sequence[Answer], clips: Sequence[str], count: int
         group = [clip for clip in answer.clips if clip in near]
         for clip in group:
             near[clip] += group
-    order: dict[str, None] = {}  # a set that keeps its order
+    order: dict[str, None] = {}  # used as an ordered set
     for start in np.random.default_rng(seed).permutation(len(clips)):
         waiting: list[str] = [clips[int(start)]]
         while waiting:
@@ -155,7 +155,7 @@ def cross_validate(
             continue
         try:
             scores = learn(list(answers), rest)
-        except UsageError:  # what is left has no triplet, which `rapl-code` needs
+        except UsageError:  # no triplet left, which `rapl-code` needs
             continue
         trained += 1
         right.append(scores[asked.winner] > scores[asked.loser])
@@ -172,5 +172,5 @@ def build_decided_comparisons(answers: Sequence[Answer], numbers: Mapping[str, i
     """Returns the comparisons of some clips that are not ties; None where there are no such comparisons."""
     try:
         return build_comparisons(answers, numbers).drop_ties()
-    except UsageError:  # no answers about these clips, or ties alone
+    except UsageError:  # no answers about these clips, or only ties
         return None

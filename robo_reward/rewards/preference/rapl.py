@@ -91,7 +91,7 @@ PRESETS = {
         noise=0.0,
     ),
 }
-"""`rapl-code`: what the reference code does, on frozen features with normalisation in evaluation mode. `rapl`: ours."""
+"""`rapl-code`: the reference code, on frozen features with normalisation in evaluation mode. `rapl`: ours."""
 
 
 def make_rapl_settings(preset: str, changes: Mapping[str, Any] | None = None) -> RaplSettings:
@@ -144,12 +144,15 @@ def train_head(
         if not len(known):
             raise UsageError("RAPL with anchors=0 learns from triplets alone, and no answer puts three clips in order")
     rule, cost = build_rule(settings.rule), get_cost_function(settings.cost)
+    # Training log τ keeps τ positive.
     log_temperature = nn.Parameter(torch.tensor(float(np.log(settings.temperature))), settings.learn_temperature)
     weights = {"params": list(head.parameters()), "weight_decay": settings.weight_decay}
     optimizer = torch.optim.AdamW(
         [weights, {"params": [log_temperature], "weight_decay": 0.0}], lr=settings.learning_rate
     )
+    # Each batch draws its anchors from four times as many preferred clips.
     favourites = find_preferred_clips(known, max(4 * settings.anchors, 1))
+    # Augmentation noise, in units of each feature's standard deviation.
     jitter, dice = settings.noise * seen.std(dim=(0, 1)), torch.Generator().manual_seed(seed)
     rng = np.random.default_rng(seed)
 
@@ -188,6 +191,7 @@ def _compute_score_gap(
 
     With `own`, anchor i belongs to comparison i alone.
     """
+    # Embed each clip of the batch once.
     shown, place = np.unique(np.concatenate([rows.winner, rows.loser]), return_inverse=True)
     winner, loser = place[: len(rows)], place[len(rows) :]
     z = embed(shown)  # (n, T, D)
@@ -197,14 +201,14 @@ def _compute_score_gap(
         return scores[0] - scores[1]
     match = rule(cost(z[:, None], targets[None])).mean(-1)  # (n, K)
     itself = torch.from_numpy(shown[:, None] == anchors[None])
-    score = match.masked_fill(itself & (len(anchors) > 1), -torch.inf).amax(1)  # a clip matches itself too well
+    score = match.masked_fill(itself & (len(anchors) > 1), -torch.inf).amax(1)  # a clip would match itself
     return score[winner] - score[loser]
 
 
 def _compute_loss(gap: Tensor, target: Tensor, kind: str) -> Tensor:
     if kind == "log":
         return nn.functional.binary_cross_entropy_with_logits(gap, target)
-    p = torch.sigmoid(gap)
+    p = torch.sigmoid(gap)  # Bradley-Terry probability that the winner is preferred
     return torch.where(target == 0.5, (0.5 - p) ** 2, 1 - p).mean()
 
 
@@ -227,5 +231,6 @@ def build_rapl_reward(
     demonstrations = [z[i] for i in find_preferred_clips(known, settings.experts)]
     options: dict[str, Any] = {"rule": build_rule(settings.rule), "cost": settings.cost}
     reward = MatchingReward(FrameFeatures(aligned, look.frames), demonstrations, **options)
+    # Scale to standard deviation 1 over the steps of all clips.
     steps = np.concatenate([reward.compute_unscaled([clip])[0] for clip in z])
     return MatchingReward(reward.look, demonstrations, scale=float(1 / max(steps.std(), 1e-9)), **options)

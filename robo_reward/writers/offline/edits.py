@@ -14,12 +14,12 @@ from robo_reward.writers.offline.terms import Recipe, SourceLine, Term, format_n
 _KNOB = re.compile(r"_(scale|limit)(_\d+)?$")
 _KNOWN = re.compile(
     r"_(goal|rise|rest|height|span)(_\d+)?$"
-)  # what was asked for or described, which no edit may change
+)  # given by the goal or the description, so no edit may change it
 _HARD = re.compile(r"np\.where\((\w+) < (\w+), 1\.0, 0\.0\)")
 _SOFT = re.compile(r"np\.exp\(-\(?\((\w+) / (\w+)\) \*\* 2\)?\)")
 _NUMBERS = re.compile(r"\b\d+(\.\d+)?(e-?\d+)?|[() ]")
 MAX_TERMS = 24
-"""Crossing never makes longer programs than this."""
+"""Maximum number of terms of a program made by crossing."""
 
 
 def find_tunable_locals(recipe: Recipe, term: str | None = None) -> list[str]:

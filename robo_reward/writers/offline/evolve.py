@@ -13,7 +13,7 @@ from robo_reward.writers.offline.terms import Recipe, Term
 from robo_reward.writers.writer import ScoredProgram
 
 COSTS = ("effort",)
-"""Terms that need no progress to be useful."""
+"""Cost terms: useful without any progress, so the diagnosis skips them."""
 
 
 @dataclass(frozen=True)

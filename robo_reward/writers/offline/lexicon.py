@@ -29,7 +29,7 @@ VERBS = MappingProxyType(
         "swing": "swing swingup",
     }
 )
-"""Intent -> verbs. `move` and `go` stand for several; the sentence around them decides."""
+"""Intent -> verbs. `move` and `go` are ambiguous; the rest of the sentence decides."""
 
 AVOID = split_words("fall falling fell tip tipping topple toppling crash crashing dropping tumble tumbling")
 UPRIGHT = split_words("upright upwards balance balanced balancing stand standing stable vertical straight")
@@ -51,7 +51,7 @@ DIRECTIONS = MappingProxyType(
         "sideways": (1, 1),
     }
 )
-"""Word -> (axis of the world, sign): x ahead, y to the left, z up."""
+"""Word -> (world axis, sign): x ahead, y to the left, z up."""
 
 COLOURS = split_words("red green blue yellow orange purple pink white black grey gray brown cyan magenta")
 

@@ -1,4 +1,4 @@
-"""From a sentence and a scene to a reward: chooses the plans that the verbs ask for, in a given style."""
+"""Composes a reward from a sentence and a scene: chooses the plans for the verbs, in a given style."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ STYLES = (
     Style(contact=False, stage=2.0, width=1.5, ready=True),
     Style(shape="inverse", width=1.2, progress=True, stage=1.5, effort=0.02),
 )
-"""The first compositions, from the most usual one on."""
+"""The first compositions, most common first."""
 
 OBJECTS = ("object", "part", "other", "body")
 PLACES = ("goal", "object", "part", "other")
@@ -108,7 +108,7 @@ def _plan_mechanisms(builder: TermBuilder, sentence: Sentence) -> list[Term]:
         thing = _find_mechanism(builder.scene, clause)
         if thing is None:
             continue
-        if found and found[-1][0] is thing:  # "push the drawer closed"
+        if found and found[-1][0] is thing:  # as in "push the drawer closed": two verbs, one mechanism
             found[-1] = (thing, opening and found[-1][1], clause.amount or found[-1][2])
         else:
             found.append((thing, opening, clause.amount))
@@ -144,7 +144,7 @@ def _find_mechanism(scene: SceneFacts, clause: Clause) -> Thing | None:
     parts = [t for t in candidates if t.role == "part"]
     named = scene.find_best_match(clause.thing, "position", ()) if clause.thing else None
     if named is not None and named.role not in ("part", "goal"):
-        return None  # the sentence names something that is no mechanism
+        return None  # the sentence names something that is not a mechanism
     return parts[0] if parts else None
 
 
@@ -219,7 +219,7 @@ def _plan_without_target(
     if "open" in intents:
         return builder.build_drag_terms(
             thing, *(sentence.direction or (0, -1))
-        )  # pulled, towards a robot that looks along x
+        )  # by default pulled along -x, towards the robot
     return builder.build_drag_terms(thing, *(sentence.direction or (0, 1)))
 
 

@@ -20,7 +20,7 @@ from robo_reward.writers.offline.terms import Recipe, Term
 from robo_reward.writers.writer import WriteRequest
 
 MAX_ATTEMPTS = 20
-"""How often a child is drawn again when it equals a program that is known already."""
+"""Maximum number of draws until a child differs from all known programs."""
 _KINDS = ("improve", "mutate", "cross", "fresh")
 
 

@@ -1,4 +1,4 @@
-"""From a recipe to the text of a program."""
+"""Renders a recipe as the text of a program."""
 
 from __future__ import annotations
 

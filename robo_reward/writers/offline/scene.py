@@ -15,7 +15,7 @@ from robo_reward.writers.offline.sentence import extract_nouns
 
 _HANDS = split_words("hand gripper effector tcp tool palm fingertip wrist")
 _MOUNTED = split_words("camera cam lens light lamp sensor imu mount bracket")
-"""What sits on a hand and touches nothing, although its name may hold the hand's."""
+"""Devices mounted on a hand: they touch nothing, although their names may contain the hand's."""
 _ROOTS = split_words("torso trunk root pelvis base chassis hull body")
 _VAGUE = split_words("centre center orientation velocity linear angular position speed")
 _READABLE = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,63}", re.ASCII)
@@ -93,7 +93,7 @@ class Thing:
     def noun_phrase(self) -> str:
         """Its name in a sentence: `the cube A`."""
         said = [w.upper() if len(w) == 1 else w for w in self.local_name.split("_") if w]
-        if COLOURS.issuperset(said):  # a field called red_position
+        if COLOURS.issuperset(said):  # such as a field called red_position
             said += [word for word in self.head_nouns if word not in COLOURS and word not in _VAGUE][:1]
         return f"the {' '.join(said)}"
 
@@ -133,7 +133,7 @@ class SceneFacts:
             found = [t for t in self.find_things("position", *roles) if _MOUNTED.isdisjoint(t.name_tokens)]
             if "body" in roles:
                 found = [t for t in found if not _HANDS.isdisjoint(t.name_tokens)]
-            if found:  # the name that says least besides: `hand` before `right_hand`, often the arm's last link
+            if found:  # the shortest name: `hand` before `right_hand`, which is often the arm's last link
                 return min(found, key=lambda t: len(set(t.name_tokens) - _HANDS))
         return None
 

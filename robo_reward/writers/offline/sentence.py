@@ -28,7 +28,7 @@ from robo_reward.writers.offline.lexicon import (
 _INTENT = {verb: intent for intent, verbs in reversed(list(VERBS.items())) for verb in verbs.split()}
 _TOKEN = re.compile(r"\d+(?:\.\d+)?|m/s|[^\W\d_]+(?:['’]s)?|[%°.,;:]", re.UNICODE)
 MAX_TOKENS = 200
-"""Longer goals are read up to here."""
+"""Maximum number of tokens of a goal; the rest is ignored."""
 
 
 @dataclass(frozen=True)
@@ -113,7 +113,7 @@ def parse_sentence(text: str) -> Sentence:
         clause = _parse_clause(_INTENT[tokens[start]], tokens[start + 1 : end])
         if clauses and not clause.thing:
             clause = replace(clause, thing=clauses[-1].thing)
-        if clauses and not clauses[-1].thing:  # "open and empty the box"
+        if clauses and not clauses[-1].thing:  # as in "open and empty the box": both verbs have one object
             clauses[-1] = replace(clauses[-1], thing=clause.thing)
         clauses.append(clause)
     if starts and clauses and not clauses[0].thing:  # "make the hopper hop": the subject stands before the verb
@@ -135,7 +135,7 @@ def extract_nouns(text: str) -> tuple[str, ...]:
 def _split_tokens(text: str) -> list[str]:
     """Splits a text into lower-case tokens; a lone capital, such as the A of `cube A`, is marked by `!`."""
     found = _TOKEN.findall(text)[:MAX_TOKENS]
-    # a lone capital such as the A of "cube A" is a name, not an article
+    # A single capital, such as the A of "cube A", is a name and not an article.
     return [f"{t.lower()}!" if i and len(t) == 1 and t.isupper() else t.lower() for i, t in enumerate(found)]
 
 

@@ -18,9 +18,9 @@ from robo_reward.writers.offline.terms import (
 )
 
 FINGER_RADIUS = 0.015
-"""Half the thickness of a usual finger tip [m]: how far from a surface the hand's centre stays."""
+"""Half the thickness of a typical fingertip [m]: the distance of the hand's centre from a surface."""
 NEAR, HELD = 0.03, 0.04
-"""The hand is around a thing of a few centimetres, or has it, within these distances [m]."""
+"""Distances of the hand at which an object of a few centimetres counts as near, and as held [m]."""
 
 
 @dataclass(frozen=True)

@@ -13,9 +13,9 @@ from robo_reward.writers.offline.sentence import Amount
 from robo_reward.writers.offline.terms import SourceLine, Term, build_closeness_term, format_number, format_product
 
 MAX_SPIN = 3.0
-"""Angular velocity from which on more is not worth more [rad/s]."""
+"""Angular velocity above which the reward no longer grows [rad/s]."""
 CLEARANCE = 0.05
-"""How far above a part a hand passes over it [m]."""
+"""Height at which the hand passes over a part [m]."""
 
 
 def find_grasp_part(builder: TermBuilder, mechanism: Thing) -> Thing | None:
@@ -155,7 +155,7 @@ def _build_hook_terms(builder: TermBuilder, part: Thing, direction: tuple[int, i
     said = facts.parse_hand_offset(part.description, hand.name_tokens)
     shift = (
         list(said) if said is not None and said[axis] * sign < 0 else shift
-    )  # it may tell of pulling, not of pushing
+    )  # used only if it lies on the side opposite to `direction`
     contact = SourceLine("contact", f"state.{part.position.name} + np.array([{', '.join(map(format_number, shift))}])")
     offset = SourceLine("offset", f"state.{hand.position.name} - contact")
     note = f"Bring {builder.hand_phrase} behind {part.noun_phrase}: the side from which it can be pulled along."

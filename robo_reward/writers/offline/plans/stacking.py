@@ -8,7 +8,7 @@ from robo_reward.writers.offline.scene import Thing
 from robo_reward.writers.offline.terms import SourceLine, Term, build_closeness_term, format_number, format_product
 
 DEFAULT_HALF_HEIGHT = 0.02
-"""Half the height of a thing whose text does not tell it [m]."""
+"""Half the height of an object whose description does not give it [m]."""
 
 
 def build_stack_terms(builder: TermBuilder, thing: Thing, base: Thing) -> list[Term]:
