@@ -434,7 +434,7 @@ class SuccessLabeler:
     def _evaluate_success(self, episode: Episode) -> np.ndarray | None:
         """Evaluates the task's success after each step (T,) bool.
 
-        Returns None if the task's test raises an error, so that the episode is kept.
+        Returns None where the task's test raises an error, so that the episode is kept.
         """
         try:
             success = np.array(self.task.success(episode.spec.view(episode.state[1:])), bool)

@@ -66,6 +66,7 @@ def test_a_stop_in_safety() -> None:
 
 def test_every_fault_and_its_stated_time_are_in_the_table() -> None:
     for fault in _fault_list.FAULTS:
-        line = row(FAULTS, fault.name)
+        where = f" ({fault.only[0]})" if fault.only in (("idle",), (_fault_list.SLOW_HAND,)) else ""
+        line = row(FAULTS, f"{fault.name}{where} |")
         if fault.within is not None:
             assert f"{fault.within:.2f}" in line, line
