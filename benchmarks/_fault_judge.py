@@ -24,7 +24,7 @@ import numpy as np
 from robo_reward.envs.arm.kinematics import compute_forward_kinematics
 from robo_reward.envs.arm.model import ArmModel, get_arm_model
 from robo_reward.envs.task import make_task
-from robo_reward.hardware.emulator.robot.limits import TORQUE_RATE
+from robo_reward.hardware.emulator.robot.limit_checks import TORQUE_RATE
 from robo_reward.hardware.emulator.robot.reflex import ERRORS
 from robo_reward.hardware.emulator.wire.versions import ControllerMode, GeneratorMode, RobotMode
 from robo_reward.hardware.emulator.world.plant import DT

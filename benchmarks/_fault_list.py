@@ -12,7 +12,7 @@ from typing import Any, Protocol
 
 from robo_reward.hardware.drivers.franka.base import BRAKE_PATIENCE
 from robo_reward.hardware.drivers.isolated import CALL_POLL
-from robo_reward.hardware.emulator.robot.limits import LOST_IN_A_ROW
+from robo_reward.hardware.emulator.robot.limit_checks import LOST_IN_A_ROW
 from robo_reward.hardware.safety.filter import SafetySettings
 
 TEMPO = 0.5

@@ -92,4 +92,4 @@ def __dir__() -> list[str]:
 
 
 if "gymnasium" in sys.modules:  # `gymnasium.make("robo_reward:RoboReward/PandaLift-v0")` imports this package
-    importlib.import_module("robo_reward.envs.registration").register_tasks()
+    importlib.import_module("robo_reward.envs.gym_registration").register_tasks()

@@ -9,7 +9,7 @@ from types import TracebackType
 from robo_reward.envs.arm.model import get_arm_model
 from robo_reward.errors import RoboRewardError, UnknownName, UsageError
 from robo_reward.hardware.emulator.clock import PATIENCE, EmulatorClock
-from robo_reward.hardware.emulator.robot.limits import Checks
+from robo_reward.hardware.emulator.robot.limit_checks import Checks
 from robo_reward.hardware.emulator.robot.session import RobotSession
 from robo_reward.hardware.emulator.tools.cycle_log import CycleLog
 from robo_reward.hardware.emulator.tools.fault_server import FaultServer

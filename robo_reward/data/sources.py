@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 
 from robo_reward.data.episode import Episode, EpisodeStore
-from robo_reward.data.lerobot import refuse_lerobot
+from robo_reward.data.lerobot_detection import refuse_lerobot
 from robo_reward.data.minari import iterate_minari_episodes, load_minari
 from robo_reward.envs.video.files import load_video
 from robo_reward.errors import UsageError, WrongShape

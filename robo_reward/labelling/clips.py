@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from robo_reward.data.episode import EpisodeStore
-from robo_reward.data.lerobot import is_lerobot_info, refuse_lerobot
+from robo_reward.data.lerobot_detection import is_lerobot_info, refuse_lerobot
 from robo_reward.envs.task import make_task, task_names
 from robo_reward.envs.video.files import VideoError, write_video
 from robo_reward.errors import RoboRewardError, UsageError

@@ -1,4 +1,4 @@
-"""The grammar of the reward language: an allow-list of syntax, names and attributes, checked before anything runs.
+"""The linter of the reward language: an allow-list of syntax, names and attributes, checked before anything runs.
 
 A `visit_` method exists for each piece of Python that belongs to the language; everything else reaches `generic_visit`
 and is refused with a remedy. The linter never stops at the first problem.
@@ -10,7 +10,6 @@ import ast
 from collections.abc import Iterator
 
 from robo_reward.envs.state import StateSpec
-from robo_reward.language.expressions import ExpressionLinter, Scope
 from robo_reward.language.grammar import (
     ENTRY,
     MAX_CONSTANT,
@@ -25,6 +24,7 @@ from robo_reward.language.grammar import (
     parse_integer_literal,
     skip_docstring,
 )
+from robo_reward.language.lint_expressions import ExpressionLinter, Scope
 from robo_reward.language.problems import Problem
 from robo_reward.language.remedies import MEMORY
 from robo_reward.rewards.contract import MAX_TERMS

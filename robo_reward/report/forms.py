@@ -8,7 +8,7 @@ import msgspec
 
 from robo_reward.files import Count, Finite, Share
 from robo_reward.language.grammar import MAX_SOURCE
-from robo_reward.reward_search.outcome import TrainingForm
+from robo_reward.reward_search.job_validation import TrainingForm
 
 Text = Annotated[str, msgspec.Meta(max_length=1 << 20)]
 Name = Annotated[str, msgspec.Meta(max_length=200)]

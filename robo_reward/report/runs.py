@@ -34,7 +34,7 @@ from robo_reward.report.forms import (
     WriterForm,
 )
 from robo_reward.report.render import save_report
-from robo_reward.reward_search.outcome import CurvePointForm, EvaluationForm, TrainingForm
+from robo_reward.reward_search.job_validation import CurvePointForm, EvaluationForm, TrainingForm
 
 MAX_PROGRAM = 256 << 10  # [bytes] of a reward program
 STATUSES = {"duplicate": "refused", "training": "running", "accepted": "running"}

@@ -16,7 +16,7 @@ from robo_reward.jobs.executors import JobExecutor
 from robo_reward.jobs.failures import JobTimedOut
 from robo_reward.jobs.job import Job
 from robo_reward.reward_search.candidate import Candidate, rank_candidates
-from robo_reward.reward_search.outcome import check_outcome, require_usable_job, set_aside, was_set_aside
+from robo_reward.reward_search.job_validation import check_outcome, require_usable_job, set_aside, was_set_aside
 from robo_reward.reward_search.settings import SearchSettings
 from robo_reward.rewards.contract import fingerprint_spec
 

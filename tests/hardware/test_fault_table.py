@@ -12,7 +12,7 @@ from benchmarks._fault_stage import Stage
 from benchmarks.faults import SITUATIONS, requests, worst_rest
 from robo_reward.envs.arm.kinematics import compute_forward_kinematics
 from robo_reward.envs.arm.model import PANDA
-from robo_reward.hardware.emulator.robot.limits import LOST_IN_A_ROW
+from robo_reward.hardware.emulator.robot.limit_checks import LOST_IN_A_ROW
 from robo_reward.hardware.emulator.robot.reflex import error_flags
 from robo_reward.hardware.emulator.tools.cycle_log import CYCLE
 from robo_reward.hardware.emulator.tools.fault_server import CALLS

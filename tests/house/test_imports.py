@@ -37,7 +37,10 @@ LATE = {
     ("robo_reward.rewards.artifact", "robo_reward.rewards.matching.reward"),  # ... of the kind "matching"
     ("robo_reward.rewards.artifact", "robo_reward.rewards.preference.bradley_terry"),  # ... of the kind "networks"
     ("robo_reward.rewards.artifact", "robo_reward.rewards.perceptual.reward"),  # ... of the kind "perceptual"
-    ("robo_reward.reward_search.outcome", "robo_reward.policies.policy"),  # the policy that a job names by its folder
+    (
+        "robo_reward.reward_search.job_validation",
+        "robo_reward.policies.policy",
+    ),  # the policy that a job names by its folder
 }
 HEAVY = ("torch", "mujoco", "gymnasium", "stable_baselines3", "cv2", "av", "timm", "hydra", "matplotlib", "tensorboard")
 

@@ -14,7 +14,7 @@ from robo_reward.report import Headline, ReportClip, RunReport, Series
 from robo_reward.report.codec import BadReportFile
 from robo_reward.report.forms import CandidateForm, SearchForm
 from robo_reward.report.runs import _build_headline
-from robo_reward.reward_search.outcome import EvaluationForm, TrainingForm
+from robo_reward.reward_search.job_validation import EvaluationForm, TrainingForm
 from tests.report.sample import failed_report, sample_report, train_report
 
 

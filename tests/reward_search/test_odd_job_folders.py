@@ -22,7 +22,7 @@ from robo_reward.jobs.job import Job
 from robo_reward.jobs.runner import run_job
 from robo_reward.policies.policy import MLPPolicy
 from robo_reward.reward_search.candidate import Candidate
-from robo_reward.reward_search.outcome import check_outcome, require_usable_job
+from robo_reward.reward_search.job_validation import check_outcome, require_usable_job
 from robo_reward.reward_search.settings import SearchSettings
 from robo_reward.reward_search.successive_halving import CandidateTrainer, run_successive_halving, train_with_new_seeds
 from tests.policies.folders import small_policy

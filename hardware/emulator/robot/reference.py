@@ -8,7 +8,13 @@ import numpy as np
 
 from robo_reward.errors import MissingExtra
 from robo_reward.hardware.emulator.robot.control import solve_pose_ik
-from robo_reward.hardware.emulator.robot.limits import CARTESIAN_JOINT, JOINT, CartesianChecker, Checks, JointChecker
+from robo_reward.hardware.emulator.robot.limit_checks import (
+    CARTESIAN_JOINT,
+    JOINT,
+    CartesianChecker,
+    Checks,
+    JointChecker,
+)
 from robo_reward.hardware.emulator.robot.model import RobotModel
 from robo_reward.hardware.emulator.wire.versions import GeneratorMode
 from robo_reward.hardware.emulator.world.plant import DT

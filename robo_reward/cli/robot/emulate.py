@@ -13,7 +13,7 @@ from robo_reward.cli.terminal import Terminal
 from robo_reward.envs.task import Task, make_task, task_names
 from robo_reward.errors import RoboRewardError, UnknownName, UsageError
 from robo_reward.hardware.emulator.emulator import USUAL_VERSION, Emulator
-from robo_reward.hardware.emulator.robot.limits import Checks
+from robo_reward.hardware.emulator.robot.limit_checks import Checks
 from robo_reward.hardware.emulator.tools.fault_server import FAULT_PORT
 from robo_reward.hardware.emulator.tools.view import ViewServer
 from robo_reward.hardware.emulator.wire.versions import GRIPPER_PORT, ROBOT_PORT

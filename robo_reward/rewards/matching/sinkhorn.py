@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from robo_reward.errors import UsageError, WrongShape
-from robo_reward.rewards.matching.scaling import solve_sinkhorn
+from robo_reward.rewards.matching.sinkhorn_solver import solve_sinkhorn
 
 
 def sinkhorn_plan(

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from robo_reward.envs.arm.model import FR3, PANDA
 from robo_reward.hardware.emulator.robot.control import rotation_matrix
-from robo_reward.hardware.emulator.robot.limits import (
+from robo_reward.hardware.emulator.robot.limit_checks import (
     CARTESIAN_JOINT,
     CartesianChecker,
     Checks,

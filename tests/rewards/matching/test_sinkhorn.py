@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from robo_reward.errors import UsageError, WrongShape
 from robo_reward.rewards.matching import sinkhorn_plan
-from robo_reward.rewards.matching.scaling import PRECISIONS, _LinearDomain, _LogDomain, _run_iterations
+from robo_reward.rewards.matching.sinkhorn_solver import PRECISIONS, _LinearDomain, _LogDomain, _run_iterations
 
 
 def pot(*arguments: Any, **options: Any) -> np.ndarray:

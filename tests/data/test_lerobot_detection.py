@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from robo_reward.data.lerobot import LeRobotDatasetError
+from robo_reward.data.lerobot_detection import LeRobotDatasetError
 from robo_reward.data.sources import load_demonstrations
 from robo_reward.envs.video.files import write_video
 from robo_reward.labelling.clips import find_clips
