@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import threading
 from functools import cache, partial
 from typing import TYPE_CHECKING, Any
 
@@ -32,6 +33,9 @@ OPTIONS: dict[str, tuple[str, ...]] = {
 """The options of the tasks of each family."""
 
 
+_registering = threading.Lock()
+
+
 @cache
 def list_builtin_tasks() -> dict[str, tuple[str, str]]:
     """Returns the class of every built-in task as `module:Class`, and its first argument, by id."""
@@ -47,13 +51,14 @@ def load_task_class(entry: str) -> type[Task]:
     return getattr(importlib.import_module(module), name)
 
 
-@cache
 def register_builtin_tasks() -> None:
-    """Registers every built-in task once."""
+    """Registers every built-in task that is not registered yet."""
     from robo_reward.envs.task import tasks
 
-    for id, (entry, argument) in list_builtin_tasks().items():
-        tasks.register(id, partial(_build_task, entry, argument))
+    with _registering:
+        for id, (entry, argument) in list_builtin_tasks().items():
+            if not tasks.has_factory(id):
+                tasks.register(id, partial(_build_task, entry, argument))
 
 
 def _build_task(entry: str, argument: str, **options: Any) -> Task:

@@ -11,6 +11,7 @@ from gymnasium.vector import AutoresetMode
 
 from robo_reward.envs.batch import BatchSim
 from robo_reward.envs.task import Task, make_task
+from robo_reward.errors import UnknownName
 
 if TYPE_CHECKING:
     from robo_reward.rewards.contract import StepReward
@@ -23,12 +24,18 @@ def make_spaces(task: Task) -> tuple[gym.spaces.Box, gym.spaces.Box]:
 
 
 def resolve_reward(task: Task, reward: str | StepReward | None) -> StepReward | None:
-    """Returns the task's dense reward for `expert`, None for `sparse`, and any other reward unchanged."""
+    """Returns the task's dense reward for `expert`, None for `sparse`, and any other reward unchanged.
+
+    Raises:
+        UnknownName: another word.
+    """
     if reward == "expert":
         from robo_reward.language.language import compile_program
 
         return compile_program(task.expert_reward, task.spec, task.action.dim)
-    return None if reward == "sparse" or isinstance(reward, str) else reward
+    if isinstance(reward, str) and reward != "sparse":
+        raise UnknownName("reward", reward, ("expert", "sparse"), "Load a stored reward with `load_reward`.")
+    return None if isinstance(reward, str) else reward
 
 
 class TaskEnv(gym.Env):

@@ -3,7 +3,7 @@
 import gymnasium as gym
 from stable_baselines3 import PPO
 
-env = gym.make("robo_reward:RoboReward/PandaReach-v0", reward="expert")
+env = gym.make("robo_reward.envs:RoboReward/PandaReach-v0", reward="expert")
 model = PPO("MlpPolicy", env, n_steps=256, seed=0).learn(2_000)
 
 observation, _ = env.reset(seed=1)

@@ -176,7 +176,8 @@ def load_policy(folder: str | Path) -> MLPPolicy:
 
 def find_policy_folder(path: Path) -> Path:
     """Returns a policy folder: the path itself, or the one inside a run folder."""
-    return path / "policy" if (path / "policy" / "policy.json").is_file() else path
+    inner = path / "policy"
+    return inner if not (path / "policy.json").is_file() and (inner / "policy.json").is_file() else path
 
 
 def _parse_layers(

@@ -13,13 +13,14 @@ from __future__ import annotations
 
 import importlib
 import json
+import os
 import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from robo_reward.errors import RoboRewardError
+from robo_reward.errors import RoboRewardError, UsageError
 
 if TYPE_CHECKING:
     from robo_reward.data.episode import EpisodeStore
@@ -51,7 +52,7 @@ class Run:
 
     @property
     def report(self) -> Path:
-        """The path of the report, one self-contained page."""
+        """The path of the report, one self-contained page, where the verb writes one."""
         return self.folder / "report.html"
 
     def load_policy(self) -> MLPPolicy:
@@ -96,23 +97,26 @@ def train(task: str = "panda/lift", reward: Any = "expert", settings: Settings =
         RunStopped: it was stopped.
     """
     given = {"task": task, "reward": reward, **(settings or {}), **more}
-    if not isinstance(reward, (str, Path)):
-        given["reward"] = _keep_reward(reward, Path(str(given.get("runs", "runs"))))
+    if not isinstance(given["reward"], (str, Path)):
+        given["reward"] = _keep_reward(given["reward"], Path(str(given.get("runs", "runs"))))
     return run_verb("train", given)
 
 
 def _keep_reward(reward: Any, runs: Path) -> Path:
     """Saves a reward beside the run folders, under its fingerprint: the same reward has the same path."""
     from robo_reward.rewards.artifact import save_reward
+    from robo_reward.rewards.contract import EpisodeReward, StepReward
 
+    if not isinstance(reward, (StepReward, EpisodeReward)):
+        remedy = "Give a compiled program, a loaded reward, the path of one, `expert` or `sparse`"
+        raise UsageError(f"reward={reward!r:.80} is no reward that can be saved. {remedy}")
     runs.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=runs) as scratch:
         saved = save_reward(reward, Path(scratch) / "reward")
         fingerprint = json.loads((saved / "reward.json").read_text(encoding="utf-8"))["fingerprint"]
         folder = runs / "rewards" / fingerprint
-        if not folder.exists():
-            folder.parent.mkdir(exist_ok=True)
-            saved.rename(folder)
+        if not (folder / "reward.json").is_file():
+            save_reward(reward, folder)  # files are replaced whole, so that two processes may do this at once
     return folder
 
 
@@ -129,6 +133,7 @@ def evaluate(
 
     Raises:
         PolicyMismatch: the policy was trained for other observations or actions.
+        UsageError: no task is given, and the policy does not name one.
     """
     from robo_reward.cli.training.evaluate import choose_task
     from robo_reward.envs.task import make_task
@@ -137,12 +142,14 @@ def evaluate(
 
     folder = policy.folder if isinstance(policy, Run) else Path(policy) if isinstance(policy, (str, Path)) else None
     actor: Any = policy if folder is None else load_policy(folder)
-    if task is None:
-        task = choose_task(actor, folder or Path(), {})
+    if isinstance(actor, MLPPolicy):
+        if task is None or isinstance(task, str):  # with the task options of its training
+            task = choose_task(actor, folder or Path(os.devnull), {"id": task} if task else {})
+        actor.require_compatible(task)
     elif isinstance(task, str):
         task = make_task(task)
-    if isinstance(actor, MLPPolicy):
-        actor.require_compatible(task)
+    if task is None:
+        raise UsageError("this policy does not say which task it was trained on: give task=")
     return evaluate_policy(task, actor, episodes, EVALUATION_SEEDS + seed)
 
 
@@ -156,9 +163,11 @@ def record(task: str = "panda/lift", settings: Settings = None, **more: Any) -> 
     """
     from robo_reward.data.episode import EpisodeStore
 
-    given = {"task": task, "to": f"demos/{task.replace('/', '-')}", **(settings or {}), **more}
+    given = {"task": task, **(settings or {}), **more}
+    given["to"] = given.get("to") or f"demos/{str(given['task']).replace('/', '-')}"
     run_verb("record", given)
-    return EpisodeStore(Path(given["to"]))
+    frames: Any = given.get("frames", "exact")
+    return EpisodeStore(Path(given["to"]), frames=frames)
 
 
 def align(preferences: Path | str, settings: Settings = None, **more: Any) -> Run:
@@ -222,17 +231,38 @@ def run_verb(verb: str, settings: Mapping[str, Any]) -> Run:
 
 
 def format_settings(settings: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
-    """Yields settings as arguments of the command line, `key=value`."""
+    """Yields settings as arguments of the command line, `key=value`.
+
+    Raises:
+        UsageError: a value that the command line cannot take.
+    """
+    for key, value in settings.items():
+        name = f"{prefix}{key}"
+        if isinstance(value, Mapping):
+            yield from format_settings(value, f"{name}.")
+        elif isinstance(value, (str, Path)) and (key in CHOICES or not str(value)):
+            yield f"{name}={value}"
+        else:
+            yield f"{name}={_format_value(name, value)}"
+
+
+def _format_value(name: str, value: Any) -> str:
+    """Returns a value in Hydra's grammar of overrides."""
     from robo_reward.cli.arguments.quoting import quote_text
 
-    for key, value in settings.items():
-        if isinstance(value, Mapping):
-            yield from format_settings(value, f"{prefix}{key}.")
-        elif isinstance(value, (str, Path)):
-            text = str(value)
-            yield f"{prefix}{key}={text if key in CHOICES or not text else quote_text(text)}"
-        else:
-            yield f"{prefix}{key}={json.dumps(value)}"
+    if isinstance(value, (str, Path)):
+        return quote_text(str(value))
+    if isinstance(value, (list, tuple)):
+        return f"[{','.join(_format_value(name, item) for item in value)}]"
+    if isinstance(value, Mapping):
+        return "{" + ",".join(f"{key}: {_format_value(name, item)}" for key, item in value.items()) + "}"
+    if hasattr(value, "item") and getattr(value, "ndim", 1) == 0:  # a number of numpy
+        value = value.item()
+    if value is None:
+        return "null"
+    if isinstance(value, (bool, int, float)):
+        return str(value).lower() if isinstance(value, bool) else str(value)
+    raise UsageError(f"{name}={value!r:.80}: expected a text, a number, true or false, or a list or dictionary of them")
 
 
 CHOICES = (

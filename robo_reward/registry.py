@@ -58,6 +58,10 @@ class Registry(Generic[T]):
             raise RoboRewardError(f"{self.kind} {name!r} is registered twice")
         self._factories[name] = factory
 
+    def has_factory(self, name: str) -> bool:
+        """Returns whether a factory of that name was registered by code."""
+        return name in self._factories
+
     def list_names(self) -> tuple[str, ...]:
         """Returns all names, sorted, entry points included."""
         return tuple(sorted({*self._factories, *self._entry_points()}))

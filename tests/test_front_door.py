@@ -3,13 +3,14 @@
 import ast
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 import robo_reward as rr
-from robo_reward.api import format_settings
+from robo_reward.api import format_settings, run_verb
 from robo_reward.cli.arguments.overrides import prepare_overrides
 from robo_reward.cli.verbs import VERBS
 from tests.house.source import ROOT
@@ -86,9 +87,49 @@ def test_text_arrives_as_it_was_given(goal: str) -> None:
 
 
 def test_values_of_every_kind() -> None:
-    given = {"videos": 0, "policy": {"params": {"gamma": 0.95}}, "run": "x"}
-    assert list(format_settings(given)) == ["videos=0", "policy.params.gamma=0.95", "run=x"]
+    given = {"videos": np.int64(0), "policy": {"params": {"gamma": 0.95}}, "run": "x", "resume": True, "none": None}
+    assert list(format_settings(given)) == [
+        "videos=0", "policy.params.gamma=0.95", "run=x", "resume=true", "none=null",
+    ]  # fmt: skip
+    prepared = prepare_overrides("record", list(format_settings({"cameras": ["frönt", "a\\b", "it's"]})))
+    assert list(prepared.build_config().cameras) == ["frönt", "a\\b", "it's"]
+    with pytest.raises(rr.UsageError, match="seed=<object"):
+        list(format_settings({"seed": object()}))
     assert set(VERBS) >= {"search", "train", "record", "align", "discover", "check"}
+
+
+@pytest.mark.parametrize("reward", [None, lambda state, action, previous: 0.0, 3])
+def test_what_is_no_reward_is_refused(reward: object, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(rr.UsageError, match="no reward that can be saved"):
+        rr.train("panda/reach", reward)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_policy_of_another_kind_needs_a_task() -> None:
+    class Still:
+        def act(self, observation: np.ndarray) -> np.ndarray:
+            return np.zeros((len(observation), 3))
+
+    with pytest.raises(rr.UsageError, match="give task="):
+        rr.evaluate(Still())
+    assert rr.evaluate(Still(), "panda/push", episodes=2).episodes == 2
+
+
+def test_demonstrations_are_recorded_where_they_are_asked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    store = rr.record(settings={"task": "panda/reach"}, episodes=1, to="", size=32)
+    assert len(store) == 1 and store.folder == Path("demos/panda-reach")
+    with pytest.raises(rr.UsageError, match="unknown verb"):
+        run_verb("recrod", {})
+
+
+def test_a_verb_runs_in_another_thread(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Signals are handled in the main thread alone; elsewhere nothing asks to stop."""
+    monkeypatch.chdir(tmp_path)
+    with ThreadPoolExecutor(1) as pool:
+        run = pool.submit(rr.train, "panda/reach", "sparse", steps=1_024, episodes=2, videos=0).result()
+    assert run.load_policy().meta["task"] == "panda/reach"
 
 
 def test_the_block_of_the_readme_runs_as_printed(tmp_path: Path) -> None:

@@ -86,7 +86,12 @@ class ArmTask(Task):
         self.observation = ObservationSpec(self.spec, [*self._hand_views(control), *self.views])
         self.controller = self._make_controller(control)
         if not hasattr(self, "expert_reward"):  # tasks of other packages define it in their class
-            self.expert_reward = (files("robo_reward.envs.arm") / "rewards" / f"{self.name}.py").read_text()
+            source = files("robo_reward.envs.arm") / "rewards" / f"{self.name}.py"
+            if not source.is_file():
+                raise UsageError(
+                    f"{type(self).__name__} has no `expert_reward`: set it to the source of a reward program"
+                )
+            self.expert_reward = source.read_text()
         self.check()
 
     def _collect_options(self, control: str, assets: str) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import select
 import signal
 import sys
+import termios
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -130,7 +131,7 @@ class AtTerminal:
         try:
             with interrupt_on_signals():
                 typed = None if self.stop() else self._ask(question).strip().lower()
-        except (EOFError, OSError):  # OSError: the terminal has been closed
+        except (EOFError, OSError, termios.error):  # OSError: the terminal has been closed
             raise KeyboardInterrupt from None
         except KeyboardInterrupt:
             if not self.stop():
@@ -144,10 +145,12 @@ def _read_line(question: str) -> str:
     """Returns the line typed after a question, as `input` does, but without its race with signals.
 
     A signal between the prompt and the read of `input` is noted only when the read ends; here it is noted within 0.1 s.
+    What was typed before the question is dropped: an Enter pressed during an episode must not confirm anything.
 
     Raises:
         EOFError: standard input was closed.
     """
+    termios.tcflush(sys.stdin, termios.TCIFLUSH)
     sys.stdout.write(question)
     sys.stdout.flush()
     while not select.select([sys.stdin], [], [], 0.1)[0]:

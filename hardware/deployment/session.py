@@ -165,7 +165,7 @@ class DeploymentSession:
         self.rig, self.reset, self.judge, self.operator = rig, reset, judge, operator
         self.store, self.folder, self.settings, self.meta, self.report = store, folder, settings, meta, report
         self.summary = DeploymentSummary()
-        self._tries, self._cut_reason = 0, ""
+        self._tries, self._cut_reason, self._next_start = 0, "", 0
         reset.ready, operator.stop = self._wait_for_cameras, rig.stop
 
     def run(self) -> DeploymentSummary:
@@ -179,6 +179,7 @@ class DeploymentSession:
             EpisodeNotStored: an episode could not be stored for another reason; the arm is at rest here, too.
         """
         self.summary, self._tries = DeploymentSummary(), 0
+        self._next_start = len(self.store.keys())  # a start for each stored episode, readable or not
         with convert_disk_errors(self.folder.parent, "Episodes that are in the store stay there."):
             self._load_previous_episodes()
             missing = self.summary.completed_count < self.settings.episodes
@@ -197,7 +198,8 @@ class DeploymentSession:
         """Tries an episode once; ends the session after too many tries in a row that were cut short."""
         self._tries += 1
         try:
-            self._run_episode(len(self.summary.episodes))  # a repeated episode gets another start
+            self._next_start += 1  # a repeated episode gets another start, even if the reset to this one fails
+            self._run_episode(self._next_start - 1)
         except (CameraUnavailable, StopRequested) as problem:
             self.summary.stopped = self.summary.stopped or str(problem)
         if self.summary.completed_count > number:
@@ -220,6 +222,7 @@ class DeploymentSession:
                 self.operator.show_message(f"{key} is not counted: {error}")
                 continue
             known, ending = bool(entry.meta.get("success_known")), str(entry.meta.get("ending", ""))
+            self._next_start = max(self._next_start, int(entry.meta.get("episode", -1)) + 1)
             self.summary.episodes.append(
                 {
                     "key": entry.key,

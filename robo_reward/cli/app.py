@@ -103,6 +103,8 @@ def compose_checked_config(verb: str, arguments: Sequence[str]) -> DictConfig:
         UsageError: an argument that does not fit.
         UnknownName: a key or an option that does not exist.
     """
+    if verb not in VERBS:
+        raise UnknownName("verb", verb, VERBS, "`robo-reward --help` says what each does.")
     overrides = [new for old in arguments for new in VERBS[verb].expand_argument(old, partial(is_key, verb))]
     prepared = prepare_overrides(verb, overrides)
     config = _resolve_config(prepared)

@@ -31,8 +31,14 @@ class StopRequest:
 
 @contextmanager
 def stop_on_signals() -> Iterator[StopRequest]:
-    """Turns SIGINT, SIGTERM and SIGHUP into a request while the block runs; with `nohup`, SIGHUP stays ignored."""
+    """Turns SIGINT, SIGTERM and SIGHUP into a request while the block runs; with `nohup`, SIGHUP stays ignored.
+
+    Only the main thread can handle signals: in another one nothing asks to stop.
+    """
     request = StopRequest()
+    if threading.current_thread() is not threading.main_thread():
+        yield request
+        return
     numbers = [signal.SIGINT, signal.SIGTERM]
     if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
         numbers.append(signal.SIGHUP)

@@ -222,7 +222,8 @@ def load_reward(
 
 def find_reward_folder(path: Path) -> Path:
     """Returns a reward folder: the path itself, or the one inside a run folder."""
-    return path / "reward" if (path / "reward" / "reward.json").is_file() else path
+    inner = path / "reward"
+    return inner if not (path / "reward.json").is_file() and (inner / "reward.json").is_file() else path
 
 
 def _check_size(spec: Any, key: str = "", depth: int = 0) -> None:

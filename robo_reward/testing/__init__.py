@@ -6,3 +6,10 @@ class TestTouch(TaskContract):
 def make_task(self):
 return Touch()
 """
+
+import sys
+
+if "pytest" in sys.modules:  # failures then show the values that were compared
+    sys.modules["pytest"].register_assert_rewrite(
+        *(f"{__name__}.{name}" for name in ("encoder", "episode_reward", "reward", "task", "writer"))
+    )

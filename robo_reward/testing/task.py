@@ -21,7 +21,7 @@ class TaskContract:
     """The contract of `robo_reward.envs.task.Task` as tests.
 
     Attributes:
-        has_expert: whether the task has a scripted expert, and it succeeds now and then.
+        has_expert: whether the task has a scripted expert.
     """
 
     has_expert = True
@@ -70,8 +70,9 @@ class TaskContract:
         try:
             action = task.expert(state)
         except UsageError:
-            assert not self.has_expert
+            assert not self.has_expert, "the task has no scripted expert: set has_expert = False"
             return
+        assert self.has_expert, "the task has a scripted expert: leave has_expert = True"
         assert action.shape == (4, task.action.dim) and np.abs(action).max() <= 1.0
 
     def test_the_reward_program_compiles(self) -> None:

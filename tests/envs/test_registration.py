@@ -7,10 +7,15 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from robo_reward.data.collect import collect_episodes
-from robo_reward.envs.task import make_task, task_names
+from robo_reward.envs.arm.base import ArmTask
+from robo_reward.envs.gym import TaskEnv
+from robo_reward.envs.state import State
+from robo_reward.envs.task import make_task, task_names, tasks
+from robo_reward.errors import UnknownName, UsageError
 from robo_reward.language.language import compile_program
 from tests.house.source import ROOT
 
@@ -81,6 +86,26 @@ def test_a_task_of_another_package_is_one_file(touch: Path) -> None:
     (episode,) = collect_episodes(task, task.expert, 1)
     assert episode.is_successful
     assert reward(episode.to_transitions()).total.shape == (len(episode),)
+
+
+def test_what_is_wrong_with_a_task_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Nameless(ArmTask):
+        name, horizon = "nameless", 10
+        goal = success_rule = "x"
+
+        def place(self, rng: np.random.Generator, qpos: np.ndarray, mocap: np.ndarray) -> None: ...
+
+        def success(self, state: State) -> np.ndarray:
+            return state.hand_position[..., 2] < 0.0
+
+    monkeypatch.setitem(tasks._factories, "mylab/nameless", Nameless)
+    with pytest.raises(UsageError, match="Nameless has no `expert_reward`"):
+        make_task("mylab/nameless")
+    monkeypatch.setitem(tasks._factories, "mylab/nothing", lambda: None)
+    with pytest.raises(UsageError, match="returns NoneType, expected a Task"):
+        make_task("mylab/nothing")
+    with pytest.raises(UnknownName, match="exprt"):
+        TaskEnv("panda/reach", reward="exprt")
 
 
 def test_gymnasium_and_training_know_it(touch: Path) -> None:

@@ -129,6 +129,39 @@ def test_one_signal_ends_a_question_and_is_a_no(number: signal.Signals) -> None:
     assert b"answer: False True" in said
 
 
+EARLY = QUESTION.replace(
+    "with stop_on_signals", "import sys, time; print('ready', flush=True); time.sleep(1)\nwith stop_on_signals"
+)
+
+
+def test_what_was_typed_before_the_question_does_not_answer_it() -> None:
+    """Enter pressed during an episode must not confirm that the arm may move."""
+    ours, theirs = os.openpty()
+    process = subprocess.Popen(
+        [sys.executable, "-c", EARLY],
+        stdin=theirs,
+        stdout=theirs,
+        stderr=theirs,
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[3])},
+    )
+    os.close(theirs)
+    said = b""
+    try:
+        while b"ready" not in said:
+            said += os.read(ours, 1000)
+        os.write(ours, b"\n")
+        while b"n: no]" not in said:
+            said += os.read(ours, 1000)
+        os.write(ours, b"n\n")
+        assert process.wait(20) == 0
+        said += os.read(ours, 1000)
+    finally:
+        process.kill()
+        process.wait()
+        os.close(ours)
+    assert b"answer: False False" in said
+
+
 def test_after_a_request_to_stop_enter_is_no_yes() -> None:
     def asked(question: str) -> str:
         pytest.fail("nobody is asked after a request to stop")
