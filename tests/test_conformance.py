@@ -31,7 +31,7 @@ class WithoutSeed(TestArmTask):
     def make_task(self) -> Task:
         task = super().make_task()
         start = task.sample
-        task.sample = lambda rng, n: start(np.random.default_rng(0), n)  # type: ignore[method-assign]
+        task.sample = lambda rng, n: start(np.random.default_rng(0), n)
         return task
 
 

@@ -41,8 +41,8 @@ def test_the_names_for_type_checkers_are_those_at_run_time() -> None:
 
 def test_a_wrong_name_and_a_former_one() -> None:
     with pytest.raises(AttributeError, match="trian"):
-        rr.trian  # noqa: B018  # pyright: ignore[reportAttributeAccessIssue]
-    assert rr.ProgramRefused is rr.ProgramError  # pyright: ignore[reportAttributeAccessIssue]
+        rr.trian  # noqa: B018
+    assert rr.ProgramRefused is rr.ProgramError
 
 
 def test_packages_do_not_take_the_place_of_functions() -> None:

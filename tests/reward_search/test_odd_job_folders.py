@@ -55,9 +55,18 @@ class Executor:
         self.policy, self.results, self.ran = policy, results or {}, list[str]()
         self.timeouts: list[float | None] = []
 
-    def submit_job(self, folder: Path, *, timeout: float | None, read: Any) -> Future[dict[str, Any]]:
-        future: Future[dict[str, Any]] = Future()
-        self.timeouts.append(timeout)
+    def __enter__(self) -> Executor:
+        return self
+
+    def __exit__(self, kind: object, error: object, trace: object) -> None:
+        self.shutdown()
+
+    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
+        pass
+
+    def submit_job(self, folder: Path | str, **options: Any) -> Future[dict[str, Any]]:
+        folder, future = Path(folder), Future[dict[str, Any]]()
+        self.timeouts.append(options["timeout"])
         found = Job(folder).load_result()
         if found is None:
             self.ran.append(folder.name)

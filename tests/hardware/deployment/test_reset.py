@@ -76,7 +76,7 @@ def test_nothing_moves_before_the_command_to_open_has_ended(tmp_path: Path) -> N
     """Open fingers say nothing of a command that is under way and may fail."""
     arm = Handed(tmp_path / "log", 0.08)
     idle = arm.state
-    arm.state = lambda: replace(idle(), gripper_busy=True)  # type: ignore[method-assign]
+    arm.state = lambda: replace(idle(), gripper_busy=True)
     with pytest.raises(ArmFault, match="did not open"):
         reset_of(arm)(0)
     assert arm.moved == 0
