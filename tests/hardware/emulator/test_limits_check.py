@@ -39,13 +39,13 @@ def profile(arm, q, share=0.98):
 
 def judged(judge, path, skip=()):
     """The first error on the way, or nothing; the commands numbered in `skip` get lost."""
-    assert judge.begin(np.array(path[0])) == ""
+    assert judge.check_first(np.array(path[0])) == ""
     last = 0
     for k, q in enumerate(path[1:], start=1):
         if k in skip:
             judge.extrapolate()
             continue
-        error = judge.position(q, k - last)
+        error = judge.check_position(q, k - last)
         if error:
             return error
         last = k
@@ -54,7 +54,7 @@ def judged(judge, path, skip=()):
 
 def judged_on(judge, path):
     """The first error of the positions to come, or nothing."""
-    return next(filter(None, map(judge.position, path)), "")
+    return next(filter(None, map(judge.check_position, path)), "")
 
 
 @pytest.mark.parametrize("arm", [FR3, PANDA], ids=lambda arm: arm.name)
