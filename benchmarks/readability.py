@@ -19,69 +19,15 @@ from benchmarks.output import arguments, report
 
 ROOT = Path(__file__).parents[1]
 FOLDERS = ("robo_reward", "envs", "policies", "hardware")
-PARTICIPLES = frozenset(
-    [
-        "begun",
-        "bent",
-        "bound",
-        "broken",
-        "brought",
-        "built",
-        "caught",
-        "chosen",
-        "cut",
-        "done",
-        "drawn",
-        "driven",
-        "fallen",
-        "felt",
-        "found",
-        "given",
-        "gone",
-        "got",
-        "grown",
-        "heard",
-        "held",
-        "hidden",
-        "kept",
-        "known",
-        "laid",
-        "led",
-        "left",
-        "lent",
-        "lost",
-        "made",
-        "meant",
-        "met",
-        "paid",
-        "put",
-        "run",
-        "said",
-        "seen",
-        "sent",
-        "set",
-        "shown",
-        "shut",
-        "spent",
-        "split",
-        "spoken",
-        "spread",
-        "stood",
-        "stuck",
-        "taken",
-        "taught",
-        "thought",
-        "thrown",
-        "told",
-        "torn",
-        "understood",
-        "woken",
-        "won",
-        "worn",
-        "woven",
-        "written",
-    ]
-)
+# fmt: off
+PARTICIPLES = frozenset([
+    "begun", "bent", "bound", "broken", "brought", "built", "caught", "chosen", "cut", "done", "drawn", "driven",
+    "fallen", "felt", "found", "given", "gone", "got", "grown", "heard", "held", "hidden", "kept", "known", "laid",
+    "led", "left", "lent", "lost", "made", "meant", "met", "paid", "put", "run", "said", "seen", "sent", "set",
+    "shown", "shut", "spent", "split", "spoken", "spread", "stood", "stuck", "taken", "taught", "thought", "thrown",
+    "told", "torn", "understood", "woken", "won", "worn", "woven", "written",
+])
+# fmt: on
 VERBS_IN_ED = frozenset(["embed", "feed", "need", "seed", "speed", "shed", "exceed", "proceed"])
 """Words in -ed that are not participles."""
 KEPT = frozenset(["cut", "put", "run", "set", "shut", "split", "spread"])

@@ -1,4 +1,4 @@
-"""A simulated person compares 40 clips, and RAPL's Bradley-Terry baseline learns a reward from the answers."""
+"""A simulated person compares 40 clips; the answers go into the store from which `align` learns a reward."""
 
 import numpy as np
 

@@ -13,8 +13,6 @@ from __future__ import annotations
 
 import importlib
 import json
-import os
-import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,6 +27,20 @@ if TYPE_CHECKING:
     from robo_reward.policies.policy import MLPPolicy, Policy
 
 Settings = Mapping[str, Any] | None
+CHOICES = (
+    "task",
+    "reward",
+    "policy",
+    "writer",
+    "search",
+    "encoder",
+    "executor",
+    "robot",
+    "preferences",
+    "demos",
+    "run",
+)
+"""Keys whose values are written without quotes, as on the command line: names of options and paths."""
 
 
 class RunStopped(RoboRewardError):
@@ -105,18 +117,14 @@ def train(task: str = "panda/lift", reward: Any = "expert", settings: Settings =
 def _keep_reward(reward: Any, runs: Path) -> Path:
     """Saves a reward beside the run folders, under its fingerprint: the same reward has the same path."""
     from robo_reward.rewards.artifact import save_reward
-    from robo_reward.rewards.contract import EpisodeReward, StepReward
+    from robo_reward.rewards.contract import EpisodeReward, StepReward, fingerprint_spec
 
     if not isinstance(reward, (StepReward, EpisodeReward)):
         remedy = "Give a compiled program, a loaded reward, the path of one, `expert` or `sparse`"
         raise UsageError(f"reward={reward!r:.80} is no reward that can be saved. {remedy}")
-    runs.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=runs) as scratch:
-        saved = save_reward(reward, Path(scratch) / "reward")
-        fingerprint = json.loads((saved / "reward.json").read_text(encoding="utf-8"))["fingerprint"]
-        folder = runs / "rewards" / fingerprint
-        if not (folder / "reward.json").is_file():
-            save_reward(reward, folder)  # files are replaced whole, so that two processes may do this at once
+    folder = runs / "rewards" / fingerprint_spec(reward.spec())
+    if not (folder / "reward.json").is_file():
+        save_reward(reward, folder)  # each file is replaced as a whole, so two processes may do this at once
     return folder
 
 
@@ -144,7 +152,7 @@ def evaluate(
     actor: Any = policy if folder is None else load_policy(folder)
     if isinstance(actor, MLPPolicy):
         if task is None or isinstance(task, str):  # with the task options of its training
-            task = choose_task(actor, folder or Path(os.devnull), {"id": task} if task else {})
+            task = choose_task(actor, folder, {"id": task} if task else {})
         actor.require_compatible(task)
     elif isinstance(task, str):
         task = make_task(task)
@@ -263,19 +271,3 @@ def _format_value(name: str, value: Any) -> str:
     if isinstance(value, (bool, int, float)):
         return str(value).lower() if isinstance(value, bool) else str(value)
     raise UsageError(f"{name}={value!r:.80}: expected a text, a number, true or false, or a list or dictionary of them")
-
-
-CHOICES = (
-    "task",
-    "reward",
-    "policy",
-    "writer",
-    "search",
-    "encoder",
-    "executor",
-    "robot",
-    "preferences",
-    "demos",
-    "run",
-)
-"""Keys whose values are written without quotes, as on the command line: names of options and paths."""

@@ -14,7 +14,7 @@ import numpy as np
 
 from robo_reward.envs.arm.base import ArmTask
 from robo_reward.envs.arm.kinematics import compute_forward_kinematics, solve_position
-from robo_reward.envs.arm.model import ArmModel as Numbers
+from robo_reward.envs.arm.model import ArmModel
 from robo_reward.errors import UsageError
 from robo_reward.hardware.arm import ArmDriver, ArmFault, FaultKind
 from robo_reward.hardware.deployment.operator import interrupt_on_signals
@@ -224,7 +224,7 @@ def _make_path_fault(cause: str) -> ArmFault:
     return ArmFault(cause, remedy, True, FaultKind.CONTROL)
 
 
-def solve_joints_or_keep(arm: Numbers, position: np.ndarray, q: np.ndarray) -> np.ndarray:
+def solve_joints_or_keep(arm: ArmModel, position: np.ndarray, q: np.ndarray) -> np.ndarray:
     """Returns joint angles (7,) [rad] with the hand at a position (3,) [m] and pointing down.
 
     Returns the present angles `q` if there are none near them.

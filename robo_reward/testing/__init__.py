@@ -1,10 +1,12 @@
-"""Conformance tests for plug-ins: inherit a mixin in a pytest class, and say how to make yours.
+"""Conformance tests for plug-ins.
 
-from robo_reward.testing.task import TaskContract
+Inherit a mixin in a pytest class, and say how to make yours:
 
-class TestTouch(TaskContract):
-def make_task(self):
-return Touch()
+    from robo_reward.testing.task import TaskContract
+
+    class TestTouch(TaskContract):
+        def make_task(self):
+            return Touch()
 """
 
 import sys

@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from robo_reward.envs.arm.model import ArmModel as Numbers
+from robo_reward.envs.arm.model import ArmModel
 from robo_reward.errors import UsageError
 from robo_reward.hardware.arm import ArmFault, ArmState, FaultKind, Mode, Target
 from robo_reward.hardware.drivers.franka.compliance import Compliance, validate_realtime
@@ -58,7 +58,7 @@ class FrankaArm(ABC):
     """
 
     name: ClassVar[str]
-    arm_model: ClassVar[Numbers]
+    arm_model: ClassVar[ArmModel]
     version: ClassVar[int]
     """Protocol version of the client library."""
     max_speed_fraction: ClassVar[float]

@@ -50,7 +50,7 @@ def run(config: DictConfig, arguments: list[str]) -> int:
     return 0
 
 
-def choose_task(policy: MLPPolicy, run: Path, chosen: dict[str, Any]) -> Task:
+def choose_task(policy: MLPPolicy, run: Path | None, chosen: dict[str, Any]) -> Task:
     """Returns the task to evaluate a policy on.
 
     By default, that is the training task with its options; chosen options replace single ones of these. Another task
@@ -58,13 +58,14 @@ def choose_task(policy: MLPPolicy, run: Path, chosen: dict[str, Any]) -> Task:
 
     Args:
         policy: whose `meta` names task and options.
-        run: its run folder, whose `config.yaml` is read if an older policy does not name its options.
+        run: its run folder, whose `config.yaml` is read if an older policy does not name its options; None without one.
         chosen: `id` and `options`, or neither.
     """
     trained_on = str(policy.meta.get("task", ""))
     id = str(chosen.get("id") or trained_on)
     if not id:
-        raise UsageError(f"the policy at {run} does not say what it was trained on: give task=NAME")
+        where = f" at {run}" if run is not None else ""
+        raise UsageError(f"the policy{where} does not say what it was trained on: give task=NAME")
     options = policy.meta["options"] if "options" in policy.meta else _read_task_options(run, trained_on)
     if id != trained_on:
         options = {name: value for name, value in options.items() if name == "control"}
@@ -84,8 +85,10 @@ class _ConfigForm(msgspec.Struct):
     task: _TaskForm = msgspec.field(default_factory=_TaskForm)
 
 
-def _read_task_options(run: Path, id: str) -> dict[str, Any]:
+def _read_task_options(run: Path | None, id: str) -> dict[str, Any]:
     """Returns the task options in a run folder's configuration; empty where there is no such folder."""
+    if run is None:
+        return {}
     path = (run.parent if run.name == "policy" else run) / "config.yaml"
     found = load_yaml(path, _ConfigForm, remedy="Give task=NAME and its options, or restore the file")
     return found.task.options if found is not None and found.task.id == id else {}

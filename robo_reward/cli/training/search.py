@@ -19,7 +19,7 @@ from robo_reward.envs.rendering.gl import NoRenderer
 from robo_reward.envs.task import Task, make_task
 from robo_reward.errors import UnknownName
 from robo_reward.jobs.executors import EXECUTORS, JobExecutor
-from robo_reward.policies.algorithms import merge_settings as check_settings
+from robo_reward.policies.algorithms import merge_settings
 from robo_reward.policies.evaluate import Evaluation, evaluate_policy
 from robo_reward.policies.policy import load_policy
 from robo_reward.report.runs import report_search
@@ -64,7 +64,7 @@ def read_search_settings(config: DictConfig) -> SearchSettings:
     values = {k: v for k, v in _to_container(config.search).items() if k != "name"}
     given = _to_container(config.policy.params)
     if given or config.policy.algorithm != "ppo":
-        check_settings(config.policy.algorithm, given)  # reports a misspelt setting before the first job
+        merge_settings(config.policy.algorithm, given)  # reports a misspelt setting before the first job
     params = {**(_to_container(config.task.params) if config.policy.algorithm == "ppo" else {}), **given}
     values["rungs"] = tuple(values["rungs"])
     return SearchSettings(**values, algorithm=config.policy.algorithm, params=params, seed=config.seed)

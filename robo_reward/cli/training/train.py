@@ -17,7 +17,7 @@ from robo_reward.envs.rendering.gl import NoRenderer
 from robo_reward.envs.task import Task, make_task
 from robo_reward.errors import UnknownName, UsageError
 from robo_reward.language.language import compile_program
-from robo_reward.policies.algorithms import merge_settings as check_settings
+from robo_reward.policies.algorithms import merge_settings
 from robo_reward.policies.sb3 import CurvePoint, TrainingResult, train_policy
 from robo_reward.report.runs import report_train
 from robo_reward.rewards.artifact import load_reward, save_reward
@@ -34,7 +34,7 @@ def run(config: DictConfig, arguments: list[str]) -> int:
     task = make_task(config.task.id, **options)
     if config.camera and config.camera not in task.cameras:
         raise UnknownName("camera", config.camera, task.cameras)
-    check_settings(config.policy.algorithm, merge_parameters(config))
+    merge_settings(config.policy.algorithm, merge_parameters(config))
     reward = load_chosen_reward(task, config.reward)
     folder = prepare_run_folder(config, "train")
     with lock_run(folder), stop_on_signals() as stop:

@@ -14,7 +14,7 @@ import pytest
 
 from robo_reward.errors import UsageError
 from robo_reward.hardware.arm import ArmFault, FaultKind, Mode, Target
-from robo_reward.hardware.drivers import isolated as arm_process
+from robo_reward.hardware.drivers import isolated
 from robo_reward.hardware.drivers.isolated import ArmProcess
 from robo_reward.hardware.wire import pack_message
 from tests.hardware import paper_arm
@@ -286,7 +286,7 @@ class Pipe:
 def served(log: Path, pipe: Any) -> None:
     before = signal.getsignal(signal.SIGUSR1)
     try:
-        arm_process._CallServer(pipe, paper_arm.make(str(log)), 0.1, 0.4).run()
+        isolated._CallServer(pipe, paper_arm.make(str(log)), 0.1, 0.4).run()
     finally:
         signal.signal(signal.SIGUSR1, before)
 
@@ -309,7 +309,7 @@ def test_the_end_of_the_pipe_and_the_signal_at_the_same_time_let_the_arm_go(
 
     def signalled(number: int, handler: Any) -> Any:
         if number == signal.SIGUSR1 and handler is signal.SIG_IGN:
-            raise arm_process._ParentDied
+            raise isolated._ParentDied
         return real(number, handler)
 
     monkeypatch.setattr(signal, "signal", signalled)
