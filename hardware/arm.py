@@ -94,36 +94,25 @@ class ArmState:
 
 @dataclass(frozen=True, eq=False)
 class Target:
-    """Target of an arm for the next tick of the stream: a pose of the hand, or joint angles.
+    """Target of an arm for the next command of the stream.
 
     Args:
-        position: of the tool centre point (3,) [m].
-        quat: orientation of the hand (w, x, y, z).
+        joints: joint angles (7,) [rad].
         gripper: opening between the fingers [m]; a negative value leaves the fingers unchanged.
-        joints: (7,) [rad] instead of `position` and `quat`.
 
     Raises:
-        UsageError: both a pose and joints, neither, or numbers that are not finite.
-        WrongShape: an array of another length.
+        UsageError: numbers that are not finite.
+        WrongShape: not seven joint angles.
     """
 
-    position: np.ndarray | None = None
-    quat: np.ndarray | None = None
+    joints: np.ndarray
     gripper: float = -1.0
-    joints: np.ndarray | None = None
 
     def __post_init__(self) -> None:
-        pose = self.position is not None and self.quat is not None
-        if pose == (self.joints is not None) or (self.position is None) != (self.quat is None):
-            raise UsageError("a target is either a pose (position and quat) or joints, exactly one of them")
-        for name, size in (("position", 3), ("quat", 4), ("joints", 7)):
-            array = getattr(self, name)
-            if array is None:
-                continue
-            if np.shape(array) != (size,):
-                raise WrongShape(f"target {name}", np.shape(array), f"({size},)")
-            if not np.isfinite(array).all():
-                raise UsageError(f"target {name} is not finite: {array}")
+        if np.shape(self.joints) != (7,):
+            raise WrongShape("target joints", np.shape(self.joints), "(7,)")
+        if not np.isfinite(self.joints).all():
+            raise UsageError(f"target joints are not finite: {self.joints}")
         if not np.isfinite(self.gripper):
             raise UsageError(f"target gripper is not finite: {self.gripper}")
 

@@ -5,6 +5,7 @@ Vectors are kept as (3, n), so that every operation runs over contiguous rows.
 
 from __future__ import annotations
 
+from functools import cached_property
 from math import cos, sin
 from typing import NamedTuple
 
@@ -63,6 +64,33 @@ def compute_jacobian(pose: Pose) -> np.ndarray:
     # Revolute joints: linear velocity z_i × (p - p_i), angular velocity z_i.
     linear = _cross_product(pose.joint_axes, pose.position - pose.joint_origins)  # (j, 3, n)
     return np.concatenate([linear, pose.joint_axes], axis=1).transpose(2, 1, 0)
+
+
+class Configuration:
+    """Joint angles with the hand's pose and Jacobian, each computed once, when it is first needed.
+
+    Args:
+        arm: whose kinematics hold.
+        q: joint angles (j,) [rad]; not to be changed afterwards.
+    """
+
+    def __init__(self, arm: ArmModel, q: np.ndarray) -> None:
+        self.arm, self.q = arm, np.asarray(q, float)
+
+    @cached_property
+    def pose(self) -> Pose:
+        """The hand's pose, of one configuration (n = 1)."""
+        return compute_forward_kinematics(self.arm, self.q[None])
+
+    @cached_property
+    def jacobian(self) -> np.ndarray:
+        """The Jacobian at the TCP in the base frame (6, j)."""
+        return compute_jacobian(self.pose)[0]
+
+    @property
+    def position(self) -> np.ndarray:
+        """Position of the TCP in the base frame (3,) [m]."""
+        return self.pose.position[:, 0]
 
 
 def _cross_product(a: np.ndarray, b: np.ndarray) -> np.ndarray:

@@ -105,14 +105,6 @@ class Renderer:
             self._draw_frame(self._data, frames[index])
         return frames
 
-    def render_state(self, data: mujoco.MjData) -> np.ndarray:
-        """Draws what a simulation holds now, positions up to date or not; `data` is not changed.
-
-        Returns:
-            (H, W, 3) uint8.
-        """
-        return self.render(data.qpos, np.concatenate([data.mocap_pos.ravel(), data.mocap_quat.ravel()]))
-
     def close(self) -> None:
         """Frees the GL context; closing twice is harmless."""
         self._finalizer()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 
 import cv2
@@ -13,10 +12,9 @@ from robo_reward.envs.video.reader import VideoError
 from robo_reward.envs.video.writer import VideoWriter
 from robo_reward.errors import UsageError, WrongShape
 
-__all__ = ["VideoError", "add_label_bar", "load_video", "read_video", "side_by_side", "write_video"]
+__all__ = ["VideoError", "add_label_bar", "load_video", "read_video", "write_video"]
 
 _LABEL_HEIGHT = 22
-_GAP = 4
 
 
 def write_video(path: Path | str, frames: np.ndarray, fps: float, crf: int = 23) -> Path:
@@ -56,37 +54,6 @@ def read_video(path: Path | str, largest: int = 0) -> np.ndarray:
     return load_video(path, largest).frames
 
 
-def side_by_side(clips: Sequence[np.ndarray], labels: Sequence[str] = (), height: int | None = None) -> np.ndarray:
-    """Puts clips in a row, each under its label; shorter ones hold their last frame.
-
-    Args:
-        clips: each (T_i, H_i, W_i, 3) uint8.
-        labels: one per clip, or none for no label bar.
-        height: all clips are scaled to it [pixels]; the tallest clip's if not given.
-
-    Returns:
-        (max T_i, height + label bar, sum of widths and gaps, 3) uint8.
-
-    Raises:
-        UsageError: no clips, or another number of labels.
-    """
-    if not clips:
-        raise UsageError("no clips to put side by side")
-    if labels and len(labels) != len(clips):
-        raise UsageError(f"{len(labels)} labels for {len(clips)} clips; give one each")
-    clips = [_validate_frames(clip) for clip in clips]
-    side = height or max(clip.shape[1] for clip in clips)
-    length = max(len(clip) for clip in clips)
-    columns = [_extend_clip(_scale_clip(clip, side), length) for clip in clips]
-    if labels:
-        columns = [add_label_bar(c, text) for c, text in zip(columns, labels, strict=True)]
-    gap = np.full((length, columns[0].shape[1], _GAP, 3), 255, np.uint8)
-    row = [columns[0]]
-    for column in columns[1:]:
-        row += [gap, column]
-    return np.concatenate(row, axis=2)
-
-
 def add_label_bar(frames: np.ndarray, text: str) -> np.ndarray:
     """Adds a dark bar with one line of text above a clip.
 
@@ -109,18 +76,6 @@ def _validate_frames(frames: np.ndarray) -> np.ndarray:
     if frames.ndim != 4 or frames.shape[-1] != 3 or frames.dtype != np.uint8 or 0 in frames.shape:
         raise WrongShape(f"frames ({frames.dtype})", frames.shape, "(T, H, W, 3) uint8, nothing empty")
     return frames
-
-
-def _scale_clip(clip: np.ndarray, height: int) -> np.ndarray:
-    if clip.shape[1] == height:
-        return clip
-    width = max(1, round(clip.shape[2] * height / clip.shape[1]))
-    way = cv2.INTER_AREA if height < clip.shape[1] else cv2.INTER_LINEAR
-    return np.stack([cv2.resize(frame, (width, height), interpolation=way) for frame in clip])
-
-
-def _extend_clip(clip: np.ndarray, length: int) -> np.ndarray:
-    return clip[np.minimum(np.arange(length), len(clip) - 1)]
 
 
 def _fit_text(text: str, width: int) -> tuple[str, float]:

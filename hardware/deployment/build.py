@@ -27,7 +27,7 @@ from robo_reward.hardware.perception.scene import EmulatorScene, ManualSceneRese
 from robo_reward.hardware.perception.state_estimator import NoObjects, ObjectSource, Observer, load_object_source
 from robo_reward.hardware.policy.process import PolicyProcess, PolicySource
 from robo_reward.hardware.policy.teleop import make_teleop
-from robo_reward.hardware.safety.filter import SafetyFilter, SafetySettings
+from robo_reward.hardware.safety.filter import SafetyFilter
 from robo_reward.hardware.safety.limits import Workspace, policy_limits
 from robo_reward.hardware.safety.watchdog import Watchdog
 from robo_reward.policies.policy import find_policy_folder
@@ -143,9 +143,8 @@ def build_deployment(
         stack.callback(frames.close)
     teleop = make_teleop(config.teleop, task.action)
     stack.callback(teleop.close)
-    settings = SafetySettings(ramp_steps=0)  # `TimeScale` ramps instead, unnoticed by the policy
     limits = policy_limits(task.arm, config.speed, config.acceleration)
-    filter = SafetyFilter(task.arm, task.controller, limits, space, settings)
+    filter = SafetyFilter(task.arm, task.controller, limits, space)
     longest = task.control_dt / tempo.scale_at(0)
     clock = ("none" if isinstance(arm, MujocoArm) else "wall") if config.clock == "auto" else config.clock
     rig = ControlContext(
@@ -154,7 +153,7 @@ def build_deployment(
         observer=Observer(task, objects),
         filter=filter,
         watchdog=Watchdog(config.missed, config.silent, config.camera_age, state_age=max(0.25, 2 * longest)),
-        clock=make_stream_clock(clock, 1 / settings.rate, lambda: arm.state().robot_time),
+        clock=make_stream_clock(clock, 1 / filter.settings.rate, lambda: arm.state().robot_time),
         policy=policy,
         tempo=tempo,
         teleop=teleop,

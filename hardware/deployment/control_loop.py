@@ -6,21 +6,20 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from itertools import count
 from typing import NamedTuple
 
 import numpy as np
 
 from robo_reward.envs.arm.base import ArmTask
 from robo_reward.envs.state import State
-from robo_reward.hardware.arm import ArmDriver, ArmFault, ArmState, Mode, Target
+from robo_reward.hardware.arm import ArmDriver, ArmFault, ArmState, Mode
 from robo_reward.hardware.deployment.clock import StreamClock
-from robo_reward.hardware.deployment.journal import Journal
+from robo_reward.hardware.deployment.journal import Journal, StepRecord, StepTiming
 from robo_reward.hardware.deployment.latency import LatencyStatistics
+from robo_reward.hardware.deployment.policy_queries import ActionRequest, PolicyQueries
 from robo_reward.hardware.deployment.time_scale import TimeScale
 from robo_reward.hardware.perception.camera_stream import FrameSource
 from robo_reward.hardware.perception.state_estimator import ObjectsLost, Observer
-from robo_reward.hardware.policy.action_queue import ActionQueue
 from robo_reward.hardware.policy.process import PolicyDied, PolicySource
 from robo_reward.hardware.policy.teleop import Teleop
 from robo_reward.hardware.safety.fault_messages import add_mode_reason
@@ -37,8 +36,22 @@ ORDERLY_ENDINGS = ("horizon", "end", "discard")
 ending it is recorded once the arm has stopped."""
 
 
-_ticket_numbers = count(1)
-"""Numbers of queries to policies; never reused, so that a late reply is not taken for the reply to a later query."""
+class Snapshot(NamedTuple):
+    """State of robot and scene at one moment.
+
+    Attributes:
+        state: the task's state.
+        arm: the arm's measured state.
+        frame: newest camera frame (H, W, 3), or None.
+        frame_stamp: when it was captured, by this computer's monotonic clock [s].
+        valid: False while the objects are lost; `state` is then the last valid one.
+    """
+
+    state: State
+    arm: ArmState
+    frame: np.ndarray | None
+    frame_stamp: float
+    valid: bool = True
 
 
 class EpisodeEnding(NamedTuple):
@@ -130,14 +143,9 @@ class ControlLoop:
         self.interventions = self.clipped = 0
         self.stop_time = np.nan
         self.clips: Counter[str] = Counter()
-        self._queue = ActionQueue(rig.task.control_dt)
-        self._pending_queries: dict[
-            int, tuple[float, float]
-        ] = {}  # ticket -> time of the observation by the policy's clock, wall time of the query [s]
-        self._last: tuple[np.ndarray, ArmState, np.ndarray | None, float] | None = None
+        self._policy = PolicyQueries(rig, self.latencies)
+        self._last: Snapshot | None = None
         self._step = 0
-        self._inference_time = np.nan
-        self._step_start = 0.0
 
     def run(self) -> EpisodeEnding:
         """Runs the episode from the arm's present pose to its end and returns the ending."""
@@ -190,12 +198,16 @@ class ControlLoop:
             if isinstance(problem, ArmFault) and ending.fault is None:
                 ending = ending._replace(reason="fault", text=str(problem), fault=problem)
         if last is not None:
-            self.journal.write_last_state(*last)
+            self.journal.write_last_state(last.state.array, last.arm, last.frame, last.frame_stamp)
         return ending
 
-    def _take_snapshot(self, arm: ArmState) -> tuple[np.ndarray, ArmState, np.ndarray | None, float]:
-        """Returns the task's state, the arm's state, a camera frame and the time of the frame [s]."""
-        return self.rig.observer.estimate_state(arm).array, arm, *self._read_frame()
+    def _take_snapshot(self, arm: ArmState) -> Snapshot:
+        """Returns the state of robot and scene for a measured state of the arm.
+
+        Raises:
+            ObjectsLost: the scene does not know where the objects are.
+        """
+        return Snapshot(self.rig.observer.estimate_state(arm), arm, *self._read_frame())
 
     def _read_state_after_stop(self) -> ArmState:
         """Returns the arm's state after a stop.
@@ -210,82 +222,96 @@ class ControlLoop:
         return arm
 
     def _run_step(self) -> None:
-        """Runs one control step, which is several commands (`ticks`)."""
-        rig, begun = self.rig, time.monotonic()
+        """Runs one control step: observes, queries the policy, streams the commands and records."""
+        begun = time.monotonic()
         self._check_stop_request()
+        seen = self._observe()
+        self._policy.start_step(self._step)
+        if seen.valid:
+            self._policy.send_observation(seen.state)
+        request, decision, sent = self._stream_step(seen.arm, self._read_person())
+        record = _make_record(seen, request, decision, begun, sent)
+        self.journal.write_step(record)
+        self.latencies.add_durations(
+            inference=record.timing.inference, first_command=sent - seen.arm.stamp, step=time.monotonic() - begun
+        )
+        if decision.verdict is Verdict.STOP:
+            text = f"the safety filter stopped the arm: {decision.cause}"
+            raise _EndEpisode(EpisodeEnding("safety", text, self._step))
+        self._check_watchdog(decision.verdict)
+
+    def _observe(self) -> Snapshot:
+        """Returns the present state of robot and scene; while objects are lost, with the last valid task state."""
+        rig, begun = self.rig, time.monotonic()
         arm = rig.arm.state()
         read = time.monotonic() - begun
-        state, known = self._estimate_state(arm)
-        frame, taken = self._read_monitored_frame()
-        frame_age = time.monotonic() - taken
-        dt, self._step_start = rig.compute_step_duration(self._step), rig.clock.read_time()
-        if known:
-            self._query_policy(state)
-        self._last = (state.array, arm, frame, taken)
-        person = rig.teleop.read()
-        self._handle_event(person.event)
-        times = {"begun": begun, "stamp": arm.stamp, "robot_time": arm.robot_time, "late": 1.0, "frame": taken}
-        action, verdict, sent = np.zeros(rig.task.action.dim), "hold", np.nan
-        for tick in range(max(1, round(dt * rig.filter.settings.rate))):
-            decided: Decision | None = None
-            # A person's action takes precedence over the policy and applies from the first command.
-            if person.action is not None and tick == 0:
-                action, verdict, decided = person.action, "person", rig.filter.filter_action(person.action, arm, dt)
-                self._queue.clear()
-                rig.watchdog.record_action()
-            # No action yet: each tick waits for the reply until its command is due, then streams the old plan.
-            elif times["late"] and verdict == "hold":
-                given = self._get_due_action()
-                if given is not None and rig.watchdog.is_blind():
-                    rig.watchdog.record_action()  # the policy works, but its observation is too old to act on
-                elif given is not None:
-                    times |= {"late": 0.0, "answered": time.monotonic(), "inference": self._inference_time}
-                    action, verdict, decided = given, "follow", rig.filter.filter_action(given, arm, dt)
-                    rig.watchdog.record_action()
-            if decided is not None:
-                verdict = self._apply_decision(decided, verdict, action, state, arm, times, frame)
-            self._send_command()
-            if decided is not None or tick == 0:
-                sent = time.monotonic()
-            rig.clock.wait_until_next()
-        if person.action is not None:
-            self.interventions += 1
-        times["sent"] = sent
-        self.journal.write_step(state.array, arm, action, verdict, times, frame)
-        self.latencies.add_durations(
-            read_state=read, inference=times.get("inference", np.nan), step=time.monotonic() - begun
-        )
-        self.latencies.add_durations(first_command=sent - arm.stamp, frame_age=frame_age)
-        self._check_watchdog(verdict)
+        state, valid = self._estimate_state(arm)
+        frame, stamp = self._read_frame()
+        if frame is not None:
+            rig.watchdog.record_frame(stamp)
+        self.latencies.add_durations(read_state=read, frame_age=time.monotonic() - stamp)
+        self._last = Snapshot(state, arm, frame, stamp, valid)
+        return self._last
 
-    def _apply_decision(
-        self,
-        decided: Decision,
-        verdict: str,
-        action: np.ndarray,
-        state: State,
-        arm: ArmState,
-        times: dict[str, float],
-        frame: np.ndarray | None,
-    ) -> str:
-        """Counts the clips of a filter decision and returns the verdict to record.
+    def _read_person(self) -> ActionRequest | None:
+        """Returns the action of the person at the input device, or None where the policy decides.
 
-        Raises:
-            _EndEpisode: the decision is to stop.
+        A person's action takes precedence over the policy, whose queued actions are dropped.
         """
-        self.clips.update(clip.rule for clip in decided.clips)
-        self.clipped += bool(decided.clips)
-        if decided.verdict is Verdict.STOP:
-            self.journal.write_step(state.array, arm, action, "stop", times, frame)
-            raise _EndEpisode(
-                EpisodeEnding("safety", f"the safety filter stopped the arm: {decided.cause}", self._step)
-            )
-        return "hold" if decided.verdict is Verdict.HOLD else verdict
+        person = self.rig.teleop.read()
+        self._handle_event(person.event)
+        if person.action is None:
+            return None
+        self.interventions += 1
+        self._policy.clear()
+        self.rig.watchdog.record_action()
+        return ActionRequest(person.action, "person")
 
-    def _check_watchdog(self, verdict: str) -> None:
+    def _stream_step(self, arm: ArmState, person: ActionRequest | None) -> tuple[ActionRequest | None, Decision, float]:
+        """Streams the commands of one control step.
+
+        Until an action is there, each command waits for it as long as it can, and then continues the previous plan.
+        After a decision to stop, no command is sent.
+
+        Args:
+            arm: measured state at the beginning of the step.
+            person: the action of a person, or None where the policy decides.
+
+        Returns:
+            The action, or None where none came in time; the filter's decision on it; and when the first command that
+            follows it was sent, by this computer's monotonic clock [s].
+        """
+        dt = self.rig.compute_step_duration(self._step)
+        request, decision, sent = None, Decision(Verdict.HOLD), np.nan
+        for _ in range(self.rig.filter.count_commands(dt)):
+            if request is None and (request := person or self._take_policy_action()) is not None:
+                decision, sent = self._filter_action(request.action, arm, dt), np.nan
+                if decision.verdict is Verdict.STOP:
+                    break
+            self._send_command()
+            sent = time.monotonic() if np.isnan(sent) else sent
+            self.rig.clock.wait_until_next()
+        return request, decision, sent
+
+    def _take_policy_action(self) -> ActionRequest | None:
+        """Returns the policy's action for this control step, or None while there is none to act upon."""
+        request = self._policy.take_action()
+        if request is not None:
+            self.rig.watchdog.record_action()
+        # Behind a blind camera the policy works, but its observation is too old to act upon.
+        return None if request is None or self.rig.watchdog.is_blind() else request
+
+    def _filter_action(self, action: np.ndarray, arm: ArmState, dt: float) -> Decision:
+        """Returns the filter's decision on an action, and counts the clips."""
+        decision = self.rig.filter.filter_action(action, arm, dt)
+        self.clips.update(clip.rule for clip in decision.clips)
+        self.clipped += bool(decision.clips)
+        return decision
+
+    def _check_watchdog(self, verdict: Verdict) -> None:
         """Checks the watchdog after a control step; holds, resumes or ends the episode."""
         rig = self.rig
-        if verdict == "hold" and rig.policy is not None:
+        if verdict is Verdict.HOLD and rig.policy is not None:
             rig.watchdog.record_missed_step()
         # A new state shows the watchdog whether the robot still answers.
         rig.watchdog.record_state(rig.arm.state().stamp)
@@ -297,7 +323,7 @@ class ControlLoop:
         if alarm.verdict is Verdict.HOLD:
             rig.machine.hold()
             rig.filter.hold()
-            self._queue.clear()
+            self._policy.clear()
         # The missing input is back: continue from where the arm rests.
         elif rig.machine.phase is Phase.HOLDING:
             rig.machine.resume()
@@ -312,83 +338,20 @@ class ControlLoop:
         except ObjectsLost as lost:
             if self._last is None:
                 raise _EndEpisode(EpisodeEnding("objects", str(lost), self._step)) from lost
-            return State(self.rig.task.spec, self._last[0]), False
-
-    def _read_monitored_frame(self) -> tuple[np.ndarray | None, float]:
-        """Returns the newest frame and its time [s], and reports that time to the watchdog."""
-        image, taken = self._read_frame()
-        if image is not None:
-            self.rig.watchdog.record_frame(taken)
-        return image, taken
+            return self._last.state, False
 
     def _read_frame(self) -> tuple[np.ndarray | None, float]:
+        """Returns the newest camera frame and when it was captured [s]; None and NaN without cameras."""
         if self.rig.frames is None:
             return None, np.nan
         frame = self.rig.frames.read()
         return frame.image, frame.stamp
 
-    def _compute_policy_time(self) -> float:
-        """Computes the policy's time [s].
-
-        It advances by control steps at the time scale of training, however long the steps take on the arm.
-        """
-        tempo, dt = self.rig.tempo.scale_at(self._step), self.rig.task.control_dt
-        # Within a step, real time is scaled by `tempo` and ends with the step.
-        return self._step * dt + min((self.rig.clock.read_time() - self._step_start) * tempo, dt)
-
-    def _query_policy(self, state: State) -> None:
-        """Sends the present observation to the policy, unless two queries are still unanswered."""
-        while self._collect_reply(0.0):
-            pass
-        if self.rig.policy is None or len(self._pending_queries) >= 2:
-            return
-        ticket = next(_ticket_numbers)
-        # At most two queries are open: one in progress, and one that waits behind it.
-        self._pending_queries[ticket] = (self._step * self.rig.task.control_dt, time.monotonic())
-        self.rig.policy.send_observation(
-            ticket, self.rig.observer.compute_observation(state, self.rig.tempo.scale_at(self._step))
-        )
-
-    def _get_due_action(self) -> np.ndarray | None:
-        """Returns the action of this control step, or None when it is not there before the next command is due."""
-        now = self._step * self.rig.task.control_dt
-        while True:
-            ready = self._queue.take_action(now)
-            if ready is not None or not self._collect_reply(max(self.rig.clock.time_until_next(), 0.0)):
-                return ready
-
-    def _collect_reply(self, timeout: float) -> bool:
-        """Receives one reply of the policy and queues its actions; returns False if none arrives within the time.
-
-        A reply to a query of an earlier episode is dropped.
-
-        Args:
-            timeout: [s].
-        """
-        if self.rig.policy is None or not self._pending_queries:
-            return False
-        reply = self.rig.policy.receive_reply(timeout)
-        if reply is None:
-            return False
-        if reply.ticket not in self._pending_queries:
-            return True
-        start, asked = self._pending_queries.pop(reply.ticket)
-        self.latencies.add_durations(answer=time.monotonic() - asked)
-        self._inference_time = reply.seconds
-        rows = reply.actions
-        if rows.ndim < 2 or not len(rows):  # not a chunk: an empty row makes the safety filter hold
-            rows = np.zeros((1, 0))
-        # Late only if every row of the chunk is for a step that has passed.
-        if self._queue.add_chunk(start, rows, self._compute_policy_time()) == len(rows):
-            self.rig.watchdog.record_late_action()
-        return True
-
-    def _send_command(self) -> Target:
-        """Streams the next command to the arm, records and returns it."""
+    def _send_command(self) -> None:
+        """Streams the next command to the arm and records it."""
         target = self.rig.filter.next_command()
         self.rig.arm.stream(target)
         self.journal.add_command(time.monotonic(), target)
-        return target
 
     def _check_stop_request(self) -> None:
         if self.rig.stop():
@@ -401,3 +364,13 @@ class ControlLoop:
         label = {"success": True, "failure": False}.get(event)
         reason = {"stop": "stop", "discard": "discard"}.get(event, "end")
         raise _EndEpisode(EpisodeEnding(reason, f"the person at the controls: {event}", self._step, labelled=label))
+
+
+def _make_record(
+    seen: Snapshot, request: ActionRequest | None, decision: Decision, begun: float, sent: float
+) -> StepRecord:
+    """Returns the record of a control step that began at `begun`, with its first command at `sent` [s]."""
+    request = request or ActionRequest(np.zeros(0), "")  # recorded as zeros
+    verdict = request.verdict if decision.verdict is Verdict.FOLLOW else decision.verdict.value
+    timing = StepTiming(begun, request.answered, request.inference, sent, late=bool(np.isnan(request.answered)))
+    return StepRecord(seen.state.array, seen.arm, request.action, verdict, timing, seen.frame, seen.frame_stamp)

@@ -48,18 +48,20 @@ def dry_run(rig: ControlContext, tell: Callable[[str], None], steps: int = STEPS
             problem = "the policy did not answer within 5 s"
             break
         answers.append(seconds)
-        decision = rig.filter.filter_action(action, arm, rig.compute_step_duration(step))
-        command = decision.target.joints
+        dt = rig.compute_step_duration(step)
+        decision = rig.filter.filter_action(action, arm, dt)
+        # The last command of the step; the filter starts again from the measured state in the next one.
+        command = [rig.filter.next_command() for _ in range(rig.filter.count_commands(dt))][-1]
         taken.append(
             {
                 "action": np.round(action, 4).tolist(),
                 "verdict": decision.verdict.value,
                 "clips": [clip._asdict() for clip in decision.clips],
-                "joints": None if command is None else np.round(command, 5).tolist(),
-                "gripper": round(float(decision.target.gripper), 4),
+                "joints": np.round(command.joints, 5).tolist(),
+                "gripper": round(float(command.gripper), 4),
             }
         )
-        time.sleep(max(0.0, rig.compute_step_duration(step) - (time.monotonic() - begun)))
+        time.sleep(max(0.0, dt - (time.monotonic() - begun)))
     tell(f"{len(taken)} steps decided, none sent" + (f"; the arm could not start: {problem}" if problem else ""))
     return {
         "state": _state_to_json(arm),

@@ -8,7 +8,7 @@ import os
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -25,9 +25,8 @@ from robo_reward.rewards.contract import EpisodeReward, StepReward
 
 log = logging.getLogger(__name__)
 TIMES = ("begun", "stamp", "robot_time", "answered", "inference", "sent", "late", "frame")
-"""Columns per control step: start, receipt of the arm's state, robot time, arrival of the policy's reply, inference
-time, first command sent, `late`, capture of the frame. All [s]; time stamps except `robot_time` are by this computer's
-monotonic clock. `late` is 1 if no action was available in time, otherwise 0."""
+"""Columns of times of each control step, see `StepTiming`; `stamp` and `robot_time` are those of the arm's state, and
+`frame` is the capture of the frame. `late` is 1 if no action was available in time, otherwise 0."""
 MEASUREMENT_WIDTH = 2 + 4 * 7  # stamp, robot time, q, dq, tau_ext, wrench (6) and width
 COMMAND_WIDTH = 9  # time, joints (7), opening of the fingers
 VERDICTS = ("follow", "hold", "stop", "person")
@@ -113,6 +112,48 @@ def sanitize_action(action: Any, dim: int) -> np.ndarray:
     return np.clip(np.nan_to_num(array), -1, 1) if array.shape == (dim,) else np.zeros(dim)
 
 
+@dataclass(frozen=True)
+class StepTiming:
+    """Times of one control step [s], by this computer's monotonic clock; NaN where something did not happen.
+
+    Args:
+        begun: start of the control step.
+        answered: arrival of the policy's action.
+        inference: duration of the policy's inference.
+        sent: when the first command that follows the action was sent.
+        late: whether no action was available in time.
+    """
+
+    begun: float = np.nan
+    answered: float = np.nan
+    inference: float = np.nan
+    sent: float = np.nan
+    late: bool = True
+
+
+@dataclass(frozen=True, eq=False)
+class StepRecord:
+    """One control step as a journal stores it.
+
+    Args:
+        state: the task's state in which the step begins (D,).
+        arm: the arm's measured state.
+        action: of the policy or the person; anything that is not an action (A,) is stored as zeros.
+        verdict: one of `VERDICTS`.
+        timing: when what happened.
+        frame: camera frame of the declared shape; otherwise the previous one is stored again.
+        frame_stamp: when the frame was captured [s].
+    """
+
+    state: np.ndarray
+    arm: ArmState
+    action: Any
+    verdict: str
+    timing: StepTiming = StepTiming()
+    frame: np.ndarray | None = None
+    frame_stamp: float = np.nan
+
+
 class JournalHeader(msgspec.Struct):
     """Header of a journal."""
 
@@ -155,45 +196,23 @@ class Journal:
             self._files = {name: (folder / name).open("ab", buffering=0) for name in ("rows", "commands", "frames")}
         self._commands: list[np.ndarray] = []
 
-    def write_step(
-        self,
-        state: np.ndarray,
-        arm: ArmState,
-        action: Any,
-        verdict: str,
-        times: Mapping[str, float],
-        frame: np.ndarray | None = None,
-    ) -> None:
-        """Writes one control step that begins in `state` (D,), with what is done in it.
-
-        Args:
-            state: of the task (D,).
-            arm: what was measured.
-            action: the policy's output; anything that is no action (A,) is kept as zeros, and the verdict says so.
-            verdict: one of `VERDICTS`.
-            times: see `TIMES`.
-            frame: of the declared shape; otherwise the previous one is kept again.
+    def write_step(self, record: StepRecord) -> None:
+        """Writes one control step.
 
         Raises:
             DiskFailed: the disk is full.
         """
-        self._row(state, arm, sanitize_action(action, self._task.action.dim), verdict, times, frame)
+        timing = asdict(record.timing) | {"stamp": record.arm.stamp, "robot_time": record.arm.robot_time}
+        self._write_row(record, sanitize_action(record.action, self._task.action.dim), timing)
         self.steps += 1
 
-    def _row(
-        self,
-        state: np.ndarray,
-        arm: ArmState,
-        action: np.ndarray,
-        verdict: str,
-        times: Mapping[str, float],
-        frame: np.ndarray | None,
-    ) -> None:
+    def _write_row(self, record: StepRecord, action: np.ndarray, times: Mapping[str, float]) -> None:
+        arm, frame = record.arm, record.frame
         seen = np.concatenate(
             [[arm.stamp, arm.robot_time], arm.q, arm.dq, arm.tau_ext, arm.wrench, [arm.gripper_width]]
         )
-        when = [times.get(name, np.nan) for name in TIMES]
-        row = np.concatenate([state, action, [VERDICTS.index(verdict)], when, seen])
+        when = [{**times, "frame": record.frame_stamp}.get(name, np.nan) for name in TIMES]
+        row = np.concatenate([record.state, action, [VERDICTS.index(record.verdict)], when, seen])
         if self._frame_shape is not None and frame is not None and frame.shape == self._frame_shape:
             self._frame = np.ascontiguousarray(frame, np.uint8).tobytes()
         with self._convert_disk_errors():
@@ -203,15 +222,14 @@ class Journal:
 
     def add_command(self, time: float, target: Target) -> None:
         """Adds one command that was sent to the arm at a time [s]."""
-        joints = target.joints if target.joints is not None else np.full(7, np.nan)
-        self._commands.append(np.concatenate([[time], joints, [target.gripper]]))
+        self._commands.append(np.concatenate([[time], target.joints, [target.gripper]]))
 
     def write_last_state(
         self, state: np.ndarray, arm: ArmState, frame: np.ndarray | None = None, taken: float = np.nan
     ) -> None:
-        """Writes the state (D,) after the last action, with a frame and the time at which it was taken [s]."""
+        """Writes the state (D,) after the last action, with a frame and the time at which it was captured [s]."""
         nothing = np.full(self._task.action.dim, np.nan)
-        self._row(state, arm, nothing, "stop", {"frame": taken}, frame)
+        self._write_row(StepRecord(state, arm, nothing, "stop", frame=frame, frame_stamp=taken), nothing, {})
 
     def flush(self) -> None:
         """Writes the commands that were added so far."""

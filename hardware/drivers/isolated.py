@@ -105,9 +105,7 @@ class ArmProcess:
         """Sends the next target; a fault that it causes is raised by the next call."""
         if self._has_answer(0):
             self._receive_answer()
-        given = {"position": target.position, "quat": target.quat, "joints": target.joints}
-        arrays = {name: np.asarray(value, float) for name, value in given.items() if value is not None}
-        self._send_call("stream", {"gripper": float(target.gripper)}, arrays)
+        self._send_call("stream", {"gripper": float(target.gripper)}, {"joints": np.asarray(target.joints, float)})
 
     def hold(self) -> None:
         self._call("hold")
@@ -362,7 +360,7 @@ class _CallServer:
         if name == "stream":
             if self._broken:  # sent before the parent learned of the fault
                 return None
-            self._arm.stream(Target(gripper=given["gripper"], **arrays))
+            self._arm.stream(Target(arrays["joints"], given["gripper"]))
             return None
         if name == "state":
             state = self._arm.state()

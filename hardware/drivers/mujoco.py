@@ -12,8 +12,6 @@ import numpy as np
 from robo_reward.envs.arm.kinematics import (
     compute_forward_kinematics,
     compute_jacobian,
-    compute_orientation_error,
-    solve_damped_step,
 )
 from robo_reward.envs.rendering.render import Renderer
 from robo_reward.envs.state import State
@@ -117,8 +115,7 @@ class MujocoArm:
             ArmFault: streaming was not started, or a fault was injected.
         """
         self._require_mode((Mode.MOVING,))
-        joints = target.joints if target.joints is not None else self._solve_inverse_kinematics(target)
-        self.data.ctrl[:7] = joints
+        self.data.ctrl[:7] = target.joints
         if target.gripper >= 0.0:
             self.data.ctrl[7 : 7 + self.arm.finger_count] = target.gripper / 2
         self._step_physics()
@@ -229,21 +226,6 @@ class MujocoArm:
                 True,
                 FaultKind.CONTROL,
             )
-
-    def _solve_inverse_kinematics(self, target: Target) -> np.ndarray:
-        """Returns joint angles (7,) [rad] for a pose of the hand, by inverse kinematics from the last target."""
-        assert target.position is not None and target.quat is not None  # guaranteed by `Target`
-        axes = np.zeros(9)
-        mujoco.mju_quat2Mat(axes, target.quat)
-        columns = axes.reshape(3, 3).T[..., None]
-        q, home = self.data.ctrl[:7].copy(), np.array(self.arm.home)
-        for _ in range(3):
-            pose = compute_forward_kinematics(self.arm, q[None])
-            turn = compute_orientation_error(pose, *columns)
-            # Damped least squares from the last target, with a weak pull of the null space to the home pose.
-            error = np.concatenate([target.position - pose.position[:, 0], turn[:, 0]])[None]
-            q = q + solve_damped_step(compute_jacobian(pose), error, (home - q)[None], 0.01, 0.005)[0]
-        return np.clip(q, self.limits.q_min, self.limits.q_max)
 
     def _brake_to_rest(self) -> None:
         way = compute_braking(self.arm, policy_limits(self.arm), self.data.qpos[:7], self.data.qvel[:7])

@@ -10,8 +10,8 @@ import numpy as np
 
 from robo_reward.envs.arm.control import FINGER_MAX
 from robo_reward.envs.arm.kinematics import (
+    Configuration,
     compute_forward_kinematics,
-    compute_jacobian,
     compute_orientation_error,
     solve_damped_step,
 )
@@ -50,23 +50,18 @@ class ActionClip(NamedTuple):
     done: str
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True)
 class Decision:
     """Reaction of the safety filter to one action.
 
     Args:
-        verdict: follow it, hold, or stop the arm.
-        target: target at the end of this control step: joints and the opening of the fingers.
+        verdict: follow it, hold, or stop the arm; `SafetyFilter.next_command` returns the commands that do so.
         clips: everything that was changed, in the order of the rules.
-        samples: the commands of this control step (K, 7) [rad] at the stream's rate; `next_command` returns the
-            same.
         cause: why it holds or stops.
     """
 
     verdict: Verdict
-    target: Target
-    clips: tuple[ActionClip, ...]
-    samples: np.ndarray
+    clips: tuple[ActionClip, ...] = ()
     cause: str = ""
 
 
@@ -78,8 +73,6 @@ class SafetySettings:
         rate: of the stream [Hz].
         bad_actions: how many unusable actions in a row stop the arm; fewer hold it.
         tracking: largest difference between a measured and a commanded joint angle [rad]; more stops the arm.
-        ramp_steps: the first control steps after a start are slow ...
-        ramp_from: ... beginning at this share of speed and acceleration.
         lead: targets stay within what the speed limits allow in this time from the last command [s].
         still: joint speed at which an arm counts as at rest [rad/s].
     """
@@ -87,16 +80,16 @@ class SafetySettings:
     rate: float = 200.0
     bad_actions: int = 3
     tracking: float = 0.3
-    ramp_steps: int = 25
-    ramp_from: float = 0.2
     lead: float = 0.25
     still: float = 0.05
 
     def __post_init__(self) -> None:
         if not 50.0 <= self.rate <= 1000.0:
             raise UsageError(f"rate of the stream is {self.rate} Hz, expected 50 to 1000")
-        if self.bad_actions < 1 or self.ramp_steps < 0 or not 0.0 < self.ramp_from <= 1.0 or self.tracking <= 0:
-            raise UsageError(f"{self} makes no sense: counts and tracking are positive, ramp_from is above 0 up to 1")
+        if self.bad_actions < 1 or not self.tracking > 0:
+            raise UsageError(
+                f"bad_actions={self.bad_actions} tracking={self.tracking}: expected at least 1, and above 0 rad"
+            )
 
 
 class SafetyFilter:
@@ -113,7 +106,7 @@ class SafetyFilter:
         controller: the task's action convention.
         limits: what commands keep, e.g. `policy_limits(arm)`.
         workspace: where the hand stays.
-        settings: rates, thresholds and the slow start.
+        settings: rates and thresholds.
 
     Attributes:
         stopped: why the filter stopped for good, until `start`; empty while it works.
@@ -132,8 +125,8 @@ class SafetyFilter:
         coordinates = HandCoordinates(arm) if controller.spec.kind.startswith("ee_") else JointCoordinates()
         self.planner = TrajectoryPlanner(arm, limits, workspace, self.settings.rate, coordinates)
         self.stopped = "the safety filter was not started"
-        self._target, self._fingers = np.array(arm.home), np.full(arm.finger_count, FINGER_MAX)
-        self._steps, self._bad = 0, 0
+        self._target, self._fingers = Configuration(arm, np.array(arm.home)), np.full(arm.finger_count, FINGER_MAX)
+        self._bad = 0
 
     @classmethod
     def from_task(
@@ -145,7 +138,7 @@ class SafetyFilter:
             task: a task of an arm (`envs.arm.base.ArmTask`).
             limits: other limits than `policy_limits(task.arm)`.
             cone: largest tilt of the hand [rad].
-            settings: rates, thresholds and the slow start.
+            settings: rates and thresholds.
         """
         workspace = Workspace.from_box(task.low, task.high, cone)
         return cls(task.arm, task.controller, limits or policy_limits(task.arm), workspace, settings)
@@ -162,8 +155,8 @@ class SafetyFilter:
         if np.abs(state.dq).max() > self.settings.still:
             raise UsageError(f"the arm still moves at {np.abs(state.dq).max():.3f} rad/s; wait until it is at rest")
         q = np.array(state.q, float)
-        pose = compute_forward_kinematics(self.arm, q[None])
-        position, tilt = pose.position[:, 0], float(compute_tilt(pose)[0])
+        here = Configuration(self.arm, q)
+        position, tilt = here.position, float(compute_tilt(here.pose)[0])
         # Widen the limits to a start pose slightly outside them, by at most `SLACK`; `_restore_limits` undoes it.
         room = self.limits.widen_to(np.clip(q, self.limits.q_min - SLACK, self.limits.q_max + SLACK))
         problem = room.describe_violation(q)
@@ -177,9 +170,9 @@ class SafetyFilter:
         self.planner.checker.limits = room
         self.planner.checker.workspace = self.workspace.widen_to(position, tilt)
         self.planner.start_at_rest(q)
-        self._target = q
+        self._target = here
         self._fingers = np.full(self.arm.finger_count, np.clip(state.gripper_width / 2, 0.0, FINGER_MAX))
-        self._steps, self._bad, self.stopped = 0, 0, ""
+        self._bad, self.stopped = 0, ""
 
     def filter_action(self, action: np.ndarray, state: ArmState, dt: float = 0.0) -> Decision:
         """Returns the reaction to a policy's action; never raises, whatever the action is.
@@ -193,15 +186,13 @@ class SafetyFilter:
         dt = dt if 0.0 < dt <= 1.0 else 1.0 / self.controller.spec.rate_hz
         cause = self.stopped or self._find_stop_cause(state)
         if cause:
-            return self._make_stop_decision(cause, dt)
+            return self._decide_stop(cause)
         values, problem = self._parse_action(action)
         if problem:
             self._bad += 1
             if self._bad >= self.settings.bad_actions:
-                return self._make_stop_decision(
-                    f"{self._bad} unusable actions in a row, the last because {problem}", dt
-                )
-            return self._make_hold_decision(problem, dt)
+                return self._decide_stop(f"{self._bad} unusable actions in a row, the last because {problem}")
+            return self._decide_hold(problem)
         self._bad = 0
         self._restore_limits()
         clips: list[ActionClip] = []
@@ -211,14 +202,11 @@ class SafetyFilter:
             clips.append(ActionClip("action", f"{over + 1.0:.3g}", "clipped to [-1, 1]"))
         wanted, fingers = self._advance_controller(np.clip(values, -1.0, 1.0), state)
         if not (np.isfinite(wanted).all() and np.isfinite(fingers).all()):
-            return self._make_hold_decision("the task's controller answered with numbers that are not finite", dt)
-        # Slow start: the ramp scales the speed limit of the step and the plan.
-        pace = self._compute_ramp()
-        wanted = self._limit_step(wanted, dt * pace, clips)
-        self._plan_step(wanted, pace, dt, clips)
+            return self._decide_hold("the task's controller answered with numbers that are not finite")
+        target = self._limit_step(Configuration(self.arm, wanted), dt, clips)
+        self._plan_step(target, dt, clips)
         self._fingers = fingers
-        self._steps += 1
-        return self._make_decision(Verdict.FOLLOW, dt, tuple(clips))
+        return Decision(Verdict.FOLLOW, tuple(clips))
 
     def hold(self) -> None:
         """Comes to rest as fast as the limits allow; later targets continue from there."""
@@ -227,7 +215,12 @@ class SafetyFilter:
 
     def next_command(self) -> Target:
         """Returns the next command, to be sent once every 1 / rate seconds."""
-        return Target(joints=self.planner.advance_command(), gripper=self._sum_finger_targets())
+        opening = float(self._fingers.sum()) if len(self._fingers) else -1.0
+        return Target(self.planner.advance_command(), opening)
+
+    def count_commands(self, dt: float) -> int:
+        """Returns the number of commands in a control step of `dt` [s], at least 1."""
+        return max(1, round(dt * self.settings.rate))
 
     def _find_stop_cause(self, state: ArmState) -> str:
         """Returns why the arm must stop whatever the action is; empty if it need not."""
@@ -235,7 +228,7 @@ class SafetyFilter:
             return f"the robot is in mode {state.mode.value}"
         if not state.is_finite():
             return "the measured state holds numbers that are not finite"
-        error = np.abs(state.q - self.planner.last_command)
+        error = np.abs(state.q - self.planner.last_command.q)
         worst = int(error.argmax())
         if error[worst] > self.settings.tracking:
             return (
@@ -262,82 +255,77 @@ class SafetyFilter:
         n, fingers = self.arm.joint_count, self.arm.finger_count
         measured = np.concatenate([state.q, np.full(fingers, state.gripper_width / 2)])
         # The controller continues from the last target, not from the measurement.
-        last = np.concatenate([self._target, self._fingers])
+        last = np.concatenate([self._target.q, self._fingers])
         wanted = self.controller.advance(last[None], measured[None], action[None])[0]
         return wanted[:n], np.clip(wanted[n : n + fingers], 0.0, FINGER_MAX)
 
-    def _compute_ramp(self) -> float:
-        """Returns the share of speed and acceleration allowed in this step of the slow start."""
-        ramp, first = self.settings.ramp_steps, self.settings.ramp_from
-        return 1.0 if self._steps >= ramp else first + (1.0 - first) * self._steps / ramp
-
-    def _limit_step(self, wanted: np.ndarray, dt: float, clips: list[ActionClip]) -> np.ndarray:
-        """Returns the requested joints (7,) after limiting the speed and projecting into margins and workspace."""
-        limits = self.planner.checker.limits
+    def _limit_step(self, wanted: Configuration, dt: float, clips: list[ActionClip]) -> Configuration:
+        """Returns the requested joints after limiting the speed and projecting into margins and workspace."""
+        limits, last = self.planner.checker.limits, self.planner.last_command
         # 1. Speed: scale the step so that the strictest speed limit is kept.
         asked = self._compute_limit_usage(self._target, wanted, dt)
         rule = max(asked, key=lambda name: asked[name])
         if asked[rule] > 1.0:
             clips.append(ActionClip(rule, f"{asked[rule]:.2f} of the limit", f"step times {1 / asked[rule]:.2f}"))
-            wanted = self._target + (wanted - self._target) / asked[rule]
+            wanted = self._interpolate(self._target, wanted, 1 / asked[rule])
         # 2. Lead: keep the target within what `lead` seconds at full speed can reach from the last command.
-        lead = max(self._compute_limit_usage(self.planner.last_command, wanted, self.settings.lead).values())
+        lead = max(self._compute_limit_usage(last, wanted, self.settings.lead).values())
         if lead > 1.0:
             clips.append(ActionClip("lead", f"{lead:.2f} of the limit", "the target waits for the command"))
-            wanted = self.planner.last_command + (wanted - self.planner.last_command) / lead
+            wanted = self._interpolate(last, wanted, 1 / lead)
         # 3. Position: clip to the joint margins, then project into the workspace.
-        inside = self._project_into_workspace(np.clip(wanted, limits.q_min, limits.q_max), clips)
-        if not np.array_equal(inside, wanted) and not any(clip.rule == "workspace" for clip in clips):
-            worst = int(np.abs(inside - wanted).argmax())
-            text = f"joint {worst + 1} at {wanted[worst]:.3f} rad"
-            clips.append(ActionClip("joint_position", text, f"{inside[worst]:.3f} rad"))
+        within = np.clip(wanted.q, limits.q_min, limits.q_max)
+        clipped = np.abs(within - wanted.q)
+        inside = self._project_into_workspace(Configuration(self.arm, within) if clipped.any() else wanted, clips)
+        if clipped.any() and not any(clip.rule == "workspace" for clip in clips):
+            worst = int(clipped.argmax())
+            text = f"joint {worst + 1} at {wanted.q[worst]:.3f} rad"
+            clips.append(ActionClip("joint_position", text, f"{within[worst]:.3f} rad"))
         return inside
 
-    def _compute_limit_usage(self, begin: np.ndarray, end: np.ndarray, dt: float) -> dict[str, float]:
-        """Returns the share of each speed limit that a step from joints (7,) to joints (7,) in dt [s] uses."""
-        limits, step = self.planner.checker.limits, end - begin
-        low, high = limits.speed_bounds(begin)
-        pose, first = (
-            compute_forward_kinematics(self.arm, np.stack([begin, end])),
-            compute_forward_kinematics(self.arm, begin[None]),
-        )
-        turn = compute_orientation_error(first, pose.x[:, 1:], pose.y[:, 1:], pose.z[:, 1:])
+    def _interpolate(self, begin: Configuration, end: Configuration, share: float) -> Configuration:
+        """Returns the configuration at a share of the way, on a straight line in joint space."""
+        return Configuration(self.arm, begin.q + share * (end.q - begin.q))
+
+    def _compute_limit_usage(self, begin: Configuration, end: Configuration, dt: float) -> dict[str, float]:
+        """Returns the share of each speed limit that a step from `begin` to `end` in dt [s] uses."""
+        limits, step = self.planner.checker.limits, end.q - begin.q
+        low, high = limits.speed_bounds(begin.q)
+        turn = compute_orientation_error(begin.pose, end.pose.x, end.pose.y, end.pose.z)
         joints = np.where(step > 0, step / np.maximum(high, 1e-3), step / np.minimum(low, -1e-3))
         return {
             "joint_speed": float(joints.max()) / dt,
-            "hand_speed": float(np.linalg.norm(pose.position[:, 1] - pose.position[:, 0])) / limits.translation[0] / dt,
+            "hand_speed": float(np.linalg.norm(end.position - begin.position)) / limits.translation[0] / dt,
             "turn_speed": float(np.linalg.norm(turn)) / limits.rotation[0] / dt,
         }
 
-    def _project_into_workspace(self, q: np.ndarray, clips: list[ActionClip]) -> np.ndarray:
-        """Returns joints (7,) whose hand is in workspace and cone, by inverse kinematics where it was not."""
+    def _project_into_workspace(self, joints: Configuration, clips: list[ActionClip]) -> Configuration:
+        """Returns joints whose hand is in workspace and cone, by inverse kinematics where it was not."""
         space, limits = self.planner.checker.workspace, self.planner.checker.limits
-        pose = compute_forward_kinematics(self.arm, q[None])
         # Half of `INSET` inside the walls, since the path between two targets is slightly curved.
-        place = np.clip(pose.position[:, 0], space.low + INSET / 2, space.high - INSET / 2)
-        tilt = float(compute_tilt(pose)[0])
-        if np.array_equal(place, pose.position[:, 0]) and tilt <= space.cone:
-            return q
-        what = f"hand at {pose.position[:, 0].round(3)} m leaning {tilt:.2f} rad"
+        place = np.clip(joints.position, space.low + INSET / 2, space.high - INSET / 2)
+        tilt = float(compute_tilt(joints.pose)[0])
+        if np.array_equal(place, joints.position) and tilt <= space.cone:
+            return joints
+        what = f"hand at {joints.position.round(3)} m, tilted by {tilt:.2f} rad"
         clips.append(ActionClip("workspace", what, f"{place.round(3)} m, {min(tilt, space.cone):.2f} rad"))
         # Tilt slightly less than the cone allows, because the damped steps do not converge exactly.
-        upright = _tilt_approach(pose.z[:, 0], min(tilt, 0.98 * space.cone))
+        upright = _tilt_approach(joints.pose.z[:, 0], min(tilt, 0.98 * space.cone))
         for _ in range(4):
             # Damped least squares for position and approach direction, at most 0.1 rad per joint and iteration.
-            turn = np.cross(pose.z[:, 0], upright)
-            error = np.concatenate([place - pose.position[:, 0], turn])[None]
-            step = solve_damped_step(compute_jacobian(pose), error, np.zeros((1, 7)))[0]
-            q = np.clip(q + np.clip(step, -0.1, 0.1), limits.q_min, limits.q_max)
-            pose = compute_forward_kinematics(self.arm, q[None])
-        return q
+            turn = np.cross(joints.pose.z[:, 0], upright)
+            error = np.concatenate([place - joints.position, turn])[None]
+            step = np.clip(solve_damped_step(joints.jacobian[None], error, np.zeros((1, 7)))[0], -0.1, 0.1)
+            joints = Configuration(self.arm, np.clip(joints.q + step, limits.q_min, limits.q_max))
+        return joints
 
-    def _plan_step(self, wanted: np.ndarray, pace: float, dt: float, clips: list[ActionClip]) -> None:
+    def _plan_step(self, wanted: Configuration, dt: float, clips: list[ActionClip]) -> None:
         """Plans to the requested joints, or to as large a part of the step as every limit allows."""
         breach = None
         # Shorten the step until a plan passes all limits.
         for share in (1.0, 0.5, 0.25):
-            goal = self._target + share * (wanted - self._target)
-            found = self.planner.plan_to_target(goal, pace, self._target, dt)
+            goal = wanted if share == 1.0 else self._interpolate(self._target, wanted, share)
+            found = self.planner.plan_to_target(goal, self._target, dt)
             if found is None:
                 self._target = goal
                 break
@@ -355,7 +343,7 @@ class SafetyFilter:
         if envelope.limits is self.limits and envelope.workspace is self.workspace:
             return
         # Restore only when the last command and the whole plan lie inside the configured limits.
-        path = np.concatenate([self.planner.last_command[None], self.planner.plan])
+        path = np.concatenate([self.planner.last_command.q[None], self.planner.plan])
         pose = compute_forward_kinematics(self.arm, path)
         if not any(self.limits.describe_violation(q) for q in path):
             envelope.limits = self.limits
@@ -364,22 +352,15 @@ class SafetyFilter:
         ).all():
             envelope.workspace = self.workspace
 
-    def _make_hold_decision(self, cause: str, dt: float) -> Decision:
+    def _decide_hold(self, cause: str) -> Decision:
         self.hold()
-        return self._make_decision(Verdict.HOLD, dt, (), cause)
+        return Decision(Verdict.HOLD, cause=cause)
 
-    def _make_stop_decision(self, cause: str, dt: float) -> Decision:
+    def _decide_stop(self, cause: str) -> Decision:
         if not self.stopped:
             self.hold()
         self.stopped = cause
-        return self._make_decision(Verdict.STOP, dt, (), cause)
-
-    def _sum_finger_targets(self) -> float:
-        return float(self._fingers.sum()) if len(self._fingers) else -1.0
-
-    def _make_decision(self, verdict: Verdict, dt: float, clips: tuple[ActionClip, ...], cause: str = "") -> Decision:
-        samples = self.planner.peek_commands(max(1, round(dt * self.settings.rate)))
-        return Decision(verdict, Target(joints=samples[-1], gripper=self._sum_finger_targets()), clips, samples, cause)
+        return Decision(Verdict.STOP, cause=cause)
 
 
 def _tilt_approach(z: np.ndarray, tilt: float) -> np.ndarray:

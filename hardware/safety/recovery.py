@@ -91,11 +91,6 @@ class FaultMachine:
         self._seeded_after = -1.0
         self._retried: list[float] = []
 
-    @property
-    def may_stream(self) -> bool:
-        """True if a command may be sent to the arm now."""
-        return self.phase in (Phase.RUNNING, Phase.HOLDING)
-
     def seed(self, state: ArmState) -> None:
         """Records that the targets were set to the measured pose.
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from robo_reward.errors import RoboRewardError
 from robo_reward.registry import Registry
-from robo_reward.rewards.contract import Weights, fingerprint_spec
+from robo_reward.rewards.contract import Weights
 
 
 @runtime_checkable
@@ -45,21 +45,6 @@ class EncoderMismatch(RoboRewardError):
     def __init__(self, wanted: str, found: str, what: str = "encoder") -> None:
         remedy = "Features of one mean nothing to the other: use the same encoder, or fit again with this one"
         super().__init__(f"{what}: fingerprint {wanted} is wanted, this one has {found}. {remedy}")
-
-
-def check_encoder(encoder: Encoder, wanted: str) -> None:
-    """Raises EncoderMismatch if the features of this encoder are not those that something was made with.
-
-    Args:
-        encoder: the encoder to check.
-        wanted: `robo_reward.rewards.contract.fingerprint_spec(spec)` of the one that was used.
-
-    Raises:
-        EncoderMismatch: it is another encoder; the message names both.
-    """
-    found = fingerprint_spec(encoder.spec())
-    if found != wanted:
-        raise EncoderMismatch(wanted, found)
 
 
 def select_tensors(spec: Mapping[str, Any], weights: Weights) -> Mapping[str, np.ndarray]:

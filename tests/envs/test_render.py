@@ -71,14 +71,6 @@ def test_many_equals_one_by_one_in_any_order(renderer: Renderer, model: mujoco.M
     assert render_frames(model, [], width=64, height=48).shape == (0, 48, 64, 3)
 
 
-def test_a_simulation_is_drawn_without_being_changed(renderer: Renderer, model: mujoco.MjModel):
-    data = mujoco.MjData(model)
-    data.qpos[0], data.qvel[0], data.time = 0.3, 1.0, 5.0
-    before = data.xpos.copy()
-    np.testing.assert_array_equal(renderer.render_state(data), renderer.render(np.array([0.3])))
-    np.testing.assert_array_equal(data.xpos, before)
-
-
 def test_cameras_differ_and_the_model_is_left_alone(model: mujoco.MjModel):
     sizes = model.vis.global_.offwidth, model.vis.quality.offsamples, model.vis.quality.shadowsize
     with Renderer(model, 64, 48, "behind") as behind, Renderer(model, 64, 48, 0) as front:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from imageio_ffmpeg import get_ffmpeg_exe
 
-from robo_reward.envs.video.files import VideoError, add_label_bar, read_video, side_by_side, write_video
+from robo_reward.envs.video.files import VideoError, add_label_bar, read_video, write_video
 from robo_reward.errors import UsageError, WrongShape
 from tests.house.source import ROOT
 
@@ -108,24 +108,11 @@ def test_wrong_arguments_are_named(tmp_path: Path):
         read_video(tmp_path / "b.mp4")
 
 
-def test_side_by_side_holds_the_last_frame_and_scales():
-    short, long = moving_square(length=4), moving_square(length=9, height=24, width=32)
-    row = side_by_side([short, long])
-    assert row.shape == (9, 48, 64 + 4 + 64, 3)
-    np.testing.assert_array_equal(row[8, :, :64], short[3])
-    np.testing.assert_array_equal(row[2, :, :64], short[2])
-    assert (row[:, :, 64:68] == 255).all()
-
-
-def test_labels_stand_above_the_picture_and_always_fit():
+def test_labels_are_above_the_picture_and_always_fit():
     frames = moving_square(length=2)
-    row = side_by_side([frames, frames], ["before", "after: a label that is much too long for the clip"], height=48)
-    assert row.shape == (2, 70, 132, 3)
-    np.testing.assert_array_equal(row[:, 22:, :64], frames)
-    assert (row[0, :22, :64] > 150).any() and (row[0, :22, 68:] > 150).any()
-    assert (row[0, :22, 128:] < 100).all()  # a margin is left
+    labelled = add_label_bar(frames, "after: a label that is much too long for the clip")
+    assert labelled.shape == (2, 70, 64, 3)
+    np.testing.assert_array_equal(labelled[:, 22:], frames)
+    assert (labelled[0, :22] > 150).any()
+    assert (labelled[0, :22, 60:] < 100).all()  # a margin is left
     assert add_label_bar(frames, "naïve π").shape == (2, 70, 64, 3)
-    with pytest.raises(UsageError, match="1 labels for 2 clips"):
-        side_by_side([frames, frames], ["one"])
-    with pytest.raises(UsageError, match="no clips"):
-        side_by_side([])

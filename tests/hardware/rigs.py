@@ -21,7 +21,7 @@ from robo_reward.hardware.perception.scene import SimulatedScene
 from robo_reward.hardware.perception.state_estimator import Observer
 from robo_reward.hardware.policy.process import PolicyProcess, PolicyReply, answer, read_reply
 from robo_reward.hardware.policy.teleop import NoTeleop
-from robo_reward.hardware.safety.filter import SafetyFilter, SafetySettings
+from robo_reward.hardware.safety.filter import SafetyFilter
 from robo_reward.hardware.safety.watchdog import Watchdog
 from robo_reward.hardware.wire import pack_message
 from tests.hardware import policies
@@ -94,7 +94,7 @@ def simulated(
     arm.connect()
     scene = SimulatedScene(arm)
     observer = Observer(task, scene)
-    filter = SafetyFilter.from_task(task, settings=SafetySettings(ramp_steps=0))
+    filter = SafetyFilter.from_task(task)
     rig = ControlContext(
         task=task,
         arm=arm,

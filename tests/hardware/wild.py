@@ -192,7 +192,7 @@ class World:
     def __init__(self, arm: str, name: str, control: str, share: float = 0.3, rate: float = 200.0) -> None:
         self.task: Any = make_task(f"{arm}/{name}", control=control)
         limits = policy_limits(self.task.arm, share, share)
-        self.filter = SafetyFilter.from_task(self.task, limits, CONE, SafetySettings(rate=rate, ramp_steps=5))
+        self.filter = SafetyFilter.from_task(self.task, limits, CONE, SafetySettings(rate=rate))
         self.judge = Judge(self.task, share, rate)
         self.rng = np.random.default_rng(0)
         self.rest: dict[bool, float] = {True: 0.0, False: 0.0}  # longest time to rest [s], with hold() and without
@@ -213,7 +213,7 @@ class World:
                 if decision.verdict is Verdict.STOP:
                     self._rest(hold=True)
                     self._note(worst)
-                    self._begin(self.filter.planner.last_command)
+                    self._begin(self.filter.planner.last_command.q)
         self._rest(hold=bool(seed % 2))
         self._note(worst)
         return worst, decisions
@@ -225,7 +225,6 @@ class World:
     def _tick(self, n: int) -> None:
         for _ in range(n):
             target = self.filter.next_command()
-            assert target.joints is not None
             assert -1.0 <= target.gripper <= 0.0801
             self.path.append(target.joints)
 

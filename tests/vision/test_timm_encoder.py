@@ -12,10 +12,9 @@ from safetensors.torch import save_file
 from timm.data import create_transform, resolve_model_data_config
 
 from robo_reward.errors import MissingExtra, UnknownName, UsageError
-from robo_reward.rewards.contract import fingerprint_spec
 from robo_reward.testing.encoder import EncoderContract
 from robo_reward.vision import encoder as module
-from robo_reward.vision.encoder import EncoderMismatch, build_encoder, check_encoder
+from robo_reward.vision.encoder import EncoderMismatch, build_encoder
 from robo_reward.vision.published import create_model
 from robo_reward.vision.timm_encoder import TimmEncoder
 from robo_reward.vision.views import camera_views
@@ -135,14 +134,6 @@ def test_published_weights_that_changed_are_refused_with_both_fingerprints():
     spec = TimmEncoder("test_resnet", source="random", size=32).spec()
     with pytest.raises(EncoderMismatch, match=f"0123456789abcdef.*{spec['published']}"):
         build_encoder({**spec, "published": "0123456789abcdef"})
-
-
-def test_an_artifact_s_encoder_is_checked_by_fingerprint():
-    encoder, other = (TimmEncoder("test_resnet", source="random", size=32, seed=seed) for seed in (0, 1))
-    check_encoder(encoder, fingerprint_spec(encoder.spec()))
-    with pytest.raises(EncoderMismatch) as error:
-        check_encoder(other, fingerprint_spec(encoder.spec()))
-    assert all(fingerprint_spec(e.spec()) in str(error.value) for e in (encoder, other))
 
 
 def test_importing_the_contract_imports_no_torch():

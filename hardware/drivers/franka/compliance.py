@@ -23,8 +23,6 @@ class Compliance:
     Args:
         stiffness: of the joints (7,) [N m/rad].
         lag: damping over stiffness, the time constant with which the arm nears a target [s].
-        translational: stiffness of the hand [N/m], for targets given as poses.
-        rotational: rotational stiffness of the hand [N m/rad], for targets given as poses.
         torque_threshold: external joint torque at which the robot stops itself (7,) [N m].
         force_threshold: external force and torque on the hand at which it does (6,) [N, N m].
         torque_step: by how much a commanded torque may change in a millisecond [N m].
@@ -34,8 +32,6 @@ class Compliance:
 
     stiffness: tuple[float, ...] = (300.0, 300.0, 300.0, 300.0, 125.0, 75.0, 50.0)
     lag: float = 0.1
-    translational: float = 750.0
-    rotational: float = 40.0
     torque_threshold: tuple[float, ...] = (40.0,) * 7
     force_threshold: tuple[float, ...] = (40.0,) * 6
     torque_step: float = 1.0
@@ -49,7 +45,7 @@ class Compliance:
             if values.shape != (size,) or not (np.isfinite(values) & (values > 0)).all():
                 raise UsageError(f"{name}={getattr(self, name)}: expected {size} positive numbers")
             object.__setattr__(self, name, tuple(map(float, values)))
-        for name in ("lag", "translational", "rotational", "torque_step"):
+        for name in ("lag", "torque_step"):
             if not getattr(self, name) > 0:
                 raise UsageError(f"{name}={getattr(self, name)}: expected a positive number")
         if not 0 <= self.clearance < WIDEST:

@@ -31,8 +31,8 @@ STOP_PATIENCE = 4.0
 class FrankyArm(FrankaArm):
     """A Franka Research 3 with system 5.9 or later (server version 10).
 
-    Targets in joints are followed by franky's joint impedance tracker, poses by its Cartesian one. Both hold the
-    last target indefinitely: the watchdog and the control process detect missing targets.
+    Targets are followed by franky's joint impedance tracker, which holds the last one indefinitely: the watchdog and
+    the control process detect missing targets.
     """
 
     name = "fr3"
@@ -83,19 +83,14 @@ class FrankyArm(FrankaArm):
 
     def _follow(self) -> Any:
         c = self.compliance
-        stiffness, damping = np.array(c.stiffness), np.array(c.damping)
         return self._library.JointImpedanceTracker(
-            self._require_robot(), stiffness=stiffness, damping=damping, **self._tracker_options()
+            self._require_robot(),
+            stiffness=np.array(c.stiffness),
+            damping=np.array(c.damping),
+            max_delta_tau=c.torque_step,
+            lower_joint_limits=np.array(FR3.q_min),
+            upper_joint_limits=np.array(FR3.q_max),
         )
-
-    def _tracker_options(self) -> dict[str, Any]:
-        """Returns the options that every tracker shares."""
-        low, high = np.array(FR3.q_min), np.array(FR3.q_max)
-        return {
-            "max_delta_tau": self.compliance.torque_step,
-            "lower_joint_limits": low,
-            "upper_joint_limits": high,
-        }
 
     def _check_motion(self) -> None:
         self._require_robot().poll_motion()
@@ -104,24 +99,7 @@ class FrankyArm(FrankaArm):
         return bool(self._robot.is_in_control)
 
     def _send(self, target: Target) -> None:
-        if target.joints is not None:
-            if not isinstance(self._follower, self._library.JointImpedanceTracker):
-                self._follower = self._follow()
-            self._follower.set_target(np.asarray(target.joints, float))
-        elif target.position is not None and target.quat is not None:
-            self._send_pose(target.position, target.quat)
-
-    def _send_pose(self, position: np.ndarray, quat: np.ndarray) -> None:
-        franky, c = self._library, self.compliance
-        if not isinstance(self._follower, franky.CartesianImpedanceTracker):
-            self._follower = franky.CartesianImpedanceTracker(
-                self._require_robot(),
-                translational_stiffness=c.translational,
-                rotational_stiffness=c.rotational,
-                **self._tracker_options(),
-            )
-        w, x, y, z = quat
-        self._follower.set_target(franky.Affine(np.asarray(position, float), np.array([x, y, z, w])))
+        self._follower.set_target(np.asarray(target.joints, float))
 
     def _come_to_rest(self) -> None:
         """Ramps the torques into pure damping until the joints are at rest; if that fails, the robot stops itself."""

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from robo_reward.envs.arm.model import PANDA
-from robo_reward.errors import MissingExtra, UsageError
+from robo_reward.errors import MissingExtra
 from robo_reward.hardware.arm import ArmState, FaultKind, Target
 from robo_reward.hardware.drivers.franka.base import FrankaArm
 from robo_reward.hardware.drivers.franka.errors import make_library_fault
@@ -121,8 +121,6 @@ class PandaArm(FrankaArm):
         return self._follower is not None and bool(self._follower.running)
 
     def _send(self, target: Target) -> None:
-        if target.joints is None:
-            raise UsageError("a Panda is streamed joints; let the safety filter turn poses into joints")
         self._follower.move_to(np.asarray(target.joints, float))
 
     def _compute_brake_goal(self, way: BrakingProfile, elapsed: float) -> np.ndarray:

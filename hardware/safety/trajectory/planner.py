@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from robo_reward.envs.arm.kinematics import Configuration
 from robo_reward.envs.arm.model import ArmModel
 from robo_reward.errors import WrongShape
 from robo_reward.hardware.safety.limits import MotionLimits, Workspace
@@ -59,7 +60,7 @@ class TrajectoryPlanner:
         coordinates: Coordinates | None = None,
     ) -> None:
         self.coordinates = coordinates or JointCoordinates()
-        self.rate, self.checker = rate, LimitChecker(arm, limits, workspace, rate)
+        self.arm, self.rate, self.checker = arm, rate, LimitChecker(arm, limits, workspace, rate)
         self._profiler = ProfileGenerator(self.coordinates.straight)
         self.start_at_rest(np.array(arm.home))
 
@@ -73,50 +74,44 @@ class TrajectoryPlanner:
         if q.shape != (7,):
             raise WrongShape("joint angles", q.shape, "(7,)")
         # The history at rest makes speed, acceleration and jerk start at zero.
-        self._past = np.repeat(q[None], HISTORY, axis=0)
-        self._now = np.stack([self.coordinates.from_joints(q), np.zeros(7), np.zeros(7)])
+        self._past, self._last = np.repeat(q[None], HISTORY, axis=0), Configuration(self.arm, q)
+        self._now = np.stack([self.coordinates.from_joints(self._last), np.zeros(7), np.zeros(7)])
         self._plan, self._profile = np.zeros((0, 7)), np.zeros((0, 3, 7))
 
     @property
-    def last_command(self) -> np.ndarray:
-        """The last command (7,) [rad]."""
-        return self._past[-1].copy()
+    def last_command(self) -> Configuration:
+        """The last command."""
+        return self._last
 
     @property
-    def rest_position(self) -> np.ndarray:
-        """Joint angles at which the plan comes to rest (7,) [rad]."""
-        return self._plan[-1].copy() if len(self._plan) else self.last_command
+    def rest_position(self) -> Configuration:
+        """The configuration at which the plan comes to rest."""
+        return Configuration(self.arm, self._plan[-1].copy()) if len(self._plan) else self._last
 
     @property
     def plan(self) -> np.ndarray:
         """All commands until the arm is at rest (K, 7) [rad], if no other target comes."""
         return self._plan.copy()
 
-    def peek_commands(self, n: int) -> np.ndarray:
-        """Returns the next n commands (n, 7) [rad], if no other target comes."""
-        coming = self._plan[:n]
-        return np.concatenate([coming, np.repeat(self.rest_position[None], n - len(coming), axis=0)])
-
     def advance_command(self) -> np.ndarray:
         """Advances by one command and returns it (7,) [rad]; once at rest, it stays the same."""
         if len(self._plan):
             self._now, self._profile = self._profile[0], self._profile[1:]
             self._past, self._plan = np.concatenate([self._past[1:], self._plan[:1]]), self._plan[1:]
+            self._last = Configuration(self.arm, self._past[-1])
         else:
             self._past = np.concatenate([self._past[1:], self._past[-1:]])
             self._now = np.stack([self._now[0], np.zeros(7), np.zeros(7)])
-        return self.last_command
+        return self._past[-1].copy()
 
     def plan_to_target(
-        self, target: np.ndarray, pace: float = 1.0, before: np.ndarray | None = None, dt: float = 0.0
+        self, target: Configuration, before: Configuration | None = None, dt: float = 0.0
     ) -> LimitViolation | None:
-        """Plans a new motion to joint angles (7,) [rad].
+        """Plans a new motion to a configuration.
 
         Args:
-            target: joint angles to plan to (7,) [rad].
-            pace: share of speed and acceleration to use.
-            before: the target before this one (7,) [rad], from which follows how fast targets move; at rest if
-                not given.
+            target: configuration to plan to.
+            before: the target before this one, from which follows how fast targets move; at rest if not given.
             dt: when the next target is due [s].
 
         Returns:
@@ -127,12 +122,12 @@ class TrajectoryPlanner:
         # First attempt: pass the target at the speed of the targets.
         if before is not None and dt > 0.0:
             speed = (goal - self.coordinates.from_joints(before, goal)) / dt
-            if self._try_plan(pace, target, goal, speed, dt) is None:
+            if self._try_plan(1.0, target, goal, speed, dt) is None:
                 return None
         # Fallback: come to rest at the target, slower with each attempt; the first violation is reported.
         breach = None
         for share in SPEED_SHARES:
-            found = self._try_plan(pace * share, target, goal, np.zeros(7), 0.0)
+            found = self._try_plan(share, target, goal, np.zeros(7), 0.0)
             if found is None:
                 return None
             breach = breach or found
@@ -143,13 +138,13 @@ class TrajectoryPlanner:
 
         The old plan stays if it comes to rest sooner, or if no new plan passes the check.
         """
-        here, reach = self._past[-1], np.maximum(self._compute_braking_distance(), MIN_REACH)
-        bounds = self.coordinates.compute_bounds(self.checker.limits, here, here, np.zeros(7), reach)
+        reach = np.maximum(self._compute_braking_distance(), MIN_REACH)
+        bounds = self.coordinates.compute_bounds(self.checker.limits, self._last, self._last, np.zeros(7), reach)
         for share in BRAKING_SHARES:
             segment = self._profiler.plan_to_rest(self._now, bounds.scale_speed(share))
             # Adopt a braking profile only if it ends before the present plan does.
             sooner = segment is not None and segment.duration * self.rate < len(self._plan)
-            if segment is not None and sooner and self._adopt_profile(segment, here) is None:
+            if segment is not None and sooner and self._adopt_profile(segment, self._last) is None:
                 return
 
     def _compute_braking_distance(self) -> np.ndarray:
@@ -157,15 +152,18 @@ class TrajectoryPlanner:
         return np.abs(self._now[1]) * BRAKING_TIME + np.abs(self._now[2]) * BRAKING_TIME**2
 
     def _try_plan(
-        self, pace: float, target: np.ndarray, goal: np.ndarray, speed: np.ndarray, dt: float
+        self, share: float, target: Configuration, goal: np.ndarray, speed: np.ndarray, dt: float
     ) -> LimitViolation | None:
-        """Adopts a plan through coordinates `goal` at a speed and on to rest, if it keeps every limit."""
-        here = self._past[-1]
+        """Adopts a plan through coordinates `goal` at a speed and on to rest, if it keeps every limit.
+
+        It uses a share of the limits of speed and acceleration.
+        """
         # `reach`: distance to the goal or braking distance, whichever is longer.
         line = np.abs(goal - self._now[0])
         reach = line + np.abs(speed) * BRAKING_TIME
         reach = np.maximum(np.maximum(reach, self._compute_braking_distance()), MIN_REACH)
-        bounds = self.coordinates.compute_bounds(self.checker.limits, here, target, line, reach).scale_speed(pace)
+        bounds = self.coordinates.compute_bounds(self.checker.limits, self._last, target, line, reach)
+        bounds = bounds.scale_speed(share)
         speed = _clip_target_speed(goal - self._now[0], speed, bounds)
         if speed.any():
             way = self._profiler.plan_through_goal(self._now, goal, speed, bounds, dt)
@@ -173,11 +171,11 @@ class TrajectoryPlanner:
             way = self._profiler.plan_to_goal(self._now, goal, bounds)
         return LimitViolation("no_profile", np.inf, 0) if way is None else self._adopt_profile(way, target)
 
-    def _adopt_profile(self, way: Profile | IndependentProfiles, target: np.ndarray) -> LimitViolation | None:
+    def _adopt_profile(self, way: Profile | IndependentProfiles, target: Configuration) -> LimitViolation | None:
         """Makes a profile the plan, if it keeps every limit; returns the first violation otherwise."""
         times = np.arange(1, int(np.ceil(way.duration * self.rate)) + HISTORY + 1) / self.rate
         profile = way.sample_at(times)  # HISTORY samples at rest, until all differences are zero
-        plan = self.coordinates.to_joints(profile[:, 0], self._past[-1], target)
+        plan = self.coordinates.to_joints(profile[:, 0], self._last.q, target.q)
         if plan is None:
             return LimitViolation("inverse_kinematics", np.inf, 0)
         # The check includes the last commands sent, so that the transition to the new plan is covered.

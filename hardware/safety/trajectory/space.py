@@ -7,6 +7,7 @@ from typing import Protocol
 import numpy as np
 
 from robo_reward.envs.arm.kinematics import (
+    Configuration,
     Pose,
     compute_forward_kinematics,
     compute_jacobian,
@@ -33,8 +34,8 @@ class Coordinates(Protocol):
 
     straight: bool
 
-    def from_joints(self, q: np.ndarray, near: np.ndarray | None = None) -> np.ndarray:
-        """Returns the coordinates (7,) of joint angles (7,) [rad], without a jump from coordinates `near` (7,)."""
+    def from_joints(self, joints: Configuration, near: np.ndarray | None = None) -> np.ndarray:
+        """Returns the coordinates (7,) of a configuration, without a jump from coordinates `near` (7,)."""
         ...
 
     def to_joints(self, path: np.ndarray, start: np.ndarray, goal: np.ndarray) -> np.ndarray | None:
@@ -44,9 +45,9 @@ class Coordinates(Protocol):
         ...
 
     def compute_bounds(
-        self, limits: MotionLimits, start: np.ndarray, goal: np.ndarray, line: np.ndarray, reach: np.ndarray
+        self, limits: MotionLimits, start: Configuration, goal: Configuration, line: np.ndarray, reach: np.ndarray
     ) -> ProfileBounds:
-        """Returns the limits of each coordinate's profile from joint angles `start` to `goal`, (7,) [rad] each.
+        """Returns the limits of each coordinate's profile from one configuration to another.
 
         `line` (7,) is the distance of each coordinate to the goal, `reach` (7,) the larger of it and the
         braking distance.
@@ -59,16 +60,16 @@ class JointCoordinates:
 
     straight = True
 
-    def from_joints(self, q: np.ndarray, near: np.ndarray | None = None) -> np.ndarray:
-        return np.array(q, float)
+    def from_joints(self, joints: Configuration, near: np.ndarray | None = None) -> np.ndarray:
+        return joints.q.copy()
 
     def to_joints(self, path: np.ndarray, start: np.ndarray, goal: np.ndarray) -> np.ndarray | None:
         return path
 
     def compute_bounds(
-        self, limits: MotionLimits, start: np.ndarray, goal: np.ndarray, line: np.ndarray, reach: np.ndarray
+        self, limits: MotionLimits, start: Configuration, goal: Configuration, line: np.ndarray, reach: np.ndarray
     ) -> ProfileBounds:
-        (low, high), (low_end, high_end) = limits.speed_bounds(start), limits.speed_bounds(goal)
+        (low, high), (low_end, high_end) = limits.speed_bounds(start.q), limits.speed_bounds(goal.q)
         return ProfileBounds(np.maximum(low, low_end), np.minimum(high, high_end), limits.ddq, limits.dddq)
 
 
@@ -87,8 +88,8 @@ class HandCoordinates:
     def __init__(self, arm: ArmModel) -> None:
         self.arm = arm
 
-    def from_joints(self, q: np.ndarray, near: np.ndarray | None = None) -> np.ndarray:
-        pose = compute_forward_kinematics(self.arm, q[None])
+    def from_joints(self, joints: Configuration, near: np.ndarray | None = None) -> np.ndarray:
+        pose = joints.pose
         z = pose.z[:, 0]
         sine = np.hypot(z[0], z[1])
         angle = np.arctan2(sine, -z[2])
@@ -100,7 +101,7 @@ class HandCoordinates:
         lean = _rotation_matrix(np.array((0.0, 0.0, -yaw))) @ swing
         if near is not None:  # choose the turn of the yaw nearest to `near`: -π and π are the same
             yaw = near[3] + (yaw - near[3] + np.pi) % (2 * np.pi) - np.pi
-        return np.array((*pose.position[:, 0], yaw, lean[0], lean[1], q[2]))
+        return np.array((*pose.position[:, 0], yaw, lean[0], lean[1], joints.q[2]))
 
     def to_joints(self, path: np.ndarray, start: np.ndarray, goal: np.ndarray) -> np.ndarray | None:
         """Computes joint angles (K, 7) [rad] by Newton's method on seven equations, for all K at once.
@@ -128,7 +129,7 @@ class HandCoordinates:
         return None
 
     def compute_bounds(
-        self, limits: MotionLimits, start: np.ndarray, goal: np.ndarray, line: np.ndarray, reach: np.ndarray
+        self, limits: MotionLimits, start: Configuration, goal: Configuration, line: np.ndarray, reach: np.ndarray
     ) -> ProfileBounds:
         """Computes limits in proportion to the distances, so that all coordinates need about the same time.
 
@@ -139,9 +140,9 @@ class HandCoordinates:
         floor[:3] = 0.35 * np.linalg.norm(reach[:3])  # otherwise the shortest distance would take longest to reverse
         reach = np.maximum(reach, floor)
         # The larger |dq_j/dc_i| of start and goal. A joint turns by its straight line plus the share of the overshoot.
-        gain = np.maximum(np.abs(self._coordinate_jacobian(start)), np.abs(self._coordinate_jacobian(goal)))
-        turns = np.abs(goal - start) + gain @ np.maximum(reach - line, 0.0)
-        (low, high), (low_end, high_end) = limits.speed_bounds(start), limits.speed_bounds(goal)
+        gain = np.maximum(np.abs(_compute_coordinate_jacobian(start)), np.abs(_compute_coordinate_jacobian(goal)))
+        turns = np.abs(goal.q - start.q) + gain @ np.maximum(reach - line, 0.0)
+        (low, high), (low_end, high_end) = limits.speed_bounds(start.q), limits.speed_bounds(goal.q)
         # Speed that is free in both directions at both ends, at least 5 % of the limit.
         room = np.maximum(np.minimum.reduce([-low, high, -low_end, high_end]), 0.05 * limits.dq)
         hand = np.array((np.linalg.norm(reach[:3]), np.linalg.norm(reach[3:6])))
@@ -153,25 +154,6 @@ class HandCoordinates:
         # Margin of 20 %: the Jacobians are those at the two ends only.
         acceleration *= 0.8
         return ProfileBounds(-speed * reach, speed * reach, acceleration * reach, jerk * acceleration * reach)
-
-    def _coordinate_jacobian(self, q: np.ndarray) -> np.ndarray:
-        """Computes dq/dc (7, 7) at joint angles (7,): with joint 3 given, the other six follow from the pose."""
-        pose = compute_forward_kinematics(self.arm, q[None])
-        full = compute_jacobian(pose)[0]
-        others = [0, 1, 3, 4, 5, 6]
-        try:
-            inverse = np.linalg.inv(full[:, others])
-        except np.linalg.LinAlgError:
-            # Singular: a huge gain makes the limits almost zero.
-            return np.full((7, 7), 1e6)
-        gain = np.zeros((7, 7))
-        # Angular velocity per rate of yaw (about the vertical) and of tilt (about axes that the yaw has rotated).
-        yaw = np.arctan2(pose.x[1, 0], pose.x[0, 0])
-        turns = np.array(((0, np.cos(yaw), -np.sin(yaw)), (0, np.sin(yaw), np.cos(yaw)), (1, 0, 0)))
-        # J_o dq_o + j_3 dq_3 = (v, ω), solved for the six other joints.
-        gain[others, :3], gain[others, 3:6] = inverse[:, :3], inverse[:, 3:] @ turns
-        gain[others, 6], gain[2, 6] = -inverse @ full[:, 2], 1.0
-        return gain
 
     def _compute_hand_axes(self, path: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Computes the desired axes of the hand, (3, K) each."""
@@ -190,6 +172,25 @@ class HandCoordinates:
 
     def _reduced_jacobian(self, pose: Pose) -> np.ndarray:
         return compute_jacobian(pose)[..., [0, 1, 3, 4, 5, 6]]  # (K, 6, 6)
+
+
+def _compute_coordinate_jacobian(joints: Configuration) -> np.ndarray:
+    """Computes dq/dc (7, 7) of a configuration: with joint 3 given, the other six follow from the pose."""
+    pose, full = joints.pose, joints.jacobian
+    others = [0, 1, 3, 4, 5, 6]
+    try:
+        inverse = np.linalg.inv(full[:, others])
+    except np.linalg.LinAlgError:
+        # Singular: a huge gain makes the limits almost zero.
+        return np.full((7, 7), 1e6)
+    gain = np.zeros((7, 7))
+    # Angular velocity per rate of yaw (about the vertical) and of tilt (about axes that the yaw has rotated).
+    yaw = np.arctan2(pose.x[1, 0], pose.x[0, 0])
+    turns = np.array(((0, np.cos(yaw), -np.sin(yaw)), (0, np.sin(yaw), np.cos(yaw)), (1, 0, 0)))
+    # J_o dq_o + j_3 dq_3 = (v, ω), solved for the six other joints.
+    gain[others, :3], gain[others, 3:6] = inverse[:, :3], inverse[:, 3:] @ turns
+    gain[others, 6], gain[2, 6] = -inverse @ full[:, 2], 1.0
+    return gain
 
 
 def _rotate_vectors(vector: np.ndarray, axis: np.ndarray) -> np.ndarray:

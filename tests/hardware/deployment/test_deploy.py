@@ -30,7 +30,7 @@ from robo_reward.hardware.perception.cameras import Frame
 from robo_reward.hardware.policy.process import PolicyReply
 from robo_reward.hardware.policy.teleop import TeleopInput
 from robo_reward.hardware.safety.fault_messages import make_fault
-from robo_reward.hardware.safety.filter import SafetyFilter, SafetySettings
+from robo_reward.hardware.safety.filter import SafetyFilter
 from robo_reward.hardware.safety.limits import policy_limits
 from robo_reward.hardware.safety.recovery import Phase
 from robo_reward.language.language import compile_program
@@ -86,7 +86,7 @@ def test_at_full_tempo_and_without_limits_in_the_way_the_arm_goes_where_the_simu
     deployment = deployed(horizon=5)  # all in one direction
     task = deployment.rig.task
     wide = policy_limits(task.arm, speed=0.8, acceleration=0.8)
-    deployment.rig.filter = SafetyFilter.from_task(task, wide, settings=SafetySettings(ramp_steps=0))
+    deployment.rig.filter = SafetyFilter.from_task(task, wide)
     deployment.run()
     episode = next(iter(deployment.store))
     sim = BatchSim(task, 1, 0, threads=1)
@@ -233,7 +233,7 @@ def test_a_full_disk_is_told_with_path_what_was_kept_and_what_to_do(
 ) -> None:
     from robo_reward.hardware.deployment.journal import Journal
 
-    deployment, original = deployed(horizon=30), Journal._row
+    deployment, original = deployed(horizon=30), Journal._write_row
 
     def full(journal: Journal, *arguments: Any) -> None:
         if journal.steps >= 6:
@@ -241,11 +241,11 @@ def test_a_full_disk_is_told_with_path_what_was_kept_and_what_to_do(
                 raise OSError(errno.ENOSPC, "No space left on device")
         original(journal, *arguments)
 
-    monkeypatch.setattr(Journal, "_row", full)
+    monkeypatch.setattr(Journal, "_write_row", full)
     with pytest.raises(DiskFailed, match=r"live/episode-0000 cannot be written: No space.*6 steps.*kept.*Make room"):
         deployment.run()
     assert np.abs(deployment.rig.arm.state().dq).max() < 1e-2
-    monkeypatch.setattr(Journal, "_row", original)
+    monkeypatch.setattr(Journal, "_write_row", original)
     again = deployed(episodes=1)
     value = again.run().to_json()
     assert value["outcomes"].get("stopped") == 1 and len(again.store.load("episode-0000")) == 5
@@ -517,12 +517,12 @@ def test_an_episode_that_was_cut_off_is_taken_up_by_the_next_start(deployed: Any
     first = deployed(episodes=1)
     first.run()
     stored = first.store.load("episode-0000", frames=False)
-    from robo_reward.hardware.deployment.journal import Journal
+    from robo_reward.hardware.deployment.journal import Journal, StepRecord
 
     journal = Journal(first.folder / "episode-0001", first.rig.task, {"fps": 25})
     arm = first.rig.arm.state()
     for t in range(4):
-        journal.write_step(stored.state[t], arm, stored.action[t], "follow", {})
+        journal.write_step(StepRecord(stored.state[t], arm, stored.action[t], "follow"))
     for file in journal._files.values():  # as the system does when it kills a process
         file.close()
     with (first.folder / "episode-0001" / "rows").open("ab") as file:

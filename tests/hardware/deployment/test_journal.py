@@ -19,6 +19,7 @@ from robo_reward.hardware.deployment.journal import (
     MEASUREMENT_WIDTH,
     DiskFailed,
     Journal,
+    StepRecord,
     classify_outcome,
     is_empty_journal,
     read_journal,
@@ -45,7 +46,9 @@ def journal_of(folder: Path, steps: int = 5) -> Path:
     for t in range(steps):
         journal.add_command(10 + t, Target(joints=np.full(7, 0.1), gripper=0.05))
         frame = np.full((2, 2, 3), t, np.uint8)
-        journal.write_step(state, arm_state(0.1 * t), np.full(4, 0.5), "follow", {"frame": 9.9 + 0.1 * t}, frame)
+        journal.write_step(
+            StepRecord(state, arm_state(0.1 * t), np.full(4, 0.5), "follow", frame=frame, frame_stamp=9.9 + 0.1 * t)
+        )
     journal.write_last_state(state, arm_state(0.1 * steps), np.full((2, 2, 3), steps, np.uint8), 9.9 + 0.1 * steps)
     journal.close()
     return journal.folder
@@ -62,17 +65,17 @@ def test_where_the_disk_is_full_whole_rows_stay(tmp_path: Path) -> None:
     """A limit on the size of files does what a full disk does: the last write is cut in its middle."""
     journal, state = Journal(tmp_path / "episode-0000", TASK, {}), np.zeros(TASK.spec.dim)
     for t in range(12):
-        journal.write_step(state, arm_state(0.1 * t), np.zeros(4), "follow", {})
+        journal.write_step(StepRecord(state, arm_state(0.1 * t), np.zeros(4), "follow"))
     size, limit = (journal.folder / "rows").stat().st_size, resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (size + 100, limit[1]))
     try:
         for _ in range(2):
             with pytest.raises(DiskFailed, match=r"episode-0000 cannot be written: .*12 steps .* are kept.*Make room"):
-                journal.write_step(state, arm_state(2.0), np.zeros(4), "follow", {})
+                journal.write_step(StepRecord(state, arm_state(2.0), np.zeros(4), "follow"))
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limit)
     assert (journal.folder / "rows").stat().st_size == size
-    journal.write_step(state, arm_state(3.0), np.zeros(4), "follow", {})
+    journal.write_step(StepRecord(state, arm_state(3.0), np.zeros(4), "follow"))
     journal.close()
     episode = read_journal(journal.folder)
     assert episode is not None and len(episode) == 12
@@ -82,7 +85,9 @@ def test_where_the_disk_is_full_whole_rows_stay(tmp_path: Path) -> None:
 def test_a_frame_that_is_missing_or_of_another_shape_does_not_shift_the_others(tmp_path: Path, frame: Any) -> None:
     journal = Journal(tmp_path / "episode-0000", TASK, {}, (2, 2, 3))
     for t, picture in enumerate([np.full((2, 2, 3), 7, np.uint8), frame, np.full((2, 2, 3), 9, np.uint8)]):
-        journal.write_step(np.zeros(TASK.spec.dim), arm_state(0.1 * t), np.zeros(4), "follow", {}, picture)
+        journal.write_step(
+            StepRecord(np.zeros(TASK.spec.dim), arm_state(0.1 * t), np.zeros(4), "follow", frame=picture)
+        )
     journal.close()
     episode = read_journal(journal.folder)
     assert episode is not None and episode.frames is not None

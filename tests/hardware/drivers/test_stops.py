@@ -27,7 +27,7 @@ from robo_reward.hardware.emulator.world.plant import KinematicPlant
 from robo_reward.hardware.perception.state_estimator import NoObjects, Observer
 from robo_reward.hardware.policy.process import PolicyDied, PolicyReply
 from robo_reward.hardware.policy.teleop import NoTeleop
-from robo_reward.hardware.safety.filter import SafetyFilter, SafetySettings
+from robo_reward.hardware.safety.filter import SafetyFilter
 from robo_reward.hardware.safety.limits import policy_limits
 from robo_reward.hardware.safety.trajectory.braking import compute_braking
 from robo_reward.hardware.safety.watchdog import Watchdog
@@ -131,22 +131,6 @@ def test_a_slow_motion_that_is_interrupted_ends_where_the_arm_is(robot: str, emu
     assert emulator.log.errors() == []
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("robot", ["fr3"])
-def test_a_stream_of_poses_ends_where_the_arm_is(robot: str, arm: FrankaArm, emulator: Emulator) -> None:
-    begin = arm.state()
-    arm.start_streaming()
-    start = time.monotonic()
-    while (t := time.monotonic() - start) < 1.2:
-        arm.stream(Target(position=begin.hand_position + np.array((0.0, 0.1 * t**2, 0.0)), quat=begin.hand_quat))
-        time.sleep(0.004)
-    request = emulator.session.time
-    arm.stop()
-    rest = rest_since(emulator, request)
-    assert rest.bound > 6e-3 and rest.distance <= rest.bound
-    assert emulator.log.errors() == []
-
-
 class Driver:
     """A policy that moves the hand sideways until it does what its name says."""
 
@@ -192,7 +176,7 @@ def test_every_ending_of_an_episode_leaves_the_arm_where_it_is(
         task=task,
         arm=arm,
         observer=Observer(task, NoObjects()),
-        filter=SafetyFilter.from_task(task, settings=SafetySettings(ramp_steps=0)),
+        filter=SafetyFilter.from_task(task),
         watchdog=Watchdog(silent=0.4, state_age=5.0),
         clock=WallClock(1 / 200),
         policy=policy,

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from benchmarks import _fault_list
+from robo_reward.hardware.deployment.time_scale import TimeScale
 from robo_reward.hardware.drivers.franka import base
 from robo_reward.hardware.drivers.isolated import HOLD_AFTER, STOP_AFTER
 from robo_reward.hardware.safety.filter import SafetyFilter, SafetySettings
@@ -38,8 +39,8 @@ def row(text: str, start: str) -> str:
         ("newest camera frame", default(Watchdog, "camera_age")),
         ("newest robot state", default(Watchdog, "state_age")),
         ("the arm follows", SafetySettings().tracking),
-        ("slow start", SafetySettings().ramp_from),
-        ("slow start", SafetySettings().ramp_steps),
+        ("slow start", TimeScale().first),
+        ("slow start", TimeScale().ramp),
         ("joint speeds", default(policy_limits, "speed")),
         ("joint accelerations", default(policy_limits, "acceleration")),
         ("orientation", default(SafetyFilter.from_task, "cone")),
