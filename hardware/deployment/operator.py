@@ -110,7 +110,7 @@ class AtTerminal:
                 "a person must confirm before the arm moves, but standard input is no terminal: run it in one, or give "
                 "confirm=false"
             )
-        self._tell, self._ask = tell, ask or _read_line
+        self._tell, self._ask = tell, ask or self._read_line
         self.stop: Callable[[], bool] = lambda: False
 
     def confirm(self, question: str) -> bool:
@@ -140,22 +140,24 @@ class AtTerminal:
             return None
         return None if self.stop() else typed
 
+    def _read_line(self, question: str) -> str:
+        """Returns the line typed after a question, as `input` does, but without its race with signals.
 
-def _read_line(question: str) -> str:
-    """Returns the line typed after a question, as `input` does, but without its race with signals.
+        A signal between the prompt and the read of `input` is noted only when the read ends; here it is noted within
+        0.1 s, and so is a stop request from another thread. What was typed before the question is dropped: an Enter
+        pressed during an episode must not confirm anything.
 
-    A signal between the prompt and the read of `input` is noted only when the read ends; here it is noted within 0.1 s.
-    What was typed before the question is dropped: an Enter pressed during an episode must not confirm anything.
-
-    Raises:
-        EOFError: standard input was closed.
-    """
-    termios.tcflush(sys.stdin, termios.TCIFLUSH)
-    sys.stdout.write(question)
-    sys.stdout.flush()
-    while not select.select([sys.stdin], [], [], 0.1)[0]:
-        pass
-    line = sys.stdin.readline()
-    if not line:
-        raise EOFError
-    return line
+        Raises:
+            EOFError: standard input was closed.
+            KeyboardInterrupt: a stop was requested.
+        """
+        termios.tcflush(sys.stdin, termios.TCIFLUSH)
+        sys.stdout.write(question)
+        sys.stdout.flush()
+        while not select.select([sys.stdin], [], [], 0.1)[0]:
+            if self.stop():
+                raise KeyboardInterrupt
+        line = sys.stdin.readline()
+        if not line:
+            raise EOFError
+        return line

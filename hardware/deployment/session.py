@@ -6,25 +6,21 @@ import logging
 import re
 import shutil
 import time
-from collections import Counter
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from robo_reward.checks.proportion import wilson_interval
 from robo_reward.data.episode import CorruptEpisode, Episode, EpisodeStore
 from robo_reward.envs.task import Task
 from robo_reward.errors import BadArtifact, RoboRewardError, UsageError, WrongShape
 from robo_reward.hardware.arm import ArmFault, Mode
 from robo_reward.hardware.deployment.control_loop import ControlContext, ControlLoop, EpisodeEnding
 from robo_reward.hardware.deployment.journal import (
-    COMPLETED_OUTCOMES,
     Journal,
     SuccessLabeler,
-    classify_outcome,
     convert_disk_errors,
     find_leftover_journals,
     is_empty_journal,
@@ -33,6 +29,7 @@ from robo_reward.hardware.deployment.journal import (
 )
 from robo_reward.hardware.deployment.operator import Operator
 from robo_reward.hardware.deployment.reset import ResetProcedure
+from robo_reward.hardware.deployment.summary import DeploymentSummary, EpisodeSummary
 from robo_reward.hardware.policy.compatibility import require_compatible
 from robo_reward.hardware.safety.recovery import Phase, Reaction, RecoveryStep
 
@@ -69,59 +66,6 @@ class DeploySettings:
             raise UsageError(
                 f"episodes={self.episodes} retries={self.retries}: expected at least one episode, and 0 or more retries"
             )
-
-
-@dataclass
-class DeploymentSummary:
-    """Results of a deployment session.
-
-    Args:
-        episodes: one JSON object per episode: key, outcome, steps, reason, success, fault, interventions, peak
-            force on the hand [N].
-        faults: every fault: kind, cause, what was done.
-        latency: histograms.
-        stopped: why the session ended before all episodes were made; empty if it did not.
-        exhausted: True if it ended because an episode was cut short too often.
-    """
-
-    episodes: list[dict[str, Any]] = field(default_factory=list)
-    faults: list[dict[str, Any]] = field(default_factory=list)
-    latency: dict[str, Any] = field(default_factory=dict)
-    stopped: str = ""
-    exhausted: bool = False
-
-    @property
-    def completed_count(self) -> int:
-        """Number of episodes that were run to their end and count for the policy's success rate."""
-        return sum(e["outcome"] in COMPLETED_OUTCOMES for e in self.episodes)
-
-    def to_json(self) -> dict[str, Any]:
-        """Returns the summary as JSON, with the success rate and its 95 % Wilson interval.
-
-        Only episodes count that were made to their end and whose success is known. `success_at_least` is the rate
-        if every episode that was cut short by a fault had failed.
-        """
-        known = [e["outcome"] == "success" for e in self.episodes if e["outcome"] in ("success", "failure")]
-        cut = sum(e["outcome"] in ("faulted", "killed") for e in self.episodes)
-        forces = [e["peak_force"] for e in self.episodes]
-        rate = sum(known) / len(known) if known else None
-        low, high = wilson_interval(sum(known), len(known)) if known else (None, None)
-        return {
-            "episodes": self.completed_count,
-            "made": len(self.episodes),
-            "outcomes": dict(Counter(e["outcome"] for e in self.episodes)),
-            "judged": len(known),
-            "successes": sum(known),
-            "success": rate,
-            "low": low,
-            "high": high,
-            "success_at_least": sum(known) / (len(known) + cut) if known else None,
-            "peak_force": {"median": float(np.median(forces)), "max": max(forces)} if forces else None,
-            "faults": self.faults,
-            "latency_ms": self.latency,
-            "stopped": self.stopped,
-            "each": self.episodes,
-        }
 
 
 class CameraUnavailable(RoboRewardError):
@@ -221,20 +165,8 @@ class DeploymentSession:
             except CorruptEpisode as error:
                 self.operator.show_message(f"{key} is not counted: {error}")
                 continue
-            known, ending = bool(entry.meta.get("success_known")), str(entry.meta.get("ending", ""))
             self._next_start = max(self._next_start, int(entry.meta.get("episode", -1)) + 1)
-            self.summary.episodes.append(
-                {
-                    "key": entry.key,
-                    "outcome": classify_outcome(ending, known, entry.success),
-                    "steps": entry.steps,
-                    "reason": ending or "cut off",
-                    "success": entry.success if known else None,
-                    "interventions": entry.meta.get("interventions", 0),
-                    "fault": entry.meta.get("fault", ""),
-                    "peak_force": compute_peak_force(entry.meta),
-                }
-            )
+            self.summary.episodes.append(EpisodeSummary.from_entry(entry))
 
     def _recover_journal(self, journal: Path) -> None:
         """Stores a journal that an earlier run left behind."""
@@ -363,7 +295,8 @@ class DeploymentSession:
             self._tries = 0
         else:
             episode = self._store_journal(self.folder / key, self._ask_success_label(ending))
-            self._add_to_summary(key, episode, ending, live.interventions)
+            if episode is not None:
+                self.summary.episodes.append(EpisodeSummary.from_entry(self.store.read_entry(key)))
         if ending.reason in ("stop", "policy"):
             self.summary.stopped = ending.text
         if ending.fault is not None:
@@ -384,26 +317,6 @@ class DeploymentSession:
         if not wanted or not whole or self.rig.stop():
             return None
         return self.operator.ask_success(f"{self.rig.task.goal} Did it succeed")
-
-    def _add_to_summary(self, key: str, episode: Episode | None, ending: EpisodeEnding, interventions: int) -> None:
-        if episode is None:
-            return
-        entry = self.store.read_entry(key)
-        success = entry.success if entry.meta.get("success_known") else None
-        outcome = classify_outcome(ending.reason, success is not None, bool(success))
-        self.summary.episodes.append(
-            {
-                "key": key,
-                "outcome": outcome,
-                "steps": entry.steps,
-                "reason": ending.reason,
-                "success": success,
-                "interventions": interventions,
-                "fault": str(ending.fault or ""),
-                "peak_force": compute_peak_force(entry.meta),
-                "reward": entry.total,
-            }
-        )
 
     def _execute_recovery(self, step: RecoveryStep) -> None:
         """Executes recovery steps of the state machine until the arm may move again or the session ends."""
@@ -472,15 +385,6 @@ class DeploymentSession:
     def _publish_summary(self) -> None:
         self.summary.latency = self.rig.latencies.to_json()
         self.report(self.summary)
-
-
-def compute_peak_force(meta: Mapping[str, Any]) -> float:
-    """Computes the largest force on the hand [N] among an episode's measurements.
-
-    There is one measurement per control step.
-    """
-    wrench = np.array(meta.get("measured", {}).get("wrench", []), float).reshape(-1, 6)
-    return round(float(np.linalg.norm(np.nan_to_num(wrench[:, :3]), axis=1).max(initial=0.0)), 1)
 
 
 def check_policy_compatibility(task: Task, rig: ControlContext) -> None:

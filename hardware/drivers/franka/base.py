@@ -207,6 +207,10 @@ class FrankaArm(ABC):
             raise make_library_fault(FaultKind.CONTROL, "the arm still follows targets")
         elif self._is_hand_lost:
             self._reach_hand(HAND_PATIENCE)
+        if self._fingers is not None:
+            # A person confirmed: a gripper command that failed earlier is not reported once more by the next one.
+            with suppress(ArmFault):
+                self._fingers.raise_failure()
         self._streaming, self._follower = False, None
         for _ in range(RECOVERIES):
             self._recover_once()

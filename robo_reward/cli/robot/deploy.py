@@ -24,10 +24,10 @@ from robo_reward.hardware.deployment.operator import AtTerminal, Operator, Unatt
 from robo_reward.hardware.deployment.reset import ResetProcedure
 from robo_reward.hardware.deployment.session import (
     DeploymentSession,
-    DeploymentSummary,
     DeploySettings,
     check_policy_compatibility,
 )
+from robo_reward.hardware.deployment.summary import DeploymentSummary
 from robo_reward.hardware.drivers.registry import resolve_task
 from robo_reward.hardware.perception.calibration import load_lenses
 from robo_reward.hardware.policy.process import PolicySource

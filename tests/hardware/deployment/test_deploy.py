@@ -3,7 +3,7 @@ import json
 import threading
 import time
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,9 +21,9 @@ from robo_reward.hardware.deployment.journal import DiskFailed, EpisodeNotStored
 from robo_reward.hardware.deployment.session import (
     MAX_CONFIRMATIONS,
     DeploymentSession,
-    DeploymentSummary,
     check_policy_compatibility,
 )
+from robo_reward.hardware.deployment.summary import DeploymentSummary
 from robo_reward.hardware.deployment.time_scale import TimeScale
 from robo_reward.hardware.drivers.mujoco import MujocoArm
 from robo_reward.hardware.perception.cameras import Frame
@@ -138,7 +138,7 @@ def test_whatever_the_policy_does_the_arm_rests_and_the_episode_is_kept(
     deployment = deployed(kind=kind, wall=True, horizon=60, person=person, retries=0)
     person.yes = True
     summary = deployment.run()
-    assert summary.episodes[0]["reason"] == reason and summary.episodes[0]["outcome"] == "faulted"
+    assert summary.episodes[0].reason == reason and summary.episodes[0].outcome == "faulted"
     assert summary.stopped and summary.to_json()["success"] is None
     assert words in " ".join(person.told)
     episode = next(iter(deployment.store))
@@ -159,7 +159,7 @@ def test_a_late_policy_makes_the_arm_rest_where_it_was_told_to_be(deployed: Any)
 def test_what_is_no_action_holds_and_then_stops_and_the_episode_is_kept_right(deployed: Any, kind: str) -> None:
     deployment = deployed(policy=Inline(f"fr3/lift {kind}"), horizon=30, retries=0)
     summary = deployment.run()
-    assert [e["reason"] for e in summary.episodes] == ["safety"]
+    assert [e.reason for e in summary.episodes] == ["safety"]
     assert "3 unusable actions in a row" in deployment.operator.told[0]
     episode = deployment.store.load("episode-0000")
     assert episode.meta["verdicts"] == ["follow"] * 5 + ["hold", "hold", "stop"]
@@ -275,7 +275,7 @@ def test_an_episode_that_is_cut_short_again_and_again_ends_the_deployment(tmp_pa
     try:
         summary = deployment.run()
         assert summary.exhausted and "3 times in a row" in summary.stopped and "cartesian_reflex" in summary.stopped
-        assert [e["outcome"] for e in summary.episodes] == ["faulted"] * 3
+        assert [e.outcome for e in summary.episodes] == ["faulted"] * 3
         assert summary.to_json()["success"] is None
     finally:
         closed(deployment)
@@ -434,7 +434,7 @@ def test_a_request_to_stop_ends_the_episode_and_keeps_it(deployed: Any) -> None:
     begun = time.monotonic()
     summary = deployment.run()
     assert time.monotonic() - begun < 10
-    assert summary.episodes[0]["reason"] == "stop" and summary.stopped
+    assert summary.episodes[0].reason == "stop" and summary.stopped
     assert len(deployment.store) == 1 and len(next(iter(deployment.store))) > 3
 
 
@@ -460,7 +460,7 @@ class Somebody:
 def test_a_person_steps_in_and_says_what_came_of_it(deployed: Any) -> None:
     deployment = deployed(horizon=30, teleop=Somebody())
     summary = deployment.run()
-    assert summary.episodes[0] | {"fault": "", "reward": None} == {
+    assert asdict(summary.episodes[0]) | {"fault": "", "reward": None} == {
         "key": "episode-0000",
         "outcome": "success",
         "steps": 9,
@@ -510,7 +510,7 @@ def test_a_reward_traces_the_live_episode(deployed: Any) -> None:
     episode = next(iter(deployment.store))
     assert episode.reward is not None
     np.testing.assert_allclose(episode.reward.total, reward(episode.to_transitions()).total)
-    assert deployment.summary.episodes[0]["reward"] == pytest.approx(float(episode.reward.total.sum()))
+    assert deployment.summary.episodes[0].reward == pytest.approx(float(episode.reward.total.sum()))
 
 
 def test_an_episode_that_was_cut_off_is_taken_up_by_the_next_start(deployed: Any, tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -31,7 +32,7 @@ if __name__ == "__main__":
         deployment = simulated(folder, wall=True, horizon=2000, stop=stop, policy=policy)
         summary = deployment.run()
         closed(deployment)
-    (folder / "ended").write_text(f"{summary.stopped}, {summary.episodes[0]['outcome']}")
+    (folder / "ended").write_text(f"{summary.stopped}, {summary.episodes[0].outcome}")
 """
 
 
@@ -49,6 +50,23 @@ def test_an_episode_ends_gently_and_is_kept(tmp_path: Path) -> None:
         process.kill()
     assert (tmp_path / "ended").read_text() == "it was asked to stop, stopped"
     assert (tmp_path / "episodes" / "episodes" / "episode-0000.npz").exists()
+
+
+def test_a_question_in_another_thread_ends_with_a_stop_request(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Signals are handled in the main thread only, so that the question has to look for the request itself."""
+    parent, child = os.openpty()
+    stopped, answers = threading.Event(), []
+    with os.fdopen(child) as terminal:
+        monkeypatch.setattr(sys, "stdin", terminal)
+        operator = AtTerminal(lambda _: None)
+        operator.stop = stopped.is_set
+        thread = threading.Thread(target=lambda: answers.append(operator.confirm("Is the arm free")))
+        thread.start()
+        assert not eventually(lambda: not thread.is_alive(), 0.3)
+        stopped.set()
+        thread.join(2.0)
+        assert answers == [False]
+    os.close(parent)
 
 
 def test_with_nohup_nothing_is_asked() -> None:

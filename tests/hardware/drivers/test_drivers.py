@@ -203,6 +203,15 @@ def test_nothing_moves_after_a_gripper_command_that_failed(
     emulator.faults.gripper_failure(False)
 
 
+def test_a_gripper_failure_is_not_reported_again_after_a_recovery(arm: ArmDriver, emulator: Emulator) -> None:
+    emulator.faults.gripper_failure(True)
+    arm.gripper(arm.state().gripper_width, 0.1)
+    assert eventually(lambda: not arm.state().gripper_busy)
+    emulator.faults.gripper_failure(False)
+    arm.recover()
+    arm.move_to(NEAR, 0.2)
+
+
 def cut_gripper(emulator: Emulator) -> None:
     """Ends the TCP connection of the gripper, as a pulled plug does."""
     server = next(part for part in emulator._parts if isinstance(part, GripperServer))
