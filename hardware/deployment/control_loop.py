@@ -232,6 +232,7 @@ class ControlLoop:
         request, decision, sent = self._stream_step(seen.arm, self._read_person())
         record = _make_record(seen, request, decision, begun, sent)
         self.journal.write_step(record)
+        self.interventions += request is not None and request.verdict == "person"
         self.latencies.add_durations(
             inference=record.timing.inference, first_command=sent - seen.arm.stamp, step=time.monotonic() - begun
         )
@@ -262,7 +263,6 @@ class ControlLoop:
         self._handle_event(person.event)
         if person.action is None:
             return None
-        self.interventions += 1
         self._policy.clear()
         self.rig.watchdog.record_action()
         return ActionRequest(person.action, "person")

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import fields
 from typing import Any
 
 from robo_reward.envs.arm.base import ArmTask
 from robo_reward.envs.task import Task, make_task, task_names
-from robo_reward.errors import UsageError
+from robo_reward.errors import UnknownName, UsageError
 from robo_reward.hardware.arm import ArmDriver
 from robo_reward.hardware.drivers.franka.compliance import Compliance
 from robo_reward.hardware.drivers.isolated import ArmProcess
@@ -34,6 +35,10 @@ def _parse_compliance(options: Mapping[str, Any]) -> dict[str, Any]:
     numbers: dict[str, Any] = {
         k: tuple(v) if isinstance(v, list) else v for k, v in (given.pop("compliance", None) or {}).items()
     }
+    known = tuple(field.name for field in fields(Compliance))
+    for name in numbers:
+        if name not in known:
+            raise UnknownName("key of robot.compliance", name, known)
     return {**given, "compliance": Compliance(**numbers)}
 
 

@@ -477,6 +477,21 @@ def test_a_person_steps_in_and_says_what_came_of_it(deployed: Any) -> None:
     assert episode.is_successful and episode.meta["success_by"] == "person"
 
 
+class BrokenDevice(Somebody):
+    """An input device that reports a broken action in every step."""
+
+    def read(self) -> TeleopInput:
+        return TeleopInput(np.full(4, np.nan))
+
+
+def test_a_person_s_unusable_action_holds_the_whole_step_and_three_stop(deployed: Any) -> None:
+    """The policy does not act between two unusable actions of a person: its good ones would hide the bad ones."""
+    deployment = deployed(horizon=30, teleop=BrokenDevice(), retries=0)
+    summary = deployment.run()
+    assert summary.episodes[0].reason == "safety" and summary.episodes[0].steps == 3
+    assert next(iter(deployment.store)).meta["verdicts"] == ["hold", "hold", "stop"]
+
+
 def test_a_discarded_episode_leaves_nothing(deployed: Any) -> None:
     teleop = Somebody("discard")
     deployment = deployed(horizon=30, teleop=teleop, episodes=1)
