@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import inspect
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from types import MappingProxyType
-from typing import Any, NamedTuple, Protocol
+from typing import Any, ClassVar, NamedTuple, Protocol
 
 import msgspec
 import mujoco
@@ -177,6 +178,18 @@ class Variant(NamedTuple):
     delay: float = 0.0
 
 
+class TrainingDefaults(NamedTuple):
+    """The usual training of a task.
+
+    Attributes:
+        steps: the budget [environment steps].
+        ppo_params: settings of PPO that differ from its defaults.
+    """
+
+    steps: int
+    ppo_params: dict[str, Any]
+
+
 class Controller(Protocol):
     """Turns actions into actuator targets for many worlds at once; the targets are its only memory."""
 
@@ -210,6 +223,9 @@ class Task(ABC):
         substeps: physics steps per control step.
         cameras: names of the scene's cameras, the first is the default.
         expert_reward: source of the human baseline, a reward program (`robo_reward.language.language`).
+        training_steps: usual training budget [environment steps]; or one for each first argument of a built-in class
+            (a robot, a stick).
+        ppo_params: settings of PPO that suit the task better than its defaults.
         options: JSON from which `make_task(id, **options)` builds the same task; those at their defaults are left
             out.
     """
@@ -225,6 +241,8 @@ class Task(ABC):
     substeps: int
     cameras: tuple[str, ...]
     expert_reward: str
+    training_steps: ClassVar[int | Mapping[str, int]] = 200_000
+    ppo_params: ClassVar[Mapping[str, Any]] = MappingProxyType({})
     options: Mapping[str, Any] = MappingProxyType({})
 
     @property
@@ -293,7 +311,7 @@ def make_task(id: str, /, **options: Any) -> Task:
 
     catalogue.register_builtin_tasks()
     if id in catalogue.list_builtin_tasks():
-        known = catalogue.OPTIONS[id.partition("/")[0]]
+        known = list_task_options(id)
         for option in options:
             if option not in known:
                 raise UnknownName(f"option of {id}", option, known)
@@ -310,6 +328,47 @@ def make_task(id: str, /, **options: Any) -> Task:
         task.options = options
     task.id = id
     return task
+
+
+def list_task_options(id: str) -> tuple[str, ...]:
+    """Returns the names of a task's options, which are the parameters of its class or factory.
+
+    Raises:
+        UnknownName: no such task.
+        BrokenPlugin: a task of another package that cannot be imported.
+    """
+    factory, argument = _load_factory(id)
+    kinds = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
+    try:
+        parameters = inspect.signature(factory).parameters
+    except (TypeError, ValueError):  # a factory written in C may have no signature
+        return ()
+    names = [name for name, parameter in parameters.items() if parameter.kind in kinds]
+    return tuple(names[1:] if argument else names)
+
+
+def find_training_defaults(id: str) -> TrainingDefaults:
+    """Returns the usual training of a task, as its class says; the task is not built.
+
+    Raises:
+        UnknownName: no such task.
+        BrokenPlugin: a task of another package that cannot be imported.
+    """
+    factory, argument = _load_factory(id)
+    steps: Any = getattr(factory, "training_steps", Task.training_steps)
+    if isinstance(steps, Mapping):
+        steps = steps.get(argument, Task.training_steps)
+    return TrainingDefaults(steps, dict(getattr(factory, "ppo_params", Task.ppo_params)))
+
+
+def _load_factory(id: str) -> tuple[Any, str]:
+    """Returns the class or factory of a task, and the first argument that the id stands for, if it is built in."""
+    from robo_reward.envs import catalogue
+
+    if id in catalogue.list_builtin_tasks():
+        entry, argument = catalogue.list_builtin_tasks()[id]
+        return catalogue.load_task_class(entry), argument
+    return tasks.load(id), ""
 
 
 def task_names() -> tuple[str, ...]:

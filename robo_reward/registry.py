@@ -66,6 +66,20 @@ class Registry(Generic[T]):
         """Returns all names, sorted, entry points included."""
         return tuple(sorted({*self._factories, *self._entry_points()}))
 
+    def load(self, name: str) -> Callable[..., T]:
+        """Returns the factory of that name.
+
+        Raises:
+            UnknownName: nothing of that name; the message lists the closest.
+            BrokenPlugin: another package's entry that cannot be imported.
+        """
+        if name in self._factories:
+            return self._factories[name]
+        point = self._entry_points().get(name)
+        if point is None:
+            raise UnknownName(self.kind, name, self.list_names())
+        return load_plugin(self.kind, point)
+
     def create(self, name: str, /, *args: object, **kwargs: object) -> T:
         """Calls the factory of that name.
 
@@ -75,10 +89,7 @@ class Registry(Generic[T]):
         """
         if name in self._factories:
             return self._factories[name](*args, **kwargs)
-        point = self._entry_points().get(name)
-        if point is None:
-            raise UnknownName(self.kind, name, self.list_names())
-        factory = load_plugin(self.kind, point)
+        factory, point = self.load(name), self._entry_points()[name]
         try:
             return factory(*args, **kwargs)
         except RoboRewardError:

@@ -62,7 +62,7 @@ def test_wrong_usage_exits_with_2_and_the_nearest_choice(
 
 
 def test_every_task_has_a_configuration_and_the_other_way_round() -> None:
-    assert set(list_group_options()["task"]) == set(task_names())
+    assert set(list_group_options("task")) == set(task_names())
     for name in task_names():
         assert compose_config("train", [f"task={name}"]).task.id == name
 

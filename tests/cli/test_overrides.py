@@ -8,6 +8,7 @@ import pytest
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from omegaconf import OmegaConf
 
 from robo_reward.cli.app import compose_config, main
 from robo_reward.cli.arguments.overrides import prepare_overrides
@@ -172,6 +173,38 @@ def test_options_of_ones_own_folder_are_choices(tmp_path: Path) -> None:
     assert compose_config("train", ["policy=mine"], str(tmp_path)).policy.params.gamma == 0.9
     with pytest.raises(UnknownName, match="'mine'"):
         compose_config("train", ["policy=mien"], str(tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("file", "text"),
+    [
+        ("panda/lift", "steps: 9\noptions: {control: joint_delta}\nparams: {gamma: 0.9}\n"),
+        ("mine", "defaults: [panda/lift, _self_]\nsteps: 9\noptions: {control: joint_delta}\nparams: {gamma: 0.9}\n"),
+        ("lab/full", "id: panda/lift\nsteps: 9\noptions: {control: joint_delta}\nparams: {gamma: 0.9}\n"),
+    ],
+)
+def test_a_file_of_ones_own_overrides_a_task(
+    file: str, text: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "task" / f"{file}.yaml"
+    path.parent.mkdir(parents=True)
+    path.write_text(text)
+    config = compose_config("train", [f"task={file}"], str(tmp_path))
+    expected = {"id": "panda/lift", "steps": 9, "options": {"control": "joint_delta"}, "params": {"gamma": 0.9}}
+    assert config.task == expected
+    assert main(["train", "--config-dir", str(tmp_path), f"task={file}", "--cfg", "job"]) == 0
+    assert OmegaConf.create(capsys.readouterr().out).task == expected
+
+
+@pytest.mark.parametrize(
+    ("file", "text"), [("fr3/stack", "steps: 9"), ("mine", "defaults: [fr3/stack, _self_]\nsteps: 9")]
+)
+def test_what_a_file_of_ones_own_leaves_out_is_the_tasks(file: str, text: str, tmp_path: Path) -> None:
+    path = tmp_path / "task" / f"{file}.yaml"
+    path.parent.mkdir(parents=True)
+    path.write_text(text)
+    config = compose_config("train", [f"task={file}"], str(tmp_path))
+    assert config.task == {"id": "fr3/stack", "steps": 9, "options": {}, "params": {"ent_coef": 0.002}}
 
 
 def test_null_clears_a_text() -> None:

@@ -33,7 +33,7 @@ class PluginGroup(NamedTuple):
 
 
 PLUGGED = {
-    "task": PluginGroup("robo_reward.tasks", "id", {"options": {}, "steps": 200_000, "params": {}}, read=False),
+    "task": PluginGroup("robo_reward.tasks", "id", {}, read=False),
     "writer": PluginGroup("robo_reward.writers", "name", {}, ("folder",)),
     "executor": PluginGroup("robo_reward.executors", "name", {"workers": 0}, ("workers", "max_workers")),
     "encoder": PluginGroup("robo_reward.encoders", "kind", {}, read=False),
@@ -57,18 +57,20 @@ def find_groups(verb: str) -> dict[str, str]:
 
 
 @cache
-def list_group_options() -> dict[str, tuple[str, ...]]:
-    """Returns the names of the options that come with robo-reward, by group."""
-    root = files("robo_reward.configs")
-    return {
-        d.name: tuple(sorted(_list_yaml_files(d))) for d in root.iterdir() if d.is_dir() and not d.name.startswith("_")
-    }
+def list_group_options(group: str) -> tuple[str, ...]:
+    """Returns the names of a group's options that come with robo-reward: files in `configs/`, and the tasks."""
+    if group == "task":
+        from robo_reward.envs.catalogue import list_builtin_tasks
+
+        return tuple(sorted(list_builtin_tasks()))
+    folder = files("robo_reward.configs") / group
+    return tuple(sorted(_list_yaml_files(folder))) if group and folder.is_dir() else ()
 
 
 def list_options(group: str, config_dir: str | None = None) -> tuple[str, ...]:
     """Returns all option names of a group: built in, plugged in, and of the user's folder."""
     own = Path(config_dir) / group if config_dir else None
-    found = {*list_group_options().get(group, ()), *find_plugins(group)}
+    found = {*list_group_options(group), *find_plugins(group)}
     return tuple(sorted(found | set(_list_yaml_files(own) if own and own.is_dir() else ())))
 
 
@@ -92,15 +94,25 @@ def find_plugins(group: str) -> dict[str, EntryPoint]:
     if group not in PLUGGED:
         return {}
     points = entry_points(group=PLUGGED[group].points)
-    return {point.name: point for point in points if point.name not in list_group_options().get(group, ())}
+    return {point.name: point for point in points if point.name not in list_group_options(group)}
 
 
-def read_plugin_settings(group: str, name: str) -> tuple[dict[str, Any], bool]:
-    """Returns the keys of a plug-in with their defaults, and whether it takes any other key as well.
+def is_registered(group: str, name: str) -> bool:
+    """Returns whether an option is made from code, not read from a file: a task or another package's plug-in."""
+    return (group == "task" and name in list_group_options(group)) or name in find_plugins(group)
+
+
+def read_settings(group: str, name: str) -> tuple[dict[str, Any], bool]:
+    """Returns the keys of a registered option with their defaults, and whether it takes any other key as well.
 
     Raises:
-        BrokenPlugin: its module cannot be imported.
+        BrokenPlugin: a plug-in whose module cannot be imported.
     """
+    if group == "task":
+        from robo_reward.envs.task import find_training_defaults
+
+        usual = find_training_defaults(name)
+        return {"id": name, "options": {}, "steps": usual.steps, "params": usual.ppo_params}, False
     kind = PLUGGED[group]
     settings: dict[str, Any] = {kind.key: name, **kind.settings}
     if not kind.read:
@@ -120,18 +132,18 @@ def read_plugin_settings(group: str, name: str) -> tuple[dict[str, Any], bool]:
     return settings, any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters)
 
 
-def register_plugin(group: str, name: str) -> bool:
-    """Makes the option of a plug-in known to Hydra; returns whether it takes any key.
+def register_option(group: str, name: str) -> bool:
+    """Makes a task or the option of a plug-in known to Hydra; returns whether it takes any key.
 
     Raises:
-        BrokenPlugin: its module cannot be imported.
-        UsageError: its name cannot be an option.
+        BrokenPlugin: a plug-in whose module cannot be imported.
+        UsageError: a name that cannot be an option.
     """
     from hydra.core.config_store import ConfigStore
 
-    if name not in find_plugins(group):
+    if not is_registered(group, name):
         return False
-    settings, free = read_plugin_settings(group, name)
+    settings, free = read_settings(group, name)
     folder, _, leaf = name.rpartition("/")
     if not leaf or any(mark in name for mark in "=,@:{}[]'\"$ "):
         raise UsageError(f"{group} plug-in {name!r} cannot be chosen: a name takes letters, digits, '_', '-' and '/'")

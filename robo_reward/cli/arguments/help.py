@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 
 from robo_reward.cli.arguments.choices import (
     find_groups,
-    find_plugins,
+    is_registered,
     list_group_options,
     list_options,
-    read_plugin_settings,
+    read_settings,
 )
 from robo_reward.cli.verbs import VERBS
 from robo_reward.errors import UnknownName
@@ -66,6 +66,12 @@ def format_verb_help(verb: str, arguments: Sequence[str] = ()) -> str:
     return "\n".join(text)
 
 
+COMMENTS = {
+    "task.options": "  # passed to the task: control=joint_delta, ...; `robo-reward tasks name=ID` lists them",
+    "task.steps": "  # usual training budget [environment steps]",
+    "task.params": "  # settings of PPO that suit the task",
+}
+"""Of the keys of registered options, which stand in no configuration file."""
 PATHS = {"reward": "; or a path: FILE.py with a reward program, or a folder with a reward in it"}
 
 
@@ -75,9 +81,10 @@ def _read_option_keys(group: str, option: str) -> list[str]:
     Raises:
         UnknownName: no such option.
     """
-    if option in find_plugins(group):
-        lines = [f"{key}: {json.dumps(value)}" for key, value in read_plugin_settings(group, option)[0].items()]
-    elif option in list_group_options()[group]:
+    if is_registered(group, option):
+        settings, _ = read_settings(group, option)
+        lines = [f"{key}: {json.dumps(value)}{COMMENTS.get(f'{group}.{key}', '')}" for key, value in settings.items()]
+    elif option in list_group_options(group):
         lines = _strip_defaults((files("robo_reward.configs") / group / f"{option}.yaml").read_text())
     else:
         raise UnknownName(f"value of {group}", option, list_options(group))
@@ -114,8 +121,8 @@ def find_comment(verb: str, key: str) -> str:
     """Returns the comment of a key in the configuration file; empty where it has none."""
     group, _, name = key.rpartition(".")
     lines = _strip_defaults(_read_config_text(verb)) if not group else []
-    if group in list_group_options():
-        lines = [line for option in list_group_options()[group] for line in _read_option_keys(group, option)]
+    if list_group_options(group):
+        lines = [line for option in list_group_options(group) for line in _read_option_keys(group, option)]
         name = key
     for line in lines:
         if line.startswith(f"{name}:"):

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from copy import deepcopy
 from functools import cache
 from pathlib import Path
@@ -27,9 +29,7 @@ def compose_options(verb: str, choices: Sequence[str], config_dir: str | None = 
     Raises:
         UsageError: files that Hydra refuses.
     """
-    built_in = all(
-        option in list_group_options().get(group, ()) for group, _, option in (c.partition("=") for c in choices)
-    )
+    built_in = all(option in list_group_options(group) for group, _, option in (c.partition("=") for c in choices))
     if built_in and not config_dir:
         return deepcopy(_compose_built_in(verb, tuple(choices)))
     return _compose_with_hydra(verb, choices, config_dir)
@@ -38,6 +38,14 @@ def compose_options(verb: str, choices: Sequence[str], config_dir: str | None = 
 @cache
 def _compose_built_in(verb: str, choices: tuple[str, ...]) -> DictConfig:
     return _compose_with_hydra(verb, choices, None)
+
+
+@contextmanager
+def silence_override_warning() -> Iterator[None]:
+    """Silences Hydra's warning where a user's file `task/NAME.yaml` overrides single keys of the task NAME."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", r"\s*'task/.*' is validated against ConfigStore schema", UserWarning)
+        yield
 
 
 def _compose_with_hydra(verb: str, choices: Sequence[str], config_dir: str | None) -> DictConfig:
@@ -49,7 +57,7 @@ def _compose_with_hydra(verb: str, choices: Sequence[str], config_dir: str | Non
     GlobalHydra.instance().clear()
     folder = quote_text(f"file://{Path(config_dir).resolve()}") if config_dir else ""
     search_path = [f"hydra.searchpath=[{folder}]"] if config_dir else []
-    with initialize_config_module("robo_reward.configs", version_base="1.3"):
+    with initialize_config_module("robo_reward.configs", version_base="1.3"), silence_override_warning():
         try:
             return compose(verb, overrides=[*choices, *search_path])
         except (HydraException, OmegaConfBaseException) as error:

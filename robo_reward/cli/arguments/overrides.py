@@ -13,7 +13,13 @@ from copy import deepcopy
 from dataclasses import dataclass, field
 from typing import Any
 
-from robo_reward.cli.arguments.choices import find_groups, is_own_group, list_options, register_plugin
+from robo_reward.cli.arguments.choices import (
+    find_groups,
+    is_own_group,
+    list_group_options,
+    list_options,
+    register_option,
+)
 from robo_reward.cli.arguments.options import compose_options
 from robo_reward.cli.arguments.quoting import quote_text, unquote_text
 from robo_reward.cli.arguments.schema import is_text
@@ -92,6 +98,9 @@ def prepare_overrides(
     rest: list[tuple[str, str]] = []
     first: list[str] = []  # one option per group, to compose the defaults
     groups = find_groups(verb)
+    # Hydra must know the default task, and every task that a file of the user's folder may build on.
+    for task in list_group_options("task") if config_dir else filter(None, [groups.get("task")]):
+        register_option("task", task)
     for override in overrides:
         key, value = _split_override(override)
         own = is_own_group(key, config_dir)
@@ -99,7 +108,7 @@ def prepare_overrides(
             options = [part.strip() for part in (value.split(",") if sweep else [value])]
             for option in options:
                 _check_option(key, option, config_dir)
-                found.free += [key] if register_plugin(key, option) else []
+                found.free += [key] if register_option(key, option) else []
             mark = "" if key in groups else "+"
             found.groups.append(f"{mark}{key}={','.join(options)}")
             first.append(f"{mark}{key}={options[0]}")
