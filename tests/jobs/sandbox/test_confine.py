@@ -169,10 +169,25 @@ def test_a_plugin_outside_of_the_interpreter_can_be_imported(
         find_plugin_paths.cache_clear()
 
 
-def test_a_refusal_names_the_sandbox(make_job: MakeJob, tmp_path: Path):
+@pytest.mark.parametrize("entry", ["reads", "resolves", "loads_library"])
+def test_a_refusal_names_the_sandbox(make_job: MakeJob, tmp_path: Path, entry: str):
     (tmp_path / "secret").write_text("x")
     with pytest.raises(JobFailed, match="The job's sandbox may have refused this"):
-        run_job(make_job("reads", path=tmp_path / "secret").folder)
+        run_job(make_job(entry, path=tmp_path / "secret").folder)
+
+
+def test_packages_of_another_environment_can_be_read(
+    tmp_path: Path, make_job: MakeJob, monkeypatch: pytest.MonkeyPatch
+):
+    """As a cluster's modules put them on PYTHONPATH; what lies beside them stays closed."""
+    other = tmp_path / "other" / "lib" / "site-packages"
+    other.mkdir(parents=True)
+    (other / "module.py").write_text("scene")
+    (other.parent / "secret").write_text("x")
+    monkeypatch.setenv("PYTHONPATH", str(other))
+    assert run_job(make_job("reads", path=other / "module.py").folder, timeout=60) == {"text": "scene"}
+    with pytest.raises(JobFailed, match="PermissionError"):
+        run_job(make_job("reads", name="beside", path=other.parent / "secret").folder)
 
 
 def test_extra_paths_can_be_read(make_job: MakeJob, tmp_path: Path):
