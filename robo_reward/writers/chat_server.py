@@ -174,7 +174,7 @@ class ChatServer:
         self._api, self._key_env, self._retry_policy = openai, key_env, retry_policy
         parts = urlsplit(base_url)
         hidden = (key, parts.password, *secrets, *find_secrets(dict(parse_qsl(parts.query))))
-        self._secrets = [secret for secret in hidden if secret]
+        self._secrets = [secret for secret in hidden if secret and len(secret) > 4]  # not a stop token such as </s>
         client = make_bounded_client(openai, retry_policy.timeout, local=is_loopback(base_url))  # no proxy to itself
         self._client = openai.OpenAI(
             api_key=key or "none",
