@@ -306,6 +306,7 @@ def make_task(id: str, /, **options: Any) -> Task:
 
     Raises:
         UnknownName: no such task; the message lists the closest.
+        UsageError: its factory returns no complete task.
     """
     from robo_reward.envs import catalogue  # registers the built-in tasks
 
@@ -324,6 +325,9 @@ def make_task(id: str, /, **options: Any) -> Task:
         raise UsageError(f"{id} cannot be made with the options {options}: {error}. {remedy}") from error
     if not isinstance(task, Task):
         raise UsageError(f"task {id!r} is made by something that returns {type(task).__name__}, expected a Task")
+    missing = [name for name in Task.__annotations__ if name != "id" and not hasattr(task, name)]
+    if missing:
+        raise UsageError(f"task {id!r} has no {', '.join(missing)}. Set what its class {type(task).__name__} lacks")
     if options and not task.options:
         task.options = options
     task.id = id

@@ -14,7 +14,7 @@ T = TypeVar("T")
 class BrokenPlugin(RoboRewardError):
     """A plug-in of another package that fails where it is imported or made."""
 
-    def __init__(self, kind: str, point: EntryPoint, error: Exception, options: Iterable[str] = ()) -> None:
+    def __init__(self, kind: str, point: EntryPoint, error: BaseException, options: Iterable[str] = ()) -> None:
         package = f" of {point.dist.name}" if point.dist else ""
         said = " ".join(f"{type(error).__name__}: {error}".split())
         given = ", ".join(options)
@@ -32,7 +32,7 @@ def load_plugin(kind: str, point: EntryPoint) -> Any:
     """
     try:
         return point.load()
-    except Exception as error:
+    except (Exception, SystemExit) as error:  # a module that calls sys.exit must not end the program
         raise BrokenPlugin(kind, point, error) from error
 
 
@@ -94,7 +94,7 @@ class Registry(Generic[T]):
             return factory(*args, **kwargs)
         except RoboRewardError:
             raise
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             raise BrokenPlugin(self.kind, point, error, kwargs) from error
 
     def _entry_points(self) -> dict[str, EntryPoint]:

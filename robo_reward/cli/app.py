@@ -17,10 +17,10 @@ from robo_reward.cli.arguments.help import format_overview, format_verb_help, is
 from robo_reward.cli.arguments.options import silence_override_warning
 from robo_reward.cli.arguments.overrides import PreparedOverrides, prepare_overrides
 from robo_reward.cli.arguments.schema import check_config
-from robo_reward.cli.arguments.secrets import mask_secrets
 from robo_reward.cli.interrupt import interrupt_on_sigterm
 from robo_reward.cli.verbs import VERBS
 from robo_reward.errors import RoboRewardError, UnknownName, UsageError
+from robo_reward.masking import mask_secrets
 from robo_reward.printable import to_printable
 
 if TYPE_CHECKING:

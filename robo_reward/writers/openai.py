@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from robo_reward.errors import UsageError
+from robo_reward.masking import find_secrets, mask_secrets, mask_value
 from robo_reward.writers.budget import MILLION, SpendingBudget, estimate_tokens
 from robo_reward.writers.chat import ChatRequest, ChatWriter
 from robo_reward.writers.chat_server import (
@@ -102,7 +103,7 @@ class OpenAIWriter(ChatWriter):
             self._connect_to_server().close()  # reports a missing key or package before any work is done
 
     def options(self) -> dict[str, Any]:
-        return {"temperature": self.temperature, "max_tokens": self.max_tokens, **self.extra}
+        return {"temperature": self.temperature, "max_tokens": self.max_tokens, **mask_value(self.extra)}
 
     def ask(self, questions: Sequence[ChatRequest]) -> Iterator[LedgerEntry]:
         server = self._connect_to_server()
@@ -179,18 +180,18 @@ class OpenAIWriter(ChatWriter):
         key = validate_key(os.environ.get(self.key_env, "").strip(), self.key_env)
         if not key and not is_loopback(url):
             raise UsageError(
-                f"writer=openai needs a key for {url or 'api.openai.com'}: put it into the environment variable "
-                f"{self.key_env}, or name another variable with writer.key_env. A server on this machine "
+                f"writer=openai needs a key for {mask_secrets(url) or 'api.openai.com'}: put it into the environment "
+                f"variable {self.key_env}, or name another variable with writer.key_env. A server on this machine "
                 "(writer.base_url=http://127.0.0.1:PORT/v1) needs none, and neither does writer=offline"
             )
-        return ChatServer(url, key or "none", self.key_env, self._retry_policy)
+        return ChatServer(url, key, self.key_env, self._retry_policy, list(find_secrets(self.extra)))
 
 
 def _check_json(extra: Mapping[str, Any] | None) -> None:
     try:
         json.dumps(dict(extra or {}), allow_nan=False)
     except (TypeError, ValueError) as error:
-        raise UsageError(f"writer.extra={extra} cannot be sent as JSON: {error}") from None
+        raise UsageError(f"writer.extra={mask_value(extra)} cannot be sent as JSON: {error}") from None
 
 
 def _collect_answers(

@@ -10,9 +10,10 @@ import pytest
 from omegaconf import OmegaConf
 
 from robo_reward.cli.app import main
-from robo_reward.cli.arguments.secrets import mask_argument, mask_secrets, mask_value
+from robo_reward.cli.arguments.secrets import mask_argument
 from robo_reward.cli.folder import format_command, prepare_run_folder
 from robo_reward.errors import RoboRewardError
+from robo_reward.masking import find_secrets, mask_secrets, mask_value
 
 
 @pytest.mark.parametrize(
@@ -50,6 +51,7 @@ def test_arguments_lose_their_secrets(argument: str, expected: str) -> None:
 
 def test_values_are_masked_by_the_name_of_their_key() -> None:
     given = {"extra": {"api_key": "SECRET", "top_p": 0.9, "user": {"password": "SECRET"}}, "max_tokens": 5, "token": ""}
+    assert list(find_secrets(given)) == ["SECRET", "SECRET"]
     assert mask_value(given) == {
         "extra": {"api_key": "***", "top_p": 0.9, "user": {"password": "***"}},
         "max_tokens": 5,

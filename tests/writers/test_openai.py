@@ -152,6 +152,41 @@ def test_failures_are_explained(
     assert "sk-secret" not in str(error.value) + caplog.text
 
 
+@pytest.mark.parametrize(
+    "reply",
+    [
+        failure(400, "unknown field in {'user': {'api_key': 'EXTRA-SECRET'}} of http://ann:URL-SECRET@host"),
+        failure(401, "URL-SECRET is not the password of ann"),
+        failure(404, "no route /v1?api_key=KEY-SECRET&x=1"),
+        Reply(200, "<html>Bearer KEY-SECRET EXTRA-SECRET</html>"),
+        Reply(200, "x" * 115 + "KEY-SECRET"),  # across the end of what is shown
+        Reply(200, '{"choices": [{"echo": "EXTRA-SECRET"}]}'),
+        Reply(307, "", {"Location": "http://ann:URL-SECRET@elsewhere/v1?token=KEY-SECRET"}),
+    ],
+)
+def test_no_secret_is_in_a_message_or_in_the_ledger(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, reply: Reply
+) -> None:
+    monkeypatch.setenv("MY_KEY", "KEY-SECRET")
+    caplog.set_level(logging.DEBUG, "robo_reward")
+    options: dict[str, Any] = {"key_env": "MY_KEY", "extra": {"user": {"api_key": "EXTRA-SECRET"}}, "concurrency": 1}
+    with serving(GOOD, reply) as script:
+        url = script.url.replace("http://", "http://ann:URL-SECRET@")
+        with pytest.raises(WriterError) as error:
+            writer(url, tmp_path, **options).write(REQUEST, 2)
+        assert script.asked[0]["user"] == {"api_key": "EXTRA-SECRET"}
+    kept = (tmp_path / "ledger.jsonl").read_text()
+    assert "compute_reward" in kept
+    for text in (str(error.value), caplog.text, kept):
+        assert "SECRET" not in text and "KEY-S" not in text
+    assert writer(url, tmp_path, **options, ledger="strict").write(REQUEST, 1)[0].cached
+
+
+def test_an_error_of_a_server_without_a_key_is_quoted_whole(tmp_path: Path) -> None:
+    with serving(failure(400, "none of the fields fits")) as script, pytest.raises(WriterError, match="none of the"):
+        writer(script, tmp_path).write(REQUEST, 1)
+
+
 def test_an_unknown_model_is_answered_with_those_the_server_has(tmp_path: Path) -> None:
     expected = pytest.raises(UnknownName, match=r"small-2.*small-1.*writer\.model")
     with serving(failure(404, "model not found"), models=("small-1", "large-1")) as script, expected:

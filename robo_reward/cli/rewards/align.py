@@ -8,7 +8,6 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from robo_reward.cli.arguments.secrets import MASK
 from robo_reward.cli.folder import collect_provenance, lock_run, prepare_run_folder, write_json
 from robo_reward.cli.terminal import Terminal
 from robo_reward.data.episode import EpisodeStore
@@ -17,6 +16,7 @@ from robo_reward.errors import UnknownName, UsageError
 from robo_reward.labelling.answers import Answer
 from robo_reward.labelling.exchange import open_preferences
 from robo_reward.labelling.store import FILE, Clip
+from robo_reward.masking import MASK
 from robo_reward.rewards.artifact import save_reward
 from robo_reward.rewards.preference.align import METHODS, Alignment, learn_reward, load_frames
 from robo_reward.rewards.preference.held_out import FEWEST, HeldOutResult

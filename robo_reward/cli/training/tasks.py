@@ -26,7 +26,7 @@ def run(config: DictConfig, arguments: list[str]) -> int:
         except RoboRewardError as error:
             broken.append(str(error))
         else:
-            table.add_row(name, task.goal, task.success_rule)
+            table.add_row(name, str(task.goal), str(task.success_rule))
     console.print(table, soft_wrap=False)
     for problem in broken:
         console.print(f"left out: {problem}", style="yellow")
