@@ -7,6 +7,7 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from types import MappingProxyType
 from typing import Any, ClassVar, NamedTuple, Protocol
 
@@ -228,6 +229,8 @@ class Task(ABC):
         ppo_params: settings of PPO that suit the task better than its defaults.
         options: JSON from which `make_task(id, **options)` builds the same task; those at their defaults are left
             out.
+        ends_on_success: whether an episode ends when the goal is fulfilled.
+        files: folders that a process must be able to read to build the task.
     """
 
     id: str
@@ -244,6 +247,8 @@ class Task(ABC):
     training_steps: ClassVar[int | Mapping[str, int]] = 200_000
     ppo_params: ClassVar[Mapping[str, Any]] = MappingProxyType({})
     options: Mapping[str, Any] = MappingProxyType({})
+    ends_on_success: bool = False
+    files: tuple[Path, ...] = ()
 
     @property
     def action(self) -> ActionSpec:
@@ -266,6 +271,15 @@ class Task(ABC):
     @abstractmethod
     def success(self, state: State) -> np.ndarray:
         """Returns whether each state fulfils the goal, (...,) bool, from the state alone, never from a reward."""
+
+    def failure(self, state: State) -> np.ndarray | None:
+        """Returns whether each state ends the episode as failed, (...,) bool; None for a task that never does."""
+        return None
+
+    @property
+    def ends_early(self) -> bool:
+        """Whether an episode may end before its horizon."""
+        return self.ends_on_success or self.failure(State(self.spec, np.zeros((1, self.spec.dim)))) is not None
 
     def expert(self, state: State) -> np.ndarray:
         """Returns a scripted action (..., A) for each state.
@@ -294,28 +308,40 @@ class Task(ABC):
             at += int(sensor.dim[0])
 
 
+RULE_OPTIONS = ("goal", "success", "failure")
+"""Options of every task: the goal sentence and conditions on the state."""
+SCENE_SUFFIXES = (".yaml", ".yml", ".xml", ".mjcf", ".urdf")
+"""Files that `make_task` builds a task from."""
 tasks: Registry[Task] = Registry("task", "robo_reward.tasks")
 
 
 def make_task(id: str, /, **options: Any) -> Task:
-    """Builds a task by its id, such as `panda/lift`.
+    """Builds a task by its id, such as `panda/lift`, or from a scene file, such as `my_scene.yaml` or `arm.xml`.
 
     Args:
-        id: one of `task_names()`.
-        options: passed to the task, e.g. `control="joint_delta"`, `assets="menagerie"`.
+        id: one of `task_names()`, or the path of a scene (YAML) or model file (MJCF, URDF).
+        options: passed to the task, e.g. `control="joint_delta"`, `assets="menagerie"`. Every task takes `goal` (a
+            sentence), `success` and `failure` (conditions on its state, see `robo_reward.scenes.rules`).
 
     Raises:
         UnknownName: no such task; the message lists the closest.
-        UsageError: its factory returns no complete task.
+        UsageError: its factory returns no complete task, a scene file that cannot be used, or a rule that is not a
+            condition on the state.
     """
     from robo_reward.envs import catalogue  # registers the built-in tasks
 
+    if _is_scene(id):
+        from robo_reward.scenes.task import SceneTask
+
+        return SceneTask(**{"file": id, **options})
+
     catalogue.register_builtin_tasks()
+    known = list_task_options(id) if id in task_names() else ()
+    rules = {name: options.pop(name) for name in RULE_OPTIONS if name in options and name not in known}
     if id in catalogue.list_builtin_tasks():
-        known = list_task_options(id)
         for option in options:
             if option not in known:
-                raise UnknownName(f"option of {id}", option, known)
+                raise UnknownName(f"option of {id}", option, (*known, *RULE_OPTIONS))
     try:
         task = tasks.create(id, **options)
     except (TypeError, AttributeError, ValueError, LookupError) as error:
@@ -331,7 +357,15 @@ def make_task(id: str, /, **options: Any) -> Task:
     if options and not task.options:
         task.options = options
     task.id = id
+    if any(rules.values()):
+        from robo_reward.scenes.rules import apply_rules
+
+        apply_rules(task, **rules)
     return task
+
+
+def _is_scene(id: str) -> bool:
+    return id.startswith("scene/") or Path(id).suffix.lower() in SCENE_SUFFIXES
 
 
 def list_task_options(id: str) -> tuple[str, ...]:

@@ -80,20 +80,25 @@ def evaluate_policy(
     successes, held, returns = [], [], []
     # ceil(episodes / n) batches of whole episodes; surplus episodes of the last batch are dropped below.
     for _ in range(-(-episodes // n)):
-        good, total = np.zeros(n), np.zeros(n)
+        good, total, succeeded = np.zeros(n), np.zeros(n), np.zeros(n, bool)
+        running = np.ones(n, bool)
         if judge:
             judge.begin_episodes(sim)
         for _ in range(task.horizon):
-            # All worlds share one horizon, so they reset together at the end of this loop.
             result = sim.step(policy.act(sim.observation()))
-            good += result.success
+            # An episode that ends early keeps its last success for the remaining steps.
+            succeeded = np.where(running, result.success, succeeded)
+            good += succeeded
             if result.reward is not None:
-                total += result.reward.total
+                total += np.where(running, result.reward.total, 0.0)
+            running &= ~result.ended
             for i, output in enumerate(judge.add_step(result) if judge else []):
                 total[i] = output.total.sum()
-        successes.append(result.success)
+        successes.append(succeeded)
         held.append(good / task.horizon)
         returns.append(total)
+        if task.ends_early:
+            sim.reset()  # worlds that ended early are in the middle of another episode
     sim.close()
     if judge:
         judge.close()

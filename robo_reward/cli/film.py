@@ -49,21 +49,20 @@ def film_episodes(
     """
     folder.mkdir(parents=True, exist_ok=True)
     sim = BatchSim(task, episodes, seed, threads=1)
-    qpos, mocap = [sim.qpos.copy()], [sim.mocap.copy()]
-    success = np.zeros(episodes, bool)
-    for _ in range(task.horizon):
+    snapshots = [[(sim.qpos[i].copy(), sim.mocap[i].copy())] for i in range(episodes)]
+    success, running = np.zeros(episodes, bool), np.ones(episodes, bool)
+    while running.any():
         result = sim.step(policy.act(sim.observation()))
-        success = result.success
-        if not result.truncated.all():
-            qpos.append(sim.qpos.copy())
-            mocap.append(sim.mocap.copy())
+        success = np.where(running, result.success, success)
+        running &= ~result.ended
+        for i in np.flatnonzero(running):
+            snapshots[i].append((sim.qpos[i].copy(), sim.mocap[i].copy()))
     sim.close()
     films, shown = [], camera or task.cameras[0]
     for i in range(episodes):
         path = folder / f"episode{i + 1}.mp4"
-        snapshots = [(q[i], m[i]) for q, m in zip(qpos, mocap, strict=True)]
         width, height = size
-        frames = render_frames(task.model, snapshots, width=width, height=height, camera=shown, quality="high")
+        frames = render_frames(task.model, snapshots[i], width=width, height=height, camera=shown, quality="high")
         write_video(path, frames, fps=1 / task.control_dt)
         films.append(FilmedEpisode(path, bool(success[i]), seed))
     return films
