@@ -145,8 +145,9 @@ def evaluate(
     """
     from robo_reward.cli.training.evaluate import choose_task
     from robo_reward.envs.task import make_task
-    from robo_reward.policies.evaluate import EVALUATION_SEEDS, evaluate_policy
+    from robo_reward.policies.evaluate import evaluate_policy
     from robo_reward.policies.policy import MLPPolicy, load_policy
+    from robo_reward.seeds import EVALUATION_SEEDS
 
     folder = policy.folder if isinstance(policy, Run) else Path(policy) if isinstance(policy, (str, Path)) else None
     actor: Any = policy if folder is None else load_policy(folder)

@@ -9,7 +9,6 @@ import numpy as np
 from omegaconf import DictConfig
 
 from robo_reward.checks.rank import correlate_within_clips, spearman_correlation
-from robo_reward.cli.folder import write_json
 from robo_reward.cli.rewards.align import read_preferences
 from robo_reward.cli.terminal import Terminal
 from robo_reward.data.episode import Episode, EpisodeStore
@@ -17,7 +16,7 @@ from robo_reward.envs.rendering.frames import FrameSpec
 from robo_reward.envs.state import StateSpec
 from robo_reward.envs.task import make_task, task_names
 from robo_reward.errors import BadArtifact, UsageError
-from robo_reward.files import Finite, load_json, load_yaml
+from robo_reward.files import Finite, load_json, load_yaml, write_json
 from robo_reward.labelling.answers import Answer
 from robo_reward.labelling.comparisons import build_comparisons, ranking_accuracy
 from robo_reward.labelling.store import Clip
