@@ -58,7 +58,10 @@ class Rule:
 
     def __init__(self, text: str, spec: StateSpec) -> None:
         self.text, self.spec = " ".join(text.split()), spec
-        condition = _translate(self.text, spec)
+        try:
+            condition = _translate(self.text, spec)
+        except RecursionError as error:
+            raise RuleError(self.text[:60], "it is nested too deeply", "write a shorter condition") from error
         self.source = (
             "def compute_reward(state, action, previous):\n"
             f"    holds = np.where({condition}, 1.0, 0.0)\n"

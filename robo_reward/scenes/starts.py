@@ -13,7 +13,8 @@ from robo_reward.envs.task import Start
 from robo_reward.errors import UnknownName, UsageError
 
 _FREE = int(mujoco.mjtJoint.mjJNT_FREE)
-_SCALAR = tuple(int(t) for t in (mujoco.mjtJoint.mjJNT_HINGE, mujoco.mjtJoint.mjJNT_SLIDE))
+SCALAR_JOINTS = tuple(int(t) for t in (mujoco.mjtJoint.mjJNT_HINGE, mujoco.mjtJoint.mjJNT_SLIDE))
+"""Types of joints with one degree of freedom."""
 Range = float | tuple[float, float]
 
 
@@ -73,7 +74,7 @@ class StartDistribution:
         model = self._model
         qpos, mocap = np.repeat(self._qpos[None], n, axis=0), np.repeat(self._mocap[None], n, axis=0)
         for joint in range(model.njnt):
-            if int(model.jnt_type[joint]) in _SCALAR:
+            if int(model.jnt_type[joint]) in SCALAR_JOINTS:
                 at = int(model.jnt_qposadr[joint])
                 qpos[:, at] += rng.uniform(-self._noise, self._noise, n)
                 if model.jnt_limited[joint]:
@@ -108,7 +109,7 @@ class StartDistribution:
 
     def _joint_address(self, name: str) -> int:
         model = self._model
-        names = [model.joint(j).name for j in range(model.njnt) if int(model.jnt_type[j]) in _SCALAR]
+        names = [model.joint(j).name for j in range(model.njnt) if int(model.jnt_type[j]) in SCALAR_JOINTS]
         if name not in names:
             raise UnknownName("hinge or slide joint", name, names)
         return int(model.joint(name).qposadr[0])

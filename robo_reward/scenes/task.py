@@ -16,7 +16,7 @@ from robo_reward.envs.state import State, StateSpec
 from robo_reward.envs.task import Observable, ObservationSpec, Start, Task
 from robo_reward.errors import UnknownName, UsageError
 from robo_reward.scenes.actuators import ActuatorController
-from robo_reward.scenes.model_file import ModelFileError, find_model_files, load_model_spec
+from robo_reward.scenes.model_file import ModelFileError, compile_model, find_model_files, load_model_spec
 from robo_reward.scenes.rules import Rule
 from robo_reward.scenes.sensors import add_state_sensors, rename_fields
 from robo_reward.scenes.settings import SceneSettings, load_scene_settings
@@ -151,7 +151,7 @@ def _choose_cameras(model: mujoco.MjModel, settings: SceneSettings) -> tuple[str
 
 def _add_overview_camera(spec: mujoco.MjSpec, path: Path) -> None:
     """Adds a camera that sees the whole model from the front and above."""
-    model = spec.compile()
+    model = compile_model(spec, path)
     data = mujoco.MjData(model)
     mujoco.mj_forward(model, data)
     moving = data.xpos[1:] if model.nbody > 1 else np.zeros((1, 3))
