@@ -9,6 +9,7 @@ import posixpath
 import re
 from pathlib import Path
 
+from markdown.extensions.toc import slugify
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
 from mkdocs.structure.nav import Link, Navigation, Section
@@ -48,12 +49,12 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Fil
 
 def on_nav(nav: Navigation, config: MkDocsConfig, files: Files) -> Navigation:
     """Adds an entry for each kind of plug-in below `plug_ins.md`."""
-    text = (ROOT / "docs" / "plug_ins.md").read_text(encoding="utf-8")
-    titles = re.findall(r"^## (.+)$", FENCE.sub("", text), re.MULTILINE)
+    text = FENCE.sub("", (ROOT / "docs" / "plug_ins.md").read_text(encoding="utf-8"))
+    kinds = [kind for kind in re.findall(r"^## (.+)$", text, re.MULTILINE) if f"\n| {kind.lower()}" in text]
     (section,) = (item for item in nav.items if isinstance(item, Section) and item.title == "How to")
     place = next(i for i, child in enumerate(section.children) if isinstance(child, Page) and child.title == "Plug-ins")
     section.children[place + 1 : place + 1] = [
-        Link(f"Your own {title.lower()}", f"plug_ins/#{title.lower()}") for title in titles if title != "Task"
+        Link(f"Your own {kind.lower()}", f"plug_ins/#{slugify(kind, '-')}") for kind in kinds if kind != "Task"
     ]
     return nav
 
