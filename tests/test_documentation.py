@@ -2,7 +2,7 @@
 
 The language after the fence decides:
 
-* `python`: runs. The blocks of a page are one program, in order, in an empty folder.
+* `python`: runs. The blocks of a page are one program, in order, in an empty folder; then the tests in its classes run.
 * `sh`: every command is checked: `robo-reward` by the parser of the command line, `make` by make, benchmarks by their
   options, `pip` by the extras. Commands of the verbs in `QUICK` also run; `NOT_RUN` says why the others do not.
 * `toml`, `json`: is read.
@@ -76,6 +76,9 @@ for page, folder, blocks in json.load(sys.stdin):
     try:
         for line, source in blocks:
             exec(compile("\\n" * line + source, page, "exec"), names)
+        for contract in [value for name, value in names.items() if name.startswith("Test")]:
+            for test in [name for name in dir(contract) if name.startswith("test_")]:
+                getattr(contract(), test)()
     except Exception:
         results.append([page, traceback.format_exc()])
     else:
