@@ -5,8 +5,9 @@
     run = rr.search("panda/push", goal="Push the cube to the left.", seed=1)
     policy = run.load_policy()
 
-A setting is a key of the command line: `robo-reward VERB --help` lists them, and the files in `configs/` hold their
-defaults. Keys inside a group are nested dictionaries, or names with dots: `settings={"policy.params.gamma": 0.95}`.
+A setting is a key of the command line: `robo-reward VERB --help` lists them, and the classes and files in `configs/`
+hold their defaults. Keys inside a group are nested dictionaries, or names with dots:
+`settings={"policy.params.gamma": 0.95}`.
 """
 
 from __future__ import annotations

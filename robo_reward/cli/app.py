@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from robo_reward.cli.arguments.help import format_overview, format_verb_help, is_key
+from robo_reward.cli.arguments.options import find_config_name
 from robo_reward.cli.arguments.overrides import PreparedOverrides, prepare_overrides
 from robo_reward.cli.arguments.schema import check_config
 from robo_reward.cli.arguments.secrets import mask_secrets
@@ -168,7 +169,7 @@ def _run_hydra(verb: str, flags: list[str], prepared: PreparedOverrides, functio
     with tempfile.TemporaryDirectory() as folder:  # for the files that Hydra writes about a sweep
         quiet = [f"hydra.run.dir={folder}", f"hydra.sweep.dir={folder}", "hydra.sweep.subdir=.", *QUIET]
         sys.argv = [f"robo-reward {verb}", *flags, *prepared.to_hydra_overrides(), *quiet]
-        hydra.main(version_base="1.3", config_path=CONFIGS, config_name=verb)(run_job)()
+        hydra.main(version_base="1.3", config_path=CONFIGS, config_name=find_config_name(verb))(run_job)()
     return max(codes, default=0)
 
 

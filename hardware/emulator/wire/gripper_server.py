@@ -10,6 +10,7 @@ from collections.abc import Callable
 
 import numpy as np
 
+from robo_reward.configs.emulation import HandBehavior
 from robo_reward.hardware.emulator.robot.session import RobotSession
 from robo_reward.hardware.emulator.tools.faults import Faults
 from robo_reward.hardware.emulator.wire.codec import (
@@ -29,7 +30,6 @@ from robo_reward.hardware.emulator.wire.server import (
     reset_connection,
 )
 from robo_reward.hardware.emulator.wire.versions import GRIPPER_PORT, GRIPPER_STATUSES, GRIPPER_VERSION
-from robo_reward.hardware.emulator.world.hand_manners import HandBehavior
 from robo_reward.hardware.emulator.world.plant import GripperCommand, PlantState
 
 log = logging.getLogger(__name__)

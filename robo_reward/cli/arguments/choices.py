@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from dataclasses import asdict
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
 from importlib.resources import files
@@ -10,6 +11,8 @@ from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from robo_reward.cli.arguments.structured import STRUCTURED
+from robo_reward.configs.robots import RobotConfig
 from robo_reward.errors import UsageError
 from robo_reward.registry import load_plugin
 
@@ -37,31 +40,19 @@ PLUGGED = {
     "writer": PluginGroup("robo_reward.writers", "name", {}, ("folder",)),
     "executor": PluginGroup("robo_reward.executors", "name", {"workers": 0}, ("workers", "max_workers")),
     "encoder": PluginGroup("robo_reward.encoders", "kind", {}, read=False),
-    "robot": PluginGroup("robo_reward.robots", "kind", {"host": "", "tempo": 0.35, "process": True}, ("host",)),
+    "robot": PluginGroup("robo_reward.robots", "kind", asdict(RobotConfig()), ("host",)),
 }
-
-
-@cache
-def find_groups(verb: str) -> dict[str, str]:
-    """Returns the groups in which a verb has a choice, each with its default option ("" for none)."""
-    from omegaconf import OmegaConf
-
-    found: dict[str, str] = {}
-    text = (files("robo_reward.configs") / f"{verb}.yaml").read_text()
-    document: Any = OmegaConf.to_container(OmegaConf.create(text))
-    for entry in document.get("defaults", []):
-        if isinstance(entry, dict):
-            ((name, option),) = entry.items()
-            found[name.rpartition(" ")[2].lstrip("/")] = option or ""
-    return found
 
 
 @cache
 def list_group_options() -> dict[str, tuple[str, ...]]:
     """Returns the names of the options that come with robo-reward, by group."""
-    root = files("robo_reward.configs")
+    folders = {d.name: d for d in files("robo_reward.configs").iterdir() if d.is_dir() and not d.name.startswith("_")}
     return {
-        d.name: tuple(sorted(_list_yaml_files(d))) for d in root.iterdir() if d.is_dir() and not d.name.startswith("_")
+        group: tuple(
+            sorted({*(_list_yaml_files(folders[group]) if group in folders else ()), *STRUCTURED.get(group, ())})
+        )
+        for group in {**folders, **STRUCTURED}
     }
 
 
@@ -75,6 +66,11 @@ def list_options(group: str, config_dir: str | None = None) -> tuple[str, ...]:
 def is_own_group(key: str, config_dir: str | None) -> bool:
     """Returns whether the user's folder has a group of options of this name."""
     return bool(config_dir and key and key != "." and (Path(config_dir) / key).is_dir())
+
+
+def is_own_option(group: str, option: str, config_dir: str | None) -> bool:
+    """Returns whether the user's folder has an option of this name."""
+    return bool(config_dir and (Path(config_dir) / group / f"{option}.yaml").is_file())
 
 
 def _list_yaml_files(folder: Traversable | Path, prefix: str = "") -> list[str]:
