@@ -142,3 +142,14 @@ class DoctorConfig:
     host: str = ""
     cameras: Names = ()
     json: str = ""
+
+
+@dataclass(frozen=True)
+class ExecutorConfig:
+    """The options of every executor, those of plug-ins included.
+
+    Args:
+        workers: parallel jobs; 0: one per core
+    """
+
+    workers: Natural = 0

@@ -20,6 +20,7 @@ Seeds = Annotated[Sequence[Seed], Meta(min_length=1, description="a list of whol
 Names = Annotated[Sequence[str], Meta(description="a list of names, such as [front]")]
 Real = Annotated[float, Meta(ge=-1e300, le=1e300, description="a number")]
 Reals = Annotated[Sequence[Real], Meta(description="a list of numbers, such as [0.1,0.2]")]
+Shares = Annotated[Sequence[Real], Meta(description="a list of shares, such as [0.4,1.0]")]
 NotNegative = Annotated[float, Meta(ge=0.0, le=1e300, description="a number from 0")]
 Above0 = Annotated[float, Meta(gt=0.0, le=1e300, description="a number above 0")]
 Share = Annotated[float, Meta(ge=0.0, le=1.0, description="a number from 0 to 1")]

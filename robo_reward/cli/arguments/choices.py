@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-from dataclasses import asdict
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
 from importlib.resources import files
@@ -11,8 +10,7 @@ from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from robo_reward.cli.arguments.structured import STRUCTURED
-from robo_reward.configs.robots import RobotConfig
+from robo_reward.cli.arguments.structured import STRUCTURED, build_node, list_structured_keys
 from robo_reward.errors import UsageError
 from robo_reward.registry import load_plugin
 
@@ -23,7 +21,7 @@ class PluginGroup(NamedTuple):
     Attributes:
         points: the entry point group.
         key: the key of the option that holds the plug-in's name.
-        settings: what every option of the group has.
+        settings: what every plug-in of the group has, besides the keys of its class in `BASES`.
         given: parameters of the factory that the program passes itself.
         read: whether further keys are the parameters of the factory.
     """
@@ -38,9 +36,9 @@ class PluginGroup(NamedTuple):
 PLUGGED = {
     "task": PluginGroup("robo_reward.tasks", "id", {"options": {}, "steps": 200_000, "params": {}}, read=False),
     "writer": PluginGroup("robo_reward.writers", "name", {}, ("folder",)),
-    "executor": PluginGroup("robo_reward.executors", "name", {"workers": 0}, ("workers", "max_workers")),
+    "executor": PluginGroup("robo_reward.executors", "name", {}, ("workers", "max_workers")),
     "encoder": PluginGroup("robo_reward.encoders", "kind", {}, read=False),
-    "robot": PluginGroup("robo_reward.robots", "kind", asdict(RobotConfig()), ("host",)),
+    "robot": PluginGroup("robo_reward.robots", "kind", {}, ("host",)),
 }
 
 
@@ -98,7 +96,7 @@ def read_plugin_settings(group: str, name: str) -> tuple[dict[str, Any], bool]:
         BrokenPlugin: its module cannot be imported.
     """
     kind = PLUGGED[group]
-    settings: dict[str, Any] = {kind.key: name, **kind.settings}
+    settings: dict[str, Any] = {kind.key: name, **kind.settings, **build_node(list_structured_keys(group, name))}
     if not kind.read:
         return settings, False
     factory = load_plugin(kind.points.rpartition(".")[2].rstrip("s"), find_plugins(group)[name])

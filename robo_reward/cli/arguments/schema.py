@@ -1,7 +1,7 @@
 """The values that a configuration takes.
 
-A key's type is the annotation of its field where a dataclass describes it, else the one in `TYPES`, else the type of
-its default. msgspec checks it; the description is what a message says was expected.
+A key's type is the annotation of its field where a dataclass describes it, else the type of its default. msgspec
+checks it; the description is what a message says was expected.
 """
 
 from __future__ import annotations
@@ -13,30 +13,11 @@ import msgspec
 from msgspec import Meta
 
 from robo_reward.cli.arguments.structured import STRUCTURED, list_structured_keys, list_verb_keys
-from robo_reward.configs.values import Above0, Flag, Mappings, Natural, NotNegative, OrNull, Positive, Real, Whole
+from robo_reward.configs.values import Flag, Mappings, Real, Whole
 from robo_reward.errors import UnknownName, UsageError
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
-
-TYPES: dict[str, Any] = {
-    "executor.workers": Natural,
-    "search.steps": Positive,
-    "search.final_steps": Natural,
-    "search.timeout": NotNegative,
-    "search.rungs": Annotated[list[Real], Meta(description="a list of shares, such as [0.4,1.0]")],
-    "writer.temperature": OrNull,
-    "writer.max_tokens": Natural,
-    "writer.timeout": NotNegative,
-    "writer.retries": Natural,
-    "writer.backoff": NotNegative,
-    "writer.concurrency": Positive,
-    "writer.price_in": NotNegative,
-    "writer.price_out": NotNegative,
-    "writer.budget": NotNegative,
-    "writer.poll": Above0,
-}
-"""The values of keys that no dataclass describes."""
 
 BY_DEFAULT: dict[type, Any] = {
     bool: Flag,
@@ -61,9 +42,8 @@ def find_value_type(verb: str, key: str, default: Any, config: DictConfig) -> An
     declared = {one.name: one.type for one in list_verb_keys(verb)}.get(key)
     if declared is None:
         group, _, name = key.partition(".")
-        option = find_option_name(config, group)
-        known = list_structured_keys(group, option) if option in STRUCTURED.get(group, ()) else ()
-        declared = {one.name: one.type for one in known}.get(name, TYPES.get(key))
+        known = list_structured_keys(group, find_option_name(config, group))
+        declared = {one.name: one.type for one in known}.get(name)
     return BY_DEFAULT.get(type(default), Any) if declared is None else declared
 
 

@@ -34,7 +34,17 @@ class StructuredOption(NamedTuple):
     omitted: tuple[str, ...] = ()
 
 
+_WRITERS = "robo_reward.configs.writers"
+_SEARCH = "robo_reward.reward_search.settings:SearchSettings"
 STRUCTURED: dict[str, dict[str, StructuredOption]] = {
+    "writer": {
+        "offline": StructuredOption(f"{_WRITERS}:OfflineConfig", {"name": "offline"}),
+        "openai": StructuredOption(f"{_WRITERS}:OpenAIConfig", {"name": "openai"}),
+        "replay": StructuredOption(f"{_WRITERS}:ReplayConfig", {"name": "replay"}),
+        "mailbox": StructuredOption(f"{_WRITERS}:MailboxConfig", {"name": "mailbox"}),
+    },
+    "search": {"eureka": StructuredOption(_SEARCH, {"name": "eureka"}, ("algorithm", "params", "seed"))},
+    "executor": {"local": StructuredOption("robo_reward.configs.training:ExecutorConfig", {"name": "local"})},
     "robot": {
         "mujoco": StructuredOption("robo_reward.configs.robots:MujocoConfig", {"kind": "mujoco"}),
         "fr3": StructuredOption("robo_reward.configs.robots:FrankaConfig", {"kind": "fr3"}),
@@ -42,6 +52,12 @@ STRUCTURED: dict[str, dict[str, StructuredOption]] = {
     },
 }
 """Group -> option -> the dataclass that holds its keys."""
+
+BASES = {
+    "executor": "robo_reward.configs.training:ExecutorConfig",
+    "robot": "robo_reward.configs.robots:RobotConfig",
+}
+"""Group -> the dataclass with the keys of every plug-in."""
 
 
 class Key(NamedTuple):
@@ -82,8 +98,13 @@ def list_verb_keys(verb: str) -> tuple[Key, ...]:
 
 @cache
 def list_structured_keys(group: str, option: str) -> tuple[Key, ...]:
-    """Returns the keys of an option that is described by a dataclass; the comment of its name is its summary."""
-    described = STRUCTURED[group][option]
+    """Returns the keys of an option that are described by a dataclass; the comment of its name is its summary.
+
+    Those of a plug-in, or of any other option, are the ones that every plug-in of the group has.
+    """
+    described = STRUCTURED.get(group, {}).get(option)
+    if described is None:
+        return tuple(_list_keys(load_config_class(BASES[group]))) if group in BASES else ()
     kind = load_config_class(described.place)
     summary = inspect.cleandoc(kind.__doc__ or "").partition("\n")[0].rstrip(".")
     keys = [key for key in _list_keys(kind) if key.name not in described.omitted]
