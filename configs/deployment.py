@@ -8,6 +8,7 @@ from typing import Any, ClassVar, Literal
 
 from robo_reward.configs.robots import RobotConfig
 from robo_reward.configs.values import (
+    FRAME_SIZE,
     Above0,
     Box,
     Flag,
@@ -108,7 +109,7 @@ class DeployConfig(DeploySettings):
     teleop: Literal["none", "keyboard", "spacemouse"] = "none"
     objects: str = "auto"
     cameras: Names = ()
-    size: Side = 112
+    size: Side = FRAME_SIZE
     calibration: str = ""
     frames: Frames = "mp4"
     reward_path: str = ""

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import ClassVar, Literal
 
 from robo_reward.configs.values import (
+    FRAME_SIZE,
     Above0,
     Auto,
     Flag,
@@ -50,7 +51,7 @@ class RecordConfig:
     to: str = ""
     cameras: Names = ("front",)
     frames: Frames = "exact"
-    size: Side = 112
+    size: Side = FRAME_SIZE
     seed: Seed = 0
     speed: Real = 0.5
     noise: NotNegative = 0.12
@@ -82,7 +83,7 @@ class DiscoverConfig:
     method: str = "ours"
     min_size: Positive = 5
     camera: str = ""
-    size: Side = 112
+    size: Side = FRAME_SIZE
     fps: Above0 = 20.0
     pictures: Natural = 6
     run: str = ""
@@ -152,7 +153,7 @@ class AlignConfig:
     annotator: str = ""
     holdout: Portion = 0.2
     camera: str = ""
-    size: Side = 112
+    size: Side = FRAME_SIZE
     seed: Seed = 0
     run: str = ""
     runs: str = "runs"

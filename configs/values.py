@@ -38,3 +38,6 @@ Box = Annotated[
 ]
 Mappings = Annotated[Mapping[str, Any], Meta(description="keys with values, such as {a: 1}")]
 Frames = Literal["mp4", "exact"]
+
+FRAME_SIZE = 112
+"""Default width and height of a camera's frame [pixels]."""

@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from robo_reward.configs.training import EvaluateConfig
 from robo_reward.errors import RoboRewardError, UsageError
 
 if TYPE_CHECKING:
@@ -130,7 +131,10 @@ def _keep_reward(reward: Any, runs: Path) -> Path:
 
 
 def evaluate(
-    policy: Policy | Run | Path | str, task: Task | str | None = None, episodes: int = 100, seed: int = 0
+    policy: Policy | Run | Path | str,
+    task: Task | str | None = None,
+    episodes: int = EvaluateConfig.episodes,
+    seed: int = 0,
 ) -> Evaluation:
     """Measures the success of a policy on initial conditions apart from those of training (`robo-reward evaluate`).
 

@@ -6,7 +6,7 @@ import threading
 from pathlib import Path
 from types import TracebackType
 
-from robo_reward.configs.emulation import Checks, HandBehavior
+from robo_reward.configs.emulation import Checks, EmulateConfig, HandBehavior
 from robo_reward.envs.arm.model import get_arm_model
 from robo_reward.errors import RoboRewardError, UnknownName, UsageError
 from robo_reward.hardware.emulator.clock import PATIENCE, EmulatorClock
@@ -61,15 +61,15 @@ class Emulator:
     def __init__(
         self,
         robot: str = "fr3",
-        host: str = "127.0.0.1",
+        host: str = EmulateConfig.host,
         plant: Plant | None = None,
-        lockstep: bool = False,
+        lockstep: bool = EmulateConfig.lockstep,
         version: int | None = None,
         checks: Checks | None = None,
         log_file: Path | None = None,
         log_cycles: int = 60_000,
         patience: float = PATIENCE,
-        speed: float = 0.0,
+        speed: float = EmulateConfig.speed,
         fault_port: int | None = None,
         hand: HandBehavior | None = None,
     ) -> None:

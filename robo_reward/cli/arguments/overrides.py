@@ -22,7 +22,6 @@ from robo_reward.cli.arguments.choices import (
 )
 from robo_reward.cli.arguments.options import compose_options
 from robo_reward.cli.arguments.quoting import quote_text, unquote_text
-from robo_reward.cli.arguments.schema import is_text
 from robo_reward.cli.arguments.structured import find_verb_groups
 from robo_reward.errors import UnknownName, UsageError
 
@@ -142,6 +141,8 @@ def _check_option(group: str, value: str, config_dir: str | None) -> None:
 
 def _store_override(found: PreparedOverrides, verb: str, key: str, value: str, sweep: bool) -> None:
     """Stores an override where it belongs: among the texts, or among the values that Hydra reads."""
+    from robo_reward.cli.arguments.schema import is_text
+
     known, default = _look_up(found.defaults, key)
     free = not known and _is_free(found, key)
     if not known and not free:
