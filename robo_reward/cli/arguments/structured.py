@@ -140,7 +140,7 @@ def _list_keys(kind: type, prefix: str = "") -> list[Key]:
     hints = get_type_hints(kind, include_extras=True)
     for field in fields(kind):
         name, type_ = f"{prefix}{field.name}", hints[field.name]
-        if is_dataclass(type_):
+        if isinstance(type_, type) and is_dataclass(type_):
             found += [Key(name, {}, dict, comments.get(field.name, "")), *_list_keys(type_, f"{name}.")]
         else:
             found.append(Key(name, _find_default(field), type_, comments.get(field.name, "")))
