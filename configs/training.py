@@ -146,10 +146,21 @@ class DoctorConfig:
 
 @dataclass(frozen=True)
 class ExecutorConfig:
-    """The options of every executor, those of plug-ins included.
+    """Jobs on this machine; executors of plug-ins have the same keys.
 
     Args:
         workers: parallel jobs; 0: one per core
     """
 
     workers: Natural = 0
+
+
+@dataclass(frozen=True)
+class PolicyConfig:
+    """The training algorithm, of Stable-Baselines3 or sb3-contrib.
+
+    Args:
+        params: overrides of the default settings, such as policy.params.gamma=0.95
+    """
+
+    params: Mappings = field(default_factory=dict)

@@ -14,6 +14,7 @@ from robo_reward.cli.arguments.structured import STRUCTURED, Key, list_structure
 from robo_reward.cli.robot.deploy import read_deploy_config
 from robo_reward.cli.verbs import VERBS
 from robo_reward.configs.deployment import DeployConfig
+from robo_reward.policies.algorithms import ALGORITHMS
 
 OPTIONS = [(group, option) for group, options in STRUCTURED.items() for option in options]
 
@@ -38,6 +39,10 @@ def test_the_keys_of_a_verb_have_comments_and_defaults_of_their_type(verb: str) 
 @pytest.mark.parametrize(("group", "option"), OPTIONS)
 def test_the_keys_of_an_option_have_comments_and_defaults_of_their_type(group: str, option: str) -> None:
     check_keys(list_structured_keys(group, option))
+
+
+def test_every_algorithm_is_an_option() -> None:
+    assert set(STRUCTURED["policy"]) == set(ALGORITHMS)
 
 
 def test_a_comment_is_the_entry_in_the_docstring_of_the_class_or_its_base() -> None:

@@ -37,7 +37,7 @@ def find_value_type(verb: str, key: str, default: Any, config: DictConfig) -> An
         verb: the verb.
         key: dotted.
         default: of the key.
-        config: names the chosen option of each group by its `kind` or `name`.
+        config: names the chosen option of each group by its `kind`, `name` or `algorithm`.
     """
     declared = {one.name: one.type for one in list_verb_keys(verb)}.get(key)
     if declared is None:
@@ -52,7 +52,8 @@ def find_option_name(config: DictConfig, group: str) -> str:
     from omegaconf import DictConfig
 
     option = config.get(group) if group in STRUCTURED else None
-    return str(option.get("kind", option.get("name", ""))) if isinstance(option, DictConfig) else ""
+    names = (option.get(key) for key in ("kind", "name", "algorithm")) if isinstance(option, DictConfig) else ()
+    return next((str(name) for name in names if name), "")
 
 
 def is_text(verb: str, key: str, default: Any, config: DictConfig) -> bool:

@@ -34,6 +34,9 @@ class StructuredOption(NamedTuple):
     omitted: tuple[str, ...] = ()
 
 
+ALGORITHMS = ("a2c", "ars", "crossq", "ddpg", "ppo", "sac", "td3", "tqc", "trpo")
+"""Names of the options of `policy=`: those of `robo_reward.policies.algorithms`, which takes longer to import."""
+_POLICY = "robo_reward.configs.training:PolicyConfig"
 _WRITERS = "robo_reward.configs.writers"
 _SEARCH = "robo_reward.reward_search.settings:SearchSettings"
 STRUCTURED: dict[str, dict[str, StructuredOption]] = {
@@ -44,6 +47,7 @@ STRUCTURED: dict[str, dict[str, StructuredOption]] = {
         "mailbox": StructuredOption(f"{_WRITERS}:MailboxConfig", {"name": "mailbox"}),
     },
     "search": {"eureka": StructuredOption(_SEARCH, {"name": "eureka"}, ("algorithm", "params", "seed"))},
+    "policy": {name: StructuredOption(_POLICY, {"algorithm": name}) for name in ALGORITHMS},
     "executor": {"local": StructuredOption("robo_reward.configs.training:ExecutorConfig", {"name": "local"})},
     "robot": {
         "mujoco": StructuredOption("robo_reward.configs.robots:MujocoConfig", {"kind": "mujoco"}),
