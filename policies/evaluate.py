@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from robo_reward.checks.proportion import wilson_interval
+from robo_reward.configs.training import EvaluateConfig
 from robo_reward.envs.batch import BatchSim
 from robo_reward.envs.task import Task
 from robo_reward.policies.judge import EpisodeRewardScorer
@@ -51,7 +52,7 @@ class Evaluation:
 def evaluate_policy(
     task: Task,
     policy: Policy,
-    episodes: int = 100,
+    episodes: int = EvaluateConfig.episodes,
     seed: int = EVALUATION_SEEDS,
     reward: StepReward | EpisodeReward | None = None,
     threads: int | None = None,

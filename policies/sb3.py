@@ -15,6 +15,7 @@ from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.logger import configure
 from stable_baselines3.common.noise import NormalActionNoise
 
+from robo_reward.configs.training import TrainConfig
 from robo_reward.envs.batch import BatchSim
 from robo_reward.envs.rendering.gl import block_triton_import
 from robo_reward.envs.task import Task
@@ -107,7 +108,7 @@ def train_policy(
     torch_threads: int = 1,
     points: int = 25,
     checkpoint_seconds: float = 30.0,
-    episodes: int = 100,
+    episodes: int = TrainConfig.episodes,
     stop: Callable[[], bool] = lambda: False,
     report: Callable[[CurvePoint], None] = lambda point: None,
 ) -> TrainingResult:

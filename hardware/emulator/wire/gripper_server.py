@@ -8,6 +8,7 @@ import time
 
 import numpy as np
 
+from robo_reward.configs.emulation import HandBehavior
 from robo_reward.hardware.emulator.robot.session import RobotSession
 from robo_reward.hardware.emulator.tools.faults import Faults
 from robo_reward.hardware.emulator.wire.client_server import ClientServer
@@ -20,7 +21,6 @@ from robo_reward.hardware.emulator.wire.codec import (
     make_blank_record,
 )
 from robo_reward.hardware.emulator.wire.versions import GRIPPER_PORT, GRIPPER_STATUSES, GRIPPER_VERSION
-from robo_reward.hardware.emulator.world.hand_manners import HandBehavior
 from robo_reward.hardware.emulator.world.plant import GripperCommand, PlantState
 
 log = logging.getLogger(__name__)

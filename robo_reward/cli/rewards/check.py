@@ -11,6 +11,7 @@ from omegaconf import DictConfig
 from robo_reward.checks.rank import correlate_within_clips, spearman_correlation
 from robo_reward.cli.rewards.align import read_preferences
 from robo_reward.cli.terminal import Terminal
+from robo_reward.configs.values import FRAME_SIZE
 from robo_reward.data.episode import Episode, EpisodeStore
 from robo_reward.envs.rendering.frames import FrameSpec
 from robo_reward.envs.state import StateSpec
@@ -115,7 +116,7 @@ def clip_to_episode(clip: Clip, shown: FrameSpec | None) -> Episode:
     path = Path(clip.path)
     if path.is_dir():
         return EpisodeStore(path).load(clip.id)
-    frames = load_frames(clip, shown.size if shown else 112)
+    frames = load_frames(clip, shown.size if shown else FRAME_SIZE)
     steps = len(frames) - 1
     return Episode(np.zeros((steps + 1, 0)), np.zeros((steps, 0)), np.zeros(steps, bool), StateSpec([]), frames=frames)
 

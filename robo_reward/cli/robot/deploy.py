@@ -15,17 +15,17 @@ from robo_reward.checks.proportion import format_success
 from robo_reward.cli.folder import RunFolder, open_run
 from robo_reward.cli.interrupt import stop_on_signals
 from robo_reward.cli.terminal import Terminal
+from robo_reward.configs.deployment import DeployConfig
 from robo_reward.data.episode import EpisodeStore
 from robo_reward.envs.arm.base import ArmTask
 from robo_reward.hardware.arm import describe_arm
-from robo_reward.hardware.deployment.build import DeployConfig, DeploymentParts, build_deployment, policy_source
+from robo_reward.hardware.deployment.build import DeploymentParts, build_deployment, policy_source
 from robo_reward.hardware.deployment.dry_run import dry_run
 from robo_reward.hardware.deployment.journal import COMPLETED_OUTCOMES, SuccessLabeler
 from robo_reward.hardware.deployment.operator import AtTerminal, Operator, UnattendedOperator
 from robo_reward.hardware.deployment.reset import ResetProcedure
 from robo_reward.hardware.deployment.session import (
     DeploymentSession,
-    DeploySettings,
     check_policy_compatibility,
 )
 from robo_reward.hardware.deployment.summary import DeploymentSummary
@@ -54,7 +54,7 @@ def run(config: DictConfig, arguments: list[str]) -> int:
     operator: Operator = AtTerminal(tell) if config.confirm and not config.dry_run else UnattendedOperator(tell)
     wishes = read_deploy_config(config)
     with ExitStack() as stack:
-        policy = policy_source(wishes.policy_folder, wishes.policy_server, wishes.token)
+        policy = policy_source(wishes.policy_folder, wishes.policy_server, os.environ.get(TOKEN, ""))
         if policy is not None:
             stack.callback(policy.close)
         task = _choose_task(config, policy)
@@ -76,10 +76,9 @@ def run(config: DictConfig, arguments: list[str]) -> int:
 
 
 def read_deploy_config(config: DictConfig) -> DeployConfig:
-    """Returns the settings that decide how the deployment is assembled."""
-    names = [f.name for f in fields(DeployConfig) if f.name != "token"]
+    """Returns the configuration as a dataclass."""
     given: Any = OmegaConf.to_container(config, resolve=True)
-    return DeployConfig(**{name: given[name] for name in names}, token=os.environ.get(TOKEN, ""))
+    return DeployConfig(**{field.name: given[field.name] for field in fields(DeployConfig)})
 
 
 def _choose_task(config: DictConfig, policy: PolicySource | None) -> ArmTask:
@@ -103,7 +102,6 @@ def _create_session(
         "seed": config.seed,
         "goal": task.goal,
     }
-    settings = DeploySettings(config.episodes, config.confirm, config.label, config.label_all, config.retries)
     hand, space = bool(config.robot.get("gripper", True)), rig.filter.workspace
     low, high = (None, None) if config.workspace is None and not config.table else (space.low, space.high)
     return DeploymentSession(
@@ -113,7 +111,7 @@ def _create_session(
         operator,
         EpisodeStore(run.path / "episodes", frames=config.frames),
         run.path / "live",
-        settings,
+        read_deploy_config(config),
         meta,
         lambda summary: run.save("result.json", {"task": task.id, **summary.to_json()}),
     )
