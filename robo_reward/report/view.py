@@ -76,7 +76,7 @@ def summarise_outcome(report: RunReport) -> tuple[str, str]:
     if head.success is not None:
         return head.message, head.next_step
     if report.kind != "search":
-        return head.message or "There is no result yet.", head.next_step or "Start the same command again; it resumes."
+        return head.message or "There is no result yet.", head.next_step or "Run the same command again; it resumes."
     return head.message or _describe_failure(report), head.next_step or _suggest_next_step(report)
 
 
@@ -91,11 +91,11 @@ def _describe_failure(report: RunReport) -> str:
 def _suggest_next_step(report: RunReport) -> str:
     ends = {row.status for row in report.candidates}
     if not report.candidates:
-        return "Check the writer with `robo-reward doctor`, then start the same command again; it resumes."
+        return "Check the writer with `robo-reward doctor`, then run the same command again; it resumes."
     if ends <= {"refused"}:
         return "Read below what was refused and why, then search again with more rounds or another writer."
     if "running" in ends:
-        return "Start the same command again; it resumes where it stopped."
+        return "Run the same command again; it resumes where it stopped."
     return "Train longer, or search again with more candidates per round; what was learnt so far is kept."
 
 
@@ -123,7 +123,7 @@ def _explain_win(report: RunReport, winner: Winner) -> str:
     line = trace_ancestry(report, winner.id)
     first = rows[line[-1]]
     if len(line) > 1 and first.success is not None:
-        told += f". Its line began with {first.name or first.id} at {format_percent(first.success)}"
+        told += f". Its lineage began with {first.name or first.id} at {format_percent(first.success)}"
     return told + "."
 
 

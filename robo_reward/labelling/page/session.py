@@ -170,7 +170,7 @@ class LabellingSession:
         try:
             sent: Any = convert_json(value, _SentUndo if "undoes" in value else _SentAnswer, "answer")
         except BadArtifact as error:
-            raise BadRequest(f"no answer: {error.problem}") from error
+            raise BadRequest(f"not a valid answer: {error.problem}") from error
         fields = msgspec.structs.asdict(sent)
         event = Undo(**fields) if "undoes" in value else Answer(**fields, provenance=self._build_provenance(value))
         self._check_event(event)
@@ -297,7 +297,7 @@ def load_or_create_token(folder: Path) -> str:
     except (ValueError, KeyError, TypeError):
         token = ""
     if not isinstance(token, str) or len(token) < 16:
-        raise UsageError(f"{path} holds no token of a labelling page; delete it to have a new one made")
+        raise UsageError(f"{path} contains no token of a labelling page; delete it, and a new one is created")
     return token
 
 
