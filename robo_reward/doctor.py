@@ -132,10 +132,12 @@ def _check_video() -> Iterable[Finding]:
 def _check_sandbox() -> Iterable[Finding]:
     held = _probe_confinement()
     if isinstance(held, str):
-        yield Finding("sandbox", False, held, "candidates run in a process of their own, but unconfined")
+        yield Finding("sandbox", False, held, "candidates run in a separate but unconfined process")
         return
     for layer, problem in held.items():
-        remedy = "other layers still hold; run untrusted programs in a container where none does" if problem else ""
+        remedy = (
+            "the other layers still apply; if none applies, run untrusted programs in a container" if problem else ""
+        )
         what = f"{_LAYER_NAMES.get(layer, layer)}: {problem or 'holds'}"
         yield Finding(f"sandbox {layer}", not problem, what, remedy)
 

@@ -107,7 +107,7 @@ class CorruptEpisode(BadArtifact):
     """A file of the store is not a readable episode of its name."""
 
     def __init__(self, path: Path, problem: str) -> None:
-        super().__init__(path, f"this episode cannot be read: {problem}", "Delete it to go on without this episode")
+        super().__init__(path, f"this episode cannot be read: {problem}", "Delete it to continue without this episode")
 
 
 class EpisodeHeader(msgspec.Struct):

@@ -19,7 +19,7 @@ from robo_reward.errors import UsageError
 
 HELP = (
     "arrows or wasd: hand away, back, left, right · q/e: up, down · space: open or close the gripper · .: wait a step\n"
-    "enter: keep the episode and go on · r: throw it away and start again · Ctrl-C: stop, what was kept stays"
+    "enter: keep the episode and continue · r: discard it and start again · Ctrl-C: stop; kept episodes stay"
 )
 MOVES = {
     "w": (1.0, 0.0, 0.0),

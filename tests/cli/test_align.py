@@ -178,9 +178,9 @@ def test_all_counts_as_learnt_where_a_run_does_not_say(
     del old["answers"]
     path.write_text(json.dumps(old))
     assert run("check", str(tmp_path / "it"), f"preferences={labelled}") == 1
-    assert "all count as learnt" in capsys.readouterr().err
+    assert "all count as training answers" in capsys.readouterr().err
     assert run("check", str(tmp_path / "it")) == 0
-    assert "nothing is called held out" in capsys.readouterr().out
+    assert "no answers are reported as held out" in capsys.readouterr().out
     found = json.loads((tmp_path / "it" / "check.json").read_text())
     assert found["pair_accuracy_learnt"] is not None
     assert found["pair_accuracy_held_out"] is found["pair_accuracy_new_answers_new_clips"] is None

@@ -222,7 +222,7 @@ def test_an_episode_that_was_tampered_with_is_corrupt(tmp_path: Path, changes: d
     store = EpisodeStore(tmp_path, frames="exact")
     store.append(make(4), key="a")
     rewrite(store, "a", **changes)
-    with pytest.raises(CorruptEpisode, match=r"a\.npz.*Delete it to go on without"):
+    with pytest.raises(CorruptEpisode, match=r"a\.npz.*Delete it to continue without"):
         store.load("a")
 
 

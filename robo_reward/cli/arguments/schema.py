@@ -70,7 +70,7 @@ TYPES: dict[str, Any] = {
     "search.steps": Positive,
     "search.final_steps": Natural,
     "search.timeout": NotNegative,
-    "search.rungs": Annotated[list[Real], Meta(description="a list of shares, such as [0.4,1.0]")],
+    "search.rungs": Annotated[list[Real], Meta(description="a list of fractions, such as [0.4,1.0]")],
     "writer.temperature": OrNull,
     "writer.max_tokens": Natural,
     "writer.timeout": NotNegative,

@@ -156,7 +156,11 @@ def _print_summary(tell: LinePrinter, summary: DeploymentSummary, folder: Path) 
         least = value["success_at_least"]
         tell(
             f"cut short and not counted: {counts}"
-            + (f"; success {least:.2f} if each that was faulted or killed had failed" if least is not None else "")
+            + (
+                f"; success {least:.2f} if every episode ended by a fault or a kill counts as a failure"
+                if least is not None
+                else ""
+            )
         )
     if value["peak_force"] is not None:
         median, most = value["peak_force"]["median"], value["peak_force"]["max"]

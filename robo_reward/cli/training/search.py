@@ -130,7 +130,7 @@ def _print_outcome(
     write_json(folder / "result.json", {"winner": outcome.winner.id, "evaluation": evaluation.to_json()})
     seeds = ", ".join(f"{r['evaluation']['success']:.2f}" for r in outcome.finals)
     console.print(
-        f"\nwinner: candidate {outcome.winner.id}" + (f"; trained afresh with other seeds: {seeds}" if seeds else "")
+        f"\nwinner: candidate {outcome.winner.id}" + (f"; retrained with other seeds: {seeds}" if seeds else "")
     )
     console.print(
         f"success {evaluation.success:.2f} (95 % interval {evaluation.low:.2f} to {evaluation.high:.2f}) "
