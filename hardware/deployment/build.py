@@ -94,7 +94,7 @@ def policy_source(folder: str, server: str, token: str) -> PolicySource | None:
         PolicyDied: it cannot be loaded or reached.
     """
     if folder and server:
-        raise UsageError("policy= and policy_server= name two policies: give one")
+        raise UsageError("policy= and policy_server= give two policies: give one of them")
     if server:
         from robo_reward.hardware.policy.server import RemotePolicy
 
@@ -129,7 +129,7 @@ def build_deployment(
         UsageError: settings that do not fit.
     """
     if policy is None and config.teleop == "none":
-        raise UsageError("nobody would decide: give policy=RUN, policy_server=ws://... or teleop=keyboard")
+        raise UsageError("no source of actions: give policy=RUN, policy_server=ws://... or teleop=keyboard")
     tempo, space = TimeScale(config.tempo, config.ramp), make_workspace(task, config.workspace, config.table)
     arm = _make_arm(config, task, tempo.compute_lag(task.control_dt))
     stack.callback(arm.close)

@@ -144,7 +144,7 @@ class ArmProcess:
             if self.process.is_alive() and self._lost is None:
                 self._call("close")
         except ArmFault as fault:
-            log.warning("while letting the arm go: %s", fault)
+            log.warning("while releasing the arm: %s", fault)
         finally:
             self._pipe.close()
             self.process.join(5)
@@ -196,9 +196,9 @@ class ArmProcess:
             if now - lively > FROZEN_AFTER and not told:
                 told = True
                 self.tell(
-                    f"the arm's control process shows no life for {now - lively:.1f} s: an arm under its control has "
-                    f"stopped by itself. Waiting {self._thaw:g} s at most for it; something suspended process "
-                    f"{self.process.pid} or keeps this computer busy"
+                    f"the arm's control process has not responded for {now - lively:.1f} s: an arm under its "
+                    f"control has stopped by itself. Waiting {self._thaw:g} s at most for it; something suspended "
+                    f"process {self.process.pid} or keeps this computer busy"
                 )
 
     def _is_suspended(self) -> bool:
@@ -254,7 +254,7 @@ class ArmProcess:
 
 def _make_process_fault(how: str) -> ArmFault:
     return ArmFault(
-        f"the arm's control process is gone: {how}",
+        f"the arm's control process is no longer running: {how}",
         "The robot has stopped by itself; look at it, then start the deployment again.",
         False,
         FaultKind.COMMUNICATION,
@@ -385,8 +385,8 @@ class _CallServer:
                 self._streaming = False
                 self._arm.stop()
                 raise ArmFault(
-                    f"the deployment was silent for {silence:.2f} s and the arm was stopped",
-                    "Something held the computer up; close other programs, then confirm.",
+                    f"the deployment sent nothing for {silence:.2f} s and the arm was stopped",
+                    "Something delayed this computer; close other programs, then confirm.",
                     True,
                     FaultKind.CONTROL,
                 )

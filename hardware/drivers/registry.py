@@ -84,7 +84,7 @@ def resolve_task(robot: str, task_id: str, options: Mapping[str, Any], trained_o
     """
     name = task_id or trained_on
     if not name:
-        raise UsageError("the policy does not say which task it was trained on: give task=, such as task=fr3/lift")
+        raise UsageError("the policy does not record the task it was trained on; give task=, such as task=fr3/lift")
     arm, _, what = name.partition("/")
     if not task_id and robot in ("fr3", "panda") and arm != robot and f"{robot}/{what}" in task_names():
         name = f"{robot}/{what}"

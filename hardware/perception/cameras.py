@@ -149,7 +149,7 @@ def _receive_exactly(connection: socket.socket, size: int) -> bytearray:
     while view < size:
         got = connection.recv_into(memoryview(data)[view:])
         if not got:
-            raise ConnectionError("it hung up")
+            raise ConnectionError("it closed the connection")
         view += got
     return data
 

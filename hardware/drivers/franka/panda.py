@@ -122,7 +122,7 @@ class PandaArm(FrankaArm):
 
     def _send(self, target: Target) -> None:
         if target.joints is None:
-            raise UsageError("a Panda is streamed joints; let the safety filter turn poses into joints")
+            raise UsageError("a Panda takes joint targets only; let the safety filter convert poses to joints")
         self._follower.move_to(np.asarray(target.joints, float))
 
     def _compute_brake_goal(self, way: BrakingProfile, elapsed: float) -> np.ndarray:

@@ -200,7 +200,7 @@ class RobotServer:
         try:
             self._waker.send(b"x")
         except OSError:
-            log.debug("nobody to wake")
+            log.debug("no waiting thread to wake")
 
     def _serve_clients(self) -> None:
         while self._running:

@@ -242,7 +242,9 @@ def test_a_full_disk_is_told_with_path_what_was_kept_and_what_to_do(
         original(journal, *arguments)
 
     monkeypatch.setattr(Journal, "_row", full)
-    with pytest.raises(DiskFailed, match=r"live/episode-0000 cannot be written: No space.*6 steps.*kept.*Make room"):
+    with pytest.raises(
+        DiskFailed, match=r"live/episode-0000 cannot be written: No space.*6 steps.*saved.*Free disk space"
+    ):
         deployment.run()
     assert np.abs(deployment.rig.arm.state().dq).max() < 1e-2
     monkeypatch.setattr(Journal, "_row", original)
@@ -657,8 +659,8 @@ def film_error(why: str) -> Exception:
 @pytest.mark.parametrize(
     ("why", "kind", "words"),
     [
-        ("full disk", DiskFailed, r"No space.*12 steps.*kept in .*live/episode-0000.*Make room"),
-        ("no library", EpisodeNotStored, r"needs 'av'.*12 steps.*kept in .*live/episode-0000.*Remove the cause"),
+        ("full disk", DiskFailed, r"No space.*12 steps.*saved in .*live/episode-0000.*Free disk space"),
+        ("no library", EpisodeNotStored, r"needs 'av'.*12 steps.*saved in .*live/episode-0000.*Remove the cause"),
     ],
 )
 def test_an_episode_whose_film_cannot_be_written_stays_where_it_is(

@@ -167,7 +167,7 @@ def test_an_arm_that_somebody_guides_takes_no_motion_and_says_who_must_let_go(
     emulator.faults.guiding(True)
     assert eventually(lambda: arm.state().mode is Mode.GUIDING)
     for refused in (lambda: arm.move_to(NEAR, 0.2), arm.start_streaming, arm.recover):
-        with pytest.raises(ArmFault, match=r"guides the arm by hand.*Let go"):
+        with pytest.raises(ArmFault, match=r"guided by hand.*Let go"):
             refused()
     emulator.faults.guiding(False)
     assert eventually(lambda: arm.state().mode is Mode.IDLE)
@@ -325,7 +325,7 @@ def test_real_time_is_enforced_unless_somebody_says_so_loudly(
     with caplog.at_level("WARNING"):
         arm.connect()
     arm.close()
-    assert "not for daily use" in caplog.text
+    assert "not for regular use" in caplog.text
     with pytest.raises(UsageError, match="enforce, ignore"):
         DRIVERS[robot](HOSTS[robot], realtime="maybe")
 

@@ -126,7 +126,7 @@ def test_silence_holds_the_arm_and_then_stops_it(log: Path) -> None:
         arm.stream(Target(joints=np.zeros(7)))
         assert eventually(lambda: "stop" in calls(log))
         assert [c for c in calls(log) if c in ("hold", "stop")] == ["hold", "stop"]
-        with pytest.raises(ArmFault, match="silent for"):
+        with pytest.raises(ArmFault, match="sent nothing for"):
             arm.stream(Target(joints=np.zeros(7)))
         arm.start_streaming()
         arm.stream(Target(joints=np.zeros(7)))
@@ -149,7 +149,7 @@ def test_its_own_death_is_a_fault_that_says_so(log: Path) -> None:
     arm = arm_of(log)
     arm.connect()
     os.kill(arm.process.pid or 0, signal.SIGKILL)
-    with pytest.raises(ArmFault, match="control process is gone: it was ended by SIGKILL") as told:
+    with pytest.raises(ArmFault, match="control process is no longer running: it was ended by SIGKILL") as told:
         repeated(arm.state)
     assert told.value.kind is FaultKind.COMMUNICATION and not told.value.recoverable
     arm.close()
@@ -167,9 +167,11 @@ def test_a_frozen_process_is_told_and_ended_whatever_was_asked(log: Path, call: 
     arm.connect()
     arm.start_streaming()
     frozen(arm)
-    with pytest.raises(ArmFault, match=r"control process is gone: it was frozen for 1 s and was ended") as fault:
+    with pytest.raises(
+        ArmFault, match="control process is no longer running: it was frozen for 1 s and was ended"
+    ) as fault:
         getattr(arm, call)(*((np.zeros(7),) if call == "move_to" else ()))
-    assert len(told) == 1 and "shows no life for 0." in told[0] and str(arm.process.pid) in told[0]
+    assert len(told) == 1 and "has not responded for 0." in told[0] and str(arm.process.pid) in told[0]
     assert fault.value.kind is FaultKind.COMMUNICATION and not fault.value.recoverable
     assert not arm.process.is_alive(), "what woke up later could move the arm"
     begun = time.monotonic()
@@ -188,7 +190,7 @@ def test_a_process_that_wakes_up_in_time_goes_on(log: Path) -> None:
         frozen(arm)
         threading.Timer(0.9, os.kill, (arm.process.pid, signal.SIGCONT)).start()
         assert arm.state().mode is Mode.IDLE
-        assert len(told) >= 1 and "shows no life" in told[0]
+        assert len(told) >= 1 and "has not responded" in told[0]
     finally:
         arm.close()
 

@@ -42,7 +42,7 @@ def test_nothing_is_streamed_before_targets_were_seeded():
 def test_an_aborted_motion_gets_its_reason_from_the_robots_mode():
     aborted, reflex = make_fault(FaultKind.CONTROL), make_fault(FaultKind.REFLEX)
     guided = add_mode_reason(aborted, Mode.GUIDING)
-    assert "guides the arm by hand" in guided.cause and "Let go" in guided.remedy and guided.kind is FaultKind.CONTROL
+    assert "guided by hand" in guided.cause and "Let go" in guided.remedy and guided.kind is FaultKind.CONTROL
     assert add_mode_reason(aborted, Mode.IDLE) is aborted and add_mode_reason(reflex, Mode.GUIDING) is reflex
 
 
