@@ -172,5 +172,5 @@ def train_with_new_seeds(
 
 def _describe_error(error: RoboRewardError) -> str:
     """Returns the note of a candidate whose job failed."""
-    slow = "; if it was only slow, raise search.timeout: the job goes on from its last checkpoint"
+    slow = "; if it was only slow, raise search.timeout: the job resumes from its last checkpoint"
     return f"{error}{slow}" if isinstance(error, JobTimedOut) else str(error)

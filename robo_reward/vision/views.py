@@ -110,10 +110,10 @@ def collect_clips(source: Sequence[Episode] | Sequence[np.ndarray] | np.ndarray)
             raise UsageError(f"episode {index} has no frames: collect it with frames=FrameSpec(...)")
         clips.append(check_frames(frames))
     if not sum(map(len, clips)):
-        raise UsageError("there are no frames to learn from")
+        raise UsageError("the clips contain no frames to learn from; record them with frames")
     sizes = {clip.shape[1:] for clip in clips}
     if len(sizes) > 1:
-        raise WrongShape("clips", max(sizes), f"one size for all; {min(sizes)} is there too")
+        raise WrongShape("clips", max(sizes), f"one size for all; {min(sizes)} also occurs")
     return clips
 
 

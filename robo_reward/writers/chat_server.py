@@ -60,7 +60,7 @@ def parse_reply(body: str) -> ChatReply:
     try:
         reply = json.loads(body)
     except (ValueError, RecursionError):
-        raise MalformedReply(f"no JSON: {_shorten_text(body)}") from None
+        raise MalformedReply(f"not JSON: {_shorten_text(body)}") from None
     choices = reply.get("choices") if isinstance(reply, Mapping) else None
     if not isinstance(choices, list) or not choices or not isinstance(choices[0], Mapping):
         raise MalformedReply(f"no choices in it: {_shorten_text(body)}")
@@ -98,7 +98,7 @@ def validate_url(url: str) -> str:
     except ValueError:
         fine = False
     if not fine:
-        raise UsageError(f"writer.base_url={url} is no web address; expected one such as http://127.0.0.1:8000/v1")
+        raise UsageError(f"writer.base_url={url} is not a web address; expected one such as http://127.0.0.1:8000/v1")
     return url
 
 
@@ -211,7 +211,7 @@ class ChatServer:
             )
         if isinstance(error, self._api.APIConnectionError):
             return WriterError(
-                f"{self.url} cannot be reached, given up {after}: {_shorten_text(str(error.__cause__ or error))}. "
+                f"{self.url} cannot be reached; gave up {after}: {_shorten_text(str(error.__cause__ or error))}. "
                 "Check writer.base_url and that the server runs; writer=offline needs none"
             )
         if status is not None and 300 <= status < 400:
@@ -223,7 +223,7 @@ class ChatServer:
             )
         if isinstance(error, MalformedReply):
             return WriterError(
-                f"{self.url} sent no chat completion, given up {after}: {error}. Expected the OpenAI protocol: check "
+                f"{self.url} sent no chat completion; gave up {after}: {error}. Expected the OpenAI protocol: check "
                 "that writer.base_url ends where the server's API begins, often in /v1"
             )
         if status in (401, 403):
@@ -234,11 +234,11 @@ class ChatServer:
             return self._explain_missing_model(model, said)
         if status == 429:
             return WriterError(
-                f"{self.url} limits the rate or the account is used up, given up {after}: {said}. Lower "
-                "writer.concurrency, raise writer.retries, or check the account; then start the same command again"
+                f"{self.url} limits the request rate or the account has no credit left; gave up {after}: {said}. Lower "
+                "writer.concurrency, raise writer.retries, or check the account; then run the same command again"
             )
         if status is not None and status >= 500:
-            return WriterError(f"{self.url} fails, given up {after}: {said}. Start the same command again later")
+            return WriterError(f"{self.url} fails; gave up {after}: {said}. Run the same command again later")
         return WriterError(
             f"{self.url} refuses the request: {said}. Options that a model does not take can be changed: "
             "writer.max_tokens=0 and writer.temperature=null send none, writer.extra={name: value} adds others"

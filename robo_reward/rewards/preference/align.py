@@ -72,7 +72,7 @@ def load_frames(clip: Clip, size: int) -> np.ndarray:
     elif path.is_file():
         return load_video(path, transform=lambda frame: crop_to_square(frame[None], size)[0]).frames
     else:
-        raise UsageError(f"clip {clip.id} was at {path}, where nothing is now; give clips=FOLDER where it is")
+        raise UsageError(f"clip {clip.id} is no longer at {path}; give clips=FOLDER with its present folder")
     if frames is None or not len(frames):
         raise RoboRewardError(f"clip {clip.id} at {path} has no frames")
     return crop_to_square(frames, size)

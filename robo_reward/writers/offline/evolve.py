@@ -72,7 +72,7 @@ def improve_recipe(
     goals = [name for name in recipe.names if name not in COSTS]
     if program.success < 0.9 and goals:
         recipe, words = edits.scale_weight(recipe, goals[-1], 1.4)
-        return recipe, f"it succeeds sometimes: the last stage shall count more ({words})"
+        return recipe, f"it succeeds sometimes: the last stage gets more weight ({words})"
     name = next((name for name in COSTS if name in recipe.names), recipe.names[-1])
     recipe, words = edits.scale_weight(recipe, name, 0.7)
     return recipe, f"it succeeds: only {words}"

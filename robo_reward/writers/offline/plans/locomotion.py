@@ -28,7 +28,7 @@ def build_run_terms(scene: SceneFacts, style: Style, sentence: Sentence) -> list
     elif style.shape == "tanh":
         lines += [SourceLine("speed_limit", format_number((8.0 if sentence.requires_speed else 5.0) * style.width))]
         value = "np.clip(speed, -1.0, speed_limit)"
-        note = "The faster, the better; no more is paid beyond any sensible speed."
+        note = "The faster, the better; with a constant reward beyond the speed limit."
     else:
         lines += [SourceLine("speed_scale", format_number(2.0 * style.width))]
         value = "np.tanh(speed / speed_scale)"

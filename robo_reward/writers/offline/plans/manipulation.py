@@ -241,7 +241,7 @@ class TermBuilder:
                 self.style, "touch", 0.3, gap, 0.1, f"Bring {self.hand_phrase} to {thing.noun_phrase}."
             )
         stand = facts.parse_radius(thing.description) or 2 * FINGER_RADIUS
-        note = f"Bring {self.hand_phrase} behind {thing.noun_phrase}, opposite to where it shall go."
+        note = f"Bring {self.hand_phrase} behind {thing.noun_phrase}, opposite to its direction of motion."
         heading = facts.parse_heading(target.description)
         said = facts.parse_hand_offset(thing.description, hand.name_tokens)
         if heading is not None or said is not None:
