@@ -210,7 +210,7 @@ def _load_start_checkpoint(watcher: _TrainingMonitor, model: Any, env: SB3VecEnv
     if extra is None and start is not None:
         extra = load_checkpoint(start, model, env)
         if extra is None:
-            raise UsageError(f"no checkpoint at {start} to go on from")
+            raise UsageError(f"no checkpoint at {start} to resume from")
     if extra is not None:
         watcher.progress = TrainingProgress(
             [CurvePoint(**p) for p in extra["points"]], extra["episodes"], extra["seconds"]

@@ -71,7 +71,7 @@ def side_by_side(clips: Sequence[np.ndarray], labels: Sequence[str] = (), height
         UsageError: no clips, or another number of labels.
     """
     if not clips:
-        raise UsageError("no clips to put side by side")
+        raise UsageError("no clips to place side by side")
     if labels and len(labels) != len(clips):
         raise UsageError(f"{len(labels)} labels for {len(clips)} clips; give one each")
     clips = [_validate_frames(clip) for clip in clips]
