@@ -264,7 +264,8 @@ class PreferenceStore:
             names = set(sa.inspect(connection).get_table_names())
             if names and _meta.name not in names and self._engine.dialect.name == "sqlite":
                 raise UsageError(
-                    f"{self.where} is a database of another program (tables {', '.join(sorted(names)[:4])}); give another file"
+                    f"{self.where} is a database of another program (tables "
+                    f"{', '.join(sorted(names)[:4])}); give another file"
                 )
             if _meta.name not in names:
                 _tables.create_all(connection)
