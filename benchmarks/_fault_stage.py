@@ -20,7 +20,7 @@ from robo_reward.hardware.emulator.emulator import Emulator
 from robo_reward.hardware.emulator.tools.fault_server import FAULT_PORT, FaultClient
 from robo_reward.hardware.emulator.wire.versions import RobotMode
 from robo_reward.hardware.emulator.world.cameras import CameraServer
-from robo_reward.hardware.emulator.world.hand_manners import REPORTED
+from robo_reward.hardware.emulator.world.hand_behavior import REPORTED
 from robo_reward.hardware.emulator.world.plant import KinematicPlant
 
 STREAMING = 1.2

@@ -111,7 +111,7 @@ def build_deployment(
     ask: Callable[[str], bool],
     stop: Callable[[], bool],
     stack: ExitStack,
-    tell: Callable[[str], None] = log.warning,
+    print_line: Callable[[str], None] = log.warning,
 ) -> DeploymentParts:
     """Builds all components and connects the arm; everything to close is put on the stack, the arm closes last.
 
@@ -122,7 +122,7 @@ def build_deployment(
         ask: asks the person beside the robot for a confirmation.
         stop: returns True once a stop was requested.
         stack: closes everything.
-        tell: shows the operator a line.
+        print_line: shows the operator a line.
 
     Raises:
         ArmFault: the arm cannot be reached.
@@ -134,7 +134,7 @@ def build_deployment(
     arm = _make_arm(config, task, tempo.compute_lag(task.control_dt))
     stack.callback(arm.close)
     if isinstance(arm, ArmProcess):
-        arm.stop_asked, arm.tell = stop, tell
+        arm.stop_asked, arm.print_line = stop, print_line
     arm.connect()
     objects, scene = _make_scene(config, task, arm, ask)
     stack.callback(objects.close)

@@ -17,7 +17,7 @@ from robo_reward.hardware.emulator.tools.faults import Faults
 from robo_reward.hardware.emulator.wire.gripper_server import GripperServer
 from robo_reward.hardware.emulator.wire.server import RobotServer
 from robo_reward.hardware.emulator.wire.versions import get_protocol_version
-from robo_reward.hardware.emulator.world.hand_manners import HandBehavior
+from robo_reward.hardware.emulator.world.hand_behavior import HandBehavior
 from robo_reward.hardware.emulator.world.plant import KinematicPlant, Plant
 
 USUAL_VERSION = {"panda": 5, "fr3": 10}
@@ -94,7 +94,7 @@ class Emulator:
             self._server,
         ]
         try:
-            gripper = GripperServer(self.session, host, lock, self.faults, manners=hand)
+            gripper = GripperServer(self.session, host, lock, self.faults, behavior=hand)
             self._parts.append(gripper)
             if fault_port is not None:
                 self._parts.append(FaultServer(self.faults, host, fault_port))

@@ -271,13 +271,13 @@ def _resolve_outcome(job: Job, code: int, ended: JobFailed | None) -> dict[str, 
 def _load_reported_failure(job: Job) -> JobFailed | None:
     """Returns the failure that the worker itself reported, or None."""
     try:
-        told = job.load_error()
+        reported = job.load_error()
     except RoboRewardError:
         return None
-    if told is None:
+    if reported is None:
         return None
-    kind, partial = FAILURES.get(str(told.get("kind")), JobFailed), told.get("partial")
-    return kind(job.folder, str(told.get("reason"))[:2000], partial=partial if isinstance(partial, dict) else None)
+    kind, partial = FAILURES.get(str(reported.get("kind")), JobFailed), reported.get("partial")
+    return kind(job.folder, str(reported.get("reason"))[:2000], partial=partial if isinstance(partial, dict) else None)
 
 
 def _failure_from_status(job: Job, code: int) -> JobFailed:

@@ -81,10 +81,10 @@ def crop_view(frames: np.ndarray, view: View, size: tuple[int, int] | None = Non
     if size is None or part.shape[1:3] == tuple(size):
         return part
     shrinks = size[0] <= part.shape[1] and size[1] <= part.shape[2]
-    how = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
+    interpolation = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
     resized = np.empty((len(part), *size, 3), np.uint8)
     for source, target in zip(part, resized, strict=True):
-        cv2.resize(np.ascontiguousarray(source), (size[1], size[0]), dst=target, interpolation=how)
+        cv2.resize(np.ascontiguousarray(source), (size[1], size[0]), dst=target, interpolation=interpolation)
     return resized
 
 

@@ -104,9 +104,9 @@ def test_entries_filter_without_reading_arrays(tmp_path: Path):
     assert store.read_entry("run-0").total is None
 
 
-@pytest.mark.parametrize(("how", "error"), [("mp4", 5), ("exact", 0)])
-def test_frames_come_back_in_their_own_size(tmp_path: Path, how, error: int):
-    store = EpisodeStore(tmp_path, frames=how)
+@pytest.mark.parametrize(("mode", "error"), [("mp4", 5), ("exact", 0)])
+def test_frames_come_back_in_their_own_size(tmp_path: Path, mode, error: int):
+    store = EpisodeStore(tmp_path, frames=mode)
     episode = make(4, frames=(33, 47))
     back = store.load(store.append(episode))
     assert back.frames is not None and episode.frames is not None and back.frames.shape == (5, 33, 47, 3)

@@ -29,7 +29,7 @@ from robo_reward.hardware.emulator.wire.server import (
     reset_connection,
 )
 from robo_reward.hardware.emulator.wire.versions import GRIPPER_PORT, GRIPPER_STATUSES, GRIPPER_VERSION
-from robo_reward.hardware.emulator.world.hand_manners import HandBehavior
+from robo_reward.hardware.emulator.world.hand_behavior import HandBehavior
 from robo_reward.hardware.emulator.world.plant import GripperCommand, PlantState
 
 log = logging.getLogger(__name__)
@@ -54,7 +54,7 @@ class GripperServer:
         lock: the lock held while the session changes.
         faults: the faults to inject.
         port: the port of the gripper's service.
-        manners: how commands are treated; None for an ideal hand.
+        behavior: how commands are treated; None for an ideal hand.
 
     Attributes:
         homed: whether the hand knows how far it opens.
@@ -70,11 +70,11 @@ class GripperServer:
         lock: threading.RLock,
         faults: Faults,
         port: int = GRIPPER_PORT,
-        manners: HandBehavior | None = None,
+        behavior: HandBehavior | None = None,
     ) -> None:
         self._session, self._lock, self._faults = session, lock, faults
-        self._manners = manners or HandBehavior()
-        self.homed = not self._manners.needs_homing
+        self._behavior = behavior or HandBehavior()
+        self.homed = not self._behavior.needs_homing
         self._framing = gripper_framing()
         self._server = open_listener(host, port)
         self._udp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
@@ -166,7 +166,7 @@ class GripperServer:
                     return
                 self._peer = (address, int(body["udp_port"]))
             else:
-                if not self._manners.stop_waits:
+                if not self._behavior.stop_waits:
                     self._interrupt_command()
                 task = self._last, command, identifier, body
                 self._last = threading.Thread(target=self._run_command, args=task, name="gripper-work", daemon=True)
@@ -192,7 +192,7 @@ class GripperServer:
         if command == "Stop":
             self._command_hand(GripperCommand(self._session.state.gripper_width, FASTEST))
             return "success"
-        self._wait_robot_time(self._manners.command_delay)
+        self._wait_robot_time(self._behavior.command_delay)
         if self._stopping.is_set():
             return "aborted"
         if self._faults.gripper_fails or not (self.homed or command == "Homing"):
@@ -225,7 +225,7 @@ class GripperServer:
         begun = self._session.state.time
         self._command_hand(GripperCommand(width, min(speed, FASTEST)))
         self._wait_until_settled(width)
-        while not self._has_arrived(width) and self._session.state.time - begun < self._manners.blocked_move_hangs:
+        while not self._has_arrived(width) and self._session.state.time - begun < self._behavior.blocked_move_hangs:
             if not self._running or self._stopping.is_set():
                 break
             time.sleep(0.005)  # the fingers still press and continue once the obstacle is gone

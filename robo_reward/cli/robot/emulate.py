@@ -18,7 +18,7 @@ from robo_reward.hardware.emulator.tools.fault_server import FAULT_PORT
 from robo_reward.hardware.emulator.tools.view import ViewServer
 from robo_reward.hardware.emulator.wire.versions import GRIPPER_PORT, ROBOT_PORT
 from robo_reward.hardware.emulator.world.cameras import CameraServer
-from robo_reward.hardware.emulator.world.hand_manners import HandBehavior
+from robo_reward.hardware.emulator.world.hand_behavior import HandBehavior
 from robo_reward.hardware.emulator.world.mujoco_plant import MujocoPlant
 from robo_reward.hardware.emulator.world.scene import SCENE_PORT, SceneServer
 from robo_reward.hardware.perception.cameras import CAMERA_PORT

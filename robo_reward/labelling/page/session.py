@@ -30,7 +30,7 @@ MODES = {"pair": 2, "triplet": 3, "rank": 4}
 """Mode -> default number of clips shown."""
 _LEASE_SECONDS = 600.0
 _RECENT = 50
-_TOLD = ("answered", "speed", "replays", "tab")
+_SENT_FIELDS = ("answered", "speed", "replays", "tab")
 
 
 class _SentAnswer(msgspec.Struct):
@@ -252,9 +252,9 @@ class LabellingSession:
             raise BadAnswer(f"clips {event.clips} are not those shown here")
 
     def _build_provenance(self, value: Mapping[str, Any]) -> dict[str, Any]:
-        told = {name: value[name] for name in _TOLD if name in value}
+        sent = {name: value[name] for name in _SENT_FIELDS if name in value}
         source = {"session": self._id, "query": str(value.get("source", "")), "page": __version__}
-        return {**source, "mode": self.settings.mode, **{name: str(item)[:64] for name, item in told.items()}}
+        return {**source, "mode": self.settings.mode, **{name: str(item)[:64] for name, item in sent.items()}}
 
     def _summarise_person(self, name: str, answers: list[Answer]) -> dict[str, Any]:
         mine = [answer for answer in answers if answer.annotator == name]

@@ -135,9 +135,9 @@ def learn_reward(
     features = [encoder.encode(frames[name][1:] if len(frames[name]) > 1 else frames[name]) for name in names]
 
     def train_on_clips(
-        given: Sequence[Answer], clips: Mapping[str, int], told: Callable[[int, float], None] = report
+        given: Sequence[Answer], clips: Mapping[str, int], on_step: Callable[[int, float], None] = report
     ) -> Any:
-        return _train_reward(look, features, given, clips, method, settings or {}, seed, told)
+        return _train_reward(look, features, given, clips, method, settings or {}, seed, on_step)
 
     reward, scores = train_on_clips(answers, numbers)
     held_out = cross_validate(

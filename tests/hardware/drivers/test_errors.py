@@ -134,8 +134,8 @@ def test_on_connect_nothing_but_a_dead_address_is_told_as_one(
 def test_an_exception_of_the_network_is_one_whatever_it_says() -> None:
     assert classify_error(NetworkException("Rien ne va plus"), "h").kind is LOST
     assert classify_error(NetworkException("Rien ne va plus"), "h", connected=False).kind is NOBODY
-    told = ArmFault("a", "b", True, REFLEX)
-    assert classify_error(told, "h") is told
+    fault = ArmFault("a", "b", True, REFLEX)
+    assert classify_error(fault, "h") is fault
 
 
 def test_names_that_the_libraries_spell_differently_are_one() -> None:

@@ -156,7 +156,7 @@ def test_a_camera_delivers_straight_frames_or_says_why_not(tmp_path: Path) -> No
     eye = make_camera(f"uvc:{tmp_path / 'board.mp4'}", "", 120, False, TRUE)
     frame = eye.read().image.astype(float)
     eye.close()
-    assert np.abs(frame - straight)[10:-10, 10:-10].mean() < 6, "the lens of the frames is the one that is told"
+    assert np.abs(frame - straight)[10:-10, 10:-10].mean() < 6, "the lens of the frames is the one of the messages"
     eye = make_camera(f"uvc:{tmp_path / 'board.mp4'}", "", 120, False, Lens(640, 480, 600.0, 600.0, 320.0, 240.0))
     with pytest.raises(CameraFault, match="calibrate it again"):
         eye.read()

@@ -301,9 +301,9 @@ def test_a_picture_of_another_size_than_was_calibrated_ends_for_good() -> None:
         raise UsageError("its calibration is for another size: calibrate it again")
 
     newest = _NewestFrameReader("it", lambda: CameraDevice(take, lambda: None), 1.0)
-    with pytest.raises(CameraFault, match="calibrate it again") as told:
+    with pytest.raises(CameraFault, match="calibrate it again") as caught:
         newest.read()
-    assert told.value.permanent
+    assert caught.value.permanent
     newest.close()
 
 
