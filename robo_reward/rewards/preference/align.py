@@ -127,10 +127,7 @@ def learn_reward(
         raise UnknownName("method", method, METHODS)
     names = list(frames)
     numbers = {name: i for i, name in enumerate(names)}
-    lost = {clip for answer in answers for clip in answer.clips} - numbers.keys()
-    if lost:
-        log.warning("%d clips of the answers are not among the %d clips given", len(lost), len(names))
-    build_comparisons(answers, numbers)  # raises before the encoding if nothing can be learnt
+    _check_answers(answers, numbers)  # before the encoding, which takes long
     look = FrameFeatures(encoder, shown)
     features = [encoder.encode(frames[name][1:] if len(frames[name]) > 1 else frames[name]) for name in names]
 
@@ -156,6 +153,14 @@ def learn_reward(
         tuple(names[i] for i in used),
         counts,
     )
+
+
+def _check_answers(answers: Sequence[Answer], numbers: Mapping[str, int]) -> None:
+    """Raises UsageError if nothing can be learnt from the answers; logs how many of their clips are missing."""
+    lost = {clip for answer in answers for clip in answer.clips} - numbers.keys()
+    if lost:
+        log.warning("%d clips of the answers are not among the %d clips given", len(lost), len(numbers))
+    build_comparisons(answers, numbers)
 
 
 def _ignore_progress(step: int, accuracy: float) -> None:
