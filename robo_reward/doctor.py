@@ -89,7 +89,7 @@ def _check_machine(folder: Path) -> Iterable[Finding]:
 
 def _check_gpu() -> Finding:
     if importlib.util.find_spec("torch") is None:
-        return Finding("gpu", True, "not looked for: torch is not installed")
+        return Finding("gpu", True, "not checked: torch is not installed")
     import torch
 
     names = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]

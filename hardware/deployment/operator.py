@@ -107,8 +107,8 @@ class AtTerminal:
     def __init__(self, print_line: Callable[[str], None], ask: Callable[[str], str] | None = None) -> None:
         if ask is None and not sys.stdin.isatty():
             raise UsageError(
-                "a person must confirm before the arm moves, but standard input is no terminal: run it in one, or give "
-                "confirm=false"
+                "a person must confirm before the arm moves, but standard input is not a terminal: run "
+                "it in one, or give confirm=false"
             )
         self._print_line, self._ask = print_line, ask or _read_line
         self.stop: Callable[[], bool] = lambda: False
@@ -119,7 +119,7 @@ class AtTerminal:
     def ask_success(self, question: str) -> bool | None:
         answers = {"y": True, "n": False, "": None}
         while True:
-            typed = self._read_answer(f"{question}? [y: success, n: failure, enter: do not know] ")
+            typed = self._read_answer(f"{question}? [y: success, n: failure, enter: unknown] ")
             if typed is None or typed in answers:
                 return answers.get(typed or "")
 

@@ -123,7 +123,7 @@ ERRORS: dict[str, Explanation] = {
     "communication_constraints_violation": Explanation("the robot missed 20 commands in a row, or too many", LATE),
     "power_limit_violation": Explanation("the arm used more power than allowed", SLOWER),
     "joint_p2p_insufficient_torque_for_planning": Explanation(
-        "the arm is too weak for the planned motion with what it holds", "Set the load in Desk, or remove it"
+        "the arm is too weak for the planned motion with its load", "Set the load in Desk, or remove it"
     ),
     "tau_j_range_violation": Explanation("a joint's torque is out of its range", FREE),
     "instability_detected": Explanation("the arm began to oscillate", "Lower the stiffness and set the load in Desk"),

@@ -284,7 +284,7 @@ class EpisodeStore:
         except BadArtifact:
             found, matches = "unreadable", False
         if not matches:
-            raise UsageError(f"{self.folder} is no episode store of version {self.VERSION} or earlier ({found})")
+            raise UsageError(f"{self.folder} is not an episode store of version {self.VERSION} or earlier ({found})")
 
     @contextmanager
     def _open_episode(self, key: str) -> Iterator[Mapping[str, np.ndarray]]:

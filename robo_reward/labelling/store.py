@@ -183,7 +183,7 @@ class PreferenceStore:
             UsageError: there is no such answer.
         """
         if answer not in {known.uuid for known in self.load_answers()}:
-            raise UsageError(f"no answer {answer!r} in {self.where}, or it was taken back already")
+            raise UsageError(f"no answer {answer!r} in {self.where}, or it was undone already")
         undo = Undo(answer, annotator)
         self.add(undo)
         return undo

@@ -123,7 +123,7 @@ class ExpressionLinter(ast.NodeVisitor):
         elif self.check_name(node, name):
             self.report_problem(
                 node,
-                f"the name {name!r} is not known here",
+                f"the name {name!r} is not defined here",
                 self.suggest_name(name, (scope.variables | scope.parameters) - {*STATES}),
             )
 

@@ -106,7 +106,7 @@ def run_successive_halving(
             elif candidate not in kept:
                 candidate.status, candidate.note = (
                     "stopped",
-                    f"behind the others at {settings.get_rung_end(rung):,} steps",
+                    f"other candidates were better at {settings.get_rung_end(rung):,} steps",
                 )
             trainer.observe(candidate, candidate.status)
         running = kept

@@ -290,7 +290,7 @@ def _describe_difference(own: StateSpec, other: StateSpec) -> str:
     missing = [n for n in own.names if n not in other]
     extra = [n for n in other.names if n not in own]
     changed = [n for n in own.names if n in other and own[n] != other[n]]
-    found = [("the task has no ", missing), ("the reward does not know ", extra), ("defined differently: ", changed)]
+    found = [("the task has no ", missing), ("the reward has no ", extra), ("defined differently: ", changed)]
     return "; ".join(text + ", ".join(names) for text, names in found if names) or "the fields are in another order"
 
 

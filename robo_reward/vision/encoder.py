@@ -44,7 +44,7 @@ class EncoderMismatch(RoboRewardError):
 
     def __init__(self, wanted: str, found: str, what: str = "encoder") -> None:
         remedy = "Features of the two are not comparable: use the same encoder, or fit again with this one"
-        super().__init__(f"{what}: fingerprint {wanted} is wanted, this one has {found}. {remedy}")
+        super().__init__(f"{what}: expected fingerprint {wanted}, found {found}. {remedy}")
 
 
 def check_encoder(encoder: Encoder, wanted: str) -> None:

@@ -155,7 +155,7 @@ def test_a_folder_of_something_else_is_refused(tmp_path: Path):
     with pytest.raises(UsageError, match="version"):
         EpisodeStore(tmp_path)
     (tmp_path / "store.json").write_text("rubbish")
-    with pytest.raises(UsageError, match="no episode store"):
+    with pytest.raises(UsageError, match="not an episode store"):
         EpisodeStore(tmp_path)
 
 
@@ -236,7 +236,7 @@ def test_what_is_no_file_in_a_store_is_not_waited_for(tmp_path: Path):
             store.load(name)
     (tmp_path / "s" / "store.json").unlink()
     os.mkfifo(tmp_path / "s" / "store.json")
-    with pytest.raises(UsageError, match="no episode store"):
+    with pytest.raises(UsageError, match="not an episode store"):
         EpisodeStore(tmp_path / "s")
 
 

@@ -60,7 +60,7 @@ def test_undo_adds_a_row_and_deletes_none(where: str) -> None:
     assert store.load_answers() == [first]
     assert store.load_history() == [first, second, undo]
     assert store.add(undo) == 0
-    with pytest.raises(UsageError, match="taken back already"):
+    with pytest.raises(UsageError, match="undone already"):
         store.undo_answer(second.uuid, "ann")
     # Whichever arrives first: an undo may overtake its answer in a merged file.
     late = answer(2)

@@ -247,7 +247,7 @@ class LabellingSession:
         """Raises BadAnswer for an event that does not belong to this page."""
         if isinstance(event, Undo):
             if event.undoes not in {known.uuid for known in self.store.load_history(event.annotator)}:
-                raise BadAnswer(f"there is no answer {event.undoes!r} of {event.annotator!r} to take back")
+                raise BadAnswer(f"there is no answer {event.undoes!r} of {event.annotator!r} to undo")
         elif len(event.clips) != self.settings.k or not set(event.clips) <= self._videos.keys():
             raise BadAnswer(f"clips {event.clips} are not those shown here")
 
