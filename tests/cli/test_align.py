@@ -62,7 +62,7 @@ def test_answers_become_a_reward_that_trains_a_policy(
         assert result["pair_accuracy_held_out"] > 0.75
         low, high = result["pair_accuracy_held_out_interval"]
         assert low < result["pair_accuracy_held_out"] < high and result["folds"] == 3
-        assert "by 3 rewards trained without them: 0." in capsys.readouterr().out
+        assert "with 3 rewards trained without them: 0." in capsys.readouterr().out
 
         assert run("check", str(tmp_path / method)) == 0
         checked = json.loads((tmp_path / method / "check.json").read_text())
