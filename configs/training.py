@@ -14,6 +14,8 @@ class SearchConfig:
 
     Args:
         goal: the goal sentence; empty: the task's default
+        success: condition of success, such as success="cube_height > 0.1"; empty: the task's own
+        failure: condition that ends an episode as failed; empty: the task's own
         seed: random seed; the same seed gives the same run
         run: name of the run folder; empty: built from verb, task, seed and a hash of the settings
         runs: folder that contains the run folders
@@ -30,6 +32,8 @@ class SearchConfig:
     }
 
     goal: str = ""
+    success: str = ""
+    failure: str = ""
     seed: Seed = 0
     run: str = ""
     runs: str = "runs"
@@ -49,6 +53,9 @@ class TrainConfig:
     """The keys of `robo-reward train`.
 
     Args:
+        goal: the goal sentence; empty: the task's default
+        success: condition of success, such as success="cube_height > 0.1"; empty: the task's own
+        failure: condition that ends an episode as failed; empty: the task's own
         steps: environment steps
         seed: random seed; the same seed gives the same run
         episodes: episodes of the final evaluation
@@ -61,6 +68,9 @@ class TrainConfig:
 
     groups: ClassVar[dict[str, str | None]] = {"task": "panda/lift", "reward": "expert", "policy": "ppo"}
 
+    goal: str = ""
+    success: str = ""
+    failure: str = ""
     steps: Positive = field(metadata={"config": "${task.steps}"})
     seed: Seed = 0
     episodes: Positive = 100

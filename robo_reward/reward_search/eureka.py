@@ -96,7 +96,9 @@ class Eureka:
     ) -> None:
         self.task, self.goal, self.writer, self.settings = task, goal or task.goal, writer, settings
         self.folder, self.observe = folder, observe
-        self.trainer = CandidateTrainer(executor, folder / "jobs", task.id, options or {}, settings, observe)
+        self.trainer = CandidateTrainer(
+            executor, folder / "jobs", task.id, options or {}, settings, observe, task.files
+        )
         self.outcome = SearchOutcome()
         self._rewards: dict[str, dict[str, Any]] = {}  # spec of each accepted program, by candidate id
         self._folders: dict[str, Path] = {}  # job folder of each candidate's last rung

@@ -37,6 +37,7 @@ class CandidateTrainer:
         options: options of the task.
         settings: budget and algorithm.
         observe: called with the candidate and an event at every change of a candidate.
+        read: folders that every job may read, such as those of a scene file.
     """
 
     executor: JobExecutor
@@ -45,6 +46,7 @@ class CandidateTrainer:
     options: dict[str, Any]
     settings: SearchSettings
     observe: Callable[[Candidate, str], None]
+    read: tuple[Path, ...] = ()
 
     def submit_training(
         self, name: str, reward: dict[str, Any], seed: int, until: int, steps: int, start: Path | None = None
@@ -77,7 +79,7 @@ class CandidateTrainer:
             Job.create(folder, spec)
         write_text(folder / "reward.py", reward["source"])
         timeout = self.settings.compute_time_limit(until)
-        return folder, self.executor.submit_job(folder, timeout=timeout, read=[start] if start else [])
+        return folder, self.executor.submit_job(folder, timeout=timeout, read=[*self.read, *([start] if start else [])])
 
 
 def run_successive_halving(

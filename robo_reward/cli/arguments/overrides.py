@@ -23,12 +23,13 @@ from robo_reward.cli.arguments.choices import (
 from robo_reward.cli.arguments.options import compose_options
 from robo_reward.cli.arguments.quoting import quote_text, unquote_text
 from robo_reward.cli.arguments.structured import find_verb_groups
+from robo_reward.cli.task import is_scene_file, register_scene
 from robo_reward.errors import UnknownName, UsageError
 
 FREE = ("policy.params", "task.params", "task.options", "writer.extra", "settings", "encoder")
 """Mappings that take any key: the algorithm, the task or the encoder checks them."""
 
-SENTENCES = ("goal", "instructions")
+SENTENCES = ("goal", "success", "failure", "instructions")
 """Texts that are taken literally, even `null`, which clears any other text."""
 
 _OVERRIDE = re.compile(r"(?P<prefix>\+{0,2}|~)(?P<key>[^=~+]*)=(?P<value>.*)", re.DOTALL)
@@ -106,7 +107,10 @@ def prepare_overrides(
         own = is_own_group(key, config_dir)
         if key in groups or own:
             options = [part.strip() for part in (value.split(",") if sweep else [value])]
-            for option in options:
+            for index, option in enumerate(options):
+                if key == "task" and is_scene_file(option):
+                    options[index] = register_scene(option)
+                    continue
                 _check_option(key, option, config_dir)
                 found.free += [key] if register_option(key, option) else []
             mark = "" if key in groups else "+"

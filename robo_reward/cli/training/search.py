@@ -14,9 +14,10 @@ from robo_reward.cli.film import film_run
 from robo_reward.cli.folder import RunFolder, open_run
 from robo_reward.cli.robot.view import SearchView
 from robo_reward.cli.sittings import recorded_sitting
+from robo_reward.cli.task import make_configured_task
 from robo_reward.cli.terminal import Terminal
 from robo_reward.envs.arm.base import ArmTask
-from robo_reward.envs.task import Task, make_task
+from robo_reward.envs.task import Task
 from robo_reward.errors import UnknownName
 from robo_reward.jobs.executors import EXECUTORS, JobExecutor
 from robo_reward.policies.algorithms import merge_settings
@@ -33,7 +34,7 @@ def run(config: DictConfig, arguments: list[str]) -> int:
     """Runs or resumes a search in its folder; returns 0 when it is finished, also for a success of 0."""
     console = Terminal()
     begun = time.monotonic()
-    task = make_task(config.task.id, **config.task.options)
+    task = make_configured_task(config)
     settings = read_search_settings(config)
     if config.camera and config.camera not in task.cameras:
         raise UnknownName("camera", config.camera, task.cameras)
@@ -45,7 +46,7 @@ def run(config: DictConfig, arguments: list[str]) -> int:
         try:
             with recorded_sitting(folder / "sittings.json", begun):
                 with create_executor(config) as executor, view.live_display():
-                    options = _filter_job_options(task, _to_container(config.task.options))
+                    options = _filter_job_options(task, {**_to_container(config.task.options), **task.options})
                     goal = config.goal or task.goal
                     search = Eureka(task, goal, writer, executor, folder, settings, options, view.handle_event)
                     outcome = search.run()
@@ -81,6 +82,10 @@ def _print_greeting(console: Terminal, task: Task, config: DictConfig, folder: P
     console.print(f"\n{config.goal or task.goal}", style="bold")
     console.print(f"task {task.id}, writer {config.writer.name}, seed {config.seed}: ", end="")
     console.print(f"{settings.rounds} rounds of {settings.candidates} programs, {settings.steps:,} steps each at most")
+    console.print(f"success: {task.success_rule}", highlight=False, markup=False)
+    if config.goal and not config.success and task.goal != config.goal:
+        text = "Success is measured by the task's own rule, not by this goal; give success=... to measure the goal."
+        console.print(text, style="yellow")
     console.print(f"run folder: {folder}\n", soft_wrap=True)
 
 

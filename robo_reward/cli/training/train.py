@@ -13,8 +13,9 @@ from robo_reward.checks.proportion import format_success
 from robo_reward.cli.film import film_run
 from robo_reward.cli.folder import RunFolder, open_run
 from robo_reward.cli.interrupt import stop_on_signals
+from robo_reward.cli.task import make_configured_task
 from robo_reward.cli.terminal import Terminal
-from robo_reward.envs.task import Task, make_task
+from robo_reward.envs.task import Task
 from robo_reward.errors import UnknownName, UsageError
 from robo_reward.language.language import compile_program
 from robo_reward.policies.algorithms import merge_settings
@@ -29,8 +30,7 @@ def run(config: DictConfig, arguments: list[str]) -> int:
     """Trains in a run folder, or goes on where it was stopped; returns 130 if it was stopped again."""
     console = Terminal()
     begun = time.monotonic()
-    options: Any = OmegaConf.to_container(config.task.options)
-    task = make_task(config.task.id, **options)
+    task = make_configured_task(config)
     if config.camera and config.camera not in task.cameras:
         raise UnknownName("camera", config.camera, task.cameras)
     merge_settings(config.policy.algorithm, merge_parameters(config))
