@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from robo_reward.cli.arguments.quoting import quote_text
+from robo_reward.errors import UsageError
 
 
 @dataclass(frozen=True)
@@ -18,28 +19,40 @@ class Verb:
         entry: `module:function`, called with the configuration and the argument list.
         example: a command to copy.
         paths: keys whose value may be a path: key -> what `key=PATH` is rewritten to.
-        bare: the key that a bare path means, if any.
+        bare: the keys that bare paths mean, in order.
     """
 
     summary: str
     entry: str
     example: str
     paths: dict[str, tuple[str, ...]] = field(default_factory=dict)
-    bare: str = ""
+    bare: tuple[str, ...] = ()
 
-    def expand_argument(self, argument: str, is_key: Callable[[str], bool]) -> list[str]:
-        """Returns the overrides that an argument means.
+    def expand_arguments(self, arguments: Sequence[str], is_key: Callable[[str], bool]) -> list[str]:
+        """Returns the overrides that arguments mean.
 
         Args:
-            argument: as typed.
+            arguments: as typed.
             is_key: whether the verb has a key; a folder may have `=` in its name.
+
+        Raises:
+            UsageError: more bare paths than the verb takes, if it takes several.
         """
-        key, equals, value = argument.partition("=")
-        if self.bare and (not equals or (Path(argument).exists() and not is_key(key))):
-            return [f"{self.bare}={quote_text(argument)}"]
-        if key in self.paths and _is_path(value):
-            return [text.format(quote_text(value)) for text in self.paths[key]]
-        return [argument]
+        found: list[str] = []
+        bare = list(self.bare)
+        for argument in arguments:
+            key, equals, value = argument.partition("=")
+            if self.bare and (not equals or (Path(argument).exists() and not is_key(key))):
+                if not bare and len(self.bare) > 1:
+                    raise UsageError(
+                        f"{argument!r} is one path too many: give {len(self.bare)}. Such as: {self.example}"
+                    )
+                found.append(f"{bare.pop(0) if bare else self.bare[-1]}={quote_text(argument)}")
+            elif key in self.paths and _is_path(value):
+                found += [text.format(quote_text(value)) for text in self.paths[key]]
+            else:
+                found.append(argument)
+        return found
 
 
 def _is_path(value: str) -> bool:
@@ -81,13 +94,13 @@ VERBS = {
         "measure the success rate of a trained policy",
         "robo_reward.cli.training.evaluate:run",
         "robo-reward evaluate runs/NAME episodes=200 min_success=0.9",
-        bare="run",
+        bare=("run",),
     ),
     "label": Verb(
         "serve a web page on which people compare clips",
         "robo_reward.cli.rewards.label:run",
         "robo-reward label runs/NAME mode=triplet",
-        bare="source",
+        bare=("source",),
     ),
     "align": Verb(
         "learn a reward from people's comparisons of clips, by RAPL or Bradley-Terry",
@@ -98,7 +111,20 @@ VERBS = {
         "measure how well a learnt reward agrees with people, and with the ground truth if known",
         "robo_reward.cli.rewards.check:run",
         "robo-reward check runs/NAME",
-        bare="run",
+        bare=("run",),
+    ),
+    "score": Verb(
+        "score every episode of a data set with any reward, and list the worst and the best",
+        "robo_reward.cli.rewards.score:run",
+        "robo-reward score DATA reward=runs/NAME",
+        REWARD,
+        bare=("data",),
+    ),
+    "compare": Verb(
+        "compare two policies on the same initial states, or two rewards on the same episodes",
+        "robo_reward.cli.training.compare:run",
+        "robo-reward compare runs/NEW runs/OLD episodes=200",
+        bare=("a", "b"),
     ),
     "deploy": Verb(
         "run a policy on an arm: a Panda, an FR3, their emulator, or a simulation",
@@ -121,13 +147,13 @@ VERBS = {
         "identify delay, damping and friction of a real arm from recorded episodes, for the next training",
         "robo_reward.cli.robot.identify:run",
         "robo-reward identify runs/NAME",
-        bare="run",
+        bare=("run",),
     ),
     "report": Verb(
         "rewrite a run's report.html",
         "robo_reward.cli.training.report:run",
         "robo-reward report runs/NAME",
-        bare="folder",
+        bare=("folder",),
     ),
     "emulate": Verb(
         "emulate a Franka arm on the network, with a task's scene, for any libfranka client",
