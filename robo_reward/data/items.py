@@ -1,0 +1,145 @@
+"""The episodes of any data set, listed without reading them, so that a damaged one does not stop the others."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from robo_reward.data.episode import Episode, EpisodeStore
+from robo_reward.data.minari import import_minari
+from robo_reward.data.sources import (
+    MINARI,
+    PICTURES,
+    VIDEOS,
+    Demonstration,
+    load_demonstrations,
+    natural_sort_key,
+)
+from robo_reward.envs.state import StateSpec
+from robo_reward.errors import UsageError
+
+
+@dataclass(frozen=True, eq=False)
+class DataItem:
+    """One episode of a data set, not read yet.
+
+    Args:
+        name: unique in the data set: a key of a store, or a path inside the folder.
+        load: reads the episode.
+        stamp: changes when its files do; empty for what never changes.
+    """
+
+    name: str
+    load: Callable[[], Episode]
+    stamp: str = ""
+
+
+def list_data_items(source: Path | str, fps: float = 20.0, frames: bool = True) -> list[DataItem]:
+    """Returns the episodes of a data set, in its own order.
+
+    An `EpisodeStore`, a run with one in `episodes/` and a folder of videos, pictures or folders of these are listed
+    without reading; a run with `videos/` stands for these. Everything else that `load_demonstrations` knows is read
+    at once.
+
+    Args:
+        source: what `load_demonstrations` takes, or a run.
+        fps: of folders of pictures and Minari data sets, which do not specify it [Hz].
+        frames: read the frames of the episodes; without them, a Minari data set may hold states alone.
+
+    Raises:
+        UsageError: nothing there, or a data set of an unknown kind.
+    """
+    text, path = str(source), Path(source)
+    if text.startswith(MINARI) and not frames:
+        found = [_wrap_episode(e, number) for number, e in enumerate(import_minari(text.removeprefix(MINARI)))]
+    elif (store := _find_store(path)) is not None:
+        found = [DataItem(key, lambda key=key: store.load(key, frames)) for key in store.keys()]  # noqa: SIM118
+    elif not text.startswith(MINARI) and _is_plain_folder(path):
+        root = path / "videos" if (path / "config.yaml").is_file() and (path / "videos").is_dir() else path
+        found = [_wrap_files(leaf, root, fps) for leaf in _list_leaves(root)]
+    else:
+        found = [_wrap_demonstration(demo) for demo in load_demonstrations(source, fps)]
+    if not found:
+        raise UsageError(f"no episodes in {source}: give videos, folders of pictures, an episode store or minari:ID")
+    return _make_names_unique(found)
+
+
+def has_known_success(episode: Episode) -> bool:
+    """Returns whether the success of an episode was measured; that of a plain video was not."""
+    return bool(episode.meta.get("success_known", True))
+
+
+def demonstration_to_episode(demo: Demonstration) -> Episode:
+    """Returns a demonstration as an episode with frames; without known states it has a state of no fields."""
+    if demo.episode is not None:
+        return replace(demo.episode, frames=demo.frames)
+    steps = len(demo.frames) - 1
+    return Episode(
+        np.zeros((steps + 1, 0)),
+        np.zeros((steps, 0)),
+        np.zeros(steps, bool),
+        StateSpec([]),
+        frames=demo.frames,
+        meta={"fps": demo.fps, "success_known": False},
+    )
+
+
+def _find_store(path: Path) -> EpisodeStore | None:
+    """Returns the episode store in a folder, or in the `episodes` of a run."""
+    return next((EpisodeStore(p) for p in (path, path / "episodes") if (p / "store.json").is_file()), None)
+
+
+def _is_plain_folder(path: Path) -> bool:
+    """Returns whether a folder holds videos, pictures or folders, and is no data set with a description of its own."""
+    if not path.is_dir() or (path / "meta").is_dir():
+        return False
+    return any(p.is_dir() or p.suffix.lower() in (*VIDEOS, *PICTURES) for p in path.iterdir() if p.name[0] != ".")
+
+
+def _list_leaves(path: Path) -> Iterator[Path]:
+    """Yields the videos, folders of pictures and stores in and below a folder, in natural order."""
+    inside = sorted((p for p in path.iterdir() if not p.name.startswith(".")), key=natural_sort_key)
+    if (path / "store.json").is_file() or any(p.suffix.lower() in PICTURES for p in inside):
+        yield path
+        return
+    for item in inside:
+        if item.is_dir():
+            yield from _list_leaves(item)
+        elif item.suffix.lower() in VIDEOS:
+            yield item
+
+
+def _wrap_files(leaf: Path, root: Path, fps: float) -> DataItem:
+    """Returns the item of a video or of a folder of pictures."""
+    name = leaf.relative_to(root).as_posix() if leaf != root else leaf.name
+    files = sorted(leaf.iterdir()) if leaf.is_dir() else [leaf]
+    states = [(file.name, status.st_size, status.st_mtime_ns) for file in files for status in (file.stat(),)]
+    stamp = hashlib.sha256(repr(states).encode()).hexdigest()[:16]
+
+    def load() -> Episode:
+        (demo,) = load_demonstrations(leaf, fps)
+        return demonstration_to_episode(demo)
+
+    return DataItem(name, load, stamp)
+
+
+def _wrap_demonstration(demo: Demonstration) -> DataItem:
+    return DataItem(demo.name, lambda: demonstration_to_episode(demo))
+
+
+def _wrap_episode(episode: Episode, number: int) -> DataItem:
+    return DataItem(str(episode.meta.get("minari_id", number)), lambda: episode)
+
+
+def _make_names_unique(items: list[DataItem]) -> list[DataItem]:
+    """Returns the items with `#2`, `#3`, … after names that occur again."""
+    seen: dict[str, int] = {}
+    found = []
+    for item in items:
+        seen[item.name] = seen.get(item.name, 0) + 1
+        found.append(replace(item, name=f"{item.name}#{seen[item.name]}") if seen[item.name] > 1 else item)
+    return found

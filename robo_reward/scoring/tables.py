@@ -1,0 +1,85 @@
+"""Scores as files for other programs: CSV, JSON, and the progress of each frame as Parquet."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from robo_reward.errors import MissingExtra
+from robo_reward.files import replace_file
+from robo_reward.scoring.score import RankedEpisode
+
+COLUMNS = ("rank", "name", "index", "score", "total", "mean", "final", "progress", "steps", "success", "label")
+
+
+def build_row(ranked: RankedEpisode) -> dict[str, Any]:
+    """Returns the columns of an episode; `progress` is that of its end."""
+    episode = ranked.episode
+    return {
+        "rank": ranked.rank,
+        "name": episode.name,
+        "index": ranked.index,
+        "score": ranked.score,
+        "total": episode.total,
+        "mean": episode.mean,
+        "final": episode.final,
+        "progress": float(ranked.progress[-1]),
+        "steps": len(episode.values),
+        "success": episode.success,
+        "label": ranked.label,
+    }
+
+
+def write_csv(path: Path, rows: Sequence[dict[str, Any]]) -> Path:
+    """Writes the rows as CSV with a header, atomically; what is unknown stays empty."""
+    text = io.StringIO()
+    table = csv.DictWriter(text, COLUMNS, lineterminator="\n")
+    table.writeheader()
+    for row in rows:
+        table.writerow({k: "" if v is None else str(v).lower() if isinstance(v, bool) else v for k, v in row.items()})
+    replace_file(path, text.getvalue().encode())
+    return path
+
+
+def write_progress(path: Path, ranked: Sequence[RankedEpisode], lengths: Sequence[int], reward: str) -> Path:
+    """Writes the progress of each frame in the form that LeRobot's reward-weighted cloning (RA-BC) reads.
+
+    Columns: `index` (of the frame in the data set), `episode_index`, `frame_index`, and `progress_sparse` and
+    `progress_dense`, which are equal, since a reward has one curve and LeRobot asks for either name. Frames of an
+    episode without a score are NaN, which counts there as the weight 1.
+
+    Args:
+        path: of the file.
+        ranked: the episodes.
+        lengths: number of frames of every episode of the data set, in its order; 0 where it is unknown.
+        reward: where the reward is, for the metadata `reward_model_path`.
+
+    Raises:
+        MissingExtra: pyarrow is not installed.
+    """
+    try:
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+    except ImportError as error:
+        raise MissingExtra("pyarrow", "parquet", "writing progress.parquet", error) from None
+    known = {one.index: one.progress for one in ranked}
+    curves = [known.get(i, np.full(length, np.nan)) for i, length in enumerate(lengths)]
+    total = sum(map(len, curves))
+    progress = np.concatenate([np.zeros(0), *curves]).astype(np.float32)
+    columns = {
+        "index": np.arange(total, dtype=np.int64),
+        "episode_index": np.repeat(np.arange(len(curves)), [len(c) for c in curves]).astype(np.int64),
+        "frame_index": np.concatenate([np.zeros(0), *(np.arange(len(c)) for c in curves)]).astype(np.int64),
+        "progress_sparse": progress,
+        "progress_dense": progress,
+    }
+    table = pa.table(columns).replace_schema_metadata({"reward_model_path": reward})
+    sink = pa.BufferOutputStream()
+    pq.write_table(table, sink)
+    replace_file(path, sink.getvalue().to_pybytes())
+    return path
