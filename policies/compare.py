@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -104,7 +105,7 @@ def compare_policies(
 
     def run_side(name: str, number: int, side: Contender, seed: int) -> EpisodeOutcomes:
         task, policy, reward = side
-        tell = (lambda done: report(name, number, seed, done)) if report else None
+        tell = None if report is None else partial(report, name, number, seed)
         return run_episodes(task, policy, episodes, seed, reward, threads, report=tell)
 
     pairs: list[list[tuple[EpisodeOutcomes, EpisodeOutcomes]]] = []

@@ -39,15 +39,17 @@ class Verb:
             UsageError: more bare paths than the verb takes, if it takes several.
         """
         found: list[str] = []
-        bare = list(self.bare)
+        taken, bare = "", list(self.bare)
         for argument in arguments:
             key, equals, value = argument.partition("=")
             if self.bare and (not equals or (Path(argument).exists() and not is_key(key))):
-                if not bare and len(self.bare) > 1:
+                if bare:
+                    taken = bare.pop(0)
+                elif len(self.bare) > 1:
                     raise UsageError(
                         f"{argument!r} is one path too many: give {len(self.bare)}. Such as: {self.example}"
                     )
-                found.append(f"{bare.pop(0) if bare else self.bare[-1]}={quote_text(argument)}")
+                found.append(f"{taken}={quote_text(argument)}")
             elif key in self.paths and _is_path(value):
                 found += [text.format(quote_text(value)) for text in self.paths[key]]
             else:

@@ -57,7 +57,7 @@ def list_data_items(source: Path | str, fps: float = 20.0, frames: bool = True) 
     if text.startswith(MINARI) and not frames:
         found = [_wrap_episode(e, number) for number, e in enumerate(import_minari(text.removeprefix(MINARI)))]
     elif (store := _find_store(path)) is not None:
-        found = [DataItem(key, lambda key=key: store.load(key, frames)) for key in store.keys()]  # noqa: SIM118
+        found = [_wrap_stored(store, key, frames) for key in store.keys()]  # noqa: SIM118
     elif not text.startswith(MINARI) and _is_plain_folder(path):
         root = path / "videos" if (path / "config.yaml").is_file() and (path / "videos").is_dir() else path
         found = [_wrap_files(leaf, root, fps) for leaf in _list_leaves(root)]
@@ -68,7 +68,7 @@ def list_data_items(source: Path | str, fps: float = 20.0, frames: bool = True) 
     return _make_names_unique(found)
 
 
-def has_known_success(episode: Episode) -> bool:
+def is_success_known(episode: Episode) -> bool:
     """Returns whether the success of an episode was measured; that of a plain video was not."""
     return bool(episode.meta.get("success_known", True))
 
@@ -111,6 +111,10 @@ def _list_leaves(path: Path) -> Iterator[Path]:
             yield from _list_leaves(item)
         elif item.suffix.lower() in VIDEOS:
             yield item
+
+
+def _wrap_stored(store: EpisodeStore, key: str, frames: bool) -> DataItem:
+    return DataItem(key, lambda: store.load(key, frames))
 
 
 def _wrap_files(leaf: Path, root: Path, fps: float) -> DataItem:

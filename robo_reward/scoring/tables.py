@@ -38,10 +38,11 @@ def build_row(ranked: RankedEpisode) -> dict[str, Any]:
 def write_csv(path: Path, rows: Sequence[dict[str, Any]]) -> Path:
     """Writes the rows as CSV with a header, atomically; what is unknown stays empty."""
     text = io.StringIO()
-    table = csv.DictWriter(text, COLUMNS, lineterminator="\n")
-    table.writeheader()
+    table = csv.writer(text, lineterminator="\n")
+    table.writerow(COLUMNS)
     for row in rows:
-        table.writerow({k: "" if v is None else str(v).lower() if isinstance(v, bool) else v for k, v in row.items()})
+        values = [row[name] for name in COLUMNS]
+        table.writerow(["" if v is None else str(v).lower() if isinstance(v, bool) else v for v in values])
     replace_file(path, text.getvalue().encode())
     return path
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from robo_reward.data.episode import CorruptEpisode, EpisodeStore
-from robo_reward.data.items import has_known_success, list_data_items
+from robo_reward.data.items import is_success_known, list_data_items
 from robo_reward.data.minari import export_minari
 from robo_reward.envs.video.files import write_video
 from robo_reward.errors import UsageError
@@ -29,7 +29,7 @@ def test_a_store_and_a_run_that_has_one(store: Path) -> None:
         items = list_data_items(source)
         assert [item.name for item in items] == ["e0", "e1", "e2", "e3"]
         loaded = items[2].load()
-        assert loaded.frames is not None and len(loaded) == sum(LENGTHS[2]) - 1 and has_known_success(loaded)
+        assert loaded.frames is not None and len(loaded) == sum(LENGTHS[2]) - 1 and is_success_known(loaded)
     assert list_data_items(store, frames=False)[0].load().frames is None
 
 
@@ -54,7 +54,7 @@ def test_folders_of_videos_and_pictures(tmp_path: Path) -> None:
     assert [item.name for item in items] == ["day 1/9.mp4", "day 1/10.mp4", "pictures"]
     first, _, last = (item.load() for item in items)
     assert first.meta["fps"] == 10.0 and last.meta["fps"] == 5.0
-    assert first.spec.dim == 0 and not has_known_success(first)
+    assert first.spec.dim == 0 and not is_success_known(first)
     assert len(first) == sum(LENGTHS[0]) - 1
     stamp = items[0].stamp
     write_video(tmp_path / "set" / "day 1" / "9.mp4", clip(LENGTHS[2], 4), 10.0, crf=5)
@@ -77,7 +77,7 @@ def test_states_of_a_minari_data_set(tmp_path: Path, monkeypatch: pytest.MonkeyP
     items = list_data_items("minari:dots/path-v0", frames=False)
     loaded = items[1].load()
     np.testing.assert_array_equal(loaded.state, episode(LENGTHS[1], 1).state)
-    assert len(items) == 2 and has_known_success(loaded)
+    assert len(items) == 2 and is_success_known(loaded)
 
 
 def test_nothing_there(tmp_path: Path) -> None:

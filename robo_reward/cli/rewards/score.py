@@ -17,7 +17,7 @@ from robo_reward.cli.folder import collect_provenance, format_command, lock_run,
 from robo_reward.cli.interrupt import StopRequest, stop_on_signals
 from robo_reward.cli.terminal import Terminal
 from robo_reward.data.episode import Episode
-from robo_reward.data.items import DataItem, has_known_success, list_data_items
+from robo_reward.data.items import DataItem, is_success_known, list_data_items
 from robo_reward.errors import MissingExtra, RoboRewardError, UsageError
 from robo_reward.report.scores import ScoresPage, write_scores_page
 from robo_reward.rewards.perceptual.picture import write_png
@@ -138,7 +138,7 @@ def _score_items(
 
 
 def _score_episode(item: DataItem, episode: Episode, reward: FittedReward) -> ScoredEpisode:
-    success = episode.is_successful if has_known_success(episode) else None
+    success = episode.is_successful if is_success_known(episode) else None
     return ScoredEpisode(item.name, item.stamp, success, reward.compute(episode).tolist())
 
 

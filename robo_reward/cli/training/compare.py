@@ -15,7 +15,7 @@ from robo_reward.checks.rank import kendall_tau, spearman_correlation
 from robo_reward.cli.folder import write_json
 from robo_reward.cli.terminal import Terminal
 from robo_reward.cli.training.evaluate import choose_task
-from robo_reward.data.items import has_known_success, list_data_items
+from robo_reward.data.items import is_success_known, list_data_items
 from robo_reward.envs.task import Task, make_task
 from robo_reward.errors import RoboRewardError, UsageError
 from robo_reward.language.language import compile_program
@@ -167,7 +167,7 @@ def _compare_rewards(config: DictConfig) -> int:
             problems[item.name] = str(error)
             console.print(f"{number}/{len(items)}  {item.name}: {error}", style="yellow")
             continue
-        success = episode.is_successful if has_known_success(episode) else None
+        success = episode.is_successful if is_success_known(episode) else None
         one, other = (ScoredEpisode(item.name, "", success, reward.compute(episode).tolist()) for reward in rewards)
         scored.append((one, other))
         console.print(f"{number}/{len(items)}  {item.name}")
