@@ -19,14 +19,14 @@ class Verb:
         entry: `module:function`, called with the configuration and the argument list.
         example: a command to copy.
         paths: keys whose value may be a path: key -> what `key=PATH` is rewritten to.
-        bare: the keys that bare paths mean, in order.
+        bare: the keys that bare paths mean, in order, separated by spaces.
     """
 
     summary: str
     entry: str
     example: str
     paths: dict[str, tuple[str, ...]] = field(default_factory=dict)
-    bare: tuple[str, ...] = ()
+    bare: str = ""
 
     def expand_arguments(self, arguments: Sequence[str], is_key: Callable[[str], bool]) -> list[str]:
         """Returns the overrides that arguments mean.
@@ -39,16 +39,14 @@ class Verb:
             UsageError: more bare paths than the verb takes, if it takes several.
         """
         found: list[str] = []
-        taken, bare = "", list(self.bare)
+        taken, bare = "", self.bare.split()
         for argument in arguments:
             key, equals, value = argument.partition("=")
             if self.bare and (not equals or (Path(argument).exists() and not is_key(key))):
                 if bare:
                     taken = bare.pop(0)
-                elif len(self.bare) > 1:
-                    raise UsageError(
-                        f"{argument!r} is one path too many: give {len(self.bare)}. Such as: {self.example}"
-                    )
+                elif " " in self.bare:
+                    raise UsageError(f"{argument!r} is one path too many. Such as: {self.example}")
                 found.append(f"{taken}={quote_text(argument)}")
             elif key in self.paths and _is_path(value):
                 found += [text.format(quote_text(value)) for text in self.paths[key]]
@@ -96,13 +94,13 @@ VERBS = {
         "measure the success rate of a trained policy",
         "robo_reward.cli.training.evaluate:run",
         "robo-reward evaluate runs/NAME episodes=200 min_success=0.9",
-        bare=("run",),
+        bare="run",
     ),
     "label": Verb(
         "serve a web page on which people compare clips",
         "robo_reward.cli.rewards.label:run",
         "robo-reward label runs/NAME mode=triplet",
-        bare=("source",),
+        bare="source",
     ),
     "align": Verb(
         "learn a reward from people's comparisons of clips, by RAPL or Bradley-Terry",
@@ -113,20 +111,20 @@ VERBS = {
         "measure how well a learnt reward agrees with people, and with the ground truth if known",
         "robo_reward.cli.rewards.check:run",
         "robo-reward check runs/NAME",
-        bare=("run",),
+        bare="run",
     ),
     "score": Verb(
         "score every episode of a data set with any reward, and list the worst and the best",
         "robo_reward.cli.rewards.score:run",
         "robo-reward score DATA reward=runs/NAME",
         REWARD,
-        bare=("data",),
+        bare="data",
     ),
     "compare": Verb(
         "compare two policies on the same initial states, or two rewards on the same episodes",
         "robo_reward.cli.training.compare:run",
         "robo-reward compare runs/NEW runs/OLD episodes=200",
-        bare=("a", "b"),
+        bare="a b",
     ),
     "deploy": Verb(
         "run a policy on an arm: a Panda, an FR3, their emulator, or a simulation",
@@ -149,13 +147,13 @@ VERBS = {
         "identify delay, damping and friction of a real arm from recorded episodes, for the next training",
         "robo_reward.cli.robot.identify:run",
         "robo-reward identify runs/NAME",
-        bare=("run",),
+        bare="run",
     ),
     "report": Verb(
         "rewrite a run's report.html",
         "robo_reward.cli.training.report:run",
         "robo-reward report runs/NAME",
-        bare=("folder",),
+        bare="folder",
     ),
     "emulate": Verb(
         "emulate a Franka arm on the network, with a task's scene, for any libfranka client",

@@ -57,10 +57,9 @@ def list_data_items(source: Path | str, fps: float = 20.0, frames: bool = True) 
     if text.startswith(MINARI) and not frames:
         found = [_wrap_episode(e, number) for number, e in enumerate(import_minari(text.removeprefix(MINARI)))]
     elif (store := _find_store(path)) is not None:
-        found = [_wrap_stored(store, key, frames) for key in store.keys()]  # noqa: SIM118
-    elif not text.startswith(MINARI) and _is_plain_folder(path):
-        root = path / "videos" if (path / "config.yaml").is_file() and (path / "videos").is_dir() else path
-        found = [_wrap_files(leaf, root, fps) for leaf in _list_leaves(root)]
+        found = _wrap_store(store, "", frames)
+    elif path.is_dir() and (leaves := list(_list_leaves(root := _find_videos(path)))):
+        found = [item for leaf in leaves for item in _wrap_leaf(leaf, root, fps, frames)]
     else:
         found = [_wrap_demonstration(demo) for demo in load_demonstrations(source, fps)]
     if not found:
@@ -93,17 +92,15 @@ def _find_store(path: Path) -> EpisodeStore | None:
     return next((EpisodeStore(p) for p in (path, path / "episodes") if (p / "store.json").is_file()), None)
 
 
-def _is_plain_folder(path: Path) -> bool:
-    """Returns whether a folder holds videos, pictures or folders, and is no data set with a description of its own."""
-    if not path.is_dir() or (path / "meta").is_dir():
-        return False
-    return any(p.is_dir() or p.suffix.lower() in (*VIDEOS, *PICTURES) for p in path.iterdir() if p.name[0] != ".")
+def _find_videos(path: Path) -> Path:
+    """Returns the folder of videos of a run, else the folder itself."""
+    return path / "videos" if (path / "config.yaml").is_file() and (path / "videos").is_dir() else path
 
 
 def _list_leaves(path: Path) -> Iterator[Path]:
-    """Yields the videos, folders of pictures and stores in and below a folder, in natural order."""
+    """Yields the videos, folders of pictures and data sets in and below a folder, in natural order."""
     inside = sorted((p for p in path.iterdir() if not p.name.startswith(".")), key=natural_sort_key)
-    if (path / "store.json").is_file() or any(p.suffix.lower() in PICTURES for p in inside):
+    if (path / "store.json").is_file() or (path / "meta").is_dir() or any(p.suffix.lower() in PICTURES for p in inside):
         yield path
         return
     for item in inside:
@@ -113,22 +110,33 @@ def _list_leaves(path: Path) -> Iterator[Path]:
             yield item
 
 
-def _wrap_stored(store: EpisodeStore, key: str, frames: bool) -> DataItem:
-    return DataItem(key, lambda: store.load(key, frames))
+def _wrap_store(store: EpisodeStore, prefix: str, frames: bool) -> list[DataItem]:
+    """Returns the items of a store; the prefix tells several stores apart."""
+
+    def wrap(key: str) -> DataItem:
+        return DataItem(prefix + key, lambda: store.load(key, frames))
+
+    return [wrap(key) for key in store.keys()]  # noqa: SIM118 - a store is not a mapping
 
 
-def _wrap_files(leaf: Path, root: Path, fps: float) -> DataItem:
-    """Returns the item of a video or of a folder of pictures."""
+def _wrap_leaf(leaf: Path, root: Path, fps: float, frames: bool) -> list[DataItem]:
+    """Returns the items of a video, a folder of pictures, or a data set inside a folder."""
     name = leaf.relative_to(root).as_posix() if leaf != root else leaf.name
+    if (store := _find_store(leaf)) is not None:
+        return _wrap_store(store, f"{name}/", frames)
+    if (leaf / "meta").is_dir():
+        found = [_wrap_demonstration(demo) for demo in load_demonstrations(leaf, fps)]
+        return found if leaf == root else [replace(item, name=f"{name}/{item.name}") for item in found]
     files = sorted(leaf.iterdir()) if leaf.is_dir() else [leaf]
-    states = [(file.name, status.st_size, status.st_mtime_ns) for file in files for status in (file.stat(),)]
-    stamp = hashlib.sha256(repr(states).encode()).hexdigest()[:16]
+    states = [file.stat() if file.exists() else file.lstat() for file in files]  # a link may lead nowhere
+    parts = [(file.name, s.st_size, s.st_mtime_ns) for file, s in zip(files, states, strict=True)]
+    stamp = hashlib.sha256(repr(parts).encode()).hexdigest()[:16]
 
     def load() -> Episode:
         (demo,) = load_demonstrations(leaf, fps)
         return demonstration_to_episode(demo)
 
-    return DataItem(name, load, stamp)
+    return [DataItem(name, load, stamp)]
 
 
 def _wrap_demonstration(demo: Demonstration) -> DataItem:

@@ -23,6 +23,8 @@ from robo_reward.envs.task import make_task
 from robo_reward.envs.video.files import write_video
 from robo_reward.language.language import compile_program
 from robo_reward.rewards.artifact import save_reward
+from robo_reward.rewards.matching import FrameFeatures, MatchingReward
+from robo_reward.vision.pixels import PixelsEncoder
 from tests.rewards.perceptual.scenes import LENGTHS, clip, episode
 
 PROGRAM = '''\
@@ -134,6 +136,15 @@ def test_a_reward_learnt_on_frames(here: Path, capsys: pytest.CaptureFixture[str
     assert all(row["name"].startswith("bad") for row in found["scores"][:3])
     assert all(row["success"] is None for row in found["scores"])
     assert {row["label"] for row in found["scores"] if row["score"] < 0.5} == {"bad"}
+
+
+def test_a_reward_that_compares_whole_episodes_ranks_by_the_mean(here: Path) -> None:
+    look = FrameFeatures(PixelsEncoder(12), FrameSpec(("front",), 24))
+    save_reward(MatchingReward.from_episodes(look, list(EpisodeStore("demos"))), Path("matching"))
+    assert main(["score", "mixed", "reward=./matching", "--json", "out.json"]) == 0
+    found = load("out.json")
+    assert found["by"] == "mean" and found["auc"] >= 0.9
+    assert [row["score"] for row in found["scores"]] == [row["mean"] for row in found["scores"]]
 
 
 def test_fields_and_frames_that_the_data_lack(here: Path, capsys: pytest.CaptureFixture[str]) -> None:

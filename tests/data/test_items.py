@@ -63,6 +63,17 @@ def test_folders_of_videos_and_pictures(tmp_path: Path) -> None:
     assert only.name == "10.mp4"
 
 
+def test_a_folder_of_stores_and_a_link_that_leads_nowhere(store: Path) -> None:
+    root = store.parent.parent
+    EpisodeStore(root / "other", frames="exact").append(episode(LENGTHS[0], 7), key="e0")
+    (root / "lost.mp4").symlink_to(root / "nowhere.mp4")
+    items = list_data_items(root)
+    assert [item.name for item in items] == ["lost.mp4", "other/e0", *(f"run/episodes/e{i}" for i in range(4))]
+    assert len(items[1].load()) == sum(LENGTHS[0]) - 1
+    with pytest.raises(UsageError, match="no such file"):
+        items[0].load()
+
+
 def test_the_videos_of_a_run(tmp_path: Path) -> None:
     write_video(tmp_path / "run" / "videos" / "episode1.mp4", clip(LENGTHS[0], 0), 10.0)
     (tmp_path / "run" / "policy").mkdir()
