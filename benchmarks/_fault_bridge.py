@@ -19,14 +19,15 @@ from benchmarks import _fault_policy
 from benchmarks._fault_list import CAMERA_AGE, MISSED, SHAPE_FILE, SILENT, SLOW_HAND, TEMPO
 from benchmarks.output import write_json
 from robo_reward.cli.interrupt import stop_on_signals
+from robo_reward.configs.deployment import DeployConfig, DeploySettings
 from robo_reward.data.episode import EpisodeStore
 from robo_reward.envs.arm.base import ArmTask
 from robo_reward.envs.task import make_task
 from robo_reward.errors import RoboRewardError
-from robo_reward.hardware.deployment.build import DeployConfig, DeploymentParts, build_deployment
+from robo_reward.hardware.deployment.build import DeploymentParts, build_deployment
 from robo_reward.hardware.deployment.journal import SuccessLabeler
 from robo_reward.hardware.deployment.reset import ResetProcedure
-from robo_reward.hardware.deployment.session import DeploymentSession, DeploySettings
+from robo_reward.hardware.deployment.session import DeploymentSession
 from robo_reward.hardware.drivers.isolated import ArmProcess
 from robo_reward.hardware.emulator.tools.fault_server import FaultClient
 from robo_reward.hardware.policy.process import PolicyProcess
@@ -95,8 +96,8 @@ def run(folder: Path, robot: str, host: str, situation: str) -> str:
     speed, gripper = MOTION[situation]
     person = Somebody(folder, host, situation == "idle")
     wishes = DeployConfig(
-        {"kind": robot, "realtime": "ignore", "process": True},
-        host, horizon=HORIZON[situation], objects="none", teleop="none", cameras=("front",), size=16,
+        robot={"kind": robot, "realtime": "ignore", "process": True},
+        host=host, horizon=HORIZON[situation], objects="none", teleop="none", cameras=("front",), size=16,
         tempo=TEMPO, missed=MISSED, silent=SILENT, camera_age=CAMERA_AGE,
     )  # fmt: skip
     with contextlib.ExitStack() as stack, stop_on_signals() as stop:

@@ -12,6 +12,7 @@ import numpy as np
 from robo_reward.checks.interquartile import BootstrapInterval, bootstrap_difference
 from robo_reward.checks.paired import PairedCounts, count_pairs, mcnemar_exact_test, newcombe_paired_interval
 from robo_reward.checks.proportion import wilson_interval
+from robo_reward.configs.training import CompareConfig
 from robo_reward.envs.task import Task
 from robo_reward.errors import RoboRewardError, UsageError
 from robo_reward.policies.evaluate import EpisodeOutcomes, run_episodes
@@ -51,7 +52,7 @@ class PolicyComparison:
         """Number of successes of A and of B."""
         return self.counts.both + self.counts.only_a, self.counts.both + self.counts.only_b
 
-    def is_shown(self, require: str, margin: float = 0.05) -> bool:
+    def is_shown(self, require: str, margin: float = CompareConfig.margin) -> bool:
         """Returns whether the interval shows that A is `better` than B, or `not_worse` than B less a margin."""
         return self.low > 0.0 if require == "better" else self.low > -margin
 

@@ -9,15 +9,13 @@ from typing import Any
 import numpy as np
 
 from robo_reward.checks.proportion import wilson_interval
+from robo_reward.configs.training import EvaluateConfig
 from robo_reward.envs.batch import BatchSim
 from robo_reward.envs.task import Task
 from robo_reward.policies.judge import EpisodeRewardScorer
 from robo_reward.policies.policy import Policy
 from robo_reward.rewards.contract import EpisodeReward, StepReward
-
-EVALUATION_SEEDS = 4_000_000
-"""First seed of evaluations, disjoint from those of training and search: a policy is evaluated on held-out initial
-states."""
+from robo_reward.seeds import EVALUATION_SEEDS
 
 
 @dataclass(frozen=True)
@@ -72,7 +70,7 @@ class EpisodeOutcomes:
 def evaluate_policy(
     task: Task,
     policy: Policy,
-    episodes: int = 100,
+    episodes: int = EvaluateConfig.episodes,
     seed: int = EVALUATION_SEEDS,
     reward: StepReward | EpisodeReward | None = None,
     threads: int | None = None,
@@ -84,8 +82,8 @@ def evaluate_policy(
         task: the task to run.
         policy: the policy that acts.
         episodes: at least 1.
-        seed: of the initial conditions and, where the task draws them, of the physics. Training with seed s uses
-            s, so take another range, such as from `EVALUATION_SEEDS`.
+        seed: of the initial conditions and, where the task draws them, of the physics; `robo_reward.seeds` says
+            which seeds training does not use.
         reward: the reward whose return is reported, or None.
         threads: of the simulator.
         worlds: how many episodes run in parallel.

@@ -15,11 +15,13 @@ from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.logger import configure
 from stable_baselines3.common.noise import NormalActionNoise
 
+from robo_reward.configs.training import TrainConfig
 from robo_reward.envs.batch import BatchSim
 from robo_reward.envs.rendering.gl import block_triton_import
 from robo_reward.envs.task import Task
 from robo_reward.envs.vec import SB3VecEnv
 from robo_reward.errors import RoboRewardError, UsageError
+from robo_reward.files import atomic_path
 from robo_reward.policies.algorithms import load_algorithm_class, merge_settings
 from robo_reward.policies.checkpoint import get_random_state, load_checkpoint, save_checkpoint
 from robo_reward.policies.evaluate import Evaluation, evaluate_policy
@@ -28,6 +30,7 @@ from robo_reward.policies.judge import EpisodeRewardScorer, fit_settings_to_epis
 from robo_reward.policies.policy import MLPPolicy
 from robo_reward.policies.tensorboard_log import quiet_tensorboard
 from robo_reward.rewards.contract import EpisodeReward, StepReward
+from robo_reward.seeds import VALIDATION_SEEDS
 
 
 @dataclass(frozen=True)
@@ -105,7 +108,7 @@ def train_policy(
     torch_threads: int = 1,
     points: int = 25,
     checkpoint_seconds: float = 30.0,
-    episodes: int = 100,
+    episodes: int = TrainConfig.episodes,
     stop: Callable[[], bool] = lambda: False,
     report: Callable[[CurvePoint], None] = lambda point: None,
 ) -> TrainingResult:
@@ -165,7 +168,7 @@ def train_policy(
     }
     policy = export_policy(model, task, meta)
     policy.save(folder / "policy")
-    evaluation = evaluate_policy(task, policy, episodes, seed + 1_000_000, reward, threads)
+    evaluation = evaluate_policy(task, policy, episodes, VALIDATION_SEEDS + seed, reward, threads)
     progress = watcher.progress
     return TrainingResult(policy, model.num_timesteps, progress.points, evaluation, progress.seconds, watcher.stopped)
 
@@ -330,13 +333,11 @@ class _TrainingMonitor(BaseCallback):
 def write_curve(path: Path, points: list[CurvePoint]) -> None:
     """Writes the learning curve as CSV, a row per point, terms in columns of their own."""
     names = list(points[0].terms) if points else []
-    partial = path.with_name(path.name + ".part")
-    with partial.open("w", newline="") as file:
+    with atomic_path(path, sync=False) as temporary, temporary.open("w", newline="") as file:
         table = csv.writer(file)
         table.writerow(["steps", "success", "return", "seconds", *(f"term_{name}" for name in names)])
         for p in points:
             table.writerow([p.steps, p.success, p.episode_return, p.seconds, *(p.terms[name] for name in names)])
-    partial.replace(path)
 
 
 class _Pause(Exception):

@@ -5,8 +5,9 @@
     run = rr.search("panda/push", goal="Push the cube to the left.", seed=1)
     policy = run.load_policy()
 
-A setting is a key of the command line: `robo-reward VERB --help` lists them, and the files in `configs/` hold their
-defaults. Keys inside a group are nested dictionaries, or names with dots: `settings={"policy.params.gamma": 0.95}`.
+A setting is a key of the command line: `robo-reward VERB --help` lists them, and the classes and files in `configs/`
+hold their defaults. Keys inside a group are nested dictionaries, or names with dots:
+`settings={"policy.params.gamma": 0.95}`.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from robo_reward.configs.training import EvaluateConfig
 from robo_reward.errors import RoboRewardError, UsageError
 
 if TYPE_CHECKING:
@@ -129,7 +131,10 @@ def _keep_reward(reward: Any, runs: Path) -> Path:
 
 
 def evaluate(
-    policy: Policy | Run | Path | str, task: Task | str | None = None, episodes: int = 100, seed: int = 0
+    policy: Policy | Run | Path | str,
+    task: Task | str | None = None,
+    episodes: int = EvaluateConfig.episodes,
+    seed: int = 0,
 ) -> Evaluation:
     """Measures the success of a policy on initial conditions apart from those of training (`robo-reward evaluate`).
 
@@ -145,8 +150,9 @@ def evaluate(
     """
     from robo_reward.cli.training.evaluate import choose_task
     from robo_reward.envs.task import make_task
-    from robo_reward.policies.evaluate import EVALUATION_SEEDS, evaluate_policy
+    from robo_reward.policies.evaluate import evaluate_policy
     from robo_reward.policies.policy import MLPPolicy, load_policy
+    from robo_reward.seeds import EVALUATION_SEEDS
 
     folder = policy.folder if isinstance(policy, Run) else Path(policy) if isinstance(policy, (str, Path)) else None
     actor: Any = policy if folder is None else load_policy(folder)

@@ -132,12 +132,6 @@ def test_a_verb_runs_in_another_thread(tmp_path: Path, monkeypatch: pytest.Monke
     assert run.load_policy().meta["task"] == "panda/reach"
 
 
-def test_the_block_of_the_readme_runs_as_printed(tmp_path: Path) -> None:
-    text = (ROOT / "README.md").read_text(encoding="utf-8")
-    block = text.split("```python\n", 1)[1].split("```", 1)[0]
-    subprocess.run([sys.executable, "-c", block], check=True, cwd=tmp_path, timeout=120, env={"PYTHONPATH": str(ROOT)})
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize("path", sorted((ROOT / "examples").glob("*.py")), ids=lambda path: path.stem)
 def test_example(path: Path, tmp_path: Path) -> None:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
+from robo_reward.configs.deployment import DeployConfig
 from robo_reward.envs.arm.base import ArmTask
 from robo_reward.errors import UsageError
 from robo_reward.hardware.arm import ArmDriver
@@ -46,44 +46,6 @@ class DeploymentParts:
 
     rig: ControlContext
     scene: SceneReset
-
-
-@dataclass(frozen=True)
-class DeployConfig:
-    """Settings of `robo-reward deploy` that decide which components are built; see `configs/deploy.yaml`."""
-
-    robot: Mapping[str, Any]
-    host: str = ""
-    policy_folder: str = ""
-    policy_server: str = ""
-    token: str = ""
-    horizon: int = 0
-    tempo: float = 0.35
-    speed: float = 0.3
-    acceleration: float = 0.5
-    workspace: Sequence[Sequence[float]] | None = None
-    table: float = 0.0
-    ramp: int = 10
-    teleop: str = "none"
-    objects: str = "auto"
-    cameras: Sequence[str] = ()
-    size: int = 112
-    calibration: str = ""
-    clock: str = "auto"
-    missed: int = 3
-    silent: float = 0.75
-    camera_age: float = 0.5
-    seed: int = 0
-
-    @property
-    def address(self) -> str:
-        """The robot's address."""
-        return self.host or str(self.robot.get("host", ""))
-
-    @property
-    def is_emulated(self) -> bool:
-        """True if the robot is an emulator on this machine."""
-        return self.address.startswith("127.")
 
 
 def policy_source(folder: str, server: str, token: str) -> PolicySource | None:

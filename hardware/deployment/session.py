@@ -7,12 +7,12 @@ import re
 import shutil
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from robo_reward.configs.deployment import DeploySettings
 from robo_reward.data.episode import CorruptEpisode, Episode, EpisodeStore
 from robo_reward.envs.task import Task
 from robo_reward.errors import BadArtifact, RoboRewardError, UsageError, WrongShape
@@ -41,31 +41,6 @@ REOPENING = 10.0
 MAX_CLIPPED_SHARE = 0.5
 """Share of clipped actions above which the operator is informed."""
 UNATTENDED = " (nobody can confirm with confirm=false; run it in a terminal without confirm=false)"
-
-
-@dataclass(frozen=True)
-class DeploySettings:
-    """User settings of a deployment session.
-
-    Args:
-        episodes: number of completed episodes to reach, those of an earlier run included.
-        confirm: ask a person before the first motion and after each fault.
-        label: ask a person after each episode whether it succeeded, where the task cannot tell.
-        label_all: ask even where it can.
-        retries: how often in a row an episode that was cut short is repeated.
-    """
-
-    episodes: int = 1
-    confirm: bool = True
-    label: bool = True
-    label_all: bool = False
-    retries: int = 3
-
-    def __post_init__(self) -> None:
-        if self.episodes < 1 or self.retries < 0:
-            raise UsageError(
-                f"episodes={self.episodes} retries={self.retries}: expected at least one episode, and 0 or more retries"
-            )
 
 
 class CameraUnavailable(RoboRewardError):

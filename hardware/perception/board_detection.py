@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from robo_reward.configs.deployment import CalibrateConfig
 from robo_reward.errors import UnknownName, UsageError
 from robo_reward.hardware.perception.calibration import Lens
 
@@ -33,8 +34,8 @@ class CalibrationBoard:
     columns: int
     rows: int
     square: float
-    marker: float = 0.0
-    dictionary: str = "DICT_5X5_100"
+    marker: float = CalibrateConfig.marker
+    dictionary: str = CalibrateConfig.dictionary
 
     def __post_init__(self) -> None:
         if min(self.columns, self.rows) < 4:

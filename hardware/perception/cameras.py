@@ -14,6 +14,7 @@ from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
+from robo_reward.configs.values import FRAME_SIZE
 from robo_reward.errors import MissingExtra, RoboRewardError, UsageError
 from robo_reward.hardware.perception.calibration import Lens
 
@@ -97,7 +98,7 @@ class EmulatorCamera:
         self,
         name: str = "front",
         host: str = "127.0.0.1",
-        size: int = 112,
+        size: int = FRAME_SIZE,
         port: int = CAMERA_PORT,
         timeout: float = 2.0,
     ) -> None:
@@ -274,7 +275,7 @@ class UvcCamera:
     def __init__(
         self,
         device: int | str = 0,
-        size: int = 112,
+        size: int = FRAME_SIZE,
         name: str = "",
         width: int = 640,
         height: int = 480,
@@ -340,7 +341,7 @@ class RealSenseCamera:
     def __init__(
         self,
         serial: str = "",
-        size: int = 112,
+        size: int = FRAME_SIZE,
         name: str = "realsense",
         width: int = 640,
         height: int = 480,

@@ -6,11 +6,15 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from robo_reward.configs.deployment import DeployConfig
 from robo_reward.envs.arm.model import ArmModel
 from robo_reward.errors import UsageError
 
 MARGIN = 0.1
 """Default distance of commands from each end of a joint [rad]."""
+ACCELERATION = 0.3
+"""Default share of the official limits of acceleration and jerk; `robo-reward deploy` gives a policy more, see
+`DeployConfig.acceleration`."""
 INSET = 0.002
 """Distance of targets from the workspace's walls [m], because the path between two targets is slightly curved."""
 
@@ -102,7 +106,11 @@ def official_limits(arm: ArmModel) -> MotionLimits:
 
 
 def policy_limits(
-    arm: ArmModel, speed: float = 0.3, acceleration: float = 0.3, margin: float = MARGIN, box: bool = False
+    arm: ArmModel,
+    speed: float = DeployConfig.speed,
+    acceleration: float = ACCELERATION,
+    margin: float = MARGIN,
+    box: bool = False,
 ) -> MotionLimits:
     """Returns the limits a policy gets: a share of the official ones, away from the ends of the joints.
 

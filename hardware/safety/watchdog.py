@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 from typing import NamedTuple
 
+from robo_reward.configs.deployment import DeployConfig
 from robo_reward.errors import UsageError
 from robo_reward.hardware.safety.filter import Verdict
 
@@ -51,9 +52,9 @@ class Watchdog:
 
     def __init__(
         self,
-        missed: int = 3,
-        silent: float = 0.75,
-        camera_age: float = 0.5,
+        missed: int = DeployConfig.missed,
+        silent: float = DeployConfig.silent,
+        camera_age: float = DeployConfig.camera_age,
         clock: Callable[[], float] = time.monotonic,
         *,
         state_age: float = 0.2,

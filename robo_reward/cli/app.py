@@ -14,10 +14,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from robo_reward.cli.arguments.help import format_overview, format_verb_help, is_key
-from robo_reward.cli.arguments.options import silence_override_warning
+from robo_reward.cli.arguments.options import find_config_name, silence_override_warning
 from robo_reward.cli.arguments.overrides import PreparedOverrides, prepare_overrides
 from robo_reward.cli.arguments.quoting import quote_text
-from robo_reward.cli.arguments.schema import check_config
 from robo_reward.cli.interrupt import interrupt_on_sigterm
 from robo_reward.cli.verbs import VERBS
 from robo_reward.errors import RoboRewardError, UnknownName, UsageError
@@ -84,7 +83,7 @@ def _run_verb(verb: str, arguments: list[str]) -> int:
     if sweep or any(flag in ("--cfg", "-c", "--info", "-i") for flag in flags):
         return _run_hydra(verb, flags, prepared, getattr(importlib.import_module(module), function))
     config = _resolve_config(prepared)
-    check_config(verb, config, prepared.defaults)
+    _check_values(verb, config, prepared)
     return getattr(importlib.import_module(module), function)(config, [verb, *arguments])
 
 
@@ -110,7 +109,7 @@ def compose_checked_config(verb: str, arguments: Sequence[str]) -> DictConfig:
     overrides = VERBS[verb].expand_arguments(arguments, partial(is_key, verb))
     prepared = prepare_overrides(verb, overrides)
     config = _resolve_config(prepared)
-    check_config(verb, config, prepared.defaults)
+    _check_values(verb, config, prepared)
     return config
 
 
@@ -124,6 +123,12 @@ def _resolve_config(prepared: PreparedOverrides) -> DictConfig:
     except OmegaConfBaseException as error:
         raise UsageError(str(error).splitlines()[0]) from error
     return config
+
+
+def _check_values(verb: str, config: DictConfig, prepared: PreparedOverrides) -> None:
+    from robo_reward.cli.arguments.schema import check_config  # not needed for `--help`, and msgspec takes its time
+
+    check_config(verb, config, prepared.defaults)
 
 
 def _split_arguments(verb: str, arguments: list[str]) -> tuple[list[str], list[str]]:
@@ -177,12 +182,12 @@ def _run_hydra(verb: str, flags: list[str], prepared: PreparedOverrides, functio
         quiet = [f"hydra.run.dir={folder}", f"hydra.sweep.dir={folder}", "hydra.sweep.subdir=.", *QUIET]
         sys.argv = [f"robo-reward {verb}", *flags, *prepared.to_hydra_overrides(), *quiet]
         with silence_override_warning():
-            hydra.main(version_base="1.3", config_path=CONFIGS, config_name=verb)(run_job)()
+            hydra.main(version_base="1.3", config_path=CONFIGS, config_name=find_config_name(verb))(run_job)()
     return max(codes, default=0)
 
 
 def _check_and_run(
     verb: str, config: DictConfig, prepared: PreparedOverrides, function: Any, arguments: list[str]
 ) -> int:
-    check_config(verb, config, prepared.defaults)
+    _check_values(verb, config, prepared)
     return function(config, arguments)

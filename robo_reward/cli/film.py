@@ -6,12 +6,18 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from omegaconf import DictConfig
 
+from robo_reward.cli.folder import RunFolder
+from robo_reward.cli.terminal import Terminal
 from robo_reward.envs.batch import BatchSim
+from robo_reward.envs.rendering.gl import NoRenderer
 from robo_reward.envs.rendering.render import render_frames
 from robo_reward.envs.task import Task
 from robo_reward.envs.video.files import write_video
 from robo_reward.policies.policy import Policy
+
+FILM_SIZE = (480, 360)  # width and height [px]
 
 
 @dataclass(frozen=True)
@@ -27,6 +33,26 @@ class FilmedEpisode:
     path: Path
     success: bool
     seed: int
+
+
+def film_run(console: Terminal, run: RunFolder, task: Task, policy: Policy, config: DictConfig, seed: int) -> None:
+    """Films the policy of a run into `videos/` and lists the films in `videos.json`; without a renderer, says so.
+
+    Args:
+        console: for the message.
+        run: the run.
+        task: the task of the run.
+        policy: the policy that acts.
+        config: `videos`, how many episodes, and `camera`.
+        seed: of the initial conditions.
+    """
+    films: list[FilmedEpisode] = []
+    try:
+        if config.videos:
+            films = film_episodes(task, policy, run.path / "videos", config.videos, config.camera, seed, FILM_SIZE)
+    except NoRenderer as missing:
+        console.print(f"no videos: {missing}", style="yellow")
+    run.save("videos.json", [{"path": str(f.path.relative_to(run.path)), "success": f.success} for f in films])
 
 
 def film_episodes(

@@ -12,6 +12,7 @@ from typing import Any
 import cv2
 import numpy as np
 
+from robo_reward.configs.rewards import DiscoverConfig
 from robo_reward.data.episode import Episode, EpisodeStore
 from robo_reward.data.lerobot_detection import refuse_lerobot
 from robo_reward.data.minari import iterate_minari_episodes, load_minari
@@ -67,7 +68,7 @@ class Demonstration:
         return tuple(self.episode.meta.get("cameras", ())) if self.episode else ()
 
 
-def load_demonstrations(source: Path | str, fps: float = 20.0) -> list[Demonstration]:
+def load_demonstrations(source: Path | str, fps: float = DiscoverConfig.fps) -> list[Demonstration]:
     """Reads demonstrations and brings them to one size and one rate.
 
     Args:

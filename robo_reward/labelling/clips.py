@@ -15,7 +15,7 @@ from robo_reward.data.lerobot_detection import is_lerobot_info, refuse_lerobot
 from robo_reward.envs.task import make_task, task_names
 from robo_reward.envs.video.files import VideoError, write_video
 from robo_reward.errors import RoboRewardError, UsageError
-from robo_reward.files import open_regular
+from robo_reward.files import find_folder, open_regular
 from robo_reward.labelling.playable import make_playable
 from robo_reward.labelling.store import Clip
 from robo_reward.printable import to_printable_name
@@ -110,10 +110,9 @@ def find_clips(source: Path | str, work: Path | str) -> ClipCollection:
     if not source.is_dir():
         raise UsageError(f"no folder {source}: give a run, a folder of videos or an episode store")
     refuse_lerobot(source)
-    for folder in (source, source / "episodes"):
-        if (folder / "store.json").is_file():
-            found = _find_in_store(EpisodeStore(folder), work)
-            break
+    folder = find_folder(source, "episodes", "store.json")
+    if (folder / "store.json").is_file():
+        found = _find_in_store(EpisodeStore(folder), work)
     else:
         folder = source / "videos" if (source / "videos").is_dir() else source
         found = _find_in_folder(folder, work)

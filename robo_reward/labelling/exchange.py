@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,7 +12,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from robo_reward.errors import BadArtifact, MissingExtra, UnknownName, UsageError
-from robo_reward.files import MAX_LINE, convert_json, open_regular, parse_json
+from robo_reward.files import MAX_LINE, atomic_path, convert_json, open_regular, parse_json, write_text
 from robo_reward.labelling.answers import TEXT_LIMIT, BadAnswer, is_text
 from robo_reward.labelling.store import Clip, Event, PreferenceStore, event_from_json
 
@@ -59,17 +58,12 @@ def export_preferences(store: PreferenceStore, path: Path | str) -> Path:
         MissingExtra: Parquet without pyarrow.
     """
     path = _check_format(Path(path))
-    partial = path.with_name(f".{path.name}.{os.getpid()}.part")
     rows = list(iter_export_rows(store))
-    try:
-        if path.suffix == ".jsonl":
-            text = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
-            partial.write_text(text, encoding="utf-8")
-        else:
-            _write_parquet(rows, partial)
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
+    if path.suffix == ".jsonl":
+        write_text(path, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
+    else:
+        with atomic_path(path) as temporary:
+            _write_parquet(rows, temporary)
     return path
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import msgspec
 
-from robo_reward.files import read_bytes, replace_file
+from robo_reward.files import read_bytes, write_bytes
 from robo_reward.scoring.score import ScoredEpisode
 
 MAX_JOURNAL = 1 << 30  # [bytes]
@@ -40,7 +40,7 @@ class ScoreJournal:
                 self.episodes[episode.name] = episode
                 kept.append(line)
         if len(kept) < len(lines):
-            replace_file(path, b"".join(kept))
+            write_bytes(path, b"".join(kept))
         self._file = None
 
     @contextmanager

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from robo_reward.errors import MissingExtra
-from robo_reward.files import replace_file
+from robo_reward.files import write_bytes, write_text
 from robo_reward.scoring.score import RankedEpisode
 
 COLUMNS = ("rank", "name", "index", "score", "total", "mean", "final", "progress", "steps", "success", "label")
@@ -43,7 +43,7 @@ def write_csv(path: Path, rows: Sequence[dict[str, Any]]) -> Path:
     for row in rows:
         values = [row[name] for name in COLUMNS]
         table.writerow(["" if v is None else str(v).lower() if isinstance(v, bool) else v for v in values])
-    replace_file(path, text.getvalue().encode())
+    write_text(path, text.getvalue())
     return path
 
 
@@ -82,5 +82,5 @@ def write_progress(path: Path, ranked: Sequence[RankedEpisode], lengths: Sequenc
     table = pa.table(columns).replace_schema_metadata({"reward_model_path": reward})
     sink = pa.BufferOutputStream()
     pq.write_table(table, sink)
-    replace_file(path, sink.getvalue().to_pybytes())
+    write_bytes(path, sink.getvalue().to_pybytes())
     return path

@@ -8,6 +8,7 @@ from typing import Any
 import cv2
 import numpy as np
 
+from robo_reward.configs.rewards import AlignConfig
 from robo_reward.data.episode import Episode
 from robo_reward.errors import UsageError
 from robo_reward.rewards.contract import Weights, digest_tensors
@@ -85,7 +86,7 @@ class ColourSlots:
         slots: int = 8,
         views: Iterable[Sequence[float]] = WHOLE,
         parts: int = 0,
-        min_chroma: float = 0.12,
+        min_chroma: float = AlignConfig.min_chroma,
         frames: int = 512,
         seed: int = 0,
     ) -> ColourSlots:

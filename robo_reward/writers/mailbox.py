@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from robo_reward.configs.writers import MailboxConfig
 from robo_reward.errors import BadArtifact, UsageError
 from robo_reward.files import read_bytes, write_json
 from robo_reward.writers.budget import estimate_tokens
@@ -52,7 +53,12 @@ class MailboxWriter(ChatWriter):
     name = "mailbox"
 
     def __init__(
-        self, folder: Path, dir: str | Path = "", timeout: float = 0.0, poll: float = 0.5, ledger: str = "record"
+        self,
+        folder: Path,
+        dir: str | Path = "",
+        timeout: float = MailboxConfig.timeout,
+        poll: float = MailboxConfig.poll,
+        ledger: str = MailboxConfig.ledger,
     ) -> None:
         super().__init__(folder, "mailbox", ledger)
         if timeout < 0 or poll <= 0:

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from robo_reward.configs.writers import OpenAIConfig
 from robo_reward.errors import UsageError
 from robo_reward.masking import find_secrets, mask_secrets, mask_value
 from robo_reward.writers.budget import MILLION, SpendingBudget, estimate_tokens
@@ -64,18 +65,18 @@ class OpenAIWriter(ChatWriter):
         self,
         folder: Path,
         model: str,
-        base_url: str = "",
-        key_env: str = "OPENAI_API_KEY",
-        temperature: float | None = 1.0,
-        max_tokens: int = 4096,
-        timeout: float = 300.0,
-        retries: int = 6,
-        backoff: float = 1.0,
-        concurrency: int = 8,
-        price_in: float = 0.0,
-        price_out: float = 0.0,
-        budget: float = 0.0,
-        ledger: str = "record",
+        base_url: str = OpenAIConfig.base_url,
+        key_env: str = OpenAIConfig.key_env,
+        temperature: float | None = OpenAIConfig.temperature,
+        max_tokens: int = OpenAIConfig.max_tokens,
+        timeout: float = OpenAIConfig.timeout,
+        retries: int = OpenAIConfig.retries,
+        backoff: float = OpenAIConfig.backoff,
+        concurrency: int = OpenAIConfig.concurrency,
+        price_in: float = OpenAIConfig.price_in,
+        price_out: float = OpenAIConfig.price_out,
+        budget: float = OpenAIConfig.budget,
+        ledger: str = OpenAIConfig.ledger,
         extra: Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__(folder, model, ledger)

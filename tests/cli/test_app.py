@@ -31,7 +31,7 @@ def test_help_names_every_verb_and_key(capsys: pytest.CaptureFixture[str]) -> No
         (["search", "taks=panda/lift"], "Did you mean 'task'"),
         (["search", "task=panda/pusch"], "'panda/push'"),
         (["search", "search.candidats=3"], "'search.candidates'"),
-        (["search", "search.candidates=0"], "search.candidates is 0"),
+        (["search", "search.candidates=0"], "search.candidates=0: expected a whole number from 1"),
         (["search", "search.rungs=[0.5]"], "end with 1.0"),
         (["search", "writer=opnai"], "'openai'"),
         (["search", "camera=frnt"], "'front'"),

@@ -11,7 +11,8 @@ from omegaconf import OmegaConf
 
 from robo_reward.cli.app import main
 from robo_reward.cli.arguments.secrets import mask_argument
-from robo_reward.cli.folder import format_command, prepare_run_folder
+from robo_reward.cli.folder import prepare_run_folder
+from robo_reward.cli.provenance import format_command
 from robo_reward.errors import RoboRewardError
 from robo_reward.masking import find_secrets, mask_secrets, mask_value
 

@@ -190,7 +190,7 @@ def test_a_failed_write_leaves_the_old_page(tmp_path, monkeypatch):
     def full(*_):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("robo_reward.report.render.os.replace", full)
+    monkeypatch.setattr("robo_reward.files.os.replace", full)
     with pytest.raises(OSError, match="No space"):
         write_report(train_report(), target)
     assert target.read_text() == "old"

@@ -11,6 +11,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from robo_reward.configs.robots import FrankaConfig
 from robo_reward.envs.arm.model import ArmModel
 from robo_reward.errors import UsageError
 from robo_reward.hardware.arm import ArmFault, ArmState, FaultKind, Mode, Target
@@ -67,10 +68,10 @@ class FrankaArm(ABC):
     def __init__(
         self,
         host: str,
-        realtime: str = "enforce",
+        realtime: str = FrankaConfig.realtime,
         compliance: Compliance | None = None,
-        force: float = 20.0,
-        gripper: bool = True,
+        force: float = FrankaConfig.force,
+        gripper: bool = FrankaConfig.gripper,
     ) -> None:
         self.host, self.realtime = host, validate_realtime(realtime)
         self.compliance = compliance or Compliance()

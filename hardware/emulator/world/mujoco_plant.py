@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import mujoco
 import numpy as np
 
+from robo_reward.configs.emulation import EmulateConfig
 from robo_reward.envs.arm.base import ArmTask
 from robo_reward.envs.arm.model import Link, with_inertia
 from robo_reward.envs.state import State
@@ -77,7 +78,9 @@ class MujocoPlant:
         UnknownName: another word for `friction`, or a table of inertia that the arm does not have.
     """
 
-    def __init__(self, task: Task, seed: int = 0, friction: str = "identified", inertia: str = "") -> None:
+    def __init__(
+        self, task: Task, seed: int = 0, friction: str = EmulateConfig.friction, inertia: str = EmulateConfig.inertia
+    ) -> None:
         if not (isinstance(task, ArmTask) and task.arm.joint_count == 7 and task.arm.tool == "hand"):
             raise UsageError(f"task {task.id!r} has no Franka arm with a hand; choose one of panda/… or fr3/…")
         self.task, self.arm = task, with_inertia(task.arm, inertia)

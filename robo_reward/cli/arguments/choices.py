@@ -10,6 +10,7 @@ from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from robo_reward.cli.arguments.structured import STRUCTURED, build_node, list_structured_keys
 from robo_reward.errors import UsageError
 from robo_reward.registry import load_plugin
 
@@ -20,7 +21,7 @@ class PluginGroup(NamedTuple):
     Attributes:
         points: the entry point group.
         key: the key of the option that holds the plug-in's name.
-        settings: what every option of the group has.
+        settings: what every plug-in of the group has, besides the keys of its class in `BASES`.
         given: parameters of the factory that the program passes itself.
         read: whether further keys are the parameters of the factory.
     """
@@ -35,36 +36,22 @@ class PluginGroup(NamedTuple):
 PLUGGED = {
     "task": PluginGroup("robo_reward.tasks", "id", {}, read=False),
     "writer": PluginGroup("robo_reward.writers", "name", {}, ("folder",)),
-    "executor": PluginGroup("robo_reward.executors", "name", {"workers": 0}, ("workers", "max_workers")),
+    "executor": PluginGroup("robo_reward.executors", "name", {}, ("workers", "max_workers")),
     "encoder": PluginGroup("robo_reward.encoders", "kind", {}, read=False),
-    "robot": PluginGroup("robo_reward.robots", "kind", {"host": "", "tempo": 0.35, "process": True}, ("host",)),
+    "robot": PluginGroup("robo_reward.robots", "kind", {}, ("host",)),
 }
 
 
 @cache
-def find_groups(verb: str) -> dict[str, str]:
-    """Returns the groups in which a verb has a choice, each with its default option ("" for none)."""
-    from omegaconf import OmegaConf
-
-    found: dict[str, str] = {}
-    text = (files("robo_reward.configs") / f"{verb}.yaml").read_text()
-    document: Any = OmegaConf.to_container(OmegaConf.create(text))
-    for entry in document.get("defaults", []):
-        if isinstance(entry, dict):
-            ((name, option),) = entry.items()
-            found[name.rpartition(" ")[2].lstrip("/")] = option or ""
-    return found
-
-
-@cache
 def list_group_options(group: str) -> tuple[str, ...]:
-    """Returns the names of a group's options that come with robo-reward: files in `configs/`, and the tasks."""
+    """Returns the names of a group's built-in options: dataclasses, files in `configs/`, and the tasks."""
     if group == "task":
         from robo_reward.envs.catalogue import list_builtin_tasks
 
         return tuple(sorted(list_builtin_tasks()))
     folder = files("robo_reward.configs") / group
-    return tuple(sorted(_list_yaml_files(folder))) if group and folder.is_dir() else ()
+    found = _list_yaml_files(folder) if group and folder.is_dir() else ()
+    return tuple(sorted({*found, *STRUCTURED.get(group, ())}))
 
 
 def list_options(group: str, config_dir: str | None = None) -> tuple[str, ...]:
@@ -77,6 +64,11 @@ def list_options(group: str, config_dir: str | None = None) -> tuple[str, ...]:
 def is_own_group(key: str, config_dir: str | None) -> bool:
     """Returns whether the user's folder has a group of options of this name."""
     return bool(config_dir and key and key != "." and (Path(config_dir) / key).is_dir())
+
+
+def is_own_option(group: str, option: str, config_dir: str | None) -> bool:
+    """Returns whether the user's folder has an option of this name."""
+    return bool(config_dir and (Path(config_dir) / group / f"{option}.yaml").is_file())
 
 
 def _list_yaml_files(folder: Traversable | Path, prefix: str = "") -> list[str]:
@@ -114,7 +106,7 @@ def read_settings(group: str, name: str) -> tuple[dict[str, Any], bool]:
         usual = find_training_defaults(name)
         return {"id": name, "options": {}, "steps": usual.steps, "params": usual.ppo_params}, False
     kind = PLUGGED[group]
-    settings: dict[str, Any] = {kind.key: name, **kind.settings}
+    settings: dict[str, Any] = {kind.key: name, **kind.settings, **build_node(list_structured_keys(group, name))}
     if not kind.read:
         return settings, False
     factory = load_plugin(kind.points.rpartition(".")[2].rstrip("s"), find_plugins(group)[name])

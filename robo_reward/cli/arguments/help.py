@@ -1,4 +1,4 @@
-"""Help texts for people, made from the configuration files themselves."""
+"""Help texts for people, made from the dataclasses and configuration files themselves."""
 
 from __future__ import annotations
 
@@ -9,11 +9,17 @@ from importlib.resources import files
 from typing import TYPE_CHECKING
 
 from robo_reward.cli.arguments.choices import (
-    find_groups,
     is_registered,
     list_group_options,
     list_options,
     read_settings,
+)
+from robo_reward.cli.arguments.structured import (
+    STRUCTURED,
+    find_verb_groups,
+    format_keys,
+    list_structured_keys,
+    list_verb_keys,
 )
 from robo_reward.cli.verbs import VERBS
 from robo_reward.errors import UnknownName
@@ -49,13 +55,13 @@ def format_verb_help(verb: str, arguments: Sequence[str] = ()) -> str:
     """
     what = VERBS[verb]
     text = [f"robo-reward {verb}: {what.summary}", "", f"  {what.example}", ""]
-    groups = find_groups(verb)
+    groups = find_verb_groups(verb)
     if groups:
         text.append("Choices (group=option):")
         text += [f"  {group:<9} {', '.join(list_options(group))}{PATHS.get(group, '')}" for group in groups]
         text.append("")
     text.append("Keys and their defaults:")
-    text += [f"  {line}" for line in _strip_defaults(_read_config_text(verb))]
+    text += [f"  {line}" for line in format_keys(list_verb_keys(verb))]
     typed = {key: option for key, _, option in (argument.partition("=") for argument in arguments)}
     for group, default in groups.items():
         option = typed.get(group, default)
@@ -84,6 +90,8 @@ def _read_option_keys(group: str, option: str) -> list[str]:
     if is_registered(group, option):
         settings, _ = read_settings(group, option)
         lines = [f"{key}: {json.dumps(value)}{COMMENTS.get(f'{group}.{key}', '')}" for key, value in settings.items()]
+    elif option in STRUCTURED.get(group, ()):
+        lines = format_keys(list_structured_keys(group, option))
     elif option in list_group_options(group):
         lines = _strip_defaults((files("robo_reward.configs") / group / f"{option}.yaml").read_text())
     else:
@@ -101,7 +109,7 @@ def list_keys(verb: str) -> tuple[str, ...]:
 
 def is_key(verb: str, key: str) -> bool:
     """Returns whether a verb has a key or group of this name."""
-    return key in list_keys(verb) or key in find_groups(verb)
+    return key in list_keys(verb) or key in find_verb_groups(verb)
 
 
 def list_config_keys(node: DictConfig, prefix: str = "") -> list[str]:
@@ -118,20 +126,16 @@ def list_config_keys(node: DictConfig, prefix: str = "") -> list[str]:
 
 
 def find_comment(verb: str, key: str) -> str:
-    """Returns the comment of a key in the configuration file; empty where it has none."""
-    group, _, name = key.rpartition(".")
-    lines = _strip_defaults(_read_config_text(verb)) if not group else []
-    if list_group_options(group):
-        lines = [line for option in list_group_options(group) for line in _read_option_keys(group, option)]
-        name = key
-    for line in lines:
-        if line.startswith(f"{name}:"):
-            return line.partition("# ")[2]
+    """Returns the comment of a key; empty where it has none."""
+    for known in list_verb_keys(verb):
+        if known.name == key:
+            return known.comment
+    group = key.partition(".")[0]
+    for option in list_group_options(group):
+        for line in _read_option_keys(group, option):
+            if line.startswith(f"{key}:"):
+                return line.partition("# ")[2]
     return ""
-
-
-def _read_config_text(verb: str) -> str:
-    return (files("robo_reward.configs") / f"{verb}.yaml").read_text()
 
 
 def _strip_defaults(text: str) -> list[str]:

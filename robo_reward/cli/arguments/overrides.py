@@ -14,15 +14,15 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from robo_reward.cli.arguments.choices import (
-    find_groups,
     is_own_group,
+    is_own_option,
     list_group_options,
     list_options,
     register_option,
 )
 from robo_reward.cli.arguments.options import compose_options
 from robo_reward.cli.arguments.quoting import quote_text, unquote_text
-from robo_reward.cli.arguments.schema import is_text
+from robo_reward.cli.arguments.structured import find_verb_groups
 from robo_reward.errors import UnknownName, UsageError
 
 FREE = ("policy.params", "task.params", "task.options", "writer.extra", "settings", "encoder")
@@ -97,7 +97,7 @@ def prepare_overrides(
     found = PreparedOverrides()
     rest: list[tuple[str, str]] = []
     first: list[str] = []  # one option per group, to compose the defaults
-    groups = find_groups(verb)
+    groups = find_verb_groups(verb)
     # Hydra must know the default task, and every task that a file of the user's folder may build on.
     for task in list_group_options("task") if config_dir else filter(None, [groups.get("task")]):
         register_option("task", task)
@@ -116,6 +116,9 @@ def prepare_overrides(
             found.more.append(override)
         else:
             rest.append((key, value))
+    for key, default in groups.items():
+        if default and key not in {choice.partition("=")[0] for choice in first}:
+            _check_option(key, default, config_dir)
     found.defaults = compose_options(verb, first, config_dir)
     for key, value in rest:
         _store_override(found, verb, key, value, sweep)
@@ -135,15 +138,19 @@ def _check_option(group: str, value: str, config_dir: str | None) -> None:
     known = list_options(group, config_dir)
     if value != "null" and value not in known:
         raise UnknownName(f"value of {group}", value, known)
+    if group != "task" and is_own_option(group, value, config_dir) and value in list_group_options(group):
+        raise UsageError(f"--config-dir {config_dir}: robo-reward has a {group}={value} of its own; rename this file")
 
 
 def _store_override(found: PreparedOverrides, verb: str, key: str, value: str, sweep: bool) -> None:
     """Stores an override where it belongs: among the texts, or among the values that Hydra reads."""
+    from robo_reward.cli.arguments.schema import is_text
+
     known, default = _look_up(found.defaults, key)
     free = not known and _is_free(found, key)
     if not known and not free:
         raise _unknown_key_error(verb, key, found.defaults)
-    literal = known and is_text(verb, key, default)
+    literal = known and is_text(verb, key, default, found.defaults)
     parses = _is_parsable(value, sweep)
     is_sweep = sweep and parses and not re.search(r",\s", value)  # a comma and a space: a sentence, not a sweep
     if literal and not is_sweep:
@@ -193,10 +200,10 @@ def _unknown_key_error(verb: str, key: str, config: Any) -> UsageError:
     from robo_reward.cli.arguments.help import list_config_keys
 
     group = key.partition(".")[0]
-    if key.startswith(tuple(f"{root}." for root in FREE)) and group in find_groups(verb):
+    if key.startswith(tuple(f"{root}." for root in FREE)) and group in find_verb_groups(verb):
         return UsageError(f"{key}: give {group}=NAME as well; `robo-reward {verb} --help` lists the names")
     return UnknownName(
-        "key", key, {*list_config_keys(config), *find_groups(verb)}, f"`robo-reward {verb} --help` explains them."
+        "key", key, {*list_config_keys(config), *find_verb_groups(verb)}, f"`robo-reward {verb} --help` explains them."
     )
 
 

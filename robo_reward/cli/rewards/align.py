@@ -8,7 +8,7 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from robo_reward.cli.folder import collect_provenance, lock_run, prepare_run_folder, write_json
+from robo_reward.cli.folder import open_run
 from robo_reward.cli.terminal import Terminal
 from robo_reward.data.episode import EpisodeStore
 from robo_reward.envs.rendering.frames import FrameSpec
@@ -30,9 +30,9 @@ def run(config: DictConfig, arguments: list[str]) -> int:
         raise UnknownName("method", config.method, METHODS)
     answers, clips = read_preferences(config.preferences, config.annotator)
     shown = FrameSpec(find_cameras(config.camera, clips), config.size)
-    folder = prepare_run_folder(config, "align", Path(str(config.preferences)).parent.parent.name or "preferences")
-    with lock_run(folder):
-        write_json(folder / "provenance.json", collect_provenance(arguments))
+    subject = Path(str(config.preferences)).parent.parent.name or "preferences"
+    with open_run(config, arguments, "align", subject) as run:
+        folder = run.path
         frames = {clip.id: load_frames(clip, config.size) for clip in clips}
         loaded = time.monotonic()
         console.print(f"{len(answers)} answers, {len(clips)} clips; {folder}", soft_wrap=True, highlight=False)
@@ -45,8 +45,8 @@ def run(config: DictConfig, arguments: list[str]) -> int:
         )
         save_reward(found.reward, folder / "reward")
         seconds = {"load": round(loaded - begun, 2), "learn": round(time.monotonic() - loaded, 2)}
-        write_json(folder / "scores.json", found.scores)
-        write_json(folder / "result.json", _summarise_result(config, found, shown, seconds))
+        run.save("scores.json", found.scores)
+        run.save("result.json", _summarise_result(config, found, shown, seconds))
     _print_summary(console, found, clips, folder)
     return 0
 

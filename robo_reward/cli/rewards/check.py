@@ -9,15 +9,15 @@ import numpy as np
 from omegaconf import DictConfig
 
 from robo_reward.checks.rank import correlate_within_clips, spearman_correlation
-from robo_reward.cli.folder import write_json
 from robo_reward.cli.rewards.align import read_preferences
 from robo_reward.cli.terminal import Terminal
+from robo_reward.configs.values import FRAME_SIZE
 from robo_reward.data.episode import Episode, EpisodeStore
 from robo_reward.envs.rendering.frames import FrameSpec
 from robo_reward.envs.state import StateSpec
 from robo_reward.envs.task import make_task, task_names
 from robo_reward.errors import BadArtifact, UsageError
-from robo_reward.files import Finite, load_json, load_yaml
+from robo_reward.files import Finite, load_json, load_yaml, write_json
 from robo_reward.labelling.answers import Answer
 from robo_reward.labelling.comparisons import build_comparisons, ranking_accuracy
 from robo_reward.labelling.store import Clip
@@ -116,7 +116,7 @@ def clip_to_episode(clip: Clip, shown: FrameSpec | None) -> Episode:
     path = Path(clip.path)
     if path.is_dir():
         return EpisodeStore(path).load(clip.id)
-    frames = load_frames(clip, shown.size if shown else 112)
+    frames = load_frames(clip, shown.size if shown else FRAME_SIZE)
     steps = len(frames) - 1
     return Episode(np.zeros((steps + 1, 0)), np.zeros((steps, 0)), np.zeros(steps, bool), StateSpec([]), frames=frames)
 

@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 from omegaconf import DictConfig, OmegaConf
 
-from robo_reward.cli.folder import collect_provenance, format_command, lock_run, prepare_run_folder, write_json
+from robo_reward.cli.folder import open_run
+from robo_reward.cli.provenance import format_command
 from robo_reward.cli.terminal import Terminal
 from robo_reward.data.sources import Demonstration, load_demonstrations
 from robo_reward.envs.rendering.frames import FrameSpec
@@ -48,9 +49,8 @@ def run(config: DictConfig, arguments: list[str]) -> int:
     clock.record_lap("read")
     chosen: Any = OmegaConf.to_container(config.encoder)
     encoder = choose_encoder(chosen, [demo.frames for demo in demos], cameras=len(frames.cameras))
-    folder = prepare_run_folder(config, "discover", Path(str(config.demos)).stem.replace(":", "-"))
-    with lock_run(folder):
-        write_json(folder / "provenance.json", collect_provenance(arguments))
+    with open_run(config, arguments, "discover", Path(str(config.demos)).stem.replace(":", "-")) as run:
+        folder = run.path
         console.print(
             f"{len(demos)} demonstrations, {sum(len(d.frames) for d in demos)} frames; {folder}", soft_wrap=True
         )
@@ -61,7 +61,7 @@ def run(config: DictConfig, arguments: list[str]) -> int:
         save_reward(reward, folder / "reward")
         pictures = _draw_pictures(folder, demos, features, found, reward, config.pictures)
         result = _summarise_result(demos, found, reward, frames, clock.seconds)
-        write_json(folder / "result.json", result)
+        run.save("result.json", result)
         page = write_steps_page(
             folder / "report.html", StepsPage(result, pictures, format_command(arguments), str(folder))
         )

@@ -13,12 +13,14 @@ from typing import Any
 import cv2
 from omegaconf import DictConfig
 
-from robo_reward.cli.folder import collect_provenance, format_command, lock_run, prepare_run_folder, write_json
+from robo_reward.cli.folder import open_run
 from robo_reward.cli.interrupt import StopRequest, stop_on_signals
+from robo_reward.cli.provenance import format_command
 from robo_reward.cli.terminal import Terminal
 from robo_reward.data.episode import Episode
 from robo_reward.data.items import DataItem, is_success_known, list_data_items
 from robo_reward.errors import MissingExtra, RoboRewardError, UsageError
+from robo_reward.files import write_json
 from robo_reward.report.scores import ScoresPage, write_scores_page
 from robo_reward.rewards.perceptual.picture import write_png
 from robo_reward.scoring.fit import FittedReward, load_fitted_reward
@@ -54,9 +56,8 @@ def run(config: DictConfig, arguments: list[str]) -> int:
     items = list_data_items(config.data, config.fps, frames=reward.frames is not None or config.pictures > 0)
     _require_fit(items, reward)
     subject = re.sub(r"[^\w.-]", "-", Path(str(config.data)).resolve().stem.replace(":", "-"))
-    folder = prepare_run_folder(config, "score", subject, free=SHOWN)
-    with lock_run(folder), stop_on_signals() as stop:
-        write_json(folder / "provenance.json", collect_provenance(arguments))
+    with open_run(config, arguments, "score", subject, free=SHOWN) as work, stop_on_signals() as stop:
+        folder = work.path
         journal = ScoreJournal(folder / f"scored-{reward.fingerprint}.jsonl")
         console.print(f"{len(items)} episodes of {config.data}; {folder}")
         (folder / "strips").mkdir(exist_ok=True)

@@ -12,19 +12,19 @@ from omegaconf import DictConfig, OmegaConf
 
 from robo_reward.checks.interquartile import BootstrapInterval
 from robo_reward.checks.rank import kendall_tau, spearman_correlation
-from robo_reward.cli.folder import write_json
 from robo_reward.cli.terminal import Terminal
 from robo_reward.cli.training.evaluate import choose_task
 from robo_reward.data.items import is_success_known, list_data_items
 from robo_reward.envs.task import Task, make_task
 from robo_reward.errors import RoboRewardError, UsageError
+from robo_reward.files import write_json
 from robo_reward.language.language import compile_program
 from robo_reward.policies.compare import Contender, PolicyComparison, compare_policies
-from robo_reward.policies.evaluate import EVALUATION_SEEDS
 from robo_reward.policies.policy import find_policy_folder, load_policy
 from robo_reward.rewards.artifact import find_reward_folder
 from robo_reward.scoring.fit import FittedReward, load_fitted_reward
 from robo_reward.scoring.score import ScoredEpisode, compute_success_auc, correlate_curves
+from robo_reward.seeds import EVALUATION_SEEDS
 
 
 def run(config: DictConfig, arguments: list[str]) -> int:

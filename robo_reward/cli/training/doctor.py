@@ -10,10 +10,10 @@ from omegaconf import DictConfig, OmegaConf
 from rich.table import Table
 from rich.text import Text
 
-from robo_reward.cli.folder import write_json
 from robo_reward.cli.terminal import Terminal
 from robo_reward.doctor import diagnose
 from robo_reward.errors import UsageError
+from robo_reward.files import write_json
 from robo_reward.finding import Finding
 from robo_reward.printable import to_printable
 

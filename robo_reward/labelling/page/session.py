@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import secrets
 import statistics
 import threading
 import time
 from collections import Counter, defaultdict
 from collections.abc import Collection, Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -19,7 +19,7 @@ import msgspec
 
 from robo_reward import __version__
 from robo_reward.errors import BadArtifact, UnknownName, UsageError
-from robo_reward.files import Finite, convert_json
+from robo_reward.files import Finite, convert_json, write_json
 from robo_reward.labelling.agreement import compute_agreement, find_warnings
 from robo_reward.labelling.answers import Answer, BadAnswer, extract_pairs
 from robo_reward.labelling.clips import ClipCollection, Video
@@ -285,13 +285,9 @@ def load_or_create_token(folder: Path) -> str:
         UsageError: the token file has another content.
     """
     path = folder / "page.json"
-    try:
-        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    except FileExistsError:
-        pass
-    else:
-        with os.fdopen(handle, "w") as file:
-            json.dump({"token": secrets.token_urlsafe(18)}, file)
+    if not path.exists():
+        with suppress(FileExistsError):  # another process made it meanwhile
+            write_json(path, {"token": secrets.token_urlsafe(18)}, mode=0o600, exclusive=True)
     try:
         token = json.loads(path.read_text(encoding="utf-8"))["token"]
     except (ValueError, KeyError, TypeError):

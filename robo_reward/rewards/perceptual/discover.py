@@ -9,6 +9,7 @@ from typing import Literal
 
 import numpy as np
 
+from robo_reward.configs.rewards import DiscoverConfig
 from robo_reward.errors import UnknownName, UsageError
 from robo_reward.rewards.perceptual.align import compute_principal_components, find_joint_cuts, log_variance_cost
 from robo_reward.rewards.perceptual.gaussian import GaussianSteps
@@ -60,7 +61,7 @@ def discover_steps(
     steps: int | Literal["auto"] = "auto",
     alignment: Literal["joint", "each"] = "joint",
     cost: str = "trend",
-    min_size: int = 5,
+    min_size: int = DiscoverConfig.min_size,
     fps: float = 25.0,
 ) -> Discovery:
     """Cuts demonstrations of one task into its steps.

@@ -9,6 +9,7 @@ import cv2
 import numpy as np
 
 from robo_reward.errors import RoboRewardError
+from robo_reward.files import write_bytes
 from robo_reward.rewards.perceptual.steps import cuts_to_labels
 
 COLOURS = (
@@ -95,13 +96,11 @@ def draw_discovery(strips: Sequence[np.ndarray], caption: str = "") -> np.ndarra
 
 
 def write_png(path: Path, picture: np.ndarray) -> Path:
-    """Writes a picture (H, W, 3) uint8 under a temporary name, renames it, and returns the path."""
+    """Writes a picture (H, W, 3) uint8 as a whole and returns the path."""
     good, data = cv2.imencode(".png", cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))
     if not good:
         raise RoboRewardError(f"cannot encode a picture of shape {picture.shape} for {path}")
-    partial = path.with_name(f".{path.name}.part")
-    partial.write_bytes(data.tobytes())
-    partial.replace(path)
+    write_bytes(path, data.tobytes(), sync=False)
     return path
 
 

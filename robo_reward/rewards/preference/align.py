@@ -11,6 +11,7 @@ from typing import Any
 import cv2
 import numpy as np
 
+from robo_reward.configs.rewards import AlignConfig
 from robo_reward.data.episode import EpisodeStore
 from robo_reward.envs.rendering.frames import FrameSpec
 from robo_reward.envs.video.files import load_video
@@ -99,9 +100,9 @@ def learn_reward(
     answers: Sequence[Answer],
     encoder: Encoder,
     shown: FrameSpec,
-    method: str = "rapl",
+    method: str = AlignConfig.method,
     settings: Mapping[str, Any] | None = None,
-    holdout: float = 0.2,
+    holdout: float = AlignConfig.holdout,
     seed: int = 0,
     report: Callable[[int, float], None] = lambda step, accuracy: None,
 ) -> Alignment:

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from robo_reward.configs.emulation import REPORTED, HandBehavior
 from robo_reward.envs.arm.model import ARMS
 from robo_reward.errors import UsageError
 from robo_reward.hardware.arm import ArmFault, FaultKind, Mode, Target
@@ -13,7 +14,6 @@ from robo_reward.hardware.deployment.doctor import diagnose_robot
 from robo_reward.hardware.drivers.franka.fr3 import FrankyArm
 from robo_reward.hardware.drivers.franka.panda import PandaArm
 from robo_reward.hardware.emulator.emulator import Emulator
-from robo_reward.hardware.emulator.world.hand_manners import REPORTED, HandBehavior
 from robo_reward.hardware.emulator.world.plant import KinematicPlant
 from tests.hardware.emulator.serving import free_host
 from tests.hardware.patience import eventually

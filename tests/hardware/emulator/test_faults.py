@@ -13,7 +13,7 @@ from robo_reward.errors import RoboRewardError, UnknownName, UsageError
 from robo_reward.hardware.emulator.emulator import Emulator
 from robo_reward.hardware.emulator.tools.fault_server import CALLS, FAULT_PORT, FaultClient, FaultServer
 from robo_reward.hardware.emulator.tools.faults import Faults
-from robo_reward.hardware.emulator.wire.server import PortBusy
+from robo_reward.hardware.emulator.wire.client_server import PortBusy
 from robo_reward.hardware.emulator.wire.versions import RobotMode
 from tests.hardware.emulator.serving import CLIENTS, drive, free_host, needs, serving
 
