@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import msgspec
 import numpy as np
 
 from robo_reward.data.episode import Episode, EpisodeStore
@@ -21,6 +22,14 @@ from robo_reward.data.sources import (
 )
 from robo_reward.envs.state import StateSpec
 from robo_reward.errors import UsageError
+from robo_reward.files import parse_json, read_bytes
+
+
+class _EpisodeRow(msgspec.Struct):
+    """A line of `meta/episodes.jsonl`."""
+
+    episode_index: int
+    length: int
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,11 +40,13 @@ class DataItem:
         name: unique in the data set: a key of a store, or a path inside the folder.
         load: reads the episode.
         stamp: changes when its files do; empty for what never changes.
+        rows: number of frames that a LeRobot data set counts for it; None: one for each state.
     """
 
     name: str
     load: Callable[[], Episode]
     stamp: str = ""
+    rows: int | None = None
 
 
 def list_data_items(source: Path | str, fps: float = 20.0, frames: bool = True) -> list[DataItem]:
@@ -61,7 +72,7 @@ def list_data_items(source: Path | str, fps: float = 20.0, frames: bool = True) 
     elif path.is_dir() and (leaves := list(_list_leaves(root := _find_videos(path)))):
         found = [item for leaf in leaves for item in _wrap_leaf(leaf, root, fps, frames)]
     else:
-        found = [_wrap_demonstration(demo) for demo in load_demonstrations(source, fps)]
+        found = _add_rows([_wrap_demonstration(demo) for demo in load_demonstrations(source, fps)], path)
     if not found:
         raise UsageError(f"no episodes in {source}: give videos, folders of pictures, an episode store or minari:ID")
     return _make_names_unique(found)
@@ -125,7 +136,7 @@ def _wrap_leaf(leaf: Path, root: Path, fps: float, frames: bool) -> list[DataIte
     if (store := _find_store(leaf)) is not None:
         return _wrap_store(store, f"{name}/", frames)
     if (leaf / "meta").is_dir():
-        found = [_wrap_demonstration(demo) for demo in load_demonstrations(leaf, fps)]
+        found = _add_rows([_wrap_demonstration(demo) for demo in load_demonstrations(leaf, fps)], leaf)
         return found if leaf == root else [replace(item, name=f"{name}/{item.name}") for item in found]
     files = sorted(leaf.iterdir()) if leaf.is_dir() else [leaf]
     states = [file.stat() if file.exists() else file.lstat() for file in files]  # a link may lead nowhere
@@ -145,6 +156,32 @@ def _wrap_demonstration(demo: Demonstration) -> DataItem:
 
 def _wrap_episode(episode: Episode, number: int) -> DataItem:
     return DataItem(str(episode.meta.get("minari_id", number)), lambda: episode)
+
+
+def _add_rows(items: list[DataItem], root: Path) -> list[DataItem]:
+    """Returns the items with the numbers of rows of a LeRobot data set; unchanged where it does not say them."""
+    rows = read_row_counts(root)
+    if len(rows) != len(items):
+        return items
+    return [replace(item, rows=count) for item, count in zip(items, rows, strict=True)]
+
+
+def read_row_counts(root: Path) -> list[int]:
+    """Returns the number of rows of each episode of a LeRobot data set, in order; empty where it is none.
+
+    Version 3 keeps them in `meta/episodes/*/*.parquet`, versions 2.0 and 2.1 in `meta/episodes.jsonl`.
+    """
+    found: dict[int, int] = {}
+    for path in root.glob("meta/episodes/*/*.parquet"):
+        import pyarrow.parquet as pq  # only version 3 needs it, and reading that version needs it anyway
+
+        table = pq.read_table(path, columns=["episode_index", "length"])
+        found |= dict(zip(table["episode_index"].to_pylist(), table["length"].to_pylist(), strict=True))
+    lines = (read_bytes(root / "meta" / "episodes.jsonl") or b"").splitlines() if not found else []
+    for line in lines:
+        row = parse_json(line, _EpisodeRow, root / "meta" / "episodes.jsonl")
+        found[row.episode_index] = row.length
+    return [found[index] for index in sorted(found)]
 
 
 def _make_names_unique(items: list[DataItem]) -> list[DataItem]:

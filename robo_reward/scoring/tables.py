@@ -47,7 +47,7 @@ def write_csv(path: Path, rows: Sequence[dict[str, Any]]) -> Path:
     return path
 
 
-def write_progress(path: Path, ranked: Sequence[RankedEpisode], lengths: Sequence[int], reward: str) -> Path:
+def write_progress(path: Path, ranked: Sequence[RankedEpisode], rows: Sequence[int | None], reward: str) -> Path:
     """Writes the progress of each frame in the form that LeRobot's reward-weighted cloning (RA-BC) reads.
 
     Columns: `index` (of the frame in the data set), `episode_index`, `frame_index`, and `progress_sparse` and
@@ -57,7 +57,8 @@ def write_progress(path: Path, ranked: Sequence[RankedEpisode], lengths: Sequenc
     Args:
         path: of the file.
         ranked: the episodes.
-        lengths: number of frames of every episode of the data set, in its order; 0 where it is unknown.
+        rows: number of frames that the data set counts for each of its episodes, in order; None: as many as its
+            progress has, and no frames for an episode without a score.
         reward: where the reward is, for the metadata `reward_model_path`.
 
     Raises:
@@ -69,7 +70,7 @@ def write_progress(path: Path, ranked: Sequence[RankedEpisode], lengths: Sequenc
     except ImportError as error:
         raise MissingExtra("pyarrow", "parquet", "writing progress.parquet", error) from None
     known = {one.index: one.progress for one in ranked}
-    curves = [known.get(i, np.full(length, np.nan)) for i, length in enumerate(lengths)]
+    curves = [_fit_curve(known.get(i), count) for i, count in enumerate(rows)]
     total = sum(map(len, curves))
     progress = np.concatenate([np.zeros(0), *curves]).astype(np.float32)
     columns = {
@@ -84,3 +85,11 @@ def write_progress(path: Path, ranked: Sequence[RankedEpisode], lengths: Sequenc
     pq.write_table(table, sink)
     write_bytes(path, sink.getvalue().to_pybytes())
     return path
+
+
+def _fit_curve(progress: np.ndarray | None, count: int | None) -> np.ndarray:
+    """Returns a curve of a number of frames: its beginning, or itself with its last value repeated."""
+    if progress is None:
+        return np.full(count or 0, np.nan)
+    count = len(progress) if count is None else count
+    return np.concatenate([progress, np.full(max(0, count - len(progress)), progress[-1])])[:count]

@@ -24,6 +24,8 @@ from robo_reward.envs.video.files import write_video
 from robo_reward.language.language import compile_program
 from robo_reward.rewards.artifact import save_reward
 from robo_reward.rewards.matching import FrameFeatures, MatchingReward
+from robo_reward.scoring.score import ScoredEpisode, rank_episodes
+from robo_reward.scoring.tables import write_progress
 from robo_reward.vision.pixels import PixelsEncoder
 from tests.rewards.perceptual.scenes import LENGTHS, clip, episode
 
@@ -114,6 +116,18 @@ def test_the_progress_file_is_what_lerobot_reads(here: Path) -> None:
             curve = progress[rows]
             assert curve.min() >= 0 and curve.max() <= 1 and (np.diff(curve) >= -1e-6).all()  # the dot never goes back
             assert (curve[-1] > 0.9) == (number < len(LENGTHS))
+
+
+def test_progress_has_the_rows_that_the_data_set_counts(tmp_path: Path) -> None:
+    """A LeRobot data set may lack a row for the last state, and counts the rows of a damaged episode."""
+    pq = pytest.importorskip("pyarrow.parquet")
+    scored = [(0, ScoredEpisode("a", "", True, [0.0, 0.5, 1.0])), (2, ScoredEpisode("b", "", None, [0.2, 0.4]))]
+    ranked = rank_episodes(scored, "final", "level", bounded=True)
+    table = pq.read_table(write_progress(tmp_path / "p.parquet", ranked, [3, 2, 5], "r"))
+    np.testing.assert_array_equal(table["index"], np.arange(10))
+    np.testing.assert_array_equal(table["episode_index"], [0, 0, 0, 1, 1, 2, 2, 2, 2, 2])
+    expected = [0.0, 0.0, 0.5, np.nan, np.nan, 0.2, 0.2, 0.4, 0.4, 0.4]
+    np.testing.assert_allclose(table["progress_sparse"].to_numpy(), expected, rtol=1e-6)
 
 
 def test_a_reward_learnt_on_frames(here: Path, capsys: pytest.CaptureFixture[str]) -> None:

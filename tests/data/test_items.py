@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from robo_reward.data.episode import CorruptEpisode, EpisodeStore
-from robo_reward.data.items import is_success_known, list_data_items
+from robo_reward.data.items import is_success_known, list_data_items, read_row_counts
 from robo_reward.data.minari import export_minari
 from robo_reward.envs.video.files import write_video
 from robo_reward.errors import UsageError
@@ -89,6 +89,25 @@ def test_states_of_a_minari_data_set(tmp_path: Path, monkeypatch: pytest.MonkeyP
     loaded = items[1].load()
     np.testing.assert_array_equal(loaded.state, episode(LENGTHS[1], 1).state)
     assert len(items) == 2 and is_success_known(loaded)
+
+
+def test_rows_of_lerobot_data_sets(tmp_path: Path) -> None:
+    lines = ['{"episode_index": 1, "length": 7, "tasks": ["a"]}', '{"episode_index": 0, "length": 5, "tasks": ["b"]}']
+    (tmp_path / "two" / "meta").mkdir(parents=True)
+    (tmp_path / "two" / "meta" / "episodes.jsonl").write_text("\n".join(lines) + "\n")
+    assert read_row_counts(tmp_path / "two") == [5, 7]
+    arrow, parquet = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
+    for number in (1, 0):
+        path = tmp_path / "three" / "meta" / "episodes" / "chunk-000" / f"file-{number:03d}.parquet"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        columns = {
+            "episode_index": [2 * number, 2 * number + 1],
+            "length": [10 + number, 20 + number],
+            "tasks": ["", ""],
+        }
+        parquet.write_table(arrow.table(columns), path)
+    assert read_row_counts(tmp_path / "three") == [10, 20, 11, 21]
+    assert read_row_counts(tmp_path) == []
 
 
 def test_nothing_there(tmp_path: Path) -> None:

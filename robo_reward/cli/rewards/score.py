@@ -187,12 +187,11 @@ def _write_tables(
         about = {key: result[key] for key in ("reward", "fingerprint", "by")}
         document = {"format": "robo-reward/scores", "version": 1, **about, "episodes": episodes}
         write_json(sidecar / SIDECAR_SCORES, document)
-    lengths = {one.index: len(one.progress) for one in ranked}
-    frames = [lengths.get(i, 0) for i in range(len(items))]
+    rows = [item.rows for item in items]
     try:
-        write_progress(folder / "progress.parquet", ranked, frames, reward.name)
+        write_progress(folder / "progress.parquet", ranked, rows, reward.name)
         if sidecar is not None:
-            write_progress(sidecar / SIDECAR_PROGRESS, ranked, frames, reward.name)
+            write_progress(sidecar / SIDECAR_PROGRESS, ranked, rows, reward.name)
     except MissingExtra as missing:
         console.print(f"no progress.parquet: {missing}", style="yellow")
 
