@@ -92,6 +92,7 @@ class FittedReward:
     def _fit_frames(self, episode: Episode, reward: EpisodeReward) -> Episode:
         wanted = reward.frames
         if wanted is None:
+            require_fields(getattr(getattr(reward, "look", None), "fields", ()), episode.spec, self.name)
             return episode
         if episode.frames is None:
             cameras = ", ".join(wanted.cameras)
@@ -124,7 +125,7 @@ class FittedReward:
             return reward
         key = (source, episode.spec.fingerprint, episode.action.shape[1])
         if key not in self._programs:
-            require_fields(source, episode.spec, self.name)
+            require_fields(list_fields_read(source), episode.spec, self.name)
             self._programs[key] = compile_program(source, episode.spec, episode.action.shape[1])
         return self._programs[key]
 
@@ -153,13 +154,13 @@ def load_fitted_reward(kind: str, path: str, camera: str = "") -> FittedReward:
     return FittedReward(load_reward(file), path, camera)
 
 
-def require_fields(source: str, spec: StateSpec, name: str) -> None:
-    """Raises if a program reads fields that a state does not have.
+def require_fields(fields: Sequence[str], spec: StateSpec, name: str) -> None:
+    """Raises if a reward reads fields that a state does not have.
 
     Raises:
         UsageError: the message names the missing fields.
     """
-    missing = [field for field in list_fields_read(source) if field not in spec]
+    missing = [field for field in fields if field not in spec]
     if not missing:
         return
     has = f"have {', '.join(spec.names)}" if spec.names else "have no states"

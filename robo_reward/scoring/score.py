@@ -89,6 +89,17 @@ def rank_episodes(
     return found
 
 
+def pick_ends(ranked: Sequence[RankedEpisode], count: int) -> tuple[list[RankedEpisode], list[RankedEpisode]]:
+    """Returns the worst episodes, the worst first, and the best ones, the best first; none is in both.
+
+    Args:
+        ranked: all episodes, the worst first.
+        count: most episodes on each side.
+    """
+    worst = min(count, (len(ranked) + 1) // 2)
+    return list(ranked[:worst]), list(ranked[worst:][::-1][:count])
+
+
 def compute_progress(values: Sequence[np.ndarray], curve: str = "level", bounded: bool = False) -> list[np.ndarray]:
     """Computes the progress (T_i + 1,) in [0, 1] of each episode, at each of its states or frames.
 

@@ -23,7 +23,7 @@ from robo_reward.envs.task import make_task
 from robo_reward.envs.video.files import write_video
 from robo_reward.language.language import compile_program
 from robo_reward.rewards.artifact import save_reward
-from robo_reward.rewards.matching import FrameFeatures, MatchingReward
+from robo_reward.rewards.matching import FrameFeatures, MatchingReward, StateFeatures
 from robo_reward.scoring.score import ScoredEpisode, rank_episodes
 from robo_reward.scoring.tables import write_progress
 from robo_reward.vision.pixels import PixelsEncoder
@@ -78,6 +78,7 @@ def test_a_program_on_states(here: Path, capsys: pytest.CaptureFixture[str]) -> 
     assert found == load("runs/one/scores.json")
     assert found["auc"] == 1.0 and found["by"] == "final" and set(found["worst"]) < {"b0", "b1", "b2"}
     assert found["best"][0].startswith("a")
+    assert len(found["worst"]) == len(found["best"]) == 2
     # The numbers are those of the program itself.
     reward = compile_program(PROGRAM, episode(LENGTHS[0], 0).spec, 2)
     row = next(row for row in found["scores"] if row["name"] == "a1")
@@ -174,6 +175,10 @@ def test_fields_and_frames_that_the_data_lack(here: Path, capsys: pytest.Capture
     write_video(Path("videos/1.mp4"), clip(LENGTHS[0], 0), 20.0)
     assert main(["score", "videos", "reward=reward.py"]) == 2
     assert "reads hand_position of the state, and the episodes have no states" in capsys.readouterr().err
+    look = StateFeatures(["hand_position", "drawer_opening"])
+    save_reward(MatchingReward(look, [np.zeros((5, 3))]), Path("states"))
+    assert main(["score", "mixed", "reward=./states"]) == 2
+    assert "reads drawer_opening of the state" in capsys.readouterr().err
     assert main(["discover", "demos=demos", "steps=3", *FAST, "run=found", "camera=front"]) == 0
     bare = EpisodeStore("bare", frames="drop")
     bare.append(episode(LENGTHS[0], 0))
@@ -185,7 +190,8 @@ def test_fields_and_frames_that_the_data_lack(here: Path, capsys: pytest.Capture
     assert main(["score", "side", "reward=runs/found"]) == 2
     assert "unknown camera of the data 'front'. Available: side" in capsys.readouterr().err
     assert [folder.name for folder in Path("runs").iterdir()] == ["found"]  # nothing was started
-    assert main(["score", "side", "reward=runs/found", "camera=side"]) == 0
+    assert main(["score", "side", "reward=runs/found", "camera=side", "--json", "side.json"]) == 0
+    assert len(load("side.json")["worst"]) == 1 and not load("side.json")["best"]  # the only one is not in both lists
 
 
 def test_a_stored_program_reads_states_with_other_fields_in_another_order(here: Path) -> None:

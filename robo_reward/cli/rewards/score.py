@@ -26,7 +26,7 @@ from robo_reward.rewards.perceptual.picture import write_png
 from robo_reward.scoring.fit import FittedReward, load_fitted_reward
 from robo_reward.scoring.journal import ScoreJournal
 from robo_reward.scoring.picture import draw_score, draw_strip
-from robo_reward.scoring.score import RankedEpisode, ScoredEpisode, compute_success_auc, rank_episodes
+from robo_reward.scoring.score import RankedEpisode, ScoredEpisode, compute_success_auc, pick_ends, rank_episodes
 from robo_reward.scoring.tables import build_row, write_csv, write_progress
 
 SHOWN = ("json", "sidecar", "pictures", "listed", "by", "curve", "bad_below")
@@ -151,6 +151,7 @@ def _summarise_result(
     config: DictConfig, reward: FittedReward, by: str, ranked: Sequence[RankedEpisode], problems: dict[str, str]
 ) -> dict[str, Any]:
     rows = [build_row(one) for one in ranked]
+    worst, best = pick_ends(ranked, config.listed)
     return {
         "data": str(config.data),
         "reward": reward.name,
@@ -161,8 +162,8 @@ def _summarise_result(
         "successes": sum(row["success"] is True for row in rows),
         "failures": sum(row["success"] is False for row in rows),
         "auc": compute_success_auc([(row["score"], row["success"]) for row in rows]),
-        "worst": [row["name"] for row in rows[: config.listed]],
-        "best": [row["name"] for row in rows[::-1][: config.listed]],
+        "worst": [one.episode.name for one in worst],
+        "best": [one.episode.name for one in best],
         "not_scored": [{"name": name, "problem": problem} for name, problem in problems.items()],
         "scores": rows,
     }
@@ -223,9 +224,9 @@ def _write_page(
     command: str,
 ) -> Path:
     drawn = {one.rank: picture for one, picture in zip(ranked, pictures, strict=False)}
-    worst, best = ranked[:listed], ranked[listed:][::-1][:listed]
-    groups = [[(one.episode.name, drawn[one.rank]) for one in group if one.rank in drawn] for group in (worst, best)]
-    return write_scores_page(folder / "report.html", ScoresPage(result, groups[0], groups[1], command))
+    ends = pick_ends(ranked, listed)
+    worst, best = ([(one.episode.name, drawn[one.rank]) for one in end if one.rank in drawn] for end in ends)
+    return write_scores_page(folder / "report.html", ScoresPage(result, worst, best, command))
 
 
 def _print_summary(
@@ -237,7 +238,7 @@ def _print_summary(
     page: Path,
 ) -> None:
     console.print(f"ranked by {result['by']}, a higher score is better")
-    for what, group in (("worst", ranked[:listed]), ("best", ranked[::-1][:listed])):
+    for what, group in zip(("worst", "best"), pick_ends(ranked, listed), strict=True):
         for one in group:
             outcome = {True: "  success", False: "  failure", None: ""}[one.episode.success]
             console.print(f"{what:<6} {one.score:>9.3f}  episode {one.index + 1}  {one.episode.name}{outcome}")

@@ -11,6 +11,7 @@ import numpy as np
 from omegaconf import DictConfig, OmegaConf
 
 from robo_reward.checks.interquartile import BootstrapInterval
+from robo_reward.checks.proportion import format_success, wilson_interval
 from robo_reward.checks.rank import kendall_tau, spearman_correlation
 from robo_reward.cli.terminal import Terminal
 from robo_reward.cli.training.evaluate import choose_task
@@ -127,7 +128,7 @@ def _require_same_task(contenders: Sequence[Contender], paths: Sequence[Path]) -
 def _print_comparison(console: Terminal, task: Task, found: PolicyComparison) -> None:
     n = sum(found.counts)
     for name, hits in zip("AB", found.successes, strict=True):
-        console.print(f"{name}: success {hits / n:.3f} ({hits} of {n})")
+        console.print(f"{name}: {format_success(hits / n, *wilson_interval(hits, n), 3)}, {hits} of {n}")
     console.print(
         f"{task.id}: A - B {found.counts.difference:+.3f} (95 % interval {found.low:+.3f} to {found.high:+.3f}), "
         f"p = {found.p_value:.2g} (McNemar, exact)"
