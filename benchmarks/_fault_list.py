@@ -155,7 +155,7 @@ FAULTS = (
     _shape(3),
     _shape(7),
     _signal("policy stalls", "policy", signal.SIGSTOP, HOLD, "the policy was silent"),
-    _signal("policy killed", "policy", signal.SIGKILL, DEATH, "the policy is gone"),
+    _signal("policy killed", "policy", signal.SIGKILL, DEATH, "the policy is not available"),
     _signal("control process frozen", "arm", signal.SIGSTOP, LOST, "control process"),
     _signal("control process killed", "arm", signal.SIGKILL, LOST, "control process"),
     _signal("main process killed", "main", signal.SIGKILL, ABANDONED, mute=True, unseen=CALL_POLL),

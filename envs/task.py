@@ -324,7 +324,7 @@ def make_task(id: str, /, **options: Any) -> Task:
         remedy = f"`robo-reward tasks name={id}` lists its options"
         raise UsageError(f"{id} cannot be made with the options {options}: {error}. {remedy}") from error
     if not isinstance(task, Task):
-        raise UsageError(f"task {id!r} is made by something that returns {type(task).__name__}, expected a Task")
+        raise UsageError(f"task {id!r} is created by a function that returns {type(task).__name__}, expected a Task")
     missing = [name for name in Task.__annotations__ if name != "id" and not hasattr(task, name)]
     if missing:
         raise UsageError(f"task {id!r} has no {', '.join(missing)}. Set what its class {type(task).__name__} lacks")

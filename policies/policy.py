@@ -87,7 +87,9 @@ class MLPPolicy:
             raise WrongShape("observation", observation.shape, expected)
         if not np.isfinite(observation).all():
             column = int(np.argmin(np.isfinite(observation).all(axis=0)))
-            raise UsageError(f"observation has a value that is not finite in column {column}; check what measured it")
+            raise UsageError(
+                f"observation has a value that is not finite in column {column}; check the sensor that measured it"
+            )
         x = np.clip(observation, -LARGEST, LARGEST).astype(np.float32)
         between = ACTIVATIONS[self.activation]
         # Overflow is possible; every layer replaces values that are not finite.

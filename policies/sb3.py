@@ -144,14 +144,37 @@ def train_policy(
     if steps < 1:
         raise UsageError(f"steps is {steps}, expected a positive number")
     torch.set_num_threads(torch_threads)
-    chosen = merge_settings(algorithm, params or {})
+    env, model = _create_learner(task, reward, algorithm, params or {}, seed, threads)
+    checkpoint, until = folder / "checkpoint", until or steps
+    watcher = _TrainingMonitor(checkpoint, env, steps, until, points, checkpoint_seconds, stop, report)
+    _run_training(model, env, watcher, folder / "log", start, steps, seed)
+    policy = _save_policy(model, task, algorithm, seed, folder / "policy")
+    evaluation = evaluate_policy(task, policy, episodes, VALIDATION_SEEDS + seed, reward, threads)
+    progress = watcher.progress
+    return TrainingResult(policy, model.num_timesteps, progress.points, evaluation, progress.seconds, watcher.stopped)
+
+
+def _create_learner(
+    task: Task,
+    reward: StepReward | EpisodeReward | None,
+    algorithm: str,
+    params: Mapping[str, Any],
+    seed: int,
+    threads: int,
+) -> tuple[SB3VecEnv, Any]:
+    """Returns the worlds and the SB3 model; raises an error if the actor is of a kind that cannot be exported."""
+    chosen = merge_settings(algorithm, params)
     env = _create_environment(task, reward, chosen, seed, threads)
     model = _build_model(algorithm, chosen, env, seed)
     export_policy(model, task, {})  # fails before training if the actor cannot be exported
-    model.set_logger(configure(str(folder / "log"), ["tensorboard"]))
-    watcher = _TrainingMonitor(
-        folder / "checkpoint", env, steps, until or steps, points, checkpoint_seconds, stop, report
-    )
+    return env, model
+
+
+def _run_training(
+    model: Any, env: SB3VecEnv, watcher: _TrainingMonitor, log: Path, start: Path | None, steps: int, seed: int
+) -> None:
+    """Trains from the newest checkpoint on, then closes the log and the worlds."""
+    model.set_logger(configure(str(log), ["tensorboard"]))
     _load_start_checkpoint(watcher, model, env, start)
     torch.manual_seed(seed) if model.num_timesteps == 0 else None
     try:
@@ -159,6 +182,10 @@ def train_policy(
     finally:
         model.logger.close()
         env.close()
+
+
+def _save_policy(model: Any, task: Task, algorithm: str, seed: int, folder: Path) -> MLPPolicy:
+    """Exports the policy, saves it with the facts of its training, and returns it."""
     meta = {
         "task": task.id,
         "options": dict(task.options),
@@ -167,10 +194,8 @@ def train_policy(
         "seed": seed,
     }
     policy = export_policy(model, task, meta)
-    policy.save(folder / "policy")
-    evaluation = evaluate_policy(task, policy, episodes, VALIDATION_SEEDS + seed, reward, threads)
-    progress = watcher.progress
-    return TrainingResult(policy, model.num_timesteps, progress.points, evaluation, progress.seconds, watcher.stopped)
+    policy.save(folder)
+    return policy
 
 
 def _create_environment(
@@ -213,7 +238,7 @@ def _load_start_checkpoint(watcher: _TrainingMonitor, model: Any, env: SB3VecEnv
     if extra is None and start is not None:
         extra = load_checkpoint(start, model, env)
         if extra is None:
-            raise UsageError(f"no checkpoint at {start} to go on from")
+            raise UsageError(f"no checkpoint at {start} to resume from")
     if extra is not None:
         watcher.progress = TrainingProgress(
             [CurvePoint(**p) for p in extra["points"]], extra["episodes"], extra["seconds"]

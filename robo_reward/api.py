@@ -123,7 +123,7 @@ def _keep_reward(reward: Any, runs: Path) -> Path:
 
     if not isinstance(reward, (StepReward, EpisodeReward)):
         remedy = "Give a compiled program, a loaded reward, the path of one, `expert` or `sparse`"
-        raise UsageError(f"reward={reward!r:.80} is no reward that can be saved. {remedy}")
+        raise UsageError(f"reward={reward!r:.80} cannot be saved as a reward. {remedy}")
     folder = runs / "rewards" / fingerprint_spec(reward.spec())
     if not (folder / "reward.json").is_file():
         save_reward(reward, folder)  # each file is replaced as a whole, so two processes may do this at once
@@ -163,7 +163,7 @@ def evaluate(
     elif isinstance(task, str):
         task = make_task(task)
     if task is None:
-        raise UsageError("this policy does not say which task it was trained on: give task=")
+        raise UsageError("this policy does not record the task it was trained on; give task=NAME")
     return evaluate_policy(task, actor, episodes, EVALUATION_SEEDS + seed)
 
 
@@ -238,9 +238,7 @@ def run_verb(verb: str, settings: Mapping[str, Any]) -> Run:
     module, _, function = VERBS[verb].entry.partition(":")
     code = getattr(importlib.import_module(module), function)(config, [verb, *arguments])
     if code:
-        raise RunStopped(
-            f"{verb} ended with exit code {code}. What it did is kept, and the same call goes on from there"
-        )
+        raise RunStopped(f"{verb} ended with exit code {code}. Its progress is saved; the same call resumes it")
     return Run(Path(config.get("runs", ".")) / str(config.get("run", "")))
 
 

@@ -191,7 +191,7 @@ def raise_as_bad_artifact(source: Path | str, remedy: str = "") -> Iterator[None
     except RecursionError as error:
         raise BadArtifact(source, "it is nested too deeply", remedy) from error
     except MemoryError as error:
-        raise BadArtifact(source, "it asks for more memory than there is", remedy) from error
+        raise BadArtifact(source, "it needs more memory than is available", remedy) from error
     except (*UNFIT, UsageError, WrongShape) as error:
         raise BadArtifact(source, " ".join(str(error).split())[:300] or type(error).__name__, remedy) from error
 
@@ -211,7 +211,7 @@ def load_tensors(path: Path | str, limit: int = MAX_TENSORS, remedy: str = "") -
     try:
         return {name: array.copy() for name, array in load(data).items()}
     except (SafetensorError, *UNFIT) as error:  # KeyError: a data type that numpy lacks
-        raise BadArtifact(path, f"it is no whole safetensors file: {error}", remedy) from error
+        raise BadArtifact(path, f"it is not a complete safetensors file: {error}", remedy) from error
 
 
 @contextmanager
@@ -286,7 +286,7 @@ def read_inside(folder: Path | str, name: str, limit: int) -> bytes:
     """
     parts = Path(name).parts
     if not parts or Path(name).is_absolute() or ".." in parts or "\0" in name:
-        raise BadArtifact(name, "it is no path inside the folder")
+        raise BadArtifact(name, "it is not a path inside the folder")
     flags = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
     handle = -1
     try:

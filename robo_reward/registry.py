@@ -18,9 +18,7 @@ class BrokenPlugin(RoboRewardError):
         package = f" of {point.dist.name}" if point.dist else ""
         said = " ".join(f"{type(error).__name__}: {error}".split())
         given = ", ".join(options)
-        remedy = (
-            f"Check the options given to it ({given}), or mend or uninstall it" if given else "Mend or uninstall it"
-        )
+        remedy = f"Check the options given to it ({given}), or fix or uninstall it" if given else "Fix or uninstall it"
         super().__init__(f"{kind} {point.name!r}, the plug-in {point.value!r}{package}, fails: {said[:300]}. {remedy}")
 
 

@@ -101,7 +101,7 @@ def test_values_of_every_kind() -> None:
 @pytest.mark.parametrize("reward", [None, lambda state, action, previous: 0.0, 3])
 def test_what_is_no_reward_is_refused(reward: object, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(rr.UsageError, match="no reward that can be saved"):
+    with pytest.raises(rr.UsageError, match="cannot be saved as a reward"):
         rr.train("panda/reach", reward)
     assert not list(tmp_path.iterdir())
 

@@ -56,7 +56,7 @@ def policy_source(folder: str, server: str, token: str) -> PolicySource | None:
         PolicyDied: it cannot be loaded or reached.
     """
     if folder and server:
-        raise UsageError("policy= and policy_server= name two policies: give one")
+        raise UsageError("policy= and policy_server= give two policies: give one of them")
     if server:
         from robo_reward.hardware.policy.server import RemotePolicy
 
@@ -73,7 +73,7 @@ def build_deployment(
     ask: Callable[[str], bool],
     stop: Callable[[], bool],
     stack: ExitStack,
-    tell: Callable[[str], None] = log.warning,
+    print_line: Callable[[str], None] = log.warning,
 ) -> DeploymentParts:
     """Builds all components and connects the arm; everything to close is put on the stack, the arm closes last.
 
@@ -84,19 +84,19 @@ def build_deployment(
         ask: asks the person beside the robot for a confirmation.
         stop: returns True once a stop was requested.
         stack: closes everything.
-        tell: shows the operator a line.
+        print_line: shows the operator a line.
 
     Raises:
         ArmFault: the arm cannot be reached.
         UsageError: settings that do not fit.
     """
     if policy is None and config.teleop == "none":
-        raise UsageError("nobody would decide: give policy=RUN, policy_server=ws://... or teleop=keyboard")
+        raise UsageError("no source of actions: give policy=RUN, policy_server=ws://... or teleop=keyboard")
     tempo, space = TimeScale(config.tempo, config.ramp), make_workspace(task, config.workspace, config.table)
     arm = _make_arm(config, task, tempo.compute_lag(task.control_dt))
     stack.callback(arm.close)
     if isinstance(arm, ArmProcess):
-        arm.stop_asked, arm.tell = stop, tell
+        arm.stop_asked, arm.print_line = stop, print_line
     arm.connect()
     objects, scene = _make_scene(config, task, arm, ask)
     stack.callback(objects.close)

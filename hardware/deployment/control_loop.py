@@ -149,7 +149,7 @@ class ControlLoop:
 
     def run(self) -> EpisodeEnding:
         """Runs the episode from the arm's present pose to its end and returns the ending."""
-        rig, ending = self.rig, EpisodeEnding("stop", "it was interrupted", 0)
+        rig, ending = self.rig, EpisodeEnding("stop", "the run was interrupted", 0)
         try:
             seed = rig.arm.state()
             # The filter's first target is the measured pose; the fault machine checks the same state.
@@ -363,7 +363,7 @@ class ControlLoop:
             return
         label = {"success": True, "failure": False}.get(event)
         reason = {"stop": "stop", "discard": "discard"}.get(event, "end")
-        raise _EndEpisode(EpisodeEnding(reason, f"the person at the controls: {event}", self._step, labelled=label))
+        raise _EndEpisode(EpisodeEnding(reason, f"the operator's input: {event}", self._step, labelled=label))
 
 
 def _make_record(

@@ -111,7 +111,7 @@ class ResetProcedure:
         raise ArmFault(
             f"the hand did not open: {state.gripper_width * 1e3:.0f} mm of {self.task.opening * 1e3:.0f} mm after "
             f"{self.settle:g} s{busy}",
-            "See that nothing jams it and home it in Desk; then confirm.",
+            "Check that nothing blocks it and home it in Desk; then confirm.",
             True,
             FaultKind.GRIPPER,
         )

@@ -89,13 +89,13 @@ def resolve_task(robot: str, task_id: str, options: Mapping[str, Any], trained_o
     """
     name = task_id or trained_on
     if not name:
-        raise UsageError("the policy does not say which task it was trained on: give task=, such as task=fr3/lift")
+        raise UsageError("the policy does not record the task it was trained on; give task=, such as task=fr3/lift")
     arm, _, what = name.partition("/")
     if not task_id and robot in ("fr3", "panda") and arm != robot and f"{robot}/{what}" in task_names():
         name = f"{robot}/{what}"
     task: Task = make_task(name, **options)
     if not isinstance(task, ArmTask) or task.arm.joint_count != 7:
-        raise UsageError(f"{name} is no task of a Franka arm; choose one of panda/… or fr3/…")
+        raise UsageError(f"{name} is not a task of a Franka arm; choose one of panda/… or fr3/…")
     if robot in ("fr3", "panda") and task.arm.name != robot:
         raise UsageError(
             f"task {name} is for the {task.arm.name}, not for robot={robot}: joint limits differ (joint 6!)"

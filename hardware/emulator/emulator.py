@@ -93,7 +93,7 @@ class Emulator:
             self._server,
         ]
         try:
-            gripper = GripperServer(self.session, host, lock, self.faults, manners=hand)
+            gripper = GripperServer(self.session, host, lock, self.faults, behavior=hand)
             self._parts.append(gripper)
             if fault_port is not None:
                 self._parts.append(FaultServer(self.faults, host, fault_port))

@@ -136,7 +136,10 @@ def locate_camera(lens: Lens, image: np.ndarray, board: CalibrationBoard, first:
 
     ids, pixels = board.find_corners(image)
     if len(ids) < LEAST_CORNERS:
-        raise UsageError("the board is not seen in the picture that shall tell where the camera stands")
+        raise UsageError(
+            "the board is not found in the picture that determines the camera's pose; take "
+            "another one with the whole board in sight"
+        )
     wanted, apart = (board.columns - 2) * board.square, float(np.linalg.norm(last - first))
     if abs(wanted - apart) > TOUCHED:
         raise UsageError(f"the touched corners are {apart:.3f} m apart, those of the board {wanted:.3f} m")

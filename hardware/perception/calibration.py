@@ -107,7 +107,7 @@ class Lens:
 
         if image.shape[:2] != (self.height, self.width):
             got, expected = f"{image.shape[1]} x {image.shape[0]}", f"{self.width} x {self.height}"
-            raise UsageError(f"the camera delivers {got} pixels, its calibration is for {expected}: calibrate it anew")
+            raise UsageError(f"the camera delivers {got} pixels, its calibration is for {expected}: calibrate it again")
         return cv2.remap(image, *self._maps, cv2.INTER_LINEAR) if any(self.distortion) else image
 
     def scale_to_square(self, size: int) -> Lens:
@@ -161,5 +161,5 @@ def save_lens(path: Path, camera: str, lens: Lens) -> None:
 
 def _parse_number(value: Any, where: str) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float) or not np.isfinite(value):
-        raise UsageError(f"{where}: {value!r} is no number")
+        raise UsageError(f"{where}: {value!r} is not a number")
     return float(value)

@@ -150,7 +150,7 @@ def _receive_exactly(connection: socket.socket, size: int) -> bytearray:
     while view < size:
         got = connection.recv_into(memoryview(data)[view:])
         if not got:
-            raise ConnectionError("it hung up")
+            raise ConnectionError("it closed the connection")
         view += got
     return data
 
@@ -293,7 +293,7 @@ class UvcCamera:
             capture = cv2.VideoCapture(device)
             if not capture.isOpened():
                 raise CameraFault(
-                    self.name, f"device {device!r} cannot be opened", "see `ls /dev/video*` for what is there"
+                    self.name, f"device {device!r} cannot be opened", "`ls /dev/video*` lists the devices"
                 )
             if live:
                 for key, value in ((cv2.CAP_PROP_FRAME_WIDTH, width), (cv2.CAP_PROP_FRAME_HEIGHT, height)):

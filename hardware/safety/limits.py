@@ -171,7 +171,9 @@ class Workspace:
         object.__setattr__(self, "low", np.asarray(self.low, float))
         object.__setattr__(self, "high", np.asarray(self.high, float))
         if self.low.shape != (3,) or self.high.shape != (3,) or not (self.high - self.low > 4 * INSET).all():
-            raise UsageError(f"workspace from {self.low} to {self.high} m is no box of at least {4 * INSET} m a side")
+            raise UsageError(
+                f"workspace from {self.low} to {self.high} m is not a box of at least {4 * INSET} m a side"
+            )
         if self.low[2] < self.table:
             raise UsageError(f"workspace begins at {self.low[2]} m, below the table at {self.table} m")
         if not 0.0 < self.cone <= np.pi / 2:

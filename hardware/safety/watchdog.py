@@ -27,10 +27,10 @@ class Alarm(NamedTuple):
 
 
 REMEDIES = {
-    "policy": "See whether its process is alive and how long it thinks (latency histogram); use a smaller model, "
-    "longer chunks of actions or a slower tempo",
-    "camera": "See whether the camera is plugged in and lit; it is opened again by itself as soon as it is there",
-    "robot": "See whether the cable is plugged in and whether this computer is overloaded (`robo-reward doctor`)",
+    "policy": "Check whether its process is alive and how long an action takes (latency histogram); use "
+    "a smaller model, longer chunks of actions or a slower tempo",
+    "camera": "Check whether the camera is plugged in and lit; it is reopened automatically as soon as it is available",
+    "robot": "Check whether the cable is plugged in and whether this computer is overloaded (`robo-reward doctor`)",
 }
 
 

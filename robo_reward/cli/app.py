@@ -54,7 +54,7 @@ def _run_guarded(work: Callable[[], int]) -> int:
         _print_error(str(error))
         return error.exit_code
     except KeyboardInterrupt:
-        _print_error("interrupted; the same command goes on from here", "\n")
+        _print_error("interrupted; run the same command again to resume", "\n")
         return 130
     except OSError as error:
         _print_error(f"{error.strerror or error}{f' ({error.filename})' if error.filename else ''}")
@@ -67,7 +67,7 @@ def _print_error(text: str, before: str = "") -> None:
 
 def _run_verb(verb: str, arguments: list[str]) -> int:
     if verb not in VERBS:
-        raise UnknownName("verb", verb, VERBS, "`robo-reward --help` says what each does.")
+        raise UnknownName("verb", verb, VERBS, "`robo-reward --help` describes each.")
     if any(a in ("-h", "--help") for a in arguments):
         print(format_verb_help(verb, [a for a in arguments if not a.startswith("-")]))
         return 0
@@ -105,7 +105,7 @@ def compose_checked_config(verb: str, arguments: Sequence[str]) -> DictConfig:
         UnknownName: a key or an option that does not exist.
     """
     if verb not in VERBS:
-        raise UnknownName("verb", verb, VERBS, "`robo-reward --help` says what each does.")
+        raise UnknownName("verb", verb, VERBS, "`robo-reward --help` describes each.")
     overrides = VERBS[verb].expand_arguments(arguments, partial(is_key, verb))
     prepared = prepare_overrides(verb, overrides)
     config = _resolve_config(prepared)
@@ -159,7 +159,7 @@ def _find_config_dir(flags: list[str]) -> str | None:
         if name in ("--config-dir", "-cd"):
             folder = given if equals else value
             if not folder or not Path(folder).is_dir():
-                raise UsageError(f"{name} {folder}: no such folder; give one that holds configuration files")
+                raise UsageError(f"{name} {folder}: no such folder; give one that contains configuration files")
         elif flag.startswith("-") and name not in FLAGS:
             raise UnknownName("flag", flag, FLAGS)
     return folder

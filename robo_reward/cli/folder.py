@@ -62,11 +62,11 @@ def prepare_run_folder(config: DictConfig, verb: str, subject: str = "", free: S
     remedy = f"Give another run=NAME, or delete {folder}"
     old = load_yaml(path, dict[str, Any], remedy=remedy)
     if old is None and os.path.lexists(path):
-        raise BadArtifact(path, "it is no regular file", remedy)
+        raise BadArtifact(path, "it is not a regular file", remedy)
     if old is not None and fingerprint_spec(_select_settings(old := mask_value(old), free)) != mark:
         raise RoboRewardError(
             f"{folder} holds a run with other settings: {_describe_difference(old, value, free)}. "
-            "Give another run=NAME, or leave run empty to have one made."
+            "Give another run=NAME, or leave run empty for a generated name."
         )
     mode = 0o666 if value == plain else 0o600  # a masked value may still say something about the secret
     write_text(path, OmegaConf.to_yaml(OmegaConf.create(value)), mode=mode)
@@ -111,10 +111,10 @@ def lock_run(folder: Path) -> Iterator[None]:
     except OSError as error:
         if error.errno not in (errno.ELOOP, errno.EISDIR, errno.ENXIO):
             raise
-        raise BadArtifact(path, "it is no regular file", "Delete it") from error
+        raise BadArtifact(path, "it is not a regular file", "Delete it") from error
     try:
         if not stat.S_ISREG(os.fstat(handle).st_mode):
-            raise BadArtifact(path, "it is no regular file", "Delete it")
+            raise BadArtifact(path, "it is not a regular file", "Delete it")
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

@@ -106,7 +106,7 @@ class CorruptEpisode(BadArtifact):
     """A file of the store is not a readable episode of its name."""
 
     def __init__(self, path: Path, problem: str) -> None:
-        super().__init__(path, f"this episode cannot be read: {problem}", "Delete it to go on without this episode")
+        super().__init__(path, f"this episode cannot be read: {problem}", "Delete it to continue without this episode")
 
 
 class EpisodeHeader(msgspec.Struct):
@@ -286,7 +286,7 @@ class EpisodeStore:
         except BadArtifact:
             found, matches = "unreadable", False
         if not matches:
-            raise UsageError(f"{self.folder} is no episode store of version {self.VERSION} or earlier ({found})")
+            raise UsageError(f"{self.folder} is not an episode store of version {self.VERSION} or earlier ({found})")
 
     @contextmanager
     def _open_episode(self, key: str) -> Iterator[Mapping[str, np.ndarray]]:

@@ -23,7 +23,7 @@ log = logging.getLogger(__name__)
 _SUCCESS = ("success", "is_success")
 """Names of the success flag: in Minari's and our data sets, and in gymnasium-robotics."""
 _DAMAGED = (OSError, ValueError, KeyError, TypeError, AttributeError, IndexError, EOFError)
-_AGAIN = "Download or make it again"
+_AGAIN = "Download or create it again"
 _SPEC, _EPISODE = "robo_reward_state", "robo_reward_episode"
 
 
@@ -66,7 +66,7 @@ def export_minari(episodes: Iterable[Episode], dataset_id: str, **about: Any) ->
     first = kept[0]
     for number, episode in enumerate(kept):
         if episode.spec != first.spec or episode.action.shape[1] != first.action.shape[1]:
-            raise UsageError(f"episode {number} has another state or action than the first; export them apart")
+            raise UsageError(f"episode {number} has another state or action than the first; export them separately")
     # A table has one set of columns, so every episode gets all terms; its metadata lists those it really has.
     terms = tuple(dict.fromkeys(name for episode in kept if episode.reward for name in episode.reward.terms))
     with warnings.catch_warnings():

@@ -158,7 +158,7 @@ def _hash_content(path: Path) -> str:
     if path.is_symlink():
         raise UnusableVideo(_LINK)
     if path.is_dir():
-        raise UnusableVideo("it is a folder; the videos in it are looked at")
+        raise UnusableVideo("it is a folder, not a video; the videos inside it are used")
     file = open_regular(path)
     if file is None:
         raise UnusableVideo("it is a pipe, a socket or a device, not a file")

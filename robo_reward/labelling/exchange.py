@@ -150,9 +150,9 @@ def _parse_clip(row: dict[str, Any]) -> Clip:
     try:
         form = convert_json(row, _ClipForm, "clip")
     except BadArtifact as error:
-        raise BadAnswer(f"no clip: {error.problem}") from error
+        raise BadAnswer(f"not a valid clip: {error.problem}") from error
     if not is_text(form.id, TEXT_LIMIT) or not is_text(form.path, TEXT_LIMIT) or not form.id:
-        raise BadAnswer(f"no clip: its id and path must be text of at most {TEXT_LIMIT} characters")
+        raise BadAnswer(f"not a valid clip: its id and path must be text of at most {TEXT_LIMIT} characters")
     return Clip(form.id, form.path, form.meta)
 
 
@@ -161,10 +161,10 @@ def _read_parquet(path: Path) -> Iterator[dict[str, Any]]:
     try:
         table = parquet.read_table(path, columns=["row", "value"])
     except (arrow.ArrowException, OSError) as error:
-        raise UsageError(f"{path} is no Parquet file of preferences: {error}") from error
+        raise UsageError(f"{path} is not a Parquet file of preferences: {error}") from error
     for number, row in enumerate(table.to_pylist(), 1):
         if not isinstance(row["value"], str | bytes):
-            raise BadAnswer(f"{path}, row {number}: its value is no text")
+            raise BadAnswer(f"{path}, row {number}: its value is not text")
         yield {**_parse_object(row["value"], f"{path}, row {number}"), "row": row["row"]}
 
 

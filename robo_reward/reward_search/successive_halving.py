@@ -109,7 +109,7 @@ def run_successive_halving(
             elif candidate not in kept:
                 candidate.status, candidate.note = (
                     "stopped",
-                    f"behind the others at {settings.get_rung_end(rung):,} steps",
+                    f"other candidates were better at {settings.get_rung_end(rung):,} steps",
                 )
             trainer.observe(candidate, candidate.status)
         running = kept
@@ -179,5 +179,5 @@ def train_with_new_seeds(
 
 def _describe_error(error: RoboRewardError) -> str:
     """Returns the note of a candidate whose job failed."""
-    slow = "; if it was only slow, raise search.timeout: the job goes on from its last checkpoint"
+    slow = "; if it was only slow, raise search.timeout: the job resumes from its last checkpoint"
     return f"{error}{slow}" if isinstance(error, JobTimedOut) else str(error)

@@ -291,8 +291,8 @@ def _describe_difference(own: StateSpec, other: StateSpec) -> str:
     missing = [n for n in own.names if n not in other]
     extra = [n for n in other.names if n not in own]
     changed = [n for n in own.names if n in other and own[n] != other[n]]
-    found = [("the task has no ", missing), ("the reward does not know ", extra), ("defined differently: ", changed)]
-    return "; ".join(text + ", ".join(names) for text, names in found if names) or "the fields stand in another order"
+    found = [("the task has no ", missing), ("the reward has no ", extra), ("defined differently: ", changed)]
+    return "; ".join(text + ", ".join(names) for text, names in found if names) or "the fields are in another order"
 
 
 def _list_parts(spec: Any) -> list[Mapping[str, Any]]:
@@ -343,7 +343,7 @@ def _insert_sources(spec: Any, folder: Path) -> Any:
         if name not in sources:
             data = read_bytes(folder / name, MAX_PROGRAM)
             if data is None:
-                raise BadArtifact(folder / name, "it cannot be read: there is no regular file", REMEDY)
+                raise BadArtifact(folder / name, "it cannot be read: it is not a regular file", REMEDY)
             sources[name] = data.decode()
         return {**part, "source": sources[name]}
 

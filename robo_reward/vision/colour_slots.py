@@ -234,7 +234,9 @@ def _cluster_changing(counts: np.ndarray, slots: int, min_chroma: float) -> np.n
     rows = np.flatnonzero(counts > floor)
     if not len(rows):
         problem = f"nothing moves that is more colourful than min_chroma={min_chroma:g}"
-        raise UsageError(f"colour slots: {problem}. Give clips in which the things move, or min_chroma=0 for grey ones")
+        raise UsageError(
+            f"colour slots: {problem}. Give clips in which the objects move, or min_chroma=0 for grey objects"
+        )
     points, weights = palette[rows], np.sqrt(counts[rows])  # square roots, so that small objects count
     return _cluster_points(points, weights, slots, apart=0.15)
 

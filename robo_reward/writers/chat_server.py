@@ -266,11 +266,11 @@ class ChatServer:
             return self._explain_missing_model(model, said)
         if status == 429:
             return WriterError(
-                f"{self.url} limits the rate or the account is used up, given up {after}: {said}. Lower "
-                "writer.concurrency, raise writer.retries, or check the account; then start the same command again"
+                f"{self.url} limits the request rate or the account has no credit left; gave up {after}: {said}. Lower "
+                "writer.concurrency, raise writer.retries, or check the account; then run the same command again"
             )
         if status is not None and status >= 500:
-            return WriterError(f"{self.url} fails, given up {after}: {said}. Start the same command again later")
+            return WriterError(f"{self.url} fails; gave up {after}: {said}. Run the same command again later")
         return WriterError(
             f"{self.url} refuses the request: {said}. Options that a model does not take can be changed: "
             "writer.max_tokens=0 and writer.temperature=null send none, writer.extra={name: value} adds others"

@@ -70,7 +70,7 @@ class MailboxWriter(ChatWriter):
             self.prompts.mkdir(parents=True, exist_ok=True)
             self.answers.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise UsageError(f"no mailbox can be made at writer.dir={self.dir}: {error.strerror or error}") from error
+            raise UsageError(f"cannot create the mailbox writer.dir={self.dir}: {error.strerror or error}") from error
 
     def options(self) -> dict[str, Any]:
         return {}
@@ -93,8 +93,8 @@ class MailboxWriter(ChatWriter):
             if self.timeout and time.monotonic() - since > self.timeout:
                 raise WriterError(
                     f"no answer within {self.timeout:g} s to {', '.join(open_)} in {self.prompts}. Put answers "
-                    f"into {self.answers} as ID.md and start the same command again, or set "
-                    "writer.timeout=0 to wait for ever"
+                    f"into {self.answers} as ID.md and run the same command again, or set "
+                    "writer.timeout=0 to wait without a limit"
                 )
             time.sleep(self.poll)
 

@@ -154,7 +154,7 @@ class OpenAIWriter(ChatWriter):
             usage = self._compute_usage(answer, read)
             self._budget.record_cost(usage.cost)
         if not answer.text.strip():
-            log.warning("%s answered sample %d with nothing", server.url, question.index)
+            log.warning("%s returned an empty answer for sample %d", server.url, question.index)
         text = answer.text[: MAX_ANSWER + 1]  # one over the limit, so that it is refused as too long
         return question.make_entry(text, finish_reason=answer.finish_reason, usage=usage)
 

@@ -86,7 +86,7 @@ def test_messages_do_not_tell_passwords(capsys: pytest.CaptureFixture[str]) -> N
 
 def test_a_masked_password_is_asked_for_again(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["align", "preferences=postgresql://ann:***@host/db"]) == 2
-    assert "the password is not kept" in capsys.readouterr().err
+    assert "the password is not stored" in capsys.readouterr().err
 
 
 def test_the_command_of_a_run_can_be_pasted_into_a_shell() -> None:

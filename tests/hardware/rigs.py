@@ -60,7 +60,7 @@ class Person:
         self.yes, self.answer, self.on_ask = yes, success, on_ask
         self.asked: list[str] = []
         self.stop: Callable[[], bool] = lambda: False
-        self.told: list[str] = []
+        self.messages: list[str] = []
 
     def confirm(self, question: str) -> bool:
         self.asked.append(question)
@@ -73,7 +73,7 @@ class Person:
         return self.answer
 
     def show_message(self, text: str) -> None:
-        self.told.append(text)
+        self.messages.append(text)
 
 
 def simulated(

@@ -129,10 +129,14 @@ def test_reasoning_is_stripped(tmp_path: Path) -> None:
         (failure(403), 1, "refuses the key in MY_KEY"),
         (failure(404, "no such route"), 1, "does not know model 'm'.*/v1"),
         (failure(400, "max_tokens is not supported"), 1, "refuses the request: .*max_tokens=0"),
-        (failure(429, "slow down", {"Retry-After": "0"}), 3, "limits the rate.*after 3 tries.*writer.concurrency"),
-        (failure(429, "pay", code="insufficient_quota"), 1, "account is used up"),
-        (failure(429, "come tomorrow", {"Retry-After": "86400"}), 1, "limits the rate"),
-        (failure(500, "oops"), 3, "fails, given up after 3 tries.*oops"),
+        (
+            failure(429, "slow down", {"Retry-After": "0"}),
+            3,
+            "limits the request rate.*after 3 tries.*writer.concurrency",
+        ),
+        (failure(429, "pay", code="insufficient_quota"), 1, "account has no credit left"),
+        (failure(429, "come tomorrow", {"Retry-After": "86400"}), 1, "limits the request rate"),
+        (failure(500, "oops"), 3, "fails; gave up after 3 tries.*oops"),
     ],
 )
 def test_failures_are_explained(
@@ -263,7 +267,7 @@ def test_deep_giant_and_compressed_replies_are_no_chat_completions(
 ) -> None:
     monkeypatch.setattr(bounded_client, "MAX_REPLY", 200_000)
     replies = {
-        "no JSON": Reply(body='{"choices": ' + "[" * 100_000),
+        "not JSON": Reply(body='{"choices": ' + "[" * 100_000),
         "more than 200000 bytes": Reply(body=" " * 200_001 + GOOD.body),
         "compressed as 'gzip'": Reply(body=GOOD.body, headers={"Content-Encoding": "gzip"}),
     }

@@ -78,7 +78,7 @@ def test_prompts_appear_and_answers_are_read(tmp_path: Path) -> None:
 
 def test_a_run_that_starts_again_asks_under_the_same_names(tmp_path: Path) -> None:
     box = mailbox(tmp_path, timeout=0.02)
-    with pytest.raises(WriterError, match=r"no answer within.*start the same command again"):
+    with pytest.raises(WriterError, match=r"no answer within.*run the same command again"):
         box.write(REQUEST, 2)
     ids = sorted(p.stem for p in box.prompts.iterdir())
     for id_ in ids:

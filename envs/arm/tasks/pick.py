@@ -48,7 +48,7 @@ class Pick(ArmTask):
     horizon = 70
     things = (
         *object_fields("cube", "the red cube, 4 cm wide; 0.02 m high when it lies on the table"),
-        goal_field("where the cube's centre shall be, a point in the air 0.06 m to 0.25 m high"),
+        goal_field("target position of the cube's centre, a point in the air 0.06 m to 0.25 m high"),
     )
     bodies = CUBE + '<body name="goal" mocap="true"><geom class="marker" size=".02" type="sphere"/></body>'
     thing_sensors = object_sensors("cube") + GOAL_SENSOR

@@ -68,8 +68,8 @@ class Push(ArmTask):
         ),
         *object_fields("puck", "the blue puck")[1:],
         goal_field(
-            "where the puck's centre shall be, 0.02 m high; 0.08 to 0.18 m from the puck's start, within 45 degrees "
-            "of straight ahead (+x)"
+            "target position of the puck's centre, 0.02 m high; 0.08 to 0.18 m from the puck's start, "
+            "within 45 degrees of straight ahead (+x)"
         ),
     )
     bodies = PUCK

@@ -31,7 +31,7 @@ class Reach(ArmTask):
     action_scale = 0.04
     gripper = False
     opening = 0.0
-    things = (goal_field("the point that the hand shall reach"),)
+    things = (goal_field("the target position of the hand"),)
     bodies = '<body name="goal" mocap="true"><geom class="marker" size=".02" type="sphere"/></body>'
     thing_sensors = GOAL_SENSOR
     views = (Observable("goal_position", 0.1, minus="hand_position"),)

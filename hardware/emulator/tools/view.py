@@ -116,7 +116,7 @@ class EmulatorView:
         """
         if name == "rearrange":
             if self._scene is None:
-                raise UsageError("this arm has no things around it; start the emulator with task=…")
+                raise UsageError("this arm has no objects around it; start the emulator with task=…")
             self._scene.rearrange()
             return
         if name not in CALLS:

@@ -27,7 +27,7 @@ class PortBusy(RoboRewardError):
     def __init__(self, host: str, port: int, why: OSError) -> None:
         remedy = "every address 127.x.x.x is this machine"
         if why.errno == errno.EADDRINUSE:
-            remedy = "another emulator is there; a second arm needs a second address, such as host=127.0.0.2"
+            remedy = "another emulator uses this address; a second arm needs a second address, such as host=127.0.0.2"
         super().__init__(f"cannot serve on {host}:{port} ({why.strerror or why}): {remedy}")
 
 

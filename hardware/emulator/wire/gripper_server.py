@@ -45,7 +45,7 @@ class GripperServer(ClientServer):
         lock: the lock held while the session changes.
         faults: the faults to inject.
         port: the port of the gripper's service.
-        manners: how commands are treated; None for an ideal hand.
+        behavior: how commands are treated; None for an ideal hand.
 
     Attributes:
         homed: whether the hand knows how far it opens.
@@ -61,12 +61,12 @@ class GripperServer(ClientServer):
         lock: threading.RLock,
         faults: Faults,
         port: int = GRIPPER_PORT,
-        manners: HandBehavior | None = None,
+        behavior: HandBehavior | None = None,
     ) -> None:
         super().__init__("gripper", host, port, faults, gripper_framing())
         self._session, self._lock = session, lock
-        self._manners = manners or HandBehavior()
-        self.homed = not self._manners.needs_homing
+        self._behavior = behavior or HandBehavior()
+        self.homed = not self._behavior.needs_homing
         self._stopping = threading.Event()
         self._last: threading.Thread | None = None  # executes the newest command once the previous one has ended
         self._holds = False
@@ -90,7 +90,7 @@ class GripperServer(ClientServer):
 
     def handle_request(self, command: str, identifier: int, body: np.ndarray) -> None:
         """Starts a command, which interrupts the one before unless the hand lets that end first."""
-        if not self._manners.stop_waits:
+        if not self._behavior.stop_waits:
             self._interrupt_command()
         task = self._last, command, identifier, body
         self._last = threading.Thread(target=self._run_command, args=task, name="gripper-work", daemon=True)
@@ -138,7 +138,7 @@ class GripperServer(ClientServer):
         if command == "Stop":
             self._command_hand(GripperCommand(self._session.state.gripper_width, FASTEST))
             return "success"
-        self._wait_robot_time(self._manners.command_delay)
+        self._wait_robot_time(self._behavior.command_delay)
         if self._stopping.is_set():
             return "aborted"
         if self._faults.gripper_fails or not (self.homed or command == "Homing"):
@@ -171,7 +171,7 @@ class GripperServer(ClientServer):
         begun = self._session.state.time
         self._command_hand(GripperCommand(width, min(speed, FASTEST)))
         self._wait_until_settled(width)
-        while not self._has_arrived(width) and self._session.state.time - begun < self._manners.blocked_move_hangs:
+        while not self._has_arrived(width) and self._session.state.time - begun < self._behavior.blocked_move_hangs:
             if not self._running or self._stopping.is_set():
                 break
             time.sleep(0.005)  # the fingers still press and continue once the obstacle is gone

@@ -124,4 +124,4 @@ class RobotServer(ClientServer):
         try:
             self._waker.send(b"x")
         except OSError:
-            log.debug("nobody to wake")
+            log.debug("no waiting thread to wake")

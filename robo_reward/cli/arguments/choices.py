@@ -138,7 +138,9 @@ def register_option(group: str, name: str) -> bool:
     settings, free = read_settings(group, name)
     folder, _, leaf = name.rpartition("/")
     if not leaf or any(mark in name for mark in "=,@:{}[]'\"$ "):
-        raise UsageError(f"{group} plug-in {name!r} cannot be chosen: a name takes letters, digits, '_', '-' and '/'")
+        raise UsageError(
+            f"{group} plug-in {name!r} cannot be chosen; rename it with letters, digits, '_', '-' and '/' only"
+        )
     ConfigStore.instance().store(
         group=f"{group}/{folder}" if folder else group, name=leaf, node=settings, package=group, provider=group
     )

@@ -36,7 +36,7 @@ def format_overview() -> str:
         [
             "robo-reward VERB [key=value ...]",
             "",
-            "From what you want to a reward, a trained policy and a Franka arm.",
+            "From a goal sentence to a reward, a trained policy and a Franka arm.",
             "",
             *lines,
             "",

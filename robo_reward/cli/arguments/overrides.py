@@ -166,7 +166,7 @@ def _parse_text(key: str, value: str) -> str:
     """Returns the text that a value means: itself, without the quotes of a user who knows Hydra's grammar."""
     value = unquote_text(value)
     if "${" in value:
-        raise UsageError(f"{key}={value!r}: '${{' begins a reference in configuration files; leave it out")
+        raise UsageError(f"{key}={value!r}: '${{' begins a reference in configuration files; remove it")
     try:
         value.encode()
     except UnicodeEncodeError:

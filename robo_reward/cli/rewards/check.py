@@ -66,7 +66,9 @@ def run(config: DictConfig, arguments: list[str]) -> int:
     settings = _load_settings(folder)
     reward = load_reward(folder / "reward")
     if not isinstance(reward, EpisodeReward):
-        raise UsageError(f"{folder} holds a reward of single steps; check judges rewards made by `robo-reward align`")
+        raise UsageError(
+            f"{folder} contains a reward of single steps; check evaluates rewards learnt by `robo-reward align`"
+        )
     where, annotator = (config.preferences, "") if config.preferences else (settings.preferences, settings.annotator)
     answers, clips = read_preferences(where, annotator)
     try:
@@ -74,7 +76,7 @@ def run(config: DictConfig, arguments: list[str]) -> int:
     except BadArtifact as problem:
         if config.preferences:  # unknown whether it was trained on those
             raise
-        console.print(f"{problem}; so nothing is called held out", style="yellow")
+        console.print(f"{problem}; no answers are reported as held out", style="yellow")
         learnt = LearntForm(LearntAnswerIds([answer.uuid for answer in answers]), [clip.id for clip in clips])
     episodes = [clip_to_episode(clip, reward.frames) for clip in clips]
     totals = [output.total for output in reward.batch(episodes)]
@@ -98,7 +100,7 @@ def _load_learnt(folder: Path) -> LearntForm:
     Raises:
         BadArtifact: its `result.json` does not say.
     """
-    remedy = "Runs of earlier versions did not keep the ids of their answers: all count as learnt"
+    remedy = "Runs of earlier versions did not store the ids of their answers: all count as training answers"
     found = load_json(folder / "result.json", LearntForm, remedy=remedy)
     if found is None:
         raise BadArtifact(folder / "result.json", "there is no such file", remedy)

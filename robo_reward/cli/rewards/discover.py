@@ -33,9 +33,7 @@ from robo_reward.vision.choose import choose_encoder
 from robo_reward.vision.encoder import Encoder
 
 METHODS = ("ours", "paper")
-CAPTION = (
-    "thick line: the reward; thin lines: how surely each step is recognised, 0 to 1; vertical lines: discovered cuts"
-)
+CAPTION = "thick line: the reward; thin lines: recognition of each step, 0 to 1; vertical lines: discovered cuts"
 
 
 def run(config: DictConfig, arguments: list[str]) -> int:
@@ -157,8 +155,8 @@ def _print_summary(console: Terminal, found: Discovery, folder: Path, page: Path
     console.print(f"{found.steps} steps", highlight=False)
     if not found.certain:
         console.print(
-            "no steps were found: one motion from beginning to end explains the demonstrations as well, or they are "
-            "noise. Two is a guess; give steps=N, or an encoder that sees what moves",
+            "no steps were found: a single step explains the demonstrations as well, or their features are noise. "
+            "Two is a guess; give steps=N, or another encoder",
             style="yellow",
             highlight=False,
         )

@@ -50,26 +50,28 @@ def run(config: DictConfig, arguments: list[str]) -> int:
         it was stopped by the operator. With anything but 0 the result is not final yet.
     """
     console = Terminal()
-    tell = _make_line_printer(console)
-    operator: Operator = AtTerminal(tell) if config.confirm and not config.dry_run else UnattendedOperator(tell)
-    wishes = read_deploy_config(config)
+    print_line = _make_line_printer(console)
+    operator: Operator = (
+        AtTerminal(print_line) if config.confirm and not config.dry_run else UnattendedOperator(print_line)
+    )
+    deploy_config = read_deploy_config(config)
     with ExitStack() as stack:
-        policy = policy_source(wishes.policy_folder, wishes.policy_server, os.environ.get(TOKEN, ""))
+        policy = policy_source(deploy_config.policy_folder, deploy_config.policy_server, os.environ.get(TOKEN, ""))
         if policy is not None:
             stack.callback(policy.close)
         task = _choose_task(config, policy)
         verb, subject = "dry-run" if config.dry_run else "deploy", task.id.replace("/", "-")
         with open_run(config, arguments, verb, subject, FREE) as run, stop_on_signals() as stop:
-            tell(f"{task.id} on {config.robot.kind} {wishes.address}: {run.path}")
-            parts = build_deployment(wishes, task, policy, operator.confirm, stop, stack, operator.show_message)
+            print_line(f"{task.id} on {config.robot.kind} {deploy_config.address}: {run.path}")
+            parts = build_deployment(deploy_config, task, policy, operator.confirm, stop, stack, operator.show_message)
             run.save_provenance(robot=describe_arm(parts.rig.arm))
             check_policy_compatibility(task, parts.rig)
-            if wishes.teleop == "keyboard":
-                tell(HELP)
+            if deploy_config.teleop == "keyboard":
+                print_line(HELP)
             if config.dry_run:
                 return _run_dry(parts, operator, run)
             summary = _create_session(config, task, parts, operator, run).run()
-        _print_summary(tell, summary, run.path)
+        _print_summary(print_line, summary, run.path)
         if stop():
             return 130
         return INCOMPLETE if summary.exhausted else int(bool(summary.stopped))
@@ -134,10 +136,10 @@ def _run_dry(parts: DeploymentParts, operator: Operator, run: RunFolder) -> int:
     return int(bool(report["problem"]))
 
 
-def _print_summary(tell: LinePrinter, summary: DeploymentSummary, folder: Path) -> None:
+def _print_summary(print_line: LinePrinter, summary: DeploymentSummary, folder: Path) -> None:
     value = summary.to_json()
     if value["success"] is not None:
-        tell(
+        print_line(
             f"{format_success(value['success'], value['low'], value['high'])} over "
             f"{value['judged']} of {value['episodes']} episodes, {len(value['faults'])} faults"
         )
@@ -145,17 +147,21 @@ def _print_summary(tell: LinePrinter, summary: DeploymentSummary, folder: Path) 
     if cut:
         counts = ", ".join(f"{n} {name}" for name, n in cut.items())
         least = value["success_at_least"]
-        tell(
+        print_line(
             f"cut short and not counted: {counts}"
-            + (f"; success {least:.2f} if each that was faulted or killed had failed" if least is not None else "")
+            + (
+                f"; success {least:.2f} if every episode ended by a fault or a kill counts as a failure"
+                if least is not None
+                else ""
+            )
         )
     if value["peak_force"] is not None:
         median, most = value["peak_force"]["median"], value["peak_force"]["max"]
-        tell(f"force on the hand: {median:.0f} N in the median episode, {most:.0f} N at most")
+        print_line(f"force on the hand: {median:.0f} N in the median episode, {most:.0f} N at most")
     if summary.stopped:
-        tell(f"ended early: {summary.stopped}", style="yellow")
-    tell(f"episodes: {folder / 'episodes'}")
-    tell(f"label clips: robo-reward label {folder / 'episodes'}")
+        print_line(f"ended early: {summary.stopped}", style="yellow")
+    print_line(f"episodes: {folder / 'episodes'}")
+    print_line(f"label clips: robo-reward label {folder / 'episodes'}")
 
 
 class LinePrinter(Protocol):

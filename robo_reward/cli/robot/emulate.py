@@ -104,7 +104,7 @@ def _print_greeting(console: Terminal, emulator: Emulator, task: Task, config: D
         console.print(f"       faults {FAULT_PORT}, scene {SCENE_PORT} (this machine only)", highlight=False)
     if page:
         console.print(f"view:  {page}", style="bold")
-    console.print("Ctrl-C ends.", style="dim", highlight=False)
+    console.print("Ctrl-C stops.", style="dim", highlight=False)
 
 
 def _describe_reflexes(emulator: Emulator) -> str:

@@ -47,7 +47,8 @@ def run(config: DictConfig, arguments: list[str]) -> int:
     write_text(folder / "gap.svg", plot_replay(task, recordings[0], found))
     before, after = (1e3 * compute_replay_error(task, recordings, d).max() for d in (Dynamics.from_task(task), found))
     _print_line(
-        console, f"gap between replay and arm, worst joint: {before:.1f} mrad, {after:.1f} mrad with what was found"
+        console,
+        f"gap between replay and arm, worst joint: {before:.1f} mrad, {after:.1f} mrad with the identified values",
     )
     _print_line(console, f"delay {1e3 * found.delay:.0f} ms; damping {_format_row(found.damping, 0)} N m s/rad")
     _print_line(console, f"friction {_format_row(found.friction, 1)} N m")

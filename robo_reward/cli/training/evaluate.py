@@ -64,7 +64,7 @@ def choose_task(policy: MLPPolicy, run: Path | None, chosen: dict[str, Any]) -> 
     id = str(chosen.get("id") or trained_on)
     if not id:
         where = f" at {run}" if run is not None else ""
-        raise UsageError(f"the policy{where} does not say what it was trained on: give task=NAME")
+        raise UsageError(f"the policy{where} does not record the task it was trained on; give task=NAME")
     options = policy.meta["options"] if "options" in policy.meta else _read_task_options(run, trained_on)
     if id != trained_on:
         options = {name: value for name, value in options.items() if name == "control"}

@@ -118,7 +118,7 @@ def _print_outcome(
     assert outcome.winner is not None
     seeds = ", ".join(f"{r['evaluation']['success']:.2f}" for r in outcome.finals)
     console.print(
-        f"\nwinner: candidate {outcome.winner.id}" + (f"; trained afresh with other seeds: {seeds}" if seeds else "")
+        f"\nwinner: candidate {outcome.winner.id}" + (f"; retrained with other seeds: {seeds}" if seeds else "")
     )
     success = format_success(evaluation.success, evaluation.low, evaluation.high)
     console.print(f"{success} over {evaluation.episodes} evaluation episodes", highlight=False)

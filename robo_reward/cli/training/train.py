@@ -54,7 +54,7 @@ def run(config: DictConfig, arguments: list[str]) -> int:
                 report=lambda point: console.print(_format_point(point, config.steps), highlight=False),
             )
         if training.stopped:
-            console.print(f"stopped at {training.steps:,} steps; the same command goes on from here")
+            console.print(f"stopped at {training.steps:,} steps; run the same command again to resume")
             return 130
         _write_results(console, task, config, training, run)
         page = report_train(run.path)

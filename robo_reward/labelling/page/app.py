@@ -59,7 +59,7 @@ def make_app(session: LabellingSession, token: str, host: str) -> Application:
 def _next_queries(session: LabellingSession, ask: Any) -> list[dict[str, Any]]:
     annotator = ask.get("annotator", "").strip()[:NAME_LIMIT]
     if not annotator:
-        raise BadRequest("who asks? annotator is missing")
+        raise BadRequest("annotator is missing; add annotator=NAME to the request")
     count = ask.get("count", "1")
     if count not in _COUNTS:
         raise BadRequest(f"count={count[:20]!r}: expected 1 to {_QUERY_LIMIT}")

@@ -30,7 +30,7 @@ MODES = {"pair": 2, "triplet": 3, "rank": 4}
 """Mode -> default number of clips shown."""
 _LEASE_SECONDS = 600.0
 _RECENT = 50
-_TOLD = ("answered", "speed", "replays", "tab")
+_SENT_FIELDS = ("answered", "speed", "replays", "tab")
 
 
 class _SentAnswer(msgspec.Struct):
@@ -170,7 +170,7 @@ class LabellingSession:
         try:
             sent: Any = convert_json(value, _SentUndo if "undoes" in value else _SentAnswer, "answer")
         except BadArtifact as error:
-            raise BadRequest(f"no answer: {error.problem}") from error
+            raise BadRequest(f"not a valid answer: {error.problem}") from error
         fields = msgspec.structs.asdict(sent)
         event = Undo(**fields) if "undoes" in value else Answer(**fields, provenance=self._build_provenance(value))
         self._check_event(event)
@@ -247,14 +247,14 @@ class LabellingSession:
         """Raises BadAnswer for an event that does not belong to this page."""
         if isinstance(event, Undo):
             if event.undoes not in {known.uuid for known in self.store.load_history(event.annotator)}:
-                raise BadAnswer(f"there is no answer {event.undoes!r} of {event.annotator!r} to take back")
+                raise BadAnswer(f"there is no answer {event.undoes!r} of {event.annotator!r} to undo")
         elif len(event.clips) != self.settings.k or not set(event.clips) <= self._videos.keys():
             raise BadAnswer(f"clips {event.clips} are not those shown here")
 
     def _build_provenance(self, value: Mapping[str, Any]) -> dict[str, Any]:
-        told = {name: value[name] for name in _TOLD if name in value}
+        sent = {name: value[name] for name in _SENT_FIELDS if name in value}
         source = {"session": self._id, "query": str(value.get("source", "")), "page": __version__}
-        return {**source, "mode": self.settings.mode, **{name: str(item)[:64] for name, item in told.items()}}
+        return {**source, "mode": self.settings.mode, **{name: str(item)[:64] for name, item in sent.items()}}
 
     def _summarise_person(self, name: str, answers: list[Answer]) -> dict[str, Any]:
         mine = [answer for answer in answers if answer.annotator == name]
@@ -293,7 +293,7 @@ def load_or_create_token(folder: Path) -> str:
     except (ValueError, KeyError, TypeError):
         token = ""
     if not isinstance(token, str) or len(token) < 16:
-        raise UsageError(f"{path} holds no token of a labelling page; delete it to have a new one made")
+        raise UsageError(f"{path} contains no token of a labelling page; delete it, and a new one is created")
     return token
 
 

@@ -1,4 +1,4 @@
-"""The drivers and a hand with the real one's manners, over sockets, through the unmodified client libraries."""
+"""The drivers and a hand with the real one's behaviour, over sockets, through the unmodified client libraries."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -29,14 +29,14 @@ def robot(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture
-def manners() -> HandBehavior:
+def behavior() -> HandBehavior:
     return HandBehavior()
 
 
 @pytest.fixture
-def emulator(robot: str, manners: HandBehavior) -> Iterator[Emulator]:
+def emulator(robot: str, behavior: HandBehavior) -> Iterator[Emulator]:
     plant = KinematicPlant(ARMS[robot], object_width=0.04)
-    with Emulator(robot, free_host(), plant, lockstep=True, hand=manners) as emulator:
+    with Emulator(robot, free_host(), plant, lockstep=True, hand=behavior) as emulator:
         yield emulator
 
 
@@ -58,7 +58,7 @@ def streamed(arm: Any, widths: list[float]) -> float:
     return longest
 
 
-@pytest.mark.parametrize("manners", [HandBehavior(100.0, True, 0.2), REPORTED])
+@pytest.mark.parametrize("behavior", [HandBehavior(100.0, True, 0.2), REPORTED])
 def test_a_stream_that_closes_grasps_and_one_that_opens_lets_go(arm: Any, emulator: Emulator) -> None:
     body = emulator.plant
     arm.gripper(0.08, 0.1)
@@ -72,7 +72,7 @@ def test_a_stream_that_closes_grasps_and_one_that_opens_lets_go(arm: Any, emulat
     arm.stop()
 
 
-@pytest.mark.parametrize("manners", [HandBehavior(100.0, True, 0.0)])
+@pytest.mark.parametrize("behavior", [HandBehavior(100.0, True, 0.0)])
 def test_an_end_does_not_wait_for_a_hand_that_hangs(arm: Any, emulator: Emulator) -> None:
     arm.gripper(0.01, 0.1)  # an explicit move, onto what is there
     assert eventually(lambda: emulator.plant.state().gripper_width < 0.041)
@@ -82,7 +82,7 @@ def test_an_end_does_not_wait_for_a_hand_that_hangs(arm: Any, emulator: Emulator
     assert time.monotonic() - begun < 30  # of 100 s
 
 
-@pytest.mark.parametrize("manners", [HandBehavior(100.0, True, 0.0)])
+@pytest.mark.parametrize("behavior", [HandBehavior(100.0, True, 0.0)])
 def test_a_hand_that_hangs_goes_on_when_the_object_is_gone(arm: Any, emulator: Emulator) -> None:
     arm.gripper(0.01, 0.1)
     assert eventually(lambda: emulator.plant.state().gripper_width < 0.041)
@@ -92,13 +92,13 @@ def test_a_hand_that_hangs_goes_on_when_the_object_is_gone(arm: Any, emulator: E
     assert arm.state().gripper_width == pytest.approx(0.01, abs=0.002)
 
 
-@pytest.mark.parametrize("manners", [HandBehavior(needs_homing=True)])
+@pytest.mark.parametrize("behavior", [HandBehavior(needs_homing=True)])
 def test_a_hand_that_was_not_homed_is_told_before_anything_moves(arm: Any, emulator: Emulator) -> None:
     before = emulator.session.q_d.copy()
     for refused in (arm.start_streaming, lambda: arm.move_to(before + 0.02, 0.2), arm.recover):
-        with pytest.raises(ArmFault, match=r"not homed.*Home it in Desk") as told:
+        with pytest.raises(ArmFault, match=r"not homed.*Home it in Desk") as caught:
             refused()
-        assert told.value.kind is FaultKind.GRIPPER
+        assert caught.value.kind is FaultKind.GRIPPER
     assert (emulator.session.q_d == before).all()
     arm._library_hand._gripper.homing()  # as Desk does it
     assert eventually(lambda: arm.is_homed) and arm.max_width == pytest.approx(0.08)
@@ -106,7 +106,7 @@ def test_a_hand_that_was_not_homed_is_told_before_anything_moves(arm: Any, emula
     assert arm.state().mode is Mode.IDLE
 
 
-@pytest.mark.parametrize(("manners", "homed"), [(HandBehavior(needs_homing=True), False), (HandBehavior(), True)])
+@pytest.mark.parametrize(("behavior", "homed"), [(HandBehavior(needs_homing=True), False), (HandBehavior(), True)])
 def test_doctor_reads_how_far_the_hand_opens(robot: str, emulator: Emulator, homed: bool) -> None:
     found = {f.name: f for f in diagnose_robot(robot, emulator.host, {"realtime": "ignore"}, seconds=0.01)}
     assert found["hand"].ok is homed
