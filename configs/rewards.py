@@ -1,4 +1,4 @@
-"""The keys of the verbs that make or check rewards: `record`, `discover`, `label`, `align` and `check`."""
+"""The keys of the verbs that make or use rewards: `record`, `discover`, `label`, `align`, `check` and `score`."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ from robo_reward.configs.values import (
     Portion,
     Positive,
     Real,
+    RealOrNull,
     Seed,
     Share,
     Side,
@@ -170,3 +171,40 @@ class CheckConfig:
 
     run: str
     preferences: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScoreConfig:
+    """The keys of `robo-reward score`.
+
+    Args:
+        data: a video, a folder of videos or of pictures, an episode store, a run that has episodes or videos, or
+            minari:ID
+        by: what ranks the episodes: final (mean of the last tenth of the steps), mean or total; auto: final for rewards
+            that say how far a step is, mean for those that compare whole episodes
+        curve: progress is the level of the reward, or the cumulative reward, scaled to 0..1 over the data set
+        camera: camera of the data that the reward reads; empty: the one of the reward's own name
+        fps: frame rate of folders of pictures, which do not store one [Hz]
+        bad_below: label episodes with a lower score bad and others good; null: label by success where it is known
+        listed: number of worst and of best episodes that are printed and shown on the page
+        pictures: most episodes that get a picture, worst first
+        sidecar: also write robo_reward_scores.json and robo_reward_progress.parquet into the folder of the data
+        json: also write the results to this file
+        run: name of the run folder; empty: built from verb, data and a hash of the settings
+        runs: folder that contains the run folders
+    """
+
+    groups: ClassVar[dict[str, str | None]] = {"reward": "artifact"}
+
+    data: str
+    by: Literal["auto", "final", "mean", "total"] = "auto"
+    curve: Literal["level", "cumulative"] = "level"
+    camera: str = ""
+    fps: Above0 = 20.0
+    bad_below: RealOrNull = None
+    listed: Positive = 5
+    pictures: Natural = 1000
+    sidecar: Flag = False
+    json: str = ""
+    run: str = ""
+    runs: str = "runs"

@@ -1,11 +1,11 @@
-"""The keys of `demo`, `search`, `train` and `evaluate`, and of `tasks`, `report` and `doctor`."""
+"""The keys of `demo`, `search`, `train`, `evaluate` and `compare`, and of `tasks`, `report` and `doctor`."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import ClassVar
+from typing import ClassVar, Literal
 
-from robo_reward.configs.values import Mappings, Names, Natural, Positive, Real, Seed, Seeds
+from robo_reward.configs.values import Above0, Mappings, Names, Natural, Positive, Real, Seed, Seeds, Share
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,7 +83,7 @@ class TrainConfig:
 
 @dataclass(frozen=True)
 class TaskOptions:
-    """The part of a chosen task that `evaluate` adds to that of the training.
+    """The part of a chosen task that `evaluate` and `compare` add to that of the training.
 
     Args:
         options: overrides single options of that task, such as task.options.ranges={}
@@ -112,6 +112,41 @@ class EvaluateConfig:
     task: TaskOptions = field(default_factory=TaskOptions)
     seeds: Seeds = (0,)
     min_success: Real = 0.0
+    json: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class CompareConfig:
+    """The keys of `robo-reward compare`; without `task=`, the task and options of the training.
+
+    Args:
+        a: a run or policy folder, several separated by commas, or a folder of runs; or a reward
+        b: as many runs or policies as in a; or a reward
+        metric: success: compare policies; reward: compare rewards; auto: policies where both sides have one
+        episodes: per run and seed
+        task: with task=NAME: another task than that of the training
+        seeds: seeds of initial states and physics, in a range separate from the training seeds
+        require: exit with 1 unless shown: better (A succeeds more often) or not_worse (A loses at most the margin)
+        margin: of require=not_worse: loss of success rate that is accepted
+        data: for rewards: the episodes on which they are compared, as `robo-reward score` takes them
+        camera: for rewards: camera of the data that they read; empty: the one of each reward's own name
+        fps: for rewards: frame rate of folders of pictures [Hz]
+        json: also write the results to this file
+    """
+
+    groups: ClassVar[dict[str, str | None]] = {"task": None}
+
+    a: str
+    b: str
+    metric: Literal["auto", "success", "reward"] = "auto"
+    episodes: Positive = 200
+    task: TaskOptions = field(default_factory=TaskOptions)
+    seeds: Seeds = (0,)
+    require: Literal["none", "better", "not_worse"] = "none"
+    margin: Share = 0.05
+    data: str = ""
+    camera: str = ""
+    fps: Above0 = 20.0
     json: str = ""
 
 

@@ -30,6 +30,7 @@ Port = Annotated[int, Meta(ge=0, le=65535, description="a whole number from 0 to
 Auto = Annotated[
     Annotated[int, Meta(ge=2, le=1000)] | Literal["auto"], Meta(description="auto or a whole number from 2 to 1000")
 ]
+RealOrNull = Annotated[Real | None, Meta(description="a number, or null")]
 OrNull = Annotated[NotNegative | None, Meta(description="a number from 0, or null")]
 Corner = Annotated[Sequence[Real], Meta(min_length=3, max_length=3)]
 Box = Annotated[

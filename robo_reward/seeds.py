@@ -10,7 +10,7 @@ takes the s-th seed of each stream, counted from its first. The streams are disj
 | `VALIDATION_SEEDS` | the evaluation at the end of a training, by which a search ranks and chooses |
 | `WINNER_SEEDS` | the evaluation of the policy that a search has chosen |
 | `FILM_SEEDS` | films |
-| `EVALUATION_SEEDS` | `robo-reward evaluate` and `evaluate_policy` |
+| `EVALUATION_SEEDS` | `robo-reward evaluate`, `robo-reward compare` and `evaluate_policy` |
 """
 
 FRESH_TRAINING_SEEDS = 100

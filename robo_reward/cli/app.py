@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from robo_reward.cli.arguments.help import format_overview, format_verb_help, is_key
 from robo_reward.cli.arguments.options import find_config_name, silence_override_warning
 from robo_reward.cli.arguments.overrides import PreparedOverrides, prepare_overrides
+from robo_reward.cli.arguments.quoting import quote_text
 from robo_reward.cli.interrupt import interrupt_on_sigterm
 from robo_reward.cli.verbs import VERBS
 from robo_reward.errors import RoboRewardError, UnknownName, UsageError
@@ -105,7 +106,7 @@ def compose_checked_config(verb: str, arguments: Sequence[str]) -> DictConfig:
     """
     if verb not in VERBS:
         raise UnknownName("verb", verb, VERBS, "`robo-reward --help` describes each.")
-    overrides = [new for old in arguments for new in VERBS[verb].expand_argument(old, partial(is_key, verb))]
+    overrides = VERBS[verb].expand_arguments(arguments, partial(is_key, verb))
     prepared = prepare_overrides(verb, overrides)
     config = _resolve_config(prepared)
     _check_values(verb, config, prepared)
@@ -132,16 +133,22 @@ def _check_values(verb: str, config: DictConfig, prepared: PreparedOverrides) ->
 
 def _split_arguments(verb: str, arguments: list[str]) -> tuple[list[str], list[str]]:
     """Returns the overrides and Hydra's own flags; a path given for a policy, reward or run becomes an override."""
-    overrides: list[str] = []
+    typed: list[str] = []
     flags: list[str] = []
-    expects_value = False
+    expected = ""  # the flag whose value comes next
     for argument in arguments:
-        if expects_value or argument.startswith("-"):
+        if expected == "--json":
+            typed.append(f"json={quote_text(argument)}")
+        elif expected or (argument.startswith("-") and argument.partition("=")[0] != "--json"):
             flags.append(argument)
-            expects_value = argument in ("--config-dir", "-cd", "--cfg", "-c") and not expects_value
-        else:
-            overrides += VERBS[verb].expand_argument(argument, partial(is_key, verb))
-    return overrides, flags
+        elif argument.startswith("--json="):
+            typed.append(f"json={quote_text(argument.partition('=')[2])}")
+        elif argument != "--json":
+            typed.append(argument)
+        expected = argument if not expected and argument in ("--config-dir", "-cd", "--cfg", "-c", "--json") else ""
+    if expected == "--json":
+        raise UsageError("--json needs the name of a file: --json FILE")
+    return VERBS[verb].expand_arguments(typed, partial(is_key, verb)), flags
 
 
 def _find_config_dir(flags: list[str]) -> str | None:

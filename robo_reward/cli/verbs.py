@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from robo_reward.cli.arguments.quoting import quote_text
+from robo_reward.errors import UsageError
 
 
 @dataclass(frozen=True)
@@ -19,7 +20,7 @@ class Verb:
         config: `module:class` of the dataclass that holds its keys.
         example: a command to copy.
         paths: keys whose value may be a path: key -> what `key=PATH` is rewritten to.
-        bare: the key that a bare path means, if any.
+        bare: the keys that bare paths mean, in order, separated by spaces.
     """
 
     summary: str
@@ -29,19 +30,31 @@ class Verb:
     paths: dict[str, tuple[str, ...]] = field(default_factory=dict)
     bare: str = ""
 
-    def expand_argument(self, argument: str, is_key: Callable[[str], bool]) -> list[str]:
-        """Returns the overrides that an argument means.
+    def expand_arguments(self, arguments: Sequence[str], is_key: Callable[[str], bool]) -> list[str]:
+        """Returns the overrides that arguments mean.
 
         Args:
-            argument: as typed.
+            arguments: as typed.
             is_key: whether the verb has a key; a folder may have `=` in its name.
+
+        Raises:
+            UsageError: more bare paths than the verb takes, if it takes several.
         """
-        key, equals, value = argument.partition("=")
-        if self.bare and (not equals or (Path(argument).exists() and not is_key(key))):
-            return [f"{self.bare}={quote_text(argument)}"]
-        if key in self.paths and _is_path(value):
-            return [text.format(quote_text(value)) for text in self.paths[key]]
-        return [argument]
+        found: list[str] = []
+        taken, bare = "", self.bare.split()
+        for argument in arguments:
+            key, equals, value = argument.partition("=")
+            if self.bare and (not equals or (Path(argument).exists() and not is_key(key))):
+                if bare:
+                    taken = bare.pop(0)
+                elif " " in self.bare:
+                    raise UsageError(f"{argument!r} is one path too many. Such as: {self.example}")
+                found.append(f"{taken}={quote_text(argument)}")
+            elif key in self.paths and _is_path(value):
+                found += [text.format(quote_text(value)) for text in self.paths[key]]
+            else:
+                found.append(argument)
+        return found
 
 
 def _is_path(value: str) -> bool:
@@ -115,6 +128,21 @@ VERBS = {
         "robo_reward.configs.rewards:CheckConfig",
         "robo-reward check runs/NAME",
         bare="run",
+    ),
+    "score": Verb(
+        "score every episode of a data set with any reward, and list the worst and the best",
+        "robo_reward.cli.rewards.score:run",
+        "robo_reward.configs.rewards:ScoreConfig",
+        "robo-reward score DATA reward=runs/NAME",
+        REWARD,
+        bare="data",
+    ),
+    "compare": Verb(
+        "compare two policies on the same initial states, or two rewards on the same episodes",
+        "robo_reward.cli.training.compare:run",
+        "robo_reward.configs.training:CompareConfig",
+        "robo-reward compare runs/NEW runs/OLD episodes=200",
+        bare="a b",
     ),
     "deploy": Verb(
         "run a policy on an arm: a Panda, an FR3, their emulator, or a simulation",

@@ -201,7 +201,7 @@ def _minari_to_episode(data: Any, about: dict[str, Any], spec: StateSpec, task_i
         spec=spec,
         task_id=own.task_id,
         reward=reward,
-        meta=own.meta,
+        meta=own.meta if success is not None else {**own.meta, "success_known": False},
     )
 
 

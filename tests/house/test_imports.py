@@ -19,7 +19,7 @@ LAYERS = (
     ("robo_reward.scenes",),
     ("robo_reward.writers", "robo_reward.rewards.matching"),
     ("robo_reward.rewards.perceptual", "robo_reward.rewards.preference"),
-    ("robo_reward.policies",),
+    ("robo_reward.policies", "robo_reward.scoring"),
     ("robo_reward.reward_search",),
     ("robo_reward.hardware", "robo_reward.hardware.arm", "robo_reward.hardware.wire"),
     ("robo_reward.hardware.safety",),

@@ -8,7 +8,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 from omegaconf import DictConfig, OmegaConf
 
@@ -29,6 +28,7 @@ from robo_reward.rewards.perceptual.discover import (
 )
 from robo_reward.rewards.perceptual.picture import draw_discovery, draw_steps, write_png
 from robo_reward.rewards.perceptual.reward import PerceptualReward, compute_curves, encode_clips
+from robo_reward.scoring.fit import resize_frames, select_cameras
 from robo_reward.vision.choose import choose_encoder
 from robo_reward.vision.encoder import Encoder
 
@@ -86,19 +86,9 @@ def _select_cameras(demo: Demonstration, wanted: FrameSpec) -> Demonstration:
 
     A demonstration that names several cameras shows them side by side.
     """
-    shown = demo.cameras
-    frames = demo.frames
-    if shown and shown != wanted.cameras:
-        for camera in wanted.cameras:
-            if camera not in shown:
-                raise UnknownName(f"camera of demonstration {demo.name}", camera, shown)
-        width = frames.shape[2] // len(shown)
-        parts = [frames[:, :, width * shown.index(c) : width * (shown.index(c) + 1)] for c in wanted.cameras]
-        frames = np.concatenate(parts, axis=2)
-    height, width, _ = wanted.shape
-    if frames.shape[1:3] != (height, width):
-        frames = np.stack([cv2.resize(f, (width, height), interpolation=cv2.INTER_AREA) for f in frames])
-    return replace(demo, frames=frames)
+    what = f"camera of demonstration {demo.name}"
+    frames = select_cameras(demo.frames, demo.cameras, wanted.cameras, what)
+    return replace(demo, frames=resize_frames(frames, wanted))
 
 
 def _learn_reward(
