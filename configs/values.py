@@ -42,3 +42,6 @@ Frames = Literal["mp4", "exact"]
 
 FRAME_SIZE = 112
 """Default width and height of a camera's frame [pixels]."""
+
+SCENE_SUFFIXES = (".yaml", ".yml", ".xml", ".mjcf", ".urdf")
+"""Endings of the files that `task=` takes: scene files and models."""

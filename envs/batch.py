@@ -28,7 +28,7 @@ class StepResult(NamedTuple):
         reward: of the transitions; None when the simulator has no reward.
         success: (N,) bool, of the state after the action.
         truncated: (N,) bool, the episode reached its horizon; `BatchSim.state` is then already the next start.
-        terminated: (N,) bool, the episode ended by failure, or by success where that ends it; likewise.
+        terminated: (N,) bool, the episode ended by failure, or by success where that ends it.
         qpos: (N, nq), where the action led, before any reset; with `mocap` it is what a camera sees.
         mocap: (N, 7 nmocap), as `qpos`.
     """
@@ -42,7 +42,7 @@ class StepResult(NamedTuple):
     terminated: np.ndarray
 
     @property
-    def ended(self) -> np.ndarray:
+    def has_ended(self) -> np.ndarray:
         """(N,) bool, the episode ended, for either reason."""
         return self.truncated | self.terminated
 
@@ -140,11 +140,11 @@ class BatchSim:
         success, terminated = self._judge_state(self.state)
         truncated = (self.elapsed >= self.task.horizon) & ~terminated
         result = StepResult(transitions, reward, success, truncated, self.qpos, self.mocap, terminated)
-        if result.ended.any():
+        if result.has_ended.any():
             # Copies: `result` keeps views of the arrays from before the reset.
             self.state = State(self.task.spec, self.state.array.copy())
             self._physics, self._controls = self._physics.copy(), self._controls.copy()
-            self._restart_worlds(np.flatnonzero(result.ended))
+            self._restart_worlds(np.flatnonzero(result.has_ended))
         return result
 
     def _judge_state(self, state: State) -> tuple[np.ndarray, np.ndarray]:

@@ -83,7 +83,7 @@ class TaskEnv(gym.Env):
         result = self.sim.step(np.asarray(action)[None])
         after = result.transitions.state
         reward = result.success[0] if result.reward is None else result.reward.total[0]
-        if not result.ended[0]:
+        if not result.has_ended[0]:
             self._rendered_configuration = self._copy_configuration()
         observation = self.task.observation(after)[0]
         info = self._make_info(after.array[0], bool(result.success[0]))
@@ -158,7 +158,7 @@ class TaskVectorEnv(gym.vector.VectorEnv):
         result = self.sim.step(actions)
         reward = result.success.astype(np.float64) if result.reward is None else result.reward.total
         infos: dict[str, Any] = {"is_success": result.success, "_is_success": np.ones(self.num_envs, bool)}
-        ended = result.ended
+        ended = result.has_ended
         if ended.any():
             final = np.full(self.num_envs, None, dtype=object)
             # Observations before the reset; `sim.observation()` is already that of the next episode.

@@ -15,6 +15,7 @@ import msgspec
 import mujoco
 import numpy as np
 
+from robo_reward.configs.values import SCENE_SUFFIXES
 from robo_reward.envs.state import MAX_DIM, State, StateSpec
 from robo_reward.errors import UnknownName, UsageError, WrongShape
 from robo_reward.files import convert_json
@@ -244,7 +245,7 @@ class Task(ABC):
     substeps: int
     cameras: tuple[str, ...]
     expert_reward: str
-    training_steps: ClassVar[int | Mapping[str, int]] = 200_000
+    training_steps: int | Mapping[str, int] = 200_000
     ppo_params: ClassVar[Mapping[str, Any]] = MappingProxyType({})
     options: Mapping[str, Any] = MappingProxyType({})
     ends_on_success: bool = False
@@ -278,7 +279,7 @@ class Task(ABC):
 
     @property
     def ends_early(self) -> bool:
-        """Whether an episode may end before its horizon."""
+        """True if an episode may end before its horizon."""
         return self.ends_on_success or self.failure(State(self.spec, np.zeros((1, self.spec.dim)))) is not None
 
     def expert(self, state: State) -> np.ndarray:
@@ -310,8 +311,6 @@ class Task(ABC):
 
 RULE_OPTIONS = ("goal", "success", "failure")
 """Options of every task: the goal sentence and conditions on the state."""
-SCENE_SUFFIXES = (".yaml", ".yml", ".xml", ".mjcf", ".urdf")
-"""Files that `make_task` builds a task from."""
 tasks: Registry[Task] = Registry("task", "robo_reward.tasks")
 
 

@@ -97,7 +97,7 @@ class SB3VecEnv(VecEnv):
             self._terms[name] = self._terms[name] + value if name in self._terms else value.copy()
         infos: list[dict[str, Any]] = [{} for _ in range(self.num_envs)]
         # The simulator has already reset the ended worlds: SB3 needs their last observation to bootstrap.
-        ended = np.flatnonzero(result.ended)
+        ended = np.flatnonzero(result.has_ended)
         if len(ended):
             last = self.sim.task.observation(result.transitions.state.rows(ended))
             for k, i in enumerate(ended):
@@ -105,7 +105,7 @@ class SB3VecEnv(VecEnv):
             self._return[ended] = 0
             for total in self._terms.values():
                 total[ended] = 0
-        return self.sim.observation(), reward.astype(np.float32), result.ended, infos
+        return self.sim.observation(), reward.astype(np.float32), result.has_ended, infos
 
     def _compute_rewards(self, result: StepResult) -> tuple[np.ndarray, dict[str, np.ndarray]]:
         """Computes the step's rewards (N,) and their terms."""

@@ -138,7 +138,7 @@ def run_episodes(
                 good += success
                 if result.reward is not None:
                     total += np.where(running, result.reward.total, 0.0)
-                running &= ~result.ended
+                running &= ~result.has_ended
                 for i, output in enumerate(judge.add_step(result) if judge else []):
                     total[i] = output.total.sum()
             successes.append(success)

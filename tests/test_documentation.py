@@ -50,6 +50,8 @@ NOT_RUN = {
     "calibrate": "needs pictures of a board",
     "identify": "needs episodes of an arm",
     "report": "needs a run folder",
+    "score": "needs episodes and a run folder",
+    "compare": "needs two run folders",
     "emulate": "serves until it is stopped",
 }
 """Verb -> why its commands do not run, apart from blocks that are marked slow. The arguments are always checked."""
@@ -64,7 +66,7 @@ UNCHECKED = {
 
 FENCE = re.compile(r"^(?:<!-- (slow|not run)(?:: (.+?))? -->\n)?^```([^\n]*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 SPAN = re.compile(r"`((?:[A-Z_]+=\w* )?(?:(?:robo-reward|make) |python -m benchmarks\.)[^`\n]*)`")
-FORM = re.compile(r"VERB|(.*=)?NAME|.*…|.*\.\.\.|task=panda/touch")
+FORM = re.compile(r"VERB|(.*=)?NAME|.*…|.*\.\.\.|task=panda/touch|task=puck\.xml")
 """Words of a command in a sentence that stand for others, and the task that docs/own_task.md adds."""
 CHILD = """
 import json, os, sys, traceback
@@ -141,6 +143,9 @@ def check_command(command: list[str]) -> None:
         if "--help" in given:
             assert format_verb_help(verb, [word for word in given if word != "--help"])
         else:
+            if "--json" in given:
+                at = given.index("--json")
+                given[at : at + 2] = [f"json={given[at + 1]}"]
             compose_checked_config(verb, given)
     elif program == "make":
         subprocess.run(["make", "-n", *arguments], cwd=ROOT, check=True, capture_output=True)

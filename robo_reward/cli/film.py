@@ -80,7 +80,7 @@ def film_episodes(
     while running.any():
         result = sim.step(policy.act(sim.observation()))
         success = np.where(running, result.success, success)
-        running &= ~result.ended
+        running &= ~result.has_ended
         for i in np.flatnonzero(running):
             snapshots[i].append((sim.qpos[i].copy(), sim.mocap[i].copy()))
     sim.close()

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from robo_reward.envs.task import SCENE_SUFFIXES, Task, make_task
+from robo_reward.envs.task import Task, make_task
 
 
 def make_configured_task(config: DictConfig) -> Task:
@@ -24,27 +23,3 @@ def make_configured_task(config: DictConfig) -> Task:
     if config.get("goal") and (given or config.task.id.startswith("scene/")):
         given["goal"] = config.goal
     return make_task(config.task.id, **{**options, **given})
-
-
-def is_scene_file(value: str) -> bool:
-    """Returns whether the value of `task=` is the path of a scene or model file."""
-    return Path(value).suffix.lower() in SCENE_SUFFIXES
-
-
-def register_scene(value: str) -> str:
-    """Makes a scene file known to Hydra as an option of `task=` and returns the option's name.
-
-    Raises:
-        UsageError: the file is not there or has another form.
-    """
-    from hydra.core.config_store import ConfigStore
-
-    from robo_reward.envs.model.names import make_identifier
-    from robo_reward.scenes.settings import load_scene_settings
-
-    path = Path(value).expanduser().absolute()
-    name = make_identifier(path.stem, "scene")
-    settings = load_scene_settings(path)
-    node = {"id": f"scene/{name}", "options": {"file": str(path)}, "steps": settings.steps, "params": {}}
-    ConfigStore.instance().store(group="task/scene", name=name, node=node, package="task", provider="task")
-    return f"scene/{name}"

@@ -53,7 +53,7 @@ class Recorder:
         self._action[:, t], self._success[:, t] = result.transitions.action, result.success
         self._record_state(result.transitions.state, result.qpos, result.mocap)
         # A world whose episode ended early has begun another one, which is not recorded.
-        self._steps = np.where(result.ended, np.minimum(self._steps, self.length), self._steps)
+        self._steps = np.where(result.has_ended, np.minimum(self._steps, self.length), self._steps)
         return self.length == self._steps.max()
 
     def get_episodes(self, meta: Mapping[str, Any] | None = None) -> list[Episode]:

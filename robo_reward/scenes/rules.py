@@ -28,7 +28,7 @@ LANGUAGE_FUNCTIONS = tuple(name for name in language_functions if name.startswit
 MAX_LENGTH = 500
 
 
-class RuleError(UsageError):
+class ConditionError(UsageError):
     """A rule cannot be used.
 
     Args:
@@ -41,7 +41,7 @@ class RuleError(UsageError):
         super().__init__(f"rule {rule!r}: {problem}. Remedy: {remedy}")
 
 
-class Rule:
+class StateCondition:
     """A condition on states.
 
     Args:
@@ -52,7 +52,7 @@ class Rule:
         source: the reward program that computes 1.0 where the rule holds, else 0.0.
 
     Raises:
-        RuleError: the text is not a condition in the language.
+        ConditionError: the text is not a condition in the language.
         UnknownName: it names a field that the state does not have.
     """
 
@@ -61,7 +61,7 @@ class Rule:
         try:
             condition = _translate(self.text, spec)
         except RecursionError as error:
-            raise RuleError(self.text[:60], "it is nested too deeply", "write a shorter condition") from error
+            raise ConditionError(self.text[:60], "it is nested too deeply", "write a shorter condition") from error
         self.source = (
             "def compute_reward(state, action, previous):\n"
             f"    holds = np.where({condition}, 1.0, 0.0)\n"
@@ -73,8 +73,8 @@ class Rule:
             found = error.problems[0]
             if "'holds' has shape" in found.reason:
                 remedy = "use norm(...) or one component, such as cube_position[2] or cube_height"
-                raise RuleError(self.text, "it compares a vector, expected one number", remedy) from error
-            raise RuleError(self.text, found.reason, found.remedy) from error
+                raise ConditionError(self.text, "it compares a vector, expected one number", remedy) from error
+            raise ConditionError(self.text, found.reason, found.remedy) from error
 
     def __call__(self, state: State) -> np.ndarray:
         """Returns whether the rule holds, (...,) bool, for states of any batch shape."""
@@ -90,16 +90,16 @@ def apply_rules(task: Task, goal: str = "", success: str = "", failure: str = ""
     `expert_reward` is that condition.
 
     Raises:
-        RuleError: a text that is not a condition in the language.
+        ConditionError: a text that is not a condition in the language.
         UnknownName: a field that the state does not have.
     """
     if goal:
         task.goal = goal
     if success:
-        rule = Rule(success, task.spec)
+        rule = StateCondition(success, task.spec)
         task.success, task.success_rule, task.expert_reward = rule, rule.text, rule.source
     if failure:
-        task.failure = Rule(failure, task.spec)
+        task.failure = StateCondition(failure, task.spec)
     given = {"goal": goal, "success": success, "failure": failure}
     task.options = {**task.options, **{name: text for name, text in given.items() if text}}
 
@@ -107,13 +107,17 @@ def apply_rules(task: Task, goal: str = "", success: str = "", failure: str = ""
 def _translate(text: str, spec: StateSpec) -> str:
     """Returns the condition as an expression of the reward language over `state`."""
     if not text or len(text) > MAX_LENGTH:
-        raise RuleError(text[:60], f"it has {len(text)} characters", f"write a condition of 1 to {MAX_LENGTH}")
+        raise ConditionError(text[:60], f"it has {len(text)} characters", f"write a condition of 1 to {MAX_LENGTH}")
     try:
         tree = ast.parse(text, mode="eval")
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
-        raise RuleError(text, f"it is not an expression ({error})", "write for example 'cube_height > 0.1'") from error
+        raise ConditionError(
+            text, f"it is not an expression ({error})", "write for example 'cube_height > 0.1'"
+        ) from error
     if not _is_condition(tree.body):
-        raise RuleError(text, "it is a number, not a condition", f"compare it with something, as in '{text} < 0.05'")
+        raise ConditionError(
+            text, "it is a number, not a condition", f"compare it with something, as in '{text} < 0.05'"
+        )
     return ast.unparse(ast.fix_missing_locations(_Translator(text, spec).visit(tree.body)))
 
 
@@ -146,7 +150,8 @@ class _Translator(ast.NodeTransformer):
     def visit_Call(self, node: ast.Call) -> ast.expr:
         name = node.func.id if isinstance(node.func, ast.Name) else ""
         if name in LANGUAGE_FUNCTIONS:
-            return self.generic_visit(node)
+            node.args = [self.visit(argument) for argument in node.args]
+            return node
         if name and name not in FUNCTIONS:
             raise UnknownName(f"function in the rule {self.text!r}", name, (*FUNCTIONS, *LANGUAGE_FUNCTIONS))
         arguments = [self.visit(argument) for argument in node.args]
@@ -168,7 +173,9 @@ class _Translator(ast.NodeTransformer):
 
     def visit_Compare(self, node: ast.Compare) -> ast.expr:
         values = [self.visit(value) for value in (node.left, *node.comparators)]
-        parts = [ast.Compare(left, [op], [right]) for (left, right), op in zip(pairwise(values), node.ops, strict=True)]
+        parts: list[ast.expr] = []
+        for (left, right), operator in zip(pairwise(values), node.ops, strict=True):
+            parts.append(ast.Compare(left, [operator], [right]))
         return _join(parts, ast.BitAnd())
 
     def visit_BoolOp(self, node: ast.BoolOp) -> ast.expr:
@@ -187,7 +194,8 @@ class _Translator(ast.NodeTransformer):
         field = f"{subject}_position"
         if component in COMPONENTS and field in self.spec and self.spec[field].shape == (3,):
             return f"state.{field}[:, {COMPONENTS[component]}]"
-        short = {f"{f.subject}_height" for f in self.spec if f.quantity == "position" and f.shape == (3,)}
+        places = [f.subject for f in self.spec if f.quantity == "position" and f.shape == (3,)]
+        short = {f"{subject}_{component}" for subject in places for component in COMPONENTS}
         raise UnknownName(f"state field in the rule {self.text!r}", name, (*self.spec.names, *sorted(short)))
 
 

@@ -23,8 +23,8 @@ class BodyStart(msgspec.Struct, forbid_unknown_fields=True):
 
     Args:
         x: position [m], or its range.
-        y: likewise.
-        z: likewise.
+        y: position [m], or its range.
+        z: position [m], or its range.
         yaw: rotation about the vertical [rad], or its range.
     """
 

@@ -17,7 +17,7 @@ from robo_reward.envs.task import Observable, ObservationSpec, Start, Task
 from robo_reward.errors import UnknownName, UsageError
 from robo_reward.scenes.actuators import ActuatorController
 from robo_reward.scenes.model_file import ModelFileError, compile_model, find_model_files, load_model_spec
-from robo_reward.scenes.rules import Rule
+from robo_reward.scenes.rules import StateCondition
 from robo_reward.scenes.sensors import add_state_sensors, rename_fields
 from robo_reward.scenes.settings import SceneSettings, load_scene_settings
 from robo_reward.scenes.starts import StartDistribution
@@ -47,7 +47,7 @@ class SceneTask(Task):
     Raises:
         UsageError: no goal or no success rule, or values that do not fit the model; names the remedy.
         ModelFileError: the model cannot be used.
-        RuleError: a rule is not a condition on the state.
+        ConditionError: a rule is not a condition on the state.
     """
 
     def __init__(self, file: str | Path, *, goal: str = "", success: str = "", failure: str = "") -> None:
@@ -69,9 +69,9 @@ class SceneTask(Task):
         self._starts = StartDistribution(self.model, settings.start)
         self.cameras = _choose_cameras(self.model, settings)
         self.goal, self.success_rule = _require_goal(self, path, goal or settings.goal, success or settings.success)
-        self._success = Rule(self.success_rule, self.spec)
+        self._success = StateCondition(self.success_rule, self.spec)
         self.failure_rule = failure or settings.failure
-        self._failure = Rule(self.failure_rule, self.spec) if self.failure_rule else None
+        self._failure = StateCondition(self.failure_rule, self.spec) if self.failure_rule else None
         self.ends_on_success = settings.ends_on_success
         self.expert_reward = self._success.source
         self.training_steps = settings.steps

@@ -11,7 +11,7 @@ from hypothesis.extra.numpy import arrays
 from robo_reward.envs.state import Field, State, StateSpec
 from robo_reward.envs.task import make_task
 from robo_reward.errors import UnknownName
-from robo_reward.scenes.rules import Rule, RuleError
+from robo_reward.scenes.rules import ConditionError, StateCondition
 
 SPEC = StateSpec(
     [
@@ -40,28 +40,28 @@ FINITE = st.floats(-3, 3, width=32)
 def test_a_rule_is_the_condition_that_it_says(text: str, truth, array: np.ndarray) -> None:
     state = State(SPEC, array)
     wanted = truth(state.ball_position, state.basket_position, state.slider_displacement)
-    np.testing.assert_array_equal(Rule(text, SPEC)(state), wanted)
+    np.testing.assert_array_equal(StateCondition(text, SPEC)(state), wanted)
 
 
 @pytest.mark.parametrize(
     ("text", "error", "words"),
     [
         ("ball_hight > 0", UnknownName, "Did you mean 'ball_height'"),
-        ("ball_height", RuleError, "a number, not a condition.*'ball_height < 0.05'"),
-        ("", RuleError, "0 characters"),
-        ("norm(ball_position", RuleError, "not an expression"),
-        ("ball_position < 0.1", RuleError, r"compares a vector.*ball|compares a vector.*norm"),
+        ("ball_height", ConditionError, "a number, not a condition.*'ball_height < 0.05'"),
+        ("", ConditionError, "0 characters"),
+        ("norm(ball_position", ConditionError, "not an expression"),
+        ("ball_position < 0.1", ConditionError, r"compares a vector.*ball|compares a vector.*norm"),
         ("foo(ball_x) < 1", UnknownName, "function.*norm"),
-        ("__import__('os').system('x') < 1", RuleError, "a call of __import__"),
+        ("__import__('os').system('x') < 1", ConditionError, "a call of __import__"),
         ("[x for x in ball_position] < 1", UnknownName, "field in the rule.*'x'"),
-        ("(lambda: 1)() < 2", RuleError, "Remedy"),
-        ("ball_x < 'a'", RuleError, "Remedy"),
-        ("-" * 400 + "ball_x < 1", RuleError, "Remedy"),
+        ("(lambda: 1)() < 2", ConditionError, "Remedy"),
+        ("ball_x < 'a'", ConditionError, "Remedy"),
+        ("-" * 400 + "ball_x < 1", ConditionError, "Remedy"),
     ],
 )
 def test_what_is_no_condition_is_refused_with_a_remedy(text: str, error: type[Exception], words: str) -> None:
     with pytest.raises(error, match=words):
-        Rule(text, SPEC)
+        StateCondition(text, SPEC)
 
 
 def test_any_task_takes_another_goal_and_rule() -> None:

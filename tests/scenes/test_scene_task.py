@@ -178,7 +178,7 @@ def test_failure_ends_an_episode_and_success_may(scene: Path) -> None:
         crossed = result.transitions.state.slider_displacement > 0.3
         np.testing.assert_array_equal(result.terminated, crossed)
         assert not (result.terminated & (result.truncated | result.success)).any()
-        assert (sim.elapsed[result.ended] == 0).all()
+        assert (sim.elapsed[result.has_ended] == 0).all()
         ends += [int(n) + 1 for n in before[result.terminated]]
         lengths += 1
     sim.close()

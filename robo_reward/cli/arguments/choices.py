@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from robo_reward.cli.arguments.structured import STRUCTURED, build_node, list_structured_keys
+from robo_reward.configs.values import SCENE_SUFFIXES
 from robo_reward.errors import UsageError
 from robo_reward.registry import load_plugin
 
@@ -145,3 +146,27 @@ def register_option(group: str, name: str) -> bool:
         group=f"{group}/{folder}" if folder else group, name=leaf, node=settings, package=group, provider=group
     )
     return free
+
+
+def is_scene_file(value: str) -> bool:
+    """Returns whether the value of `task=` is the path of a scene or model file."""
+    return Path(value).suffix.lower() in SCENE_SUFFIXES
+
+
+def register_scene(value: str) -> str:
+    """Makes a scene file known to Hydra as an option of `task=` and returns the option's name.
+
+    Raises:
+        UsageError: the file is not there or has another form.
+    """
+    from hydra.core.config_store import ConfigStore
+
+    from robo_reward.envs.model.names import make_identifier
+    from robo_reward.scenes.settings import load_scene_settings
+
+    path = Path(value).expanduser().absolute()
+    name = make_identifier(path.stem, "scene")
+    settings = load_scene_settings(path)
+    node = {"id": f"scene/{name}", "options": {"file": str(path)}, "steps": settings.steps, "params": {}}
+    ConfigStore.instance().store(group="task/scene", name=name, node=node, package="task", provider="task")
+    return f"scene/{name}"

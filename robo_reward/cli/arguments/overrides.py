@@ -16,14 +16,15 @@ from typing import Any
 from robo_reward.cli.arguments.choices import (
     is_own_group,
     is_own_option,
+    is_scene_file,
     list_group_options,
     list_options,
     register_option,
+    register_scene,
 )
 from robo_reward.cli.arguments.options import compose_options
 from robo_reward.cli.arguments.quoting import quote_text, unquote_text
 from robo_reward.cli.arguments.structured import find_verb_groups
-from robo_reward.cli.task import is_scene_file, register_scene
 from robo_reward.errors import UnknownName, UsageError
 
 FREE = ("policy.params", "task.params", "task.options", "writer.extra", "settings", "encoder")
