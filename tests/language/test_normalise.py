@@ -132,6 +132,10 @@ def test_one_world_becomes_a_batch(body: str) -> None:
     assert_equal_to_original(function(body))
 
 
+ONE_WORLD["appended number"] = (
+    "v = np.append(state.cube_position[:2], 0.5)\nreturn np.linalg.norm(v - state.hand_position)"
+)
+
 DICTIONARIES = {
     "in a variable": "parts = {'a': action[0], 'b': state.opening}\nreturn parts['a'] + parts['b'], parts",
     "filled": "parts = {}\nparts['a'] = action[0]\nparts['b'] = 2 * parts['a']\nreturn sum(parts.values()), parts",
@@ -179,6 +183,10 @@ TORCH = {
     ),
     "in place on a shared array": "a = action[:, 0] * 2\nr = a\nr += 1.0\nreturn r, {'a': a}",
     "in place without an index": "a = state.opening * 2\nr = a\nr += 1.0\nreturn r, {'a': torch.exp(a)}",
+    "views": (
+        "n = action.shape[0]\na = state.cube_position.view(n, 1, 3)\nb = state.hand_position.view(n, 3, 1)\n"
+        "return torch.bmm(a, b).squeeze(-1).squeeze(-1) + action[:, 0]"
+    ),
     "sigmoid and relu": (
         "return torch.sigmoid(action[:, 0]) + torch.relu(action[:, 1]) + torch.nn.functional.softplus(action[:, 2])"
     ),
@@ -235,6 +243,27 @@ def test_helpers_constants_and_hints() -> None:
     assert any(
         "decorator" in change.what for change in compile_program(HELPERS, SPEC, ACTION_DIM, normalise=True).changes
     )
+
+
+METHODS = """\
+import numpy as np
+
+
+class Reward:
+    SCALE = 2.0
+
+    def _near(self, a, b):
+        return np.exp(-self.SCALE * np.linalg.norm(a - b))
+
+    def compute_reward(self, state, action, previous):
+        return self._near(state.hand_position, state.cube_position)
+"""
+
+
+def test_the_methods_of_a_class_are_functions() -> None:
+    as_function = "d = np.linalg.norm(state.hand_position - state.cube_position)\nreturn np.exp(-2.0 * d)"
+    expected = assert_equal_to_original(function(as_function))(BATCH).total
+    np.testing.assert_array_equal(compile_program(METHODS, SPEC, ACTION_DIM, normalise=True)(BATCH).total, expected)
 
 
 def test_the_changes_name_their_lines_and_reasons() -> None:

@@ -11,6 +11,7 @@ from robo_reward.language.grammar import RESERVED_NAMES
 from robo_reward.language.problems import Change, Problem
 from robo_reward.language.published.functions.library import CallRewriter
 from robo_reward.language.published.functions.reductions import multiply_matrices
+from robo_reward.language.published.functions.special_functions import transpose_matrix
 from robo_reward.language.published.values import ArrayValue, CannotNormalise, TypedExpression, Value
 
 if TYPE_CHECKING:
@@ -60,6 +61,7 @@ class Context:
         self.remembers, self.torch = remembers, torch
         self.library = CallRewriter()
         self.multiply_matrices = multiply_matrices
+        self.transpose_matrix = transpose_matrix
         self.changes: dict[Change, None] = {}
         self.doubts: list[Problem] = []
         self.helpers: list[ast.FunctionDef] = []

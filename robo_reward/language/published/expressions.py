@@ -101,6 +101,9 @@ class ExpressionRewriter(OperatorRewriter):
             case "T" if value.rank <= 1 and not (self.context.batched and value.batch):
                 self.note(".T of a vector is removed", "it changes nothing")
                 return held
+            case "T" if value.rank == 2 and not self.context.batched:
+                self.note(".T of a matrix is written out", "the language has no transpose")
+                return self.context.transpose_matrix(self, [held], {})
             case "shape":
                 axes = ["B"] if self.context.batched and value.batch else []
                 sizes = [make_python("B") for _ in axes] + [make_number(n) for n in value.shape]
@@ -130,7 +133,11 @@ class ExpressionRewriter(OperatorRewriter):
 
     def rewrite_self(self, node: ast.Attribute) -> TypedExpression | None:
         """Returns `self.FIELD` as the field of the state, if the program never assigns to `self`."""
-        if self.context.remembers or not isinstance(node.value, ast.Name) or node.attr not in self.context.spec:
+        if self.context.remembers or not isinstance(node.value, ast.Name):
+            return None
+        if node.attr in self.context.constants:
+            return self.context.read_constant(self, node.attr)
+        if node.attr not in self.context.spec:
             return None
         self.note(f"self.{node.attr} is state.{node.attr}", "the fields belong to the state")
         return self.context.read_field("state", node.attr)

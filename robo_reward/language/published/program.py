@@ -26,12 +26,14 @@ from robo_reward.language.published.values import (
     TypedExpression,
     UnknownValue,
     make_number,
+    make_python,
 )
 
 _STATES = ("state", "states", "obs", "observation", "s")
 _NEXT = ("next_state", "next_states", "next_obs", "new_state")
 _PREVIOUS = ("previous", "prev", "prev_state", "previous_state", "last_state", "prev_obs", "last_obs")
 _ACTIONS = ("action", "actions", "act")
+_COUNTS = ("num_envs", "n_envs", "num_worlds", "batch_size")
 _BEFORE = re.compile(r"(prev|previous|last)_")
 
 
@@ -49,6 +51,7 @@ def rewrite_program(
     Raises:
         CannotNormalise: it is too large.
     """
+    tree = _open_class(tree)
     body = skip_docstring(tree.body)
     functions = {node.name: node for node in body if isinstance(node, ast.FunctionDef)}
     constants = _find_constants(body, set(functions))
@@ -75,6 +78,23 @@ def rewrite_program(
     kept = _drop_imports(kept, imports, context)
     result = ast.fix_missing_locations(ast.Module(kept, []))
     return result, sorted(context.changes), context.doubts
+
+
+def _open_class(tree: ast.Module) -> ast.Module:
+    """Returns the program with the methods of its only class as functions, if it has no other functions.
+
+    Classes that nothing uses are left out.
+    """
+    classes = [node for node in tree.body if isinstance(node, ast.ClassDef)]
+    plain = any(isinstance(node, ast.FunctionDef) for node in tree.body)
+    used = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
+    body: list[ast.stmt] = []
+    for node in tree.body:
+        if not isinstance(node, ast.ClassDef) or node.name in used or node.decorator_list:
+            body.append(node)
+        elif not plain and len(classes) == 1:
+            body += skip_docstring(node.body)
+    return ast.Module(body, [])
 
 
 def _select_called(helpers: list[ast.FunctionDef], entry: ast.FunctionDef) -> list[ast.FunctionDef]:
@@ -225,6 +245,8 @@ def _read_parameters(rewriter: StatementRewriter, entry: ast.FunctionDef) -> tup
             env[name] = context.read_field("state", name)
         elif _BEFORE.match(name) and before in context.spec:
             env[name] = context.read_field("previous", before)
+        elif name in _COUNTS and context.batched:
+            env[name] = make_python("B")
         elif name in defaults and not is_mutated(name, defaults[name], entry):
             env[name] = rewriter.bind(name, rewriter.rewrite(defaults[name], {}), {})
         elif name != "self":

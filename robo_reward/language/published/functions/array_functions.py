@@ -46,7 +46,19 @@ def rewrite_function(
     dim = named.pop("dim", None)
     if dim is not None:
         named["axis"] = dim
-    if name not in ("where", "stack", "concatenate", "cat", "hstack", "concat", "array", "tensor", "asarray"):
+    if name not in (
+        "where",
+        "stack",
+        "reshape",
+        "view",
+        "concatenate",
+        "cat",
+        "hstack",
+        "concat",
+        "array",
+        "tensor",
+        "asarray",
+    ):
         positional = [rewriter.pack(term) for term in positional]
     of_two = library == "torch" and name in ("max", "min") and len(positional) == 2 and "axis" not in named
     if of_two and type(positional[1].const) is not int:

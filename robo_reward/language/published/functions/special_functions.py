@@ -400,11 +400,87 @@ def _remove_axis(
     array = positional[0].array if positional else None
     if array is None:
         return None
-    if array.rank == 1 and array.shape == (1,) and array.batch:
-        return TypedExpression(
-            index_array(positional[0].node, [ast.Slice(), ast.Constant(0)]), ArrayValue((), True, array.truth)
-        )
-    return positional[0] if array.rank == 0 or 1 not in array.shape else None
+    axis = named["axis"].const if "axis" in named else positional[1].const if len(positional) > 1 else None
+    front = None
+    if type(axis) is int:
+        rows = int(rewriter.context.batched and array.batch)
+        front = (axis if axis >= 0 else axis + array.rank + rows) - rows
+    elif array.shape == (1,):
+        front = 0
+    if front is None or not 0 <= front < array.rank or array.shape[front] != 1 or not array.batch:
+        return positional[0] if array.rank == 0 or 1 not in array.shape else None
+    parts: list[ast.expr] = [ast.Slice(), *[ast.Slice()] * front, ast.Constant(0)]
+    shape = (*array.shape[:front], *array.shape[front + 1 :])
+    return TypedExpression(index_array(positional[0].node, parts), ArrayValue(shape, True, array.truth))
+
+
+def _reshape_array(
+    rewriter: OperatorRewriter, positional: list[TypedExpression], named: dict[str, TypedExpression]
+) -> TypedExpression | None:
+    """Returns an array in a shape that differs in axes of length 1 only."""
+    array = positional[0].array if positional else None
+    sizes = positional[1:]
+    if len(sizes) == 1 and isinstance(sizes[0].value, SequenceValue):
+        sizes = list(sizes[0].value.items)
+    if array is None or not array.batch or named or not sizes:
+        return None
+    if rewriter.context.batched:
+        if sizes[0].const not in ("B", -1):
+            return None
+        sizes = sizes[1:]
+    length = math.prod(array.shape)
+    given = [term.const for term in sizes]
+    known = [size for size in given if type(size) is int and size > 0]
+    if len(known) < len(given):
+        if len(known) + 1 < len(given) or -1 not in given or length % math.prod(known):
+            return None
+        given[given.index(-1)] = length // math.prod(known)
+    if math.prod(known) > length or [n for n in given if n != 1] != [n for n in array.shape if n != 1]:
+        return None
+    taken: list[ast.expr] = [ast.Constant(0) if n == 1 else ast.Slice() for n in array.shape]
+    node = index_array(positional[0].node, [ast.Slice(), *taken]) if 1 in array.shape else positional[0].node
+    added: list[ast.expr] = [ast.Constant(None) if n == 1 else ast.Slice() for n in given]
+    node = index_array(node, [ast.Slice(), *added]) if 1 in given else node
+    return TypedExpression(node, ArrayValue(tuple(given), True, array.truth))
+
+
+def _append_values(
+    rewriter: OperatorRewriter, positional: list[TypedExpression], named: dict[str, TypedExpression]
+) -> TypedExpression | None:
+    parts: list[TypedExpression] = []
+    for term in positional:
+        array = term.array
+        if array is None or array.rank > 1 or (rewriter.context.batched and array.batch):
+            return None
+        held = rewriter.name_value(term, "part")
+        parts += [rewriter.pick(held, [i]) for i in range(min(array.shape[0], 64))] if array.rank else [term]
+    return rewriter.make_vector(parts) if len(positional) == 2 and not named and len(parts) <= 64 else None
+
+
+def _multiply_batches(
+    rewriter: OperatorRewriter, positional: list[TypedExpression], named: dict[str, TypedExpression]
+) -> TypedExpression | None:
+    ranks = [term.array.rank for term in positional if term.array is not None]
+    if ranks != [2, 2] or named or not rewriter.context.batched:
+        return None
+    product = multiply_matrices(rewriter, *positional)
+    return product if product.array is not None else None
+
+
+def transpose_matrix(
+    rewriter: OperatorRewriter, positional: list[TypedExpression], named: dict[str, TypedExpression]
+) -> TypedExpression | None:
+    """Returns the transpose of a matrix in one world."""
+    array = positional[0].array if positional else None
+    if array is None or len(positional) > 1 or named or array.rank != 2 or not array.batch or array.shape[1] > 16:
+        return None
+    held = rewriter.name_value(positional[0], "matrix")
+    every = ast.Slice()
+    columns = [
+        TypedExpression(index_array(held.node, [every, every, make_number(i).node]), ArrayValue(array.shape[:1], True))
+        for i in range(array.shape[1])
+    ]
+    return rewriter.make_vector(columns)
 
 
 def _add_axis(
@@ -443,6 +519,10 @@ def _compute_square_error(
 
 
 SPECIAL_FUNCTIONS: dict[str, Callable[..., TypedExpression | None]] = {
+    "append": _append_values,
+    "bmm": _multiply_batches,
+    "reshape": _reshape_array,
+    "view": _reshape_array,
     "allclose": _compare_all_closely,
     "array": _make_array,
     "asarray": _make_array,
@@ -486,6 +566,7 @@ SPECIAL_FUNCTIONS: dict[str, Callable[..., TypedExpression | None]] = {
     "expit": _write_sigmoid,
     "softplus": _write_softplus,
     "stack": _stack_values,
+    "transpose": transpose_matrix,
     "trunc": _truncate_value,
     "fix": _truncate_value,
     "where": _choose_values,
