@@ -58,35 +58,67 @@ def normalise_program(source: str, spec: StateSpec, action_dim: int) -> Normalis
     problems = _find_problems(parse_program(source), spec, action_dim)
     if not problems:
         return NormalisedProgram(source)
-    attempts = []
-    for batched in _order_readings(parse_program(source, habits=False)):
-        tree = parse_program(source, habits=False)
+    original = parse_program(source, habits=False)
+    accepted: list[NormalisedProgram] = []
+    attempts: list[list[Problem]] = []
+    evidence = _find_evidence(original)
+    for batched in (evidence >= 0, evidence < 0):
         try:
-            rewritten, changes, doubts = rewrite_program(tree, spec, action_dim, batched)
+            rewritten, changes, doubts = rewrite_program(original, spec, action_dim, batched)
             if find_size_problem(rewritten):
                 continue
             found = _find_problems(rewritten, spec, action_dim) or doubts
-            if not found:
-                text = _write_text(source, rewritten, spec, action_dim)
-                return NormalisedProgram(text, tuple(changes))
+            if found:
+                attempts.append(found)
+                continue
+            text = _write_text(source, rewritten, spec, action_dim)
+            accepted.append(NormalisedProgram(text, tuple(changes)))
         except CannotNormalise as error:
             problems = [*problems, Problem(0, f"too long to be rewritten: {error}", "write a shorter program")]
             break
         except (ProgramError, RecursionError, *_FAILURES):
             continue
-        attempts.append(found)
+        if not _reads_matrix(original, spec):
+            break  # only an index into a matrix can mean two things
+    if len(accepted) == 2 and evidence == 0 and not _is_same(accepted[0].source, accepted[1].source):
+        reason = "an index into a matrix means one thing in one world and another in a batch"
+        return NormalisedProgram(source, problems=(Problem(0, reason, "write every index as for a batch: x[:, i, j]"),))
+    if accepted:
+        return accepted[0]
     return NormalisedProgram(source, problems=tuple(min(attempts, key=len) if attempts else problems))
 
 
-def _order_readings(tree: ast.Module) -> tuple[bool, bool]:
-    """Returns whether to read the program as one for the batch, the likelier reading first."""
+def _find_evidence(tree: ast.Module) -> int:
+    """Returns 1 for a program that is written for a batch, -1 for one world, and 0 where there is no sign, or both."""
+    batch = world = False
     for node in ast.walk(tree):
         match node:
-            case ast.Subscript(slice=ast.Tuple(elts=[ast.Slice(lower=None, upper=None), *_])):
-                return True, False
-            case ast.keyword(arg="dim"):
-                return True, False
-    return False, True
+            case ast.Subscript(value=ast.Name(), slice=ast.Tuple(elts=[ast.Slice(lower=None, upper=None), *_])):
+                batch = True
+            case ast.keyword(arg="dim" | "axis" | "keepdim"):
+                batch = True
+            case ast.If() | ast.IfExp() | ast.BoolOp() | ast.UnaryOp(op=ast.Not()):
+                world = True
+            case ast.Call(func=ast.Attribute(value=ast.Name(id="math"))):
+                world = True
+            case ast.Call(func=ast.Name(id="max" | "min" | "float" | "int" | "bool")):
+                world = True
+    return int(batch) - int(world)
+
+
+def _reads_matrix(tree: ast.Module, spec: StateSpec) -> bool:
+    """Returns whether a program names a field with two axes or more in one world."""
+    matrices = {field.name for field in spec if len(field.shape) > 1}
+    return any(
+        (node.attr if isinstance(node, ast.Attribute) else node.arg) in matrices
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Attribute | ast.arg)
+    )
+
+
+def _is_same(first: str, second: str) -> bool:
+    """Returns whether two programs differ in comments and layout only."""
+    return ast.dump(ast.parse(first)) == ast.dump(ast.parse(second))
 
 
 def _find_problems(tree: ast.Module, spec: StateSpec, action_dim: int) -> list[Problem]:

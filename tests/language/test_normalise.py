@@ -16,6 +16,7 @@ from benchmarks.open_world import compile_published, find_difference
 from benchmarks.published_programs import INSIDE, OUTSIDE
 from benchmarks.published_programs.program import PublishedProgram
 from benchmarks.published_programs.reference import evaluate_original
+from robo_reward.envs.state import Field, StateSpec
 from robo_reward.language.language import ProgramError, RewardProgram, compile_program, program_from_spec
 from robo_reward.language.normalise import normalise_program
 from robo_reward.language.validation.samples import sample_typical_transitions
@@ -332,6 +333,28 @@ def test_what_is_not_certain_is_refused(body: str | None) -> None:
     source = function(body) if body else MEMORY_IN_A_DEFAULT
     with pytest.raises(ProgramError):
         compile_program(source, SPEC, ACTION_DIM, normalise=True)
+
+
+MATRICES = StateSpec([Field("axes", (3, 3)), Field("point", (3,)), Field("opening", ())])
+INDEXED = {  # (library, arrays) -> a program with an index into a matrix that both readings allow
+    ("numpy", "world"): "a = state.axes[:, 2]\nif state.opening > 0:\n    a = 2 * a\nreturn np.dot(a, state.point)",
+    ("torch", "batch"): "import torch\na = state.axes[:, 2]\nreturn torch.sum(a * state.point, dim=-1)",
+}
+
+
+@pytest.mark.parametrize("kind", INDEXED)
+def test_an_index_into_a_matrix_means_what_the_program_shows(kind: tuple[str, str]) -> None:
+    library, arrays = kind
+    batch = sample_typical_transitions(MATRICES, 2, 30)
+    source = function(INDEXED[kind])
+    total, _ = evaluate_original(PublishedProgram("", "", source, arrays, library), batch)
+    output = compile_program(source, MATRICES, 2, normalise=True)(batch)
+    np.testing.assert_allclose(output.total, total, rtol=1e-9)
+
+
+def test_an_index_into_a_matrix_without_a_sign_is_refused() -> None:
+    with pytest.raises(ProgramError, match="means one thing"):
+        compile_program(function("return torch.abs(state.axes[:, 2][..., 0])"), MATRICES, 2, normalise=True)
 
 
 def test_problems_of_the_linter_and_the_trial_come_together() -> None:
