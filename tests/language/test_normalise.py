@@ -317,6 +317,15 @@ AMBIGUOUS = {
     "a list times a number": "return sum([state.opening] * (2 ** 2))",
     "a view that changes": "t = np.zeros(3)\nu = t[:2]\nt[0] = action[0]\nreturn u[0]",
     "whole numbers": "t = np.array([1, 2, 3])\nt[0] = 0.5\nreturn t[0] * state.opening",
+    "a dictionary that a function changes": (
+        "def g(d):\n    d['x'] = 9.0\n    return 1.0\nr = {'x': action[0]}\nt = g(r)\nreturn r['x'] + t"
+    ),
+    "a dictionary around a function": (
+        "r = {'x': action[0]}\ndef g(v):\n    r['x'] = v\n    return v\nt = g(2.0)\nreturn r['x'] + t"
+    ),
+    "an array that a function changes": (
+        "def g(v, k):\n    v += 1\n    return v[0] if k else v[1]\nv = action * 2\nt = g(v, 'a')\nreturn v[0] + t"
+    ),
     "random": "import random\nreturn random.random()",
 }
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from robo_reward.language.grammar import skip_docstring
@@ -24,6 +25,22 @@ from robo_reward.language.published.values import (
 if TYPE_CHECKING:
     from robo_reward.language.published.context import Context, WrittenHelper
 
+_MUTATORS = frozenset(
+    [
+        "append",
+        "extend",
+        "insert",
+        "update",
+        "setdefault",
+        "pop",
+        "popitem",
+        "remove",
+        "clear",
+        "sort",
+        "reverse",
+        "fill",
+    ]
+)
 MAX_CALLS = 12
 """Largest depth of calls that are written out."""
 
@@ -232,10 +249,15 @@ class FunctionCaller(ExpressionRewriter):
     def write_out(self, function: FunctionValue, arguments: dict[str, TypedExpression]) -> TypedExpression | None:
         """Rewrites the body of a function in the place of its call."""
         env: Environment = dict(function.around or {})
+        for name, term in {**env, **arguments}.items():
+            if not isinstance(term.value, FunctionValue) and is_mutated(name, ast.Dict([], []), function.node):
+                remedy = "return the new value and assign it at the call"
+                self.context.doubt(self.line, f"{function.name} changes {name} in place", remedy)
         for name, term in arguments.items():
             held = self.name_value(term, name)
             self.freeze(held)
-            env[name] = held
+            value = replace(held.value, cell="an argument") if isinstance(held.value, ArrayValue) else held.value
+            env[name] = TypedExpression(held.node, value)
         if isinstance(function.node, ast.Lambda):
             self.note("a lambda is written out", "the language has functions on the top level only")
             return self.rewrite(function.node.body, env)
@@ -254,9 +276,10 @@ def is_mutated(name: str, default: ast.expr, function: ast.AST) -> bool:
         return False
     for node in ast.walk(function):
         match node:
-            case ast.Subscript(value=ast.Name(id=held), ctx=ast.Store()) | ast.Attribute(value=ast.Name(id=held)):
-                if held == name:
-                    return True
+            case ast.Subscript(value=ast.Name(id=held), ctx=ast.Store()) if held == name:
+                return True
+            case ast.Attribute(value=ast.Name(id=held), attr=method) if held == name and method in _MUTATORS:
+                return True
             case ast.AugAssign(target=ast.Name(id=held)) if held == name:
                 return True
     return False
