@@ -11,7 +11,7 @@ from robo_reward.language.grammar import RESERVED_NAMES
 from robo_reward.language.problems import Change, Problem
 from robo_reward.language.published.functions.library import CallRewriter
 from robo_reward.language.published.functions.reductions import multiply_matrices
-from robo_reward.language.published.functions.special_functions import transpose_matrix
+from robo_reward.language.published.functions.shape_functions import transpose_matrix
 from robo_reward.language.published.values import ArrayValue, CannotNormalise, TypedExpression, Value
 
 if TYPE_CHECKING:
