@@ -28,7 +28,7 @@ PUCK = """
   <option timestep="0.01"/>
   <worldbody>
     <geom type="plane" size="2 2 0.1"/>
-    <body name="cart" pos="0 0 0.1">
+    <body name="cart" pos="0 0 0.06">
       <joint name="slider" type="slide" axis="1 0 0" range="-1 1" limited="true" damping="1"/>
       <geom type="box" size="0.1 0.1 0.05" mass="1"/>
     </body>
