@@ -1,0 +1,173 @@
+"""Episodes of any origin, and a summary of what they hold."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from typing import NamedTuple
+
+from robo_reward.data.episode import Episode
+from robo_reward.envs.state import StateSpec
+from robo_reward.errors import UsageError
+
+USUAL_RATE = 20.0  # [Hz] of episodes that do not say theirs
+
+
+@dataclass(frozen=True)
+class EpisodeSource:
+    """Episodes that were found somewhere.
+
+    Args:
+        format: `store`, `lerobot`, `robomimic` or `minari`.
+        name: the file, folder or id, for messages.
+        count: number of episodes.
+        iterate: returns the episodes in order; its argument is whether to read their frames.
+    """
+
+    format: str
+    name: str
+    count: int
+    iterate: Callable[[bool], Iterator[Episode]]
+
+
+class SuccessCounts(NamedTuple):
+    """Numbers of episodes by success."""
+
+    success: int
+    failure: int
+    unknown: int
+
+
+@dataclass(frozen=True)
+class DataSummary:
+    """A summary of episodes of one kind.
+
+    Args:
+        format: as of `EpisodeSource`.
+        episodes: number of episodes.
+        steps: number of steps of all episodes together.
+        spec: the fields of the state.
+        actions: components of an action.
+        fps: steps per second [Hz].
+        cameras: names of the cameras side by side in the frames; empty without frames.
+        frame_shape: (H, W) of the frames with all cameras side by side; empty without frames.
+        success: how the episodes ended.
+        tasks: sentence or id of the task -> number of episodes.
+        terms: names of the reward terms of all episodes; None where no episode has a reward.
+        robot: type of the robot; empty if unknown.
+    """
+
+    format: str
+    episodes: int
+    steps: int
+    spec: StateSpec
+    actions: int
+    fps: float
+    cameras: tuple[str, ...]
+    frame_shape: tuple[int, ...]
+    success: SuccessCounts
+    tasks: dict[str, int]
+    terms: tuple[str, ...] | None
+    robot: str = ""
+
+    def format_lines(self) -> list[str]:
+        """Returns the summary as lines for a person."""
+        frames = "no frames"
+        if self.cameras:
+            height, width = self.frame_shape
+            frames = f"cameras {', '.join(self.cameras)} ({width // len(self.cameras)} x {height} pixels each)"
+        fields = ", ".join(self.spec.names) or "none"
+        names = "; ".join(f"{name or 'unnamed'} ({count})" for name, count in self.tasks.items())
+        known = f"{self.success.success} succeed, {self.success.failure} fail, {self.success.unknown} unknown"
+        return [
+            f"{self.format}: {self.episodes} episodes, {self.steps} steps at {self.fps:g} Hz, {frames}",
+            f"state ({self.spec.dim}): {fields}; actions ({self.actions})",
+            f"task: {names}",
+            f"success: {known}",
+        ]
+
+
+def is_success_known(episode: Episode) -> bool:
+    """Returns whether the success of an episode was observed; otherwise none of its steps counts as one."""
+    return episode.meta.get("success_known") is not False
+
+
+def get_cameras(episode: Episode) -> tuple[str, ...]:
+    """Returns the names of the cameras side by side in the frames; `camera` where they have no name."""
+    if episode.frames is None:
+        return ()
+    return tuple(episode.meta.get("cameras", ())) or ("camera",)
+
+
+def get_rate(episode: Episode) -> float:
+    """Returns the number of steps per second of an episode [Hz]."""
+    return float(episode.meta.get("fps", USUAL_RATE))
+
+
+def get_task_name(episode: Episode) -> str:
+    """Returns the sentence that names the task of an episode where it has one, otherwise the task's id."""
+    return str(episode.meta.get("task") or episode.task_id)
+
+
+def summarise_episodes(source: EpisodeSource) -> DataSummary:
+    """Returns a summary, after a check that all episodes are of one kind; frames of the first episode only are read.
+
+    Raises:
+        UsageError: no episodes, or one of another state, action, rate or set of cameras than the first.
+    """
+    first = next(source.iterate(True), None)
+    if first is None:
+        raise UsageError(f"{source.name} holds no episodes; record some first, for example with `robo-reward record`")
+    names: Counter[str] = Counter()
+    success, failure, unknown, steps = 0, 0, 0, 0
+    terms: dict[str, None] | None = None
+    for number, episode in enumerate(source.iterate(False)):
+        check_same_kind(first, episode, f"episode {number} of {source.name}")
+        names[get_task_name(episode)] += 1
+        steps += len(episode)
+        known = is_success_known(episode)
+        success += known and episode.is_successful
+        failure += known and not episode.is_successful
+        unknown += not known
+        if episode.reward is not None:
+            terms = {**(terms or {}), **dict.fromkeys(episode.reward.terms)}
+    cameras = get_cameras(first)
+    shape = () if first.frames is None else first.frames.shape[1:3]
+    if shape and shape[1] % len(cameras):
+        raise UsageError(
+            f"frames of {source.name} are {shape[1]} pixels wide, which {len(cameras)} cameras side by side "
+            f"({', '.join(cameras)}) cannot share evenly; record them again"
+        )
+    return DataSummary(
+        source.format,
+        names.total(),
+        steps,
+        first.spec,
+        first.action.shape[1],
+        get_rate(first),
+        cameras,
+        shape,
+        SuccessCounts(success, failure, unknown),
+        dict(names),
+        None if terms is None else tuple(terms),
+        str(first.meta.get("robot_type", "")),
+    )
+
+
+def check_same_kind(first: Episode, other: Episode, name: str) -> None:
+    """Raises UsageError if an episode has another state, action, rate or set of cameras than the first one."""
+    for what, one, two in (
+        ("the state", first.spec.names, other.spec.names),
+        ("the fields of the state", first.spec.fields, other.spec.fields),
+        ("the number of action components", first.action.shape[1], other.action.shape[1]),
+        ("the rate", get_rate(first), get_rate(other)),
+        ("the cameras", list(first.meta.get("cameras", ())), list(other.meta.get("cameras", ()))),
+    ):
+        if one != two:
+            raise UsageError(f"{name} differs in {what}: {two}, expected {one} as in the first; export them separately")
+
+
+def drop_frames(source: EpisodeSource) -> EpisodeSource:
+    """Returns the same episodes without their frames."""
+    return replace(source, iterate=lambda frames: source.iterate(False))
