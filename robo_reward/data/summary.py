@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
+import numpy as np
+
 from robo_reward.data.episode import Episode
 from robo_reward.envs.state import StateSpec
-from robo_reward.errors import UsageError
+from robo_reward.errors import UnknownName, UsageError
 
 USUAL_RATE = 20.0  # [Hz] of episodes that do not say theirs
 
@@ -100,9 +102,42 @@ def get_cameras(episode: Episode) -> tuple[str, ...]:
     return tuple(episode.meta.get("cameras", ())) or ("camera",)
 
 
+def split_cameras(episode: Episode) -> dict[str, np.ndarray]:
+    """Returns the frames of each camera (T + 1, H, W, 3), which lie side by side in an episode."""
+    if episode.frames is None:
+        return {}
+    cameras = get_cameras(episode)
+    return dict(zip(cameras, np.split(episode.frames, len(cameras), axis=2), strict=True))
+
+
+def select_cameras(source: EpisodeSource, cameras: Sequence[str]) -> EpisodeSource:
+    """Returns the same episodes as the named cameras saw them, in this order; all if none is named.
+
+    Raises:
+        UnknownName: while iterating, there is no such camera.
+    """
+
+    def select(episode: Episode) -> Episode:
+        meta = {**episode.meta, "cameras": list(cameras)}
+        if episode.frames is None:
+            return replace(episode, meta=meta)
+        parts = split_cameras(episode)
+        for camera in cameras:
+            if camera not in parts:
+                raise UnknownName(f"camera of {source.name}", camera, parts)
+        return replace(episode, frames=np.concatenate([parts[c] for c in cameras], axis=2), meta=meta)
+
+    return replace(source, iterate=lambda frames: map(select, source.iterate(frames))) if cameras else source
+
+
 def get_rate(episode: Episode) -> float:
     """Returns the number of steps per second of an episode [Hz]."""
     return float(episode.meta.get("fps", USUAL_RATE))
+
+
+def get_robot(episode: Episode) -> str:
+    """Returns the type of the robot: as recorded, or the first part of the task's id, such as `panda`."""
+    return str(episode.meta.get("robot_type") or episode.task_id.rpartition("/")[0])
 
 
 def get_task_name(episode: Episode) -> str:
@@ -151,7 +186,7 @@ def summarise_episodes(source: EpisodeSource) -> DataSummary:
         SuccessCounts(success, failure, unknown),
         dict(names),
         None if terms is None else tuple(terms),
-        str(first.meta.get("robot_type", "")),
+        get_robot(first),
     )
 
 

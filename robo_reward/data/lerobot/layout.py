@@ -66,7 +66,7 @@ class LeRobotInfo(msgspec.Struct):
 
 
 class ExtraEpisode(msgspec.Struct):
-    """What LeRobot has no place for of one episode of ours."""
+    """The parts of one episode of ours that LeRobot has no place for."""
 
     length: int
     task_id: str
@@ -144,3 +144,12 @@ def import_pyarrow() -> tuple[Any, Any]:
     except ImportError:
         raise MissingExtra("pyarrow", "data", "reading and writing LeRobot data sets") from None
     return pyarrow, pyarrow.parquet
+
+
+def is_lerobot(path: Path) -> bool:
+    """Returns whether a folder is a LeRobot data set, perhaps a damaged one."""
+    try:
+        found = load_json(path / INFO, dict[str, Any], MAX_META)
+    except BadArtifact:  # damaged, or of another format
+        return (path / "data").is_dir() and (path / "videos").is_dir()
+    return found is not None and "codebase_version" in found

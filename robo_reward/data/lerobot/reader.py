@@ -39,7 +39,7 @@ _NUMBERS = ("float16", "float32", "float64", "int8", "int16", "int32", "int64", 
 
 
 class EpisodePlace(NamedTuple):
-    """Where one episode is.
+    """The place of one episode.
 
     Attributes:
         index: its number in the data set.
@@ -170,7 +170,7 @@ class LeRobotReader:
                 )
 
     def _match_extras(self) -> Extras | None:
-        """Returns what we keep beside a data set of ours, or None where it is not ours or others changed its episodes."""
+        """Returns what we keep beside a data set of ours; None for those of others or with other episodes than ours."""
         found = load_extras(self.root)
         if found is None:
             return None

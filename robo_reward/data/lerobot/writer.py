@@ -38,6 +38,7 @@ from robo_reward.data.summary import (
     get_cameras,
     get_task_name,
     is_success_known,
+    split_cameras,
     summarise_episodes,
 )
 from robo_reward.envs.state import StateSpec
@@ -140,7 +141,7 @@ class _DataSetFiles:
             "dataset_to_index": self.frames + steps,
         }
         found = {name: compute_stats(column) for name, column in values.items()}
-        for camera, part in _split_cameras(episode, self.summary.cameras).items():
+        for camera, part in split_cameras(episode).items():
             row |= self._videos[camera].add_episode(part)
             found[IMAGES + camera] = compute_picture_stats(part)
         for name, stats in found.items():
@@ -345,13 +346,6 @@ def _make_rows(episode: Episode, summary: DataSummary, number: int, begun: int, 
         "index": begun + frame,
         "task_index": np.full(steps, task),
     }
-
-
-def _split_cameras(episode: Episode, cameras: tuple[str, ...]) -> dict[str, np.ndarray]:
-    """Returns the frames of each camera, which lie side by side in an episode."""
-    if episode.frames is None:
-        return {}
-    return dict(zip(cameras, np.split(episode.frames, len(cameras), axis=2), strict=True))
 
 
 def _make_schema(columns: dict[str, dict[str, Any]]) -> Any:
