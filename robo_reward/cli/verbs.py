@@ -19,6 +19,7 @@ class Verb:
         example: a command to copy.
         paths: keys whose value may be a path: key -> what `key=PATH` is rewritten to.
         bare: the key that a bare path means, if any.
+        actions: bare words that are a value of the key `action`.
     """
 
     summary: str
@@ -26,6 +27,7 @@ class Verb:
     example: str
     paths: dict[str, tuple[str, ...]] = field(default_factory=dict)
     bare: str = ""
+    actions: tuple[str, ...] = ()
 
     def expand_argument(self, argument: str, is_key: Callable[[str], bool]) -> list[str]:
         """Returns the overrides that an argument means.
@@ -35,6 +37,8 @@ class Verb:
             is_key: whether the verb has a key; a folder may have `=` in its name.
         """
         key, equals, value = argument.partition("=")
+        if argument in self.actions:
+            return [f"action={argument}"]
         if self.bare and (not equals or (Path(argument).exists() and not is_key(key))):
             return [f"{self.bare}={quote_text(argument)}"]
         if key in self.paths and _is_path(value):
@@ -72,6 +76,18 @@ VERBS = {
         "robo_reward.cli.rewards.record:run",
         "robo-reward record task=panda/drawer by=keyboard episodes=3",
     ),
+    "import": Verb(
+        "copy a LeRobot, robomimic or Minari data set into an episode store",
+        "robo_reward.cli.data.exchange:run_import",
+        "robo-reward import FOLDER out=demos/theirs",
+        bare="source",
+    ),
+    "export": Verb(
+        "write episodes as a LeRobot, robomimic or Minari data set",
+        "robo_reward.cli.data.exchange:run_export",
+        "robo-reward export demos/panda-lift to=lerobot out=FOLDER",
+        bare="source",
+    ),
     "discover": Verb(
         "learn a reward from a few demonstrations: find the steps of the task and recognise them",
         "robo_reward.cli.rewards.discover:run",
@@ -88,6 +104,13 @@ VERBS = {
         "robo_reward.cli.rewards.label:run",
         "robo-reward label runs/NAME mode=triplet",
         bare="source",
+    ),
+    "preferences": Verb(
+        "import people's preferences from CSV, JSONL, Parquet, Label Studio or arrays",
+        "robo_reward.cli.data.preferences:run",
+        "robo-reward preferences import FILE clips=FOLDER",
+        bare="file",
+        actions=("import",),
     ),
     "align": Verb(
         "learn a reward from people's comparisons of clips, by RAPL or Bradley-Terry",

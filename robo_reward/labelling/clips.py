@@ -143,7 +143,7 @@ def _find_in_folder(folder: Path, work: Path) -> ClipCollection:
     def check_video(path: Path) -> Video | RejectedVideo:
         name = to_printable_name(path.relative_to(folder).as_posix())
         try:
-            return _prepare_video(_hash_content(path), path, name, work)
+            return _prepare_video(hash_content(path), path, name, work)
         except OSError as error:
             return RejectedVideo(name, error.strerror or str(error))
         except (UnusableVideo, VideoError) as error:
@@ -172,7 +172,7 @@ def _find_in_data_set(data: EpisodeSource, work: Path) -> ClipCollection:
     return replace(found, videos=videos, store=tuple(video.to_clip(paths_of[video.id]) for video in videos))
 
 
-def _hash_content(path: Path) -> str:
+def hash_content(path: Path) -> str:
     """Returns the SHA-256 hash of a regular file, 32 hex digits.
 
     Raises:
