@@ -109,7 +109,11 @@ def _open_store(folder: Path) -> EpisodeSource:
 
 
 def export_episodes(
-    source: EpisodeSource, to: str, out: Path, frames: bool = True, name_task: Callable[[Episode], str] | None = None
+    source: EpisodeSource,
+    to: str,
+    out: Path | str,
+    frames: bool = True,
+    name_task: Callable[[Episode], str] | None = None,
 ) -> DataSummary:
     """Writes episodes as a new data set in another format.
 
@@ -129,7 +133,7 @@ def export_episodes(
     if to not in FORMATS:
         raise UnknownName("format", to, FORMATS)
     source = source if frames else drop_frames(source)
-    with create_folder(out) as folder:
+    with create_folder(Path(out)) as folder:
         if to == "lerobot":
             return write_lerobot(source, folder, name_task or name_goal)
         if to == "robomimic":
@@ -139,7 +143,10 @@ def export_episodes(
 
 
 def import_episodes(
-    source: EpisodeSource, out: Path, frames: Literal["mp4", "exact", "drop"] = "exact", task: Task | None = None
+    source: EpisodeSource,
+    out: Path | str,
+    frames: Literal["mp4", "exact", "drop"] = "exact",
+    task: Task | None = None,
 ) -> DataSummary:
     """Copies episodes of any format into a new episode store.
 
@@ -156,7 +163,7 @@ def import_episodes(
     summary = summarise_episodes(source)
     if task is not None:
         require_task(summary, task, source.name)
-    with create_folder(out) as folder:
+    with create_folder(Path(out)) as folder:
         store = EpisodeStore(folder, frames=frames, fps=summary.fps)
         for number, episode in enumerate(source.iterate(frames != "drop")):
             if task is not None:

@@ -21,7 +21,7 @@ from robo_reward.data.pictures import join_cameras
 from robo_reward.data.summary import DataSummary, EpisodeSource, is_success_known, split_cameras, summarise_episodes
 from robo_reward.envs.state import Field, StateSpec
 from robo_reward.errors import BadArtifact, MissingExtra, UsageError, WrongShape
-from robo_reward.files import parse_json
+from robo_reward.files import load_json, parse_json
 from robo_reward.rewards.contract import RewardOutput
 
 log = logging.getLogger(__name__)
@@ -183,12 +183,20 @@ def find_minari(folder: Path) -> Path | None:
         path.parent
         for depth in ("", "data/", "*/data/", "*/*/data/", "*/*/*/data/")
         for path in folder.glob(f"{depth}metadata.json")
-        if path.parent.name == "data"
+        if path.parent.name == "data" and _is_metadata(path)
     )
     if len(found) > 1:
         names = ", ".join(str(path.parent) for path in found[:8])
         raise UsageError(f"{folder} holds {len(found)} Minari data sets; give one of {names}")
     return found[0] if found else None
+
+
+def _is_metadata(path: Path) -> bool:
+    """Returns whether a file is the metadata of a Minari data set, perhaps a damaged one."""
+    try:
+        return "minari_version" in (load_json(path, dict[str, Any]) or {})
+    except BadArtifact:
+        return (path.parent / "main_data.hdf5").is_file()
 
 
 def make_minari_id(task_id: str) -> str:
@@ -201,7 +209,7 @@ def make_minari_id(task_id: str) -> str:
 def _datasets_in(folder: Path) -> Iterator[None]:
     """Makes Minari write into a folder: it has no other way to say where."""
     before = os.environ.get("MINARI_DATASETS_PATH")
-    os.environ["MINARI_DATASETS_PATH"] = str(folder)
+    os.environ["MINARI_DATASETS_PATH"] = str(folder.resolve())
     try:
         yield
     finally:

@@ -51,9 +51,10 @@ class RobomimicExtras(msgspec.Struct):
 def write_robomimic(source: EpisodeSource, path: Path) -> DataSummary:
     """Writes episodes as a new file in robomimic's layout.
 
-    Every field of the state is an observation of its own, the frames of each camera are `obs/CAMERA_image`, without
-    loss. `rewards` is the total of the episode's reward, or 1 at successful steps where it has none; `dones` is 1 at
-    the last step and at successful ones. `mask/success` lists the demonstrations that are known to succeed.
+    Every field of the state is an observation of its own, a vector; the frames of each camera are
+    `obs/CAMERA_image`, without loss. `rewards` is the total of the episode's reward, or 1 at successful steps where it
+    has none; `dones` is 1 at the last step and at successful ones. `mask/success` lists the demonstrations that are
+    known to succeed.
 
     Args:
         source: episodes of one state, rate and set of cameras.
@@ -128,7 +129,7 @@ def is_robomimic(path: Path) -> bool:
         BadArtifact: it is HDF5, but damaged.
         MissingExtra: it is HDF5, and h5py is not installed.
     """
-    if not path.is_file() or path.suffix not in ENDINGS:
+    if path.suffix not in ENDINGS or not path.is_file():
         return False
     with path.open("rb") as file:
         if file.read(8) != _SIGNATURE:
@@ -140,9 +141,9 @@ def is_robomimic(path: Path) -> bool:
 def _write_demo(demo: Any, episode: Episode) -> None:
     steps, success, reward = len(episode), episode.success, episode.reward
     known = is_success_known(episode)
-    states = episode.states
     for name in episode.spec.names:
-        demo[f"obs/{name}"], demo[f"next_obs/{name}"] = states[name][:-1], states[name][1:]
+        values = episode.state[:, episode.spec.slice(name)]  # (T + 1, size): robomimic's networks take vectors only
+        demo[f"obs/{name}"], demo[f"next_obs/{name}"] = values[:-1], values[1:]
     for camera, frames in split_cameras(episode).items():
         for group, part in (("obs", frames[:-1]), ("next_obs", frames[1:])):
             chunks = (1, *part.shape[1:])

@@ -195,7 +195,7 @@ def _write_parquet(rows: list[dict[str, Any]], path: Path) -> None:
     parquet.write_table(arrow.Table.from_pylist(table, schema=arrow.schema(list(columns.items()))), path)
 
 
-def _name_winner(row: dict[str, Any], paths: dict[str, str]) -> dict[str, str]:
+def _name_winner(row: dict[str, Any], paths: dict[str, Any]) -> dict[str, str]:
     """Returns the columns `chosen` and `rejected` of a pair that a person decided, with the paths of the clips."""
     ranking = row.get("ranking") or []
     if row.get("kind") != "pair" or [len(group) for group in ranking] != [1, 1]:

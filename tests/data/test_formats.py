@@ -143,6 +143,10 @@ def test_what_is_no_data_set_is_said(tmp_path: Path):
     for place in (tmp_path, tmp_path / "notes.txt"):
         with pytest.raises(UsageError, match="holds no episodes that can be read; give an episode store"):
             open_episodes(place)
+    (tmp_path / "site" / "data").mkdir(parents=True)
+    (tmp_path / "site" / "data" / "metadata.json").write_text('{"title": "of another program"}')
+    with pytest.raises(UsageError, match="holds no episodes"):
+        open_episodes(tmp_path / "site")
     (tmp_path / "a.hdf5").write_text("no HDF5")
     with pytest.raises(BadArtifact, match="no HDF5 file"):
         open_episodes(tmp_path / "a.hdf5")
@@ -161,6 +165,13 @@ def test_minari_finds_what_we_export(tmp_path: Path, monkeypatch: pytest.MonkeyP
     np.testing.assert_array_equal(dataset[1].observations, episodes[1].state)
     np.testing.assert_array_equal(dataset[1].infos["frames_wrist"], film(6, 2)[:, :, 35:])
     assert open_episodes("minari:panda/lift-v0").count == 2
+    export_episodes(source(episodes), "minari", tmp_path / "out" / "more")
+    with pytest.raises(UsageError, match=r"holds 2 Minari data sets; give one of .*more/panda/lift-v0"):
+        open_episodes(tmp_path / "out")
+    main = tmp_path / "out" / "panda" / "lift-v0" / "data" / "main_data.hdf5"
+    main.write_bytes(main.read_bytes()[:3000])
+    with pytest.raises((BadArtifact, UsageError), match="lift-v0"):
+        list(open_episodes(tmp_path / "out" / "panda" / "lift-v0").iterate(True))
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning:minari")

@@ -85,7 +85,7 @@ def test_a_store_goes_out_and_comes_back(tmp_path: Path):
 
 @pytest.mark.parametrize("unknown", [(), (1,), (0, 1, 2)])
 def test_unknown_success_stays_unknown(tmp_path: Path, unknown: tuple[int, ...]):
-    episodes = [make(4, i, fps=20.0, **({"success_known": False} if i in unknown else {})) for i in range(3)]
+    episodes = [make(4, i, fps=20.0, success_known=i not in unknown) for i in range(3)]
     for i in unknown:
         episodes[i].success[:] = False
     write_lerobot(source(episodes), tmp_path / "out")

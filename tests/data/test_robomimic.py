@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -31,7 +32,7 @@ def test_episodes_come_back_bit_for_bit(tmp_path: Path):
 
 @pytest.mark.parametrize("unknown", [(), (1,), (0, 1, 2)])
 def test_unknown_success_stays_unknown(tmp_path: Path, unknown: tuple[int, ...]):
-    episodes = [make(4, i, fps=20.0, **({"success_known": False} if i in unknown else {})) for i in range(3)]
+    episodes = [make(4, i, fps=20.0, success_known=i not in unknown) for i in range(3)]
     for i in unknown:
         episodes[i].success[:] = False
     write_robomimic(source(episodes), tmp_path / "demo.hdf5")
@@ -57,7 +58,7 @@ def test_the_layout_is_robomimic_s(tmp_path: Path):
             == {"hand_position", "gripper_width", "front_image", "wrist_image"}
         )
         np.testing.assert_array_equal(demo["obs/hand_position"], episodes[0].state[:-1, :3])
-        np.testing.assert_array_equal(demo["next_obs/gripper_width"], episodes[0].state[1:, 3])
+        np.testing.assert_array_equal(demo["next_obs/gripper_width"], episodes[0].state[1:, 3:])
         assert demo["obs/wrist_image"].shape == (5, 31, 35, 3) and demo["obs/wrist_image"].dtype == np.uint8
         assert demo["actions"].shape == (5, 2) and demo["states"].shape == (5, 4)
         np.testing.assert_array_equal(demo["rewards"], episodes[0].success)  # it has no reward of its own
@@ -65,7 +66,7 @@ def test_the_layout_is_robomimic_s(tmp_path: Path):
         assert [name.decode() for name in file["mask/success"]] == ["demo_0"]
 
 
-def foreign(path: Path, rewards: list[list[float]], whole: bool = True) -> list[np.ndarray]:
+def foreign(path: Path, rewards: Sequence[Sequence[float]], whole: bool = True) -> list[np.ndarray]:
     """A file as robosuite's collection scripts and robomimic's own make it."""
     rng, hands = np.random.default_rng(0), []
     with h5py.File(path, "w") as file:

@@ -166,7 +166,7 @@ def test_arrays_in_the_manner_of_b_pref(tmp_path: Path, form: str, pictures: boo
     content = arrays(pictures=pictures)
     if form == "shares":
         content["labels"] = np.array([[1, 0], [0, 1], [0.5, 0.5], [0.2, 0.8]])
-    np.savez(tmp_path / "pairs.npz", **content)
+    np.savez(tmp_path / "pairs.npz", allow_pickle=False, **content)
     with PreferenceStore(tmp_path / "store.db") as store:
         assert import_preferences(store, tmp_path / "pairs.npz") == (4, 0, 8)
         assert import_preferences(store, tmp_path / "pairs.npz") == (0, 4, 8)
@@ -186,7 +186,7 @@ def test_offline_data_sets_with_observations_and_actions(tmp_path: Path):
     rng = np.random.default_rng(0)
     content = {name: rng.normal(size=(2, 5, n)) for name, n in (("observations", 3), ("actions", 2))}
     content |= {f"{name}_2": rng.normal(size=values.shape) for name, values in content.items()}
-    np.savez(tmp_path / "pairs.npz", **content, labels=np.array([1, 0]))
+    np.savez(tmp_path / "pairs.npz", allow_pickle=False, **content, labels=np.array([1, 0]))
     with open_preferences(tmp_path / "pairs.npz") as store:
         (first, _) = store.load_answers()
     episode = EpisodeStore(tmp_path / "pairs-segments").load(first.clips[1])
@@ -204,7 +204,7 @@ def test_offline_data_sets_with_observations_and_actions(tmp_path: Path):
     ],
 )
 def test_arrays_of_another_form_are_refused(tmp_path: Path, change: dict[str, np.ndarray], said: str):
-    np.savez(tmp_path / "pairs.npz", **{**arrays(), **change})
+    np.savez(tmp_path / "pairs.npz", allow_pickle=False, **{**arrays(), **change})
     with PreferenceStore(tmp_path / "store.db") as store:
         if not said:  # segments of different lengths are fine
             assert import_preferences(store, tmp_path / "pairs.npz").new == 4
@@ -256,6 +256,6 @@ def test_the_command(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture
     assert main(["preferences", "import", str(tmp_path / "gone.csv")]) == 2
     assert main(["preferences", "import", str(path), "clips=gone"]) == 2
     assert main(["preferences", "action=export", f"file={path}"]) == 2
-    np.savez(tmp_path / "pairs.npz", **arrays())
+    np.savez(tmp_path / "pairs.npz", allow_pickle=False, **arrays())
     assert main(["preferences", "import", str(tmp_path / "pairs.npz"), f"to={tmp_path / 'other.db'}"]) == 0
     assert "no pictures" in capsys.readouterr().out

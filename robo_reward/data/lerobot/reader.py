@@ -88,7 +88,7 @@ class LeRobotReader:
         self.places = tuple(sorted(read()))
         self._extras = self._match_extras()
         self._spec = StateSpec.from_json(self._extras.spec) if self._extras else self._describe_state()
-        self._table: tuple[Path, Any] | None = None
+        self._table: tuple[Path, bool, Any] | None = None  # the file read last, and whether with pictures
         self._check_files()
 
     def __len__(self) -> int:
@@ -107,7 +107,7 @@ class LeRobotReader:
         """
         place = self.places[number]
         with raise_as_bad_artifact(f"{place.data}, episode {place.index}", _AGAIN):
-            columns = self._read_columns(place)
+            columns = self._read_columns(place, frames)
             if self._extras is not None:
                 return self._restore_episode(place, columns, self._extras, self._extras.episodes[number], frames)
             return self._convert_episode(place, columns, frames)
@@ -208,17 +208,20 @@ class LeRobotReader:
                     self.root, f"episode {place.index} has {place.length} rows, expected {least} or more", _AGAIN
                 )
 
-    def _read_columns(self, place: EpisodePlace) -> dict[str, Any]:
-        """Returns the columns of one episode, as Arrow arrays.
+    def _read_columns(self, place: EpisodePlace, pictures: bool) -> dict[str, Any]:
+        """Returns the columns of one episode that are read, as Arrow arrays, with or without those of pictures.
 
         Raises:
             BadArtifact: rows are missing, for example of an episode that was cut off.
         """
         arrow, parquet = import_pyarrow()
-        if self._table is None or self._table[0] != place.data:
+        if self._table is None or self._table[:2] != (place.data, pictures):
+            wanted = {name for name, feature in self.info.features.items() if feature.dtype in _NUMBERS}
+            wanted |= {"episode_index", "frame_index", *(self.cameras.values() if pictures else ())}
             with _parquet_errors(place.data):
-                self._table = place.data, parquet.read_table(place.data)
-        table = self._table[1]
+                names = [name for name in parquet.read_schema(place.data).names if name in wanted]
+                self._table = place.data, pictures, parquet.read_table(place.data, columns=names)
+        table = self._table[2]
         missing = [n for n in ("episode_index", "frame_index") if n not in table.column_names]
         if missing:
             raise BadArtifact(place.data, f"the column {missing[0]!r} is missing", _AGAIN)

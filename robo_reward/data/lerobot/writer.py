@@ -42,6 +42,7 @@ from robo_reward.data.summary import (
     summarise_episodes,
 )
 from robo_reward.envs.state import StateSpec
+from robo_reward.envs.video.reader import import_av
 from robo_reward.envs.video.writer import VideoWriter
 from robo_reward.errors import UsageError
 from robo_reward.files import write_json
@@ -70,7 +71,7 @@ def write_lerobot(
         source: episodes of one state, rate and set of cameras.
         folder: an empty folder.
         name_task: returns the sentence that LeRobot's policies read.
-        codec: of the videos.
+        codec: of the videos; H.264 where FFmpeg has no encoder of AV1.
         crf: quality of the videos, from 0 (best).
 
     Raises:
@@ -78,6 +79,7 @@ def write_lerobot(
         MissingExtra: pyarrow is not installed.
     """
     import_pyarrow()
+    codec = codec if "libsvtav1" in import_av().codecs_available else "h264"
     summary = summarise_episodes(source)
     tasks: dict[str, int] = {}
     with _DataSetFiles(folder, summary, codec, crf) as files:
@@ -254,7 +256,8 @@ class _VideoFiles:
     """The videos of one camera, each of many episodes."""
 
     def __init__(self, root: Path, key: str, fps: float, codec: Codec, crf: int) -> None:
-        self.root, self.key, self.fps, self.codec, self.crf = root, key, fps, codec, crf
+        self.root, self.key, self.fps, self.crf = root, key, fps, crf
+        self.codec: Codec = codec
         self.number, self.count, self.size = -1, 0, 0
         self._file = ExitStack()
         self._writer: VideoWriter | None = None

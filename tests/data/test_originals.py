@@ -1,4 +1,4 @@
-"""LeRobot itself opens our data sets, and ours opens what LeRobot writes; in an environment of its own."""
+"""LeRobot and robomimic open our data sets, and ours opens what LeRobot writes; in an environment of their own."""
 
 from __future__ import annotations
 
@@ -14,15 +14,19 @@ import pytest
 
 from robo_reward.data.lerobot.reader import open_lerobot
 from robo_reward.data.lerobot.writer import write_lerobot
+from robo_reward.data.robomimic import write_robomimic
 from tests.data.test_lerobot import film, filmed, source
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
 VERSION = "0.6.1"  # needs Python 3.12, and other versions of torch and numpy than ours
+ROBOMIMIC = "0.3.0"  # its requirements name a package that must be compiled, so those that it imports are installed
+BESIDE = ("h5py", "imageio", "imageio-ffmpeg", "matplotlib", "psutil", "six", "tensorboardX", "termcolor")
 
 READ = """
 import json, sys
 import numpy as np
 from lerobot.datasets.lerobot_dataset import LeRobotDataset
+from lerobot.utils.feature_utils import dataset_to_policy_features
 data = LeRobotDataset("local/ours", root=sys.argv[1])
 cameras = ["observation.images.front", "observation.images.wrist"]
 found = {"rows": len(data), "episodes": data.num_episodes, "fps": data.meta.fps, "tasks": [], "success": []}
@@ -37,7 +41,25 @@ arrays["mean"] = data.meta.stats["observation.state"]["mean"]
 np.savez(sys.argv[2], **{name: np.array(values) for name, values in arrays.items()})
 one = LeRobotDataset("local/ours", root=sys.argv[1], episodes=[1], delta_timestamps={cameras[1]: [-0.05, 0.0]})
 found["window"] = list(one[3][cameras[1]].shape)
+found["policy"] = sorted(dataset_to_policy_features(data.meta.features))
 json.dump(found, open(sys.argv[3], "w"))
+"""
+
+SEQUENCES = """
+import json, sys
+import robomimic.utils.obs_utils
+robomimic.utils.obs_utils.initialize_obs_utils_with_obs_specs(
+    {"obs": {"low_dim": ["hand_position", "gripper_width"], "rgb": ["wrist_image"]}}
+)
+from robomimic.utils.dataset import SequenceDataset
+data = SequenceDataset(
+    sys.argv[1], ["hand_position", "gripper_width", "wrist_image"], ["actions", "rewards", "dones"],
+    load_next_obs=True, hdf5_cache_mode="low_dim", seq_length=5, filter_by_attribute="success",
+)
+row = data[3]
+found = {"demos": data.n_demos, "sequences": len(data), "shapes": {n: v.shape for n, v in row["obs"].items()}}
+found |= {"next": row["next_obs"]["hand_position"].tolist(), "actions": row["actions"].tolist()}
+json.dump(found, open(sys.argv[2], "w"))
 """
 
 WRITE = """
@@ -76,20 +98,21 @@ def find_newer_python() -> str | None:
 
 @pytest.fixture(scope="module")
 def python(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """The interpreter of an environment with LeRobot in it."""
+    """The interpreter of an environment with LeRobot and robomimic in it."""
     uv = Path(sys.executable).parent / "uv"
     if not uv.is_file():
         pytest.skip("needs uv beside this Python; `make setup` brings it")
-    folder = tmp_path_factory.mktemp("lerobot") / "venv"
+    folder = tmp_path_factory.mktemp("originals") / "venv"
     newer = find_newer_python()
     if newer is None:
         pytest.skip("LeRobot needs Python 3.12 or 3.13, which is not installed")
     subprocess.run([str(uv), "venv", "--quiet", "--python", newer, str(folder)], check=True)
     inside = str(folder / "bin" / "python")
-    install = [str(uv), "pip", "install", "--quiet", "--python", inside, f"lerobot[dataset]=={VERSION}"]
-    done = subprocess.run(install, capture_output=True, text=True, check=False)
-    if done.returncode:
-        pytest.skip(f"LeRobot {VERSION} cannot be installed: {done.stderr[-300:]}")
+    install = [str(uv), "pip", "install", "--quiet", "--python", inside]
+    for packages in ([f"lerobot[dataset]=={VERSION}", *BESIDE], ["--no-deps", f"robomimic=={ROBOMIMIC}"]):
+        done = subprocess.run([*install, *packages], capture_output=True, text=True, check=False)
+        if done.returncode:
+            pytest.skip(f"{packages} cannot be installed: {done.stderr[-300:]}")
     return inside
 
 
@@ -109,6 +132,8 @@ def test_lerobot_opens_what_we_write(python: str, tmp_path: Path):
     assert (found["rows"], found["episodes"], found["fps"]) == (59, 3, 20)
     assert set(found["tasks"]) == {"Lift the cube."} and found["window"] == [2, 3, 32, 36]
     assert found["success"] == [bool(flag) for episode in episodes for flag in episode.success]
+    cameras = ["observation.images.front", "observation.images.wrist"]
+    assert found["policy"] == ["action", *cameras, "observation.state"]  # nothing of ours is an input of a policy
     arrays = np.load(tmp_path / "arrays.npz")
     state = np.concatenate([episode.state[:-1] for episode in episodes]).astype(np.float32)
     np.testing.assert_array_equal(arrays["observation.state"], state)
@@ -153,3 +178,14 @@ delete_episodes(LeRobotDataset("local/ours", root=sys.argv[1]), [0], output_dir=
         assert episode.frames is not None
         shown = episode.frames[:, :31, :35].astype(int) - film(steps, seed)[:-1, :, :35]
         assert np.abs(shown).mean() < 3
+
+
+def test_robomimic_opens_what_we_write(python: str, tmp_path: Path):
+    episodes = [filmed(30, 1), filmed(9, 2), filmed(17, 3)]
+    write_robomimic(source(episodes), tmp_path / "demo.hdf5")
+    run(python, SEQUENCES, tmp_path / "demo.hdf5", tmp_path / "found.json")
+    found = json.loads((tmp_path / "found.json").read_text())
+    assert (found["demos"], found["sequences"]) == (2, 47)  # those that succeed
+    assert found["shapes"] == {"hand_position": [5, 3], "gripper_width": [5, 1], "wrist_image": [5, 31, 35, 3]}
+    np.testing.assert_allclose(found["next"], episodes[0].state[4:9, :3], rtol=1e-6)  # it rounds to single precision
+    np.testing.assert_allclose(found["actions"], episodes[0].action[3:8], rtol=1e-6)
