@@ -17,7 +17,7 @@ import msgspec
 import numpy as np
 
 from robo_reward.data.episode import Episode, EpisodeStore
-from robo_reward.data.pictures import join_cameras
+from robo_reward.data.pictures import is_picture, join_cameras
 from robo_reward.data.summary import DataSummary, EpisodeSource, is_success_known, split_cameras, summarise_episodes
 from robo_reward.envs.state import Field, StateSpec
 from robo_reward.errors import BadArtifact, MissingExtra, UsageError, WrongShape
@@ -306,25 +306,21 @@ def _list_numbers(values: Mapping[str, Any], prefix: str = "") -> dict[str, np.n
         name = f"{prefix}{re.sub(r'[^A-Za-z0-9_]+', '_', str(key)).strip('_')}"
         if isinstance(value, Mapping):
             found |= _list_numbers(value, f"{name}_")
-        elif isinstance(value, np.ndarray) and value.dtype.kind in "biuf" and value.ndim and not _is_picture(value):
+        elif isinstance(value, np.ndarray) and value.dtype.kind in "biuf" and value.ndim and not is_picture(value):
             found[name] = value
     return found
 
 
-def _list_pictures(values: Any, name: str = "camera") -> dict[str, np.ndarray]:
+def list_pictures(values: Any, name: str = "camera") -> dict[str, np.ndarray]:
     """Returns the arrays of pictures (T + 1, H, W, 3) of a tree of observations or infos, by name."""
     if isinstance(values, Mapping):
-        return {k: v for key, value in values.items() for k, v in _list_pictures(value, str(key)).items()}
-    return {name.removeprefix(_FRAMES): values} if _is_picture(values) else {}
-
-
-def _is_picture(values: Any) -> bool:
-    return isinstance(values, np.ndarray) and values.ndim == 4 and values.shape[-1] == 3 and values.dtype == np.uint8
+        return {k: v for key, value in values.items() for k, v in list_pictures(value, str(key)).items()}
+    return {name.removeprefix(_FRAMES): values} if is_picture(values) else {}
 
 
 def _add_pictures(episode: Episode, data: Any, frames: bool) -> Episode:
     """Returns an episode with the cameras that its data has, and with their frames if wanted."""
-    pictures = _list_pictures(data.observations) or _list_pictures(data.infos or {})
+    pictures = list_pictures(data.observations) or list_pictures(data.infos or {})
     if not pictures:
         return episode
     named = [camera for camera in episode.meta.get("cameras", ()) if camera in pictures]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
+from typing import Any
 
 import cv2
 import numpy as np
@@ -13,6 +14,11 @@ from robo_reward.errors import UsageError
 log = logging.getLogger(__name__)
 
 MAX_PICTURE = 64 << 20  # [bytes] of one file
+
+
+def is_picture(values: Any) -> bool:
+    """Returns whether an array, of numpy or of h5py, holds pictures (T, H, W, 3) uint8."""
+    return getattr(values, "ndim", 0) == 4 and values.shape[-1] == 3 and values.dtype == np.uint8
 
 
 def decode_picture(data: bytes) -> np.ndarray | None:

@@ -19,7 +19,7 @@ import msgspec
 import numpy as np
 
 from robo_reward.data.episode import Episode
-from robo_reward.data.pictures import join_cameras
+from robo_reward.data.pictures import is_picture, join_cameras
 from robo_reward.data.summary import (
     DataSummary,
     EpisodeSource,
@@ -190,7 +190,7 @@ def _convert_demo(demo: Any, about: dict[str, Any], has_success: bool, frames: b
     rows = _check_length(demo)
     whole = "next_obs" in demo
     arrays = _list_arrays(demo, "obs")
-    names = [name for name, array in arrays.items() if not _is_picture(array) and array.dtype.kind in "biuf"]
+    names = [name for name, array in arrays.items() if not is_picture(array) and array.dtype.kind in "biuf"]
     fields, parts = [], []
     for name in names:
         values = arrays[name][()]
@@ -251,12 +251,8 @@ def _list_arrays(demo: Any, group: str) -> dict[str, Any]:
     return {name: _get_array(demo, f"{group}/{name}") for name in demo[group]}
 
 
-def _is_picture(array: Any) -> bool:
-    return array.ndim == 4 and array.shape[-1] == 3 and array.dtype == np.uint8
-
-
 def _list_cameras(demo: Any) -> list[str]:
-    return [name.removesuffix("_image") for name, array in _list_arrays(demo, "obs").items() if _is_picture(array)]
+    return [name.removesuffix("_image") for name, array in _list_arrays(demo, "obs").items() if is_picture(array)]
 
 
 def _check_length(demo: Any) -> int:

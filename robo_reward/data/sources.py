@@ -15,7 +15,7 @@ import numpy as np
 from robo_reward.data.episode import Episode, EpisodeStore
 from robo_reward.data.formats import MINARI, find_data_set
 from robo_reward.data.lerobot_detection import refuse_lerobot
-from robo_reward.data.minari import iterate_minari_episodes, load_minari
+from robo_reward.data.minari import iterate_minari_episodes, list_pictures, load_minari
 from robo_reward.data.summary import EpisodeSource
 from robo_reward.envs.video.files import load_video
 from robo_reward.errors import UsageError, WrongShape
@@ -214,23 +214,12 @@ def _read_minari(dataset_id: str, fps: float) -> list[Demonstration]:
     """
     found = []
     for data in iterate_minari_episodes(load_minari(dataset_id)):
-        frames = _find_pictures(data.observations)
-        frames = _find_pictures(data.infos) if frames is None else frames
-        if frames is None:
+        pictures = list_pictures(data.observations) or list_pictures(data.infos)
+        if not pictures:
             shown = _describe_arrays(data.observations)
             raise UsageError(f"Minari data set {dataset_id!r} has no pictures (T, H, W, 3) uint8; it has {shown}")
-        found.append(Demonstration(frames, fps, f"{dataset_id} {data.id}"))
+        found.append(Demonstration(next(iter(pictures.values())), fps, f"{dataset_id} {data.id}"))
     return found
-
-
-def _find_pictures(values: Any) -> np.ndarray | None:
-    """Returns the first array of pictures in a tree of arrays."""
-    if isinstance(values, Mapping):
-        parts = (_find_pictures(value) for value in values.values())
-        return next((part for part in parts if part is not None), None)
-    if isinstance(values, np.ndarray) and values.ndim == 4 and values.shape[-1] == 3 and values.dtype == np.uint8:
-        return values
-    return None
 
 
 def _describe_arrays(values: Any) -> str:

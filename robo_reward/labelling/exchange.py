@@ -12,10 +12,10 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from robo_reward.errors import BadArtifact, MissingExtra, UnknownName, UsageError
+from robo_reward.errors import BadArtifact, UnknownName, UsageError
 from robo_reward.files import MAX_LINE, convert_json, open_regular, parse_json
 from robo_reward.labelling.answers import TEXT_LIMIT, BadAnswer, is_text
-from robo_reward.labelling.foreign import ENDINGS, read_foreign
+from robo_reward.labelling.foreign import ENDINGS, import_pyarrow, read_foreign
 from robo_reward.labelling.store import Clip, Event, PreferenceStore, event_from_json
 
 FORMATS = (".jsonl", ".parquet")
@@ -121,7 +121,7 @@ def is_foreign(path: Path) -> bool:
         first = next(_read_jsonl(path), {})
         return "chosen" in first and "kind" not in first
     if path.suffix == ".parquet":
-        arrow, parquet = _import_pyarrow()
+        arrow, parquet = import_pyarrow()
         try:
             names = parquet.read_schema(path).names
         except (arrow.ArrowException, OSError) as error:
@@ -169,17 +169,8 @@ def _check_format(path: Path) -> Path:
     return path
 
 
-def _import_pyarrow() -> tuple[Any, Any]:
-    try:
-        import pyarrow
-        import pyarrow.parquet
-    except ImportError:
-        raise MissingExtra("pyarrow", "parquet", "preferences as Parquet") from None
-    return pyarrow, pyarrow.parquet
-
-
 def _write_parquet(rows: list[dict[str, Any]], path: Path) -> None:
-    arrow, parquet = _import_pyarrow()
+    arrow, parquet = import_pyarrow()
     text, strings = arrow.string(), arrow.list_(arrow.string())
     plain = dict.fromkeys(("row", "uuid", "kind", "annotator", "undoes", "created", "text", "chosen", "rejected"), text)
     columns = {**plain, "seconds": arrow.float64(), "clips": strings, "ranking": arrow.list_(strings), "value": text}
@@ -215,7 +206,7 @@ def _parse_clip(row: dict[str, Any]) -> Clip:
 
 
 def _read_parquet(path: Path) -> Iterator[dict[str, Any]]:
-    arrow, parquet = _import_pyarrow()
+    arrow, parquet = import_pyarrow()
     try:
         table = parquet.read_table(path, columns=["row", "value"])
     except (arrow.ArrowException, OSError) as error:

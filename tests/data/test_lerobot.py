@@ -129,9 +129,9 @@ def test_statistics_of_parts_are_those_of_the_whole():
 
 
 def test_rows_and_videos_are_spread_over_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("robo_reward.data.lerobot.writer.MAX_TABLE", 1500)
-    monkeypatch.setattr("robo_reward.data.lerobot.writer.MAX_FRAMES", 60_000)
-    monkeypatch.setattr("robo_reward.data.lerobot.writer.CHUNK_SIZE", 2)
+    monkeypatch.setattr("robo_reward.data.lerobot.shards.MAX_TABLE", 1500)
+    monkeypatch.setattr("robo_reward.data.lerobot.shards.MAX_FRAMES", 60_000)
+    monkeypatch.setattr("robo_reward.data.lerobot.shards.CHUNK_SIZE", 2)
     episodes = [filmed(7, i) for i in range(5)]
     write_lerobot(source(episodes), tmp_path)
     assert len(list(tmp_path.glob("data/chunk-*/*.parquet"))) > 2 and (tmp_path / "data" / "chunk-001").is_dir()

@@ -6,7 +6,7 @@ import json
 import logging
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import cv2
 import numpy as np
@@ -19,41 +19,22 @@ from robo_reward.data.lerobot.layout import (
     SUCCESS,
     ExtraEpisode,
     Extras,
-    fill_path,
     import_pyarrow,
     load_extras,
     load_info,
 )
+from robo_reward.data.lerobot.places import AGAIN, EpisodePlace, find_episode_places, parquet_errors
 from robo_reward.data.pictures import decode_picture, join_cameras
 from robo_reward.data.summary import EpisodeSource
 from robo_reward.envs.state import Field, StateSpec
 from robo_reward.envs.video.reader import VideoReader
 from robo_reward.errors import BadArtifact, UnknownName, UsageError
-from robo_reward.files import open_regular, parse_json, raise_as_bad_artifact
+from robo_reward.files import raise_as_bad_artifact
 from robo_reward.rewards.contract import RewardOutput
 
 log = logging.getLogger(__name__)
 
-_AGAIN = "Download or write the data set again"
 _NUMBERS = ("float16", "float32", "float64", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "bool")
-
-
-class EpisodePlace(NamedTuple):
-    """The place of one episode.
-
-    Attributes:
-        index: its number in the data set.
-        length: number of rows.
-        tasks: the sentences of its tasks.
-        data: the Parquet file with its rows.
-        videos: feature -> the video and the time at which the episode begins in it [s].
-    """
-
-    index: int
-    length: int
-    tasks: tuple[str, ...]
-    data: Path
-    videos: dict[str, tuple[Path, float]]
 
 
 class LeRobotReader:
@@ -84,8 +65,8 @@ class LeRobotReader:
                 raise UnknownName(f"camera of {self.root}", camera, known)
         self.cameras = {camera: known[camera] for camera in cameras or known}
         """Name of the camera -> name of the feature."""
-        read = self._read_places_3 if self.info.codebase_version.startswith("v3") else self._read_places_2
-        self.places = tuple(sorted(read()))
+        videos = [name for name in self.cameras.values() if self.info.features[name].dtype == "video"]
+        self.places = find_episode_places(self.root, self.info, videos)
         self._extras = self._match_extras()
         self._spec = StateSpec.from_json(self._extras.spec) if self._extras else self._describe_state()
         self._table: tuple[Path, bool, Any] | None = None  # the file read last, and whether with pictures
@@ -106,68 +87,11 @@ class LeRobotReader:
             VideoError: its video is damaged or ends too early.
         """
         place = self.places[number]
-        with raise_as_bad_artifact(f"{place.data}, episode {place.index}", _AGAIN):
+        with raise_as_bad_artifact(f"{place.data}, episode {place.index}", AGAIN):
             columns = self._read_columns(place, frames)
             if self._extras is not None:
                 return self._restore_episode(place, columns, self._extras, self._extras.episodes[number], frames)
             return self._convert_episode(place, columns, frames)
-
-    def _read_places_3(self) -> Iterator[EpisodePlace]:
-        _, parquet = import_pyarrow()
-        folder = self.root / "meta" / "episodes"
-        paths = sorted(folder.glob("*/*.parquet"))
-        if not paths and self.info.total_episodes:
-            raise BadArtifact(folder, "it holds no table of episodes", _AGAIN)
-        videos = [name for name in self.cameras.values() if self.info.features[name].dtype == "video"]
-        wanted = ["episode_index", "length", "tasks", "data/chunk_index", "data/file_index"]
-        wanted += [f"videos/{v}/{part}" for v in videos for part in ("chunk_index", "file_index", "from_timestamp")]
-        for path in paths:
-            with _parquet_errors(path):
-                present = parquet.read_schema(path).names
-                missing = [name for name in wanted if name not in present]
-                if missing:
-                    raise BadArtifact(path, f"the column {missing[0]!r} is missing, expected as in version 3", _AGAIN)
-                table = parquet.read_table(path, columns=wanted)
-            for row in table.to_pylist():
-                with raise_as_bad_artifact(path, _AGAIN):
-                    yield EpisodePlace(
-                        int(row["episode_index"]),
-                        int(row["length"]),
-                        tuple(map(str, row["tasks"])),
-                        self._fill(self.info.data_path, row, "data/"),
-                        {v: (self._fill_video(v, row), float(row[f"videos/{v}/from_timestamp"])) for v in videos},
-                    )
-
-    def _fill(self, template: str, row: dict[str, Any], prefix: str, **more: Any) -> Path:
-        places = {name: int(row[f"{prefix}{name}"]) for name in ("chunk_index", "file_index")}
-        return fill_path(self.root, template, **places, **more)
-
-    def _fill_video(self, name: str, row: dict[str, Any]) -> Path:
-        return self._fill(self._get_video_template(), row, f"videos/{name}/", video_key=name)
-
-    def _get_video_template(self) -> str:
-        if not self.info.video_path:
-            raise BadArtifact(self.root / "meta" / "info.json", "it has videos but no video_path", _AGAIN)
-        return self.info.video_path
-
-    def _read_places_2(self) -> Iterator[EpisodePlace]:
-        path = self.root / "meta" / "episodes.jsonl"
-        file = open_regular(path, follow=True)
-        if file is None:
-            raise BadArtifact(path, "there is no such file", _AGAIN)
-        videos = [name for name in self.cameras.values() if self.info.features[name].dtype == "video"]
-        with file, raise_as_bad_artifact(path, _AGAIN):
-            for line in filter(bytes.strip, file):
-                row = parse_json(line, dict[str, Any], path)
-                index = int(row["episode_index"])
-                values = {"episode_index": index, "episode_chunk": index // self.info.chunks_size}
-                yield EpisodePlace(
-                    index,
-                    int(row["length"]),
-                    tuple(map(str, row["tasks"])),
-                    fill_path(self.root, self.info.data_path, **values),
-                    {v: (fill_path(self.root, self._get_video_template(), **values, video_key=v), 0.0) for v in videos},
-                )
 
     def _match_extras(self) -> Extras | None:
         """Returns what we keep beside a data set of ours; None for those of others or with other episodes than ours."""
@@ -196,16 +120,16 @@ class LeRobotReader:
             raise BadArtifact(
                 self.root / "meta" / "info.json",
                 f"it promises {self.info.total_episodes} episodes, {len(self.places)} are described",
-                _AGAIN,
+                AGAIN,
             )
         least = 1 if self._extras else 2
         for place in self.places:
             for path in (place.data, *(path for path, _ in place.videos.values())):
                 if not path.is_file():
-                    raise BadArtifact(path, f"there is no such file, which episode {place.index} needs", _AGAIN)
+                    raise BadArtifact(path, f"there is no such file, which episode {place.index} needs", AGAIN)
             if place.length < least:
                 raise BadArtifact(
-                    self.root, f"episode {place.index} has {place.length} rows, expected {least} or more", _AGAIN
+                    self.root, f"episode {place.index} has {place.length} rows, expected {least} or more", AGAIN
                 )
 
     def _read_columns(self, place: EpisodePlace, pictures: bool) -> dict[str, Any]:
@@ -218,19 +142,19 @@ class LeRobotReader:
         if self._table is None or self._table[:2] != (place.data, pictures):
             wanted = {name for name, feature in self.info.features.items() if feature.dtype in _NUMBERS}
             wanted |= {"episode_index", "frame_index", *(self.cameras.values() if pictures else ())}
-            with _parquet_errors(place.data):
+            with parquet_errors(place.data):
                 names = [name for name in parquet.read_schema(place.data).names if name in wanted]
                 self._table = place.data, pictures, parquet.read_table(place.data, columns=names)
         table = self._table[2]
         missing = [n for n in ("episode_index", "frame_index") if n not in table.column_names]
         if missing:
-            raise BadArtifact(place.data, f"the column {missing[0]!r} is missing", _AGAIN)
+            raise BadArtifact(place.data, f"the column {missing[0]!r} is missing", AGAIN)
 
         rows = table.filter(arrow.compute.equal(table["episode_index"], place.index))
         frames = rows["frame_index"].to_numpy()
         if len(frames) != place.length or not np.array_equal(frames, np.arange(place.length)):
             raise BadArtifact(
-                place.data, f"episode {place.index} has {len(frames)} rows, expected {place.length} in order", _AGAIN
+                place.data, f"episode {place.index} has {len(frames)} rows, expected {place.length} in order", AGAIN
             )
         return {name: rows[name] for name in rows.column_names}
 
@@ -239,7 +163,7 @@ class LeRobotReader:
         if name not in self.info.features:
             return None
         if name not in columns:
-            raise BadArtifact(place.data, f"the column {name!r} is missing, which meta/info.json describes", _AGAIN)
+            raise BadArtifact(place.data, f"the column {name!r} is missing, which meta/info.json describes", AGAIN)
         shape = (place.length, *self.info.features[name].shape)
         values = _flatten_column(columns[name])
         if values.dtype.kind not in "biuf" or values.size != np.prod(shape):
@@ -247,7 +171,7 @@ class LeRobotReader:
                 place.data,
                 f"the column {name!r} of episode {place.index} holds {values.size} values of type {values.dtype}, "
                 f"expected numbers of shape {shape}",
-                _AGAIN,
+                AGAIN,
             )
         return values.reshape(shape)
 
@@ -262,7 +186,7 @@ class LeRobotReader:
         if own.terms is not None:
             values = self._take(columns, REWARD, place)
             if values is None or values.shape[1] != 1 + len(extras.terms):
-                raise BadArtifact(place.data, f"the column {REWARD!r} does not hold the terms {extras.terms}", _AGAIN)
+                raise BadArtifact(place.data, f"the column {REWARD!r} does not hold the terms {extras.terms}", AGAIN)
             at = {name: values[:, 1 + number] for number, name in enumerate(extras.terms)}
             reward = RewardOutput(values[:, 0], {name: at[name] for name in own.terms})
         flags = self._take(columns, SUCCESS, place)
@@ -342,7 +266,7 @@ class LeRobotReader:
                         raise BadArtifact(
                             path,
                             f"it has {video.declared_rate:g} frames per second, expected {self.info.fps:g}",
-                            _AGAIN,
+                            AGAIN,
                         )
                     parts[camera] = np.stack(list(video.read_segment(begin, count, self.info.fps, self.largest)))
             else:
@@ -352,13 +276,13 @@ class LeRobotReader:
     def _decode_pictures(self, place: EpisodePlace, columns: dict[str, Any], name: str) -> np.ndarray:
         """Returns the pictures (N, H, W, 3) that stand in the table itself."""
         if name not in columns:
-            raise BadArtifact(place.data, f"the column {name!r} is missing, which meta/info.json describes", _AGAIN)
+            raise BadArtifact(place.data, f"the column {name!r} is missing, which meta/info.json describes", AGAIN)
         pictures = []
         for number, value in enumerate(columns[name].to_pylist()):
             data = value.get("bytes") if isinstance(value, dict) else value
             picture = decode_picture(data) if isinstance(data, bytes) else None
             if picture is None:
-                raise BadArtifact(place.data, f"{name} of row {number} of episode {place.index} is no picture", _AGAIN)
+                raise BadArtifact(place.data, f"{name} of row {number} of episode {place.index} is no picture", AGAIN)
             shrink = min(1.0, self.largest / max(picture.shape[:2])) if self.largest else 1.0
             if shrink < 1:
                 picture = cv2.resize(picture, None, fx=shrink, fy=shrink, interpolation=cv2.INTER_AREA)
@@ -386,19 +310,3 @@ def _flatten_column(column: Any) -> np.ndarray:
     if array.null_count:
         raise UsageError(f"{array.null_count} values are missing")
     return array.to_numpy(zero_copy_only=False)
-
-
-class _parquet_errors:
-    """Turns errors of pyarrow into a `BadArtifact` that names the file."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(self, kind: Any, error: Any, trace: Any) -> None:
-        arrow, _ = import_pyarrow()
-        if isinstance(error, (arrow.ArrowException, OSError)):
-            said = " ".join(str(error).split())[:200]
-            raise BadArtifact(self.path, f"it is no Parquet file that can be read: {said}", _AGAIN) from error
