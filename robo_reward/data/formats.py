@@ -15,6 +15,7 @@ from robo_reward.data.minari import find_minari, make_minari_id, open_minari, wr
 from robo_reward.data.output import create_folder
 from robo_reward.data.robomimic import ENDINGS, is_robomimic, open_robomimic, write_robomimic
 from robo_reward.data.summary import (
+    RATE_TOLERANCE,
     DataSummary,
     EpisodeSource,
     drop_frames,
@@ -183,7 +184,12 @@ def require_task(summary: DataSummary, task: Task, name: str) -> None:
     strange = [camera for camera in summary.cameras if camera not in task.cameras]
     robot = task.id.rpartition("/")[0]
     checks = (
-        (abs(summary.fps * task.control_dt - 1) > 1e-3, "rate", f"{summary.fps:g} Hz", f"{1 / task.control_dt:g} Hz"),
+        (
+            abs(summary.fps * task.control_dt - 1) > RATE_TOLERANCE,
+            "rate",
+            f"{summary.fps:g} Hz",
+            f"{1 / task.control_dt:g} Hz",
+        ),
         (bool(summary.robot) and summary.robot.lower() != robot, "robot", summary.robot, robot),
         (bool(strange), "camera", ", ".join(strange), f"one of {', '.join(task.cameras)}"),
         (fields != own, "state", ", ".join(fields) or "none", ", ".join(own)),

@@ -14,6 +14,8 @@ from robo_reward.envs.state import StateSpec
 from robo_reward.errors import UnknownName, UsageError
 
 USUAL_RATE = 20.0  # [Hz] of episodes that do not say theirs
+RATE_TOLERANCE = 0.05
+"""Relative difference up to which two rates count as the same: those of episodes on an arm are measured."""
 
 
 @dataclass(frozen=True)
@@ -51,7 +53,8 @@ class DataSummary:
         steps: number of steps of all episodes together.
         spec: the fields of the state.
         actions: components of an action.
-        fps: steps per second [Hz].
+        fps: steps per second [Hz]; of measured rates that differ slightly, the median, rounded to a whole number that
+            is close.
         cameras: names of the cameras side by side in the frames; empty without frames.
         frame_shape: (H, W) of the frames with all cameras side by side; empty without frames.
         success: how the episodes ended.
@@ -157,9 +160,11 @@ def summarise_episodes(source: EpisodeSource) -> DataSummary:
     names: Counter[str] = Counter()
     success, failure, unknown, steps = 0, 0, 0, 0
     terms: dict[str, None] | None = None
+    rates: list[float] = []
     for number, episode in enumerate(source.iterate(False)):
         check_same_kind(first, episode, f"episode {number} of {source.name}")
         names[get_task_name(episode)] += 1
+        rates.append(get_rate(episode))
         steps += len(episode)
         known = is_success_known(episode)
         success += known and episode.is_successful
@@ -180,7 +185,7 @@ def summarise_episodes(source: EpisodeSource) -> DataSummary:
         steps,
         first.spec,
         first.action.shape[1],
-        get_rate(first),
+        _choose_rate(rates),
         cameras,
         shape,
         SuccessCounts(success, failure, unknown),
@@ -196,11 +201,23 @@ def check_same_kind(first: Episode, other: Episode, name: str) -> None:
         ("the state", first.spec.names, other.spec.names),
         ("the fields of the state", first.spec.fields, other.spec.fields),
         ("the number of action components", first.action.shape[1], other.action.shape[1]),
-        ("the rate", get_rate(first), get_rate(other)),
         ("the cameras", list(first.meta.get("cameras", ())), list(other.meta.get("cameras", ()))),
     ):
         if one != two:
             raise UsageError(f"{name} differs in {what}: {two}, expected {one} as in the first; export them separately")
+    one, two = get_rate(first), get_rate(other)
+    if abs(one - two) > RATE_TOLERANCE * one:
+        raise UsageError(
+            f"{name} differs in the rate: {two:g} Hz, expected {one:g} Hz as in the first; export them separately"
+        )
+
+
+def _choose_rate(rates: Sequence[float]) -> float:
+    """Returns the rate of a data set whose episodes have these rates [Hz]."""
+    if len(set(rates)) == 1:
+        return rates[0]
+    middle = float(np.median(rates))
+    return float(round(middle)) if abs(middle - round(middle)) < 0.5 * RATE_TOLERANCE * middle else middle
 
 
 def drop_frames(source: EpisodeSource) -> EpisodeSource:

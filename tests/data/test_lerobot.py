@@ -289,7 +289,7 @@ def test_episodes_that_do_not_belong_together_are_refused(tmp_path: Path):
     with pytest.raises(UsageError, match="no episodes"):
         write_lerobot(source([]), tmp_path)
     other = make(4, fps=10.0)
-    with pytest.raises(UsageError, match=r"episode 1 of memory differs in the rate: 10\.0, expected 20\.0"):
+    with pytest.raises(UsageError, match=r"episode 1 of memory differs in the rate: 10 Hz, expected 20 Hz"):
         write_lerobot(source([make(4, fps=20.0), other]), tmp_path)
     with pytest.raises(UsageError, match=r"frames of episode 1 .* none"):
         write_lerobot(source([filmed(4, 0), make(4, fps=20.0, cameras=["front", "wrist"])]), tmp_path)
@@ -299,13 +299,31 @@ def test_a_data_set_that_another_program_changed_is_read_as_one_of_others(tmp_pa
     write_lerobot(source([make(4, 0, fps=20.0), make(6, 1, fps=20.0)]), tmp_path)
     extras = tmp_path / "meta" / "robo_reward.json"
     content = json.loads(extras.read_text())
-    content["episodes"].pop()
+    content["lengths"].pop()
     extras.write_text(json.dumps(content))
     found = list(LeRobotReader(tmp_path).iterate_episodes())
     assert [len(e) for e in found] == [3, 5] and found[0].spec.names == ("state",)
     extras.write_text("{")
     with pytest.raises(BadArtifact, match=r"robo_reward\.json"):
         LeRobotReader(tmp_path)
+
+
+def test_damaged_metadata_of_ours_is_named(tmp_path: Path):
+    write_lerobot(source([make(4, 0, fps=20.0), make(6, 1, fps=20.0)]), tmp_path)
+    lines = tmp_path / "meta" / "robo_reward_episodes.jsonl"
+    first, second = lines.read_text().splitlines()
+    lines.write_text(f"{first}\n{second[:-20]}\n")
+    same(make(4, 0, fps=20.0), LeRobotReader(tmp_path).load(0))
+    with pytest.raises(BadArtifact, match=r"robo_reward_episodes\.jsonl"):
+        LeRobotReader(tmp_path).load(1)
+
+
+def test_measured_rates_that_differ_slightly_are_one_rate(tmp_path: Path):
+    episodes = [make(4, i, fps=rate) for i, rate in enumerate((24.87, 25.031, 25.2))]
+    assert write_lerobot(source(episodes), tmp_path).fps == 25.0
+    assert json.loads((tmp_path / "meta" / "info.json").read_text())["fps"] == 25
+    for before, after in zip(episodes, LeRobotReader(tmp_path).iterate_episodes(), strict=True):
+        same(before, after)
 
 
 def test_states_without_numbers_and_single_numbers(tmp_path: Path):

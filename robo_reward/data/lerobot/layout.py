@@ -1,7 +1,8 @@
 """The files of a LeRobot data set: their places and their descriptions.
 
-Version 3 holds many episodes in each table and each video; versions 2.0 and 2.1 hold one. `meta/robo_reward.json` is
-ours: it holds what the format has no place for, so that episodes come back as they were.
+Version 3 holds many episodes in each table and each video; versions 2.0 and 2.1 hold one. `meta/robo_reward.json` and
+`meta/robo_reward_episodes.jsonl`, a line per episode, are ours: they hold what the format has no place for, so that
+episodes come back as they were.
 """
 
 from __future__ import annotations
@@ -13,12 +14,12 @@ from typing import Annotated, Any
 import msgspec
 
 from robo_reward.errors import BadArtifact, MissingExtra
-from robo_reward.files import Finite, load_json
+from robo_reward.files import Finite, load_json, open_regular
 
 INFO = Path("meta", "info.json")
 STATS = Path("meta", "stats.json")
 TASKS = Path("meta", "tasks.parquet")
-EXTRAS = Path("meta", "robo_reward.json")
+EXTRAS, EXTRA_EPISODES = Path("meta", "robo_reward.json"), Path("meta", "robo_reward_episodes.jsonl")
 EXTRAS_FORMAT, EXTRAS_VERSION = "robo-reward/lerobot", 1
 DATA_PATH = "data/chunk-{chunk_index:03d}/file-{file_index:03d}.parquet"
 VIDEO_PATH = "videos/{video_key}/chunk-{chunk_index:03d}/file-{file_index:03d}.mp4"
@@ -68,7 +69,6 @@ class LeRobotInfo(msgspec.Struct):
 class ExtraEpisode(msgspec.Struct):
     """The parts of one episode of ours that LeRobot has no place for."""
 
-    length: int
     task_id: str
     meta: dict[str, Any]
     terms: list[str] | None
@@ -83,7 +83,7 @@ class Extras(msgspec.Struct):
     spec: list[dict[str, Any]]
     terms: list[str]
     frame_shape: list[int]
-    episodes: list[ExtraEpisode]
+    lengths: list[int]
 
 
 def load_info(root: Path) -> LeRobotInfo:
@@ -110,6 +110,19 @@ def load_extras(root: Path) -> Extras | None:
     found = load_json(root / EXTRAS, Extras, MAX_META, "Delete it to read the data set as others do")
     if found is None or (found.format, found.version) != (EXTRAS_FORMAT, EXTRAS_VERSION):
         return None
+    return found
+
+
+def find_lines(path: Path) -> list[tuple[int, int]]:
+    """Returns the place and the length of each line of a file [bytes]; empty where there is no file."""
+    file = open_regular(path, follow=True)
+    if file is None:
+        return []
+    found, place = [], 0
+    with file:
+        for line in file:
+            found.append((place, len(line)))
+            place += len(line)
     return found
 
 

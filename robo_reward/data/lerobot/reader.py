@@ -14,11 +14,13 @@ import numpy as np
 from robo_reward.data.episode import Episode
 from robo_reward.data.lerobot.layout import (
     ACTION,
+    EXTRA_EPISODES,
     REWARD,
     STATE,
     SUCCESS,
     ExtraEpisode,
     Extras,
+    find_lines,
     import_pyarrow,
     load_extras,
     load_info,
@@ -29,7 +31,7 @@ from robo_reward.data.summary import EpisodeSource
 from robo_reward.envs.state import Field, StateSpec
 from robo_reward.envs.video.reader import VideoReader
 from robo_reward.errors import BadArtifact, UnknownName, UsageError
-from robo_reward.files import raise_as_bad_artifact
+from robo_reward.files import parse_json, raise_as_bad_artifact
 from robo_reward.rewards.contract import RewardOutput
 
 log = logging.getLogger(__name__)
@@ -90,7 +92,7 @@ class LeRobotReader:
         with raise_as_bad_artifact(f"{place.data}, episode {place.index}", AGAIN):
             columns = self._read_columns(place, frames)
             if self._extras is not None:
-                return self._restore_episode(place, columns, self._extras, self._extras.episodes[number], frames)
+                return self._restore_episode(place, columns, self._extras, self._load_extra(number), frames)
             return self._convert_episode(place, columns, frames)
 
     def _match_extras(self) -> Extras | None:
@@ -98,10 +100,19 @@ class LeRobotReader:
         found = load_extras(self.root)
         if found is None:
             return None
-        if [e.length for e in found.episodes] != [place.length for place in self.places]:
+        self._lines = find_lines(self.root / EXTRA_EPISODES)
+        lengths = [place.length for place in self.places]
+        if found.lengths != lengths or len(self._lines) != len(lengths):
             log.warning("%s was changed by another program: it is read as a data set of others", self.root)
             return None
         return found
+
+    def _load_extra(self, number: int) -> ExtraEpisode:
+        """Returns what we keep beside one episode of ours."""
+        path, (place, length) = self.root / EXTRA_EPISODES, self._lines[number]
+        with path.open("rb") as file:
+            file.seek(place)
+            return parse_json(file.read(length), ExtraEpisode, path, AGAIN)
 
     def _describe_state(self) -> StateSpec:
         """Returns the fields of the state of a data set of others."""

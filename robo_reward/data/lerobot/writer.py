@@ -17,6 +17,7 @@ from robo_reward.data.lerobot.layout import (
     CHUNK_SIZE,
     DATA_PATH,
     EPISODES_PATH,
+    EXTRA_EPISODES,
     EXTRAS,
     EXTRAS_FORMAT,
     EXTRAS_VERSION,
@@ -60,7 +61,7 @@ def write_lerobot(
     An episode of T steps becomes T rows: the state before each step as `observation.state`, the action as `action`,
     both in single precision and once more in double precision, `next.success`, `next.reward` and `next.done`. Its
     video has T + 1 frames, of which LeRobot reads the first T. The last state, the fields of the state and the
-    metadata are in `meta/robo_reward.json`. Where success is unknown for every episode there is no `next.success`;
+    metadata are in `meta/robo_reward*`. Where success is unknown for every episode there is no `next.success`;
     where it is for some, `robo_reward.success` takes its place, with -1 for unknown.
 
     Args:
@@ -105,7 +106,6 @@ class _DataSetFiles:
     columns: dict[str, dict[str, Any]] = field(init=False)
     rows: list[dict[str, Any]] = field(default_factory=list)
     stats: dict[str, list[Stats]] = field(default_factory=dict)
-    extras: list[dict[str, Any]] = field(default_factory=list)
     frames: int = 0
 
     def __post_init__(self) -> None:
@@ -118,6 +118,8 @@ class _DataSetFiles:
 
     def __enter__(self) -> _DataSetFiles:
         self._stack = ExitStack()
+        (self.root / EXTRA_EPISODES).parent.mkdir(parents=True)
+        self._extras = self._stack.enter_context((self.root / EXTRA_EPISODES).open("xb"))
         for file in (self._table, *self._videos.values()):
             self._stack.enter_context(file)
         return self
@@ -146,15 +148,13 @@ class _DataSetFiles:
             self.stats.setdefault(name, []).append(stats)
             row |= {f"stats/{name}/{key}": value.tolist() for key, value in stats.items()}
         self.rows.append({**row, "meta/episodes/chunk_index": 0, "meta/episodes/file_index": 0})
-        self.extras.append(
-            {
-                "length": steps,
-                "task_id": episode.task_id,
-                "meta": dict(episode.meta),
-                "terms": None if episode.reward is None else list(episode.reward.terms),
-                "final_state": episode.state[-1].tolist(),
-            }
-        )
+        extra = {
+            "task_id": episode.task_id,
+            "meta": dict(episode.meta),
+            "terms": None if episode.reward is None else list(episode.reward.terms),
+            "final_state": episode.state[-1].tolist(),
+        }
+        self._extras.write(json.dumps(extra).encode() + b"\n")
         self.frames += steps
 
     def write_meta(self, tasks: dict[str, int]) -> None:
@@ -172,7 +172,7 @@ class _DataSetFiles:
             "spec": self.summary.spec.to_json(),
             "terms": list(self.summary.terms or ()),
             "frame_shape": list(self.summary.frame_shape),
-            "episodes": self.extras,
+            "lengths": [row["length"] for row in self.rows],
         }
         write_json(self.root / EXTRAS, extras)
         fps = self.summary.fps
