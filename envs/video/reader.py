@@ -197,7 +197,10 @@ class VideoReader:
         """
         base = self._stream.time_base or Fraction(1, 1000)
         begin = self._stream.start_time or 0
-        self._container.seek(begin + int(start / base), stream=self._stream)
+        try:
+            self._container.seek(begin + int(start / base), stream=self._stream)
+        except (self._av.FFmpegError, OSError, ValueError, OverflowError) as error:
+            raise self._make_error(f"it has no frame at {start:g} s ({_describe_error(error)})") from error
         found = 0
         for frame in self.decode_frames():
             if frame.pts is None or float((frame.pts - begin) * base) < start - 0.5 / fps:

@@ -28,7 +28,10 @@ log = logging.getLogger(__name__)
 
 _SUCCESS = ("success", "is_success")
 """Names of the success flag: in Minari's and our data sets, and in gymnasium-robotics."""
-_DAMAGED = (OSError, ValueError, KeyError, TypeError, AttributeError, IndexError, EOFError)
+_DAMAGED = (
+    *(OSError, ValueError, KeyError, TypeError, AttributeError, IndexError, EOFError),
+    *(RuntimeError, AssertionError),  # of h5py, and of Minari's own checks
+)
 _AGAIN = "Download or make it again"
 _SPEC, _EPISODE = "robo_reward_state", "robo_reward_episode"
 _FRAMES = "frames_"
@@ -130,7 +133,7 @@ def import_minari(
             raise BadArtifact(dataset.id, f"the fields of its state cannot be read: {error}", _AGAIN) from error
     unjudged = 0
     for data in iterate_minari_episodes(dataset):
-        (about,) = dataset.storage.get_episode_metadata([data.id])
+        about = _read_episode_metadata(dataset, data.id)
         unjudged += _read_success(data) is None
         fields = spec or _describe_observations(data.observations)
         episode = _minari_to_episode(data, about, fields, task_id)
@@ -254,6 +257,14 @@ def iterate_minari_episodes(dataset: Any) -> Iterator[Any]:
         yield from dataset.iterate_episodes()
     except _DAMAGED as error:
         raise BadArtifact(dataset.id, f"an episode of the Minari data set cannot be read: {error}", _AGAIN) from error
+
+
+def _read_episode_metadata(dataset: Any, number: int) -> dict[str, Any]:
+    try:
+        (about,) = dataset.storage.get_episode_metadata([number])
+    except _DAMAGED as error:
+        raise BadArtifact(dataset.id, f"metadata of episode {number} cannot be read: {error}", _AGAIN) from error
+    return about
 
 
 def _episode_to_columns(episode: Episode, terms: tuple[str, ...], known: set[bool]) -> dict[str, Any]:

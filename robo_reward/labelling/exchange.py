@@ -124,7 +124,7 @@ def is_foreign(path: Path) -> bool:
         arrow, parquet = import_pyarrow()
         try:
             names = parquet.read_schema(path).names
-        except (arrow.ArrowException, OSError) as error:
+        except (arrow.ArrowException, OSError, UnicodeError) as error:
             raise UsageError(f"{path} is no Parquet file of preferences: {error}") from error
         return "chosen" in names and "value" not in names
     return True
@@ -209,7 +209,7 @@ def _read_parquet(path: Path) -> Iterator[dict[str, Any]]:
     arrow, parquet = import_pyarrow()
     try:
         table = parquet.read_table(path, columns=["row", "value"])
-    except (arrow.ArrowException, OSError) as error:
+    except (arrow.ArrowException, OSError, UnicodeError) as error:
         raise UsageError(f"{path} is no Parquet file of preferences: {error}") from error
     for number, row in enumerate(table.to_pylist(), 1):
         if not isinstance(row["value"], str | bytes):

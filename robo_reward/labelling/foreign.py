@@ -153,7 +153,7 @@ def _read_parquet(path: Path) -> Iterator[Mapping[str, Any]]:
     arrow, parquet = import_pyarrow()
     try:
         table = parquet.read_table(path)
-    except (arrow.ArrowException, OSError) as error:
+    except (arrow.ArrowException, OSError, UnicodeError) as error:
         raise UsageError(f"{path} is no Parquet file that can be read: {error}") from error
     yield from table.to_pylist()
 

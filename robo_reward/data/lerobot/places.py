@@ -108,6 +108,6 @@ def parquet_errors(path: Path) -> Iterator[None]:
     arrow, _ = import_pyarrow()
     try:
         yield
-    except (arrow.ArrowException, OSError) as error:
+    except (arrow.ArrowException, OSError, UnicodeError) as error:
         said = " ".join(str(error).split())[:200]
         raise BadArtifact(path, f"it is no Parquet file that can be read: {said}", AGAIN) from error
