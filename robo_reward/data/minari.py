@@ -18,7 +18,14 @@ import numpy as np
 
 from robo_reward.data.episode import Episode, EpisodeStore
 from robo_reward.data.pictures import is_picture, join_cameras
-from robo_reward.data.summary import DataSummary, EpisodeSource, is_success_known, split_cameras, summarise_episodes
+from robo_reward.data.summary import (
+    DataSummary,
+    EpisodeSource,
+    is_success_known,
+    make_field_name,
+    split_cameras,
+    summarise_episodes,
+)
 from robo_reward.envs.state import Field, StateSpec
 from robo_reward.errors import BadArtifact, MissingExtra, UsageError, WrongShape
 from robo_reward.files import load_json, parse_json
@@ -314,7 +321,7 @@ def _list_numbers(values: Mapping[str, Any], prefix: str = "") -> dict[str, np.n
     """Returns the arrays of numbers of a tree of observations, by the names of their fields; pictures are left out."""
     found: dict[str, np.ndarray] = {}
     for key, value in values.items():
-        name = f"{prefix}{re.sub(r'[^A-Za-z0-9_]+', '_', str(key)).strip('_')}"
+        name = make_field_name(f"{prefix}{key}")
         if isinstance(value, Mapping):
             found |= _list_numbers(value, f"{name}_")
         elif isinstance(value, np.ndarray) and value.dtype.kind in "biuf" and value.ndim and not is_picture(value):

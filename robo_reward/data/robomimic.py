@@ -25,6 +25,7 @@ from robo_reward.data.summary import (
     EpisodeSource,
     get_task_name,
     is_success_known,
+    make_field_name,
     split_cameras,
     summarise_episodes,
 )
@@ -196,8 +197,7 @@ def _convert_demo(demo: Any, about: dict[str, Any], has_success: bool, frames: b
         values = arrays[name][()]
         if whole:
             values = np.concatenate([values, _get_array(demo, f"next_obs/{name}")[-1:]])
-        plain = re.sub(r"\W", "_", name, flags=re.ASCII).lstrip("_0123456789") or "value"
-        fields.append(Field(plain, values.shape[1:], description=f"observation {name}"))
+        fields.append(Field(make_field_name(name), values.shape[1:], description=f"observation {name}"))
         parts.append(np.asarray(values, float).reshape(len(values), -1))
     steps = rows if whole else rows - 1
     kwargs = about.get("env_kwargs") or {}

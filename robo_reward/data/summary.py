@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -103,6 +104,12 @@ def get_cameras(episode: Episode) -> tuple[str, ...]:
     if episode.frames is None:
         return ()
     return tuple(episode.meta.get("cameras", ())) or ("camera",)
+
+
+def make_field_name(name: str) -> str:
+    """Returns a name for a field of the state, which is a Python identifier, from a name of another project."""
+    plain = re.sub(r"[^A-Za-z0-9_]+", "_", name).strip("_")
+    return plain if plain.isidentifier() else f"value_{plain}"
 
 
 def split_cameras(episode: Episode) -> dict[str, np.ndarray]:

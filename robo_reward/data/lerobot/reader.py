@@ -27,7 +27,7 @@ from robo_reward.data.lerobot.layout import (
 )
 from robo_reward.data.lerobot.places import AGAIN, EpisodePlace, find_episode_places, parquet_errors
 from robo_reward.data.pictures import decode_picture, join_cameras
-from robo_reward.data.summary import EpisodeSource
+from robo_reward.data.summary import EpisodeSource, make_field_name
 from robo_reward.envs.state import Field, StateSpec
 from robo_reward.envs.video.reader import VideoReader
 from robo_reward.errors import BadArtifact, UnknownName, UsageError
@@ -119,10 +119,10 @@ class LeRobotReader:
         fields = []
         for name, feature in self.info.features.items():
             if name.startswith("observation.") and feature.dtype in _NUMBERS:
-                plain = "".join(c if c.isalnum() and c.isascii() else "_" for c in name.removeprefix("observation."))
+                plain = make_field_name(name.removeprefix("observation."))
                 shape = () if tuple(feature.shape) == (1,) else tuple(feature.shape)
                 names = f": {json.dumps(feature.names)}" if feature.names else ""
-                fields.append(Field(plain.strip("_") or "state", shape, description=f"{name}{names}"))
+                fields.append(Field(plain, shape, description=f"{name}{names}"))
         return StateSpec(fields)
 
     def _check_files(self) -> None:
