@@ -19,14 +19,15 @@ from benchmarks import _fault_policy
 from benchmarks._fault_list import CAMERA_AGE, MISSED, SHAPE_FILE, SILENT, SLOW_HAND, TEMPO
 from benchmarks.output import write_json
 from robo_reward.cli.interrupt import stop_on_signals
+from robo_reward.configs.deployment import DeployConfig, DeploySettings
 from robo_reward.data.episode import EpisodeStore
 from robo_reward.envs.arm.base import ArmTask
 from robo_reward.envs.task import make_task
 from robo_reward.errors import RoboRewardError
-from robo_reward.hardware.deployment.build import DeployConfig, DeploymentParts, build_deployment
+from robo_reward.hardware.deployment.build import DeploymentParts, build_deployment
 from robo_reward.hardware.deployment.journal import SuccessLabeler
 from robo_reward.hardware.deployment.reset import ResetProcedure
-from robo_reward.hardware.deployment.session import DeploymentSession, DeploySettings
+from robo_reward.hardware.deployment.session import DeploymentSession
 from robo_reward.hardware.drivers.isolated import ArmProcess
 from robo_reward.hardware.emulator.tools.fault_server import FaultClient
 from robo_reward.hardware.policy.process import PolicyProcess
@@ -36,7 +37,7 @@ MOTION = {"idle": (0.8, 1.0), "moving": (0.8, 0.0), "gripping": (0.3, -1.0), SLO
 HORIZON = {"idle": 12, "moving": 45, "gripping": 45, SLOW_HAND: 45}
 
 
-class Somebody:
+class ConfirmingOperator:
     """An operator who fixes every problem and confirms everything, without checking the result.
 
     Args:
@@ -73,7 +74,7 @@ class Somebody:
             file.write(json.dumps(text) + "\n")
 
 
-def deployment(task: ArmTask, parts: DeploymentParts, person: Somebody, folder: Path) -> DeploymentSession:
+def deployment(task: ArmTask, parts: DeploymentParts, person: ConfirmingOperator, folder: Path) -> DeploymentSession:
     """Builds the deployment as `robo-reward deploy` does."""
     rig = parts.rig
     return DeploymentSession(
@@ -93,20 +94,20 @@ def run(folder: Path, robot: str, host: str, situation: str) -> str:
     task = make_task(f"{robot}/lift")
     assert isinstance(task, ArmTask)
     speed, gripper = MOTION[situation]
-    person = Somebody(folder, host, situation == "idle")
-    wishes = DeployConfig(
-        {"kind": robot, "realtime": "ignore", "process": True},
-        host, horizon=HORIZON[situation], objects="none", teleop="none", cameras=("front",), size=16,
+    person = ConfirmingOperator(folder, host, situation == "idle")
+    deploy_config = DeployConfig(
+        robot={"kind": robot, "realtime": "ignore", "process": True},
+        host=host, horizon=HORIZON[situation], objects="none", teleop="none", cameras=("front",), size=16,
         tempo=TEMPO, missed=MISSED, silent=SILENT, camera_age=CAMERA_AGE,
     )  # fmt: skip
     with contextlib.ExitStack() as stack, stop_on_signals() as stop:
         person.policy = policy = PolicyProcess(f"{task.id} {speed} {gripper} {folder}", _fault_policy.load)
         stack.callback(policy.close)
-        parts = build_deployment(wishes, task, policy, person.confirm, stop, stack, person.show_message)
+        parts = build_deployment(deploy_config, task, policy, person.confirm, stop, stack, person.show_message)
         made = deployment(task, parts, person, folder)
         arm = parts.rig.arm
         assert isinstance(arm, ArmProcess)
-        arm.tell = person.show_message
+        arm.print_line = person.show_message
         pids = {"main": os.getpid(), "policy": policy.process.pid, "arm": arm.process.pid}
         write_json(folder / "pids", pids)
         while not made.summary.stopped:

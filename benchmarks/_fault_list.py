@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
+from robo_reward.files import write_text
 from robo_reward.hardware.drivers.franka.base import BRAKE_PATIENCE
 from robo_reward.hardware.drivers.isolated import CALL_POLL
 from robo_reward.hardware.emulator.robot.limit_checks import LOST_IN_A_ROW
@@ -119,15 +120,8 @@ def _group(name: str, number: signal.Signals, within: float, **more: Any) -> Fau
 def _shape(size: int) -> Fault:
     """Returns a fault after which the policy's actions have another size."""
     text = f"the action has shape ({size},)"
-    inject: Callable[[Victim], None] = lambda victim: _write(victim.folder / SHAPE_FILE, str(size))  # noqa: E731
+    inject: Callable[[Victim], None] = lambda victim: write_text(victim.folder / SHAPE_FILE, str(size))  # noqa: E731
     return Fault(f"action of {size} numbers", inject, SHAPE, sign=text)
-
-
-def _write(file: Path, text: str) -> None:
-    """Writes a small file atomically."""
-    part = file.with_suffix(".part")
-    part.write_text(text, encoding="utf-8")
-    part.replace(file)
 
 
 FAULTS = (
@@ -161,7 +155,7 @@ FAULTS = (
     _shape(3),
     _shape(7),
     _signal("policy stalls", "policy", signal.SIGSTOP, HOLD, "the policy was silent"),
-    _signal("policy killed", "policy", signal.SIGKILL, DEATH, "the policy is gone"),
+    _signal("policy killed", "policy", signal.SIGKILL, DEATH, "the policy is not available"),
     _signal("control process frozen", "arm", signal.SIGSTOP, LOST, "control process"),
     _signal("control process killed", "arm", signal.SIGKILL, LOST, "control process"),
     _signal("main process killed", "main", signal.SIGKILL, ABANDONED, mute=True, unseen=CALL_POLL),

@@ -14,13 +14,13 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks._fault_list import SHAPE_FILE, SLOW_HAND
+from robo_reward.configs.emulation import REPORTED
 from robo_reward.data.episode import EpisodeStore
 from robo_reward.envs.arm.model import get_arm_model
 from robo_reward.hardware.emulator.emulator import Emulator
 from robo_reward.hardware.emulator.tools.fault_server import FAULT_PORT, FaultClient
 from robo_reward.hardware.emulator.wire.versions import RobotMode
 from robo_reward.hardware.emulator.world.cameras import CameraServer
-from robo_reward.hardware.emulator.world.hand_manners import REPORTED
 from robo_reward.hardware.emulator.world.plant import KinematicPlant
 
 STREAMING = 1.2

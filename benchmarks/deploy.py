@@ -3,9 +3,9 @@
 A policy of panda/lift (`--policy FOLDER`), such as that of `make demo`, or else one that is trained first, is deployed
 to an emulated FR3 (through franky) and Panda (through franka-rs) over real sockets by the commands and settings that
 users have: 50 episodes each, 5 with `--quick`. The emulator has the task's own scene and runs in lock-step, held to
-real time. On the terminal of `robo-reward deploy` somebody confirms everything. An episode that ends in a reflex is
+real time. On the terminal of `robo-reward deploy` everything is confirmed. An episode that ends in a reflex is
 made again at another start; what is kept counts it as a failure of the policy all the same (`success_at_least`). With
-`--hand slow` the hand has the manners that users report of the real one: half a second more per command, a `stop` that
+`--hand slow` the hand behaves as users report of the real one: half a second more per command, a `stop` that
 waits, and a `move` onto an object that returns after 100 s.
 """
 
@@ -90,7 +90,7 @@ def main() -> None:
     args = arguments(
         __doc__,
         policy="a run or policy folder of panda/lift; else one is trained",
-        hand="ideal, or slow: with the real one's manners",
+        hand="ideal, or slow: with the real one's behaviour",
     )
     if args.hand not in HANDS:
         raise SystemExit(f"--hand {args.hand}: expected ideal or slow")

@@ -57,9 +57,9 @@ class Row:
         rest_bound_mm: the braking distance at the measured speed at that time, plus 5 mm [mm].
         farthest_mm: largest distance of the hand from its pose at the request meanwhile [mm].
         used: the largest share of each limit, from the end of the previous row to the next episode.
-        to_tell: whether there is anything to report: not if the fault had no effect, nor if it killed an idle
+        must_inform: whether there is anything to report: not if the fault had no effect, nor if it killed an idle
             deployment, which leaves nothing behind.
-        told: cause and remedy as shown to the operator.
+        message: cause and remedy as shown to the operator.
         saved: whether the episode is in the store; None if none was running.
         went_on: `same` deployment or a `new` one ran another episode; empty if none did.
     """
@@ -77,8 +77,8 @@ class Row:
     rest_bound_mm: float | None
     farthest_mm: float | None
     used: dict[str, float]
-    to_tell: bool
-    told: str
+    must_inform: bool
+    message: str
     saved: bool | None
     went_on: str
 
@@ -106,7 +106,7 @@ class Row:
     @property
     def informed(self) -> bool:
         """True if the operator saw a cause and a remedy, or there was nothing to report."""
-        return bool(self.told) or not self.to_tell
+        return bool(self.message) or not self.must_inform
 
     @property
     def fine(self) -> bool:
@@ -145,7 +145,7 @@ def running_row(stage: Stage, fault: Fault) -> Row:
     fault.inject(stage)
     until(lambda: not stage.alive or not (stage.folder / "live" / key).exists())
     at_rest(stage)
-    went_on = how(stage, stage.ready)
+    went_on = find_continuation(stage, stage.ready)
     return outcome(stage, fault, since, lines, before, key, went_on)
 
 
@@ -155,7 +155,7 @@ def idle_row(stage: Stage, fault: Fault) -> Row:
     before, since, lines = set(stage.episodes()), stage.emulator.session.time, len(stage.said())
     fault.inject(stage)
     until(lambda: not stage.alive, NOTICED)
-    went_on = how(stage, lambda: stage.whole_episode(before))
+    went_on = find_continuation(stage, lambda: stage.whole_episode(before))
     return outcome(stage, fault, since, lines, before, "", went_on)
 
 
@@ -164,8 +164,8 @@ def at_rest(stage: Stage) -> None:
     until(lambda: stage.alive or stage.emulator.session.mode != RobotMode.MOVE, 5)
 
 
-def how(stage: Stage, go_on: Any) -> str:
-    """Returns how the deployment continued."""
+def find_continuation(stage: Stage, go_on: Any) -> str:
+    """Returns how the deployment continued: `same` process, `new` process, or empty."""
     begun = stage.starts
     return ("same" if stage.starts == begun else "new") if go_on() else ""
 
@@ -192,7 +192,8 @@ def outcome(stage: Stage, fault: Fault, since: int, lines: int, before: set[str]
     return Row(
         stage.robot, fault.name, stage.situation, seen(about, said), *stop, fault.within, fault.optional,
         *millimetres(rest), shares,
-        to_tell(fault, key, went_on, stop.reaction), told(said), key in episodes if key else None, went_on,
+        must_inform(fault, key, went_on, stop.reaction), find_fault_message(said),
+        key in episodes if key else None, went_on,
     )  # fmt: skip
 
 
@@ -236,7 +237,7 @@ def seen(about: dict[str, Any], said: list[str]) -> str:
     return text.split(". ")[0][:100]
 
 
-def to_tell(fault: Fault, key: str, went_on: str, reaction: str) -> bool:
+def must_inform(fault: Fault, key: str, went_on: str, reaction: str) -> bool:
     """Returns whether there is anything to report."""
     if fault.asked or (fault.optional and reaction == "goes on"):
         return False
@@ -245,7 +246,7 @@ def to_tell(fault: Fault, key: str, went_on: str, reaction: str) -> bool:
     return bool(fault.within) if key else went_on != "same" and not fault.mute
 
 
-def told(said: list[str]) -> str:
+def find_fault_message(said: list[str]) -> str:
     """Returns the operator's first message with a cause and a remedy."""
     return next((line for line in said if not line.endswith("?") and ". " in line), "")
 
@@ -254,7 +255,7 @@ def table(rows: list[Row]) -> str:
     """Returns the rows as aligned text."""
     yes = {True: "yes", False: "NO", None: "-"}
     head = ("robot", "fault", "when", "reaction", "s", "stated", "rest mm", "bound mm")
-    head += ("limits", "told", "saved", "goes on", "fine", "seen")
+    head += ("limits", "informed", "saved", "goes on", "fine", "seen")
     body = [
         (
             r.robot, r.fault, r.situation, r.reaction, number(r.seconds), number(r.within),

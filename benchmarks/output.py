@@ -10,6 +10,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from robo_reward.files import write_text
+
 
 def arguments(description: str | None, argv: list[str] | None = None, **more: str) -> argparse.Namespace:
     """The command line `python -m benchmarks.NAME [--json FILE] [--quick]`.
@@ -75,8 +77,6 @@ def machine() -> dict[str, Any]:
 
 
 def write_json(path: Path, values: Mapping[str, Any]) -> None:
-    """Writes the numbers under a temporary name and renames."""
+    """Writes the numbers as a whole, into a folder that is made if necessary."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    temporary.write_text(json.dumps(values, indent=2) + "\n", encoding="utf-8")
-    os.replace(temporary, path)
+    write_text(path, json.dumps(values, indent=2) + "\n")

@@ -1,7 +1,7 @@
 """Readability figures of the source, from its syntax trees: `python -m benchmarks.readability --json FILE`.
 
-Measured over everything that is installed (the package and its linked folders), without tests, benchmarks and reward
-programs. A function is every `def`, methods and properties included, without dunder and `visit_` names. The bars come
+Measured over everything that is installed (the package and its linked folders), without tests and benchmarks. A
+function is every `def`, methods and properties included, without dunder and `visit_` names. The bars come
 from mink, mjlab, Stable-Baselines3 and LeRobot, measured the same way: 0.21 to 0.42 of their function names are one
 word, and past participles are almost never names.
 """
@@ -41,14 +41,9 @@ def list_source_files() -> list[Path]:
         for file in sorted((ROOT / folder).rglob("*.py")):
             inside = file.relative_to(ROOT)
             linked = any((ROOT / parent).is_symlink() for parent in inside.parents)
-            if not (linked or "__pycache__" in inside.parts or is_reward_program(file)):
+            if not (linked or "__pycache__" in inside.parts):
                 found.append(file)
     return found
-
-
-def is_reward_program(file: Path) -> bool:
-    """Returns whether a file is a program of the reward language, which belongs to a task."""
-    return file.parent.name == "rewards" and "compute_reward" in file.read_text(encoding="utf-8")
 
 
 def find_functions(tree: ast.Module) -> Iterator[ast.FunctionDef | ast.AsyncFunctionDef]:
@@ -66,9 +61,29 @@ def is_participle(name: str) -> bool:
     return word in PARTICIPLES or bool(re.fullmatch(r"[a-z]{2,}ed", word))
 
 
+def count_code_lines(node: ast.FunctionDef | ast.AsyncFunctionDef, lines: list[str]) -> int:
+    """Returns the number of a function's lines without its docstring, comments and blank lines."""
+    first = node.body[0]
+    is_docstring = isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant)
+    docstring = range(first.lineno, (first.end_lineno or first.lineno) + 1) if is_docstring else ()
+    return sum(
+        number not in docstring and not re.match(r"\s*(#|$)", lines[number - 1])
+        for number in range(node.lineno, (node.end_lineno or node.lineno) + 1)
+    )
+
+
+def list_task_files(task: str) -> list[Path]:
+    """Returns the files of code and configuration that exist for one built-in task: those named after it.
+
+    The one line about it in `envs/catalogue.py` is not counted.
+    """
+    found = [file for folder in ("envs", "configs") for file in (ROOT / folder).rglob("*") if file.is_file()]
+    return [file for file in found if task in re.split(r"\W|_", file.stem) and "__pycache__" not in file.parts]
+
+
 def measure() -> dict[str, float]:
     """Returns the numbers by name."""
-    lengths, sizes, names, classes, flat = [], [], [], Counter[str](), Counter[Path]()
+    lengths, code_lengths, sizes, names, classes, flat = [], [], [], [], Counter[str](), Counter[Path]()
     for file in list_source_files():
         text = file.read_text(encoding="utf-8")
         tree = ast.parse(text)
@@ -78,17 +93,20 @@ def measure() -> dict[str, float]:
         for node in find_functions(tree):
             names.append(node.name)
             lengths.append((node.end_lineno or node.lineno) - node.lineno + 1)
+            code_lengths.append(count_code_lines(node, text.splitlines()))
     one_word = [name for name in names if "_" not in name.strip("_")]
     return {
         "modules": len(sizes),
         "functions": len(names),
         "module_median_lines": median(sizes),
         "function_median_lines": median(lengths),
+        "function_median_code_lines": median(code_lengths),
         "function_max_lines": max(lengths),
         "one_word_function_share": round(len(one_word) / len(names), 3),
         "participle_names": sum(map(is_participle, names)),
         "class_names_defined_twice": sum(count > 1 for count in classes.values()),
         "flat_files_max": max(flat.values()),
+        "task_files": len(list_task_files("drawer")),
     }
 
 
@@ -100,6 +118,7 @@ def main(argv: list[str] | None = None) -> None:
         "participle_names": "<= 10",
         "class_names_defined_twice": "<= 0",
         "flat_files_max": "<= 14",
+        "task_files": "<= 1",
     }
     report(args, measure(), bars)
 

@@ -28,6 +28,7 @@ class StepResult(NamedTuple):
         reward: of the transitions; None when the simulator has no reward.
         success: (N,) bool, of the state after the action.
         truncated: (N,) bool, the episode reached its horizon; `BatchSim.state` is then already the next start.
+        terminated: (N,) bool, the episode ended by failure, or by success where that ends it.
         qpos: (N, nq), where the action led, before any reset; with `mocap` it is what a camera sees.
         mocap: (N, 7 nmocap), as `qpos`.
     """
@@ -38,6 +39,12 @@ class StepResult(NamedTuple):
     truncated: np.ndarray
     qpos: np.ndarray
     mocap: np.ndarray
+    terminated: np.ndarray
+
+    @property
+    def has_ended(self) -> np.ndarray:
+        """(N,) bool, the episode ended, for either reason."""
+        return self.truncated | self.terminated
 
 
 class BatchSim:
@@ -130,15 +137,23 @@ class BatchSim:
         self.elapsed += 1
         transitions = Transitions(previous, action, self.state)
         reward = self.reward(transitions) if self.reward else None
-        success = self.task.success(self.state)
-        truncated = self.elapsed >= self.task.horizon
-        result = StepResult(transitions, reward, success, truncated, self.qpos, self.mocap)
-        if truncated.any():
+        success, terminated = self._judge_state(self.state)
+        truncated = (self.elapsed >= self.task.horizon) & ~terminated
+        result = StepResult(transitions, reward, success, truncated, self.qpos, self.mocap, terminated)
+        if result.has_ended.any():
             # Copies: `result` keeps views of the arrays from before the reset.
             self.state = State(self.task.spec, self.state.array.copy())
             self._physics, self._controls = self._physics.copy(), self._controls.copy()
-            self._restart_worlds(np.flatnonzero(truncated))
+            self._restart_worlds(np.flatnonzero(result.has_ended))
         return result
+
+    def _judge_state(self, state: State) -> tuple[np.ndarray, np.ndarray]:
+        """Returns success and the end of the episode by failure or success, (N,) bool each."""
+        success, failed = self.task.success(state), self.task.failure(state)
+        if failed is None:
+            failed = np.zeros(self.n, bool)
+        success = success & ~failed
+        return success, failed | success if self.task.ends_on_success else failed
 
     def observation(self) -> np.ndarray:
         """Returns the policy's observations (N, O) float32 of the current states."""

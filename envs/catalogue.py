@@ -26,12 +26,6 @@ MAGICAL_TASKS = {
     "robo_reward.envs.magical.avoid:Avoid": ("avoid-short", "avoid-medium"),
 }
 """The tasks of X-MAGICAL: class to names, one per stick that can solve the task."""
-OPTIONS: dict[str, tuple[str, ...]] = {
-    **dict.fromkeys(ARMS, ("assets", "control", "dynamics", "ranges")),
-    "magical": (),
-}
-"""The options of the tasks of each family."""
-
 
 _registering = threading.Lock()
 

@@ -41,7 +41,8 @@ def resolve_reward(task: Task, reward: str | StepReward | None) -> StepReward | 
 class TaskEnv(gym.Env):
     """One world of a task.
 
-    `info` holds `is_success` and `state` (the named quantities as a dictionary). Episodes end by `truncated` only.
+    `info` holds `is_success` and `state` (the named quantities as a dictionary). Episodes end by `truncated`,
+    and by `terminated` where the task has a failure or ends on success.
     Until `reset` is given a seed, start and physics are drawn from a seed of the operating system, so that two
     environments differ; a task with `ranges` draws its physics again at every reset.
 
@@ -82,11 +83,11 @@ class TaskEnv(gym.Env):
         result = self.sim.step(np.asarray(action)[None])
         after = result.transitions.state
         reward = result.success[0] if result.reward is None else result.reward.total[0]
-        if not result.truncated[0]:
+        if not result.has_ended[0]:
             self._rendered_configuration = self._copy_configuration()
         observation = self.task.observation(after)[0]
         info = self._make_info(after.array[0], bool(result.success[0]))
-        return observation, float(reward), False, bool(result.truncated[0]), info
+        return observation, float(reward), bool(result.terminated[0]), bool(result.truncated[0]), info
 
     def render(self) -> np.ndarray | None:
         """Returns an RGB frame (H, W, 3) uint8 of the task's camera, or None without `rgb_array`."""
@@ -157,15 +158,16 @@ class TaskVectorEnv(gym.vector.VectorEnv):
         result = self.sim.step(actions)
         reward = result.success.astype(np.float64) if result.reward is None else result.reward.total
         infos: dict[str, Any] = {"is_success": result.success, "_is_success": np.ones(self.num_envs, bool)}
-        if result.truncated.any():
+        ended = result.has_ended
+        if ended.any():
             final = np.full(self.num_envs, None, dtype=object)
             # Observations before the reset; `sim.observation()` is already that of the next episode.
             rows = self.task.observation(result.transitions.state)
-            for i in np.flatnonzero(result.truncated):
+            for i in np.flatnonzero(ended):
                 final[i] = rows[i]
-            infos |= {"final_obs": final, "_final_obs": result.truncated}
-            infos |= {"final_info": {"is_success": result.success}, "_final_info": result.truncated}
-        return self.sim.observation(), reward, np.zeros(self.num_envs, bool), result.truncated, infos
+            infos |= {"final_obs": final, "_final_obs": ended}
+            infos |= {"final_info": {"is_success": result.success}, "_final_info": ended}
+        return self.sim.observation(), reward, result.terminated, result.truncated, infos
 
     def close_extras(self, **kwargs: Any) -> None:
         self.sim.close()

@@ -79,7 +79,7 @@ class StateSpec:
         start = 0
         for field in self.fields:
             if field.name in self._slices:
-                raise UsageError(f"field {field.name!r} stands twice in the state")
+                raise UsageError(f"field {field.name!r} appears twice in the state")
             self._slices[field.name] = slice(start, start + field.size)
             start += field.size
         self.dim = start

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import inspect
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from types import MappingProxyType
-from typing import Any, NamedTuple, Protocol
+from typing import Any, ClassVar, NamedTuple, Protocol
 
 import msgspec
 import mujoco
 import numpy as np
 
+from robo_reward.configs.values import SCENE_SUFFIXES
 from robo_reward.envs.state import MAX_DIM, State, StateSpec
 from robo_reward.errors import UnknownName, UsageError, WrongShape
 from robo_reward.files import convert_json
@@ -177,6 +180,18 @@ class Variant(NamedTuple):
     delay: float = 0.0
 
 
+class TrainingDefaults(NamedTuple):
+    """The usual training of a task.
+
+    Attributes:
+        steps: the budget [environment steps].
+        ppo_params: settings of PPO that differ from its defaults.
+    """
+
+    steps: int
+    ppo_params: dict[str, Any]
+
+
 class Controller(Protocol):
     """Turns actions into actuator targets for many worlds at once; the targets are its only memory."""
 
@@ -210,8 +225,13 @@ class Task(ABC):
         substeps: physics steps per control step.
         cameras: names of the scene's cameras, the first is the default.
         expert_reward: source of the human baseline, a reward program (`robo_reward.language.language`).
+        training_steps: usual training budget [environment steps]; or one for each first argument of a built-in class
+            (a robot, a stick).
+        ppo_params: settings of PPO that suit the task better than its defaults.
         options: JSON from which `make_task(id, **options)` builds the same task; those at their defaults are left
             out.
+        ends_on_success: whether an episode ends when the goal is fulfilled.
+        files: folders that a process must be able to read to build the task.
     """
 
     id: str
@@ -225,7 +245,11 @@ class Task(ABC):
     substeps: int
     cameras: tuple[str, ...]
     expert_reward: str
+    training_steps: int | Mapping[str, int] = 200_000
+    ppo_params: ClassVar[Mapping[str, Any]] = MappingProxyType({})
     options: Mapping[str, Any] = MappingProxyType({})
+    ends_on_success: bool = False
+    files: tuple[Path, ...] = ()
 
     @property
     def action(self) -> ActionSpec:
@@ -248,6 +272,15 @@ class Task(ABC):
     @abstractmethod
     def success(self, state: State) -> np.ndarray:
         """Returns whether each state fulfils the goal, (...,) bool, from the state alone, never from a reward."""
+
+    def failure(self, state: State) -> np.ndarray | None:
+        """Returns whether each state ends the episode as failed, (...,) bool; None for a task that never does."""
+        return None
+
+    @property
+    def ends_early(self) -> bool:
+        """True if an episode may end before its horizon."""
+        return self.ends_on_success or self.failure(State(self.spec, np.zeros((1, self.spec.dim)))) is not None
 
     def expert(self, state: State) -> np.ndarray:
         """Returns a scripted action (..., A) for each state.
@@ -276,27 +309,38 @@ class Task(ABC):
             at += int(sensor.dim[0])
 
 
+RULE_OPTIONS = ("goal", "success", "failure")
+"""Options of every task: the goal sentence and conditions on the state."""
 tasks: Registry[Task] = Registry("task", "robo_reward.tasks")
 
 
 def make_task(id: str, /, **options: Any) -> Task:
-    """Builds a task by its id, such as `panda/lift`.
+    """Builds a task by its id, such as `panda/lift`, or from a scene file, such as `my_scene.yaml` or `arm.xml`.
 
     Args:
-        id: one of `task_names()`.
-        options: passed to the task, e.g. `control="joint_delta"`, `assets="menagerie"`.
+        id: one of `task_names()`, or the path of a scene (YAML) or model file (MJCF, URDF).
+        options: passed to the task, e.g. `control="joint_delta"`, `assets="menagerie"`. Every task takes `goal` (a
+            sentence), `success` and `failure` (conditions on its state, see `robo_reward.scenes.rules`).
 
     Raises:
         UnknownName: no such task; the message lists the closest.
+        UsageError: its factory returns no complete task, a scene file that cannot be used, or a rule that is not a
+            condition on the state.
     """
     from robo_reward.envs import catalogue  # registers the built-in tasks
 
+    if _is_scene(id):
+        from robo_reward.scenes.task import SceneTask
+
+        return SceneTask(**{"file": id, **options})
+
     catalogue.register_builtin_tasks()
+    known = list_task_options(id) if id in task_names() else ()
+    rules = {name: options.pop(name) for name in RULE_OPTIONS if name in options and name not in known}
     if id in catalogue.list_builtin_tasks():
-        known = catalogue.OPTIONS[id.partition("/")[0]]
         for option in options:
             if option not in known:
-                raise UnknownName(f"option of {id}", option, known)
+                raise UnknownName(f"option of {id}", option, (*known, *RULE_OPTIONS))
     try:
         task = tasks.create(id, **options)
     except (TypeError, AttributeError, ValueError, LookupError) as error:
@@ -305,11 +349,63 @@ def make_task(id: str, /, **options: Any) -> Task:
         remedy = f"`robo-reward tasks name={id}` lists its options"
         raise UsageError(f"{id} cannot be made with the options {options}: {error}. {remedy}") from error
     if not isinstance(task, Task):
-        raise UsageError(f"task {id!r} is made by something that returns {type(task).__name__}, expected a Task")
+        raise UsageError(f"task {id!r} is created by a function that returns {type(task).__name__}, expected a Task")
+    missing = [name for name in Task.__annotations__ if name != "id" and not hasattr(task, name)]
+    if missing:
+        raise UsageError(f"task {id!r} has no {', '.join(missing)}. Set what its class {type(task).__name__} lacks")
     if options and not task.options:
         task.options = options
     task.id = id
+    if any(rules.values()):
+        from robo_reward.scenes.rules import apply_rules
+
+        apply_rules(task, **rules)
     return task
+
+
+def _is_scene(id: str) -> bool:
+    return id.startswith("scene/") or Path(id).suffix.lower() in SCENE_SUFFIXES
+
+
+def list_task_options(id: str) -> tuple[str, ...]:
+    """Returns the names of a task's options, which are the parameters of its class or factory.
+
+    Raises:
+        UnknownName: no such task.
+        BrokenPlugin: a task of another package that cannot be imported.
+    """
+    factory, argument = _load_factory(id)
+    kinds = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
+    try:
+        parameters = inspect.signature(factory).parameters
+    except (TypeError, ValueError):  # a factory written in C may have no signature
+        return ()
+    names = [name for name, parameter in parameters.items() if parameter.kind in kinds]
+    return tuple(names[1:] if argument else names)
+
+
+def find_training_defaults(id: str) -> TrainingDefaults:
+    """Returns the usual training of a task, as its class says; the task is not built.
+
+    Raises:
+        UnknownName: no such task.
+        BrokenPlugin: a task of another package that cannot be imported.
+    """
+    factory, argument = _load_factory(id)
+    steps: Any = getattr(factory, "training_steps", Task.training_steps)
+    if isinstance(steps, Mapping):
+        steps = steps.get(argument, Task.training_steps)
+    return TrainingDefaults(steps, dict(getattr(factory, "ppo_params", Task.ppo_params)))
+
+
+def _load_factory(id: str) -> tuple[Any, str]:
+    """Returns the class or factory of a task, and the first argument that the id stands for, if it is built in."""
+    from robo_reward.envs import catalogue
+
+    if id in catalogue.list_builtin_tasks():
+        entry, argument = catalogue.list_builtin_tasks()[id]
+        return catalogue.load_task_class(entry), argument
+    return tasks.load(id), ""
 
 
 def task_names() -> tuple[str, ...]:

@@ -10,6 +10,7 @@ from stable_baselines3.common.vec_env import VecEnv
 
 from robo_reward.envs.batch import BatchSim, StepResult
 from robo_reward.envs.gym import make_spaces
+from robo_reward.errors import UsageError
 
 if TYPE_CHECKING:
     from robo_reward.rewards.contract import RewardOutput
@@ -43,18 +44,27 @@ class SB3VecEnv(VecEnv):
     """N worlds of a `BatchSim` as one SB3 `VecEnv`, for any SB3 algorithm.
 
     Each `info` of a finished episode holds `episode` (return, length), `is_success` (success at the last step),
-    `terms` (sum of each reward term) and `terminal_observation`; episodes only ever end by their time limit.
+    `terms` (sum of each reward term), `terminal_observation`, and `TimeLimit.truncated`, which is False where the task
+    ended the episode by failure or success.
 
     Args:
         sim: the simulator; its reward is what the algorithm maximises, and without one the sparse success is.
         judge: scores whole episodes instead. Each step then has a reward of 0 and the last one the whole return;
             an algorithm that learns from steps relabels them with `pop_relabelled_rewards`, as `policies.sb3`
             does.
+
+    Raises:
+        UsageError: a judge of whole episodes for a task whose episodes may end early.
     """
 
     def __init__(self, sim: BatchSim, judge: EpisodeScorer | None = None) -> None:
         self.sim, self.judge = sim, judge
         task = sim.task
+        if judge is not None and task.ends_early:
+            raise UsageError(
+                f"{task.id} may end an episode before its horizon, and this reward scores whole episodes of equal "
+                "length: use a reward of single steps, or take `failure` and `ends_on_success` out of the task"
+            )
         self.render_mode = None
         super().__init__(sim.n, *make_spaces(task))
         self._action = np.zeros((sim.n, task.action.dim))
@@ -79,6 +89,7 @@ class SB3VecEnv(VecEnv):
         """Returns observations (N, O), rewards (N,), ends (N,) and infos of the step."""
         if self.judge and not self.sim.elapsed.any():
             self.judge.begin_episodes(self.sim)
+        length = self.sim.elapsed + 1
         result = self.sim.step(self._action)
         reward, terms = self._compute_rewards(result)
         self._return += reward
@@ -86,15 +97,15 @@ class SB3VecEnv(VecEnv):
             self._terms[name] = self._terms[name] + value if name in self._terms else value.copy()
         infos: list[dict[str, Any]] = [{} for _ in range(self.num_envs)]
         # The simulator has already reset the ended worlds: SB3 needs their last observation to bootstrap.
-        ended = np.flatnonzero(result.truncated)
+        ended = np.flatnonzero(result.has_ended)
         if len(ended):
             last = self.sim.task.observation(result.transitions.state.rows(ended))
             for k, i in enumerate(ended):
-                infos[i] = self._make_final_info(int(i), last[k], bool(result.success[i]))
+                infos[i] = self._make_final_info(int(i), last[k], int(length[i]), result)
             self._return[ended] = 0
             for total in self._terms.values():
                 total[ended] = 0
-        return self.sim.observation(), reward.astype(np.float32), result.truncated, infos
+        return self.sim.observation(), reward.astype(np.float32), result.has_ended, infos
 
     def _compute_rewards(self, result: StepResult) -> tuple[np.ndarray, dict[str, np.ndarray]]:
         """Computes the step's rewards (N,) and their terms."""
@@ -115,12 +126,12 @@ class SB3VecEnv(VecEnv):
         taken, self._relabelled = self._relabelled, []
         return np.concatenate(taken)
 
-    def _make_final_info(self, i: int, observation: np.ndarray, success: bool) -> dict[str, Any]:
+    def _make_final_info(self, i: int, observation: np.ndarray, length: int, result: StepResult) -> dict[str, Any]:
         return {
             "terminal_observation": observation,
-            "TimeLimit.truncated": True,
-            "is_success": success,
-            "episode": {"r": float(self._return[i]), "l": self.sim.task.horizon, "t": 0.0},
+            "TimeLimit.truncated": bool(result.truncated[i]),
+            "is_success": bool(result.success[i]),
+            "episode": {"r": float(self._return[i]), "l": length, "t": 0.0},
             "terms": {name: float(total[i]) for name, total in self._terms.items()},
         }
 

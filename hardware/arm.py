@@ -175,5 +175,5 @@ def describe_arm(arm: ArmDriver) -> dict[str, Any]:
 
     It calls the driver's optional method `about`.
     """
-    tell: Callable[[], dict[str, Any]] | None = getattr(arm, "about", None)
-    return {} if tell is None else tell()
+    read_details: Callable[[], dict[str, Any]] | None = getattr(arm, "about", None)
+    return {} if read_details is None else read_details()

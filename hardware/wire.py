@@ -60,15 +60,15 @@ def unpack_message(data: bytes) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
         BadMessage: not a valid message; names what is wrong.
     """
     if not isinstance(data, bytes) or not LENGTH.size <= len(data) <= MOST:
-        raise BadMessage(f"{len(data)} {'bytes' if isinstance(data, bytes) else 'letters'} that are no message")
+        raise BadMessage(f"{len(data)} {'bytes' if isinstance(data, bytes) else 'letters'} that are not a message")
     (length,) = LENGTH.unpack_from(data)
     at = LENGTH.size + length
     if length > MOST_HEAD or at > len(data):
-        raise BadMessage(f"{len(data)} bytes that are no message: its head has {length}")
+        raise BadMessage(f"{len(data)} bytes that are not a message: its head has {length}")
     try:
         envelope = parse_json(data[LENGTH.size : at], MessageHeader, "a message")
     except BadArtifact as error:
-        raise BadMessage(f"{len(data)} bytes that are no message ({error.problem})") from error
+        raise BadMessage(f"{len(data)} bytes that are not a message ({error.problem})") from error
     arrays: dict[str, np.ndarray] = {}
     for name, dtype, shape in envelope.arrays:
         size = prod(shape) * np.dtype(dtype).itemsize
@@ -77,5 +77,5 @@ def unpack_message(data: bytes) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
         arrays[name] = np.frombuffer(data, dtype, prod(shape), at).reshape(shape) if size else np.zeros(shape, dtype)
         at += size
     if at != len(data):
-        raise BadMessage(f"{len(data)} bytes that are no message (its parts end at {at})")
+        raise BadMessage(f"{len(data)} bytes that are not a message (its parts end at {at})")
     return envelope.head, arrays

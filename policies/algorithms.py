@@ -64,8 +64,8 @@ def load_algorithm_class(name: str) -> type:
     key = name.lower()
     if key == RECURRENT:
         raise UsageError(
-            "RecurrentPPO trains a policy with a memory, which policy.json cannot hold and no verb can run. Take ppo: "
-            "the tasks show velocities, so a policy needs no memory"
+            "RecurrentPPO trains a recurrent policy, which policy.json cannot store. Use ppo: the tasks report "
+            "velocities, so a policy needs no memory"
         )
     if key not in ALGORITHMS:
         raise UnknownName("algorithm", name, ALGORITHMS)

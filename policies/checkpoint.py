@@ -161,7 +161,7 @@ def _load_tensors(path: Path) -> dict[str, torch.Tensor]:
     try:
         return load(data)
     except SafetensorError as error:
-        raise BadArtifact(path, f"it is no whole safetensors file: {error}", REMEDY) from error
+        raise BadArtifact(path, f"it is not a complete safetensors file: {error}", REMEDY) from error
 
 
 def _restore_model(model: Any, form: CheckpointForm, tensors: dict[str, torch.Tensor]) -> None:

@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 
 from robo_reward.checks.proportion import wilson_interval
+from robo_reward.configs.training import EvaluateConfig
 from robo_reward.envs.batch import BatchSim
 from robo_reward.envs.task import Task
 from robo_reward.policies.judge import EpisodeRewardScorer
 from robo_reward.policies.policy import Policy
 from robo_reward.rewards.contract import EpisodeReward, StepReward
-
-EVALUATION_SEEDS = 4_000_000
-"""First seed of evaluations, disjoint from those of training and search: a policy is evaluated on held-out initial
-states."""
+from robo_reward.seeds import EVALUATION_SEEDS
 
 
 @dataclass(frozen=True)
@@ -51,10 +50,27 @@ class Evaluation:
         return {**asdict(self), "success": self.success}
 
 
+@dataclass(frozen=True, eq=False)
+class EpisodeOutcomes:
+    """Outcomes of N deterministic episodes, in the order of their initial states.
+
+    Args:
+        success: (N,) bool, whether the goal was fulfilled at the last step.
+        held: (N,) share of steps in which the goal was fulfilled.
+        returns: (N,) of the given reward, or None.
+        starts: (N, D) initial states.
+    """
+
+    success: np.ndarray
+    held: np.ndarray
+    returns: np.ndarray | None
+    starts: np.ndarray
+
+
 def evaluate_policy(
     task: Task,
     policy: Policy,
-    episodes: int = 100,
+    episodes: int = EvaluateConfig.episodes,
     seed: int = EVALUATION_SEEDS,
     reward: StepReward | EpisodeReward | None = None,
     threads: int | None = None,
@@ -62,42 +78,83 @@ def evaluate_policy(
 ) -> Evaluation:
     """Runs whole episodes of a deterministic policy and returns its success rate with a confidence interval.
 
-    Success counts at the last step only: passing through the goal is not enough.
-
     Args:
         task: the task to run.
         policy: the policy that acts.
         episodes: at least 1.
-        seed: of the initial conditions and, where the task draws them, of the physics. Training with seed s uses
-            s, so take another range, such as from `EVALUATION_SEEDS`.
+        seed: of the initial conditions and, where the task draws them, of the physics; `robo_reward.seeds` says
+            which seeds training does not use.
         reward: the reward whose return is reported, or None.
         threads: of the simulator.
         worlds: how many episodes run in parallel.
     """
+    found = run_episodes(task, policy, episodes, seed, reward, threads, worlds)
+    hits = int(found.success.sum())
+    mean_return = None if found.returns is None else float(found.returns.mean())
+    return Evaluation(episodes, hits, *wilson_interval(hits, episodes), float(found.held.mean()), mean_return, seed)
+
+
+def run_episodes(
+    task: Task,
+    policy: Policy,
+    episodes: int,
+    seed: int,
+    reward: StepReward | EpisodeReward | None = None,
+    threads: int | None = None,
+    worlds: int = 100,
+    report: Callable[[int], None] | None = None,
+) -> EpisodeOutcomes:
+    """Runs whole episodes of a deterministic policy and returns the outcome of each.
+
+    Success counts at the last step only: passing through the goal is not enough. The initial states depend on the
+    task, the seed, `episodes` and `worlds` alone, so that two policies can be compared episode by episode.
+
+    Args:
+        task: the task to run.
+        policy: the policy that acts.
+        episodes: N, at least 1.
+        seed: of the initial conditions and, where the task draws them, of the physics.
+        reward: the reward of the returns, or None.
+        threads: of the simulator.
+        worlds: how many episodes run in parallel.
+        report: called with the number of finished episodes after each batch.
+    """
     n = min(episodes, worlds)
     judge = EpisodeRewardScorer(task, reward, n) if isinstance(reward, EpisodeReward) else None
     sim = BatchSim(task, n, seed, None if isinstance(reward, EpisodeReward) else reward, threads)
-    successes, held, returns = [], [], []
-    # ceil(episodes / n) batches of whole episodes; surplus episodes of the last batch are dropped below.
-    for _ in range(-(-episodes // n)):
-        good, total = np.zeros(n), np.zeros(n)
+    successes, held, returns, starts = [], [], [], []
+    try:
+        # ceil(episodes / n) batches of whole episodes; surplus episodes of the last batch are dropped below.
+        for batch in range(-(-episodes // n)):
+            good, total = np.zeros(n), np.zeros(n)
+            starts.append(sim.state.array.copy())
+            if judge:
+                judge.begin_episodes(sim)
+            success, running = np.zeros(n, bool), np.ones(n, bool)
+            for _ in range(task.horizon):
+                result = sim.step(policy.act(sim.observation()))
+                # An episode that ended early keeps its outcome for the remaining steps.
+                success = np.where(running, result.success, success)
+                good += success
+                if result.reward is not None:
+                    total += np.where(running, result.reward.total, 0.0)
+                running &= ~result.has_ended
+                for i, output in enumerate(judge.add_step(result) if judge else []):
+                    total[i] = output.total.sum()
+            successes.append(success)
+            held.append(good / task.horizon)
+            returns.append(total)
+            if task.ends_early:  # the worlds are in the middle of other episodes, by as many draws as they restarted
+                sim.reset(int(np.random.SeedSequence([seed, batch]).generate_state(1, np.uint64)[0] >> 1))
+            if report:
+                report(min((batch + 1) * n, episodes))
+    finally:
+        sim.close()
         if judge:
-            judge.begin_episodes(sim)
-        for _ in range(task.horizon):
-            # All worlds share one horizon, so they reset together at the end of this loop.
-            result = sim.step(policy.act(sim.observation()))
-            good += result.success
-            if result.reward is not None:
-                total += result.reward.total
-            for i, output in enumerate(judge.add_step(result) if judge else []):
-                total[i] = output.total.sum()
-        successes.append(result.success)
-        held.append(good / task.horizon)
-        returns.append(total)
-    sim.close()
-    if judge:
-        judge.close()
-    hits = int(np.concatenate(successes)[:episodes].sum())
-    mean_return = float(np.concatenate(returns)[:episodes].mean()) if reward else None
-    share = float(np.concatenate(held)[:episodes].mean())
-    return Evaluation(episodes, hits, *wilson_interval(hits, episodes), share, mean_return, seed)
+            judge.close()
+    return EpisodeOutcomes(
+        np.concatenate(successes)[:episodes],
+        np.concatenate(held)[:episodes],
+        np.concatenate(returns)[:episodes] if reward else None,
+        np.concatenate(starts)[:episodes],
+    )

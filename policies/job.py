@@ -13,8 +13,6 @@ from robo_reward.rewards.artifact import build_reward
 if TYPE_CHECKING:
     from robo_reward.jobs.context import JobContext
 
-ENTRY = "robo_reward.policies.job:run"
-
 
 def run(job: JobContext) -> dict[str, Any]:
     """Trains as the job's `spec.json` says and returns the result of `TrainingResult.to_json`.

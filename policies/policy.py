@@ -14,7 +14,15 @@ from safetensors.numpy import save
 
 from robo_reward.envs.task import ActionSpec, ObservationSpec, Task
 from robo_reward.errors import BadArtifact, UsageError, WrongShape
-from robo_reward.files import convert_json, load_json, load_tensors, raise_as_bad_artifact, replace_file, write_json
+from robo_reward.files import (
+    convert_json,
+    find_folder,
+    load_json,
+    load_tensors,
+    raise_as_bad_artifact,
+    write_bytes,
+    write_json,
+)
 
 FORMAT = 1
 MAX_DOCUMENT = 8 << 20  # [bytes] of the JSON file
@@ -79,7 +87,9 @@ class MLPPolicy:
             raise WrongShape("observation", observation.shape, expected)
         if not np.isfinite(observation).all():
             column = int(np.argmin(np.isfinite(observation).all(axis=0)))
-            raise UsageError(f"observation has a value that is not finite in column {column}; check what measured it")
+            raise UsageError(
+                f"observation has a value that is not finite in column {column}; check the sensor that measured it"
+            )
         x = np.clip(observation, -LARGEST, LARGEST).astype(np.float32)
         between = ACTIVATIONS[self.activation]
         # Overflow is possible; every layer replaces values that are not finite.
@@ -109,7 +119,7 @@ class MLPPolicy:
         folder.mkdir(parents=True, exist_ok=True)
         tensors = {f"weight{i}": np.ascontiguousarray(w) for i, w in enumerate(self.weights)}
         tensors |= {f"bias{i}": np.ascontiguousarray(b) for i, b in enumerate(self.biases)}
-        replace_file(folder / "policy.safetensors", save(tensors))
+        write_bytes(folder / "policy.safetensors", save(tensors))
         value = {
             "format": FORMAT,
             "kind": "mlp",
@@ -176,8 +186,7 @@ def load_policy(folder: str | Path) -> MLPPolicy:
 
 def find_policy_folder(path: Path) -> Path:
     """Returns a policy folder: the path itself, or the one inside a run folder."""
-    inner = path / "policy"
-    return inner if not (path / "policy.json").is_file() and (inner / "policy.json").is_file() else path
+    return find_folder(path, "policy", "policy.json")
 
 
 def _parse_layers(

@@ -15,11 +15,13 @@ from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.logger import configure
 from stable_baselines3.common.noise import NormalActionNoise
 
+from robo_reward.configs.training import TrainConfig
 from robo_reward.envs.batch import BatchSim
 from robo_reward.envs.rendering.gl import block_triton_import
 from robo_reward.envs.task import Task
 from robo_reward.envs.vec import SB3VecEnv
 from robo_reward.errors import RoboRewardError, UsageError
+from robo_reward.files import atomic_path
 from robo_reward.policies.algorithms import load_algorithm_class, merge_settings
 from robo_reward.policies.checkpoint import get_random_state, load_checkpoint, save_checkpoint
 from robo_reward.policies.evaluate import Evaluation, evaluate_policy
@@ -28,6 +30,7 @@ from robo_reward.policies.judge import EpisodeRewardScorer, fit_settings_to_epis
 from robo_reward.policies.policy import MLPPolicy
 from robo_reward.policies.tensorboard_log import quiet_tensorboard
 from robo_reward.rewards.contract import EpisodeReward, StepReward
+from robo_reward.seeds import VALIDATION_SEEDS
 
 
 @dataclass(frozen=True)
@@ -105,7 +108,7 @@ def train_policy(
     torch_threads: int = 1,
     points: int = 25,
     checkpoint_seconds: float = 30.0,
-    episodes: int = 100,
+    episodes: int = TrainConfig.episodes,
     stop: Callable[[], bool] = lambda: False,
     report: Callable[[CurvePoint], None] = lambda point: None,
 ) -> TrainingResult:
@@ -141,14 +144,37 @@ def train_policy(
     if steps < 1:
         raise UsageError(f"steps is {steps}, expected a positive number")
     torch.set_num_threads(torch_threads)
-    chosen = merge_settings(algorithm, params or {})
+    env, model = _create_learner(task, reward, algorithm, params or {}, seed, threads)
+    checkpoint, until = folder / "checkpoint", until or steps
+    watcher = _TrainingMonitor(checkpoint, env, steps, until, points, checkpoint_seconds, stop, report)
+    _run_training(model, env, watcher, folder / "log", start, steps, seed)
+    policy = _save_policy(model, task, algorithm, seed, folder / "policy")
+    evaluation = evaluate_policy(task, policy, episodes, VALIDATION_SEEDS + seed, reward, threads)
+    progress = watcher.progress
+    return TrainingResult(policy, model.num_timesteps, progress.points, evaluation, progress.seconds, watcher.stopped)
+
+
+def _create_learner(
+    task: Task,
+    reward: StepReward | EpisodeReward | None,
+    algorithm: str,
+    params: Mapping[str, Any],
+    seed: int,
+    threads: int,
+) -> tuple[SB3VecEnv, Any]:
+    """Returns the worlds and the SB3 model; raises an error if the actor is of a kind that cannot be exported."""
+    chosen = merge_settings(algorithm, params)
     env = _create_environment(task, reward, chosen, seed, threads)
     model = _build_model(algorithm, chosen, env, seed)
     export_policy(model, task, {})  # fails before training if the actor cannot be exported
-    model.set_logger(configure(str(folder / "log"), ["tensorboard"]))
-    watcher = _TrainingMonitor(
-        folder / "checkpoint", env, steps, until or steps, points, checkpoint_seconds, stop, report
-    )
+    return env, model
+
+
+def _run_training(
+    model: Any, env: SB3VecEnv, watcher: _TrainingMonitor, log: Path, start: Path | None, steps: int, seed: int
+) -> None:
+    """Trains from the newest checkpoint on, then closes the log and the worlds."""
+    model.set_logger(configure(str(log), ["tensorboard"]))
     _load_start_checkpoint(watcher, model, env, start)
     torch.manual_seed(seed) if model.num_timesteps == 0 else None
     try:
@@ -156,6 +182,10 @@ def train_policy(
     finally:
         model.logger.close()
         env.close()
+
+
+def _save_policy(model: Any, task: Task, algorithm: str, seed: int, folder: Path) -> MLPPolicy:
+    """Exports the policy, saves it with the facts of its training, and returns it."""
     meta = {
         "task": task.id,
         "options": dict(task.options),
@@ -164,10 +194,8 @@ def train_policy(
         "seed": seed,
     }
     policy = export_policy(model, task, meta)
-    policy.save(folder / "policy")
-    evaluation = evaluate_policy(task, policy, episodes, seed + 1_000_000, reward, threads)
-    progress = watcher.progress
-    return TrainingResult(policy, model.num_timesteps, progress.points, evaluation, progress.seconds, watcher.stopped)
+    policy.save(folder)
+    return policy
 
 
 def _create_environment(
@@ -210,7 +238,7 @@ def _load_start_checkpoint(watcher: _TrainingMonitor, model: Any, env: SB3VecEnv
     if extra is None and start is not None:
         extra = load_checkpoint(start, model, env)
         if extra is None:
-            raise UsageError(f"no checkpoint at {start} to go on from")
+            raise UsageError(f"no checkpoint at {start} to resume from")
     if extra is not None:
         watcher.progress = TrainingProgress(
             [CurvePoint(**p) for p in extra["points"]], extra["episodes"], extra["seconds"]
@@ -330,13 +358,11 @@ class _TrainingMonitor(BaseCallback):
 def write_curve(path: Path, points: list[CurvePoint]) -> None:
     """Writes the learning curve as CSV, a row per point, terms in columns of their own."""
     names = list(points[0].terms) if points else []
-    partial = path.with_name(path.name + ".part")
-    with partial.open("w", newline="") as file:
+    with atomic_path(path, sync=False) as temporary, temporary.open("w", newline="") as file:
         table = csv.writer(file)
         table.writerow(["steps", "success", "return", "seconds", *(f"term_{name}" for name in names)])
         for p in points:
             table.writerow([p.steps, p.success, p.episode_return, p.seconds, *(p.terms[name] for name in names)])
-    partial.replace(path)
 
 
 class _Pause(Exception):

@@ -5,8 +5,9 @@
     run = rr.search("panda/push", goal="Push the cube to the left.", seed=1)
     policy = run.load_policy()
 
-A setting is a key of the command line: `robo-reward VERB --help` lists them, and the files in `configs/` hold their
-defaults. Keys inside a group are nested dictionaries, or names with dots: `settings={"policy.params.gamma": 0.95}`.
+A setting is a key of the command line: `robo-reward VERB --help` lists them, and the classes and files in `configs/`
+hold their defaults. Keys inside a group are nested dictionaries, or names with dots:
+`settings={"policy.params.gamma": 0.95}`.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from robo_reward.configs.training import EvaluateConfig
 from robo_reward.errors import RoboRewardError, UsageError
 
 if TYPE_CHECKING:
@@ -121,7 +123,7 @@ def _keep_reward(reward: Any, runs: Path) -> Path:
 
     if not isinstance(reward, (StepReward, EpisodeReward)):
         remedy = "Give a compiled program, a loaded reward, the path of one, `expert` or `sparse`"
-        raise UsageError(f"reward={reward!r:.80} is no reward that can be saved. {remedy}")
+        raise UsageError(f"reward={reward!r:.80} cannot be saved as a reward. {remedy}")
     folder = runs / "rewards" / fingerprint_spec(reward.spec())
     if not (folder / "reward.json").is_file():
         save_reward(reward, folder)  # each file is replaced as a whole, so two processes may do this at once
@@ -129,7 +131,10 @@ def _keep_reward(reward: Any, runs: Path) -> Path:
 
 
 def evaluate(
-    policy: Policy | Run | Path | str, task: Task | str | None = None, episodes: int = 100, seed: int = 0
+    policy: Policy | Run | Path | str,
+    task: Task | str | None = None,
+    episodes: int = EvaluateConfig.episodes,
+    seed: int = 0,
 ) -> Evaluation:
     """Measures the success of a policy on initial conditions apart from those of training (`robo-reward evaluate`).
 
@@ -145,8 +150,9 @@ def evaluate(
     """
     from robo_reward.cli.training.evaluate import choose_task
     from robo_reward.envs.task import make_task
-    from robo_reward.policies.evaluate import EVALUATION_SEEDS, evaluate_policy
+    from robo_reward.policies.evaluate import evaluate_policy
     from robo_reward.policies.policy import MLPPolicy, load_policy
+    from robo_reward.seeds import EVALUATION_SEEDS
 
     folder = policy.folder if isinstance(policy, Run) else Path(policy) if isinstance(policy, (str, Path)) else None
     actor: Any = policy if folder is None else load_policy(folder)
@@ -157,7 +163,7 @@ def evaluate(
     elif isinstance(task, str):
         task = make_task(task)
     if task is None:
-        raise UsageError("this policy does not say which task it was trained on: give task=")
+        raise UsageError("this policy does not record the task it was trained on; give task=NAME")
     return evaluate_policy(task, actor, episodes, EVALUATION_SEEDS + seed)
 
 
@@ -232,9 +238,7 @@ def run_verb(verb: str, settings: Mapping[str, Any]) -> Run:
     module, _, function = VERBS[verb].entry.partition(":")
     code = getattr(importlib.import_module(module), function)(config, [verb, *arguments])
     if code:
-        raise RunStopped(
-            f"{verb} ended with exit code {code}. What it did is kept, and the same call goes on from there"
-        )
+        raise RunStopped(f"{verb} ended with exit code {code}. Its progress is saved; the same call resumes it")
     return Run(Path(config.get("runs", ".")) / str(config.get("run", "")))
 
 

@@ -90,7 +90,7 @@ def _check_machine(folder: Path) -> Iterable[Finding]:
 
 def _check_gpu() -> Finding:
     if importlib.util.find_spec("torch") is None:
-        return Finding("gpu", True, "not looked for: torch is not installed")
+        return Finding("gpu", True, "not checked: torch is not installed")
     import torch
 
     names = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
@@ -133,10 +133,12 @@ def _check_video() -> Iterable[Finding]:
 def _check_sandbox() -> Iterable[Finding]:
     held = _probe_confinement()
     if isinstance(held, str):
-        yield Finding("sandbox", False, held, "candidates run in a process of their own, but unconfined")
+        yield Finding("sandbox", False, held, "candidates run in a separate but unconfined process")
         return
     for layer, problem in held.items():
-        remedy = "other layers still hold; run untrusted programs in a container where none does" if problem else ""
+        remedy = (
+            "the other layers still apply; if none applies, run untrusted programs in a container" if problem else ""
+        )
         what = f"{_LAYER_NAMES.get(layer, layer)}: {problem or 'holds'}"
         yield Finding(f"sandbox {layer}", not problem, what, remedy)
 

@@ -60,7 +60,7 @@ class BadArtifact(RoboRewardError):
 
     def __init__(self, path: Path | str, problem: str, remedy: str = "") -> None:
         self.path, self.problem = path, problem
-        remedy = remedy or "Restore the file or make it again"
+        remedy = remedy or "Restore the file or create it again"
         super().__init__(f"{path}: {problem.rstrip('.')}. {remedy}")
 
 

@@ -19,7 +19,7 @@ import zipfile
 import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from io import BufferedReader
+from io import BufferedReader, BufferedWriter
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
@@ -43,7 +43,7 @@ ABSENT = {errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENXIO, errno.ENAMETOOL
 FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 UNFIT = (LookupError, TypeError, ValueError, ArithmeticError, AttributeError, RuntimeError, MemoryError)
 """Exceptions that content of the wrong form can raise; RecursionError is a RuntimeError."""
-UNFINISHED = re.compile(r"\..+\.[0-9a-f]{12}")  # the temporary names of `replace_file`
+UNFINISHED = re.compile(r"\..+\.[0-9a-f]{12}")  # the temporary names of `atomic_file`
 
 Finite = Annotated[float, msgspec.Meta(ge=-1.7e308, le=1.7e308)]
 """A finite float: msgspec's bounds reject NaN as well."""
@@ -191,7 +191,7 @@ def raise_as_bad_artifact(source: Path | str, remedy: str = "") -> Iterator[None
     except RecursionError as error:
         raise BadArtifact(source, "it is nested too deeply", remedy) from error
     except MemoryError as error:
-        raise BadArtifact(source, "it asks for more memory than there is", remedy) from error
+        raise BadArtifact(source, "it needs more memory than is available", remedy) from error
     except (*UNFIT, UsageError, WrongShape) as error:
         raise BadArtifact(source, " ".join(str(error).split())[:300] or type(error).__name__, remedy) from error
 
@@ -211,7 +211,7 @@ def load_tensors(path: Path | str, limit: int = MAX_TENSORS, remedy: str = "") -
     try:
         return {name: array.copy() for name, array in load(data).items()}
     except (SafetensorError, *UNFIT) as error:  # KeyError: a data type that numpy lacks
-        raise BadArtifact(path, f"it is no whole safetensors file: {error}", remedy) from error
+        raise BadArtifact(path, f"it is not a complete safetensors file: {error}", remedy) from error
 
 
 @contextmanager
@@ -286,7 +286,7 @@ def read_inside(folder: Path | str, name: str, limit: int) -> bytes:
     """
     parts = Path(name).parts
     if not parts or Path(name).is_absolute() or ".." in parts or "\0" in name:
-        raise BadArtifact(name, "it is no path inside the folder")
+        raise BadArtifact(name, "it is not a path inside the folder")
     flags = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
     handle = -1
     try:
@@ -308,31 +308,96 @@ def read_inside(folder: Path | str, name: str, limit: int) -> bytes:
     return data
 
 
-def replace_file(path: Path | str, data: bytes, mode: int = 0o666) -> None:
-    """Writes a file under a temporary name in the same folder, synchronises it, then renames it.
+@contextmanager
+def atomic_file(
+    path: Path | str, *, mode: int = 0o666, sync: bool = True, exclusive: bool = False
+) -> Iterator[BufferedWriter]:
+    """Yields a new binary file under a temporary name in the same folder, which becomes `path` when the block ends.
 
-    A reader sees all of it or nothing, after a power cut as well. `mode` holds less the bits of the umask.
+    A reader sees all of the file or nothing. If the block raises, the temporary file is removed and `path` stays as
+    it was; after a kill, `path` stays as it was as well. The temporary name has no suffix, so that no reader which
+    lists a folder by suffix finds it.
+
+    Args:
+        path: the file to make.
+        mode: permissions, less the bits of the umask.
+        sync: wait until the content and its name are on the disk, so that the same holds after a power cut.
+        exclusive: fail if `path` exists, instead of replacing it.
+
+    Raises:
+        FileExistsError: `path` exists, and `exclusive` is set.
+        OSError: the file cannot be written; the error names `path`.
     """
     path = Path(path)
-    name = path.parent / f".{path.name}.{os.urandom(6).hex()}"
-    handle = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, mode)
+    temporary = path.with_name(f".{path.name[:50]}.{os.getpid()}.{os.urandom(6).hex()}")  # 255 bytes at most
     try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(data)
+        with open(temporary, "xb", opener=lambda name, flags: os.open(name, flags | os.O_NOFOLLOW, mode)) as file:
+            yield file
             file.flush()
-            os.fsync(file.fileno())
-        os.replace(name, path)
+            if sync:
+                os.fsync(file.fileno())
+        if exclusive:
+            _link_new_file(temporary, path)
+        else:
+            os.replace(temporary, path)
     except OSError as error:
-        raise with_file_name(error, path) from None
+        with_file_name(error, path, temporary)
+        raise
     finally:
-        name.unlink(missing_ok=True)  # a no-op after the rename
-    synchronise_folder(path.parent)
+        temporary.unlink(missing_ok=True)  # a no-op after the rename
+    if sync:
+        synchronise_folder(path.parent)
 
 
-def with_file_name(error: OSError, path: Path | str) -> OSError:
-    """Returns an error of the system with the name of the file, which a failed write lacks."""
-    if error.filename is None:
+@contextmanager
+def atomic_path(path: Path | str, *, mode: int = 0o666, sync: bool = True, exclusive: bool = False) -> Iterator[Path]:
+    """Yields the path of the temporary file of `atomic_file`, for a writer that opens its file by name.
+
+    A writer that adds a suffix to the name, such as `np.savez`, needs `atomic_file`.
+    """
+    with atomic_file(path, mode=mode, sync=sync, exclusive=exclusive) as file:
+        yield Path(file.name)
+
+
+def write_bytes(
+    path: Path | str, data: bytes, *, mode: int = 0o666, sync: bool = True, exclusive: bool = False
+) -> None:
+    """Writes a file as a whole, see `atomic_file`."""
+    with atomic_file(path, mode=mode, sync=sync, exclusive=exclusive) as file:
+        file.write(data)
+
+
+def write_text(path: Path | str, text: str, *, mode: int = 0o666, sync: bool = True) -> None:
+    """Writes text as UTF-8 as a whole, see `atomic_file`; line ends stay as they are."""
+    write_bytes(path, text.encode(), mode=mode, sync=sync)
+
+
+def write_json(path: Path | str, value: Any, *, mode: int = 0o666, sync: bool = True, exclusive: bool = False) -> None:
+    """Writes a value as JSON as a whole, see `atomic_file`; numpy scalars, arrays and paths are converted."""
+    data = json.dumps(value, default=to_json, indent=1).encode() + b"\n"
+    write_bytes(path, data, mode=mode, sync=sync, exclusive=exclusive)
+
+
+def _link_new_file(temporary: Path, path: Path) -> None:
+    """Gives a file its name unless the name is taken.
+
+    Raises:
+        FileExistsError: it is taken.
+    """
+    try:
+        os.link(temporary, path)  # unlike a rename, a link never replaces a file
+    except FileExistsError:
+        raise
+    except OSError:
+        os.replace(temporary, path)  # a file system without hard links
+
+
+def with_file_name(error: OSError, path: Path | str, temporary: Path | None = None) -> OSError:
+    """Returns an error of the system with the name of the file, which a failed write lacks or gives as temporary."""
+    if error.filename is None or error.filename in (temporary, str(temporary)):
         error.filename = str(path)
+        if error.filename2 is not None:  # a rename has two names
+            del error.filename2
     return error
 
 
@@ -350,11 +415,6 @@ def synchronise_folder(folder: Path | str) -> None:
         os.close(handle)
 
 
-def write_json(path: Path | str, value: Any) -> None:
-    """Writes a value as JSON with `replace_file`; numpy scalars, arrays and paths are converted."""
-    replace_file(path, json.dumps(value, default=to_json, indent=1).encode())
-
-
 def to_json(value: Any) -> Any:
     """Returns numpy scalars and arrays, and paths, as plain JSON values (for `json.dumps(default=...)`)."""
     if hasattr(value, "tolist"):
@@ -364,8 +424,14 @@ def to_json(value: Any) -> Any:
     raise TypeError(f"{type(value).__name__} is not JSON")
 
 
+def find_folder(path: Path, name: str, marker: str) -> Path:
+    """Returns the path itself, or the folder `name` inside it where only that one holds the file `marker`."""
+    inner = path / name
+    return inner if not (path / marker).is_file() and (inner / marker).is_file() else path
+
+
 def remove_unfinished(folder: Path | str) -> None:
-    """Removes what a killed `replace_file` left in a folder; no other process may be writing there."""
+    """Removes what a killed `atomic_file` left in a folder; no other process may be writing there."""
     for path in Path(folder).iterdir():
         if UNFINISHED.fullmatch(path.name):
             path.unlink(missing_ok=True)

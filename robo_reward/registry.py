@@ -14,13 +14,11 @@ T = TypeVar("T")
 class BrokenPlugin(RoboRewardError):
     """A plug-in of another package that fails where it is imported or made."""
 
-    def __init__(self, kind: str, point: EntryPoint, error: Exception, options: Iterable[str] = ()) -> None:
+    def __init__(self, kind: str, point: EntryPoint, error: BaseException, options: Iterable[str] = ()) -> None:
         package = f" of {point.dist.name}" if point.dist else ""
         said = " ".join(f"{type(error).__name__}: {error}".split())
         given = ", ".join(options)
-        remedy = (
-            f"Check the options given to it ({given}), or mend or uninstall it" if given else "Mend or uninstall it"
-        )
+        remedy = f"Check the options given to it ({given}), or fix or uninstall it" if given else "Fix or uninstall it"
         super().__init__(f"{kind} {point.name!r}, the plug-in {point.value!r}{package}, fails: {said[:300]}. {remedy}")
 
 
@@ -32,7 +30,7 @@ def load_plugin(kind: str, point: EntryPoint) -> Any:
     """
     try:
         return point.load()
-    except Exception as error:
+    except (Exception, SystemExit) as error:  # a module that calls sys.exit must not end the program
         raise BrokenPlugin(kind, point, error) from error
 
 
@@ -66,6 +64,20 @@ class Registry(Generic[T]):
         """Returns all names, sorted, entry points included."""
         return tuple(sorted({*self._factories, *self._entry_points()}))
 
+    def load(self, name: str) -> Callable[..., T]:
+        """Returns the factory of that name.
+
+        Raises:
+            UnknownName: nothing of that name; the message lists the closest.
+            BrokenPlugin: another package's entry that cannot be imported.
+        """
+        if name in self._factories:
+            return self._factories[name]
+        point = self._entry_points().get(name)
+        if point is None:
+            raise UnknownName(self.kind, name, self.list_names())
+        return load_plugin(self.kind, point)
+
     def create(self, name: str, /, *args: object, **kwargs: object) -> T:
         """Calls the factory of that name.
 
@@ -75,15 +87,12 @@ class Registry(Generic[T]):
         """
         if name in self._factories:
             return self._factories[name](*args, **kwargs)
-        point = self._entry_points().get(name)
-        if point is None:
-            raise UnknownName(self.kind, name, self.list_names())
-        factory = load_plugin(self.kind, point)
+        factory, point = self.load(name), self._entry_points()[name]
         try:
             return factory(*args, **kwargs)
         except RoboRewardError:
             raise
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             raise BrokenPlugin(self.kind, point, error, kwargs) from error
 
     def _entry_points(self) -> dict[str, EntryPoint]:

@@ -1,5 +1,7 @@
 """The conformance tests that the package ships, on what the package has."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -7,7 +9,7 @@ from robo_reward.envs.task import Task, make_task
 from robo_reward.testing.task import TaskContract
 from robo_reward.testing.writer import WriterContract
 from robo_reward.writers.offline.writer import OfflineWriter
-from robo_reward.writers.writer import Writer
+from robo_reward.writers.writer import Completion, Writer, WriteRequest
 
 
 class TestArmTask(TaskContract):
@@ -25,6 +27,28 @@ class TestOfflineWriter(WriterContract):
         return OfflineWriter()
 
 
+class SampledWriter(OfflineWriter):
+    """Answers differently each time, as a model that samples does."""
+
+    calls = 0
+
+    def write(self, request: WriteRequest, k: int) -> list[Completion]:
+        self.calls += 1
+        return [replace(answer, text=f"{answer.text}# {self.calls}") for answer in super().write(request, k)]
+
+
+class TestSampledWriter(WriterContract):
+    is_repeatable = False
+
+    def make_writer(self) -> Writer:
+        return SampledWriter()
+
+
+class SampledUnsaid(TestSampledWriter):
+    __test__ = False
+    is_repeatable = True
+
+
 class WithoutSeed(TestArmTask):
     __test__ = False
 
@@ -33,6 +57,11 @@ class WithoutSeed(TestArmTask):
         start = task.sample
         task.sample = lambda rng, n: start(np.random.default_rng(0), n)
         return task
+
+
+def test_a_writer_that_samples_has_to_say_so() -> None:
+    with pytest.raises(AssertionError):
+        SampledUnsaid().test_the_same_request_gives_the_same_answers()
 
 
 def test_a_task_that_breaks_the_contract_fails() -> None:

@@ -101,7 +101,7 @@ def test_values_of_every_kind() -> None:
 @pytest.mark.parametrize("reward", [None, lambda state, action, previous: 0.0, 3])
 def test_what_is_no_reward_is_refused(reward: object, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(rr.UsageError, match="no reward that can be saved"):
+    with pytest.raises(rr.UsageError, match="cannot be saved as a reward"):
         rr.train("panda/reach", reward)
     assert not list(tmp_path.iterdir())
 
@@ -130,12 +130,6 @@ def test_a_verb_runs_in_another_thread(tmp_path: Path, monkeypatch: pytest.Monke
     with ThreadPoolExecutor(1) as pool:
         run = pool.submit(rr.train, "panda/reach", "sparse", steps=1_024, episodes=2, videos=0).result()
     assert run.load_policy().meta["task"] == "panda/reach"
-
-
-def test_the_block_of_the_readme_runs_as_printed(tmp_path: Path) -> None:
-    text = (ROOT / "README.md").read_text(encoding="utf-8")
-    block = text.split("```python\n", 1)[1].split("```", 1)[0]
-    subprocess.run([sys.executable, "-c", block], check=True, cwd=tmp_path, timeout=120, env={"PYTHONPATH": str(ROOT)})
 
 
 @pytest.mark.slow

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, replace
-from importlib.resources import files
 from typing import Any, ClassVar
 
 import mujoco
@@ -42,7 +41,9 @@ class ArmTask(Task):
         dynamics: the dynamics of its joints, a file of `robo-reward identify` or its content; else the task's own.
         ranges: domain randomisation of every simulated world, see `RandomisationRanges`.
 
-    A subclass in another package also sets `expert_reward`, the source of its reward program.
+    Raises:
+        UsageError: the class lacks `expert_reward`, or options that do not fit this arm.
+        UnknownName: no such control, or no such assets.
     """
 
     name: ClassVar[str]
@@ -69,6 +70,8 @@ class ArmTask(Task):
         dynamics: str | Mapping[str, Any] | None = None,
         ranges: Mapping[str, Any] | None = None,
     ) -> None:
+        if not hasattr(self, "expert_reward"):
+            raise UsageError(f"{type(self).__name__} has no `expert_reward`: set it to the source of a reward program")
         self.arm: ArmModel = get_arm_model(arm, self.tool)
         self.id = f"{arm}/{self.name}"
         self.spec = StateSpec([*hand_fields(self.arm), *self.things])
@@ -85,13 +88,6 @@ class ArmTask(Task):
         self.substeps = 8
         self.observation = ObservationSpec(self.spec, [*self._hand_views(control), *self.views])
         self.controller = self._make_controller(control)
-        if not hasattr(self, "expert_reward"):  # tasks of other packages define it in their class
-            source = files("robo_reward.envs.arm") / "rewards" / f"{self.name}.py"
-            if not source.is_file():
-                raise UsageError(
-                    f"{type(self).__name__} has no `expert_reward`: set it to the source of a reward program"
-                )
-            self.expert_reward = source.read_text()
         self.check()
 
     def _collect_options(self, control: str, assets: str) -> dict[str, Any]:

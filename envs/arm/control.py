@@ -136,10 +136,10 @@ class JointDelta:
 
     def advance(self, ctrl: np.ndarray, qpos: np.ndarray, action: np.ndarray) -> np.ndarray:
         """Returns the next targets (n, j + fingers)."""
-        j, leash = self.arm.joint_count, 2 * self.scale
+        j, max_lead = self.arm.joint_count, 2 * self.scale
         step = np.clip(action[:, :j] * self.scale, -self.max_step, self.max_step)
-        # Anti-windup, as in `EndEffectorDelta.advance`: the target stays within `leash` [rad] of the measured angle.
-        joints = np.clip(ctrl[:, :j] + step, qpos[:, :j] - leash, qpos[:, :j] + leash)
+        # Anti-windup, as in `EndEffectorDelta.advance`: the target stays within `max_lead` [rad] of the measured angle.
+        joints = np.clip(ctrl[:, :j] + step, qpos[:, :j] - max_lead, qpos[:, :j] + max_lead)
         joints = np.clip(joints, self.q_min, self.q_max)
         fingers = self.gripper.advance_fingers(ctrl[:, j:], action[:, -1]) if self.gripper else ctrl[:, j:]
         return np.concatenate([joints, fingers], axis=1)

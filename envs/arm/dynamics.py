@@ -13,6 +13,7 @@ import mujoco
 import numpy as np
 
 from robo_reward.errors import UnknownName, UsageError
+from robo_reward.files import write_json
 
 if TYPE_CHECKING:
     from robo_reward.envs.arm.base import ArmTask
@@ -65,9 +66,7 @@ class Dynamics:
 
     def save(self, path: Path) -> None:
         """Writes JSON."""
-        partial = path.with_suffix(".part")
-        partial.write_text(json.dumps(self.to_json(), indent=1))
-        partial.replace(path)
+        write_json(path, self.to_json())
 
     @classmethod
     def load(cls, path: Path) -> Dynamics:

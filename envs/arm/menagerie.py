@@ -39,7 +39,7 @@ def menagerie_model(arm: str) -> mujoco.MjModel:
         return mujoco.MjModel.from_xml_path(str(mujoco_menagerie.get(ROBOTS[arm]).xml(arm)))
     except (OSError, ValueError, mujoco_menagerie.MenagerieError) as error:
         remedy = "set MENAGERIE_ROOT to a clone of google-deepmind/mujoco_menagerie, or leave assets=primitive"
-        raise UsageError(f"no {ROBOTS[arm]} for assets=menagerie: {error}. To go on, {remedy}") from error
+        raise UsageError(f"no {ROBOTS[arm]} for assets=menagerie: {error}. To continue, {remedy}") from error
 
 
 def replace_visuals(scene: mujoco.MjSpec, donor: mujoco.MjModel) -> None:
@@ -54,7 +54,7 @@ def replace_visuals(scene: mujoco.MjSpec, donor: mujoco.MjModel) -> None:
         owner = donor.body(number).name.removeprefix("fr3_")
         body = scene.body(BODIES.get(owner, owner))
         if meshes and body is None:
-            log.warning("the menagerie's body %r is not one of ours; it is not drawn", owner)
+            log.warning("the menagerie's body %r is not in this model; it is not drawn", owner)
         elif meshes:
             _hide_primitives(body)
             for geom in meshes:

@@ -12,6 +12,37 @@ from robo_reward.envs.task import Observable
 RADIUS = 0.25
 """Radius of the forbidden disc [m]."""
 
+EXPERT_REWARD = '''\
+def compute_reward(state, action, previous):
+    """Get the stick below the square, raise it, bend its way around the disc, and reward being inside."""
+    square, robot, disc = state.pink_position, state.robot_position, state.disc_position
+    left = np.maximum(0.9 - square[:, 1], 0.0)
+    raised = -1.5 * left
+    inside = np.where(square[:, 1] > 0.88, 1.0, 0.0)
+    away = np.sqrt((square[:, 0] - robot[:, 0]) ** 2 + (square[:, 1] - 0.16 - robot[:, 1]) ** 2)
+    reach = -0.5 * np.minimum(away, 1.0)
+    near_square = np.maximum(0.33 - np.linalg.norm(square - disc, axis=-1), 0.0)
+    near_robot = np.maximum(0.33 - np.linalg.norm(robot - disc, axis=-1), 0.0)
+    trespass = -8.0 * (near_square + near_robot)
+    total = raised + inside + reach + trespass
+    return total, {"raised": raised, "inside": inside, "reach": reach, "trespass": trespass}
+'''
+
+TRUTH_REWARD = '''\
+def compute_reward(state, action, previous):
+    """RAPL's preference in its avoiding task: minus the distance to the goal, minus 2 each for stick and square in the
+    zone that is off limits.
+
+    The distance to the goal is along y to where the square lies wholly in the zone [m].
+    """
+    goal = -np.maximum(0.866 - state.pink_position[:, 1], 0.0)
+    stick = np.linalg.norm(state.robot_position - state.disc_position, axis=-1)
+    square = np.linalg.norm(state.pink_position - state.disc_position, axis=-1)
+    robot_in = -2.0 * np.where(stick < 0.25, 1.0, 0.0)
+    square_in = -2.0 * np.where(square < 0.25, 1.0, 0.0)
+    return goal + robot_in + square_in, {"goal": goal, "robot_in": robot_in, "square_in": square_in}
+'''
+
 
 class Avoid(MagicalTask):
     """The square wholly in the goal zone at the end, and neither it nor the stick in the disc.
@@ -25,6 +56,9 @@ class Avoid(MagicalTask):
         "the square lies wholly in the goal zone, the strip of 0.34 m along the upper wall, and the centres of stick "
         "and square are more than 0.25 m from the blue disc's centre"
     )
+    expert_reward = EXPERT_REWARD
+    truth_reward = TRUTH_REWARD
+    training_steps = 400_000
     horizon = 60
     blocks = ("pink",)
     bodies = disc_xml("disc", RADIUS, BLUE) + block_xml("pink", PINK)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from importlib.resources import files
 from typing import ClassVar
 
 import mujoco
@@ -37,6 +36,8 @@ class MagicalTask(Task):
     thing_sensors: ClassVar[str] = ""
     views: ClassVar[tuple[Observable, ...]] = ()
     cameras = ("top",)
+    ppo_params: ClassVar = {"gamma": 0.98}
+    truth_reward: str
     substeps = 20
 
     def __init__(self, stick: str = "medium") -> None:
@@ -55,9 +56,6 @@ class MagicalTask(Task):
             seen += [Observable(position), Observable(position, 0.5, minus="robot_position")]
         self.observation = ObservationSpec(self.spec, [*seen, *self.views])
         self.controller = DriveController(self.control_dt)
-        folder = files("robo_reward.envs.magical") / "rewards"
-        self.expert_reward = (folder / f"{self.name}.py").read_text()
-        self.truth_reward = (folder / f"truth_{self.name}.py").read_text()
         self.check()
 
     def sample(self, rng: np.random.Generator, n: int) -> Start:

@@ -50,6 +50,7 @@ class ModelState:
 
     Attributes:
         spec: the fields.
+        sources: for each field, the block that it is read from and its index there.
     """
 
     def __init__(self, model: mujoco.MjModel) -> None:
@@ -59,6 +60,7 @@ class ModelState:
         sizes |= {"force": model.nbody}
         self._start = dict(zip(sizes, np.cumsum([0, *sizes.values()]).tolist(), strict=False))
         self._fields: list[Field] = []
+        self.sources: dict[str, tuple[str, int]] = {}
         self._index: list[int] = []
         self._reach = max(1.0, float(np.ceil(2 * model.stat.extent)))
         self._add_bodies()
@@ -68,6 +70,11 @@ class ModelState:
         self._has_forces = self._add_forces()
         self.spec = StateSpec(self._fields)
         self._gather = np.array(self._index, dtype=int)
+
+    @property
+    def owner(self) -> np.ndarray:
+        """For each body the closest ancestor, itself included, that has a name (nbody,)."""
+        return self._parts.owner
 
     def read_state(self, data: mujoco.MjData, refresh: bool = True) -> np.ndarray:
         """Returns the state (D,) of a simulation.
@@ -117,6 +124,7 @@ class ModelState:
 
     def _add_field(self, field: Field, block: str, at: int) -> None:
         self._fields.append(field)
+        self.sources[field.name] = (block, at)
         start = self._start[block] + at
         self._index.extend(range(start, start + field.size))
 

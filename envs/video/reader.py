@@ -229,7 +229,7 @@ class VideoReader:
         except (self._av.FFmpegError, OSError, ValueError, MemoryError) as error:
             if self._cut:
                 raise self._make_error(
-                    "it breaks off before the index of its frames, which stands at its end"
+                    "it breaks off before the index of its frames, which is stored at its end; copy it again"
                 ) from error
             raise self._make_error("it is not a video") from error
 
@@ -240,7 +240,9 @@ class VideoReader:
                 raise self._make_error("its codec cannot be decoded here; convert it to H.264")
             if not stream.disposition & cover:
                 return stream
-        raise self._make_error("it breaks off before its first frame" if self._cut else "it holds no frames")
+        raise self._make_error(
+            "it breaks off before its first frame; copy it again" if self._cut else "it holds no frames"
+        )
 
     def _record_timing(self, frame: av.VideoFrame) -> None:
         """Records the time of a frame, and the rotation, interlacing and size that the file declares."""

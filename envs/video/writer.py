@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from fractions import Fraction
@@ -14,6 +13,7 @@ from typing import Any, Literal
 import numpy as np
 
 from robo_reward.envs.video.reader import VideoError, import_av
+from robo_reward.files import atomic_path
 
 _CLOCK = 90_000  # [Hz] clock of explicit frame times
 
@@ -108,19 +108,13 @@ def open_video_container(path: Path) -> Iterator[Any]:
     """
     av = import_av()
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(prefix=".video-", suffix=".mp4", dir=path.parent)
-    os.close(handle)
-    try:
+    with atomic_path(path, sync=False) as temporary:
         try:
             # "file:" prefix: a colon in the name would be parsed as a protocol.
             with av.open(f"file:{temporary}", "w", format="mp4", options={"movflags": "+faststart"}) as container:
                 yield container
         except (av.FFmpegError, OSError) as error:
             raise VideoError("write", path, getattr(error, "strerror", None) or str(error)) from error
-        os.chmod(temporary, 0o666 & ~_get_umask())  # mkstemp makes files private
-        os.replace(temporary, path)
-    finally:
-        Path(temporary).unlink(missing_ok=True)
 
 
 @cache
@@ -135,9 +129,3 @@ def _make_deterministic_options() -> dict[str, str]:
     except OSError:
         return {}
     return {"x264-params": "asm=AVX2"} if " avx512" in flags and " avx2" in flags else {}
-
-
-def _get_umask() -> int:
-    mask = os.umask(0o022)
-    os.umask(mask)
-    return mask

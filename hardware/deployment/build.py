@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
+from robo_reward.configs.deployment import DeployConfig
 from robo_reward.envs.arm.base import ArmTask
 from robo_reward.errors import UsageError
 from robo_reward.hardware.arm import ArmDriver
@@ -48,44 +48,6 @@ class DeploymentParts:
     scene: SceneReset
 
 
-@dataclass(frozen=True)
-class DeployConfig:
-    """Settings of `robo-reward deploy` that decide which components are built; see `configs/deploy.yaml`."""
-
-    robot: Mapping[str, Any]
-    host: str = ""
-    policy_folder: str = ""
-    policy_server: str = ""
-    token: str = ""
-    horizon: int = 0
-    tempo: float = 0.35
-    speed: float = 0.3
-    acceleration: float = 0.5
-    workspace: Sequence[Sequence[float]] | None = None
-    table: float = 0.0
-    ramp: int = 10
-    teleop: str = "none"
-    objects: str = "auto"
-    cameras: Sequence[str] = ()
-    size: int = 112
-    calibration: str = ""
-    clock: str = "auto"
-    missed: int = 3
-    silent: float = 0.75
-    camera_age: float = 0.5
-    seed: int = 0
-
-    @property
-    def address(self) -> str:
-        """The robot's address."""
-        return self.host or str(self.robot.get("host", ""))
-
-    @property
-    def is_emulated(self) -> bool:
-        """True if the robot is an emulator on this machine."""
-        return self.address.startswith("127.")
-
-
 def policy_source(folder: str, server: str, token: str) -> PolicySource | None:
     """Returns the policy in a process of its own or on a server, or None when neither is configured.
 
@@ -94,7 +56,7 @@ def policy_source(folder: str, server: str, token: str) -> PolicySource | None:
         PolicyDied: it cannot be loaded or reached.
     """
     if folder and server:
-        raise UsageError("policy= and policy_server= name two policies: give one")
+        raise UsageError("policy= and policy_server= give two policies: give one of them")
     if server:
         from robo_reward.hardware.policy.server import RemotePolicy
 
@@ -111,7 +73,7 @@ def build_deployment(
     ask: Callable[[str], bool],
     stop: Callable[[], bool],
     stack: ExitStack,
-    tell: Callable[[str], None] = log.warning,
+    print_line: Callable[[str], None] = log.warning,
 ) -> DeploymentParts:
     """Builds all components and connects the arm; everything to close is put on the stack, the arm closes last.
 
@@ -122,19 +84,19 @@ def build_deployment(
         ask: asks the person beside the robot for a confirmation.
         stop: returns True once a stop was requested.
         stack: closes everything.
-        tell: shows the operator a line.
+        print_line: shows the operator a line.
 
     Raises:
         ArmFault: the arm cannot be reached.
         UsageError: settings that do not fit.
     """
     if policy is None and config.teleop == "none":
-        raise UsageError("nobody would decide: give policy=RUN, policy_server=ws://... or teleop=keyboard")
+        raise UsageError("no source of actions: give policy=RUN, policy_server=ws://... or teleop=keyboard")
     tempo, space = TimeScale(config.tempo, config.ramp), make_workspace(task, config.workspace, config.table)
     arm = _make_arm(config, task, tempo.compute_lag(task.control_dt))
     stack.callback(arm.close)
     if isinstance(arm, ArmProcess):
-        arm.stop_asked, arm.tell = stop, tell
+        arm.stop_asked, arm.print_line = stop, print_line
     arm.connect()
     objects, scene = _make_scene(config, task, arm, ask)
     stack.callback(objects.close)

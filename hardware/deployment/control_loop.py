@@ -149,7 +149,7 @@ class ControlLoop:
 
     def run(self) -> EpisodeEnding:
         """Runs the episode from the arm's present pose to its end and returns the ending."""
-        rig, ending = self.rig, EpisodeEnding("stop", "it was interrupted", 0)
+        rig, ending = self.rig, EpisodeEnding("stop", "the run was interrupted", 0)
         try:
             seed = rig.arm.state()
             # The filter's first target is the measured pose; the fault machine checks the same state.
@@ -232,6 +232,7 @@ class ControlLoop:
         request, decision, sent = self._stream_step(seen.arm, self._read_person())
         record = _make_record(seen, request, decision, begun, sent)
         self.journal.write_step(record)
+        self.interventions += request is not None and request.verdict == "person"
         self.latencies.add_durations(
             inference=record.timing.inference, first_command=sent - seen.arm.stamp, step=time.monotonic() - begun
         )
@@ -262,7 +263,6 @@ class ControlLoop:
         self._handle_event(person.event)
         if person.action is None:
             return None
-        self.interventions += 1
         self._policy.clear()
         self.rig.watchdog.record_action()
         return ActionRequest(person.action, "person")
@@ -363,7 +363,7 @@ class ControlLoop:
             return
         label = {"success": True, "failure": False}.get(event)
         reason = {"stop": "stop", "discard": "discard"}.get(event, "end")
-        raise _EndEpisode(EpisodeEnding(reason, f"the person at the controls: {event}", self._step, labelled=label))
+        raise _EndEpisode(EpisodeEnding(reason, f"the operator's input: {event}", self._step, labelled=label))
 
 
 def _make_record(

@@ -94,14 +94,14 @@ def _check_priority_rights() -> Iterable[Finding]:
     soft, _ = resource.getrlimit(resource.RLIMIT_RTPRIO)
     may = os.geteuid() == 0 or soft != 0
     value = "root" if os.geteuid() == 0 else f"up to {soft}"
-    remedy = "" if may else "add your user to a group with `rtprio 99` in /etc/security/limits.conf, and log in anew"
+    remedy = "" if may else "add your user to a group with `rtprio 99` in /etc/security/limits.conf, and log in again"
     yield Finding("real-time priority", may, value, remedy, needed=False)
 
 
 def _check_frequency_governor() -> Iterable[Finding]:
     files = sorted(Path("/sys/devices/system/cpu").glob("cpu[0-9]*/cpufreq/scaling_governor"))
     if not files:
-        yield Finding("frequency governor", True, "the system does not say")
+        yield Finding("frequency governor", True, "not reported by the system")
         return
     found = {file.read_text(encoding="ascii").strip() for file in files}
     fine = found == {"performance"}
@@ -195,7 +195,7 @@ def _check_robot(kind: str, host: str, options: dict[str, Any]) -> Iterable[Find
 def _check_robot_state(kind: str, arm: ArmDriver) -> Iterable[Finding]:
     state = arm.state()
     remedies = {
-        Mode.REFLEX: "look at the arm, free it; `robo-reward deploy` asks you to confirm the recovery",
+        Mode.REFLEX: "look at the arm and free it; `robo-reward deploy` asks you to confirm the recovery",
         Mode.USER_STOPPED: "release the user stop",
         Mode.GUIDING: "let go of the guiding buttons",
         Mode.OTHER: "unlock the brakes and activate FCI in Desk",
@@ -281,7 +281,7 @@ def _check_cameras(host: str, cameras: Sequence[str]) -> Iterable[Finding]:
             height, width, _ = frames[-1].image.shape
             text = f"{width} x {height}, {new} of 10 frames new, {age * 1e3:.0f} ms old"
             yield Finding(
-                f"camera {name}", fine, text, "" if fine else "it stands still: unplug it and plug it in again"
+                f"camera {name}", fine, text, "" if fine else "its frames do not change: unplug it and plug it in again"
             )
         except RoboRewardError as error:
             yield Finding(f"camera {name}", False, str(error))

@@ -16,12 +16,12 @@ from robo_reward.hardware.deployment.latency import summarize_durations
 STEPS = 25
 
 
-def dry_run(rig: ControlContext, tell: Callable[[str], None], steps: int = STEPS) -> dict[str, Any]:
+def dry_run(rig: ControlContext, print_line: Callable[[str], None], steps: int = STEPS) -> dict[str, Any]:
     """Runs control steps without streaming any command.
 
     Args:
         rig: with a connected arm.
-        tell: shows a line.
+        print_line: shows a line.
         steps: number of steps.
 
     Returns:
@@ -29,7 +29,7 @@ def dry_run(rig: ControlContext, tell: Callable[[str], None], steps: int = STEPS
         that would have followed, and `latency_ms`.
     """
     arm = rig.arm.state()
-    tell(
+    print_line(
         f"{rig.arm.name}: mode {arm.mode.value}, hand at {np.round(arm.hand_position, 3)} m, "
         f"width {arm.gripper_width:.3f} m"
     )
@@ -62,7 +62,7 @@ def dry_run(rig: ControlContext, tell: Callable[[str], None], steps: int = STEPS
             }
         )
         time.sleep(max(0.0, dt - (time.monotonic() - begun)))
-    tell(f"{len(taken)} steps decided, none sent" + (f"; the arm could not start: {problem}" if problem else ""))
+    print_line(f"{len(taken)} steps decided, none sent" + (f"; the arm could not start: {problem}" if problem else ""))
     return {
         "state": _state_to_json(arm),
         "problem": problem,

@@ -48,8 +48,8 @@ class DiskFailed(RoboRewardError):
 
     def __init__(self, path: Path | str, problem: str, kept: str) -> None:
         super().__init__(
-            f"{path} cannot be written: {problem}. {kept} Make room (`df -h {Path(path).parent}`), then give the same "
-            "command again: it stores what was kept and goes on"
+            f"{path} cannot be written: {problem}. {kept} Free disk space "
+            f"(`df -h {Path(path).parent}`), then run the same command again: it stores the saved steps and continues"
         )
 
 
@@ -65,7 +65,7 @@ class EpisodeNotStored(RoboRewardError):
     def __init__(self, store: Path, problem: str, kept: str) -> None:
         super().__init__(
             f"the episode cannot be stored in {store}: {problem}. {kept} Remove the cause, then give the same command "
-            "again: it stores what was kept and goes on"
+            "again: it stores the saved steps and continues"
         )
 
 
@@ -262,7 +262,7 @@ class Journal:
 
     @contextmanager
     def _convert_disk_errors(self) -> Iterator[None]:
-        with convert_disk_errors(self.folder, f"{self.steps} steps of this episode are kept in {self.folder}."):
+        with convert_disk_errors(self.folder, f"{self.steps} steps of this episode are saved in {self.folder}."):
             yield
 
 
@@ -379,7 +379,7 @@ def store_journal(
     """
     episode = read_journal(folder)
     if episode is not None:
-        kept = f"{len(episode)} steps of this episode are kept in {folder}."
+        kept = f"{len(episode)} steps of this episode are saved in {folder}."
         try:
             with convert_disk_errors(store.folder, kept):
                 if folder.name not in store:

@@ -75,42 +75,42 @@ class UnattendedOperator:
     """Operator for runs without a person: what needs no person goes on, what needs one ends.
 
     Args:
-        tell: receives every line.
+        print_line: receives every line.
     """
 
-    def __init__(self, tell: Callable[[str], None]) -> None:
-        self._tell = tell
+    def __init__(self, print_line: Callable[[str], None]) -> None:
+        self._print_line = print_line
         self.stop: Callable[[], bool] = lambda: False
 
     def confirm(self, question: str) -> bool:
-        self._tell(f"{question}: yes (confirm=false)")
+        self._print_line(f"{question}: yes (confirm=false)")
         return True
 
     def ask_success(self, question: str) -> bool | None:
         return None
 
     def show_message(self, text: str) -> None:
-        self._tell(text)
+        self._print_line(text)
 
 
 class AtTerminal:
     """Operator who is asked in the terminal.
 
     Args:
-        tell: receives every line.
+        print_line: receives every line.
         ask: shows a question and returns what was typed.
 
     Raises:
         UsageError: there is no terminal to ask in.
     """
 
-    def __init__(self, tell: Callable[[str], None], ask: Callable[[str], str] | None = None) -> None:
+    def __init__(self, print_line: Callable[[str], None], ask: Callable[[str], str] | None = None) -> None:
         if ask is None and not sys.stdin.isatty():
             raise UsageError(
-                "a person must confirm before the arm moves, but standard input is no terminal: run it in one, or give "
-                "confirm=false"
+                "a person must confirm before the arm moves, but standard input is not a terminal: run "
+                "it in one, or give confirm=false"
             )
-        self._tell, self._ask = tell, ask or self._read_line
+        self._print_line, self._ask = print_line, ask or self._read_line
         self.stop: Callable[[], bool] = lambda: False
 
     def confirm(self, question: str) -> bool:
@@ -119,12 +119,12 @@ class AtTerminal:
     def ask_success(self, question: str) -> bool | None:
         answers = {"y": True, "n": False, "": None}
         while True:
-            typed = self._read_answer(f"{question}? [y: success, n: failure, enter: do not know] ")
+            typed = self._read_answer(f"{question}? [y: success, n: failure, enter: unknown] ")
             if typed is None or typed in answers:
                 return answers.get(typed or "")
 
     def show_message(self, text: str) -> None:
-        self._tell(text)
+        self._print_line(text)
 
     def _read_answer(self, question: str) -> str | None:
         """Returns what was typed, or None when a stop was requested meanwhile."""
@@ -136,7 +136,7 @@ class AtTerminal:
         except KeyboardInterrupt:
             if not self.stop():
                 raise
-            self._tell("")
+            self._print_line("")
             return None
         return None if self.stop() else typed
 

@@ -12,6 +12,7 @@ from itertools import pairwise
 
 import numpy as np
 
+from robo_reward.configs.deployment import DeployConfig
 from robo_reward.envs.arm.base import ArmTask
 from robo_reward.envs.arm.kinematics import compute_forward_kinematics, solve_position
 from robo_reward.envs.arm.model import ArmModel
@@ -59,7 +60,7 @@ class ResetProcedure:
         task: ArmTask,
         arm: ArmDriver,
         scene: SceneReset,
-        speed: float = 0.1,
+        speed: float = DeployConfig.reset_speed,
         settle: float = 5.0,
         hand: bool = True,
         low: np.ndarray | None = None,
@@ -110,7 +111,7 @@ class ResetProcedure:
         raise ArmFault(
             f"the hand did not open: {state.gripper_width * 1e3:.0f} mm of {self.task.opening * 1e3:.0f} mm after "
             f"{self.settle:g} s{busy}",
-            "See that nothing jams it and home it in Desk; then confirm.",
+            "Check that nothing blocks it and home it in Desk; then confirm.",
             True,
             FaultKind.GRIPPER,
         )

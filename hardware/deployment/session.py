@@ -7,12 +7,12 @@ import re
 import shutil
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from robo_reward.configs.deployment import DeploySettings
 from robo_reward.data.episode import CorruptEpisode, Episode, EpisodeStore
 from robo_reward.envs.task import Task
 from robo_reward.errors import BadArtifact, RoboRewardError, UsageError, WrongShape
@@ -40,32 +40,7 @@ REOPENING = 10.0
 """Time that a lost camera has to reconnect before a person is asked [s]."""
 MAX_CLIPPED_SHARE = 0.5
 """Share of clipped actions above which the operator is informed."""
-UNATTENDED = " (nobody can confirm with confirm=false; run it in a terminal without confirm=false)"
-
-
-@dataclass(frozen=True)
-class DeploySettings:
-    """User settings of a deployment session.
-
-    Args:
-        episodes: number of completed episodes to reach, those of an earlier run included.
-        confirm: ask a person before the first motion and after each fault.
-        label: ask a person after each episode whether it succeeded, where the task cannot tell.
-        label_all: ask even where it can.
-        retries: how often in a row an episode that was cut short is repeated.
-    """
-
-    episodes: int = 1
-    confirm: bool = True
-    label: bool = True
-    label_all: bool = False
-    retries: int = 3
-
-    def __post_init__(self) -> None:
-        if self.episodes < 1 or self.retries < 0:
-            raise UsageError(
-                f"episodes={self.episodes} retries={self.retries}: expected at least one episode, and 0 or more retries"
-            )
+UNATTENDED = " (with confirm=false no one can confirm; run it in a terminal without confirm=false)"
 
 
 class CameraUnavailable(RoboRewardError):
@@ -124,11 +99,11 @@ class DeploymentSession:
         """
         self.summary, self._tries = DeploymentSummary(), 0
         self._next_start = len(self.store.keys())  # a start for each stored episode, readable or not
-        with convert_disk_errors(self.folder.parent, "Episodes that are in the store stay there."):
+        with convert_disk_errors(self.folder.parent, "Episodes that are in the store are kept."):
             self._load_previous_episodes()
             missing = self.summary.completed_count < self.settings.episodes
             if missing and not self._confirm_start():
-                self.summary.stopped = str(StopRequested()) if self.rig.stop() else "nobody confirmed the first motion"
+                self.summary.stopped = str(StopRequested()) if self.rig.stop() else "the first motion was not confirmed"
             while self.summary.completed_count < self.settings.episodes and not self.summary.stopped:
                 if self.rig.stop():
                     self.summary.stopped = "it was asked to stop"
@@ -151,8 +126,9 @@ class DeploymentSession:
         elif self._tries > self.settings.retries and not self.summary.stopped:
             self.summary.exhausted = True
             self.summary.stopped = (
-                f"episode {number} was cut short {self._tries} times in a row, at last: {self._cut_reason}. The result "
-                "does not stand; remove the cause, then give the same command again (`retries=` allows more)"
+                f"episode {number} was cut short {self._tries} times in a row, the last time because "
+                f"{self._cut_reason}. "
+                "The result is not valid; remove the cause, then run the same command again (`retries=` allows more)"
             )
 
     def _load_previous_episodes(self) -> None:
@@ -177,7 +153,7 @@ class DeploymentSession:
         if episode is not None:
             self.operator.show_message(
                 f"{journal.name}: {len(episode)} steps saved that an earlier run left behind: its processes were "
-                "killed, or the computer went down. Look at the arm before it moves again"
+                "killed, or the computer stopped. Look at the arm before it moves again"
             )
 
     def _store_journal(self, journal: Path, labelled: bool | None = None) -> Episode | None:
@@ -195,7 +171,7 @@ class DeploymentSession:
             place = set_aside(journal, self.folder.parent / "set_aside")
             self.operator.show_message(
                 f"{journal.name}: its steps cannot be read ({error}). The files are kept in {place}, and the "
-                "deployment goes on without them"
+                "deployment continues without them"
             )
             return None
 
@@ -224,8 +200,8 @@ class DeploymentSession:
         asked = 0
         while lost := self._describe_lost_camera():
             if self.rig.frames is not None and self.rig.frames.lost_for_good():
-                raise CameraUnavailable(f"{lost}. Remove the cause, then give the same command again")
-            text = f"{lost}: nothing moves while a camera is blind; it is opened again by itself"
+                raise CameraUnavailable(f"{lost}. Remove the cause, then run the same command again")
+            text = f"{lost}: the arm does not move while a camera delivers no frames; it is reopened automatically"
             self.operator.show_message(text)
             end = time.monotonic() + REOPENING
             while self._describe_lost_camera() and time.monotonic() < end and not self.rig.stop():
@@ -241,7 +217,7 @@ class DeploymentSession:
                 or not self._confirm_continuation("Is the camera plugged in")
             ):
                 raise CameraUnavailable(
-                    f"{lost}. See whether it is plugged in and lit, then give the same command again"
+                    f"{lost}. Check whether it is plugged in and lit, then run the same command again"
                 )
 
     def _describe_lost_camera(self) -> str:
@@ -264,7 +240,7 @@ class DeploymentSession:
             return
         key = self._choose_key()
         journal = Journal(self.folder / key, self.rig.task, self._make_metadata(start), self._frame_shape())
-        live, ending = ControlLoop(self.rig, journal), EpisodeEnding("stop", "it was interrupted", 0)
+        live, ending = ControlLoop(self.rig, journal), EpisodeEnding("stop", "the run was interrupted", 0)
         try:
             ending = live.run()
         finally:  # the record is kept even after a second Ctrl-C or an internal error
@@ -287,8 +263,8 @@ class DeploymentSession:
             rule = live.clips.most_common(1)[0][0]
             self.operator.show_message(
                 f"{key}: the safety filter changed {live.clipped} of {ending.steps} actions, most often for {rule}: "
-                "the policy asks for more than it gets, and its success says little. Lower tempo=, or raise speed= and "
-                "acceleration= with care"
+                "the policy's actions exceed the limits, so its success rate is not meaningful. Lower "
+                "tempo=, or raise speed= and acceleration= with care"
             )
         if ending.reason == "discard":
             shutil.rmtree(self.folder / key)
@@ -347,7 +323,7 @@ class DeploymentSession:
             self.rig.machine.finish()
 
     def _confirm_continuation(self, condition: str = "Is the arm free") -> bool:
-        return self.settings.confirm and self._ask_confirmation(f"{condition}, and shall it go on")
+        return self.settings.confirm and self._ask_confirmation(f"{condition}, and may the deployment continue")
 
     def _read_mode(self) -> Mode:
         """Returns the robot's mode; `DISCONNECTED` if it cannot be read."""

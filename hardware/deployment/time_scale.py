@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from robo_reward.configs.deployment import DeployConfig
+from robo_reward.configs.robots import RobotConfig
 from robo_reward.errors import UsageError
 
 SIMULATED_LAG = 0.135
@@ -29,8 +31,8 @@ class TimeScale:
         UsageError: values out of range.
     """
 
-    value: float = 0.35
-    ramp: int = 10
+    value: float = RobotConfig.tempo
+    ramp: int = DeployConfig.ramp
     first: float = 0.6
 
     def __post_init__(self) -> None:

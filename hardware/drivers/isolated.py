@@ -59,7 +59,7 @@ class ArmProcess:
 
     Attributes:
         stop_asked: called while a slow motion lasts; true interrupts it.
-        tell: shows a line to the operator.
+        print_line: shows a line to the operator.
 
     Raises:
         UsageError: times that make no sense.
@@ -79,7 +79,7 @@ class ArmProcess:
             raise UsageError(f"hold_after={hold_after} stop_after={stop_after}: expected 0 < hold_after < stop_after")
         self.name, self._patience, self._thaw = name, patience, thaw
         self.stop_asked: Callable[[], bool] = lambda: False
-        self.tell: Callable[[str], None] = log.warning
+        self.print_line: Callable[[str], None] = log.warning
         self._lost: ArmFault | None = None
         context = multiprocessing.get_context("spawn")
         self._pipe, theirs = context.Pipe()
@@ -142,7 +142,7 @@ class ArmProcess:
             if self.process.is_alive() and self._lost is None:
                 self._call("close")
         except ArmFault as fault:
-            log.warning("while letting the arm go: %s", fault)
+            log.warning("while releasing the arm: %s", fault)
         finally:
             self._pipe.close()
             self.process.join(5)
@@ -177,26 +177,26 @@ class ArmProcess:
             ArmFault: no answer will come: the child ended, stays frozen, or takes too long.
         """
         begun = lively = time.monotonic()
-        beats, told = self._beats.value, False
+        beats, is_reported = self._beats.value, False
         while not self._has_answer(ANSWER_POLL):
             now = time.monotonic()
             if name == "move_to" and self.stop_asked():
                 raise KeyboardInterrupt
             if self._beats.value != beats or (name in SLOW_CALLS and not self._is_suspended()):
                 beats, lively = self._beats.value, now
-                if told:
-                    told = False
-                    self.tell("the arm's control process answers again")
+                if is_reported:
+                    is_reported = False
+                    self.print_line("the arm's control process answers again")
             if now - begun > self._patience:
                 raise self._kill_child(f"it did not answer {name!r} within {self._patience:g} s")
             if now - lively > self._thaw:
                 raise self._kill_child(f"it was frozen for {now - lively:.0f} s and was ended")
-            if now - lively > FROZEN_AFTER and not told:
-                told = True
-                self.tell(
-                    f"the arm's control process shows no life for {now - lively:.1f} s: an arm under its control has "
-                    f"stopped by itself. Waiting {self._thaw:g} s at most for it; something suspended process "
-                    f"{self.process.pid} or keeps this computer busy"
+            if now - lively > FROZEN_AFTER and not is_reported:
+                is_reported = True
+                self.print_line(
+                    f"the arm's control process has not responded for {now - lively:.1f} s: an arm under its "
+                    f"control has stopped by itself. Waiting {self._thaw:g} s at most for it; something suspended "
+                    f"process {self.process.pid} or keeps this computer busy"
                 )
 
     def _is_suspended(self) -> bool:
@@ -252,7 +252,7 @@ class ArmProcess:
 
 def _make_process_fault(how: str) -> ArmFault:
     return ArmFault(
-        f"the arm's control process is gone: {how}",
+        f"the arm's control process is no longer running: {how}",
         "The robot has stopped by itself; look at it, then start the deployment again.",
         False,
         FaultKind.COMMUNICATION,
@@ -383,8 +383,8 @@ class _CallServer:
                 self._streaming = False
                 self._arm.stop()
                 raise ArmFault(
-                    f"the deployment was silent for {silence:.2f} s and the arm was stopped",
-                    "Something held the computer up; close other programs, then confirm.",
+                    f"the deployment sent nothing for {silence:.2f} s and the arm was stopped",
+                    "Something delayed this computer; close other programs, then confirm.",
                     True,
                     FaultKind.CONTROL,
                 )

@@ -9,6 +9,7 @@ from typing import Any
 import mujoco
 import numpy as np
 
+from robo_reward.configs.robots import MujocoConfig
 from robo_reward.envs.arm.kinematics import (
     compute_forward_kinematics,
     compute_jacobian,
@@ -38,7 +39,11 @@ class MujocoArm:
     """
 
     def __init__(
-        self, task: Any, seed: int = 0, clock: Callable[[], float] = time.monotonic, realtime: bool = False
+        self,
+        task: Any,
+        seed: int = 0,
+        clock: Callable[[], float] = time.monotonic,
+        realtime: bool = MujocoConfig.realtime,
     ) -> None:
         self.task, self.arm, self.name = task, task.arm, f"mujoco {task.arm.name}"
         self.limits = official_limits(task.arm)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import fields
 from typing import Any
 
 from robo_reward.envs.arm.base import ArmTask
 from robo_reward.envs.task import Task, make_task, task_names
-from robo_reward.errors import UsageError
+from robo_reward.errors import UnknownName, UsageError
 from robo_reward.hardware.arm import ArmDriver
 from robo_reward.hardware.drivers.franka.compliance import Compliance
 from robo_reward.hardware.drivers.isolated import ArmProcess
@@ -34,6 +35,10 @@ def _parse_compliance(options: Mapping[str, Any]) -> dict[str, Any]:
     numbers: dict[str, Any] = {
         k: tuple(v) if isinstance(v, list) else v for k, v in (given.pop("compliance", None) or {}).items()
     }
+    known = tuple(field.name for field in fields(Compliance))
+    for name in numbers:
+        if name not in known:
+            raise UnknownName("key of robot.compliance", name, known)
     return {**given, "compliance": Compliance(**numbers)}
 
 
@@ -84,13 +89,13 @@ def resolve_task(robot: str, task_id: str, options: Mapping[str, Any], trained_o
     """
     name = task_id or trained_on
     if not name:
-        raise UsageError("the policy does not say which task it was trained on: give task=, such as task=fr3/lift")
+        raise UsageError("the policy does not record the task it was trained on; give task=, such as task=fr3/lift")
     arm, _, what = name.partition("/")
     if not task_id and robot in ("fr3", "panda") and arm != robot and f"{robot}/{what}" in task_names():
         name = f"{robot}/{what}"
     task: Task = make_task(name, **options)
     if not isinstance(task, ArmTask) or task.arm.joint_count != 7:
-        raise UsageError(f"{name} is no task of a Franka arm; choose one of panda/… or fr3/…")
+        raise UsageError(f"{name} is not a task of a Franka arm; choose one of panda/… or fr3/…")
     if robot in ("fr3", "panda") and task.arm.name != robot:
         raise UsageError(
             f"task {name} is for the {task.arm.name}, not for robot={robot}: joint limits differ (joint 6!)"

@@ -6,10 +6,10 @@ import threading
 from pathlib import Path
 from types import TracebackType
 
+from robo_reward.configs.emulation import Checks, EmulateConfig, HandBehavior
 from robo_reward.envs.arm.model import get_arm_model
 from robo_reward.errors import RoboRewardError, UnknownName, UsageError
 from robo_reward.hardware.emulator.clock import PATIENCE, EmulatorClock
-from robo_reward.hardware.emulator.robot.limit_checks import Checks
 from robo_reward.hardware.emulator.robot.session import RobotSession
 from robo_reward.hardware.emulator.tools.cycle_log import CycleLog
 from robo_reward.hardware.emulator.tools.fault_server import FaultServer
@@ -17,7 +17,6 @@ from robo_reward.hardware.emulator.tools.faults import Faults
 from robo_reward.hardware.emulator.wire.gripper_server import GripperServer
 from robo_reward.hardware.emulator.wire.server import RobotServer
 from robo_reward.hardware.emulator.wire.versions import get_protocol_version
-from robo_reward.hardware.emulator.world.hand_manners import HandBehavior
 from robo_reward.hardware.emulator.world.plant import KinematicPlant, Plant
 
 USUAL_VERSION = {"panda": 5, "fr3": 10}
@@ -62,15 +61,15 @@ class Emulator:
     def __init__(
         self,
         robot: str = "fr3",
-        host: str = "127.0.0.1",
+        host: str = EmulateConfig.host,
         plant: Plant | None = None,
-        lockstep: bool = False,
+        lockstep: bool = EmulateConfig.lockstep,
         version: int | None = None,
         checks: Checks | None = None,
         log_file: Path | None = None,
         log_cycles: int = 60_000,
         patience: float = PATIENCE,
-        speed: float = 0.0,
+        speed: float = EmulateConfig.speed,
         fault_port: int | None = None,
         hand: HandBehavior | None = None,
     ) -> None:
@@ -94,7 +93,7 @@ class Emulator:
             self._server,
         ]
         try:
-            gripper = GripperServer(self.session, host, lock, self.faults, manners=hand)
+            gripper = GripperServer(self.session, host, lock, self.faults, behavior=hand)
             self._parts.append(gripper)
             if fault_port is not None:
                 self._parts.append(FaultServer(self.faults, host, fault_port))

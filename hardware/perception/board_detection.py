@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from robo_reward.configs.deployment import CalibrateConfig
 from robo_reward.errors import UnknownName, UsageError
 from robo_reward.hardware.perception.calibration import Lens
 
@@ -33,8 +34,8 @@ class CalibrationBoard:
     columns: int
     rows: int
     square: float
-    marker: float = 0.0
-    dictionary: str = "DICT_5X5_100"
+    marker: float = CalibrateConfig.marker
+    dictionary: str = CalibrateConfig.dictionary
 
     def __post_init__(self) -> None:
         if min(self.columns, self.rows) < 4:
@@ -135,7 +136,10 @@ def locate_camera(lens: Lens, image: np.ndarray, board: CalibrationBoard, first:
 
     ids, pixels = board.find_corners(image)
     if len(ids) < LEAST_CORNERS:
-        raise UsageError("the board is not seen in the picture that shall tell where the camera stands")
+        raise UsageError(
+            "the board is not found in the picture that determines the camera's pose; take "
+            "another one with the whole board in sight"
+        )
     wanted, apart = (board.columns - 2) * board.square, float(np.linalg.norm(last - first))
     if abs(wanted - apart) > TOUCHED:
         raise UsageError(f"the touched corners are {apart:.3f} m apart, those of the board {wanted:.3f} m")

@@ -13,7 +13,6 @@ picture, y down, z forward; both may be missing.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
@@ -23,7 +22,7 @@ from typing import Any
 import numpy as np
 
 from robo_reward.errors import BadArtifact, UnknownName, UsageError
-from robo_reward.files import load_yaml
+from robo_reward.files import load_yaml, write_json
 
 NEEDED = ("width", "height", "fx", "fy", "cx", "cy")
 PLACE = {"distortion": 5, "position": 3, "quaternion": 4}
@@ -108,7 +107,7 @@ class Lens:
 
         if image.shape[:2] != (self.height, self.width):
             got, expected = f"{image.shape[1]} x {image.shape[0]}", f"{self.width} x {self.height}"
-            raise UsageError(f"the camera delivers {got} pixels, its calibration is for {expected}: calibrate it anew")
+            raise UsageError(f"the camera delivers {got} pixels, its calibration is for {expected}: calibrate it again")
         return cv2.remap(image, *self._maps, cv2.INTER_LINEAR) if any(self.distortion) else image
 
     def scale_to_square(self, size: int) -> Lens:
@@ -157,12 +156,10 @@ def load_lenses(path: str, cameras: Sequence[str] = ()) -> dict[str, Lens]:
 def save_lens(path: Path, camera: str, lens: Lens) -> None:
     """Writes one camera's entry and keeps the others."""
     entries = {name: other.to_json() for name, other in (load_lenses(str(path)) if path.exists() else {}).items()}
-    partial = path.with_name(f"{path.name}.part")
-    partial.write_text(json.dumps({**entries, camera: lens.to_json()}, indent=1) + "\n", encoding="utf-8")
-    partial.replace(path)
+    write_json(path, {**entries, camera: lens.to_json()})
 
 
 def _parse_number(value: Any, where: str) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float) or not np.isfinite(value):
-        raise UsageError(f"{where}: {value!r} is no number")
+        raise UsageError(f"{where}: {value!r} is not a number")
     return float(value)

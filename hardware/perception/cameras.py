@@ -14,6 +14,7 @@ from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
+from robo_reward.configs.values import FRAME_SIZE
 from robo_reward.errors import MissingExtra, RoboRewardError, UsageError
 from robo_reward.hardware.perception.calibration import Lens
 
@@ -97,7 +98,7 @@ class EmulatorCamera:
         self,
         name: str = "front",
         host: str = "127.0.0.1",
-        size: int = 112,
+        size: int = FRAME_SIZE,
         port: int = CAMERA_PORT,
         timeout: float = 2.0,
     ) -> None:
@@ -149,7 +150,7 @@ def _receive_exactly(connection: socket.socket, size: int) -> bytearray:
     while view < size:
         got = connection.recv_into(memoryview(data)[view:])
         if not got:
-            raise ConnectionError("it hung up")
+            raise ConnectionError("it closed the connection")
         view += got
     return data
 
@@ -274,7 +275,7 @@ class UvcCamera:
     def __init__(
         self,
         device: int | str = 0,
-        size: int = 112,
+        size: int = FRAME_SIZE,
         name: str = "",
         width: int = 640,
         height: int = 480,
@@ -292,7 +293,7 @@ class UvcCamera:
             capture = cv2.VideoCapture(device)
             if not capture.isOpened():
                 raise CameraFault(
-                    self.name, f"device {device!r} cannot be opened", "see `ls /dev/video*` for what is there"
+                    self.name, f"device {device!r} cannot be opened", "`ls /dev/video*` lists the devices"
                 )
             if live:
                 for key, value in ((cv2.CAP_PROP_FRAME_WIDTH, width), (cv2.CAP_PROP_FRAME_HEIGHT, height)):
@@ -340,7 +341,7 @@ class RealSenseCamera:
     def __init__(
         self,
         serial: str = "",
-        size: int = 112,
+        size: int = FRAME_SIZE,
         name: str = "realsense",
         width: int = 640,
         height: int = 480,

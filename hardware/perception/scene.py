@@ -47,7 +47,7 @@ class EmulatorScene:
             self._socket = socket.create_connection((host, port), timeout)
         except OSError as error:
             remedy = "start it with `robo-reward emulate`; on a real robot give objects=none or a tracker of your own"
-            raise RoboRewardError(f"no emulator tells of its scene at {host}:{port} ({error}); {remedy}") from error
+            raise RoboRewardError(f"no emulator serves its scene at {host}:{port} ({error}); {remedy}") from error
         self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._lines = self._socket.makefile("rb")
 
@@ -70,7 +70,7 @@ class EmulatorScene:
         except (OSError, ValueError) as error:
             raise ObjectsLost(f"the emulator does not answer ({error})") from error
         if not answer or not answer["ok"]:
-            raise ObjectsLost(f"the emulator refused: {(answer or {}).get('error', 'it hung up')}")
+            raise ObjectsLost(f"the emulator refused: {(answer or {}).get('error', 'it closed the connection')}")
         return answer
 
 
@@ -111,6 +111,6 @@ class ManualSceneReset:
         self._task, self._ask, self._seed = task, ask, seed
 
     def __call__(self, episode: int) -> np.ndarray:
-        if not self._ask(f"episode {episode + 1}: put the things back for {self._task.goal!r} and step away"):
+        if not self._ask(f"episode {episode + 1}: put the objects back for {self._task.goal!r} and step away"):
             raise KeyboardInterrupt
         return self._task.sample(np.random.default_rng([self._seed, episode]), 1).qpos[0, :7].copy()

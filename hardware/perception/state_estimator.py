@@ -45,7 +45,7 @@ class ObjectsLost(RoboRewardError):
     """Raised when the source of the objects' state does not deliver; the arm holds until it does."""
 
     def __init__(self, cause: str) -> None:
-        super().__init__(f"where the objects are is unknown: {cause}. Look at the tracker or its camera")
+        super().__init__(f"the object poses are unknown: {cause}. Look at the tracker or its camera")
 
 
 class NoObjects:

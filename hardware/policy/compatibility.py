@@ -38,7 +38,9 @@ def require_compatible(
         "sees": _list_differences("observation", policy_observation.to_json(), observation.to_json()),
     }
     if any(different.values()):
-        shown = "; ".join(f"it {verb} other things: {_join_lines(lines)}" for verb, lines in different.items() if lines)
+        shown = "; ".join(
+            f"it {verb} other quantities: {_join_lines(lines)}" for verb, lines in different.items() if lines
+        )
         raise PolicyMismatch(
             f"the policy, trained on {trained_on or 'an unknown task'!r}, does not fit this robot: {shown}. "
             "Train it on the robot's task and control, or choose the robot and task it was trained for"

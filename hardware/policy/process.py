@@ -107,7 +107,7 @@ class PolicyDied(RoboRewardError):
 
     def __init__(self, cause: str) -> None:
         self.cause = cause
-        super().__init__(f"the policy is gone: {cause}. The arm was stopped; start the deployment again")
+        super().__init__(f"the policy is not available: {cause}. The arm was stopped; start the deployment again")
 
 
 class PolicySource(Protocol):

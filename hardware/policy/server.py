@@ -211,9 +211,9 @@ class RemotePolicy:
                 read_ready(head)
                 stack.pop_all()  # keep the connection open; `close` or the peer ends it
         except self._errors.InvalidStatus as error:
-            raise PolicyDied(f"the server at {self._address} refused: {error}; is the token right?") from error
+            raise PolicyDied(f"the server at {self._address} refused: {error}; check the token") from error
         except BadMessage as error:
-            raise PolicyDied(f"what answers at {self._address} is no policy server: {error}") from error
+            raise PolicyDied(f"the program at {self._address} is not a policy server: {error}") from error
         except (OSError, TimeoutError, self._errors.WebSocketException) as error:
             raise PolicyDied(f"no policy is served at {self._address} ({error})") from error
         return connection, head
@@ -235,13 +235,11 @@ class RemotePolicy:
                 self._replies.put(died)
             except Exception as error:  # noqa: BLE001  this thread must continue or report why it ended
                 bad += 1
-                log.warning("the policy's server sent what is no reply (%s); connecting again", error)
+                log.warning("the policy server sent an invalid reply (%s); reconnecting", error)
                 self._connection = None
                 connection.close()
                 if bad >= MAX_BAD_MESSAGES:
-                    self._replies.put(
-                        PolicyDied(f"its server sent {bad} messages in a row that are no replies: {error}")
-                    )
+                    self._replies.put(PolicyDied(f"its server sent {bad} invalid replies in a row: {error}"))
                     return
 
     def _reconnect(self) -> bool:

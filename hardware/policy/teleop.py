@@ -16,8 +16,8 @@ from robo_reward.envs.task import ActionSpec
 from robo_reward.errors import MissingExtra, UnknownName, UsageError
 
 HELP = (
-    "arrows or wasd, q/e: you drive · space: gripper · p: the policy goes on · enter: end the episode · y/n: end it as "
-    "success/failure · r: throw it away · x: stop the arm (the red button is faster)"
+    "arrows or wasd, q/e: you drive · space: gripper · p: the policy continues · enter: end the episode "
+    "· y/n: end it as success/failure · r: discard it · x: stop the arm (the red button is faster)"
 )
 STOP, POLICY, SUCCESS, FAILURE = "x", "p", "y", "n"
 KEY_HOLD_TIME = 0.3

@@ -20,16 +20,19 @@ class Explanation(NamedTuple):
     remedy: str
 
 
-FREE = "Look at the arm; take away what it touches or holds; then confirm the recovery"
+FREE = "Look at the arm; remove what it touches or holds; then confirm the recovery"
 START = "Guide the arm slowly by hand to a start pose of the task, with the error cleared in Desk; then confirm"
 SLOWER = "Lower `speed` and `acceleration`, then confirm the recovery"
 OURS = (
     "Lost packets can look like this: see `robo-reward doctor`, then confirm. If none were lost, such commands must "
     "not leave the safety filter: report it with the episode, and use a lower `speed`"
 )
-POSE = "Targets must begin where the arm stands: start streaming anew, which seeds them from the measured state"
+POSE = (
+    "Targets must begin at the measured pose of the arm: start streaming again, which seeds them "
+    "from the measured state"
+)
 LATE = "Close other programs, use a cable and a real-time kernel, run the policy on another computer; see `doctor`"
-SUPPORT = "Restart the robot; if it comes again, run its self-test in Desk and ask Franka Robotics' support"
+SUPPORT = "Restart the robot; if the error recurs, run its self-test in Desk and ask Franka Robotics' support"
 
 KINDS: dict[FaultKind, Explanation] = {
     FaultKind.COMMUNICATION: Explanation("commands or states were lost between this computer and the robot", LATE),
@@ -39,10 +42,11 @@ KINDS: dict[FaultKind, Explanation] = {
     ),
     FaultKind.CONTROL: Explanation(
         "the robot refused a command in its present mode",
-        "See what Desk says, and look at the arm; then confirm, and the next episode begins where it stands",
+        "Read the message in Desk, and look at the arm; then confirm, and the next episode begins from "
+        "its present pose",
     ),
     FaultKind.GRIPPER: Explanation(
-        "the gripper did not do what it was told", "See that nothing jams it; home it in Desk; then confirm"
+        "the gripper did not execute its command", "Check that nothing blocks it; home it in Desk; then confirm"
     ),
     FaultKind.VERSION: Explanation(
         "the robot speaks another version of the protocol than this library",
@@ -55,17 +59,17 @@ KINDS: dict[FaultKind, Explanation] = {
     ),
 }
 
-GUIDED = Explanation("somebody guides the arm by hand", "Let go of the guiding button, look at the arm, then confirm")
+GUIDED = Explanation("the arm is being guided by hand", "Let go of the guiding button, look at the arm, then confirm")
 """Fault of a hand-guided arm; the libraries report only that a motion was aborted."""
 
 LOCKED = Explanation(
-    "the robot takes no commands at present, as with locked brakes",
+    "the robot accepts no commands in its present mode, such as with locked brakes",
     "Unlock the brakes and activate FCI in Desk; then confirm",
 )
 """Fault of a robot in the mode that the libraries call `Other`; they report only that a motion was aborted."""
 
 ERRORS: dict[str, Explanation] = {
-    "joint_position_limits_violation": Explanation("a joint is at its end", START),
+    "joint_position_limits_violation": Explanation("a joint is at its position limit", START),
     "cartesian_position_limits_violation": Explanation("the hand left the space set up in Desk", START),
     "self_collision_avoidance_violation": Explanation("the arm was about to touch itself", START),
     "joint_velocity_violation": Explanation("a joint moved too fast", SLOWER),
@@ -73,18 +77,20 @@ ERRORS: dict[str, Explanation] = {
     "force_control_safety_violation": Explanation("a force controller exceeded its safe force", FREE),
     "joint_reflex": Explanation("a joint met more torque than the collision threshold", FREE),
     "cartesian_reflex": Explanation("the hand met more force than the collision threshold", FREE),
-    "max_goal_pose_deviation_violation": Explanation("the arm ended too far from where it was told to be", FREE),
-    "max_path_pose_deviation_violation": Explanation("the arm strayed too far from its path", FREE),
-    "cartesian_velocity_profile_safety_violation": Explanation("the hand's speed left its safe profile", SLOWER),
+    "max_goal_pose_deviation_violation": Explanation("the arm ended too far from its commanded goal", FREE),
+    "max_path_pose_deviation_violation": Explanation("the arm deviated too far from its commanded path", FREE),
+    "cartesian_velocity_profile_safety_violation": Explanation("the hand's speed exceeded its safe profile", SLOWER),
     "joint_position_motion_generator_start_pose_invalid": Explanation(
-        "the first commanded joints are not those the arm has", POSE
+        "the first commanded joints differ from the arm's present joints", POSE
     ),
-    "joint_motion_generator_position_limits_violation": Explanation("joints were commanded beyond their ends", OURS),
+    "joint_motion_generator_position_limits_violation": Explanation(
+        "joints were commanded beyond their position limits", OURS
+    ),
     "joint_motion_generator_velocity_limits_violation": Explanation("joints were commanded too fast", OURS),
     "joint_motion_generator_velocity_discontinuity": Explanation("commanded joints jumped", OURS),
     "joint_motion_generator_acceleration_discontinuity": Explanation("commanded joint speeds jumped", OURS),
     "cartesian_position_motion_generator_start_pose_invalid": Explanation(
-        "the first commanded pose is not that of the hand", POSE
+        "the first commanded pose differs from the hand's present pose", POSE
     ),
     "cartesian_motion_generator_elbow_limit_violation": Explanation("the elbow was commanded beyond its limits", OURS),
     "cartesian_motion_generator_velocity_limits_violation": Explanation("the hand was commanded too fast", OURS),
@@ -94,10 +100,10 @@ ERRORS: dict[str, Explanation] = {
     ),
     "cartesian_motion_generator_elbow_sign_inconsistent": Explanation("the elbow would have to flip", START),
     "cartesian_motion_generator_start_elbow_invalid": Explanation(
-        "the first commanded elbow is not that of the arm", POSE
+        "the first commanded elbow differs from the arm's present elbow", POSE
     ),
     "cartesian_motion_generator_joint_position_limits_violation": Explanation(
-        "the commanded pose needs joints beyond their ends", START
+        "the commanded pose needs joints beyond their position limits", START
     ),
     "cartesian_motion_generator_joint_velocity_limits_violation": Explanation(
         "the commanded motion of the hand needs a joint to move too fast, as near a stretched arm", START
@@ -108,24 +114,30 @@ ERRORS: dict[str, Explanation] = {
     "cartesian_motion_generator_joint_acceleration_discontinuity": Explanation(
         "the commanded pose made a joint's speed jump, as near a stretched arm", START
     ),
-    "cartesian_position_motion_generator_invalid_frame": Explanation("a commanded pose was no rotation", OURS),
+    "cartesian_position_motion_generator_invalid_frame": Explanation(
+        "a commanded pose contained no valid rotation", OURS
+    ),
     "force_controller_desired_force_tolerance_violation": Explanation("a force was not reached", FREE),
     "controller_torque_discontinuity": Explanation("commanded torques jumped", SLOWER),
-    "start_elbow_sign_inconsistent": Explanation("the elbow's sign is not that of the arm", START),
+    "start_elbow_sign_inconsistent": Explanation("the sign of the commanded elbow differs from the arm's", START),
     "communication_constraints_violation": Explanation("the robot missed 20 commands in a row, or too many", LATE),
     "power_limit_violation": Explanation("the arm used more power than allowed", SLOWER),
     "joint_p2p_insufficient_torque_for_planning": Explanation(
-        "the arm is too weak for the planned motion with what it holds", "Set the load in Desk, or take it away"
+        "the arm is too weak for the planned motion with its load", "Set the load in Desk, or remove it"
     ),
     "tau_j_range_violation": Explanation("a joint's torque is out of its range", FREE),
     "instability_detected": Explanation("the arm began to oscillate", "Lower the stiffness and set the load in Desk"),
-    "joint_move_in_wrong_direction": Explanation("the arm stands at a joint's end and was told to go on", START),
-    "cartesian_spline_motion_generator_violation": Explanation("a spline of the hand broke its limits", SLOWER),
+    "joint_move_in_wrong_direction": Explanation(
+        "the arm is at a joint limit and was commanded to move beyond it", START
+    ),
+    "cartesian_spline_motion_generator_violation": Explanation("a spline of the hand exceeded its limits", SLOWER),
     "joint_via_motion_generator_planning_joint_limit_violation": Explanation(
         "a planned motion through via points leaves the joints' range", START
     ),
     "base_acceleration_initialization_timeout": Explanation("the base's acceleration sensor did not start", SUPPORT),
-    "base_acceleration_invalid_reading": Explanation("the base's acceleration sensor gives no sense", SUPPORT),
+    "base_acceleration_invalid_reading": Explanation(
+        "the base's acceleration sensor gives implausible values", SUPPORT
+    ),
 }
 """Cause and remedy for every name in libfranka's `Errors`."""
 

@@ -164,7 +164,7 @@ class SafetyFilter:
         if not problem and excess > SLACK:
             problem = f"the hand at {position.round(3)} m, {excess * 100:.1f} cm outside the workspace"
         elif not problem and tilt > self.workspace.cone + SLACK:
-            problem = f"the hand leaning {tilt:.2f} rad, allowed are {self.workspace.cone:.2f}"
+            problem = f"the hand tilted by {tilt:.2f} rad, at most {self.workspace.cone:.2f} is allowed"
         if problem:
             raise UsageError(f"the arm cannot start with {problem}. Move it to a start pose of the task first")
         self.planner.checker.limits = room
@@ -202,7 +202,7 @@ class SafetyFilter:
             clips.append(ActionClip("action", f"{over + 1.0:.3g}", "clipped to [-1, 1]"))
         wanted, fingers = self._advance_controller(np.clip(values, -1.0, 1.0), state)
         if not (np.isfinite(wanted).all() and np.isfinite(fingers).all()):
-            return self._decide_hold("the task's controller answered with numbers that are not finite")
+            return self._decide_hold("the task's controller returned values that are not finite")
         target = self._limit_step(Configuration(self.arm, wanted), dt, clips)
         self._plan_step(target, dt, clips)
         self._fingers = fingers
@@ -231,9 +231,8 @@ class SafetyFilter:
         error = np.abs(state.q - self.planner.last_command.q)
         worst = int(error.argmax())
         if error[worst] > self.settings.tracking:
-            return (
-                f"joint {worst + 1} is {error[worst]:.2f} rad away from its command: something holds or moves the arm"
-            )
+            distance = f"joint {worst + 1} is {error[worst]:.2f} rad away from its command"
+            return f"{distance}: an external force holds or moves the arm"
         return ""
 
     def _parse_action(self, action: Any) -> tuple[np.ndarray, str]:
@@ -331,7 +330,7 @@ class SafetyFilter:
                 break
             breach = breach or found
         if breach is not None:
-            taken = "the plan stays" if found is not None else f"step times {share}"
+            taken = "the plan is kept" if found is not None else f"step times {share}"
             clips.append(ActionClip(breach.rule, f"{breach.ratio:.2f} of the limit", taken))
             if found is not None:
                 # No plan passed: continue from where the old plan comes to rest.

@@ -6,11 +6,15 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from robo_reward.configs.deployment import DeployConfig
 from robo_reward.envs.arm.model import ArmModel
 from robo_reward.errors import UsageError
 
 MARGIN = 0.1
 """Default distance of commands from each end of a joint [rad]."""
+ACCELERATION = 0.3
+"""Default share of the official limits of acceleration and jerk; `robo-reward deploy` gives a policy more, see
+`DeployConfig.acceleration`."""
 INSET = 0.002
 """Distance of targets from the workspace's walls [m], because the path between two targets is slightly curved."""
 
@@ -102,7 +106,11 @@ def official_limits(arm: ArmModel) -> MotionLimits:
 
 
 def policy_limits(
-    arm: ArmModel, speed: float = 0.3, acceleration: float = 0.3, margin: float = MARGIN, box: bool = False
+    arm: ArmModel,
+    speed: float = DeployConfig.speed,
+    acceleration: float = ACCELERATION,
+    margin: float = MARGIN,
+    box: bool = False,
 ) -> MotionLimits:
     """Returns the limits a policy gets: a share of the official ones, away from the ends of the joints.
 
@@ -163,7 +171,9 @@ class Workspace:
         object.__setattr__(self, "low", np.asarray(self.low, float))
         object.__setattr__(self, "high", np.asarray(self.high, float))
         if self.low.shape != (3,) or self.high.shape != (3,) or not (self.high - self.low > 4 * INSET).all():
-            raise UsageError(f"workspace from {self.low} to {self.high} m is no box of at least {4 * INSET} m a side")
+            raise UsageError(
+                f"workspace from {self.low} to {self.high} m is not a box of at least {4 * INSET} m a side"
+            )
         if self.low[2] < self.table:
             raise UsageError(f"workspace begins at {self.low[2]} m, below the table at {self.table} m")
         if not 0.0 < self.cone <= np.pi / 2:

@@ -124,7 +124,7 @@ class FaultMachine:
         """Records that we stopped the arm, which a person must look at; no stop if the arm does not move."""
         if self.phase in (Phase.READY, Phase.RUNNING, Phase.HOLDING):
             self.phase = Phase.STOPPED
-            return RecoveryStep(Reaction.ASK, f"The arm was stopped: {cause}. Look at it, then confirm to go on")
+            return RecoveryStep(Reaction.ASK, f"The arm was stopped: {cause}. Look at it, then confirm to continue")
         return RecoveryStep(Reaction.NOTHING)
 
     def finish(self) -> None:
@@ -156,7 +156,7 @@ class FaultMachine:
             self.phase = Phase.RECOVERING
             count = f"{len(self._retried)} of {self.retries}"
             return RecoveryStep(
-                Reaction.RECOVER, f"{message} Trying to recover alone ({count} within {self.window:.0f} s)"
+                Reaction.RECOVER, f"{message} Trying to recover automatically ({count} within {self.window:.0f} s)"
             )
         self.phase = Phase.FAULT
         return RecoveryStep(Reaction.ASK, message if "confirm" in fault.remedy else f"{message} Then confirm")
@@ -174,7 +174,7 @@ class FaultMachine:
         """
         self._require_phase("confirm", Phase.FAULT, Phase.STOPPED)
         if not who.strip():
-            raise UsageError("a confirmation names the person who looked at the arm")
+            raise UsageError("a confirmation needs the name of the person who looked at the arm")
         # A pressed user stop cannot be confirmed; the phase stays the same.
         if mode is Mode.USER_STOPPED:
             cause, remedy = KINDS[FaultKind.USER_STOP]

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 from typing import NamedTuple
 
+from robo_reward.configs.deployment import DeployConfig
 from robo_reward.errors import UsageError
 from robo_reward.hardware.safety.filter import Verdict
 
@@ -26,10 +27,10 @@ class Alarm(NamedTuple):
 
 
 REMEDIES = {
-    "policy": "See whether its process is alive and how long it thinks (latency histogram); use a smaller model, "
-    "longer chunks of actions or a slower tempo",
-    "camera": "See whether the camera is plugged in and lit; it is opened again by itself as soon as it is there",
-    "robot": "See whether the cable is plugged in and whether this computer is overloaded (`robo-reward doctor`)",
+    "policy": "Check whether its process is alive and how long an action takes (latency histogram); use "
+    "a smaller model, longer chunks of actions or a slower tempo",
+    "camera": "Check whether the camera is plugged in and lit; it is reopened automatically as soon as it is available",
+    "robot": "Check whether the cable is plugged in and whether this computer is overloaded (`robo-reward doctor`)",
 }
 
 
@@ -51,9 +52,9 @@ class Watchdog:
 
     def __init__(
         self,
-        missed: int = 3,
-        silent: float = 0.75,
-        camera_age: float = 0.5,
+        missed: int = DeployConfig.missed,
+        silent: float = DeployConfig.silent,
+        camera_age: float = DeployConfig.camera_age,
         clock: Callable[[], float] = time.monotonic,
         *,
         state_age: float = 0.2,

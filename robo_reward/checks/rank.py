@@ -43,6 +43,25 @@ def pair_accuracy(scores: np.ndarray, truth: np.ndarray, gap: float) -> float:
     return float((scores[:, None] > scores)[clear].mean())
 
 
+def area_under_curve(scores: np.ndarray, positive: np.ndarray) -> float | None:
+    """Computes the area under the ROC curve: the probability that a positive scores above a negative, ties half.
+
+    Args:
+        scores: (n,).
+        positive: (n,) bool.
+
+    Returns:
+        The area, or None where one class has no members.
+    """
+    scores, positive = np.asarray(scores, float), np.asarray(positive, bool)
+    hits = int(positive.sum())
+    misses = len(positive) - hits
+    if not hits or not misses:
+        return None
+    ranks = average_ranks(scores)
+    return float((ranks[positive].sum() - hits * (hits - 1) / 2) / (hits * misses))
+
+
 def correlate_within_clips(reward: np.ndarray, truth: np.ndarray, every: int = 4, least: float = 0.0) -> np.ndarray:
     """Computes RAPL's figure: Spearman's ρ over the frames of each clip, of every 4th frame.
 

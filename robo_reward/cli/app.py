@@ -14,12 +14,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from robo_reward.cli.arguments.help import format_overview, format_verb_help, is_key
+from robo_reward.cli.arguments.options import find_config_name, silence_override_warning
 from robo_reward.cli.arguments.overrides import PreparedOverrides, prepare_overrides
-from robo_reward.cli.arguments.schema import check_config
-from robo_reward.cli.arguments.secrets import mask_secrets
+from robo_reward.cli.arguments.quoting import quote_text
 from robo_reward.cli.interrupt import interrupt_on_sigterm
 from robo_reward.cli.verbs import VERBS
 from robo_reward.errors import RoboRewardError, UnknownName, UsageError
+from robo_reward.masking import mask_secrets
 from robo_reward.printable import to_printable
 
 if TYPE_CHECKING:
@@ -53,7 +54,7 @@ def _run_guarded(work: Callable[[], int]) -> int:
         _print_error(str(error))
         return error.exit_code
     except KeyboardInterrupt:
-        _print_error("interrupted; the same command goes on from here", "\n")
+        _print_error("interrupted; run the same command again to resume", "\n")
         return 130
     except OSError as error:
         _print_error(f"{error.strerror or error}{f' ({error.filename})' if error.filename else ''}")
@@ -66,7 +67,7 @@ def _print_error(text: str, before: str = "") -> None:
 
 def _run_verb(verb: str, arguments: list[str]) -> int:
     if verb not in VERBS:
-        raise UnknownName("verb", verb, VERBS, "`robo-reward --help` says what each does.")
+        raise UnknownName("verb", verb, VERBS, "`robo-reward --help` describes each.")
     if any(a in ("-h", "--help") for a in arguments):
         print(format_verb_help(verb, [a for a in arguments if not a.startswith("-")]))
         return 0
@@ -82,7 +83,7 @@ def _run_verb(verb: str, arguments: list[str]) -> int:
     if sweep or any(flag in ("--cfg", "-c", "--info", "-i") for flag in flags):
         return _run_hydra(verb, flags, prepared, getattr(importlib.import_module(module), function))
     config = _resolve_config(prepared)
-    check_config(verb, config, prepared.defaults)
+    _check_values(verb, config, prepared)
     return getattr(importlib.import_module(module), function)(config, [verb, *arguments])
 
 
@@ -104,11 +105,11 @@ def compose_checked_config(verb: str, arguments: Sequence[str]) -> DictConfig:
         UnknownName: a key or an option that does not exist.
     """
     if verb not in VERBS:
-        raise UnknownName("verb", verb, VERBS, "`robo-reward --help` says what each does.")
-    overrides = [new for old in arguments for new in VERBS[verb].expand_argument(old, partial(is_key, verb))]
+        raise UnknownName("verb", verb, VERBS, "`robo-reward --help` describes each.")
+    overrides = VERBS[verb].expand_arguments(arguments, partial(is_key, verb))
     prepared = prepare_overrides(verb, overrides)
     config = _resolve_config(prepared)
-    check_config(verb, config, prepared.defaults)
+    _check_values(verb, config, prepared)
     return config
 
 
@@ -124,18 +125,30 @@ def _resolve_config(prepared: PreparedOverrides) -> DictConfig:
     return config
 
 
+def _check_values(verb: str, config: DictConfig, prepared: PreparedOverrides) -> None:
+    from robo_reward.cli.arguments.schema import check_config  # not needed for `--help`, and msgspec takes its time
+
+    check_config(verb, config, prepared.defaults)
+
+
 def _split_arguments(verb: str, arguments: list[str]) -> tuple[list[str], list[str]]:
     """Returns the overrides and Hydra's own flags; a path given for a policy, reward or run becomes an override."""
-    overrides: list[str] = []
+    typed: list[str] = []
     flags: list[str] = []
-    expects_value = False
+    expected = ""  # the flag whose value comes next
     for argument in arguments:
-        if expects_value or argument.startswith("-"):
+        if expected == "--json":
+            typed.append(f"json={quote_text(argument)}")
+        elif expected or (argument.startswith("-") and argument.partition("=")[0] != "--json"):
             flags.append(argument)
-            expects_value = argument in ("--config-dir", "-cd", "--cfg", "-c") and not expects_value
-        else:
-            overrides += VERBS[verb].expand_argument(argument, partial(is_key, verb))
-    return overrides, flags
+        elif argument.startswith("--json="):
+            typed.append(f"json={quote_text(argument.partition('=')[2])}")
+        elif argument != "--json":
+            typed.append(argument)
+        expected = argument if not expected and argument in ("--config-dir", "-cd", "--cfg", "-c", "--json") else ""
+    if expected == "--json":
+        raise UsageError("--json needs the name of a file: --json FILE")
+    return VERBS[verb].expand_arguments(typed, partial(is_key, verb)), flags
 
 
 def _find_config_dir(flags: list[str]) -> str | None:
@@ -146,7 +159,7 @@ def _find_config_dir(flags: list[str]) -> str | None:
         if name in ("--config-dir", "-cd"):
             folder = given if equals else value
             if not folder or not Path(folder).is_dir():
-                raise UsageError(f"{name} {folder}: no such folder; give one that holds configuration files")
+                raise UsageError(f"{name} {folder}: no such folder; give one that contains configuration files")
         elif flag.startswith("-") and name not in FLAGS:
             raise UnknownName("flag", flag, FLAGS)
     return folder
@@ -168,12 +181,13 @@ def _run_hydra(verb: str, flags: list[str], prepared: PreparedOverrides, functio
     with tempfile.TemporaryDirectory() as folder:  # for the files that Hydra writes about a sweep
         quiet = [f"hydra.run.dir={folder}", f"hydra.sweep.dir={folder}", "hydra.sweep.subdir=.", *QUIET]
         sys.argv = [f"robo-reward {verb}", *flags, *prepared.to_hydra_overrides(), *quiet]
-        hydra.main(version_base="1.3", config_path=CONFIGS, config_name=verb)(run_job)()
+        with silence_override_warning():
+            hydra.main(version_base="1.3", config_path=CONFIGS, config_name=find_config_name(verb))(run_job)()
     return max(codes, default=0)
 
 
 def _check_and_run(
     verb: str, config: DictConfig, prepared: PreparedOverrides, function: Any, arguments: list[str]
 ) -> int:
-    check_config(verb, config, prepared.defaults)
+    _check_values(verb, config, prepared)
     return function(config, arguments)

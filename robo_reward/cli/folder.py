@@ -4,40 +4,22 @@ from __future__ import annotations
 
 import errno
 import fcntl
-import json
 import os
-import platform
-import shlex
 import stat
-import subprocess
-import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from datetime import UTC, datetime
-from importlib.metadata import PackageNotFoundError, version
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from robo_reward.cli.arguments.secrets import mask_argument, mask_value
+from robo_reward.cli.arguments.secrets import mask_value
+from robo_reward.cli.provenance import collect_provenance
 from robo_reward.errors import BadArtifact, RoboRewardError
-from robo_reward.files import load_yaml, replace_file
+from robo_reward.files import load_yaml, write_json, write_text
 from robo_reward.rewards.contract import fingerprint_spec
 
-PACKAGES = (
-    "robo-reward",
-    "mujoco",
-    "gymnasium",
-    "stable-baselines3",
-    "sb3-contrib",
-    "torch",
-    "numpy",
-    "hydra-core",
-    "franky-control",
-    "franka-rs",
-    "ruckig",
-)
 PLACE = ("run", "runs", "videos", "camera", "executor")
 """Keys that do not change the result of a run, only where and how fast it runs and what is filmed."""
 ADDED = (("workspace", None), ("table", 0.0), ("min_chroma", 0.12))
@@ -80,13 +62,14 @@ def prepare_run_folder(config: DictConfig, verb: str, subject: str = "", free: S
     remedy = f"Give another run=NAME, or delete {folder}"
     old = load_yaml(path, dict[str, Any], remedy=remedy)
     if old is None and os.path.lexists(path):
-        raise BadArtifact(path, "it is no regular file", remedy)
+        raise BadArtifact(path, "it is not a regular file", remedy)
     if old is not None and fingerprint_spec(_select_settings(old := mask_value(old), free)) != mark:
         raise RoboRewardError(
             f"{folder} holds a run with other settings: {_describe_difference(old, value, free)}. "
-            "Give another run=NAME, or leave run empty to have one made."
+            "Give another run=NAME, or leave run empty for a generated name."
         )
-    write_text(path, OmegaConf.to_yaml(OmegaConf.create(value)), private=value != plain)
+    mode = 0o666 if value == plain else 0o600  # a masked value may still say something about the secret
+    write_text(path, OmegaConf.to_yaml(OmegaConf.create(value)), mode=mode)
     config.run = name  # also visible to a caller from Python
     return folder
 
@@ -128,10 +111,10 @@ def lock_run(folder: Path) -> Iterator[None]:
     except OSError as error:
         if error.errno not in (errno.ELOOP, errno.EISDIR, errno.ENXIO):
             raise
-        raise BadArtifact(path, "it is no regular file", "Delete it") from error
+        raise BadArtifact(path, "it is not a regular file", "Delete it") from error
     try:
         if not stat.S_ISREG(os.fstat(handle).st_mode):
-            raise BadArtifact(path, "it is no regular file", "Delete it")
+            raise BadArtifact(path, "it is not a regular file", "Delete it")
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -141,57 +124,54 @@ def lock_run(folder: Path) -> Iterator[None]:
         os.close(handle)
 
 
-def write_text(path: Path, text: str, private: bool = False) -> None:
-    """Writes a file under a temporary name and renames it; only the user may read a private one."""
-    replace_file(path, text.encode(), 0o600 if private else 0o666)
+@dataclass(frozen=True)
+class RunFolder:
+    """The folder of a run, while this process holds it.
+
+    Args:
+        path: of the folder.
+        arguments: of the command that makes the run, for `provenance.json`.
+    """
+
+    path: Path
+    arguments: Sequence[str]
+
+    def save(self, name: str, value: Any) -> None:
+        """Writes a JSON file into the folder."""
+        write_json(self.path / name, value)
+
+    def save_provenance(self, **more: Any) -> None:
+        """Writes `provenance.json`: command, versions, git revision, machine, and what is given."""
+        self.save("provenance.json", {**collect_provenance(self.arguments), **more})
 
 
-def write_json(path: Path, value: Any) -> None:
-    """Writes JSON under a temporary name and renames it."""
-    write_text(path, json.dumps(value, indent=1) + "\n")
+@contextmanager
+def open_run(
+    config: DictConfig,
+    arguments: Sequence[str],
+    verb: str,
+    subject: str = "",
+    free: Sequence[str] = (),
+    keep_provenance: bool = False,
+) -> Iterator[RunFolder]:
+    """Makes or finds the folder of a run and holds it while the block runs; it then has its settings and provenance.
 
+    Args:
+        config: the settings, see `prepare_run_folder`.
+        arguments: of the command.
+        verb: first part of the folder's name.
+        subject: second part, where it is not the task.
+        free: keys that may differ from an earlier start in the same folder.
+        keep_provenance: leave the provenance of the first start.
 
-def installed_versions() -> dict[str, str]:
-    """Returns the installed versions of the packages that a result depends on."""
-    found = {"python": platform.python_version()}
-    for package in PACKAGES:
-        try:
-            found[package] = version(package)
-        except PackageNotFoundError:
-            continue
-    return found
-
-
-def format_command(arguments: Sequence[str]) -> str:
-    """Returns the command to repeat a run, quoted for a shell, without its passwords and keys."""
-    return shlex.join(["robo-reward", *map(mask_argument, arguments)])
-
-
-def collect_provenance(arguments: Sequence[str]) -> dict[str, Any]:
-    """Returns command, versions, git revision and machine, for `provenance.json`."""
-    return {
-        "command": format_command(arguments),
-        "created": datetime.now(UTC).isoformat(timespec="seconds"),
-        "versions": installed_versions(),
-        "git": read_git_revision(),
-        "machine": {
-            "system": platform.platform(),
-            "cores": str(len(os.sched_getaffinity(0))),
-            "executable": sys.executable,
-        },
-    }
-
-
-def read_git_revision() -> dict[str, Any]:
-    """Returns the revision of the source tree and whether it has changes; empty outside a checkout."""
-    here = Path(__file__).resolve().parent
-
-    def run_git(*words: str) -> str:
-        done = subprocess.run(["git", *words], cwd=here, capture_output=True, text=True, timeout=10, check=False)
-        return done.stdout.strip() if done.returncode == 0 else ""
-
-    try:
-        revision = run_git("rev-parse", "--short=12", "HEAD")
-        return {"revision": revision, "dirty": bool(run_git("status", "--porcelain", "-uno"))} if revision else {}
-    except (OSError, subprocess.TimeoutExpired):
-        return {}
+    Raises:
+        RoboRewardError: the folder holds a run with other settings.
+        RunBusy: another process holds the folder.
+        BadArtifact: `config.yaml` or `lock` is damaged, a link, a pipe or a folder.
+    """
+    path = prepare_run_folder(config, verb, subject, free)
+    with lock_run(path):
+        run = RunFolder(path, arguments)
+        if not (keep_provenance and (path / "provenance.json").exists()):
+            run.save_provenance()
+        yield run

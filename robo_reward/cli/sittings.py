@@ -28,7 +28,7 @@ def recorded_sitting(path: Path, begun: float, period: float = PERIOD) -> Iterat
     Raises:
         BadArtifact: the file is not such a list.
     """
-    earlier = load_json(path, list[Finite], remedy="Delete the file: it only tells how long the run took") or []
+    earlier = load_json(path, list[Finite], remedy="Delete the file: it only stores how long the run took") or []
     done = threading.Event()
 
     def write_times() -> None:

@@ -39,10 +39,12 @@ class Recorder:
         self._success = np.zeros((worlds, steps), bool)
         self._frames = np.zeros((worlds, steps + 1, *frames.shape), np.uint8) if frames else None
         self.length = -1
+        self._steps = np.full(worlds, steps)  # of each world's episode
 
     def begin_episodes(self, sim: BatchSim) -> None:
         """Records the first state of new episodes."""
         self.length = 0
+        self._steps[:] = self.task.horizon
         self._record_state(sim.state, sim.qpos, sim.mocap)
 
     def add_step(self, result: StepResult) -> bool:
@@ -50,22 +52,24 @@ class Recorder:
         t, self.length = self.length, self.length + 1
         self._action[:, t], self._success[:, t] = result.transitions.action, result.success
         self._record_state(result.transitions.state, result.qpos, result.mocap)
-        return self.length == self.task.horizon
+        # A world whose episode ended early has begun another one, which is not recorded.
+        self._steps = np.where(result.has_ended, np.minimum(self._steps, self.length), self._steps)
+        return self.length == self._steps.max()
 
     def get_episodes(self, meta: Mapping[str, Any] | None = None) -> list[Episode]:
         """Returns the complete episodes, as views that the next episodes overwrite."""
         shown = {"cameras": list(self.frames.cameras)} if self.frames else {}
         return [
             Episode(
-                state=self._state[i],
-                action=self._action[i],
-                success=self._success[i],
+                state=self._state[i, : n + 1],
+                action=self._action[i, :n],
+                success=self._success[i, :n],
                 spec=self.task.spec,
                 task_id=self.task.id,
-                frames=None if self._frames is None else self._frames[i],
+                frames=None if self._frames is None else self._frames[i, : n + 1],
                 meta={**(meta or {}), "world": i, "fps": 1 / self.task.control_dt, **shown},
             )
-            for i in range(len(self._state))
+            for i, n in enumerate(self._steps.tolist())
         ]
 
     def close(self) -> None:

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import json
 import os
-import tempfile
 import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -19,7 +18,7 @@ import numpy as np
 from robo_reward.envs.state import State, StateSpec, Transitions
 from robo_reward.envs.video.files import read_video, write_video
 from robo_reward.errors import BadArtifact, MissingExtra, RoboRewardError, UnknownName, UsageError, WrongShape
-from robo_reward.files import is_regular, load_json, open_arrays, parse_json
+from robo_reward.files import atomic_file, is_regular, load_json, open_arrays, parse_json, write_json
 from robo_reward.rewards.contract import MAX_TERMS, RewardOutput
 
 MAX_UNPACKED = 4 << 30  # [bytes] of the arrays of one episode
@@ -107,7 +106,7 @@ class CorruptEpisode(BadArtifact):
     """A file of the store is not a readable episode of its name."""
 
     def __init__(self, path: Path, problem: str) -> None:
-        super().__init__(path, f"this episode cannot be read: {problem}", "Delete it to go on without this episode")
+        super().__init__(path, f"this episode cannot be read: {problem}", "Delete it to continue without this episode")
 
 
 class EpisodeHeader(msgspec.Struct):
@@ -191,16 +190,19 @@ class EpisodeStore:
         if not key.replace("-", "").replace("_", "").isalnum() or not key.isascii() or len(key) > 128:
             raise UsageError(f"episode key {key!r} is not a plain name of letters, digits, '-' and '_'")
         if (self._episodes / f"{key}.npz").exists():
-            raise UsageError(f"episode {key!r} is in the store already; episodes are never replaced")
+            raise _refuse_key(key)
         video = self._write_frames(episode, key)
         try:
             arrays = _episode_to_arrays(episode, self._save_spec(episode.spec), video.name if video else "")
             if self.frames == "exact" and episode.frames is not None:
                 arrays["frames"] = episode.frames
-            _write_new(self._episodes / f"{key}.npz", lambda file: np.savez_compressed(file, **arrays))
-        except BaseException:
+            with atomic_file(self._episodes / f"{key}.npz", exclusive=True) as file:
+                np.savez_compressed(file, **arrays)
+        except BaseException as error:
             if video:
                 video.unlink(missing_ok=True)
+            if isinstance(error, FileExistsError):  # another process has written it meanwhile
+                raise _refuse_key(key) from None
             raise
         return key
 
@@ -275,8 +277,8 @@ class EpisodeStore:
     def _claim_folder(self) -> None:
         path = self.folder / "store.json"
         if not os.path.lexists(path):
-            document = {"format": self.FORMAT, "version": self.VERSION}
-            _write_new(path, lambda file: file.write(json.dumps(document).encode()), existing_is_fine=True)
+            with suppress(FileExistsError):  # another process made it
+                write_json(path, {"format": self.FORMAT, "version": self.VERSION}, exclusive=True)
         try:
             found: Any = load_json(path, dict[str, Any], MAX_SMALL) or {}
             version = found.get("version")
@@ -284,7 +286,7 @@ class EpisodeStore:
         except BadArtifact:
             found, matches = "unreadable", False
         if not matches:
-            raise UsageError(f"{self.folder} is no episode store of version {self.VERSION} or earlier ({found})")
+            raise UsageError(f"{self.folder} is not an episode store of version {self.VERSION} or earlier ({found})")
 
     @contextmanager
     def _open_episode(self, key: str) -> Iterator[Mapping[str, np.ndarray]]:
@@ -318,9 +320,8 @@ class EpisodeStore:
 
     def _save_spec(self, spec: StateSpec) -> str:
         if spec.fingerprint not in self._known_specs:
-            text = json.dumps(spec.to_json(), indent=1).encode()
-            path = self._specs / f"{spec.fingerprint}.json"
-            _write_new(path, lambda file: file.write(text), existing_is_fine=True)
+            with suppress(FileExistsError):  # the same fingerprint, the same content
+                write_json(self._specs / f"{spec.fingerprint}.json", spec.to_json(), exclusive=True)
             self._known_specs[spec.fingerprint] = spec
         return spec.fingerprint
 
@@ -364,21 +365,5 @@ def _read_reward(arrays: Mapping[str, np.ndarray], head: EpisodeHeader) -> Rewar
     return RewardOutput(total, dict(zip(head.terms, terms, strict=True)))
 
 
-def _write_new(path: Path, write: Callable[[Any], Any], existing_is_fine: bool = False) -> None:
-    """Writes a file that must not exist yet; a second writer fails, or accepts the file that is there."""
-    handle, temporary = tempfile.mkstemp(prefix=f".{path.stem}-", dir=path.parent)
-    try:
-        with os.fdopen(handle, "wb") as file:
-            write(file)
-            file.flush()
-            os.fsync(file.fileno())
-        os.chmod(temporary, 0o644)
-        try:
-            os.link(temporary, path)  # unlike a rename, a link never replaces a file
-        except FileExistsError:
-            if not existing_is_fine:
-                raise UsageError(f"{path.stem!r} is in the store already; episodes are never replaced") from None
-        except OSError:
-            os.replace(temporary, path)  # a file system without hard links
-    finally:
-        Path(temporary).unlink(missing_ok=True)
+def _refuse_key(key: str) -> UsageError:
+    return UsageError(f"episode {key!r} is in the store already; episodes are never replaced")

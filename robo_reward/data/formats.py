@@ -105,7 +105,11 @@ def _open_store(folder: Path) -> EpisodeSource:
         return episode if "fps" in episode.meta else replace(episode, meta={**episode.meta, "fps": store.fps})
 
     return EpisodeSource(
-        "episode store", str(folder), len(keys), lambda frames: (add_rate(store.load(key, frames)) for key in keys)
+        "episode store",
+        str(folder),
+        len(keys),
+        lambda frames: (add_rate(store.load(key, frames)) for key in keys),
+        lambda number, frames: add_rate(store.load(keys[number], frames)),
     )
 
 

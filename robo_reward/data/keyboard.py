@@ -19,7 +19,7 @@ from robo_reward.errors import UsageError
 
 HELP = (
     "arrows or wasd: hand away, back, left, right · q/e: up, down · space: open or close the gripper · .: wait a step\n"
-    "enter: keep the episode and go on · r: throw it away and start again · Ctrl-C: stop, what was kept stays"
+    "enter: keep the episode and continue · r: discard it and start again · Ctrl-C: stop; kept episodes stay"
 )
 MOVES = {
     "w": (1.0, 0.0, 0.0),
@@ -87,7 +87,7 @@ def raw_keys() -> Iterator[None]:
         UsageError: the standard input is no terminal.
     """
     if not sys.stdin.isatty():
-        raise UsageError("by=keyboard needs a terminal to read keys from; standard input is none. Try by=expert")
+        raise UsageError("by=keyboard needs a terminal to read keys from; standard input is not one. Try by=expert")
     descriptor = sys.stdin.fileno()
     before = termios.tcgetattr(descriptor)
     try:

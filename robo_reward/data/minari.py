@@ -7,8 +7,8 @@ import logging
 import os
 import re
 import warnings
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -39,7 +39,7 @@ _DAMAGED = (
     *(OSError, ValueError, KeyError, TypeError, AttributeError, IndexError, EOFError),
     *(RuntimeError, AssertionError),  # of h5py, and of Minari's own checks
 )
-_AGAIN = "Download or make it again"
+_AGAIN = "Download or create it again"
 _SPEC, _EPISODE = "robo_reward_state", "robo_reward_episode"
 _FRAMES = "frames_"
 """Beginning of the names of our frames in the infos; the name of the camera follows."""
@@ -86,11 +86,13 @@ def export_minari(episodes: Iterable[Episode], dataset_id: str, frames: bool = F
     first = kept[0]
     for number, episode in enumerate(kept):
         if episode.spec != first.spec or episode.action.shape[1] != first.action.shape[1]:
-            raise UsageError(f"episode {number} has another state or action than the first; export them apart")
+            raise UsageError(f"episode {number} has another state or action than the first; export them separately")
+    folder = os.environ.get("MINARI_DATASETS_PATH")
     # A table has one set of columns, so every episode gets all terms; its metadata lists those it really has.
     terms = tuple(dict.fromkeys(name for episode in kept if episode.reward for name in episode.reward.terms))
     known = {is_success_known(episode) for episode in kept}
-    with warnings.catch_warnings():
+    # Minari joins a relative path to itself while it writes.
+    with _datasets_in(Path(folder)) if folder else nullcontext(), warnings.catch_warnings():
         # Warnings about missing authors and links; there is no environment to recover from the data.
         warnings.filterwarnings("ignore", category=UserWarning, module="minari")
         dataset = minari.create_dataset_from_buffers(
@@ -109,7 +111,11 @@ def export_minari(episodes: Iterable[Episode], dataset_id: str, frames: bool = F
 
 
 def import_minari(
-    dataset: Any, spec: StateSpec | None = None, task_id: str = "", frames: bool = False
+    dataset: Any,
+    spec: StateSpec | None = None,
+    task_id: str = "",
+    frames: bool = False,
+    numbers: Sequence[int] | None = None,
 ) -> Iterator[Episode]:
     """Reads the episodes of a local Minari data set, one at a time.
 
@@ -123,6 +129,7 @@ def import_minari(
             `obs_0`, `obs_1`, ...
         task_id: for data sets that others made.
         frames: also read pictures in the observations or infos, those of several cameras side by side.
+        numbers: of the episodes to read, counted from 0; None for all.
 
     Raises:
         MissingExtra: minari is not installed.
@@ -139,13 +146,13 @@ def import_minari(
         except (KeyError, TypeError, ValueError) as error:
             raise BadArtifact(dataset.id, f"the fields of its state cannot be read: {error}", _AGAIN) from error
     unjudged = 0
-    for data in iterate_minari_episodes(dataset):
+    for data in iterate_minari_episodes(dataset, numbers):
         about = _read_episode_metadata(dataset, data.id)
         unjudged += _read_success(data) is None
         fields = spec or _describe_observations(data.observations)
         episode = _minari_to_episode(data, about, fields, task_id)
         yield _add_pictures(episode, data, frames)
-    if unjudged:
+    if unjudged and numbers is None:
         log.warning(
             "%d episodes of %s have neither %r nor %r in their infos: none of their steps counts as a success",
             *(unjudged, dataset.id, *_SUCCESS),
@@ -179,7 +186,11 @@ def open_minari(where: Path | str) -> EpisodeSource:
     """
     dataset = load_minari(where)
     return EpisodeSource(
-        "minari", str(where), dataset.total_episodes, lambda frames: import_minari(dataset, frames=frames)
+        "minari",
+        str(where),
+        dataset.total_episodes,
+        lambda frames: import_minari(dataset, frames=frames),
+        lambda number, frames: next(import_minari(dataset, frames=frames, numbers=[number])),
     )
 
 
@@ -254,14 +265,14 @@ def load_minari(dataset_id: Path | str) -> Any:
         raise BadArtifact(dataset_id, f"its Minari data set cannot be read: {error}", _AGAIN) from error
 
 
-def iterate_minari_episodes(dataset: Any) -> Iterator[Any]:
-    """Yields the `minari.EpisodeData` of a data set.
+def iterate_minari_episodes(dataset: Any, numbers: Sequence[int] | None = None) -> Iterator[Any]:
+    """Yields the `minari.EpisodeData` of a data set, of all episodes or of those with some numbers.
 
     Raises:
         BadArtifact: it is damaged.
     """
     try:
-        yield from dataset.iterate_episodes()
+        yield from dataset.iterate_episodes(numbers)
     except _DAMAGED as error:
         raise BadArtifact(dataset.id, f"an episode of the Minari data set cannot be read: {error}", _AGAIN) from error
 
@@ -305,11 +316,13 @@ def _describe_observations(observations: Any) -> StateSpec:
     """Returns the fields of observations that others made."""
     if isinstance(observations, Mapping):
         arrays = _list_numbers(observations)
-        if not arrays:
+        if not arrays and not list_pictures(observations):
             raise WrongShape("Minari observations", (), "arrays of numbers (T + 1, ...), in a dictionary or alone")
         return StateSpec(
             [Field(name, values.shape[1:], description=f"observation {name}") for name, values in arrays.items()]
         )
+    if is_picture(observations):
+        return StateSpec([])
     if not isinstance(observations, np.ndarray) or observations.ndim != 2:
         raise WrongShape("Minari observations", np.shape(observations), "(T + 1, D), flat; flatten the data set first")
     return StateSpec(
@@ -368,7 +381,9 @@ def _minari_to_episode(data: Any, about: dict[str, Any], spec: StateSpec, task_i
     observations = data.observations
     if isinstance(observations, Mapping):
         parts = [np.asarray(v, float).reshape(len(v), -1) for v in _list_numbers(observations).values()]
-        observations = np.concatenate(parts, axis=1)
+        observations = np.concatenate([np.zeros((len(actions) + 1, 0)), *parts], axis=1)
+    elif is_picture(observations):
+        observations = np.zeros((len(observations), 0))
     return Episode(
         state=np.asarray(observations, float),
         action=actions.reshape(len(actions), -1),
@@ -376,7 +391,7 @@ def _minari_to_episode(data: Any, about: dict[str, Any], spec: StateSpec, task_i
         spec=spec,
         task_id=own.task_id,
         reward=reward,
-        meta=own.meta,
+        meta=own.meta if success is not None else {**own.meta, "success_known": False},
     )
 
 

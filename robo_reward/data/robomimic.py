@@ -109,18 +109,23 @@ def open_robomimic(path: Path | str) -> EpisodeSource:
         about = _read_arguments(file["data"], path)
         has_success = not own and _has_sparse_rewards(file["data"], names)
 
+    def read_demo(file: Any, name: str, frames: bool) -> Episode:
+        with raise_as_bad_artifact(f"{path}, {name}", _AGAIN):
+            demo = file["data"][name]
+            if spec is not None:
+                return _restore_demo(demo, spec, frames)
+            return _convert_demo(demo, about, has_success, frames)
+
     def iterate(frames: bool) -> Iterator[Episode]:
         with _open_file(path) as file:
             for name in names:
-                with raise_as_bad_artifact(f"{path}, {name}", _AGAIN):
-                    demo = file["data"][name]
-                    if spec is not None:
-                        episode = _restore_demo(demo, spec, frames)
-                    else:
-                        episode = _convert_demo(demo, about, has_success, frames)
-                yield episode
+                yield read_demo(file, name, frames)
 
-    return EpisodeSource("robomimic", str(path), len(names), iterate)
+    def load(number: int, frames: bool) -> Episode:
+        with _open_file(path) as file:
+            return read_demo(file, names[number], frames)
+
+    return EpisodeSource("robomimic", str(path), len(names), iterate, load)
 
 
 def is_robomimic(path: Path) -> bool:

@@ -12,6 +12,7 @@ from typing import Any
 import cv2
 import numpy as np
 
+from robo_reward.configs.rewards import DiscoverConfig
 from robo_reward.data.episode import Episode, EpisodeStore
 from robo_reward.data.formats import MINARI, find_data_set
 from robo_reward.data.lerobot_detection import refuse_lerobot
@@ -56,11 +57,13 @@ class Demonstration:
         if frames.ndim != 4 or frames.shape[-1] != 3 or frames.dtype != np.uint8:
             raise WrongShape(f"frames of {self.name} ({frames.dtype})", frames.shape, "(T, H, W, 3) uint8")
         if len(frames) < 2:
-            raise UsageError(f"demonstration {self.name} has {len(frames)} frame(s); two are the least")
+            raise UsageError(f"demonstration {self.name} has {len(frames)} frame(s); at least two are needed")
         if not self.fps > 0:
             raise UsageError(f"demonstration {self.name} has {self.fps} frames per second; give a rate above zero")
         if (frames == frames[0]).all():
-            raise UsageError(f"demonstration {self.name} stands still: all its {len(frames)} frames are the same")
+            raise UsageError(
+                f"demonstration {self.name} shows no motion: all its {len(frames)} frames are the same; remove it"
+            )
 
     @property
     def cameras(self) -> tuple[str, ...]:
@@ -68,7 +71,7 @@ class Demonstration:
         return tuple(self.episode.meta.get("cameras", ())) if self.episode else ()
 
 
-def load_demonstrations(source: Path | str, fps: float = 20.0) -> list[Demonstration]:
+def load_demonstrations(source: Path | str, fps: float = DiscoverConfig.fps) -> list[Demonstration]:
     """Reads demonstrations and brings them to one size and one rate.
 
     Args:
@@ -111,7 +114,7 @@ def harmonise_demonstrations(demonstrations: Sequence[Demonstration]) -> list[De
             notes.append(f"from {frames.shape[2]} x {frames.shape[1]} to {width} x {height} pixels")
             frames = _resize_frames(frames, width, height)
         if notes:
-            log.warning("demonstration %s is brought %s, as the others are", d.name, " and ".join(notes))
+            log.warning("demonstration %s is converted %s, to match the others", d.name, " and ".join(notes))
         # Once frames are dropped, states and actions no longer match them.
         episode = d.episode if len(frames) == len(d.frames) else None
         found.append(replace(d, frames=frames, fps=fps, episode=episode))
@@ -135,7 +138,7 @@ def _read_source(path: Path, fps: float) -> Iterator[Demonstration]:
     elif path.suffix.lower() in VIDEOS:
         yield Demonstration(*load_video(path, MAX_SIDE), path.name)
     else:
-        raise UsageError(f"{path} is not a video; known are {', '.join(VIDEOS)}")
+        raise UsageError(f"{path} is not a video; supported are {', '.join(VIDEOS)}")
 
 
 def _read_folder(path: Path, fps: float) -> Iterator[Demonstration]:
@@ -166,7 +169,7 @@ def _read_pictures(paths: Sequence[Path]) -> np.ndarray:
         size = (frames[0].shape[1], frames[0].shape[0]) if frames else (round(width * shrink), round(height * shrink))
         if (width, height) != size:
             if frames and shrink == 1.0:
-                log.warning("%s is brought from %d x %d to %d x %d pixels", path, width, height, *size)
+                log.warning("%s is resized from %d x %d to %d x %d pixels", path, width, height, *size)
             picture = cv2.resize(picture, size, interpolation=cv2.INTER_AREA)
         frames.append(cv2.cvtColor(picture, cv2.COLOR_BGR2RGB))
     return np.stack(frames)
@@ -176,12 +179,12 @@ def _read_picture(path: Path) -> np.ndarray:
     """Returns a picture (H, W, 3) in BGR."""
     file = open_regular(path, follow=True)
     if file is None:
-        raise UsageError(f"{path} is not a file; give a folder of pictures only")
+        raise UsageError(f"{path} is not a file; give a folder that contains only pictures")
     with file:
         data = np.frombuffer(file.read(MAX_PICTURE + 1), np.uint8)
     picture = cv2.imdecode(data, cv2.IMREAD_COLOR) if 0 < len(data) <= MAX_PICTURE else None
     if picture is None:
-        raise UsageError(f"{path} is not a picture that can be read")
+        raise UsageError(f"{path} cannot be read as a picture; replace or delete it")
     return picture
 
 

@@ -6,6 +6,7 @@ import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import islice
 from typing import NamedTuple
 
 import numpy as np
@@ -28,12 +29,25 @@ class EpisodeSource:
         name: the file, folder or id, for messages.
         count: number of episodes.
         iterate: returns the episodes in order; its argument is whether to read their frames.
+        load: returns the episode with a number, counted from 0, with or without frames; None: `iterate` finds it.
     """
 
     format: str
     name: str
     count: int
     iterate: Callable[[bool], Iterator[Episode]]
+    load: Callable[[int, bool], Episode] | None = None
+
+    def load_episode(self, number: int, frames: bool = True) -> Episode:
+        """Returns one episode, also where others are damaged.
+
+        Args:
+            number: counted from 0.
+            frames: read its frames.
+        """
+        if self.load is None:
+            return next(islice(self.iterate(frames), number, None))
+        return self.load(number, frames)
 
 
 class SuccessCounts(NamedTuple):
@@ -137,7 +151,13 @@ def select_cameras(source: EpisodeSource, cameras: Sequence[str]) -> EpisodeSour
                 raise UnknownName(f"camera of {source.name}", camera, parts)
         return replace(episode, frames=np.concatenate([parts[c] for c in cameras], axis=2), meta=meta)
 
-    return replace(source, iterate=lambda frames: map(select, source.iterate(frames))) if cameras else source
+    if not cameras:
+        return source
+    return replace(
+        source,
+        iterate=lambda frames: map(select, source.iterate(frames)),
+        load=lambda number, frames: select(source.load_episode(number, frames)),
+    )
 
 
 def get_rate(episode: Episode) -> float:
@@ -229,4 +249,6 @@ def _choose_rate(rates: Sequence[float]) -> float:
 
 def drop_frames(source: EpisodeSource) -> EpisodeSource:
     """Returns the same episodes without their frames."""
-    return replace(source, iterate=lambda frames: source.iterate(False))
+    return replace(
+        source, iterate=lambda _: source.iterate(False), load=lambda number, _: source.load_episode(number, False)
+    )

@@ -39,7 +39,9 @@ def build_job_environment(folder: Path, threads: int, extra: Mapping[str, str] |
     """
     secret = [name for name in extra or {} if SECRET.search(name)]
     if secret:
-        raise UsageError(f"{', '.join(secret)} would hand a secret to candidate code; no key or token goes into a job")
+        raise UsageError(
+            f"{', '.join(secret)} would expose a secret to candidate code; remove it from the job's environment"
+        )
     environment = {name: os.environ[name] for name in PASSED if name in os.environ}
     environment |= dict.fromkeys(THREADS, str(threads))
     environment |= {

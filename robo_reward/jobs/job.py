@@ -135,7 +135,7 @@ class Job:
             if self.log_path.exists():
                 raise UsageError(
                     f"{self.folder} has run before, so the job may have rewritten its spec.json, and the copy "
-                    f"{self.sealed_path.name} beside it is gone. Read spec.json, then call Job.create with it again"
+                    f"{self.sealed_path.name} beside it is missing. Read spec.json, then call Job.create with it again"
                 )
             write_json(self.sealed_path, sealed)
         return sealed

@@ -14,8 +14,8 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterable, Mapping
-from contextlib import suppress
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -95,22 +95,34 @@ def run_job(
         job.error_path.unlink(missing_ok=True)
         if job.stop_path.exists() or (stop is not None and stop.is_set()):
             raise _record_failure(job, JobStopped(job.folder, "stopped before it started"))
-        settings = {
-            "limits": limits.to_json(),
-            "read": [str(Path(path).absolute()) for path in (*find_plugin_paths(), *read)],
-            "spec": spec,
-            "confine": confined,
-        }
+        settings = _build_settings(spec, limits, read, confined)
         environment = build_job_environment(job.folder, threads, env)
         (job.folder / TEMPORARY).mkdir(exist_ok=True)
         process, control = _start_worker(job, environment, log, settings)
-        try:
+        with _clean_up_afterwards(process, control, job):
             ended = _wait_for_worker(process, job, limits, timeout, stop, stop_grace)
-        finally:  # runs on KeyboardInterrupt too
-            _kill_group(process)
-            os.close(control)
-            shutil.rmtree(job.folder / TEMPORARY, ignore_errors=True)  # follows no links
         return _resolve_outcome(job, process.returncode, ended)
+
+
+def _build_settings(spec: dict[str, Any], limits: Limits, read: Iterable[Path | str], confined: bool) -> dict[str, Any]:
+    """Returns what the worker receives through its control pipe."""
+    return {
+        "limits": limits.to_json(),
+        "read": [str(Path(path).absolute()) for path in (*find_plugin_paths(), *read)],
+        "spec": spec,
+        "confine": confined,
+    }
+
+
+@contextmanager
+def _clean_up_afterwards(process: subprocess.Popen, control: int, job: Job) -> Iterator[None]:
+    """Ends all processes of a job and removes its temporary files at the end of the block, however it ends."""
+    try:
+        yield
+    finally:  # runs on KeyboardInterrupt too
+        _kill_group(process)
+        os.close(control)
+        shutil.rmtree(job.folder / TEMPORARY, ignore_errors=True)  # follows no links
 
 
 def _load_spec(job: Job) -> dict[str, Any]:
@@ -271,13 +283,13 @@ def _resolve_outcome(job: Job, code: int, ended: JobFailed | None) -> dict[str, 
 def _load_reported_failure(job: Job) -> JobFailed | None:
     """Returns the failure that the worker itself reported, or None."""
     try:
-        told = job.load_error()
+        reported = job.load_error()
     except RoboRewardError:
         return None
-    if told is None:
+    if reported is None:
         return None
-    kind, partial = FAILURES.get(str(told.get("kind")), JobFailed), told.get("partial")
-    return kind(job.folder, str(told.get("reason"))[:2000], partial=partial if isinstance(partial, dict) else None)
+    kind, partial = FAILURES.get(str(reported.get("kind")), JobFailed), reported.get("partial")
+    return kind(job.folder, str(reported.get("reason"))[:2000], partial=partial if isinstance(partial, dict) else None)
 
 
 def _failure_from_status(job: Job, code: int) -> JobFailed:

@@ -121,10 +121,25 @@ def explain_refusal(error: BaseException) -> str:
     """Returns a hint if an error, or one of its causes, looks like a refusal by the sandbox; else an empty string."""
     seen: BaseException | None = error
     for _ in range(16):  # bounded, in case the chain is cyclic
-        if isinstance(seen, OSError) and seen.errno in (errno.EPERM, errno.EACCES):
+        if seen is None:
+            break
+        if _is_refusal(seen):
             return REFUSAL
-        seen = None if seen is None else seen.__cause__ or seen.__context__
+        seen = seen.__cause__ or seen.__context__
     return ""
+
+
+def _is_refusal(error: BaseException) -> bool:
+    """Returns whether one error looks like a refused system call."""
+    import socket
+
+    numbers = (errno.EPERM, errno.EACCES)
+    if isinstance(error, OSError) and error.errno in numbers:
+        return True
+    if isinstance(error, socket.gaierror):  # the resolver does not report that its socket was refused
+        return True
+    # The loader of shared libraries reports the cause in its text only.
+    return isinstance(error, ImportError | OSError) and any(os.strerror(n) in str(error) for n in numbers)
 
 
 def _is_memory_error(error: BaseException) -> bool:

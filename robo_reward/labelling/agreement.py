@@ -193,9 +193,9 @@ def find_warnings(answers: Iterable[Answer]) -> list[str]:
     found = []
     compared = extract_pairs(answers)
     if not compared:
-        return ["Nothing has been compared yet."]
+        return ["No clips have been compared yet."]
     if all(pair.tie for pair in compared):
-        found.append("Every comparison is a tie: there is nothing to learn an order from.")
+        found.append("Every comparison is a tie, so no order can be learnt. Compare clips that differ more.")
     wrong = find_contradictions(answers)
     if wrong:
         people = ", ".join(sorted({one.annotator for one in wrong}))
@@ -204,5 +204,5 @@ def find_warnings(answers: Iterable[Answer]) -> list[str]:
         )
     knots = find_preference_cycles(answers)
     if knots:
-        found.append(f"The majority's preferences run in a circle {len(knots)} time{'s' if len(knots) > 1 else ''}.")
+        found.append(f"The majority's preferences contain {len(knots)} cycle{'s' if len(knots) > 1 else ''}.")
     return found

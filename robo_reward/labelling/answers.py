@@ -140,7 +140,7 @@ class Answer:
         try:
             convert_json(value, _AnswerForm, "answer")
         except BadArtifact as error:
-            raise BadAnswer(f"no answer: {error.problem}") from error
+            raise BadAnswer(f"not a valid answer: {error.problem}") from error
         return cls(**value)
 
 
@@ -160,9 +160,9 @@ def _check_answer(answer: Answer) -> None:
     try:
         datetime.fromisoformat(answer.created)
     except ValueError:
-        raise BadAnswer(f"created {answer.created!r} is no ISO 8601 time") from None
+        raise BadAnswer(f"created {answer.created!r} is not an ISO 8601 time") from None
     if not _is_number(answer.seconds) or answer.seconds < 0:
-        raise BadAnswer(f"an answer cannot take {answer.seconds!r} seconds")
+        raise BadAnswer(f"seconds={answer.seconds!r} of an answer must be a number of at least 0")
     if not all(isinstance(clip, str) and clip for clip in answer.clips) or len(set(answer.clips)) < len(answer.clips):
         raise BadAnswer(f"clips {answer.clips} must be different ids")
     _check_content(answer)
@@ -195,7 +195,7 @@ def _check_content(answer: Answer) -> None:
     elif answer.ratings:
         raise BadAnswer(f"an answer of the kind {answer.kind!r} has no ratings")
     if answer.kind == "text" and not answer.text.strip():
-        raise BadAnswer("an answer of the kind 'text' says nothing")
+        raise BadAnswer("an answer of the kind 'text' is empty")
 
 
 def _is_number(value: object) -> bool:

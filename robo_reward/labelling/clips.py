@@ -17,7 +17,7 @@ from robo_reward.data.summary import EpisodeSource, get_rate, get_task_name, is_
 from robo_reward.envs.task import make_task, task_names
 from robo_reward.envs.video.files import VideoError, write_video
 from robo_reward.errors import RoboRewardError, UsageError
-from robo_reward.files import open_regular
+from robo_reward.files import find_folder, open_regular
 from robo_reward.labelling.playable import make_playable
 from robo_reward.labelling.store import Clip
 from robo_reward.printable import to_printable_name
@@ -113,9 +113,8 @@ def find_clips(source: Path | str, work: Path | str) -> ClipCollection:
     source, work = Path(source), Path(work)
     if not source.is_dir():
         raise UsageError(f"no folder {source}: give a run, a folder of videos or an episode store")
-    stores = [folder for folder in (source, source / "episodes") if (folder / "store.json").is_file()]
-    folder = stores[0] if stores else source
-    if stores:
+    folder = find_folder(source, "episodes", "store.json")
+    if (folder / "store.json").is_file():
         found = _find_in_store(EpisodeStore(folder), work)
     elif data := find_data_set(source):
         found = _find_in_data_set(data, work)
@@ -185,7 +184,7 @@ def hash_content(path: Path) -> str:
     if path.is_symlink():
         raise UnusableVideo(_LINK)
     if path.is_dir():
-        raise UnusableVideo("it is a folder; the videos in it are looked at")
+        raise UnusableVideo("it is a folder, not a video; the videos inside it are used")
     file = open_regular(path)
     if file is None:
         raise UnusableVideo("it is a pipe, a socket or a device, not a file")

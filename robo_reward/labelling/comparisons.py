@@ -66,7 +66,7 @@ def build_comparisons(answers: Sequence[Answer], numbers: Mapping[str, int], eve
         if pair.winner in numbers and pair.loser in numbers
     ]
     if all(pair.tie for pair, _ in found):
-        said = f"all {len(found)} comparisons are ties" if found else "they compare no clips that are here"
+        said = f"all {len(found)} comparisons are ties" if found else "none of them compares two of the clips found"
         raise UsageError(f"nothing can be learnt from {len(answers)} answers: {said}. Label clips that differ more")
     return Comparisons(
         np.array([numbers[pair.winner] for pair, _ in found]),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,7 +12,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from robo_reward.errors import BadArtifact, UnknownName, UsageError
-from robo_reward.files import MAX_LINE, convert_json, open_regular, parse_json
+from robo_reward.files import MAX_LINE, atomic_path, convert_json, open_regular, parse_json, write_text
 from robo_reward.labelling.answers import TEXT_LIMIT, BadAnswer, is_text
 from robo_reward.labelling.foreign import ENDINGS, import_pyarrow, read_foreign
 from robo_reward.labelling.store import Clip, Event, PreferenceStore, event_from_json
@@ -60,17 +59,12 @@ def export_preferences(store: PreferenceStore, path: Path | str) -> Path:
         MissingExtra: Parquet without pyarrow.
     """
     path = _check_format(Path(path))
-    partial = path.with_name(f".{path.name}.{os.getpid()}.part")
     rows = list(iter_export_rows(store))
-    try:
-        if path.suffix == ".jsonl":
-            text = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
-            partial.write_text(text, encoding="utf-8")
-        else:
-            _write_parquet(rows, partial)
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
+    if path.suffix == ".jsonl":
+        write_text(path, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
+    else:
+        with atomic_path(path) as temporary:
+            _write_parquet(rows, temporary)
     return path
 
 
@@ -125,7 +119,7 @@ def is_foreign(path: Path) -> bool:
         try:
             names = parquet.read_schema(path).names
         except (arrow.ArrowException, OSError, UnicodeError) as error:
-            raise UsageError(f"{path} is no Parquet file of preferences: {error}") from error
+            raise UsageError(f"{path} is not a Parquet file of preferences: {error}") from error
         return "chosen" in names and "value" not in names
     return True
 
@@ -199,9 +193,9 @@ def _parse_clip(row: dict[str, Any]) -> Clip:
     try:
         form = convert_json(row, _ClipForm, "clip")
     except BadArtifact as error:
-        raise BadAnswer(f"no clip: {error.problem}") from error
+        raise BadAnswer(f"not a valid clip: {error.problem}") from error
     if not is_text(form.id, TEXT_LIMIT) or not is_text(form.path, TEXT_LIMIT) or not form.id:
-        raise BadAnswer(f"no clip: its id and path must be text of at most {TEXT_LIMIT} characters")
+        raise BadAnswer(f"not a valid clip: its id and path must be text of at most {TEXT_LIMIT} characters")
     return Clip(form.id, form.path, form.meta)
 
 
@@ -210,10 +204,10 @@ def _read_parquet(path: Path) -> Iterator[dict[str, Any]]:
     try:
         table = parquet.read_table(path, columns=["row", "value"])
     except (arrow.ArrowException, OSError, UnicodeError) as error:
-        raise UsageError(f"{path} is no Parquet file of preferences: {error}") from error
+        raise UsageError(f"{path} is not a Parquet file of preferences: {error}") from error
     for number, row in enumerate(table.to_pylist(), 1):
         if not isinstance(row["value"], str | bytes):
-            raise BadAnswer(f"{path}, row {number}: its value is no text")
+            raise BadAnswer(f"{path}, row {number}: its value is not text")
         yield {**_parse_object(row["value"], f"{path}, row {number}"), "row": row["row"]}
 
 

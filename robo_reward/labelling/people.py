@@ -63,7 +63,10 @@ class SimulatedPerson:
         seed: int = 0,
     ) -> None:
         if not beta > 0 or not 0 < gamma <= 1 or not 0 <= mistake <= 1 or not equal >= 0 or math.isnan(skip):
-            raise UsageError(f"no such person: {beta=} > 0, 0 < {gamma=} <= 1, 0 <= {mistake=} <= 1, {equal=} >= 0")
+            raise UsageError(
+                f"{beta=} {gamma=} {mistake=} {equal=}: expected beta > 0, 0 < gamma <= 1, "
+                "0 <= mistake <= 1, equal >= 0"
+            )
         self.name, self.beta, self.mistake, self.equal, self.skip = name, beta, mistake, equal, skip
         self._returns, self._values = {}, {}
         for clip, reward in rewards.items():

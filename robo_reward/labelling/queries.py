@@ -13,6 +13,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from robo_reward.configs.rewards import LabelConfig
 from robo_reward.errors import UnknownName, UsageError, WrongShape
 from robo_reward.labelling.answers import Answer
 from robo_reward.labelling.store import PreferenceStore
@@ -214,7 +215,7 @@ def read_scores(path: Path | str) -> dict[str, np.ndarray]:
 
 
 def make_queries(
-    name: str, clips: Sequence[str], k: int, seed: int = 0, shared: float = 0.25, scores: Path | str = ""
+    name: str, clips: Sequence[str], k: int, seed: int = 0, shared: float = LabelConfig.shared, scores: Path | str = ""
 ) -> QuerySource:
     """Returns a source of queries by name: `random` or `disagreement`.
 

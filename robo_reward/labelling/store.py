@@ -101,7 +101,7 @@ class Undo:
     def __post_init__(self) -> None:
         for value in (self.undoes, self.annotator, self.uuid, self.created):
             if not is_text(value, NAME_LIMIT) or not value:
-                raise BadAnswer(f"{str(value)[:40]!r} is no text of 1 to 64 characters, as an undo needs")
+                raise BadAnswer(f"{str(value)[:40]!r} is not text of 1 to 64 characters, which an undo needs")
 
     def to_json(self) -> dict[str, Any]:
         """Returns a JSON value; its kind distinguishes it from an answer."""
@@ -119,13 +119,13 @@ def event_from_json(value: Mapping[str, Any]) -> Event:
         BadAnswer: the value is neither.
     """
     if not isinstance(value, Mapping):
-        raise BadAnswer(f"{str(value)[:40]!r} is no answer")
+        raise BadAnswer(f"{str(value)[:40]!r} is not a valid answer")
     if value.get("kind") != UNDO:
         return Answer.from_json(value)
     try:
         return Undo(**{name: item for name, item in value.items() if name != "kind"})
     except TypeError as error:
-        raise BadAnswer(f"no undo: {error}") from error
+        raise BadAnswer(f"not a valid undo: {error}") from error
 
 
 class PreferenceStore:
@@ -183,7 +183,7 @@ class PreferenceStore:
             UsageError: there is no such answer.
         """
         if answer not in {known.uuid for known in self.load_answers()}:
-            raise UsageError(f"no answer {answer!r} in {self.where}, or it was taken back already")
+            raise UsageError(f"no answer {answer!r} in {self.where}, or it was undone already")
         undo = Undo(answer, annotator)
         self.add(undo)
         return undo
@@ -264,7 +264,8 @@ class PreferenceStore:
             names = set(sa.inspect(connection).get_table_names())
             if names and _meta.name not in names and self._engine.dialect.name == "sqlite":
                 raise UsageError(
-                    f"{self.where} is a database of something else (tables {', '.join(sorted(names)[:4])})"
+                    f"{self.where} is a database of another program (tables "
+                    f"{', '.join(sorted(names)[:4])}); give another file"
                 )
             if _meta.name not in names:
                 _tables.create_all(connection)
@@ -310,7 +311,7 @@ def _parse_url(where: Path | str) -> sa.URL:
     try:
         url = sa.make_url(text)
     except (SQLAlchemyError, ValueError) as error:
-        raise UsageError(f"preferences={text.split('@')[-1]!r} is no database URL: {error}") from error
+        raise UsageError(f"preferences={text.split('@')[-1]!r} is not a database URL: {error}") from error
     if url.get_backend_name() in ("postgresql", "postgres"):
         return url.set(drivername="postgresql+psycopg")
     if url.get_backend_name() == "sqlite" and url.database:
@@ -383,7 +384,7 @@ def _dump_json(value: object) -> str:
     try:
         return json.dumps(value, allow_nan=False, sort_keys=True)
     except (TypeError, ValueError) as error:
-        raise BadAnswer(f"what cannot be written as JSON cannot be stored: {error}") from error
+        raise BadAnswer(f"a value cannot be stored because it is not JSON: {error}") from error
 
 
 def _comparable_content(content: str) -> dict[str, Any]:

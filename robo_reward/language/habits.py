@@ -95,8 +95,8 @@ class _TermVariables:
         """Returns the variable of a key."""
         text = str(key.value) if isinstance(key, ast.Constant) else ""
         if text not in self._chosen:
-            wished = f"{self._name}_{text}"[:60]
-            free = (f"{wished}{n or ''}" for n in range(len(self._taken) + 1))
+            base = f"{self._name}_{text}"[:60]
+            free = (f"{base}{n or ''}" for n in range(len(self._taken) + 1))
             self._chosen[text] = next(name for name in free if name not in self._taken)
             self._taken.add(self._chosen[text])
         return self._chosen[text]

@@ -205,7 +205,7 @@ class _ProgramLinter(ExpressionLinter):
         elif not isinstance(node, ast.Name):
             self.report_problem(node, "assignment to something other than a name", "use a local variable")
         elif node.id in RESERVED_NAMES | self.functions:
-            self.report_problem(node, f"{node.id!r} is given another meaning", "use another name for the variable")
+            self.report_problem(node, f"{node.id!r} is redefined", "use another name for the variable")
         else:
             self.check_name(node, node.id)
 

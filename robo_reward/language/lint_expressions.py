@@ -107,7 +107,7 @@ class ExpressionLinter(ast.NodeVisitor):
             kind = "text" if isinstance(node.value, str | bytes) else repr(node.value)
             self.report_problem(node, f"the constant {kind}", "use numbers; strings may only name terms")
         elif not abs(node.value) <= MAX_CONSTANT:
-            self.report_problem(node, f"a constant beyond {MAX_CONSTANT:g}", "use numbers of a sensible size")
+            self.report_problem(node, f"a constant beyond {MAX_CONSTANT:g}", "use a smaller constant")
 
     def visit_Name(self, node: ast.Name) -> None:
         name, scope = node.id, self.scope
@@ -123,7 +123,7 @@ class ExpressionLinter(ast.NodeVisitor):
         elif self.check_name(node, name):
             self.report_problem(
                 node,
-                f"the name {name!r} is not known here",
+                f"the name {name!r} is not defined here",
                 self.suggest_name(name, (scope.variables | scope.parameters) - {*STATES}),
             )
 

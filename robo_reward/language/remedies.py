@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from types import MappingProxyType
 
-MEMORY = "a reward remembers nothing: read the value before the action with previous.FIELD"
+MEMORY = "a reward has no memory: read the value before the action with previous.FIELD"
 """Remedy for keeping a value for the next call."""
 
 _WHERE = "compute both sides and choose with np.where(condition, a, b)"
@@ -41,8 +41,8 @@ REMEDIES: Mapping[str, tuple[str, str]] = MappingProxyType(
         "Global": ("global", MEMORY),
         "If": ("if", f"arrays hold many worlds at once: {_WHERE}"),
         "IfExp": ("an if expression", f"arrays hold many worlds at once: {_WHERE}"),
-        "Import": ("import", "np is already there; delete the line"),
-        "ImportFrom": ("import", "np is already there; delete the line"),
+        "Import": ("import", "np is already imported; delete the line"),
+        "ImportFrom": ("import", "np is already imported; delete the line"),
         "JoinedStr": ("text", "strings may only name terms"),
         "Lambda": ("lambda", "define a helper function on the top level"),
         "List": ("a list", _LIST),

@@ -51,7 +51,7 @@ def _make_data_uri(clip: ReportClip, folder: Path | None, budget: int) -> tuple[
     if not content:
         return "", f"{name} is empty"
     if content[4:8] != MP4_MARK:
-        return "", f"{name} is no mp4 video"
+        return "", f"{name} is not an mp4 video"
     if len(content) * 4 / 3 > budget:
         return "", f"{name} ({len(content) / 1e6:.1f} MB) is left out to keep this page small"
     return "data:video/mp4;base64," + base64.b64encode(content).decode("ascii"), ""

@@ -24,7 +24,7 @@ class BadReportFile(RoboRewardError):
     def __init__(self, where: str, problem: str) -> None:
         super().__init__(
             f"this is not a report of robo-reward: {where}: {problem}. "
-            "Run the command that made the run folder again; it resumes and writes report.json anew."
+            "Run the command that created the run folder again; it resumes and rewrites report.json."
         )
 
 

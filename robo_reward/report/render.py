@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import os
-import tempfile
 from datetime import datetime
 from functools import cache
 from pathlib import Path
@@ -14,7 +12,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from robo_reward.errors import BadArtifact
-from robo_reward.files import read_bytes
+from robo_reward.files import read_bytes, write_bytes
 from robo_reward.report import view, wording
 from robo_reward.report.charts import build_chart_data, dump_script_json
 from robo_reward.report.clips import BUDGET_BYTES, embed_clips
@@ -92,17 +90,9 @@ def rebuild_report(folder: Path) -> Path:
 
 
 def write_page(path: Path, text: str) -> Path:
-    """Writes text atomically, by renaming a temporary file, and returns the path."""
+    """Writes text as a whole and returns the path."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8", errors="replace") as file:  # "replace": lone surrogates
-            file.write(text)
-        os.chmod(temporary, 0o644)  # mkstemp creates private files; a report is meant to be shared
-        os.replace(temporary, path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
+    write_bytes(path, text.encode(errors="replace"), sync=False)  # "replace": lone surrogates
     return path
 
 

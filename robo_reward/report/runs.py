@@ -38,7 +38,7 @@ from robo_reward.reward_search.job_validation import CurvePointForm, EvaluationF
 
 MAX_PROGRAM = 256 << 10  # [bytes] of a reward program
 STATUSES = {"duplicate": "refused", "training": "running", "accepted": "running"}
-REMEDY = "Run the command that made the folder again: it goes on and writes this file again"
+REMEDY = "Run the command that created the folder again: it resumes and rewrites this file"
 
 log = logging.getLogger(__name__)
 C = TypeVar("C", bound=ConfigForm)
@@ -113,14 +113,14 @@ def report_train(folder: Path) -> Path:
 def _load_required(path: Path, schema: type[T]) -> T:
     found = load_json(path, schema, remedy=REMEDY)
     if found is None:
-        raise BadArtifact(path, "there is no regular file", REMEDY)
+        raise BadArtifact(path, "it is not a regular file", REMEDY)
     return found
 
 
 def _load_optional(path: Path, schema: type[T]) -> T | None:
     """Returns the content of an optional file; a damaged one is logged and ignored."""
     try:
-        return load_json(path, schema, remedy="The report is made without it")
+        return load_json(path, schema, remedy="The report is written without it")
     except BadArtifact as problem:
         log.warning("%s", problem)
         return None
@@ -130,7 +130,7 @@ def _load_config(folder: Path, schema: type[C]) -> C:
     path = folder / "config.yaml"
     found = load_yaml(path, schema, remedy=REMEDY)
     if found is None:
-        raise BadArtifact(path, "there is no regular file", REMEDY)
+        raise BadArtifact(path, "it is not a regular file", REMEDY)
     return found
 
 
@@ -168,11 +168,11 @@ def _build_headline(evaluation: EvaluationForm | None, search: SearchForm, secon
         return Headline(
             seconds=seconds,
             message=f"No final policy yet: {trained} of {len(search.candidates)} programs were trained.",
-            next_step="Start the same command again to go on, or read below why programs were refused.",
+            next_step="Run the same command again to resume, or read below why programs were refused.",
         )
     finals = search.finals
     rates = ", ".join(f"{r.evaluation.success:.2f}" for r in finals)
-    message = f"The winning program, trained afresh with {len(finals)} other seeds: {rates}." if finals else ""
+    message = f"The winning program, retrained with {len(finals)} other seeds: {rates}." if finals else ""
     steps = finals[0].steps if finals else None
     spent = [c.rungs[-1].steps for c in search.candidates if c.rungs]  # a rung continues the one before
     total = sum(spent) + sum(r.steps for r in finals)
@@ -251,7 +251,7 @@ def _sum_costs(folder: Path, writer: WriterForm) -> Costs:
     path = folder / "ledger.jsonl"
     usages = []
     try:
-        with raise_as_bad_artifact(path, "The report is made without it"):
+        with raise_as_bad_artifact(path, "The report is written without it"):
             usages = [entry.usage for entry in Ledger(path, "replay").load_entries()] if is_regular(path) else []
             return Costs(
                 writer=writer.name,

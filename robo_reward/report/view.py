@@ -76,7 +76,7 @@ def summarise_outcome(report: RunReport) -> tuple[str, str]:
     if head.success is not None:
         return head.message, head.next_step
     if report.kind != "search":
-        return head.message or "There is no result yet.", head.next_step or "Start the same command again; it resumes."
+        return head.message or "There is no result yet.", head.next_step or "Run the same command again; it resumes."
     return head.message or _describe_failure(report), head.next_step or _suggest_next_step(report)
 
 
@@ -84,18 +84,18 @@ def _describe_failure(report: RunReport) -> str:
     if not report.candidates:
         return "No reward program was written."
     ends = Counter(row.status for row in report.candidates)
-    told = ", ".join(f"{number} {STATUS_WORDS[status]}" for status, number in ends.most_common())
-    return f"None of the {format_plural(len(report.candidates), 'candidate')} became a policy: {told}."
+    text = ", ".join(f"{number} {STATUS_WORDS[status]}" for status, number in ends.most_common())
+    return f"None of the {format_plural(len(report.candidates), 'candidate')} became a policy: {text}."
 
 
 def _suggest_next_step(report: RunReport) -> str:
     ends = {row.status for row in report.candidates}
     if not report.candidates:
-        return "Check the writer with `robo-reward doctor`, then start the same command again; it resumes."
+        return "Check the writer with `robo-reward doctor`, then run the same command again; it resumes."
     if ends <= {"refused"}:
         return "Read below what was refused and why, then search again with more rounds or another writer."
     if "running" in ends:
-        return "Start the same command again; it resumes where it stopped."
+        return "Run the same command again; it resumes where it stopped."
     return "Train longer, or search again with more candidates per round; what was learnt so far is kept."
 
 
@@ -115,16 +115,16 @@ def _explain_win(report: RunReport, winner: Winner) -> str:
     row = rows.get(winner.id)
     if row is None or row.success is None:
         return ""
-    told = f"{row.name or row.id} reached {format_percent(row.success)} success"
+    text = f"{row.name or row.id} reached {format_percent(row.success)} success"
     rivals = [(r.success, r.name or r.id) for r in report.candidates if r.id != row.id and r.success is not None]
     if rivals:
         best, name = max(rivals)
-        told += f"; the next best, {name}, reached {format_percent(best)}"
+        text += f"; the next best, {name}, reached {format_percent(best)}"
     line = trace_ancestry(report, winner.id)
     first = rows[line[-1]]
     if len(line) > 1 and first.success is not None:
-        told += f". Its line began with {first.name or first.id} at {format_percent(first.success)}"
-    return told + "."
+        text += f". Its lineage began with {first.name or first.id} at {format_percent(first.success)}"
+    return text + "."
 
 
 def position_interval(head: Headline) -> dict[str, str] | None:

@@ -36,7 +36,7 @@ class Candidate:
         index: within the round.
         source: program text, once accepted.
         parent: id of the best program its writer had seen.
-        status: `refused`, `duplicate`, `training`, `stopped` (at a rung), `failed` or `finished`.
+        status: `refused`, `duplicate`, `accepted`, `training`, `stopped` (at a rung), `failed` or `finished`.
         refusals: the problems of all versions that were sent back before acceptance.
         rungs: the result of training at each rung reached.
         note: why it ended as it did.

@@ -7,7 +7,6 @@ seeds, and a search that reaches the wanted success rate ends early.
 
 from __future__ import annotations
 
-import json
 import logging
 import time
 from collections.abc import Callable
@@ -19,7 +18,7 @@ import numpy as np
 
 from robo_reward.envs.task import Task
 from robo_reward.errors import RoboRewardError
-from robo_reward.files import replace_file
+from robo_reward.files import write_json
 from robo_reward.jobs.executors import JobExecutor
 from robo_reward.reward_search.candidate import Candidate, CandidateProblem, rank_candidates
 from robo_reward.reward_search.propose import ProgramValidator, propose_programs, sample_random_rollout
@@ -97,8 +96,12 @@ class Eureka:
     ) -> None:
         self.task, self.goal, self.writer, self.settings = task, goal or task.goal, writer, settings
         self.folder, self.observe = folder, observe
-        self.trainer = CandidateTrainer(executor, folder / "jobs", task.id, options or {}, settings, observe)
+        self.trainer = CandidateTrainer(
+            executor, folder / "jobs", task.id, options or {}, settings, observe, task.files
+        )
         self.outcome = SearchOutcome()
+        self._rewards: dict[str, dict[str, Any]] = {}  # spec of each accepted program, by candidate id
+        self._folders: dict[str, Path] = {}  # job folder of each candidate's last rung
 
     def run(self) -> SearchOutcome:
         """Runs the search and returns its results.
@@ -157,8 +160,9 @@ class Eureka:
         self.outcome.candidates += fresh
         self._add_wall_time("writing", begun)
         begun = time.monotonic()
-        rewards = {c.id: program.spec() for c, program in pairs if program is not None}
-        run_successive_halving(self.trainer, [c for c in fresh if c.id in rewards], rewards)
+        self._rewards |= {c.id: program.spec() for c, program in pairs if program is not None}
+        accepted = [c for c in fresh if c.id in self._rewards]
+        self._folders |= run_successive_halving(self.trainer, accepted, self._rewards)
         self._add_wall_time("training candidates", begun)
         return fresh
 
@@ -201,20 +205,9 @@ class Eureka:
     def _train_winner(self, winner: Candidate) -> None:
         """Trains the winner with new seeds and takes the best policy there is."""
         begun = time.monotonic()
-        reward = {
-            "kind": "program",
-            "source": winner.source,
-            "state": self.task.spec.to_json(),
-            "action_dim": self.task.action.dim,
-        }
-        finals = train_with_new_seeds(self.trainer, winner, reward)
+        finals = train_with_new_seeds(self.trainer, winner, self._rewards[winner.id])
         self.outcome.finals = [result for _, result in finals]
-        if finals:
-            self.outcome.policy = finals[0][0] / "policy"
-        else:
-            last = len(self.settings.rungs)
-            found = sorted(self.trainer.folder.glob(f"{winner.id.replace('/', '-')}-rung{last}-*"))
-            self.outcome.policy = found[0] / "policy"
+        self.outcome.policy = (finals[0][0] if finals else self._folders[winner.id]) / "policy"
         self._add_wall_time("training the winner", begun)
 
     def _add_wall_time(self, phase: str, begun: float) -> None:
@@ -223,7 +216,7 @@ class Eureka:
     def _save(self) -> None:
         """Writes the results so far to `search.json`, for people and reports; the search itself never reads it."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        replace_file(self.folder / "search.json", json.dumps(self.outcome.to_json(), indent=1).encode())
+        write_json(self.folder / "search.json", self.outcome.to_json())
 
 
 def _explain_failure(candidates: list[Candidate], folder: Path) -> str:

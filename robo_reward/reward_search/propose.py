@@ -57,7 +57,7 @@ class ProgramValidator:
     def validate(self, completion: Completion) -> tuple[RewardProgram | None, list[CandidateProblem], list[str]]:
         """Returns the program or `None`, the problems of a refused one, and the warnings of the probes."""
         if completion.source is None:
-            reason = completion.error or "the answer holds no program"
+            reason = completion.error or "the answer contains no program"
             remedy = "answer with one fenced block of Python that defines compute_reward"
             return None, [CandidateProblem("answer", reason, remedy, None, completion.text[:2000])], []
         source = completion.source

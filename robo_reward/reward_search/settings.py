@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from robo_reward.configs.values import Flag, Natural, NotNegative, Positive, Real, Seed, Shares, Whole
 from robo_reward.errors import UsageError
 
 BASE_SECONDS, SECONDS_PER_STEP = 1800.0, 0.05
@@ -15,46 +16,47 @@ BASE_SECONDS, SECONDS_PER_STEP = 1800.0, 0.05
 
 @dataclass(frozen=True)
 class SearchSettings:
-    """The settings of a search.
+    """The settings of Eureka's search: its budget and its criteria.
 
     Args:
-        candidates: K programs per round.
-        rounds: N rounds of propose, train and reflect.
-        restarts: independent repetitions of all rounds; the best of all wins.
-        repairs: how often a refused program goes back to its writer.
-        steps: training budget of one candidate [environment steps].
-        rungs: shares of the budget at which candidates are compared; the last is 1.
-        keep: share of the candidates that goes on from one rung to the next.
-        algorithm: the training algorithm.
-        params: settings over the algorithm's defaults.
-        final_seeds: how often the winner is trained again, each time with another seed; 0 keeps the search's policy.
-        final_steps: budget of each of those trainings, or 0 for `steps`.
-        episodes: evaluation episodes at every rung and for the final policy.
-        enough: success rate at which the search ends early, after `least_rounds` rounds.
-        least_rounds: rounds that are always done.
-        faithful: Eureka as published: no rungs, no elitism in the writer's context, no repairs, no confirmation of the
-            winner on new seeds, and all rounds are done; `rungs`, `repairs`, `final_seeds` and `enough` do not count.
-        seed: of everything.
-        timeout: for one training job [s]; 0 chooses one with `compute_time_limit`.
+        candidates: programs per round
+        rounds: rounds of propose, train, reflect
+        restarts: independent repetitions of all rounds; the best of all wins
+        repairs: how often a rejected program is returned to its writer for correction
+        steps: training budget of one candidate [environment steps]
+        rungs: fractions of the budget at which candidates are compared (successive halving); the last is 1
+        keep: fraction of the candidates that goes on to the next rung
+        algorithm: the training algorithm
+        params: settings over the algorithm's defaults
+        final_seeds: how often the best program is trained again, with new seeds; 0 keeps the search's policy
+        final_steps: training budget of each of these runs; 0: same as steps
+        episodes: episodes per evaluation, at every rung and for the final policy
+        enough: success rate at which the search ends early ...
+        least_rounds: ... after this many rounds
+        faithful: Eureka as published: no rungs, elitism, repairs, confirmation or early end; `rungs`, `repairs`,
+            `final_seeds` and `enough` do not count
+        seed: random seed; the same seed gives the same search
+        timeout: time limit of one training job, after which it is ended [s]; 0: half an hour plus 50 ms per
+            environment step, see `compute_time_limit`
     """
 
-    candidates: int = 4
-    rounds: int = 2
-    restarts: int = 1
-    repairs: int = 2
-    steps: int = 160_000
-    rungs: tuple[float, ...] = (0.4, 1.0)
-    keep: float = 0.5
+    candidates: Positive = 4
+    rounds: Positive = 2
+    restarts: Positive = 1
+    repairs: Whole = 2
+    steps: Positive = field(default=160_000, metadata={"config": "${task.steps}"})
+    rungs: Shares = (0.4, 1.0)
+    keep: Real = 0.5
     algorithm: str = "ppo"
     params: Mapping[str, Any] = field(default_factory=dict)
-    final_seeds: int = 2
-    final_steps: int = 0
-    episodes: int = 100
-    enough: float = 0.99
-    least_rounds: int = 2
-    faithful: bool = False
-    seed: int = 0
-    timeout: float = 0.0
+    final_seeds: Whole = 2
+    final_steps: Natural = 0
+    episodes: Positive = 100
+    enough: Real = 0.99
+    least_rounds: Whole = 2
+    faithful: Flag = False
+    seed: Seed = 0
+    timeout: NotNegative = 0
 
     def __post_init__(self) -> None:
         for name in ("candidates", "rounds", "restarts", "steps", "episodes"):

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from robo_reward.errors import BadArtifact, RoboRewardError
-from robo_reward.files import replace_file
+from robo_reward.files import write_text
 from robo_reward.jobs.executors import JobExecutor
 from robo_reward.jobs.failures import JobTimedOut
 from robo_reward.jobs.job import Job
@@ -19,6 +19,7 @@ from robo_reward.reward_search.candidate import Candidate, rank_candidates
 from robo_reward.reward_search.job_validation import check_outcome, require_usable_job, set_aside, was_set_aside
 from robo_reward.reward_search.settings import SearchSettings
 from robo_reward.rewards.contract import fingerprint_spec
+from robo_reward.seeds import FRESH_TRAINING_SEEDS
 
 TRAIN = "robo_reward.policies.job:run"
 
@@ -36,6 +37,7 @@ class CandidateTrainer:
         options: options of the task.
         settings: budget and algorithm.
         observe: called with the candidate and an event at every change of a candidate.
+        read: folders that every job may read, such as those of a scene file.
     """
 
     executor: JobExecutor
@@ -44,6 +46,7 @@ class CandidateTrainer:
     options: dict[str, Any]
     settings: SearchSettings
     observe: Callable[[Candidate, str], None]
+    read: tuple[Path, ...] = ()
 
     def submit_training(
         self, name: str, reward: dict[str, Any], seed: int, until: int, steps: int, start: Path | None = None
@@ -74,27 +77,29 @@ class CandidateTrainer:
         except BadArtifact as problem:
             log.warning("%s; the folder is moved to %s and the job is run again", problem, set_aside(folder))
             Job.create(folder, spec)
-        replace_file(folder / "reward.py", reward["source"].encode())
+        write_text(folder / "reward.py", reward["source"])
         timeout = self.settings.compute_time_limit(until)
-        return folder, self.executor.submit_job(folder, timeout=timeout, read=[start] if start else [])
+        return folder, self.executor.submit_job(folder, timeout=timeout, read=[*self.read, *([start] if start else [])])
 
 
 def run_successive_halving(
     trainer: CandidateTrainer, candidates: Sequence[Candidate], rewards: dict[str, dict[str, Any]]
-) -> None:
+) -> dict[str, Path]:
     """Trains the candidates from rung to rung and stores the results in them.
 
     Args:
         trainer: starts the training jobs.
         candidates: accepted programs.
         rewards: reward spec by candidate id.
+
+    Returns:
+        The job folder of each candidate's last rung, by candidate id.
     """
     settings = trainer.settings
     running = list(candidates)
-    # Job folder of each candidate's last rung; the next rung continues from its checkpoint.
-    places: dict[str, Path | None] = {c.id: None for c in candidates}
+    folders: dict[str, Path] = {}  # the next rung continues from the checkpoint of the one before
     for rung in range(len(settings.rungs)):
-        places = _train_rung(trainer, running, rewards, rung, places)
+        folders |= _train_rung(trainer, running, rewards, rung, folders)
         # Candidates that failed in this rung have another status and drop out.
         alive = rank_candidates(c for c in running if c.status == "training")
         last = rung + 1 == len(settings.rungs)
@@ -106,10 +111,11 @@ def run_successive_halving(
             elif candidate not in kept:
                 candidate.status, candidate.note = (
                     "stopped",
-                    f"behind the others at {settings.get_rung_end(rung):,} steps",
+                    f"other candidates were better at {settings.get_rung_end(rung):,} steps",
                 )
             trainer.observe(candidate, candidate.status)
         running = kept
+    return folders
 
 
 def _train_rung(
@@ -117,13 +123,17 @@ def _train_rung(
     running: list[Candidate],
     rewards: dict[str, Any],
     rung: int,
-    places: dict[str, Path | None],
-) -> dict[str, Path | None]:
-    """Trains the running candidates up to the end of one rung; returns their folders."""
+    folders: dict[str, Path],
+) -> dict[str, Path]:
+    """Trains the running candidates up to the end of one rung, from their folders of the rung before.
+
+    Returns:
+        Their folders of this rung.
+    """
     settings, futures = trainer.settings, {}
     for candidate in running:
         name = f"{candidate.id}-rung{rung + 1}"
-        start = places[candidate.id]
+        start = folders.get(candidate.id)
         reward, until = rewards[candidate.id], settings.get_rung_end(rung)
         folder, future = trainer.submit_training(name, reward, settings.seed, until, settings.steps, start)
         candidate.status = "training"
@@ -136,9 +146,8 @@ def _train_rung(
             candidate.rungs.append(check_outcome(folder, future.result()))
         except RoboRewardError as error:
             candidate.status, candidate.note = "failed", _describe_error(error)
-        places[candidate.id] = folder
         trainer.observe(candidate, "rung")
-    return places
+    return {candidate.id: folder for candidate, folder in futures.values()}
 
 
 def train_with_new_seeds(
@@ -152,9 +161,9 @@ def train_with_new_seeds(
     settings = trainer.settings
     steps = settings.final_steps or settings.steps
     futures = {}
-    # The search itself trains with `settings.seed` only, so seeds from 100 above it are new.
     for k in range(settings.final_seeds):
-        folder, future = trainer.submit_training(f"final-{k + 1}", reward, settings.seed + 100 + k, steps, steps)
+        seed = FRESH_TRAINING_SEEDS + settings.seed + k
+        folder, future = trainer.submit_training(f"final-{k + 1}", reward, seed, steps, steps)
         trainer.observe(candidate, f"job {folder.name}")
         futures[future] = folder
     done = []
@@ -172,5 +181,5 @@ def train_with_new_seeds(
 
 def _describe_error(error: RoboRewardError) -> str:
     """Returns the note of a candidate whose job failed."""
-    slow = "; if it was only slow, raise search.timeout: the job goes on from its last checkpoint"
+    slow = "; if it was only slow, raise search.timeout: the job resumes from its last checkpoint"
     return f"{error}{slow}" if isinstance(error, JobTimedOut) else str(error)

@@ -22,11 +22,13 @@ from robo_reward.errors import BadArtifact, UnknownName, UsageError
 from robo_reward.files import (
     Finite,
     convert_json,
+    find_folder,
     load_json,
     load_tensors,
     raise_as_bad_artifact,
     read_bytes,
-    replace_file,
+    write_bytes,
+    write_text,
 )
 from robo_reward.registry import Registry
 from robo_reward.rewards.contract import (
@@ -172,13 +174,13 @@ def save_reward(reward: StepReward | EpisodeReward, folder: Path | str) -> Path:
     sources: dict[str, str] = {}
     stored = _extract_sources(spec, sources)
     for name, source in sources.items():
-        replace_file(folder / name, source.encode())
+        write_text(folder / name, source)
     weights = learnt_weights(reward)
     for name, tensors in weights.items():
         content = save({k: np.ascontiguousarray(v) for k, v in tensors.items()})
-        replace_file(folder / f"weights-{name}.safetensors", content)
+        write_bytes(folder / f"weights-{name}.safetensors", content)
     document = {"format": FORMAT, "version": VERSION, "fingerprint": fingerprint_spec(spec), "spec": stored}
-    replace_file(folder / "reward.json", (json.dumps(document, indent=2) + "\n").encode())
+    write_text(folder / "reward.json", json.dumps(document, indent=2) + "\n")
     for path in folder.glob("reward*.py"):
         if path.name not in sources:
             path.unlink()  # left over from a previous reward
@@ -222,8 +224,7 @@ def load_reward(
 
 def find_reward_folder(path: Path) -> Path:
     """Returns a reward folder: the path itself, or the one inside a run folder."""
-    inner = path / "reward"
-    return inner if not (path / "reward.json").is_file() and (inner / "reward.json").is_file() else path
+    return find_folder(path, "reward", "reward.json")
 
 
 def _check_size(spec: Any, key: str = "", depth: int = 0) -> None:
@@ -290,8 +291,8 @@ def _describe_difference(own: StateSpec, other: StateSpec) -> str:
     missing = [n for n in own.names if n not in other]
     extra = [n for n in other.names if n not in own]
     changed = [n for n in own.names if n in other and own[n] != other[n]]
-    found = [("the task has no ", missing), ("the reward does not know ", extra), ("defined differently: ", changed)]
-    return "; ".join(text + ", ".join(names) for text, names in found if names) or "the fields stand in another order"
+    found = [("the task has no ", missing), ("the reward has no ", extra), ("defined differently: ", changed)]
+    return "; ".join(text + ", ".join(names) for text, names in found if names) or "the fields are in another order"
 
 
 def _list_parts(spec: Any) -> list[Mapping[str, Any]]:
@@ -342,7 +343,7 @@ def _insert_sources(spec: Any, folder: Path) -> Any:
         if name not in sources:
             data = read_bytes(folder / name, MAX_PROGRAM)
             if data is None:
-                raise BadArtifact(folder / name, "it cannot be read: there is no regular file", REMEDY)
+                raise BadArtifact(folder / name, "it cannot be read: it is not a regular file", REMEDY)
             sources[name] = data.decode()
         return {**part, "source": sources[name]}
 

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import logging
-import os
-import tempfile
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from robo_reward.files import atomic_file
 from robo_reward.rewards.contract import Weights, fingerprint_spec
 from robo_reward.vision.encoder import Encoder
 from robo_reward.vision.views import check_frames
@@ -81,14 +80,9 @@ class CachedEncoder:
         table = np.empty(len(keys), self._type)
         table["key"] = np.frombuffer(b"".join(keys), self._type["key"])
         table["feature"] = features
-        handle, temporary = tempfile.mkstemp(prefix=".new-", dir=self.folder)
-        try:
-            with os.fdopen(handle, "wb") as file:
-                np.save(file, table, allow_pickle=False)
-            name = f"{_digest_table(table)}.npy"
-            os.replace(temporary, self.folder / name)
-        finally:
-            Path(temporary).unlink(missing_ok=True)
+        name = f"{_digest_table(table)}.npy"
+        with atomic_file(self.folder / name, sync=False) as file:
+            np.save(file, table, allow_pickle=False)
         self._read.add(name)
         self._index_table(np.load(self.folder / name, mmap_mode="r", allow_pickle=False))
 

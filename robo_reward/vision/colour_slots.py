@@ -8,6 +8,7 @@ from typing import Any
 import cv2
 import numpy as np
 
+from robo_reward.configs.rewards import AlignConfig
 from robo_reward.data.episode import Episode
 from robo_reward.errors import UsageError
 from robo_reward.rewards.contract import Weights, digest_tensors
@@ -85,7 +86,7 @@ class ColourSlots:
         slots: int = 8,
         views: Iterable[Sequence[float]] = WHOLE,
         parts: int = 0,
-        min_chroma: float = 0.12,
+        min_chroma: float = AlignConfig.min_chroma,
         frames: int = 512,
         seed: int = 0,
     ) -> ColourSlots:
@@ -233,7 +234,9 @@ def _cluster_changing(counts: np.ndarray, slots: int, min_chroma: float) -> np.n
     rows = np.flatnonzero(counts > floor)
     if not len(rows):
         problem = f"nothing moves that is more colourful than min_chroma={min_chroma:g}"
-        raise UsageError(f"colour slots: {problem}. Give clips in which the things move, or min_chroma=0 for grey ones")
+        raise UsageError(
+            f"colour slots: {problem}. Give clips in which the objects move, or min_chroma=0 for grey objects"
+        )
     points, weights = palette[rows], np.sqrt(counts[rows])  # square roots, so that small objects count
     return _cluster_points(points, weights, slots, apart=0.15)
 

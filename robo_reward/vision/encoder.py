@@ -43,8 +43,8 @@ class EncoderMismatch(RoboRewardError):
     """An encoder other than the one that something was made with."""
 
     def __init__(self, wanted: str, found: str, what: str = "encoder") -> None:
-        remedy = "Features of one mean nothing to the other: use the same encoder, or fit again with this one"
-        super().__init__(f"{what}: fingerprint {wanted} is wanted, this one has {found}. {remedy}")
+        remedy = "Features of the two are not comparable: use the same encoder, or fit again with this one"
+        super().__init__(f"{what}: expected fingerprint {wanted}, found {found}. {remedy}")
 
 
 def select_tensors(spec: Mapping[str, Any], weights: Weights) -> Mapping[str, np.ndarray]:

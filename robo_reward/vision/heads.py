@@ -160,7 +160,7 @@ class MLP(Head):
         super().__init__()
         bends: dict[str, type[nn.Module]] = {"relu": nn.ReLU, "tanh": nn.Tanh}
         if bend not in bends:
-            raise UnknownName("bend of an MLP", bend, bends)
+            raise UnknownName("activation of an MLP", bend, bends)
         self.in_dim, self.dim = in_dim, dim
         self.options = {"in_dim": in_dim, "dim": dim, "hidden": list(hidden), "dropout": dropout, "bend": bend}
         layers: list[nn.Module] = []

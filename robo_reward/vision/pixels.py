@@ -27,7 +27,7 @@ class PixelsEncoder:
 
     def __init__(self, size: int = 28, grey: bool = False, views: Iterable[Sequence[float]] = WHOLE) -> None:
         if size < 1:
-            raise UsageError(f"pixels: a side of {size} shows nothing; give 1 or more")
+            raise UsageError(f"pixels: size={size}: expected at least 1")
         self.size, self.grey, self.views = size, grey, check_views(views)
         self.shape = (len(self.views), 1 if grey else 3, size, size)
         self.dim = int(np.prod(self.shape))

@@ -110,7 +110,7 @@ def read_state(path: Path, name: str) -> State:
         BadWeights: the file does not exist, is damaged, or contains something else than named tensors.
     """
     if not path.is_file():
-        raise BadWeights(name, str(path), "there is no such file", "Or say package, hub or random")
+        raise BadWeights(name, str(path), "there is no such file", "Or give package, hub or random")
     try:
         if path.suffix == ".safetensors":
             from safetensors.torch import load_file
@@ -140,7 +140,7 @@ def _load_state(model: torch.nn.Module, state: State, name: str, source: str) ->
     if missing or wrong:
         shown = ", ".join((missing or wrong)[:3])
         problem = f"{len(missing)} tensors are missing" if missing else f"{len(wrong)} tensors have another shape"
-        raise BadWeights(name, source, f"{problem}: {shown}, …", "Is the file of another model?")
+        raise BadWeights(name, source, f"{problem}: {shown}, …", "Check that the file belongs to this model")
     model.load_state_dict({key: state.get(key, tensor) for key, tensor in own.items()})
 
 

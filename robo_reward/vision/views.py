@@ -81,10 +81,10 @@ def crop_view(frames: np.ndarray, view: View, size: tuple[int, int] | None = Non
     if size is None or part.shape[1:3] == tuple(size):
         return part
     shrinks = size[0] <= part.shape[1] and size[1] <= part.shape[2]
-    how = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
+    interpolation = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
     resized = np.empty((len(part), *size, 3), np.uint8)
     for source, target in zip(part, resized, strict=True):
-        cv2.resize(np.ascontiguousarray(source), (size[1], size[0]), dst=target, interpolation=how)
+        cv2.resize(np.ascontiguousarray(source), (size[1], size[0]), dst=target, interpolation=interpolation)
     return resized
 
 
@@ -110,10 +110,10 @@ def collect_clips(source: Sequence[Episode] | Sequence[np.ndarray] | np.ndarray)
             raise UsageError(f"episode {index} has no frames: collect it with frames=FrameSpec(...)")
         clips.append(check_frames(frames))
     if not sum(map(len, clips)):
-        raise UsageError("there are no frames to learn from")
+        raise UsageError("the clips contain no frames to learn from; record them with frames")
     sizes = {clip.shape[1:] for clip in clips}
     if len(sizes) > 1:
-        raise WrongShape("clips", max(sizes), f"one size for all; {min(sizes)} is there too")
+        raise WrongShape("clips", max(sizes), f"one size for all; {min(sizes)} also occurs")
     return clips
 
 

@@ -44,12 +44,30 @@ def make_limited_server(app: Application, **options: Any) -> Any:
         MissingExtra: uvicorn is not installed.
     """
     try:
-        import h11
         import uvicorn
-        from uvicorn.protocols.http.h11_impl import H11Protocol
     except ImportError:
         raise MissingExtra("uvicorn", "label", "the labelling page") from None
     most, backlog = connection_limits()
+
+    class Server(uvicorn.Server):
+        """A server that logs one line when too few file descriptors are left for more connections."""
+
+        async def startup(self, sockets: Any = None) -> None:
+            asyncio.get_running_loop().set_exception_handler(_log_exception)
+            await super().startup(sockets)
+
+    connection = _make_connection_class(most)
+    return Server(uvicorn.Config(app, http=connection, backlog=backlog, log_level="error", **options))
+
+
+def _make_connection_class(most: int) -> type[asyncio.Protocol]:
+    """Returns uvicorn's HTTP protocol with a time limit for every request.
+
+    Args:
+        most: largest number of connections open at once.
+    """
+    import h11
+    from uvicorn.protocols.http.h11_impl import H11Protocol
 
     class Connection(H11Protocol):
         """One connection.
@@ -94,14 +112,7 @@ def make_limited_server(app: Application, **options: Any) -> Any:
             if self.conn.their_state not in (h11.IDLE, h11.SEND_BODY):
                 self._stop_waiting()
 
-    class Server(uvicorn.Server):
-        """A server that logs one line when too few file descriptors are left for more connections."""
-
-        async def startup(self, sockets: Any = None) -> None:
-            asyncio.get_running_loop().set_exception_handler(_log_exception)
-            await super().startup(sockets)
-
-    return Server(uvicorn.Config(app, http=Connection, backlog=backlog, log_level="error", **options))
+    return Connection
 
 
 def _end_oldest_waiting(connections: Any, newest: Any) -> None:

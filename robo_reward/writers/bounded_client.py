@@ -119,7 +119,7 @@ def _read_body(reply: Any, deadline: _Deadline) -> bytes:
     """
     encoding = reply.headers.get("content-encoding", "identity")
     if encoding != "identity":
-        raise UnreadableReply(f"a reply compressed as {encoding[:20]!r}, although it was asked for as it is")
+        raise UnreadableReply(f"a reply compressed as {encoding[:20]!r}, although an uncompressed reply was requested")
     parts, length = [], 0
     for part in reply.iter_raw():
         parts.append(part)

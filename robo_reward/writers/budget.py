@@ -46,8 +46,8 @@ class SpendingBudget:
             if not self._is_affordable(worst):
                 raise WriterError(
                     f"the budget of ${self.cap:.4g} does not allow another request: ${self.spent:.4g} are spent and it "
-                    f"may cost up to ${worst:.4g}. Raise writer.budget and start the same command again; "
-                    "the answers so far are in the ledger and are not asked for twice"
+                    f"may cost up to ${worst:.4g}. Raise writer.budget and run the same command again; "
+                    "the answers so far are in the ledger and are not requested again"
                 )
             self._reserved.append(worst)
         try:

@@ -7,14 +7,15 @@ import logging
 import math
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from typing import Any, NamedTuple
-from urllib.parse import urlsplit
+from urllib.parse import parse_qsl, urlsplit
 
 from robo_reward.errors import MissingExtra, UnknownName, UsageError
 from robo_reward.language.characters import strip_hidden_characters
+from robo_reward.masking import MASK, find_secrets, mask_secrets
 from robo_reward.writers.bounded_client import UnreadableReply, make_bounded_client
 from robo_reward.writers.writer import WriterError
 
@@ -48,7 +49,16 @@ class ChatReply(NamedTuple):
 
 
 class MalformedReply(ValueError):
-    """Raised for a reply that is no chat completion."""
+    """Raised for a reply that is no chat completion.
+
+    Attributes:
+        problem: what is wrong with it.
+        body: the reply, which may repeat secrets of the request; None where it was not read.
+    """
+
+    def __init__(self, problem: str, body: str | None = None) -> None:
+        self.problem, self.body = problem, body
+        super().__init__(problem)
 
 
 def parse_reply(body: str) -> ChatReply:
@@ -60,13 +70,13 @@ def parse_reply(body: str) -> ChatReply:
     try:
         reply = json.loads(body)
     except (ValueError, RecursionError):
-        raise MalformedReply(f"no JSON: {_shorten_text(body)}") from None
+        raise MalformedReply("no JSON", body) from None
     choices = reply.get("choices") if isinstance(reply, Mapping) else None
     if not isinstance(choices, list) or not choices or not isinstance(choices[0], Mapping):
-        raise MalformedReply(f"no choices in it: {_shorten_text(body)}")
+        raise MalformedReply("no choices in it", body)
     message = choices[0].get("message")
     if not isinstance(message, Mapping):
-        raise MalformedReply(f"no message in its first choice: {_shorten_text(body)}")
+        raise MalformedReply("no message in its first choice", body)
     usage = reply.get("usage")
     usage = usage if isinstance(usage, Mapping) else {}
     return ChatReply(
@@ -98,7 +108,9 @@ def validate_url(url: str) -> str:
     except ValueError:
         fine = False
     if not fine:
-        raise UsageError(f"writer.base_url={url} is no web address; expected one such as http://127.0.0.1:8000/v1")
+        raise UsageError(
+            f"writer.base_url={mask_secrets(url)} is no web address; expected one such as http://127.0.0.1:8000/v1"
+        )
     return url
 
 
@@ -140,25 +152,38 @@ class ChatServer:
 
     Args:
         base_url: such as `http://127.0.0.1:8000/v1`; empty for OpenAI's own.
-        key: sent with each request, shown nowhere.
+        key: sent with each request, shown nowhere; empty for a server that needs none.
         key_env: the variable that it came from, for messages.
         retry_policy: timeout and retries of a request.
+        secrets: further texts in requests that are shown nowhere.
+
+    Attributes:
+        url: of the server, without passwords, for messages.
 
     Raises:
         MissingExtra: the package `openai` is not installed.
     """
 
-    def __init__(self, base_url: str, key: str, key_env: str, retry_policy: RetryPolicy) -> None:
+    def __init__(
+        self, base_url: str, key: str, key_env: str, retry_policy: RetryPolicy, secrets: Sequence[str] = ()
+    ) -> None:
         try:
             import openai
         except ImportError:
             raise MissingExtra("openai", "llm", "writer=openai") from None
-        self._api, self._key, self._key_env, self._retry_policy = openai, key, key_env, retry_policy
+        self._api, self._key_env, self._retry_policy = openai, key_env, retry_policy
+        parts = urlsplit(base_url)
+        hidden = (key, parts.password, *secrets, *find_secrets(dict(parse_qsl(parts.query))))
+        self._secrets = [secret for secret in hidden if secret and len(secret) > 4]  # not a stop token such as </s>
         client = make_bounded_client(openai, retry_policy.timeout, local=is_loopback(base_url))  # no proxy to itself
         self._client = openai.OpenAI(
-            api_key=key, base_url=base_url or None, timeout=retry_policy.timeout, max_retries=0, http_client=client
+            api_key=key or "none",
+            base_url=base_url or None,
+            timeout=retry_policy.timeout,
+            max_retries=0,
+            http_client=client,
         )
-        self.url = str(self._client.base_url)
+        self.url = mask_secrets(str(self._client.base_url))
 
     def close(self) -> None:
         """Closes its connections; a request under way fails."""
@@ -195,10 +220,16 @@ class ChatServer:
             return status >= 500 or (status in RETRYABLE_STATUSES and not spent)
         return isinstance(error, self._api.APIConnectionError | MalformedReply)
 
+    def _quote_text(self, text: str, length: int = 120) -> str:
+        """Returns a text of the server or of its client for a message: without secrets, on one line."""
+        for secret in self._secrets:
+            text = text.replace(secret, MASK)
+        # Shortened before the patterns, too, whose time grows with the square of the length.
+        return _shorten_text(mask_secrets(_shorten_text(text, 4 * length)), length)
+
     def _summarize_error(self, error: Exception) -> str:
         status = getattr(error, "status_code", None)
-        text = str(error).replace(self._key, "***") if self._key else str(error)
-        return f"{f'status {status}, ' if status else ''}{_shorten_text(text, 300)}"
+        return f"{f'status {status}, ' if status else ''}{self._quote_text(str(error), 300)}"
 
     def _explain_error(self, error: Exception, model: str, tries: int) -> Exception:
         """Returns the error for the user: what happened, and what to do about it."""
@@ -211,20 +242,21 @@ class ChatServer:
             )
         if isinstance(error, self._api.APIConnectionError):
             return WriterError(
-                f"{self.url} cannot be reached, given up {after}: {_shorten_text(str(error.__cause__ or error))}. "
+                f"{self.url} cannot be reached, given up {after}: {self._quote_text(str(error.__cause__ or error))}. "
                 "Check writer.base_url and that the server runs; writer=offline needs none"
             )
         if status is not None and 300 <= status < 400:
             response = getattr(error, "response", None)
-            place = _shorten_text(str((getattr(response, "headers", None) or {}).get("location", "")))
+            place = self._quote_text(str((getattr(response, "headers", None) or {}).get("location", "")))
             return WriterError(
                 f"{self.url} redirects to {place}, and the prompt was not sent there. If that is where it belongs, set "
                 "writer.base_url to the new address"
             )
         if isinstance(error, MalformedReply):
+            body = "" if error.body is None else f": {self._quote_text(error.body)}"
             return WriterError(
-                f"{self.url} sent no chat completion, given up {after}: {error}. Expected the OpenAI protocol: check "
-                "that writer.base_url ends where the server's API begins, often in /v1"
+                f"{self.url} sent no chat completion, given up {after}: {error.problem}{body}. Expected the OpenAI "
+                "protocol: check that writer.base_url ends where the server's API begins, often in /v1"
             )
         if status in (401, 403):
             return WriterError(
@@ -234,11 +266,11 @@ class ChatServer:
             return self._explain_missing_model(model, said)
         if status == 429:
             return WriterError(
-                f"{self.url} limits the rate or the account is used up, given up {after}: {said}. Lower "
-                "writer.concurrency, raise writer.retries, or check the account; then start the same command again"
+                f"{self.url} limits the request rate or the account has no credit left; gave up {after}: {said}. Lower "
+                "writer.concurrency, raise writer.retries, or check the account; then run the same command again"
             )
         if status is not None and status >= 500:
-            return WriterError(f"{self.url} fails, given up {after}: {said}. Start the same command again later")
+            return WriterError(f"{self.url} fails; gave up {after}: {said}. Run the same command again later")
         return WriterError(
             f"{self.url} refuses the request: {said}. Options that a model does not take can be changed: "
             "writer.max_tokens=0 and writer.temperature=null send none, writer.extra={name: value} adds others"

@@ -60,7 +60,7 @@ def extract_program(text: str) -> ExtractedProgram:
     """
     if len(text) > MAX_ANSWER:
         return ExtractedProgram(
-            None, f"the answer has more than {MAX_ANSWER} characters, so it is not read: write less"
+            None, f"the answer has more than {MAX_ANSWER} characters, so it is not read: write a shorter answer"
         )
     answer = strip_hidden_characters(strip_reasoning(text))
     if not answer:

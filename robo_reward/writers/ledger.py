@@ -190,7 +190,7 @@ class Ledger:
         except OSError as error:
             raise WriterError(
                 f"cannot write the ledger {self.path}: {error.strerror or error}. Free space or fix its permissions, "
-                "then start the same command again: what it holds is not asked for twice"
+                "then run the same command again: the answers in it are not requested again"
             ) from error
 
     def load_entries(self) -> list[LedgerEntry]:
@@ -277,12 +277,12 @@ def _open_file(path: Path, flags: int) -> Iterator[BinaryIO | None]:
         return
     except OSError as error:
         if path.is_symlink() or (path.exists() and not path.is_file()):
-            raise WriterError(f"the ledger {path} is no regular file. Move it away, or name another run") from error
+            raise WriterError(f"the ledger {path} is not a regular file. Move it away, or name another run") from error
         raise WriterError(f"cannot open the ledger {path}: {error.strerror}. Fix its permissions") from error
     info = os.fstat(handle)
     if not stat.S_ISREG(info.st_mode):
         os.close(handle)
-        raise WriterError(f"the ledger {path} is no regular file. Move it away, or name another run")
+        raise WriterError(f"the ledger {path} is not a regular file. Move it away, or name another run")
     with os.fdopen(handle, "rb" if flags == os.O_RDONLY else "r+b") as file:
         if info.st_size > MAX_LEDGER:
             size = f"{info.st_size} bytes, at most {MAX_LEDGER} are read"

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from robo_reward.configs.writers import MailboxConfig
 from robo_reward.errors import BadArtifact, UsageError
 from robo_reward.files import read_bytes, write_json
 from robo_reward.writers.budget import estimate_tokens
@@ -52,7 +53,12 @@ class MailboxWriter(ChatWriter):
     name = "mailbox"
 
     def __init__(
-        self, folder: Path, dir: str | Path = "", timeout: float = 0.0, poll: float = 0.5, ledger: str = "record"
+        self,
+        folder: Path,
+        dir: str | Path = "",
+        timeout: float = MailboxConfig.timeout,
+        poll: float = MailboxConfig.poll,
+        ledger: str = MailboxConfig.ledger,
     ) -> None:
         super().__init__(folder, "mailbox", ledger)
         if timeout < 0 or poll <= 0:
@@ -64,7 +70,7 @@ class MailboxWriter(ChatWriter):
             self.prompts.mkdir(parents=True, exist_ok=True)
             self.answers.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise UsageError(f"no mailbox can be made at writer.dir={self.dir}: {error.strerror or error}") from error
+            raise UsageError(f"cannot create the mailbox writer.dir={self.dir}: {error.strerror or error}") from error
 
     def options(self) -> dict[str, Any]:
         return {}
@@ -87,8 +93,8 @@ class MailboxWriter(ChatWriter):
             if self.timeout and time.monotonic() - since > self.timeout:
                 raise WriterError(
                     f"no answer within {self.timeout:g} s to {', '.join(open_)} in {self.prompts}. Put answers "
-                    f"into {self.answers} as ID.md and start the same command again, or set "
-                    "writer.timeout=0 to wait for ever"
+                    f"into {self.answers} as ID.md and run the same command again, or set "
+                    "writer.timeout=0 to wait without a limit"
                 )
             time.sleep(self.poll)
 

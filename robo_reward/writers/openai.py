@@ -11,7 +11,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from robo_reward.configs.writers import OpenAIConfig
 from robo_reward.errors import UsageError
+from robo_reward.masking import find_secrets, mask_secrets, mask_value
 from robo_reward.writers.budget import MILLION, SpendingBudget, estimate_tokens
 from robo_reward.writers.chat import ChatRequest, ChatWriter
 from robo_reward.writers.chat_server import (
@@ -63,18 +65,18 @@ class OpenAIWriter(ChatWriter):
         self,
         folder: Path,
         model: str,
-        base_url: str = "",
-        key_env: str = "OPENAI_API_KEY",
-        temperature: float | None = 1.0,
-        max_tokens: int = 4096,
-        timeout: float = 300.0,
-        retries: int = 6,
-        backoff: float = 1.0,
-        concurrency: int = 8,
-        price_in: float = 0.0,
-        price_out: float = 0.0,
-        budget: float = 0.0,
-        ledger: str = "record",
+        base_url: str = OpenAIConfig.base_url,
+        key_env: str = OpenAIConfig.key_env,
+        temperature: float | None = OpenAIConfig.temperature,
+        max_tokens: int = OpenAIConfig.max_tokens,
+        timeout: float = OpenAIConfig.timeout,
+        retries: int = OpenAIConfig.retries,
+        backoff: float = OpenAIConfig.backoff,
+        concurrency: int = OpenAIConfig.concurrency,
+        price_in: float = OpenAIConfig.price_in,
+        price_out: float = OpenAIConfig.price_out,
+        budget: float = OpenAIConfig.budget,
+        ledger: str = OpenAIConfig.ledger,
         extra: Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__(folder, model, ledger)
@@ -102,7 +104,7 @@ class OpenAIWriter(ChatWriter):
             self._connect_to_server().close()  # reports a missing key or package before any work is done
 
     def options(self) -> dict[str, Any]:
-        return {"temperature": self.temperature, "max_tokens": self.max_tokens, **self.extra}
+        return {"temperature": self.temperature, "max_tokens": self.max_tokens, **mask_value(self.extra)}
 
     def ask(self, questions: Sequence[ChatRequest]) -> Iterator[LedgerEntry]:
         server = self._connect_to_server()
@@ -152,7 +154,7 @@ class OpenAIWriter(ChatWriter):
             usage = self._compute_usage(answer, read)
             self._budget.record_cost(usage.cost)
         if not answer.text.strip():
-            log.warning("%s answered sample %d with nothing", server.url, question.index)
+            log.warning("%s returned an empty answer for sample %d", server.url, question.index)
         text = answer.text[: MAX_ANSWER + 1]  # one over the limit, so that it is refused as too long
         return question.make_entry(text, finish_reason=answer.finish_reason, usage=usage)
 
@@ -179,18 +181,18 @@ class OpenAIWriter(ChatWriter):
         key = validate_key(os.environ.get(self.key_env, "").strip(), self.key_env)
         if not key and not is_loopback(url):
             raise UsageError(
-                f"writer=openai needs a key for {url or 'api.openai.com'}: put it into the environment variable "
-                f"{self.key_env}, or name another variable with writer.key_env. A server on this machine "
+                f"writer=openai needs a key for {mask_secrets(url) or 'api.openai.com'}: put it into the environment "
+                f"variable {self.key_env}, or name another variable with writer.key_env. A server on this machine "
                 "(writer.base_url=http://127.0.0.1:PORT/v1) needs none, and neither does writer=offline"
             )
-        return ChatServer(url, key or "none", self.key_env, self._retry_policy)
+        return ChatServer(url, key, self.key_env, self._retry_policy, list(find_secrets(self.extra)))
 
 
 def _check_json(extra: Mapping[str, Any] | None) -> None:
     try:
         json.dumps(dict(extra or {}), allow_nan=False)
     except (TypeError, ValueError) as error:
-        raise UsageError(f"writer.extra={extra} cannot be sent as JSON: {error}") from None
+        raise UsageError(f"writer.extra={mask_value(extra)} cannot be sent as JSON: {error}") from None
 
 
 def _collect_answers(

@@ -100,13 +100,16 @@ class _FolderAnswers:
         if question not in self._dealt:
             if len(self._dealt) == len(self._files):
                 raise WriterError(
-                    f"all {len(self._files)} answers in {self._folder} are used up. Add more, or ask for fewer: "
+                    f"all {len(self._files)} answers in {self._folder} are used up. Add more, or reduce "
+                    "the number needed: "
                     "search.candidates, search.rounds and search.repairs decide how many are needed"
                 )
             path = self._files[len(self._dealt)]
             data = read_bytes(path, MAX_ANSWER)
             if data is None:
-                raise WriterError(f"cannot read the answer {path}: it is a link or has gone. Put the file itself there")
+                raise WriterError(
+                    f"cannot read the answer {path}: it is a link or no longer exists. Put the file itself there"
+                )
             text = data.decode("utf-8-sig", errors="replace")
             if path.suffix == ".py":
                 text = f"```python\n{text.rstrip()}\n```\n"

@@ -7,8 +7,10 @@ from pathlib import Path
 import pytest
 
 CODE = '''
+import sys
+
 from robo_reward.writers.offline.writer import OfflineWriter
-from robo_reward.envs.task import make_task
+from robo_reward.envs.task import Task, make_task
 from robo_reward.jobs.local import LocalExecutor
 
 
@@ -43,12 +45,28 @@ def needy(folder, model):
 
 def fails(**options):
     raise ValueError("the [lab] is closed")
+
+
+class Aimless(Task):
+    """A task without a goal, or anything else but its two methods."""
+
+    def sample(self, rng, n):
+        raise NotImplementedError
+
+    def success(self, state):
+        raise NotImplementedError
+
+
+def exits(**options):
+    sys.exit("the lab has moved")
 '''
 POINTS = """
 [robo_reward.tasks]
 mylab/left = mylab.parts:left
 mylab/broken = mylab.nowhere:task
 mylab/fails = mylab.parts:fails
+mylab/aimless = mylab.parts:Aimless
+mylab/exits = mylab.parts:exits
 
 [robo_reward.writers]
 mine = mylab.parts:Mine

@@ -62,7 +62,7 @@ def test_answers_become_a_reward_that_trains_a_policy(
         assert result["pair_accuracy_held_out"] > 0.75
         low, high = result["pair_accuracy_held_out_interval"]
         assert low < result["pair_accuracy_held_out"] < high and result["folds"] == 3
-        assert "by 3 rewards trained without them: 0." in capsys.readouterr().out
+        assert "with 3 rewards trained without them: 0." in capsys.readouterr().out
 
         assert run("check", str(tmp_path / method)) == 0
         checked = json.loads((tmp_path / method / "check.json").read_text())
@@ -178,9 +178,9 @@ def test_all_counts_as_learnt_where_a_run_does_not_say(
     del old["answers"]
     path.write_text(json.dumps(old))
     assert run("check", str(tmp_path / "it"), f"preferences={labelled}") == 1
-    assert "all count as learnt" in capsys.readouterr().err
+    assert "all count as training answers" in capsys.readouterr().err
     assert run("check", str(tmp_path / "it")) == 0
-    assert "nothing is called held out" in capsys.readouterr().out
+    assert "no answers are reported as held out" in capsys.readouterr().out
     found = json.loads((tmp_path / "it" / "check.json").read_text())
     assert found["pair_accuracy_learnt"] is not None
     assert found["pair_accuracy_held_out"] is found["pair_accuracy_new_answers_new_clips"] is None

@@ -31,7 +31,7 @@ def test_help_names_every_verb_and_key(capsys: pytest.CaptureFixture[str]) -> No
         (["search", "taks=panda/lift"], "Did you mean 'task'"),
         (["search", "task=panda/pusch"], "'panda/push'"),
         (["search", "search.candidats=3"], "'search.candidates'"),
-        (["search", "search.candidates=0"], "search.candidates is 0"),
+        (["search", "search.candidates=0"], "search.candidates=0: expected a whole number from 1"),
         (["search", "search.rungs=[0.5]"], "end with 1.0"),
         (["search", "writer=opnai"], "'openai'"),
         (["search", "camera=frnt"], "'front'"),
@@ -62,7 +62,7 @@ def test_wrong_usage_exits_with_2_and_the_nearest_choice(
 
 
 def test_every_task_has_a_configuration_and_the_other_way_round() -> None:
-    assert set(list_group_options()["task"]) == set(task_names())
+    assert set(list_group_options("task")) == set(task_names())
     for name in task_names():
         assert compose_config("train", [f"task={name}"]).task.id == name
 

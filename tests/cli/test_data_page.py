@@ -15,7 +15,7 @@ from robo_reward.labelling.store import PreferenceStore
 from tests.house.source import ROOT
 from tests.labelling.pages import write_clips
 
-BLOCK = re.compile(r"^```(bash|python)\n(.*?)^```", re.M | re.S)
+BLOCK = re.compile(r"^```(sh|python)\n(.*?)^```", re.M | re.S)
 
 
 def test_the_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
@@ -25,7 +25,7 @@ def test_the_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytes
     write_clips(tmp_path / "FOLDER", 3)
     (tmp_path / "answers.csv").write_text("chosen,rejected\nclip00.mp4,clip01.mp4\nclip02.mp4,clip01.mp4\n")
     blocks = BLOCK.findall((ROOT / "docs" / "data.md").read_text(encoding="utf-8"))
-    assert [kind for kind, _ in blocks] == ["bash", "python", "bash"]
+    assert [kind for kind, _ in blocks] == ["sh", "python", "sh"]
     for kind, text in blocks:
         if kind == "python":
             exec(compile(text, "docs/data.md", "exec"), {})

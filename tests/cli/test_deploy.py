@@ -14,7 +14,7 @@ def deployed(
     folder: Path, monkeypatch: pytest.MonkeyPatch, policy: str, *more: str, person: Person | None = None
 ) -> int:
     monkeypatch.setattr(deploy, "policy_source", lambda *where: Inline(f"fr3/lift {policy}"))
-    monkeypatch.setattr(deploy, "AtTerminal", lambda tell: person or Person())
+    monkeypatch.setattr(deploy, "AtTerminal", lambda print_line: person or Person())
     words = [
         "deploy",
         "robot=mujoco",

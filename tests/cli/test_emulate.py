@@ -52,7 +52,7 @@ def test_wrong_usage_ends_with_2_and_a_busy_port_with_1(capsys):
     assert "unknown protocol version" in capsys.readouterr().err
     with serving("fr3") as emulator:
         assert main(["emulate", "robot=fr3", f"host={emulator.host}", "view=false"]) == 1
-    assert "another emulator is there" in capsys.readouterr().err
+    assert "another emulator uses this address" in capsys.readouterr().err
 
 
 @pytest.mark.slow

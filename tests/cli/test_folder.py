@@ -1,5 +1,6 @@
 """Which settings lead to which run folder."""
 
+import json
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -8,7 +9,7 @@ from typing import Any
 import pytest
 from omegaconf import OmegaConf
 
-from robo_reward.cli.folder import RunBusy, lock_run, prepare_run_folder
+from robo_reward.cli.folder import RunBusy, lock_run, open_run, prepare_run_folder
 from robo_reward.errors import BadArtifact, RoboRewardError
 from tests.house.source import modules
 
@@ -58,6 +59,39 @@ def test_a_run_is_held_by_one_process_at_a_time(tmp_path: Path) -> None:
     with lock_run(tmp_path):
         pass
     assert (tmp_path / "lock").read_text() == "what an earlier version wrote"
+
+
+def test_an_open_run_is_held_and_has_settings_and_provenance(tmp_path: Path) -> None:
+    arguments = ["train", "task=panda/lift", "writer.api_key=sk-TOPSECRET"]
+    with open_run(config(tmp_path, run="mine"), arguments, "train") as run:
+        assert run.path == tmp_path / "mine"
+        with pytest.raises(RunBusy), open_run(config(tmp_path, run="mine"), [], "train"):
+            pass
+        run.save("result.json", {"success": 0.5})
+        assert sorted(os.listdir(run.path)) == ["config.yaml", "lock", "provenance.json", "result.json"]
+        provenance = json.loads((run.path / "provenance.json").read_text())
+        assert provenance["command"].startswith("robo-reward train task=panda/lift")
+        assert "sk-TOPSECRET" not in provenance["command"]
+        assert {"created", "versions", "git", "machine"} <= provenance.keys()
+        run.save_provenance(robot="fr3")
+        assert json.loads((run.path / "provenance.json").read_text())["robot"] == "fr3"
+
+
+def test_a_run_is_free_again_after_an_error(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="broken"), open_run(config(tmp_path, run="mine"), ["train"], "train"):
+        raise ValueError("broken")
+    with open_run(config(tmp_path, run="mine"), ["train"], "train"):
+        pass
+
+
+def test_the_provenance_is_of_the_last_start_or_of_the_first(tmp_path: Path) -> None:
+    def read_command(*arguments: str, keep: bool) -> str:
+        with open_run(config(tmp_path, run="mine"), arguments, "train", keep_provenance=keep) as run:
+            return json.loads((run.path / "provenance.json").read_text())["command"]
+
+    assert read_command("train", "seed=0", keep=True) == "robo-reward train seed=0"
+    assert read_command("train", "videos=1", keep=True) == "robo-reward train seed=0"
+    assert read_command("train", "videos=1", keep=False) == "robo-reward train videos=1"
 
 
 @pytest.mark.parametrize("content", [b"", b"[1]", b"\xff", b"a: ${oc.env:HOME", b"[" * 100_000, None])

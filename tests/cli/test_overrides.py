@@ -8,6 +8,7 @@ import pytest
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from omegaconf import OmegaConf
 
 from robo_reward.cli.app import compose_config, main
 from robo_reward.cli.arguments.overrides import prepare_overrides
@@ -108,6 +109,10 @@ ONE_LINE = [
     ("search search.rungs=0.4", "search.rungs=0.4: expected a list"),
     ("search search.steps=abc", "search.steps=abc: expected"),
     ("search writer=openai writer.temperature=hot", "writer.temperature=hot: expected a number from 0, or null"),
+    ("search search.candidates=many", "search.candidates=many: expected a whole number from 1"),
+    ("search search.timeout=-1", "search.timeout=-1: expected a number from 0"),
+    ("search executor.workers=-1", "executor.workers=-1: expected a whole number from 0"),
+    ("search writer=openai writer.ledger=recrd", "Did you mean 'record'"),
     ("search writer=replay writer.ledgr=x", "'writer.ledger'"),
     ("search +unknown=1", "unknown key 'unknown'"),
     ("search ++task.success=a", "unknown key 'task.success'"),
@@ -124,12 +129,31 @@ ONE_LINE = [
     ("label clips mode=pare", "Did you mean 'pair'"),
     ("label clips port=70000", "port=70000: expected"),
     ("deploy task.options.control=x", "give task=NAME as well"),
+    ("deploy episodes=many", "episodes=many: expected a whole number from 1"),
+    ("deploy retries=-1", "retries=-1: expected a whole number from 0"),
+    ("deploy tempo=slow", "tempo=slow: expected a number"),
+    ("deploy silent=0", "silent=0: expected a number above 0"),
+    ("deploy workspace=[[0,0,0],[1,1]]", "workspace=[[0, 0, 0], [1, 1]]: expected two corners"),
+    ("deploy cameras=front", "cameras=front: expected a list of names"),
+    ("deploy confirm=maybe", "confirm=maybe: expected true or false"),
+    ("deploy teleop=keybord", "Did you mean 'keyboard'"),
+    ("deploy robot=fr3 robot.force=much", "robot.force=much: expected a number"),
+    ("deploy robot=panda robot.gripper=2", "robot.gripper=2: expected true or false"),
+    ("deploy robot=fr3 robot.compliance.stiffness=300", "robot.compliance.stiffness=300: expected a list of numbers"),
+    ("emulate checks.limits=perhaps", "checks.limits=perhaps: expected true or false"),
+    ("emulate hand.command_delay=long", "hand.command_delay=long: expected a number"),
+    ("calibrate pictures=x columns=ten", "columns=ten: expected a whole number"),
+    ("discover demos=x fps=0", "fps=0: expected a number above 0"),
+    ("doctor cameras=front", "cameras=front: expected a list of names"),
     ("align preferences=x holdout=1", "holdout=1: expected"),
     ("discover", "demos=... is missing: a video"),
     ("label", "source=... is missing"),
     ("align", "preferences=... is missing"),
     ("check", "run=... is missing"),
     ("evaluate", "run=... is missing"),
+    ("score", "data=... is missing"),
+    ("score data", "reward=PATH is missing"),
+    ("compare one", "b=... is missing"),
     ("report", "folder=... is missing"),
     ("identify", "run=... is missing"),
     ("calibrate", "pictures=... is missing"),
@@ -172,6 +196,38 @@ def test_options_of_ones_own_folder_are_choices(tmp_path: Path) -> None:
     assert compose_config("train", ["policy=mine"], str(tmp_path)).policy.params.gamma == 0.9
     with pytest.raises(UnknownName, match="'mine'"):
         compose_config("train", ["policy=mien"], str(tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("file", "text"),
+    [
+        ("panda/lift", "steps: 9\noptions: {control: joint_delta}\nparams: {gamma: 0.9}\n"),
+        ("mine", "defaults: [panda/lift, _self_]\nsteps: 9\noptions: {control: joint_delta}\nparams: {gamma: 0.9}\n"),
+        ("lab/full", "id: panda/lift\nsteps: 9\noptions: {control: joint_delta}\nparams: {gamma: 0.9}\n"),
+    ],
+)
+def test_a_file_of_ones_own_overrides_a_task(
+    file: str, text: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "task" / f"{file}.yaml"
+    path.parent.mkdir(parents=True)
+    path.write_text(text)
+    config = compose_config("train", [f"task={file}"], str(tmp_path))
+    expected = {"id": "panda/lift", "steps": 9, "options": {"control": "joint_delta"}, "params": {"gamma": 0.9}}
+    assert config.task == expected
+    assert main(["train", "--config-dir", str(tmp_path), f"task={file}", "--cfg", "job"]) == 0
+    assert OmegaConf.create(capsys.readouterr().out).task == expected
+
+
+@pytest.mark.parametrize(
+    ("file", "text"), [("fr3/stack", "steps: 9"), ("mine", "defaults: [fr3/stack, _self_]\nsteps: 9")]
+)
+def test_what_a_file_of_ones_own_leaves_out_is_the_tasks(file: str, text: str, tmp_path: Path) -> None:
+    path = tmp_path / "task" / f"{file}.yaml"
+    path.parent.mkdir(parents=True)
+    path.write_text(text)
+    config = compose_config("train", [f"task={file}"], str(tmp_path))
+    assert config.task == {"id": "fr3/stack", "steps": 9, "options": {}, "params": {"ent_coef": 0.002}}
 
 
 def test_null_clears_a_text() -> None:

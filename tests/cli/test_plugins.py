@@ -86,6 +86,8 @@ def test_a_broken_plugin_does_not_hide_the_other_tasks(plugins: Path, capsys: py
     assert "panda/lift" in said
     assert "left out: task 'mylab/broken'" in said
     assert "the [lab] is closed" in said
+    assert "task 'mylab/aimless' has no goal, success_rule, spec" in said
+    assert "SystemExit: the lab has moved" in said
 
 
 @pytest.mark.slow

@@ -10,9 +10,11 @@ import pytest
 from omegaconf import OmegaConf
 
 from robo_reward.cli.app import main
-from robo_reward.cli.arguments.secrets import mask_argument, mask_secrets, mask_value
-from robo_reward.cli.folder import format_command, prepare_run_folder
+from robo_reward.cli.arguments.secrets import mask_argument
+from robo_reward.cli.folder import prepare_run_folder
+from robo_reward.cli.provenance import format_command
 from robo_reward.errors import RoboRewardError
+from robo_reward.masking import find_secrets, mask_secrets, mask_value
 
 
 @pytest.mark.parametrize(
@@ -50,6 +52,7 @@ def test_arguments_lose_their_secrets(argument: str, expected: str) -> None:
 
 def test_values_are_masked_by_the_name_of_their_key() -> None:
     given = {"extra": {"api_key": "SECRET", "top_p": 0.9, "user": {"password": "SECRET"}}, "max_tokens": 5, "token": ""}
+    assert list(find_secrets(given)) == ["SECRET", "SECRET"]
     assert mask_value(given) == {
         "extra": {"api_key": "***", "top_p": 0.9, "user": {"password": "***"}},
         "max_tokens": 5,
@@ -83,7 +86,7 @@ def test_messages_do_not_tell_passwords(capsys: pytest.CaptureFixture[str]) -> N
 
 def test_a_masked_password_is_asked_for_again(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["align", "preferences=postgresql://ann:***@host/db"]) == 2
-    assert "the password is not kept" in capsys.readouterr().err
+    assert "the password is not stored" in capsys.readouterr().err
 
 
 def test_the_command_of_a_run_can_be_pasted_into_a_shell() -> None:

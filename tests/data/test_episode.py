@@ -104,9 +104,9 @@ def test_entries_filter_without_reading_arrays(tmp_path: Path):
     assert store.read_entry("run-0").total is None
 
 
-@pytest.mark.parametrize(("how", "error"), [("mp4", 5), ("exact", 0)])
-def test_frames_come_back_in_their_own_size(tmp_path: Path, how, error: int):
-    store = EpisodeStore(tmp_path, frames=how)
+@pytest.mark.parametrize(("mode", "error"), [("mp4", 5), ("exact", 0)])
+def test_frames_come_back_in_their_own_size(tmp_path: Path, mode, error: int):
+    store = EpisodeStore(tmp_path, frames=mode)
     episode = make(4, frames=(33, 47))
     back = store.load(store.append(episode))
     assert back.frames is not None and episode.frames is not None and back.frames.shape == (5, 33, 47, 3)
@@ -155,7 +155,7 @@ def test_a_folder_of_something_else_is_refused(tmp_path: Path):
     with pytest.raises(UsageError, match="version"):
         EpisodeStore(tmp_path)
     (tmp_path / "store.json").write_text("rubbish")
-    with pytest.raises(UsageError, match="no episode store"):
+    with pytest.raises(UsageError, match="not an episode store"):
         EpisodeStore(tmp_path)
 
 
@@ -222,7 +222,7 @@ def test_an_episode_that_was_tampered_with_is_corrupt(tmp_path: Path, changes: d
     store = EpisodeStore(tmp_path, frames="exact")
     store.append(make(4), key="a")
     rewrite(store, "a", **changes)
-    with pytest.raises(CorruptEpisode, match=r"a\.npz.*Delete it to go on without"):
+    with pytest.raises(CorruptEpisode, match=r"a\.npz.*Delete it to continue without"):
         store.load("a")
 
 
@@ -236,7 +236,7 @@ def test_what_is_no_file_in_a_store_is_not_waited_for(tmp_path: Path):
             store.load(name)
     (tmp_path / "s" / "store.json").unlink()
     os.mkfifo(tmp_path / "s" / "store.json")
-    with pytest.raises(UsageError, match="no episode store"):
+    with pytest.raises(UsageError, match="not an episode store"):
         EpisodeStore(tmp_path / "s")
 
 

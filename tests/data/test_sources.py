@@ -13,7 +13,9 @@ import numpy as np
 import pytest
 
 from robo_reward.data.episode import EpisodeStore
+from robo_reward.data.items import list_data_items
 from robo_reward.data.sources import Demonstration, harmonise_demonstrations, load_demonstrations, natural_sort_key
+from robo_reward.data.summary import is_success_known
 from robo_reward.envs.video.files import VideoError, write_video
 from robo_reward.errors import UsageError, WrongShape
 from tests.rewards.perceptual.scenes import clip, episode
@@ -122,6 +124,11 @@ def test_pictures_in_hdf5_are_read(tmp_path: Path, monkeypatch: pytest.MonkeyPat
             action_space=Box(-1, 1, (2,), np.float64),
         )
     (demo,) = load_demonstrations("minari:dot/hdf5-v0")
+    (item,) = list_data_items("minari:dot/hdf5-v0")
+    (other,) = load_demonstrations(tmp_path / "sets")
+    for again in (item.load().frames, other.frames):
+        np.testing.assert_array_equal(again, demo.frames)
+    assert item.load().spec.dim == 0 and not is_success_known(item.load())
     assert demo.frames.shape == frames.shape and np.abs(demo.frames.astype(int) - frames).mean() < 8  # kept as JPEG
 
 
@@ -133,7 +140,7 @@ def test_sizes_and_rates_become_one(caplog: pytest.LogCaptureFixture) -> None:
     assert a is not None and a.frames is slow.frames
     assert b.frames.shape[1:] == (24, 24, 3) and b.fps == 10.0 and len(b.frames) == 24
     np.testing.assert_array_equal(b.frames[5], fast.frames[10, ::2, ::2])
-    assert "fast is brought from 20 to 10 frames per second and from 48 x 48 to 24 x 24 pixels" in caplog.text
+    assert "fast is converted from 20 to 10 frames per second and from 48 x 48 to 24 x 24 pixels" in caplog.text
     assert "slow" not in caplog.text
 
 
@@ -169,7 +176,7 @@ def test_a_video_that_breaks_off_is_refused(tmp_path: Path) -> None:
 
 def test_what_shows_nothing_is_refused(tmp_path: Path) -> None:
     still = np.full((10, 24, 24, 3), 80, np.uint8)
-    with pytest.raises(UsageError, match=r"still\.mp4 stands still"):
+    with pytest.raises(UsageError, match=r"still\.mp4 shows no motion"):
         load_demonstrations(write_video(tmp_path / "still.mp4", still, 20))
     with pytest.raises(UsageError, match="1 frame"):
         load_demonstrations(pictures(tmp_path / "one", still[:1]))
@@ -185,10 +192,10 @@ def test_what_shows_nothing_is_refused(tmp_path: Path) -> None:
         ("empty", "no demonstrations in"),
         ("nowhere", "no such file or folder"),
         ("x.txt", "not a video"),
-        ("bad", r"0\.png is not a picture"),
+        ("bad", r"0\.png cannot be read as a picture"),
         ("pipe", r"5\.jpg is not a file"),
         ("zero", r"0\.jpeg is not a file"),
-        ("hollow", r"0\.png is not a picture"),
+        ("hollow", r"0\.png cannot be read as a picture"),
         ("s", "no frames: record it with frames"),
     ):
         with pytest.raises(UsageError, match=message):

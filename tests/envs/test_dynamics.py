@@ -82,8 +82,8 @@ def test_an_identified_arm_is_the_task_s(found: str) -> None:
 
 
 def test_the_command_line_carries_them_to_the_jobs_of_a_search(found: str) -> None:
-    wishes = [f"++task.options.dynamics={found}", "++task.options.ranges.damping=[0.8,1.2]"]
-    config = compose_config("search", ["task=fr3/lift", *wishes])
+    overrides = [f"++task.options.dynamics={found}", "++task.options.ranges.damping=[0.8,1.2]"]
+    config = compose_config("search", ["task=fr3/lift", *overrides])
     task: Any = make_task(config.task.id, **config.task.options)
     from omegaconf import OmegaConf
 

@@ -10,11 +10,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from robo_reward.cli.app import compose_config
+from robo_reward.cli.arguments.help import format_verb_help
+from robo_reward.cli.training.train import merge_parameters
 from robo_reward.data.collect import collect_episodes
 from robo_reward.envs.arm.base import ArmTask
 from robo_reward.envs.gym import TaskEnv
+from robo_reward.envs.magical.sweep import Sweep
 from robo_reward.envs.state import State
-from robo_reward.envs.task import make_task, task_names, tasks
+from robo_reward.envs.task import Task, find_training_defaults, make_task, task_names, tasks
 from robo_reward.errors import UnknownName, UsageError
 from robo_reward.language.language import compile_program
 from tests.house.source import ROOT
@@ -47,6 +51,7 @@ class Touch(ArmTask):
 
     name, horizon = "touch", 30
     goal, success_rule = "Touch the table.", "the hand is below 3 cm"
+    training_steps, ppo_params = 50_000, {"gamma": 0.97}
     expert_reward = """
 def compute_reward(state, action, previous):
     low = 1.0 - np.tanh(5.0 * state.hand_position[:, 2])
@@ -63,6 +68,13 @@ def compute_reward(state, action, previous):
         action = np.zeros((*state.hand_position.shape[:-1], self.action.dim))
         action[..., 2] = -1.0
         return action
+
+
+class TouchFr3(Touch):
+    """The same on the FR3."""
+
+    def __init__(self, **options):
+        super().__init__("fr3", **options)
 '''
 
 
@@ -73,7 +85,8 @@ def touch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     info = tmp_path / "my_tasks-1.0.dist-info"
     info.mkdir()
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: my_tasks\nVersion: 1.0\n")
-    (info / "entry_points.txt").write_text("[robo_reward.tasks]\npanda/touch = my_tasks:Touch\n")
+    points = "[robo_reward.tasks]\npanda/touch = my_tasks:Touch\nfr3/touch = my_tasks:TouchFr3\n"
+    (info / "entry_points.txt").write_text(points)
     monkeypatch.syspath_prepend(str(tmp_path))
     return tmp_path
 
@@ -86,6 +99,22 @@ def test_a_task_of_another_package_is_one_file(touch: Path) -> None:
     (episode,) = collect_episodes(task, task.expert, 1)
     assert episode.is_successful
     assert reward(episode.to_transitions()).total.shape == (len(episode),)
+
+
+def test_the_command_line_takes_the_training_from_the_class(touch: Path) -> None:
+    task = make_task("fr3/touch")
+    assert isinstance(task, ArmTask) and task.arm.name == "fr3"
+    for name in ("panda/touch", "fr3/touch"):
+        config = compose_config("train", [f"task={name}", "task.params.ent_coef=0.01"])
+        assert config.steps == config.task.steps == 50_000
+        assert merge_parameters(config) == {"gamma": 0.97, "ent_coef": 0.01}
+    assert "task.steps: 50000" in format_verb_help("train", ["task=panda/touch"])
+
+
+def test_the_sticks_of_a_class_have_budgets_of_their_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Sweep, "training_steps", {"short": 1, "long": 2})
+    steps = [find_training_defaults(f"magical/sweep-{stick}").steps for stick in ("short", "medium", "long")]
+    assert steps == [1, Task.training_steps, 2]
 
 
 def test_what_is_wrong_with_a_task_is_told(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from robo_reward.configs.deployment import DeploySettings
 from robo_reward.data.episode import EpisodeStore
 from robo_reward.envs.arm.base import ArmTask
 from robo_reward.envs.task import make_task
@@ -13,7 +14,7 @@ from robo_reward.hardware.deployment.clock import SteppedClock, WallClock
 from robo_reward.hardware.deployment.control_loop import ControlContext
 from robo_reward.hardware.deployment.journal import SuccessLabeler
 from robo_reward.hardware.deployment.reset import ResetProcedure
-from robo_reward.hardware.deployment.session import DeploymentSession, DeploySettings
+from robo_reward.hardware.deployment.session import DeploymentSession
 from robo_reward.hardware.deployment.time_scale import TimeScale
 from robo_reward.hardware.drivers.mujoco import MujocoArm
 from robo_reward.hardware.perception.camera_stream import SimulatedFrames
@@ -59,7 +60,7 @@ class Person:
         self.yes, self.answer, self.on_ask = yes, success, on_ask
         self.asked: list[str] = []
         self.stop: Callable[[], bool] = lambda: False
-        self.told: list[str] = []
+        self.messages: list[str] = []
 
     def confirm(self, question: str) -> bool:
         self.asked.append(question)
@@ -72,7 +73,7 @@ class Person:
         return self.answer
 
     def show_message(self, text: str) -> None:
-        self.told.append(text)
+        self.messages.append(text)
 
 
 def simulated(

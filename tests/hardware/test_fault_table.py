@@ -134,7 +134,7 @@ def test_killing_all_processes_in_mid_motion_ends_in_the_robots_own_reflex_and_c
         value = next_one.run().to_json()
     finally:
         closed(next_one)
-    assert any("an earlier run left behind" in text for text in person.told)
+    assert any("an earlier run left behind" in text for text in person.messages)
     assert value["episodes"] == before + 2 and value["each"][before]["reason"] == "cut off"
     assert value["each"][before]["steps"] >= 1
     assert not list((tmp_path / "live").iterdir())

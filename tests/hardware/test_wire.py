@@ -41,7 +41,7 @@ def test_a_message_that_promises_more_than_it_holds_is_refused() -> None:
     data = pack_message({}, {"a": np.zeros(100)})
     with pytest.raises(BadMessage, match="cut short"):
         unpack_message(data[:-1])
-    with pytest.raises(BadMessage, match="no message"):
+    with pytest.raises(BadMessage, match="not a message"):
         unpack_message(data + b"x")
 
 

@@ -20,14 +20,14 @@ class Import(NamedTuple):
 
 @cache
 def modules() -> dict[str, Path]:
-    """Import name to file, for every module of the package; reward programs are data and not among them."""
+    """Import name to file, for every module of the package."""
     found = {}
     for path in sorted((ROOT / "robo_reward").rglob("*.py")):
         found[_name(path.relative_to(ROOT))] = path
     for folder in LINKED:
         for path in sorted((ROOT / folder).rglob("*.py")):
             found[_name(Path("robo_reward") / path.relative_to(ROOT))] = path
-    return {name: path for name, path in found.items() if not path.match("envs/*/rewards/*")}
+    return found
 
 
 def imports(path: Path) -> Iterator[Import]:

@@ -49,6 +49,7 @@ USES = {
     "realsense": REALSENSE,
     "spacemouse": "import pyspacemouse",
     "serve": "import websockets.sync.server",
+    "docs": "import material, mkdocs, mkdocstrings_handlers.python",
     "metaworld": METAWORLD,
 }
 """Extra -> a program that needs what it brings."""

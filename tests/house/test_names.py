@@ -55,3 +55,4 @@ def test_folders_and_names_stay_within_the_bars() -> None:
     values = measure()
     assert values["one_word_function_share"] <= 0.45
     assert values["flat_files_max"] <= 14
+    assert values["task_files"] == 1

@@ -236,6 +236,16 @@ def reads(job: JobContext) -> dict[str, Any]:
     return {"text": Path(job.spec["path"]).read_text()}
 
 
+def resolves(job: JobContext) -> dict[str, Any]:
+    import socket
+
+    return {"found": socket.getaddrinfo("localhost", 80)}
+
+
+def loads_library(job: JobContext) -> dict[str, Any]:
+    return {"loaded": ctypes.CDLL(job.spec["path"])}
+
+
 def cripples(job: JobContext) -> dict[str, Any]:
     """What would slow down, move or signal another process of the same user; name to the error."""
     import fcntl

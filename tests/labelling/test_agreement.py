@@ -119,14 +119,14 @@ def test_cycles_are_the_majority_s_and_shortest() -> None:
     assert find_preference_cycles([*three, pair("a", "c"), pair("a", "c")]) == ()
     assert find_preference_cycles([pair("a", "b"), pair("b", "a")]) == (), "an even score prefers nobody"
     assert find_preference_cycles([*three, pair("c", "d"), pair("d", "a"), pair("x", "y")]) == (("a", "b", "c"),)
-    assert "circle 1 time." in find_warnings(three)[0]
+    assert "1 cycle." in find_warnings(three)[0]
 
 
 def test_nothing_and_nothing_but_ties() -> None:
     nothing = compute_agreement([])
     assert (nothing.shared, nothing.between, nothing.cycles) == (0, (), ())
     assert math.isnan(nothing.share) and math.isnan(nothing.fleiss) and math.isnan(nothing.ties)
-    assert find_warnings([]) == ["Nothing has been compared yet."]
+    assert find_warnings([]) == ["No clips have been compared yet."]
     ties = [pair("a", "b", who, tie=True) for who in ("ann", "bob")]
     assert compute_agreement(ties).ties == 1
     assert math.isnan(compute_agreement(ties).fleiss)

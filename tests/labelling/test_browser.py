@@ -224,10 +224,10 @@ def test_name_help_summary_and_the_end(browser, tmp_path: Path) -> None:
         page.locator("#summary button.main").click()
         for _ in range(3):
             said = press(page, "ArrowRight", said)
-        until(page, "(document.querySelector('#summary p')?.textContent ?? '').includes('everything there is')")
+        until(page, "(document.querySelector('#summary p')?.textContent ?? '').includes('compared all clips')")
         assert len(here.store) == 6
         page.reload()
-        until(page, "(document.querySelector('#summary p')?.textContent ?? '').includes('everything there is')")
+        until(page, "(document.querySelector('#summary p')?.textContent ?? '').includes('compared all clips')")
         assert page.locator("#who").inner_text() == "Zoë <b>"
 
 

@@ -104,9 +104,9 @@ def test_lines_that_are_no_rows_are_named(tmp_path: Path) -> None:
         (b"\xff\xfe\n", "line 4: it is not JSON"),
         (b"[" * 100_000 + b"\n", "line 4: it is nested too deeply"),
         (b"[1]\n", "line 4: Expected `object`"),
-        (b'{"row": "clip", "id": 5}\n', "row 4: no clip"),
-        (b'{"row": "clip", "id": "c", "path": "\\ud83d"}\n', "row 4: no clip"),
-        (b'{"row": "event", "clips": ["a", "b"]}\n', "row 4: no answer.*annotator"),
+        (b'{"row": "clip", "id": 5}\n', "row 4: not a valid clip"),
+        (b'{"row": "clip", "id": "c", "path": "\\ud83d"}\n', "row 4: not a valid clip"),
+        (b'{"row": "event", "clips": ["a", "b"]}\n', "row 4: not a valid answer.*annotator"),
         (b"x" * (1 << 20) + b"x", "line 4: it has more than"),
     ):
         path.write_bytes(good + bad)

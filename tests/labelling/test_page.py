@@ -101,8 +101,8 @@ def test_queries_are_not_repeated_and_tabs_do_not_collide(page: Served) -> None:
     [
         ({"clips": ["x", "y"], "ranking": []}, 422, "not those shown here"),
         ({"ranking": [["x"]]}, 422, "once"),
-        ({"ranking": [5]}, 400, "no answer"),
-        ({"ranking": None}, 400, "no answer"),
+        ({"ranking": [5]}, 400, "not a valid answer"),
+        ({"ranking": None}, 400, "not a valid answer"),
         ({"annotator": ""}, 422, "annotator"),
         ({"annotator": ["ann"]}, 400, "annotator"),
         ({"annotator": "half \ud83d"}, 422, "annotator"),

@@ -60,7 +60,7 @@ def test_undo_adds_a_row_and_deletes_none(where: str) -> None:
     assert store.load_answers() == [first]
     assert store.load_history() == [first, second, undo]
     assert store.add(undo) == 0
-    with pytest.raises(UsageError, match="taken back already"):
+    with pytest.raises(UsageError, match="undone already"):
         store.undo_answer(second.uuid, "ann")
     # Whichever arrives first: an undo may overtake its answer in a merged file.
     late = answer(2)
@@ -162,7 +162,7 @@ def test_a_bad_line_is_named(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="jsonl"):
         import_preferences(store, tmp_path / "in.xml")
     (tmp_path / "in.parquet").write_text("nonsense")
-    with pytest.raises(UsageError, match="no Parquet file"):
+    with pytest.raises(UsageError, match="not a Parquet file"):
         import_preferences(store, tmp_path / "in.parquet")
 
 
@@ -185,13 +185,13 @@ def test_what_is_no_store(tmp_path: Path) -> None:
     other.execute("CREATE TABLE songs (title)")
     other.commit()
     other.close()
-    with pytest.raises(UsageError, match=r"something else \(tables songs"):
+    with pytest.raises(UsageError, match=r"another program \(tables songs"):
         PreferenceStore(tmp_path / "other.db")
     with pytest.raises(UsageError, match="no folder"):
         PreferenceStore(tmp_path / "nowhere" / "p.db")
     with pytest.raises(UsageError, match="postgresql://"):
         PreferenceStore("mysql://host/database")
-    with pytest.raises(UsageError, match="no database URL"):
+    with pytest.raises(UsageError, match="not a database URL"):
         PreferenceStore("nonsense ://")
     assert PreferenceStore(tmp_path).where == str(tmp_path / "preferences.db")
 

@@ -64,7 +64,7 @@ def assert_acts_alike(folder: Path, model: Any) -> None:
 
 
 def test_what_is_listed_is_what_there_is() -> None:
-    assert set(list_group_options()["policy"]) == set(ALGORITHMS) == set(SMALL)
+    assert set(list_group_options("policy")) == set(ALGORITHMS) == set(SMALL)
 
 
 @pytest.mark.parametrize("algorithm", sorted(SMALL))

@@ -14,8 +14,9 @@ from robo_reward.envs.arm.dynamics import Dynamics
 from robo_reward.envs.batch import BatchSim
 from robo_reward.envs.task import make_task
 from robo_reward.policies import evaluate as module
-from robo_reward.policies.evaluate import EVALUATION_SEEDS, evaluate_policy
+from robo_reward.policies.evaluate import evaluate_policy
 from robo_reward.policies.policy import load_policy
+from robo_reward.seeds import EVALUATION_SEEDS
 
 QUICK = ["steps=120", "episodes=2", "videos=0", "policy.params.worlds=2", "policy.params.batch_size=64"]
 ARM = Dynamics(0.16, np.full(7, 300.0), np.full(7, 0.5))

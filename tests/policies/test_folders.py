@@ -178,18 +178,18 @@ FILES = ("checkpoint.json", "model.safetensors", "arrays.npz")
 
 
 @pytest.mark.parametrize("name", FILES)
-@pytest.mark.parametrize("how", ["empty", "cut", "garbage", "missing", "pipe"])
+@pytest.mark.parametrize("damage", ["empty", "cut", "garbage", "missing", "pipe"])
 def test_a_damaged_checkpoint_names_itself_and_the_remedy(
-    learner: tuple[PPO, SB3VecEnv], kept: Path, tmp_path: Path, name: str, how: str
+    learner: tuple[PPO, SB3VecEnv], kept: Path, tmp_path: Path, name: str, damage: str
 ) -> None:
     folder = Path(shutil.copytree(kept, tmp_path / "checkpoint"))
     content = (folder / name).read_bytes()
     (folder / name).unlink()
-    if how == "pipe":
+    if damage == "pipe":
         os.mkfifo(folder / name)
-    elif how != "missing":
+    elif damage != "missing":
         changed = {"empty": b"", "cut": content[: len(content) // 2], "garbage": b"\x80garbage" * 50}
-        (folder / name).write_bytes(changed[how])
+        (folder / name).write_bytes(changed[damage])
     with pytest.raises(BadArtifact, match=r"checkpoint.*Delete this folder to start the training from its beginning"):
         load_checkpoint(folder, *learner)
 

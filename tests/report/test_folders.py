@@ -114,7 +114,7 @@ def test_only_videos_are_embedded(search: Path) -> None:
     (search / "videos" / "0.mp4").write_text(SECRET)
     page = report_run(search).read_text()
     assert base64.b64encode(SECRET.encode()).decode()[:20] not in page
-    assert "is no mp4 video" in page
+    assert "is not an mp4 video" in page
     with (search / "videos" / "0.mp4").open("wb") as file:
         file.truncate(10 << 30)
     assert "could not be read" in report_run(search).read_text()

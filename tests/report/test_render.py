@@ -73,7 +73,7 @@ def test_the_page_names_everything_that_matters(page):
     for text in ("Lift the cube ten", "91.5 %", "4 min 12 s", "staged-still", "sparse-bonus", "18\u202f420", "4f1c2a9"):
         assert text in page
     assert "staged-still reached 97 % success; the next best, staged-gate, reached 91 %" in page
-    assert "Its line began with staged-reach at 71 %" in page
+    assert "Its lineage began with staged-reach at 71 %" in page
 
 
 def test_the_page_refers_to_nothing_outside_itself(page):
@@ -190,7 +190,7 @@ def test_a_failed_write_leaves_the_old_page(tmp_path, monkeypatch):
     def full(*_):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("robo_reward.report.render.os.replace", full)
+    monkeypatch.setattr("robo_reward.files.os.replace", full)
     with pytest.raises(OSError, match="No space"):
         write_report(train_report(), target)
     assert target.read_text() == "old"

@@ -8,6 +8,7 @@ import shutil
 from collections.abc import Callable
 from concurrent.futures import Future
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,16 +17,19 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from robo_reward.envs.task import make_task
 from robo_reward.errors import BadArtifact, RoboRewardError, UsageError
 from robo_reward.jobs.failures import JobFailed, JobTimedOut
 from robo_reward.jobs.job import Job
 from robo_reward.jobs.runner import run_job
 from robo_reward.policies.policy import MLPPolicy
 from robo_reward.reward_search.candidate import Candidate
+from robo_reward.reward_search.eureka import Eureka
 from robo_reward.reward_search.job_validation import check_outcome, require_usable_job
 from robo_reward.reward_search.settings import SearchSettings
 from robo_reward.reward_search.successive_halving import CandidateTrainer, run_successive_halving, train_with_new_seeds
 from tests.policies.folders import small_policy
+from tests.reward_search.test_search import GOOD, Scripted
 from tests.tampering import JSON, places, put
 
 POINT = {"steps": 10, "success": 0.5, "episode_return": 1.0, "terms": {"reach": 0.1}, "seconds": 1.0}
@@ -86,6 +90,16 @@ def compete(folder: Path, executor: Executor) -> list[Candidate]:
     run_successive_halving(track, candidates, {c.id: REWARD for c in candidates})
     train_with_new_seeds(track, candidates[0], REWARD)
     return candidates
+
+
+def test_the_policy_is_of_the_winners_own_job(tmp_path: Path, policy: MLPPolicy) -> None:
+    """Another folder whose name begins in the same way, as other settings leave it, is not taken for it."""
+    (tmp_path / "jobs" / "1.1-rung1-00000000").mkdir(parents=True)
+    once = replace(ONE_RUNG, candidates=1, rounds=1, least_rounds=1, final_seeds=0)
+    writer = Scripted([[GOOD.format(gain=5.0)]])
+    outcome = Eureka(make_task("panda/reach"), "", writer, Executor(policy), tmp_path, once).run()
+    assert outcome.policy is not None
+    assert (outcome.policy / "policy.json").is_file()
 
 
 WRONG = [

@@ -110,7 +110,7 @@ def test_changes_by_hand_are_noticed_and_can_be_accepted(tmp_path: Path, batch: 
 def test_a_reward_for_another_task_is_refused(tmp_path: Path):
     save_reward(compile_program(REACH, SPEC, 4), tmp_path)
     other = StateSpec([Field("hand_position", (3,), "m"), Field("ball_position", (3,), "m")])
-    with pytest.raises(BadArtifact, match="the task has no cube_position; the reward does not know ball_position"):
+    with pytest.raises(BadArtifact, match="the task has no cube_position; the reward has no ball_position"):
         load_reward(tmp_path, state=other)
     with pytest.raises(BadArtifact, match="another order"):
         load_reward(tmp_path, state=StateSpec(SPEC.fields[::-1]))

@@ -141,7 +141,7 @@ def test_a_full_disk_loses_nothing_and_says_so(tmp_path: Path, monkeypatch: pyte
 
     with monkeypatch.context() as patch:
         patch.setattr(os, "fsync", full)
-        with pytest.raises(WriterError, match=r"No space left.*start the same command again"):
+        with pytest.raises(WriterError, match=r"No space left.*run the same command again"):
             Ledger(path).put(entry(1))
     Ledger(path).put(entry(2))
     assert [e.index for e in Ledger(path).load_entries()] == [0, 2]
@@ -227,7 +227,7 @@ def test_a_ledger_that_is_no_file_of_its_own_is_refused(tmp_path: Path, monkeypa
     (tmp_path / "folder").mkdir()
     for name in ("link", "pipe", "folder"):
         for action in (Ledger.load_entries, lambda ledger: ledger.put(entry())):
-            with pytest.raises(WriterError, match=r"no regular file.*Move it away"):
+            with pytest.raises(WriterError, match=r"not a regular file.*Move it away"):
                 action(Ledger(tmp_path / name))
     assert victim.read_text() == "precious"
     monkeypatch.setattr(ledger_module, "MAX_LEDGER", 7)

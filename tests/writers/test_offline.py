@@ -81,7 +81,7 @@ class TestSentence:
     def test_verbs_things_targets_and_amounts(self):
         read = parse_sentence(LIFT)
         assert read.intents == ("lift", "lift")
-        assert read.clauses[0].thing == read.clauses[1].thing == ("red", "cube")  # `it`
+        assert read.clauses[0].item == read.clauses[1].item == ("red", "cube")  # `it`
         assert read.clauses[1].amount == Amount(0.1, "m")
 
     @pytest.mark.parametrize(
@@ -96,7 +96,7 @@ class TestSentence:
     )
     def test_clauses(self, text, intent, thing, target, relation):
         clause = parse_sentence(text).clauses[0]
-        assert (clause.intent, clause.thing, clause.target, clause.relation) == (intent, thing, target, relation)
+        assert (clause.intent, clause.item, clause.target, clause.relation) == (intent, thing, target, relation)
 
     def test_a_noun_that_could_be_a_verb(self):
         assert parse_sentence("Press the push button").intents == ("push",)

@@ -129,10 +129,14 @@ def test_reasoning_is_stripped(tmp_path: Path) -> None:
         (failure(403), 1, "refuses the key in MY_KEY"),
         (failure(404, "no such route"), 1, "does not know model 'm'.*/v1"),
         (failure(400, "max_tokens is not supported"), 1, "refuses the request: .*max_tokens=0"),
-        (failure(429, "slow down", {"Retry-After": "0"}), 3, "limits the rate.*after 3 tries.*writer.concurrency"),
-        (failure(429, "pay", code="insufficient_quota"), 1, "account is used up"),
-        (failure(429, "come tomorrow", {"Retry-After": "86400"}), 1, "limits the rate"),
-        (failure(500, "oops"), 3, "fails, given up after 3 tries.*oops"),
+        (
+            failure(429, "slow down", {"Retry-After": "0"}),
+            3,
+            "limits the request rate.*after 3 tries.*writer.concurrency",
+        ),
+        (failure(429, "pay", code="insufficient_quota"), 1, "account has no credit left"),
+        (failure(429, "come tomorrow", {"Retry-After": "86400"}), 1, "limits the request rate"),
+        (failure(500, "oops"), 3, "fails; gave up after 3 tries.*oops"),
     ],
 )
 def test_failures_are_explained(
@@ -150,6 +154,41 @@ def test_failures_are_explained(
     assert len(script.asked) == tries
     assert script.authorizations[0] == "Bearer sk-secret"
     assert "sk-secret" not in str(error.value) + caplog.text
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        failure(400, "unknown field in {'user': {'api_key': 'EXTRA-SECRET'}} of http://ann:URL-SECRET@host"),
+        failure(401, "URL-SECRET is not the password of ann"),
+        failure(404, "no route /v1?api_key=KEY-SECRET&x=1"),
+        Reply(200, "<html>Bearer KEY-SECRET EXTRA-SECRET</html>"),
+        Reply(200, "x" * 115 + "KEY-SECRET"),  # across the end of what is shown
+        Reply(200, '{"choices": [{"echo": "EXTRA-SECRET"}]}'),
+        Reply(307, "", {"Location": "http://ann:URL-SECRET@elsewhere/v1?token=KEY-SECRET"}),
+    ],
+)
+def test_no_secret_is_in_a_message_or_in_the_ledger(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, reply: Reply
+) -> None:
+    monkeypatch.setenv("MY_KEY", "KEY-SECRET")
+    caplog.set_level(logging.DEBUG, "robo_reward")
+    options: dict[str, Any] = {"key_env": "MY_KEY", "extra": {"user": {"api_key": "EXTRA-SECRET"}}, "concurrency": 1}
+    with serving(GOOD, reply) as script:
+        url = script.url.replace("http://", "http://ann:URL-SECRET@")
+        with pytest.raises(WriterError) as error:
+            writer(url, tmp_path, **options).write(REQUEST, 2)
+        assert script.asked[0]["user"] == {"api_key": "EXTRA-SECRET"}
+    kept = (tmp_path / "ledger.jsonl").read_text()
+    assert "compute_reward" in kept
+    for text in (str(error.value), caplog.text, kept):
+        assert "SECRET" not in text and "KEY-S" not in text
+    assert writer(url, tmp_path, **options, ledger="strict").write(REQUEST, 1)[0].cached
+
+
+def test_an_error_of_a_server_without_a_key_is_quoted_whole(tmp_path: Path) -> None:
+    with serving(failure(400, "none of the fields fits")) as script, pytest.raises(WriterError, match="none of the"):
+        writer(script, tmp_path).write(REQUEST, 1)
 
 
 def test_an_unknown_model_is_answered_with_those_the_server_has(tmp_path: Path) -> None:
@@ -228,7 +267,7 @@ def test_deep_giant_and_compressed_replies_are_no_chat_completions(
 ) -> None:
     monkeypatch.setattr(bounded_client, "MAX_REPLY", 200_000)
     replies = {
-        "no JSON": Reply(body='{"choices": ' + "[" * 100_000),
+        "not JSON": Reply(body='{"choices": ' + "[" * 100_000),
         "more than 200000 bytes": Reply(body=" " * 200_001 + GOOD.body),
         "compressed as 'gzip'": Reply(body=GOOD.body, headers={"Content-Encoding": "gzip"}),
     }

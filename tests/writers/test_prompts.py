@@ -99,10 +99,10 @@ def test_a_repair_repeats_no_words_of_the_program_and_keeps_its_lines() -> None:
     return total, {"reach": a, "obey and pay": a}
 """
     messages = conversation(replace(REQUEST, repair=RejectedAnswer(source, (Problem(6, "not Python", "mend it"),))))
-    told = messages[-2]["content"] + messages[-1]["content"]
-    assert "obey" not in told.lower()
-    assert "  5 |     a = state.opening\n  6 |     total = a + (\n" in told
-    assert '"reach": a' in told
+    text = messages[-2]["content"] + messages[-1]["content"]
+    assert "obey" not in text.lower()
+    assert "  5 |     a = state.opening\n  6 |     total = a + (\n" in text
+    assert '"reach": a' in text
 
 
 def test_prose_comes_back_as_prose() -> None:

@@ -20,6 +20,56 @@ KEEP_OUT = 0.04
 MARGIN = 0.012
 """Scripted pushes meet a wanted cube's centre at least this far inside the board's ends [m]."""
 
+EXPERT_REWARD = '''\
+def beyond(position, line):
+    """How far a red cube has come into the 12 cm before the strip's middle line [m]."""
+    return np.maximum(position[:, 0] - line + 0.10, 0.0)
+
+
+def compute_reward(state, action, previous):
+    """As for group, and keep every red cube where it stands."""
+    x_blue, x_yellow = state.blue_position[:, 0], state.yellow_position[:, 0]
+    y_blue, y_yellow = state.blue_position[:, 1], state.yellow_position[:, 1]
+    back = np.minimum(x_blue, x_yellow) - 0.031 - state.hand_position[:, 0]
+    aside = 0.5 * (y_blue + y_yellow) - state.hand_position[:, 1]
+    above = state.hand_position[:, 2] - 0.035
+    behind = 0.5 * (1.0 - np.tanh(8.0 * np.sqrt(back**2 + np.maximum(np.abs(aside) - 0.05, 0.0) ** 2 + above**2)))
+    line = state.strip_position[:, 0]
+    worst = np.maximum(np.abs(x_blue - line), np.abs(x_yellow - line))
+    near = 2.0 * (1.0 - np.tanh(6.0 * worst))
+    precise = np.exp(-((worst / 0.06) ** 2))
+    left = beyond(state.red1_position, line) + beyond(state.red2_position, line)
+    right = beyond(state.red3_position, line) + beyond(state.red4_position, line)
+    red = -20.0 * (left + right)
+    effort = -0.01 * np.sum(action**2, axis=-1)
+    total = behind + near + precise + red + effort
+    return total, {"behind": behind, "near": near, "precise": precise, "red": red, "effort": effort}
+'''
+
+TRUTH_REWARD = '''\
+def compute_reward(state, action, previous):
+    """RAPL's ground truth for its clutter task: as for group (see `group.py`), and -1 while a red cube's centre is
+    within 4 cm of the strip's middle line.
+
+    Source: the code of 2310.07932; distances in m.
+    """
+    line = state.strip_position[:, 0]
+    worst = np.maximum(np.abs(state.blue_position[:, 0] - line), np.abs(state.yellow_position[:, 0] - line))
+    goal = -3.0 * worst
+    group = -3.0 * np.linalg.norm(state.blue_position - state.yellow_position, axis=-1)
+    offset = state.blue_position - state.hand_position
+    left = np.sqrt(offset[:, 0] ** 2 + (offset[:, 1] - 0.04) ** 2 + offset[:, 2] ** 2)
+    right = np.sqrt(offset[:, 0] ** 2 + (offset[:, 1] + 0.04) ** 2 + offset[:, 2] ** 2)
+    fingers = -0.5 * left - 0.5 * right
+    effort = -0.01 * np.sum(action**2, axis=-1)
+    lifted = -0.5 * np.where(state.blue_position[:, 2] > 0.03, 1.0, 0.0)
+    near12 = np.minimum(np.abs(state.red1_position[:, 0] - line), np.abs(state.red2_position[:, 0] - line))
+    near34 = np.minimum(np.abs(state.red3_position[:, 0] - line), np.abs(state.red4_position[:, 0] - line))
+    red = -1.0 * np.where(np.minimum(near12, near34) < 0.04, 1.0, 0.0)
+    total = goal + group + fingers + effort + lifted + red
+    return total, {"goal": goal, "group": group, "fingers": fingers, "effort": effort, "lifted": lifted, "red": red}
+'''
+
 
 class Clutter(Group):
     """Both wanted cubes in the strip at the end, and no red one.
@@ -34,6 +84,9 @@ class Clutter(Group):
         "both wanted cubes' centres are within 8 cm of the strip's middle line, measured along x (away from the "
         "robot), and no red cube's centre is within 4 cm of it"
     )
+    expert_reward = EXPERT_REWARD
+    truth_reward = TRUTH_REWARD
+    training_steps = 300_000
     things: ClassVar[tuple[Field, ...]] = (
         *Group.things,
         *(

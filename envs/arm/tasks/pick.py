@@ -17,6 +17,25 @@ from robo_reward.envs.arm.tasks.lift import CUBE, grasp_and_carry
 from robo_reward.envs.state import State
 from robo_reward.envs.task import Observable
 
+EXPERT_REWARD = '''\
+def compute_reward(state, action, previous):
+    """Come close with open fingers, close them around the cube, bring it to the goal; progress counts too."""
+    distance = np.linalg.norm(state.cube_position - state.hand_position, axis=-1)
+    reach = 1.0 - np.tanh(8.0 * distance)
+    closed = np.clip((0.08 - state.gripper_opening) / 0.04, 0.0, 1.0)
+    grasp = 0.5 * np.where(distance < 0.025, closed, 0.0)
+    height = np.clip((state.cube_position[:, 2] - 0.02) / 0.02, 0.0, 1.0)
+    held = np.where(distance < 0.04, height, 0.0)
+    gap = np.linalg.norm(state.goal_position - state.cube_position, axis=-1)
+    before = np.linalg.norm(previous.goal_position - previous.cube_position, axis=-1)
+    carry = held * (1.0 + 3.0 * (1.0 - np.tanh(4.0 * gap)))
+    along = 60.0 * held * np.clip(before - gap, -0.03, 0.03)
+    precise = 2.0 * held * np.exp(-((gap / 0.04) ** 2))
+    effort = -0.01 * np.sum(action**2, axis=-1)
+    total = reach + grasp + carry + along + precise + effort
+    return total, {"reach": reach, "grasp": grasp, "carry": carry, "along": along, "precise": precise, "effort": effort}
+'''
+
 
 class Pick(ArmTask):
     """The cube's centre within 3 cm of a random point in the air at the end."""
@@ -24,10 +43,12 @@ class Pick(ArmTask):
     name = "pick"
     goal = "Pick up the red cube and bring it to the green goal in the air."
     success_rule = "the cube's centre is within 3 cm of the goal"
+    expert_reward = EXPERT_REWARD
+    training_steps = 400_000
     horizon = 70
     things = (
         *object_fields("cube", "the red cube, 4 cm wide; 0.02 m high when it lies on the table"),
-        goal_field("where the cube's centre shall be, a point in the air 0.06 m to 0.25 m high"),
+        goal_field("target position of the cube's centre, a point in the air 0.06 m to 0.25 m high"),
     )
     bodies = CUBE + '<body name="goal" mocap="true"><geom class="marker" size=".02" type="sphere"/></body>'
     thing_sensors = object_sensors("cube") + GOAL_SENSOR

@@ -26,6 +26,19 @@ PUCK = """
 CRADLE = np.array([-0.037, 0.0, -0.006])
 """Position of the hand relative to the puck while the puck touches both fingers [m]."""
 
+EXPERT_REWARD = '''\
+def compute_reward(state, action, previous):
+    """Get both fingers against the puck's near side, bring the puck closer to the goal, be precise at the end."""
+    behind = state.puck_position - state.hand_position
+    aside = np.sqrt((behind[:, 0] - 0.037) ** 2 + behind[:, 1] ** 2 + (behind[:, 2] - 0.006) ** 2)
+    touch = 0.3 * (1.0 - np.tanh(10.0 * aside))
+    gap = np.linalg.norm((state.goal_position - state.puck_position)[:, :2], axis=-1)
+    near = 2.0 * (1.0 - np.tanh(8.0 * gap))
+    precise = np.exp(-((gap / 0.03) ** 2))
+    effort = -0.01 * np.sum(action**2, axis=-1)
+    return touch + near + precise + effort, {"touch": touch, "near": near, "precise": precise, "effort": effort}
+'''
+
 
 class Push(ArmTask):
     """The puck within 3 cm of a goal ahead of it at the end."""
@@ -33,6 +46,8 @@ class Push(ArmTask):
     name = "push"
     goal = "Push the blue puck to the green goal on the table."
     success_rule = "the puck's centre is within 3 cm of the goal, measured along the table"
+    expert_reward = EXPERT_REWARD
+    training_steps = 300_000
     horizon = 60
     gripper = False
     opening = 0.06  # two finger tips touch the puck, so that it can be steered
@@ -53,8 +68,8 @@ class Push(ArmTask):
         ),
         *object_fields("puck", "the blue puck")[1:],
         goal_field(
-            "where the puck's centre shall be, 0.02 m high; 0.08 to 0.18 m from the puck's start, within 45 degrees "
-            "of straight ahead (+x)"
+            "target position of the puck's centre, 0.02 m high; 0.08 to 0.18 m from the puck's start, "
+            "within 45 degrees of straight ahead (+x)"
         ),
     )
     bodies = PUCK

@@ -11,6 +11,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from robo_reward.configs.robots import FrankaConfig
 from robo_reward.envs.arm.model import ArmModel
 from robo_reward.errors import UsageError
 from robo_reward.hardware.arm import ArmFault, ArmState, FaultKind, Mode, Target
@@ -37,7 +38,7 @@ REST_TIME = 0.1
 HAND_PATIENCE = 5.0
 """Time for which `recover` tries to reconnect a lost gripper [s]."""
 UNHOMED = (
-    "the hand was not homed since it was switched on: it says that it opens to 0 mm",
+    "the hand was not homed since it was switched on: it reports a maximum opening of 0 mm",
     "Home it in Desk, with nothing between the fingers, then confirm",
 )
 """Cause and remedy of the fault of a hand that was not homed."""
@@ -67,10 +68,10 @@ class FrankaArm(ABC):
     def __init__(
         self,
         host: str,
-        realtime: str = "enforce",
+        realtime: str = FrankaConfig.realtime,
         compliance: Compliance | None = None,
-        force: float = 20.0,
-        gripper: bool = True,
+        force: float = FrankaConfig.force,
+        gripper: bool = FrankaConfig.gripper,
     ) -> None:
         self.host, self.realtime = host, validate_realtime(realtime)
         self.compliance = compliance or Compliance()
@@ -95,9 +96,7 @@ class FrankaArm(ABC):
         """
         self._library = self._import_library()
         if self.realtime == "ignore":
-            log.warning(
-                "realtime=ignore: when this computer is late by 20 ms the robot stops itself; not for daily use"
-            )
+            log.warning("realtime=ignore: the robot stops itself when this computer is 20 ms late; not for regular use")
         try:
             self._robot = self._open()
             self._check_robot()
@@ -336,7 +335,7 @@ class FrankaArm(ABC):
         if self._fingers is not None:
             self._fingers.raise_failure()
             if self._is_hand_lost:
-                raise make_hand_lost_fault("no state of it comes")
+                raise make_hand_lost_fault("it sends no states")
 
     @property
     def _is_hand_lost(self) -> bool:
@@ -377,7 +376,7 @@ class FrankaArm(ABC):
 
     def _require_robot(self) -> Any:
         if self._robot is None and self._library is not None:
-            raise make_library_fault(FaultKind.COMMUNICATION, "the connection was lost and could not be made anew")
+            raise make_library_fault(FaultKind.COMMUNICATION, "the connection was lost and could not be re-established")
         if self._robot is None:
             raise UsageError("the arm is not connected: call connect first")
         return self._robot

@@ -6,37 +6,31 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from robo_reward.configs.robots import ContactConfig
 from robo_reward.errors import UsageError
 from robo_reward.hardware.drivers.franka.gripper import WIDEST
+from robo_reward.hardware.safety.limits import ACCELERATION
 
 REALTIME = ("enforce", "ignore")
 
 
 @dataclass(frozen=True)
-class Compliance:
-    """Gains and collision thresholds, set explicitly on every connect.
+class Compliance(ContactConfig):
+    """Gains and collision thresholds, set explicitly on every connect; four of them are keys of `deploy`.
 
     The stiffness is half that of libfranka's own impedance example: a hand that is led 3 cm into the table
     presses with some 40 N. Damping follows from it, so that the arm is behind its targets by as much as the
     simulated arm was.
 
     Args:
-        stiffness: of the joints (7,) [N m/rad].
         lag: damping over stiffness, the time constant with which the arm nears a target [s].
-        torque_threshold: external joint torque at which the robot stops itself (7,) [N m].
-        force_threshold: external force and torque on the hand at which it does (6,) [N, N m].
         torque_step: by how much a commanded torque may change in a millisecond [N m].
-        clearance: extra opening of fingers that hold nothing [m].
         braking: share of the official limits of acceleration with which a stop brakes.
     """
 
-    stiffness: tuple[float, ...] = (300.0, 300.0, 300.0, 300.0, 125.0, 75.0, 50.0)
     lag: float = 0.1
-    torque_threshold: tuple[float, ...] = (40.0,) * 7
-    force_threshold: tuple[float, ...] = (40.0,) * 6
     torque_step: float = 1.0
-    clearance: float = 0.008
-    braking: float = 0.3
+    braking: float = ACCELERATION
 
     def __post_init__(self) -> None:
         sizes = {"stiffness": 7, "torque_threshold": 7, "force_threshold": 6}

@@ -40,7 +40,7 @@ ERROR_PATTERNS = (
         r"unexpected (response|reply)|protocol error|incorrect (tcp message|object) size|unexpected motion started",
         FaultKind.VERSION,
         Explanation(
-            "the robot answered in a way that this library does not know",
+            "the robot sent an answer that this library does not know",
             "Compare the robot's system version with `robo-reward doctor`; update the robot, or install the "
             "library for it",
         ),
@@ -89,12 +89,12 @@ ERROR_PATTERNS = (
     ErrorPattern(
         r"preempted|another control or read operation|multiple motions",
         FaultKind.CONTROL,
-        Explanation("another command took the place of ours", BUSY),
+        Explanation("another command replaced the one of this program", BUSY),
     ),
     ErrorPattern(
         r"still moving|loop (has )?ended|no controller running|no motion generator running|thread panicked",
         FaultKind.CONTROL,
-        Explanation("the motion ended before it was over", FREE),
+        Explanation("the motion ended too early", FREE),
     ),
     ErrorPattern(
         r"net exception|tim(ed ?|e)out|refused|connection|network|unreachable|reset by peer|broken pipe|hung up"
@@ -168,9 +168,9 @@ def make_hand_lost_fault(text: str, tried: bool = False) -> ArmFault:
     """
     if not tried:
         cause = f"the connection to the gripper was lost ({text})"
-        return ArmFault(cause, "It is made again before anything moves.", True, FaultKind.COMMUNICATION)
+        return ArmFault(cause, "It is re-established before anything moves.", True, FaultKind.COMMUNICATION)
     cause = f"the gripper does not answer ({text})"
-    remedy = "Without a hand give robot.gripper=false; else see its plug and that Desk shows the hand as ready."
+    remedy = "Without a hand give robot.gripper=false; else check its plug and that Desk shows the hand as ready."
     return ArmFault(cause, remedy, True, FaultKind.GRIPPER)
 
 

@@ -156,16 +156,16 @@ class GraspPlanner:
         """Opening of fingers that hold nothing for the newest target [m]."""
         return min((self.target or 0.0) + self.clearance, WIDEST)
 
-    def is_opposed_to(self, wish: FingerCommand, measured: float, now: float) -> bool:
+    def is_opposed_to(self, command: FingerCommand, measured: float, now: float) -> bool:
         """Returns whether the newest target requires the opposite of a running command.
 
         The fingers are at a width `measured` [m], at the time `now` [s].
         """
         if self.target is None:
             return False
-        if wish.force is not None:
+        if command.force is not None:
             return self.goal_width > measured + AWAY and self._should_release(measured, now)
-        return self.target < wish.width - AWAY and self._should_close(measured)
+        return self.target < command.width - AWAY and self._should_close(measured)
 
     def _should_close(self, measured: float) -> bool:
         """Returns whether the newest target closes fingers that are at a width [m]."""
@@ -222,7 +222,7 @@ class FingerController:
         self._thread.start()
         self._watch.start()
 
-    def submit_command(self, wish: FingerCommand, speed: float | None = None) -> None:
+    def submit_command(self, command: FingerCommand, speed: float | None = None) -> None:
         """Accepts a command and returns at once; later targets are followed from it on.
 
         Raises:
@@ -230,7 +230,7 @@ class FingerController:
         """
         self.raise_failure()
         with self._changed:
-            self._pending = (wish, speed or self._speed)
+            self._pending = (command, speed or self._speed)
             self._planner.forget_all()
             self._request_halt()
             self._changed.notify_all()
@@ -336,13 +336,13 @@ class FingerController:
                     task = self._next_command()
                 if task is None or self._closing:
                     return
-                wish, speed = task
-                self._running, self._halted, self._halting = wish, False, None
+                command, speed = task
+                self._running, self._halted, self._halting = command, False, None
             try:
-                if wish.force is None:
-                    self._client.move_fingers(wish.width, speed)
+                if command.force is None:
+                    self._client.move_fingers(command.width, speed)
                 else:
-                    self._client.grasp_object(speed, wish.force)
+                    self._client.grasp_object(speed, command.force)
                 self.width = self._client.read_width()  # the next command depends on where the fingers stopped
             except Exception as error:  # noqa: BLE001  no common base either; the next call raises it
                 self._record_failure(error)
@@ -358,8 +358,8 @@ class FingerController:
             return task
         if self._problem is not None:
             return None
-        wish = self._planner.next_command(self.width, time.monotonic())
-        return None if wish is None else (wish, wish.speed or self._speed)
+        command = self._planner.next_command(self.width, time.monotonic())
+        return None if command is None else (command, command.speed or self._speed)
 
     def _record_failure(self, error: Exception) -> None:
         with self._changed:

@@ -134,7 +134,7 @@ def check_joint_limits(arm: ArmModel, urdf: str) -> None:
             raise ArmFault(
                 f"joint {i} of this robot turns from {low:.4f} to {high:.4f} rad, of an {arm.name} with current system "
                 f"from {own_low:.4f} to {own_high:.4f}",
-                "choose robot= by what is on the table, or update the robot's system",
+                "choose robot= according to the mounted arm, or update the robot's system",
                 False,
                 FaultKind.VERSION,
             )

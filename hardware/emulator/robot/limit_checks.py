@@ -6,12 +6,12 @@ discontinuity, a step in acceleration (beyond the jerk limit) an acceleration di
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from math import isfinite, sqrt
 from typing import NamedTuple
 
 import numpy as np
 
+from robo_reward.configs.emulation import Checks
 from robo_reward.envs.arm.model import ArmModel
 from robo_reward.hardware.emulator.robot.control import pose_error, rotation_matrix
 from robo_reward.hardware.emulator.world.plant import DT
@@ -35,27 +35,6 @@ client may already be moving when it sends it.
 libfranka's low-pass filter mixes each command with the state that it answers, so the first commands after a gap have a
 high jerk even if the client's motion is smooth. How much of that the real arm tolerates is not published."""
 JOINT, CARTESIAN_JOINT = "joint_motion_generator", "cartesian_motion_generator_joint"
-
-
-@dataclass(frozen=True)
-class Checks:
-    """The armed reflexes; all of them by default.
-
-    Args:
-        start_pose: a motion must begin where the arm is.
-        limits: positions and velocities, commanded and measured; on the FR3 velocities depend on the position.
-        discontinuity: commanded acceleration and jerk.
-        torque_rate: commanded torques.
-        communication: twenty lost packets in a row.
-        collision: external torques and forces beyond the thresholds.
-    """
-
-    start_pose: bool = True
-    limits: bool = True
-    discontinuity: bool = True
-    torque_rate: bool = True
-    communication: bool = True
-    collision: bool = True
 
 
 class SpeedLimit:

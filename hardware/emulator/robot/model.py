@@ -186,7 +186,7 @@ def check_rigid_transform(name: str, transform: np.ndarray) -> np.ndarray:
     turn = transform[:3, :3]
     turned = np.abs(turn @ turn.T - np.eye(3)).max() < 1e-5 and np.linalg.det(turn) > 0
     if not (turned and np.array_equal(transform[3], (0, 0, 0, 1))):
-        raise UsageError(f"{name} is no rigid transform: a rotation and a translation over a row 0 0 0 1 were expected")
+        raise UsageError(f"{name} is not a rigid transform: expected a rotation and a translation over a row 0 0 0 1")
     return transform
 
 

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from robo_reward.configs.emulation import Checks
 from robo_reward.hardware.emulator.robot.control import InternalControl
-from robo_reward.hardware.emulator.robot.limit_checks import LOST_IN_A_ROW, Checks, MeasuredChecker, check_torque
+from robo_reward.hardware.emulator.robot.limit_checks import LOST_IN_A_ROW, MeasuredChecker, check_torque
 from robo_reward.hardware.emulator.robot.model import RobotModel
 from robo_reward.hardware.emulator.robot.model_library import model_library
 from robo_reward.hardware.emulator.robot.reference import AsyncReference, Reference

@@ -99,12 +99,12 @@ def read_log(file: Path) -> np.ndarray:
     """Returns the cycles (n,) in a log file; an incomplete last one is left out.
 
     Raises:
-        UsageError: the file is no log of emulated cycles.
+        UsageError: the file is not a log of emulated cycles.
     """
     head, _, body = Path(file).read_bytes().partition(b"\n")
     try:
         fields = json.loads(head)["dtype"]
     except (ValueError, KeyError, TypeError) as error:
-        raise UsageError(f"{file} is no log of emulated cycles") from error
+        raise UsageError(f"{file} is not a log of emulated cycles") from error
     dtype = np.dtype([(name, kind, *(tuple(s) for s in shape)) for name, kind, *shape in fields])
     return np.frombuffer(body[: len(body) // dtype.itemsize * dtype.itemsize], dtype)

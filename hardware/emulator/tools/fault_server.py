@@ -77,7 +77,7 @@ def inject_fault(faults: Faults, name: str, args: list[Any]) -> None:
         given = convert_json(args, CALLS[name], name)
     except BadArtifact as error:
         raise UsageError(
-            f"{name} with {str(args)[:200]}: {error.problem}; what is expected stands in docs/emulator.md"
+            f"{name} with {str(args)[:200]}: {error.problem}; docs/emulator.md lists the expected arguments"
         ) from error
     getattr(faults, name)(*given)
 

@@ -13,14 +13,15 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import numpy as np
 
-from robo_reward.errors import BadArtifact, MissingExtra, RoboRewardError, UnknownName, UsageError
+from robo_reward.errors import BadArtifact, RoboRewardError, UnknownName, UsageError
 from robo_reward.files import parse_json
 from robo_reward.hardware.emulator.robot.reflex import ERRORS
 from robo_reward.hardware.emulator.tools.fault_server import CALLS, Name, Value, inject_fault
 from robo_reward.hardware.emulator.wire.versions import ControllerMode, GeneratorMode
 from robo_reward.hardware.emulator.world.cameras import SceneCameras
 from robo_reward.hardware.emulator.world.mujoco_plant import MujocoPlant
-from robo_reward.web.guard import AccessGuard, Application
+from robo_reward.web.guard import Application
+from robo_reward.web.page import make_page, read_json_body, respond_json
 from robo_reward.web.server import listen, make_server
 
 if TYPE_CHECKING:
@@ -115,7 +116,7 @@ class EmulatorView:
         """
         if name == "rearrange":
             if self._scene is None:
-                raise UsageError("this arm has no things around it; start the emulator with task=…")
+                raise UsageError("this arm has no objects around it; start the emulator with task=…")
             self._scene.rearrange()
             return
         if name not in CALLS:
@@ -205,43 +206,31 @@ def make_app(view: EmulatorView, token: str, host: str) -> Application:
     Raises:
         MissingExtra: starlette is not installed.
     """
-    try:
-        from starlette.applications import Starlette
-        from starlette.routing import Route
-    except ImportError:
-        raise MissingExtra("starlette", "label", "the live view") from None
-    routes = [
-        Route("/", partial(_serve_static, "index.html")),
-        *(Route(f"/{name}", partial(_serve_static, name)) for name in STATIC),
-        Route("/cameras/{camera}", partial(_stream_camera, view)),
-        Route("/api/about", partial(_answer_json, view.describe_emulator)),
-        Route("/api/state", partial(_answer_json, view.read_state)),
-        Route("/api/press", partial(_handle_press, view), methods=["POST"]),
-    ]
-    return AccessGuard(Starlette(routes=routes), token, host, "emulate")
+    gets = {
+        "/cameras/{camera}": partial(_stream_camera, view),
+        "/api/about": partial(_answer_json, view.describe_emulator),
+        "/api/state": partial(_answer_json, view.read_state),
+    }
+    posts = {"/api/press": partial(_handle_press, view)}
+    folder = files("robo_reward.hardware.emulator.tools") / "page"
+    return make_page(folder, STATIC, gets, posts, token=token, host=host, verb="emulate", name="the live view")
 
 
 async def _answer_json(answer: Callable[[], Any], request: Request) -> Response:
-    return _json_response(answer())
+    return respond_json(answer())
 
 
 async def _handle_press(view: EmulatorView, request: Request) -> Response:
-    if request.headers.get("content-type", "").partition(";")[0] != "application/json":
-        return _json_response({"error": "expected application/json"}, 415)
-    body = b""
-    async for part in request.stream():
-        body += part
-        if len(body) > _BODY_LIMIT:
-            return _json_response({"error": f"more than {_BODY_LIMIT} bytes"}, 413)
+    body = await read_json_body(request, _BODY_LIMIT)
     try:
         pressed = parse_json(body, ButtonPress, "the request")
     except BadArtifact as error:
-        return _json_response({"error": f'expected {{"button": NAME, "args": [...]}}: {error.problem}'}, 400)
+        return respond_json({"error": f'expected {{"button": NAME, "args": [...]}}: {error.problem}'}, 400)
     try:
         view.press_button(pressed.button, pressed.args)
     except RoboRewardError as error:
-        return _json_response({"error": str(error)}, 422)
-    return _json_response({"pressed": pressed.button})
+        return respond_json({"error": str(error)}, 422)
+    return respond_json({"pressed": pressed.button})
 
 
 async def _stream_camera(view: EmulatorView, request: Request) -> Response:
@@ -253,7 +242,7 @@ async def _stream_camera(view: EmulatorView, request: Request) -> Response:
     try:
         first = await run_in_threadpool(view.encode_frame, camera)
     except RoboRewardError as error:
-        return _json_response({"error": str(error)}, 404)
+        return respond_json({"error": str(error)}, 404)
 
     async def generate_frames() -> AsyncIterator[bytes]:
         picture, loop = first, asyncio.get_running_loop()
@@ -266,19 +255,6 @@ async def _stream_camera(view: EmulatorView, request: Request) -> Response:
 
     kind = f"multipart/x-mixed-replace; boundary={_BOUNDARY.decode()}"
     return StreamingResponse(generate_frames(), media_type=kind, headers={"cache-control": "no-store"})
-
-
-async def _serve_static(name: str, request: Request) -> Response:
-    from starlette.responses import Response
-
-    content = (files("robo_reward.hardware.emulator.tools") / "page" / name).read_bytes()
-    return Response(content, media_type=STATIC[name], headers={"cache-control": "no-cache"})
-
-
-def _json_response(value: Any, status: int = 200) -> Response:
-    from starlette.responses import JSONResponse
-
-    return JSONResponse(value, status, headers={"cache-control": "no-store"})
 
 
 def _round_numbers(values: np.ndarray) -> list[float]:

@@ -64,7 +64,7 @@ GRIPPER_HEADER = struct.Struct("<HII")
 
 
 class MalformedMessage(RoboRewardError):
-    """Raised for bytes that are no message of the protocol."""
+    """Raised for bytes that are not a message of the protocol."""
 
 
 def parse_layout(fields: str, real: type[np.floating] = np.float64) -> np.dtype:

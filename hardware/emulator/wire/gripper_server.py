@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import logging
-import socket
 import threading
 import time
-from collections.abc import Callable
 
 import numpy as np
 
+from robo_reward.configs.emulation import HandBehavior
 from robo_reward.hardware.emulator.robot.session import RobotSession
 from robo_reward.hardware.emulator.tools.faults import Faults
+from robo_reward.hardware.emulator.wire.client_server import ClientServer
 from robo_reward.hardware.emulator.wire.codec import (
-    MalformedMessage,
-    decode_record,
     encode_record,
     gripper_framing,
     gripper_request_layout,
@@ -22,14 +20,7 @@ from robo_reward.hardware.emulator.wire.codec import (
     gripper_state_layout,
     make_blank_record,
 )
-from robo_reward.hardware.emulator.wire.server import (
-    accept_connection,
-    open_listener,
-    receive_exactly,
-    reset_connection,
-)
 from robo_reward.hardware.emulator.wire.versions import GRIPPER_PORT, GRIPPER_STATUSES, GRIPPER_VERSION
-from robo_reward.hardware.emulator.world.hand_manners import HandBehavior
 from robo_reward.hardware.emulator.world.plant import GripperCommand, PlantState
 
 log = logging.getLogger(__name__)
@@ -45,7 +36,7 @@ SLOWEST = 30.0
 """Simulated time after which a command is abandoned [s]."""
 
 
-class GripperServer:
+class GripperServer(ClientServer):
     """Serves the gripper's port; commands block, as on the real hand, and a `Stop` or a newer command interrupts them.
 
     Args:
@@ -54,7 +45,7 @@ class GripperServer:
         lock: the lock held while the session changes.
         faults: the faults to inject.
         port: the port of the gripper's service.
-        manners: how commands are treated; None for an ideal hand.
+        behavior: how commands are treated; None for an ideal hand.
 
     Attributes:
         homed: whether the hand knows how far it opens.
@@ -70,107 +61,62 @@ class GripperServer:
         lock: threading.RLock,
         faults: Faults,
         port: int = GRIPPER_PORT,
-        manners: HandBehavior | None = None,
+        behavior: HandBehavior | None = None,
     ) -> None:
-        self._session, self._lock, self._faults = session, lock, faults
-        self._manners = manners or HandBehavior()
-        self.homed = not self._manners.needs_homing
-        self._framing = gripper_framing()
-        self._server = open_listener(host, port)
-        self._udp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-        self._udp.bind((host, 0))
-        self._running = True
-        self._client: socket.socket | None = None
-        self._peer: tuple[str, int] | None = None
+        super().__init__("gripper", host, port, faults, gripper_framing())
+        self._session, self._lock = session, lock
+        self._behavior = behavior or HandBehavior()
+        self.homed = not self._behavior.needs_homing
         self._stopping = threading.Event()
         self._last: threading.Thread | None = None  # executes the newest command once the previous one has ended
         self._holds = False
-        self._sending = threading.Lock()
-        faults.on_refuse(self._disconnect_client)
-        faults.on_cut("gripper", self._reset_client)
-        self._threads = [
-            threading.Thread(target=self._serve_clients, name="gripper-tcp", daemon=True),
-            threading.Thread(target=self._stream_states, name="gripper-udp", daemon=True),
-        ]
-
-    def start(self) -> None:
-        """Starts to accept connections."""
-        for thread in self._threads:
-            thread.start()
+        self._threads.append(threading.Thread(target=self._stream_states, name="gripper-udp", daemon=True))
 
     def close(self) -> None:
         """Closes all connections and sockets, and waits for the threads."""
         self._running = False
         self._stopping.set()
-        self._server.close()
-        self._disconnect_client()
-        for thread in self._threads:
-            if thread.is_alive():
-                thread.join(2.0)
-        self._udp.close()
+        super().close()
+
+    def get_request_layout(self, command: str) -> np.dtype:
+        """Returns the layout of a request's body."""
+        return gripper_request_layout(command)
+
+    def connect_client(self, identifier: int, version: int) -> bool:
+        """Answers a Connect request; returns whether the client's protocol version fits."""
+        fits = version == GRIPPER_VERSION
+        self._send_response("Connect", identifier, 0 if fits else 1, version=GRIPPER_VERSION)
+        return fits
+
+    def handle_request(self, command: str, identifier: int, body: np.ndarray) -> None:
+        """Starts a command, which interrupts the one before unless the hand lets that end first."""
+        if not self._behavior.stop_waits:
+            self._interrupt_command()
+        task = self._last, command, identifier, body
+        self._last = threading.Thread(target=self._run_command, args=task, name="gripper-work", daemon=True)
+        self._last.start()
+
+    def handle_disconnect(self, address: str) -> None:
+        """Interrupts the command of a client that has left."""
+        self._interrupt_command()
 
     def _stream_states(self) -> None:
         """Sends a state every `STATE_PERIOD`, fifty times a second."""
         record, number = make_blank_record(gripper_state_layout()), 0
         while self._running:
             time.sleep(STATE_PERIOD)
-            peer, state = self._peer, self._session.state
-            if peer is None or self._faults.is_stalled:
+            if not self.is_connected or self._faults.is_stalled:
                 continue
-            number += 1
+            state, number = self._session.state, number + 1
             record["message_id"], record["width"] = number, state.gripper_width
             record["max_width"], record["temperature"] = self._reported_max_width, 30
             record["is_grasped"] = self._holds and state.gripper_force > 0.1
-            try:
-                self._udp.sendto(record.tobytes(), peer)
-            except OSError as error:
-                log.debug("gripper state not sent: %s", error)
-
-    def _serve_clients(self) -> None:
-        while self._running:
-            accepted = accept_connection(self._server, lambda: self._running)
-            if accepted is None:
-                return
-            connection, (address, _) = accepted
-            if self._faults.refused:
-                connection.close()
-                continue
-            with connection:
-                self._client = connection
-                self._handle_client(connection, address)
-                self._peer, self._client = None, None
-            self._interrupt_command()
+            self.send_state(record.tobytes())
 
     @property
     def _reported_max_width(self) -> float:
         """The largest opening that the hand reports [m]; 0 before homing."""
         return self._session.state.gripper_max_width if self.homed else 0.0
-
-    def _handle_client(self, connection: socket.socket, address: str) -> None:
-        running: Callable[[], bool] = lambda: self._running and not self._faults.refused  # noqa: E731
-        while True:
-            head = receive_exactly(connection, self._framing.header.size, running)
-            if not head:
-                return
-            try:
-                command, identifier, size = self._framing.unpack_header(head)
-                data = receive_exactly(connection, size, running) if size else b""
-                body = decode_record(gripper_request_layout(command), data)
-            except MalformedMessage as error:
-                log.warning("connection ended: %s", error)
-                return
-            if command == "Connect":
-                fits = int(body["version"]) == GRIPPER_VERSION
-                self._send_response(command, identifier, 0 if fits else 1, version=GRIPPER_VERSION)
-                if not fits:
-                    return
-                self._peer = (address, int(body["udp_port"]))
-            else:
-                if not self._manners.stop_waits:
-                    self._interrupt_command()
-                task = self._last, command, identifier, body
-                self._last = threading.Thread(target=self._run_command, args=task, name="gripper-work", daemon=True)
-                self._last.start()
 
     def _interrupt_command(self) -> None:
         """Interrupts the running command, if any, and waits for its end."""
@@ -192,7 +138,7 @@ class GripperServer:
         if command == "Stop":
             self._command_hand(GripperCommand(self._session.state.gripper_width, FASTEST))
             return "success"
-        self._wait_robot_time(self._manners.command_delay)
+        self._wait_robot_time(self._behavior.command_delay)
         if self._stopping.is_set():
             return "aborted"
         if self._faults.gripper_fails or not (self.homed or command == "Homing"):
@@ -225,7 +171,7 @@ class GripperServer:
         begun = self._session.state.time
         self._command_hand(GripperCommand(width, min(speed, FASTEST)))
         self._wait_until_settled(width)
-        while not self._has_arrived(width) and self._session.state.time - begun < self._manners.blocked_move_hangs:
+        while not self._has_arrived(width) and self._session.state.time - begun < self._behavior.blocked_move_hangs:
             if not self._running or self._stopping.is_set():
                 break
             time.sleep(0.005)  # the fingers still press and continue once the obstacle is gone
@@ -267,24 +213,4 @@ class GripperServer:
         return GRIPPER_STATUSES.index(name)
 
     def _send_response(self, command: str, identifier: int, status: int, **more: int) -> None:
-        body = encode_record(gripper_response_layout(command), status=status, **more)
-        client = self._client
-        with self._sending:
-            try:
-                if client is not None:
-                    client.sendall(self._framing.pack_message(command, identifier, body))
-            except OSError as error:
-                log.debug("answer not sent: %s", error)
-
-    def _reset_client(self) -> None:
-        client = self._client
-        if client is not None:
-            reset_connection(client)
-
-    def _disconnect_client(self) -> None:
-        client = self._client
-        if client is not None:
-            try:
-                client.shutdown(socket.SHUT_RDWR)
-            except OSError:
-                log.debug("client had left")
+        self.send_message(command, identifier, encode_record(gripper_response_layout(command), status=status, **more))

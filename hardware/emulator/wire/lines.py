@@ -102,4 +102,4 @@ def _shut_down_socket(connection: socket.socket) -> None:
     try:
         connection.shutdown(socket.SHUT_RDWR)
     except OSError as error:
-        log.debug("hung up already: %s", error)
+        log.debug("connection already closed: %s", error)

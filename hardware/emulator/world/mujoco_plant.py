@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import mujoco
 import numpy as np
 
+from robo_reward.configs.emulation import EmulateConfig
 from robo_reward.envs.arm.base import ArmTask
 from robo_reward.envs.arm.model import Link, with_inertia
 from robo_reward.envs.state import State
@@ -77,7 +78,9 @@ class MujocoPlant:
         UnknownName: another word for `friction`, or a table of inertia that the arm does not have.
     """
 
-    def __init__(self, task: Task, seed: int = 0, friction: str = "identified", inertia: str = "") -> None:
+    def __init__(
+        self, task: Task, seed: int = 0, friction: str = EmulateConfig.friction, inertia: str = EmulateConfig.inertia
+    ) -> None:
         if not (isinstance(task, ArmTask) and task.arm.joint_count == 7 and task.arm.tool == "hand"):
             raise UsageError(f"task {task.id!r} has no Franka arm with a hand; choose one of panda/… or fr3/…")
         self.task, self.arm = task, with_inertia(task.arm, inertia)
@@ -200,7 +203,7 @@ class _SensorReader:
         body = model.geom_bodyid
         arm = {model.body(name).id for name in ("base", *(f"link{i}" for i in range(1, 8)), "hand")}
         self._is_arm = [int(b) in arm for b in body]
-        self._is_taboo = [a or bool(bits & 4) for a, bits in zip(self._is_arm, model.geom_contype, strict=True)]
+        self._is_obstacle = [a or bool(bits & 4) for a, bits in zip(self._is_arm, model.geom_contype, strict=True)]
         first, last = model.body("link7").id, model.body("finger2").id
         self._grip = slice(first, last + 1)  # link 7, the hand and its fingers have consecutive ids
         self._tcp = model.site("tcp").id
@@ -254,8 +257,8 @@ class _SensorReader:
 
     def _has_arm_contact(self) -> bool:
         """Returns whether a link or the hand, but not a finger, touches a fixture or another link."""
-        arm, taboo = self._is_arm, self._is_taboo
-        return any((arm[a] and taboo[b]) or (taboo[a] and arm[b]) for a, b in self._data.contact.geom.tolist())
+        arm, obstacle = self._is_arm, self._is_obstacle
+        return any((arm[a] and obstacle[b]) or (obstacle[a] and arm[b]) for a, b in self._data.contact.geom.tolist())
 
 
 def _compile_torque_scene(task: ArmTask, friction: JointFriction, links: tuple[Link, ...] = ()) -> mujoco.MjModel:

@@ -68,7 +68,7 @@ class SceneServer(LineServer):
 
     def __init__(self, table: SceneSource, host: str = "127.0.0.1", port: int = SCENE_PORT) -> None:
         if not host.startswith("127."):
-            raise UsageError(f"the scene is told on this machine only, 127.x.x.x; not on {host}")
+            raise UsageError(f"the scene is served on this machine only, 127.x.x.x; not on {host}")
         self._table = table
         super().__init__("scene", host, port)
 

@@ -10,6 +10,8 @@ from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from robo_reward.cli.arguments.structured import STRUCTURED, build_node, list_structured_keys
+from robo_reward.configs.values import SCENE_SUFFIXES
 from robo_reward.errors import UsageError
 from robo_reward.registry import load_plugin
 
@@ -20,7 +22,7 @@ class PluginGroup(NamedTuple):
     Attributes:
         points: the entry point group.
         key: the key of the option that holds the plug-in's name.
-        settings: what every option of the group has.
+        settings: what every plug-in of the group has, besides the keys of its class in `BASES`.
         given: parameters of the factory that the program passes itself.
         read: whether further keys are the parameters of the factory.
     """
@@ -33,48 +35,41 @@ class PluginGroup(NamedTuple):
 
 
 PLUGGED = {
-    "task": PluginGroup("robo_reward.tasks", "id", {"options": {}, "steps": 200_000, "params": {}}, read=False),
+    "task": PluginGroup("robo_reward.tasks", "id", {}, read=False),
     "writer": PluginGroup("robo_reward.writers", "name", {}, ("folder",)),
-    "executor": PluginGroup("robo_reward.executors", "name", {"workers": 0}, ("workers", "max_workers")),
+    "executor": PluginGroup("robo_reward.executors", "name", {}, ("workers", "max_workers")),
     "encoder": PluginGroup("robo_reward.encoders", "kind", {}, read=False),
-    "robot": PluginGroup("robo_reward.robots", "kind", {"host": "", "tempo": 0.35, "process": True}, ("host",)),
+    "robot": PluginGroup("robo_reward.robots", "kind", {}, ("host",)),
 }
 
 
 @cache
-def find_groups(verb: str) -> dict[str, str]:
-    """Returns the groups in which a verb has a choice, each with its default option ("" for none)."""
-    from omegaconf import OmegaConf
+def list_group_options(group: str) -> tuple[str, ...]:
+    """Returns the names of a group's built-in options: dataclasses, files in `configs/`, and the tasks."""
+    if group == "task":
+        from robo_reward.envs.catalogue import list_builtin_tasks
 
-    found: dict[str, str] = {}
-    text = (files("robo_reward.configs") / f"{verb}.yaml").read_text()
-    document: Any = OmegaConf.to_container(OmegaConf.create(text))
-    for entry in document.get("defaults", []):
-        if isinstance(entry, dict):
-            ((name, option),) = entry.items()
-            found[name.rpartition(" ")[2].lstrip("/")] = option or ""
-    return found
-
-
-@cache
-def list_group_options() -> dict[str, tuple[str, ...]]:
-    """Returns the names of the options that come with robo-reward, by group."""
-    root = files("robo_reward.configs")
-    return {
-        d.name: tuple(sorted(_list_yaml_files(d))) for d in root.iterdir() if d.is_dir() and not d.name.startswith("_")
-    }
+        return tuple(sorted(list_builtin_tasks()))
+    folder = files("robo_reward.configs") / group
+    found = _list_yaml_files(folder) if group and folder.is_dir() else ()
+    return tuple(sorted({*found, *STRUCTURED.get(group, ())}))
 
 
 def list_options(group: str, config_dir: str | None = None) -> tuple[str, ...]:
     """Returns all option names of a group: built in, plugged in, and of the user's folder."""
     own = Path(config_dir) / group if config_dir else None
-    found = {*list_group_options().get(group, ()), *find_plugins(group)}
+    found = {*list_group_options(group), *find_plugins(group)}
     return tuple(sorted(found | set(_list_yaml_files(own) if own and own.is_dir() else ())))
 
 
 def is_own_group(key: str, config_dir: str | None) -> bool:
     """Returns whether the user's folder has a group of options of this name."""
     return bool(config_dir and key and key != "." and (Path(config_dir) / key).is_dir())
+
+
+def is_own_option(group: str, option: str, config_dir: str | None) -> bool:
+    """Returns whether the user's folder has an option of this name."""
+    return bool(config_dir and (Path(config_dir) / group / f"{option}.yaml").is_file())
 
 
 def _list_yaml_files(folder: Traversable | Path, prefix: str = "") -> list[str]:
@@ -92,17 +87,27 @@ def find_plugins(group: str) -> dict[str, EntryPoint]:
     if group not in PLUGGED:
         return {}
     points = entry_points(group=PLUGGED[group].points)
-    return {point.name: point for point in points if point.name not in list_group_options().get(group, ())}
+    return {point.name: point for point in points if point.name not in list_group_options(group)}
 
 
-def read_plugin_settings(group: str, name: str) -> tuple[dict[str, Any], bool]:
-    """Returns the keys of a plug-in with their defaults, and whether it takes any other key as well.
+def is_registered(group: str, name: str) -> bool:
+    """Returns whether an option is made from code, not read from a file: a task or another package's plug-in."""
+    return (group == "task" and name in list_group_options(group)) or name in find_plugins(group)
+
+
+def read_settings(group: str, name: str) -> tuple[dict[str, Any], bool]:
+    """Returns the keys of a registered option with their defaults, and whether it takes any other key as well.
 
     Raises:
-        BrokenPlugin: its module cannot be imported.
+        BrokenPlugin: a plug-in whose module cannot be imported.
     """
+    if group == "task":
+        from robo_reward.envs.task import find_training_defaults
+
+        usual = find_training_defaults(name)
+        return {"id": name, "options": {}, "steps": usual.steps, "params": usual.ppo_params}, False
     kind = PLUGGED[group]
-    settings: dict[str, Any] = {kind.key: name, **kind.settings}
+    settings: dict[str, Any] = {kind.key: name, **kind.settings, **build_node(list_structured_keys(group, name))}
     if not kind.read:
         return settings, False
     factory = load_plugin(kind.points.rpartition(".")[2].rstrip("s"), find_plugins(group)[name])
@@ -120,22 +125,48 @@ def read_plugin_settings(group: str, name: str) -> tuple[dict[str, Any], bool]:
     return settings, any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters)
 
 
-def register_plugin(group: str, name: str) -> bool:
-    """Makes the option of a plug-in known to Hydra; returns whether it takes any key.
+def register_option(group: str, name: str) -> bool:
+    """Makes a task or the option of a plug-in known to Hydra; returns whether it takes any key.
 
     Raises:
-        BrokenPlugin: its module cannot be imported.
-        UsageError: its name cannot be an option.
+        BrokenPlugin: a plug-in whose module cannot be imported.
+        UsageError: a name that cannot be an option.
     """
     from hydra.core.config_store import ConfigStore
 
-    if name not in find_plugins(group):
+    if not is_registered(group, name):
         return False
-    settings, free = read_plugin_settings(group, name)
+    settings, free = read_settings(group, name)
     folder, _, leaf = name.rpartition("/")
     if not leaf or any(mark in name for mark in "=,@:{}[]'\"$ "):
-        raise UsageError(f"{group} plug-in {name!r} cannot be chosen: a name takes letters, digits, '_', '-' and '/'")
+        raise UsageError(
+            f"{group} plug-in {name!r} cannot be chosen; rename it with letters, digits, '_', '-' and '/' only"
+        )
     ConfigStore.instance().store(
         group=f"{group}/{folder}" if folder else group, name=leaf, node=settings, package=group, provider=group
     )
     return free
+
+
+def is_scene_file(value: str) -> bool:
+    """Returns whether the value of `task=` is the path of a scene or model file."""
+    return Path(value).suffix.lower() in SCENE_SUFFIXES
+
+
+def register_scene(value: str) -> str:
+    """Makes a scene file known to Hydra as an option of `task=` and returns the option's name.
+
+    Raises:
+        UsageError: the file is not there or has another form.
+    """
+    from hydra.core.config_store import ConfigStore
+
+    from robo_reward.envs.model.names import make_identifier
+    from robo_reward.scenes.settings import load_scene_settings
+
+    path = Path(value).expanduser().absolute()
+    name = make_identifier(path.stem, "scene")
+    settings = load_scene_settings(path)
+    node = {"id": f"scene/{name}", "options": {"file": str(path)}, "steps": settings.steps, "params": {}}
+    ConfigStore.instance().store(group="task/scene", name=name, node=node, package="task", provider="task")
+    return f"scene/{name}"

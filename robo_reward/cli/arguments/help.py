@@ -1,4 +1,4 @@
-"""Help texts for people, made from the configuration files themselves."""
+"""Help texts for people, made from the dataclasses and configuration files themselves."""
 
 from __future__ import annotations
 
@@ -9,11 +9,17 @@ from importlib.resources import files
 from typing import TYPE_CHECKING
 
 from robo_reward.cli.arguments.choices import (
-    find_groups,
-    find_plugins,
+    is_registered,
     list_group_options,
     list_options,
-    read_plugin_settings,
+    read_settings,
+)
+from robo_reward.cli.arguments.structured import (
+    STRUCTURED,
+    find_verb_groups,
+    format_keys,
+    list_structured_keys,
+    list_verb_keys,
 )
 from robo_reward.cli.verbs import VERBS
 from robo_reward.errors import UnknownName
@@ -30,7 +36,7 @@ def format_overview() -> str:
         [
             "robo-reward VERB [key=value ...]",
             "",
-            "From what you want to a reward, a trained policy and a Franka arm.",
+            "From a goal sentence to a reward, a trained policy and a Franka arm.",
             "",
             *lines,
             "",
@@ -49,13 +55,13 @@ def format_verb_help(verb: str, arguments: Sequence[str] = ()) -> str:
     """
     what = VERBS[verb]
     text = [f"robo-reward {verb}: {what.summary}", "", f"  {what.example}", ""]
-    groups = find_groups(verb)
+    groups = find_verb_groups(verb)
     if groups:
         text.append("Choices (group=option):")
         text += [f"  {group:<9} {', '.join(list_options(group))}{PATHS.get(group, '')}" for group in groups]
         text.append("")
     text.append("Keys and their defaults:")
-    text += [f"  {line}" for line in _strip_defaults(_read_config_text(verb))]
+    text += [f"  {line}" for line in format_keys(list_verb_keys(verb))]
     typed = {key: option for key, _, option in (argument.partition("=") for argument in arguments)}
     for group, default in groups.items():
         option = typed.get(group, default)
@@ -66,6 +72,12 @@ def format_verb_help(verb: str, arguments: Sequence[str] = ()) -> str:
     return "\n".join(text)
 
 
+COMMENTS = {
+    "task.options": "  # passed to the task: control=joint_delta, ...; `robo-reward tasks name=ID` lists them",
+    "task.steps": "  # usual training budget [environment steps]",
+    "task.params": "  # settings of PPO that suit the task",
+}
+"""Of the keys of registered options, which stand in no configuration file."""
 PATHS = {"reward": "; or a path: FILE.py with a reward program, or a folder with a reward in it"}
 
 
@@ -75,9 +87,12 @@ def _read_option_keys(group: str, option: str) -> list[str]:
     Raises:
         UnknownName: no such option.
     """
-    if option in find_plugins(group):
-        lines = [f"{key}: {json.dumps(value)}" for key, value in read_plugin_settings(group, option)[0].items()]
-    elif option in list_group_options()[group]:
+    if is_registered(group, option):
+        settings, _ = read_settings(group, option)
+        lines = [f"{key}: {json.dumps(value)}{COMMENTS.get(f'{group}.{key}', '')}" for key, value in settings.items()]
+    elif option in STRUCTURED.get(group, ()):
+        lines = format_keys(list_structured_keys(group, option))
+    elif option in list_group_options(group):
         lines = _strip_defaults((files("robo_reward.configs") / group / f"{option}.yaml").read_text())
     else:
         raise UnknownName(f"value of {group}", option, list_options(group))
@@ -94,7 +109,7 @@ def list_keys(verb: str) -> tuple[str, ...]:
 
 def is_key(verb: str, key: str) -> bool:
     """Returns whether a verb has a key or group of this name."""
-    return key in list_keys(verb) or key in find_groups(verb)
+    return key in list_keys(verb) or key in find_verb_groups(verb)
 
 
 def list_config_keys(node: DictConfig, prefix: str = "") -> list[str]:
@@ -111,20 +126,16 @@ def list_config_keys(node: DictConfig, prefix: str = "") -> list[str]:
 
 
 def find_comment(verb: str, key: str) -> str:
-    """Returns the comment of a key in the configuration file; empty where it has none."""
-    group, _, name = key.rpartition(".")
-    lines = _strip_defaults(_read_config_text(verb)) if not group else []
-    if group in list_group_options():
-        lines = [line for option in list_group_options()[group] for line in _read_option_keys(group, option)]
-        name = key
-    for line in lines:
-        if line.startswith(f"{name}:"):
-            return line.partition("# ")[2]
+    """Returns the comment of a key; empty where it has none."""
+    for known in list_verb_keys(verb):
+        if known.name == key:
+            return known.comment
+    group = key.partition(".")[0]
+    for option in list_group_options(group):
+        for line in _read_option_keys(group, option):
+            if line.startswith(f"{key}:"):
+                return line.partition("# ")[2]
     return ""
-
-
-def _read_config_text(verb: str) -> str:
-    return (files("robo_reward.configs") / f"{verb}.yaml").read_text()
 
 
 def _strip_defaults(text: str) -> list[str]:

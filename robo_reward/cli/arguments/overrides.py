@@ -13,16 +13,24 @@ from copy import deepcopy
 from dataclasses import dataclass, field
 from typing import Any
 
-from robo_reward.cli.arguments.choices import find_groups, is_own_group, list_options, register_plugin
+from robo_reward.cli.arguments.choices import (
+    is_own_group,
+    is_own_option,
+    is_scene_file,
+    list_group_options,
+    list_options,
+    register_option,
+    register_scene,
+)
 from robo_reward.cli.arguments.options import compose_options
 from robo_reward.cli.arguments.quoting import quote_text, unquote_text
-from robo_reward.cli.arguments.schema import is_text
+from robo_reward.cli.arguments.structured import find_verb_groups
 from robo_reward.errors import UnknownName, UsageError
 
 FREE = ("policy.params", "task.params", "task.options", "writer.extra", "settings", "encoder")
 """Mappings that take any key: the algorithm, the task or the encoder checks them."""
 
-SENTENCES = ("goal", "instructions")
+SENTENCES = ("goal", "success", "failure", "instructions")
 """Texts that are taken literally, even `null`, which clears any other text."""
 
 _OVERRIDE = re.compile(r"(?P<prefix>\+{0,2}|~)(?P<key>[^=~+]*)=(?P<value>.*)", re.DOTALL)
@@ -91,15 +99,21 @@ def prepare_overrides(
     found = PreparedOverrides()
     rest: list[tuple[str, str]] = []
     first: list[str] = []  # one option per group, to compose the defaults
-    groups = find_groups(verb)
+    groups = find_verb_groups(verb)
+    # Hydra must know the default task, and every task that a file of the user's folder may build on.
+    for task in list_group_options("task") if config_dir else filter(None, [groups.get("task")]):
+        register_option("task", task)
     for override in overrides:
         key, value = _split_override(override)
         own = is_own_group(key, config_dir)
         if key in groups or own:
             options = [part.strip() for part in (value.split(",") if sweep else [value])]
-            for option in options:
+            for index, option in enumerate(options):
+                if key == "task" and is_scene_file(option):
+                    options[index] = register_scene(option)
+                    continue
                 _check_option(key, option, config_dir)
-                found.free += [key] if register_plugin(key, option) else []
+                found.free += [key] if register_option(key, option) else []
             mark = "" if key in groups else "+"
             found.groups.append(f"{mark}{key}={','.join(options)}")
             first.append(f"{mark}{key}={options[0]}")
@@ -107,6 +121,9 @@ def prepare_overrides(
             found.more.append(override)
         else:
             rest.append((key, value))
+    for key, default in groups.items():
+        if default and key not in {choice.partition("=")[0] for choice in first}:
+            _check_option(key, default, config_dir)
     found.defaults = compose_options(verb, first, config_dir)
     for key, value in rest:
         _store_override(found, verb, key, value, sweep)
@@ -126,15 +143,19 @@ def _check_option(group: str, value: str, config_dir: str | None) -> None:
     known = list_options(group, config_dir)
     if value != "null" and value not in known:
         raise UnknownName(f"value of {group}", value, known)
+    if group != "task" and is_own_option(group, value, config_dir) and value in list_group_options(group):
+        raise UsageError(f"--config-dir {config_dir}: robo-reward has a {group}={value} of its own; rename this file")
 
 
 def _store_override(found: PreparedOverrides, verb: str, key: str, value: str, sweep: bool) -> None:
     """Stores an override where it belongs: among the texts, or among the values that Hydra reads."""
+    from robo_reward.cli.arguments.schema import is_text
+
     known, default = _look_up(found.defaults, key)
     free = not known and _is_free(found, key)
     if not known and not free:
         raise _unknown_key_error(verb, key, found.defaults)
-    literal = known and is_text(verb, key, default)
+    literal = known and is_text(verb, key, default, found.defaults)
     parses = _is_parsable(value, sweep)
     is_sweep = sweep and parses and not re.search(r",\s", value)  # a comma and a space: a sentence, not a sweep
     if literal and not is_sweep:
@@ -150,7 +171,7 @@ def _parse_text(key: str, value: str) -> str:
     """Returns the text that a value means: itself, without the quotes of a user who knows Hydra's grammar."""
     value = unquote_text(value)
     if "${" in value:
-        raise UsageError(f"{key}={value!r}: '${{' begins a reference in configuration files; leave it out")
+        raise UsageError(f"{key}={value!r}: '${{' begins a reference in configuration files; remove it")
     try:
         value.encode()
     except UnicodeEncodeError:
@@ -184,10 +205,10 @@ def _unknown_key_error(verb: str, key: str, config: Any) -> UsageError:
     from robo_reward.cli.arguments.help import list_config_keys
 
     group = key.partition(".")[0]
-    if key.startswith(tuple(f"{root}." for root in FREE)) and group in find_groups(verb):
+    if key.startswith(tuple(f"{root}." for root in FREE)) and group in find_verb_groups(verb):
         return UsageError(f"{key}: give {group}=NAME as well; `robo-reward {verb} --help` lists the names")
     return UnknownName(
-        "key", key, {*list_config_keys(config), *find_groups(verb)}, f"`robo-reward {verb} --help` explains them."
+        "key", key, {*list_config_keys(config), *find_verb_groups(verb)}, f"`robo-reward {verb} --help` explains them."
     )
 
 

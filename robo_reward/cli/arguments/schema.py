@@ -1,7 +1,7 @@
-"""The values that a configuration takes: the types of its defaults, and the ranges below.
+"""The values that a configuration takes.
 
-A key's type is the type of its default in `configs/`. Where a type says too little, `TYPES` says more, as types
-that msgspec checks; the description is what a message says was expected.
+A key's type is the annotation of its field where a dataclass describes it, else the type of its default. msgspec
+checks it; the description is what a message says was expected.
 """
 
 from __future__ import annotations
@@ -12,98 +12,53 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args, get_origin
 import msgspec
 from msgspec import Meta
 
+from robo_reward.cli.arguments.structured import STRUCTURED, list_structured_keys, list_verb_keys
+from robo_reward.configs.values import Flag, Mappings, Real, Whole
 from robo_reward.errors import UnknownName, UsageError
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
 
-Natural = Annotated[int, Meta(ge=0, le=2**53, description="a whole number from 0")]
-Positive = Annotated[int, Meta(ge=1, le=2**53, description="a whole number from 1")]
-Seed = Annotated[int, Meta(ge=0, lt=2**31, description="a whole number from 0 to 2147483647")]
-Seeds = Annotated[list[Seed], Meta(min_length=1, description="a list of whole numbers from 0, such as [0,1,2]")]
-Names = Annotated[list[str], Meta(description="a list of names, such as [front]")]
-Real = Annotated[float, Meta(ge=-1e300, le=1e300, description="a number")]
-NotNegative = Annotated[float, Meta(ge=0.0, le=1e300, description="a number from 0")]
-Above0 = Annotated[float, Meta(gt=0.0, le=1e300, description="a number above 0")]
-Share = Annotated[float, Meta(ge=0.0, le=1.0, description="a number from 0 to 1")]
-Portion = Annotated[float, Meta(ge=0.0, lt=1.0, description="a number from 0, below 1")]
-Side = Annotated[int, Meta(ge=8, le=4096, description="a whole number from 8 to 4096")]
-Port = Annotated[int, Meta(ge=0, le=65535, description="a whole number from 0 to 65535")]
-Auto = Annotated[
-    Annotated[int, Meta(ge=2, le=1000)] | Literal["auto"], Meta(description="auto or a whole number from 2 to 1000")
-]
-OrNull = Annotated[NotNegative | None, Meta(description="a number from 0, or null")]
-Frames = Literal["mp4", "exact"]
-
-TYPES: dict[str, Any] = {
-    "seed": Seed,
-    "seeds": Seeds,
-    "steps": Positive,
-    "discover:steps": Auto,
-    "episodes": Positive,
-    "threads": Natural,
-    "videos": Natural,
-    "pictures": Natural,
-    "calibrate:pictures": str,
-    "size": Side,
-    "port": Port,
-    "view_port": Port,
-    "version": Natural,
-    "target": Positive,
-    "most": Positive,
-    "rest": Natural,
-    "min_size": Positive,
-    "fps": Above0,
-    "holdout": Portion,
-    "shared": Share,
-    "noise": NotNegative,
-    "min_chroma": NotNegative,
-    "cameras": Names,
-    "first": list[Real],
-    "last": list[Real],
-    "label:mode": Literal["pair", "triplet", "rank"],
-    "label:query": Literal["random", "disagreement"],
-    "record:by": Literal["expert", "keyboard"],
-    "record:frames": Frames,
-    "deploy:frames": Frames,
-    "executor.workers": Natural,
-    "search.steps": Positive,
-    "search.final_steps": Natural,
-    "search.timeout": NotNegative,
-    "search.rungs": Annotated[list[Real], Meta(description="a list of shares, such as [0.4,1.0]")],
-    "writer.temperature": OrNull,
-    "writer.max_tokens": Natural,
-    "writer.timeout": NotNegative,
-    "writer.retries": Natural,
-    "writer.backoff": NotNegative,
-    "writer.concurrency": Positive,
-    "writer.price_in": NotNegative,
-    "writer.price_out": NotNegative,
-    "writer.budget": NotNegative,
-    "writer.poll": Above0,
-}
-"""`KEY` or `VERB:KEY` -> its valid values."""
-
 BY_DEFAULT: dict[type, Any] = {
-    bool: Annotated[bool, Meta(description="true or false")],
-    int: Annotated[int, Meta(description="a whole number")],
+    bool: Flag,
+    int: Whole,
     float: Real,
     str: str,
     list: Annotated[list, Meta(description="a list, such as [a,b]")],
-    dict: Annotated[dict, Meta(description="keys with values, such as {a: 1}")],
+    dict: Mappings,
 }
 _SHORT = re.compile(r"(\d+(?:\.\d+)?)([kKM])")
 
 
-def find_value_type(verb: str, key: str, default: Any) -> Any:
-    """Returns the type of a key's values."""
-    declared = TYPES.get(f"{verb}:{key}", TYPES.get(key))
+def find_value_type(verb: str, key: str, default: Any, config: DictConfig) -> Any:
+    """Returns the type of a key's values.
+
+    Args:
+        verb: the verb.
+        key: dotted.
+        default: of the key.
+        config: names the chosen option of each group by its `kind`, `name` or `algorithm`.
+    """
+    declared = {one.name: one.type for one in list_verb_keys(verb)}.get(key)
+    if declared is None:
+        group, _, name = key.partition(".")
+        known = list_structured_keys(group, find_option_name(config, group))
+        declared = {one.name: one.type for one in known}.get(name)
     return BY_DEFAULT.get(type(default), Any) if declared is None else declared
 
 
-def is_text(verb: str, key: str, default: Any) -> bool:
+def find_option_name(config: DictConfig, group: str) -> str:
+    """Returns the name by which an option of a group says what it is, empty where it does not."""
+    from omegaconf import DictConfig
+
+    option = config.get(group) if group in STRUCTURED else None
+    names = (option.get(key) for key in ("kind", "name", "algorithm")) if isinstance(option, DictConfig) else ()
+    return next((str(name) for name in names if name), "")
+
+
+def is_text(verb: str, key: str, default: Any, config: DictConfig) -> bool:
     """Returns whether a key holds text, which is taken exactly as a person types it."""
-    kind = find_value_type(verb, key, default)
+    kind = find_value_type(verb, key, default, config)
     return kind is str or get_origin(kind) is Literal
 
 
@@ -127,7 +82,7 @@ def check_config(verb: str, config: DictConfig, defaults: DictConfig) -> None:
             continue
         value = OmegaConf.select(config, key)
         value = OmegaConf.to_container(value) if OmegaConf.is_config(value) else value
-        found = parse_value(key, value, find_value_type(verb, key, default))
+        found = parse_value(key, value, find_value_type(verb, key, default, config))
         if found != value or (isinstance(found, int) and not isinstance(value, int)):
             OmegaConf.update(config, key, found)
 

@@ -4,19 +4,15 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Any
 
 from omegaconf import DictConfig
 
 from robo_reward.cli.terminal import Terminal
-from robo_reward.data.formats import FORMATS, export_episodes, import_episodes, open_episodes
+from robo_reward.data.formats import export_episodes, import_episodes, open_episodes
 from robo_reward.data.minari import find_minari
 from robo_reward.data.output import require_absent
 from robo_reward.data.summary import DataSummary
 from robo_reward.envs.task import make_task
-from robo_reward.errors import UnknownName
-
-FRAMES = ("mp4", "exact", "drop")
 
 
 def run_import(config: DictConfig, arguments: list[str]) -> int:
@@ -26,14 +22,11 @@ def run_import(config: DictConfig, arguments: list[str]) -> int:
         UsageError: there is no data set, the store exists, or the data does not fit the task.
         BadArtifact: the data is damaged; nothing is left of the store.
     """
-    if config.frames not in FRAMES:
-        raise UnknownName("value of frames", config.frames, FRAMES)
     out = Path(config.out or f"demos/{_make_name(config.source)}")
     require_absent(out)
     task = make_task(config.task) if config.task else None
     source = open_episodes(config.source, list(config.cameras))
-    frames: Any = config.frames
-    summary = import_episodes(source, out, frames, task)
+    summary = import_episodes(source, out, config.frames, task)
     console = Terminal()
     _print_summary(console, summary)
     console.print(f"imported to {out}")
@@ -47,12 +40,7 @@ def run_export(config: DictConfig, arguments: list[str]) -> int:
 
     Raises:
         UsageError: there are no episodes, the folder exists, or the episodes do not belong together.
-        UnknownName: no such format.
     """
-    if config.to not in FORMATS:
-        raise UnknownName("value of to", config.to, FORMATS)
-    if config.frames not in ("keep", "drop"):
-        raise UnknownName("value of frames", config.frames, ("keep", "drop"))
     out = Path(config.out)
     require_absent(out)
     source = open_episodes(config.source, list(config.cameras))

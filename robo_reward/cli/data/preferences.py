@@ -8,7 +8,7 @@ from omegaconf import DictConfig
 
 from robo_reward.cli.terminal import Terminal
 from robo_reward.data.episode import EpisodeStore
-from robo_reward.errors import UnknownName, UsageError
+from robo_reward.errors import UsageError
 from robo_reward.labelling.exchange import import_preferences
 from robo_reward.labelling.store import PreferenceStore
 
@@ -20,8 +20,6 @@ def run(config: DictConfig, arguments: list[str]) -> int:
         BadAnswer: a row that is no comparison; nothing is added.
         UsageError: there is no such file, or a clip that it names.
     """
-    if config.action != "import":
-        raise UnknownName("value of action", config.action, ("import",))
     path = Path(config.file)
     if not path.is_file():
         raise UsageError(f"file={path}: no such file; give a file of preferences")

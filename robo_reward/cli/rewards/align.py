@@ -8,8 +8,7 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from robo_reward.cli.arguments.secrets import MASK
-from robo_reward.cli.folder import collect_provenance, lock_run, prepare_run_folder, write_json
+from robo_reward.cli.folder import open_run
 from robo_reward.cli.terminal import Terminal
 from robo_reward.data.episode import EpisodeStore
 from robo_reward.envs.rendering.frames import FrameSpec
@@ -17,6 +16,7 @@ from robo_reward.errors import UnknownName, UsageError
 from robo_reward.labelling.answers import Answer
 from robo_reward.labelling.exchange import open_preferences
 from robo_reward.labelling.store import FILE, Clip
+from robo_reward.masking import MASK
 from robo_reward.rewards.artifact import save_reward
 from robo_reward.rewards.preference.align import METHODS, Alignment, learn_reward, load_frames
 from robo_reward.rewards.preference.held_out import FEWEST, HeldOutResult
@@ -30,9 +30,9 @@ def run(config: DictConfig, arguments: list[str]) -> int:
         raise UnknownName("method", config.method, METHODS)
     answers, clips = read_preferences(config.preferences, config.annotator)
     shown = FrameSpec(find_cameras(config.camera, clips), config.size)
-    folder = prepare_run_folder(config, "align", Path(str(config.preferences)).parent.parent.name or "preferences")
-    with lock_run(folder):
-        write_json(folder / "provenance.json", collect_provenance(arguments))
+    subject = Path(str(config.preferences)).parent.parent.name or "preferences"
+    with open_run(config, arguments, "align", subject) as run:
+        folder = run.path
         frames = {clip.id: load_frames(clip, config.size) for clip in clips}
         loaded = time.monotonic()
         console.print(f"{len(answers)} answers, {len(clips)} clips; {folder}", soft_wrap=True, highlight=False)
@@ -45,8 +45,8 @@ def run(config: DictConfig, arguments: list[str]) -> int:
         )
         save_reward(found.reward, folder / "reward")
         seconds = {"load": round(loaded - begun, 2), "learn": round(time.monotonic() - loaded, 2)}
-        write_json(folder / "scores.json", found.scores)
-        write_json(folder / "result.json", _summarise_result(config, found, shown, seconds))
+        run.save("scores.json", found.scores)
+        run.save("result.json", _summarise_result(config, found, shown, seconds))
     _print_summary(console, found, clips, folder)
     return 0
 
@@ -59,14 +59,14 @@ def read_preferences(where: str, annotator: str = "") -> tuple[list[Answer], lis
     """
     if MASK in str(where):
         raise UsageError(
-            f"preferences={where}: the password is not kept with a run; give preferences=URL with it again"
+            f"preferences={where}: the password is not stored with a run; give preferences=URL with its password again"
         )
     path = Path(where)
     if "://" not in str(where):
         places = [path, path / FILE, path / "labels" / FILE]
         found = next((place for place in places if place.is_file()), None)
         if found is None:
-            raise UsageError(f"no preferences at {where}: give the folder that `robo-reward label` was given, or a URL")
+            raise UsageError(f"no preferences at {where}: give the SOURCE of `robo-reward label`, or a database URL")
         where = str(found)
     with open_preferences(where) as store:
         answers, clips = store.load_answers(annotator), store.load_clips()
@@ -91,8 +91,8 @@ def find_cameras(camera: str, clips: list[Clip]) -> tuple[str, ...]:
     if len(said) == 1 and (only := said.pop()):
         return only
     raise UsageError(
-        "the clips do not say which camera they show: give camera=NAME. For clips of a task, NAME is one of the task's "
-        "cameras; for films of your own it is any name, such as camera=front"
+        "the clips do not record which camera they show; give camera=NAME. For clips of a task, NAME is "
+        "one of the task's cameras; for your own videos it is any name, such as camera=front"
     )
 
 
@@ -113,18 +113,18 @@ def _format_clip_name(clip: Clip) -> str:
 def format_held_out(held: HeldOutResult) -> str:
     """Returns a line with the result of cross-validation, or with the reason why there is none."""
     if held.agreement:
-        return f"ranked right of clips held out, by {held.folds} rewards trained without them: {held.agreement}"
+        return f"accuracy on held-out clips, with {held.folds} rewards trained without them: {held.agreement}"
     if not held.folds:
-        return "ranked right of clips held out: not measured; no clips can be held out (holdout=0, or too few clips)"
+        return "accuracy on held-out clips: not measured; no clips can be held out (holdout=0, or too few clips)"
     return (
-        f"ranked right of clips held out: not measured; only {held.comparisons} comparisons can be held out by clip, "
+        f"accuracy on held-out clips: not measured; only {held.comparisons} comparisons can be held out by clip, "
         f"at least {FEWEST} are needed. Answer more about the same clips, or give holdout=0.5"
     )
 
 
 def _make_reporter(console: Terminal) -> Any:
     def print_progress(step: int, accuracy: float) -> None:
-        console.print(f"  step {step:>5}  ranked right {accuracy:.2f}", highlight=False)
+        console.print(f"  step {step:>5}  accuracy {accuracy:.2f}", highlight=False)
 
     return print_progress
 
@@ -150,7 +150,7 @@ def _summarise_result(
 
 
 def _print_summary(console: Terminal, found: Alignment, clips: list[Clip], folder: Path) -> None:
-    console.print(f"ranked right of what it has learnt from: {found.train:.2f}")
+    console.print(f"accuracy on the training answers: {found.train:.2f}")
     console.print(format_held_out(found.held_out))
     order = sorted(found.scores, key=lambda clip: -found.scores[clip])
     known = {clip.id: clip for clip in clips}

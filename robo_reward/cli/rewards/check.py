@@ -9,15 +9,15 @@ import numpy as np
 from omegaconf import DictConfig
 
 from robo_reward.checks.rank import correlate_within_clips, spearman_correlation
-from robo_reward.cli.folder import write_json
 from robo_reward.cli.rewards.align import read_preferences
 from robo_reward.cli.terminal import Terminal
+from robo_reward.configs.values import FRAME_SIZE
 from robo_reward.data.episode import Episode, EpisodeStore
 from robo_reward.envs.rendering.frames import FrameSpec
 from robo_reward.envs.state import StateSpec
 from robo_reward.envs.task import make_task, task_names
 from robo_reward.errors import BadArtifact, UsageError
-from robo_reward.files import Finite, load_json, load_yaml
+from robo_reward.files import Finite, load_json, load_yaml, write_json
 from robo_reward.labelling.answers import Answer
 from robo_reward.labelling.comparisons import build_comparisons, ranking_accuracy
 from robo_reward.labelling.store import Clip
@@ -66,7 +66,9 @@ def run(config: DictConfig, arguments: list[str]) -> int:
     settings = _load_settings(folder)
     reward = load_reward(folder / "reward")
     if not isinstance(reward, EpisodeReward):
-        raise UsageError(f"{folder} holds a reward of single steps; check judges rewards made by `robo-reward align`")
+        raise UsageError(
+            f"{folder} contains a reward of single steps; check evaluates rewards learnt by `robo-reward align`"
+        )
     where, annotator = (config.preferences, "") if config.preferences else (settings.preferences, settings.annotator)
     answers, clips = read_preferences(where, annotator)
     try:
@@ -74,7 +76,7 @@ def run(config: DictConfig, arguments: list[str]) -> int:
     except BadArtifact as problem:
         if config.preferences:  # unknown whether it was trained on those
             raise
-        console.print(f"{problem}; so nothing is called held out", style="yellow")
+        console.print(f"{problem}; no answers are reported as held out", style="yellow")
         learnt = LearntForm(LearntAnswerIds([answer.uuid for answer in answers]), [clip.id for clip in clips])
     episodes = [clip_to_episode(clip, reward.frames) for clip in clips]
     totals = [output.total for output in reward.batch(episodes)]
@@ -98,7 +100,7 @@ def _load_learnt(folder: Path) -> LearntForm:
     Raises:
         BadArtifact: its `result.json` does not say.
     """
-    remedy = "Runs of earlier versions did not keep the ids of their answers: all count as learnt"
+    remedy = "Runs of earlier versions did not store the ids of their answers: all count as training answers"
     found = load_json(folder / "result.json", LearntForm, remedy=remedy)
     if found is None:
         raise BadArtifact(folder / "result.json", "there is no such file", remedy)
@@ -116,7 +118,7 @@ def clip_to_episode(clip: Clip, shown: FrameSpec | None) -> Episode:
     path = Path(clip.path)
     if path.is_dir():
         return EpisodeStore(path).load(clip.id)
-    frames = load_frames(clip, shown.size if shown else 112)
+    frames = load_frames(clip, shown.size if shown else FRAME_SIZE)
     steps = len(frames) - 1
     return Episode(np.zeros((steps + 1, 0)), np.zeros((steps, 0)), np.zeros(steps, bool), StateSpec([]), frames=frames)
 

@@ -8,11 +8,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 from omegaconf import DictConfig, OmegaConf
 
-from robo_reward.cli.folder import collect_provenance, format_command, lock_run, prepare_run_folder, write_json
+from robo_reward.cli.folder import open_run
+from robo_reward.cli.provenance import format_command
 from robo_reward.cli.terminal import Terminal
 from robo_reward.data.sources import Demonstration, load_demonstrations
 from robo_reward.envs.rendering.frames import FrameSpec
@@ -28,13 +28,12 @@ from robo_reward.rewards.perceptual.discover import (
 )
 from robo_reward.rewards.perceptual.picture import draw_discovery, draw_steps, write_png
 from robo_reward.rewards.perceptual.reward import PerceptualReward, compute_curves, encode_clips
+from robo_reward.scoring.fit import resize_frames, select_cameras
 from robo_reward.vision.choose import choose_encoder
 from robo_reward.vision.encoder import Encoder
 
 METHODS = ("ours", "paper")
-CAPTION = (
-    "thick line: the reward; thin lines: how surely each step is recognised, 0 to 1; vertical lines: discovered cuts"
-)
+CAPTION = "thick line: the reward; thin lines: recognition of each step, 0 to 1; vertical lines: discovered cuts"
 
 
 def run(config: DictConfig, arguments: list[str]) -> int:
@@ -48,9 +47,8 @@ def run(config: DictConfig, arguments: list[str]) -> int:
     clock.record_lap("read")
     chosen: Any = OmegaConf.to_container(config.encoder)
     encoder = choose_encoder(chosen, [demo.frames for demo in demos], cameras=len(frames.cameras))
-    folder = prepare_run_folder(config, "discover", Path(str(config.demos)).stem.replace(":", "-"))
-    with lock_run(folder):
-        write_json(folder / "provenance.json", collect_provenance(arguments))
+    with open_run(config, arguments, "discover", Path(str(config.demos)).stem.replace(":", "-")) as run:
+        folder = run.path
         console.print(
             f"{len(demos)} demonstrations, {sum(len(d.frames) for d in demos)} frames; {folder}", soft_wrap=True
         )
@@ -61,7 +59,7 @@ def run(config: DictConfig, arguments: list[str]) -> int:
         save_reward(reward, folder / "reward")
         pictures = _draw_pictures(folder, demos, features, found, reward, config.pictures)
         result = _summarise_result(demos, found, reward, frames, clock.seconds)
-        write_json(folder / "result.json", result)
+        run.save("result.json", result)
         page = write_steps_page(
             folder / "report.html", StepsPage(result, pictures, format_command(arguments), str(folder))
         )
@@ -88,19 +86,9 @@ def _select_cameras(demo: Demonstration, wanted: FrameSpec) -> Demonstration:
 
     A demonstration that names several cameras shows them side by side.
     """
-    shown = demo.cameras
-    frames = demo.frames
-    if shown and shown != wanted.cameras:
-        for camera in wanted.cameras:
-            if camera not in shown:
-                raise UnknownName(f"camera of demonstration {demo.name}", camera, shown)
-        width = frames.shape[2] // len(shown)
-        parts = [frames[:, :, width * shown.index(c) : width * (shown.index(c) + 1)] for c in wanted.cameras]
-        frames = np.concatenate(parts, axis=2)
-    height, width, _ = wanted.shape
-    if frames.shape[1:3] != (height, width):
-        frames = np.stack([cv2.resize(f, (width, height), interpolation=cv2.INTER_AREA) for f in frames])
-    return replace(demo, frames=frames)
+    what = f"camera of demonstration {demo.name}"
+    frames = select_cameras(demo.frames, demo.cameras, wanted.cameras, what)
+    return replace(demo, frames=resize_frames(frames, wanted))
 
 
 def _learn_reward(
@@ -167,8 +155,8 @@ def _print_summary(console: Terminal, found: Discovery, folder: Path, page: Path
     console.print(f"{found.steps} steps", highlight=False)
     if not found.certain:
         console.print(
-            "no steps were found: one motion from beginning to end explains the demonstrations as well, or they are "
-            "noise. Two is a guess; give steps=N, or an encoder that sees what moves",
+            "no steps were found: a single step explains the demonstrations as well, or their features are noise. "
+            "Two is a guess; give steps=N, or another encoder",
             style="yellow",
             highlight=False,
         )

@@ -55,7 +55,9 @@ def _create_labels_folder(source: Path) -> Path:
     try:
         folder.mkdir(exist_ok=True)
     except OSError as error:
-        raise UsageError(f"the page keeps its address in {folder}, which cannot be made: {error.strerror}") from error
+        raise UsageError(
+            f"cannot create {folder} for the page's address: {error.strerror}; make it writable"
+        ) from error
     return folder
 
 
@@ -71,7 +73,9 @@ def _print_greeting(
     console.print(f"\n  http://{address}:{port}/{path}\n", style="bold")
     if host in ("127.0.0.1", "::1"):
         console.print(
-            f"From another machine: ssh -N -L {port}:127.0.0.1:{port} THIS_MACHINE, then the same address there.",
+            f"From another machine: ssh -N -L {port}:127.0.0.1:{port} THIS_MACHINE, then open the same address there.",
             style="dim", soft_wrap=True, highlight=False,
         )  # fmt: skip
-    console.print("Ctrl-C ends; the same command goes on, under the same address.", style="dim", highlight=False)
+    console.print(
+        "Ctrl-C stops the page; the same command resumes it at the same address.", style="dim", highlight=False
+    )

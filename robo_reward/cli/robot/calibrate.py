@@ -38,7 +38,7 @@ def run(config: DictConfig, arguments: list[str]) -> int:
         _mark_corners(image, board, shown)
         first, last = (_parse_corner(config, name, shown) for name in ("first", "last"))
         lens = locate_camera(lens, image, board, first, last)
-        _print_line(console, f"the camera stands at {np.round(lens.position, 3)} m")
+        _print_line(console, f"camera position: {np.round(lens.position, 3)} m")
     save_lens(Path(config.file), config.camera, lens)
     _print_line(
         console, f"{config.camera}: {lens.width} x {lens.height}, focal lengths {lens.fx:.1f} and {lens.fy:.1f} pixels"
@@ -54,7 +54,7 @@ def _read_picture(path: Path) -> np.ndarray:
 
     image = cv2.imread(str(path))
     if image is None:
-        raise UsageError(f"{path} is no picture that can be read")
+        raise UsageError(f"{path} cannot be read as a picture; replace or delete it")
     return np.ascontiguousarray(image[..., ::-1])
 
 

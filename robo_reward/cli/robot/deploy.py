@@ -11,20 +11,21 @@ from typing import Any, Protocol
 
 from omegaconf import DictConfig, OmegaConf
 
-from robo_reward.cli.folder import collect_provenance, lock_run, prepare_run_folder, write_json
+from robo_reward.checks.proportion import format_success
+from robo_reward.cli.folder import RunFolder, open_run
 from robo_reward.cli.interrupt import stop_on_signals
 from robo_reward.cli.terminal import Terminal
+from robo_reward.configs.deployment import DeployConfig
 from robo_reward.data.episode import EpisodeStore
 from robo_reward.envs.arm.base import ArmTask
 from robo_reward.hardware.arm import describe_arm
-from robo_reward.hardware.deployment.build import DeployConfig, DeploymentParts, build_deployment, policy_source
+from robo_reward.hardware.deployment.build import DeploymentParts, build_deployment, policy_source
 from robo_reward.hardware.deployment.dry_run import dry_run
 from robo_reward.hardware.deployment.journal import COMPLETED_OUTCOMES, SuccessLabeler
 from robo_reward.hardware.deployment.operator import AtTerminal, Operator, UnattendedOperator
 from robo_reward.hardware.deployment.reset import ResetProcedure
 from robo_reward.hardware.deployment.session import (
     DeploymentSession,
-    DeploySettings,
     check_policy_compatibility,
 )
 from robo_reward.hardware.deployment.summary import DeploymentSummary
@@ -49,39 +50,37 @@ def run(config: DictConfig, arguments: list[str]) -> int:
         it was stopped by the operator. With anything but 0 the result is not final yet.
     """
     console = Terminal()
-    tell = _make_line_printer(console)
-    operator: Operator = AtTerminal(tell) if config.confirm and not config.dry_run else UnattendedOperator(tell)
-    wishes = read_deploy_config(config)
+    print_line = _make_line_printer(console)
+    operator: Operator = (
+        AtTerminal(print_line) if config.confirm and not config.dry_run else UnattendedOperator(print_line)
+    )
+    deploy_config = read_deploy_config(config)
     with ExitStack() as stack:
-        policy = policy_source(wishes.policy_folder, wishes.policy_server, wishes.token)
+        policy = policy_source(deploy_config.policy_folder, deploy_config.policy_server, os.environ.get(TOKEN, ""))
         if policy is not None:
             stack.callback(policy.close)
         task = _choose_task(config, policy)
-        folder = _find_run_folder(config, task)
-        with lock_run(folder), stop_on_signals() as stop:
-            write_json(folder / "provenance.json", collect_provenance(arguments))
-            tell(f"{task.id} on {config.robot.kind} {wishes.address}: {folder}")
-            parts = build_deployment(wishes, task, policy, operator.confirm, stop, stack, operator.show_message)
-            write_json(
-                folder / "provenance.json", {**collect_provenance(arguments), "robot": describe_arm(parts.rig.arm)}
-            )
+        verb, subject = "dry-run" if config.dry_run else "deploy", task.id.replace("/", "-")
+        with open_run(config, arguments, verb, subject, FREE) as run, stop_on_signals() as stop:
+            print_line(f"{task.id} on {config.robot.kind} {deploy_config.address}: {run.path}")
+            parts = build_deployment(deploy_config, task, policy, operator.confirm, stop, stack, operator.show_message)
+            run.save_provenance(robot=describe_arm(parts.rig.arm))
             check_policy_compatibility(task, parts.rig)
-            if wishes.teleop == "keyboard":
-                tell(HELP)
+            if deploy_config.teleop == "keyboard":
+                print_line(HELP)
             if config.dry_run:
-                return _run_dry(parts, operator, folder)
-            summary = _create_session(config, task, parts, operator, folder).run()
-        _print_summary(tell, summary, folder)
+                return _run_dry(parts, operator, run)
+            summary = _create_session(config, task, parts, operator, run).run()
+        _print_summary(print_line, summary, run.path)
         if stop():
             return 130
         return INCOMPLETE if summary.exhausted else int(bool(summary.stopped))
 
 
 def read_deploy_config(config: DictConfig) -> DeployConfig:
-    """Returns the settings that decide how the deployment is assembled."""
-    names = [f.name for f in fields(DeployConfig) if f.name != "token"]
+    """Returns the configuration as a dataclass."""
     given: Any = OmegaConf.to_container(config, resolve=True)
-    return DeployConfig(**{name: given[name] for name in names}, token=os.environ.get(TOKEN, ""))
+    return DeployConfig(**{field.name: given[field.name] for field in fields(DeployConfig)})
 
 
 def _choose_task(config: DictConfig, policy: PolicySource | None) -> ArmTask:
@@ -91,13 +90,8 @@ def _choose_task(config: DictConfig, policy: PolicySource | None) -> ArmTask:
     return resolve_task(config.robot.kind, chosen.id if chosen else "", options, trained_on)
 
 
-def _find_run_folder(config: DictConfig, task: ArmTask) -> Path:
-    """Returns the folder for the episodes; asking for more of them does not make another run."""
-    return prepare_run_folder(config, "dry-run" if config.dry_run else "deploy", task.id.replace("/", "-"), FREE)
-
-
 def _create_session(
-    config: DictConfig, task: ArmTask, parts: DeploymentParts, operator: Operator, folder: Path
+    config: DictConfig, task: ArmTask, parts: DeploymentParts, operator: Operator, run: RunFolder
 ) -> DeploymentSession:
     rig = parts.rig
     reward = load_reward(config.reward_path) if config.reward_path else None
@@ -110,7 +104,6 @@ def _create_session(
         "seed": config.seed,
         "goal": task.goal,
     }
-    settings = DeploySettings(config.episodes, config.confirm, config.label, config.label_all, config.retries)
     hand, space = bool(config.robot.get("gripper", True)), rig.filter.workspace
     low, high = (None, None) if config.workspace is None and not config.table else (space.low, space.high)
     return DeploymentSession(
@@ -118,11 +111,11 @@ def _create_session(
         ResetProcedure(task, rig.arm, parts.scene, config.reset_speed, hand=hand, low=low, high=high),
         SuccessLabeler(task, rig.observer.unknown, reward),
         operator,
-        EpisodeStore(folder / "episodes", frames=config.frames),
-        folder / "live",
-        settings,
+        EpisodeStore(run.path / "episodes", frames=config.frames),
+        run.path / "live",
+        read_deploy_config(config),
         meta,
-        lambda summary: write_json(folder / "result.json", {"task": task.id, **summary.to_json()}),
+        lambda summary: run.save("result.json", {"task": task.id, **summary.to_json()}),
     )
 
 
@@ -135,36 +128,40 @@ def _read_calibration(config: DictConfig) -> dict[str, Any]:
     }
 
 
-def _run_dry(parts: DeploymentParts, operator: Operator, folder: Path) -> int:
+def _run_dry(parts: DeploymentParts, operator: Operator, run: RunFolder) -> int:
     """Reads the state, computes the decision and writes it to the run's folder; moves nothing."""
     report = dry_run(parts.rig, operator.show_message)
-    write_json(folder / "dry_run.json", report)
-    operator.show_message(f"dry run: {folder / 'dry_run.json'}")
+    run.save("dry_run.json", report)
+    operator.show_message(f"dry run: {run.path / 'dry_run.json'}")
     return int(bool(report["problem"]))
 
 
-def _print_summary(tell: LinePrinter, summary: DeploymentSummary, folder: Path) -> None:
+def _print_summary(print_line: LinePrinter, summary: DeploymentSummary, folder: Path) -> None:
     value = summary.to_json()
     if value["success"] is not None:
-        tell(
-            f"success {value['success']:.2f} (95 % interval {value['low']:.2f} to {value['high']:.2f}) over "
+        print_line(
+            f"{format_success(value['success'], value['low'], value['high'])} over "
             f"{value['judged']} of {value['episodes']} episodes, {len(value['faults'])} faults"
         )
     cut = {name: n for name, n in value["outcomes"].items() if name not in COMPLETED_OUTCOMES}
     if cut:
         counts = ", ".join(f"{n} {name}" for name, n in cut.items())
         least = value["success_at_least"]
-        tell(
+        print_line(
             f"cut short and not counted: {counts}"
-            + (f"; success {least:.2f} if each that was faulted or killed had failed" if least is not None else "")
+            + (
+                f"; success {least:.2f} if every episode ended by a fault or a kill counts as a failure"
+                if least is not None
+                else ""
+            )
         )
     if value["peak_force"] is not None:
         median, most = value["peak_force"]["median"], value["peak_force"]["max"]
-        tell(f"force on the hand: {median:.0f} N in the median episode, {most:.0f} N at most")
+        print_line(f"force on the hand: {median:.0f} N in the median episode, {most:.0f} N at most")
     if summary.stopped:
-        tell(f"ended early: {summary.stopped}", style="yellow")
-    tell(f"episodes: {folder / 'episodes'}")
-    tell(f"label clips: robo-reward label {folder / 'episodes'}")
+        print_line(f"ended early: {summary.stopped}", style="yellow")
+    print_line(f"episodes: {folder / 'episodes'}")
+    print_line(f"label clips: robo-reward label {folder / 'episodes'}")
 
 
 class LinePrinter(Protocol):

@@ -10,15 +10,14 @@ from pathlib import Path
 from omegaconf import DictConfig
 
 from robo_reward.cli.terminal import Terminal
+from robo_reward.configs.emulation import Checks, HandBehavior
 from robo_reward.envs.task import Task, make_task, task_names
 from robo_reward.errors import RoboRewardError, UnknownName, UsageError
 from robo_reward.hardware.emulator.emulator import USUAL_VERSION, Emulator
-from robo_reward.hardware.emulator.robot.limit_checks import Checks
 from robo_reward.hardware.emulator.tools.fault_server import FAULT_PORT
 from robo_reward.hardware.emulator.tools.view import ViewServer
 from robo_reward.hardware.emulator.wire.versions import GRIPPER_PORT, ROBOT_PORT
 from robo_reward.hardware.emulator.world.cameras import CameraServer
-from robo_reward.hardware.emulator.world.hand_manners import HandBehavior
 from robo_reward.hardware.emulator.world.mujoco_plant import MujocoPlant
 from robo_reward.hardware.emulator.world.scene import SCENE_PORT, SceneServer
 from robo_reward.hardware.perception.cameras import CAMERA_PORT
@@ -105,7 +104,7 @@ def _print_greeting(console: Terminal, emulator: Emulator, task: Task, config: D
         console.print(f"       faults {FAULT_PORT}, scene {SCENE_PORT} (this machine only)", highlight=False)
     if page:
         console.print(f"view:  {page}", style="bold")
-    console.print("Ctrl-C ends.", style="dim", highlight=False)
+    console.print("Ctrl-C stops.", style="dim", highlight=False)
 
 
 def _describe_reflexes(emulator: Emulator) -> str:

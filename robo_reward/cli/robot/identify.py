@@ -7,12 +7,12 @@ from typing import Any
 
 from omegaconf import DictConfig
 
-from robo_reward.cli.folder import write_text
 from robo_reward.cli.terminal import Terminal
 from robo_reward.data.episode import EpisodeStore
 from robo_reward.envs.arm.dynamics import Dynamics
 from robo_reward.envs.task import make_task
 from robo_reward.errors import UsageError
+from robo_reward.files import find_folder, write_text
 from robo_reward.hardware.deployment.identification import (
     compute_replay_error,
     extract_recordings,
@@ -29,9 +29,11 @@ def run(config: DictConfig, arguments: list[str]) -> int:
     """
     console = Terminal()
     folder = Path(config.run)
-    episodes = folder / "episodes" if (folder / "episodes").is_dir() else folder
-    if not episodes.is_dir():
+    if not folder.is_dir():
         raise UsageError(f"run={config.run}: no such folder; give a run of `robo-reward deploy`")
+    episodes = find_folder(folder, "episodes", "store.json")
+    if not (episodes / "store.json").is_file():
+        raise UsageError(f"{folder} holds no episodes; give a run of `robo-reward deploy`")
     kept = [e for e in EpisodeStore(episodes).iterate_without_frames() if len(e)][: config.most]
     if not kept:
         raise UsageError(f"{episodes} holds no episodes; give a run of `robo-reward deploy`")
@@ -45,7 +47,8 @@ def run(config: DictConfig, arguments: list[str]) -> int:
     write_text(folder / "gap.svg", plot_replay(task, recordings[0], found))
     before, after = (1e3 * compute_replay_error(task, recordings, d).max() for d in (Dynamics.from_task(task), found))
     _print_line(
-        console, f"gap between replay and arm, worst joint: {before:.1f} mrad, {after:.1f} mrad with what was found"
+        console,
+        f"gap between replay and arm, worst joint: {before:.1f} mrad, {after:.1f} mrad with the identified values",
     )
     _print_line(console, f"delay {1e3 * found.delay:.0f} ms; damping {_format_row(found.damping, 0)} N m s/rad")
     _print_line(console, f"friction {_format_row(found.friction, 1)} N m")

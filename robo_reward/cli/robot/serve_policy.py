@@ -26,16 +26,17 @@ def run(config: DictConfig, arguments: list[str]) -> int:
     server = PolicyServer(policy, token, config.host, config.port, _load_tls_context(config))
     shown = socket.gethostname() if config.host in ("0.0.0.0", "::") else config.host
     scheme = "wss" if config.certificate else "ws"
-    console.print(f"{policy.meta.get('task', 'a policy')} is served; on the control box:", highlight=False)
+    console.print(f"{policy.meta.get('task', 'a policy')} is served; run on the control computer:", highlight=False)
     console.print(
         f"\n  {TOKEN}={token} robo-reward deploy policy_server={scheme}://{shown}:{server.port} robot=...\n",
         soft_wrap=True, highlight=False,
     )  # fmt: skip
     if not config.certificate and config.host != "::1" and not config.host.startswith("127."):
         console.print(
-            "Without a certificate the token crosses the network in clear: use a cable of your own.", style="yellow"
+            "Without a certificate the token is sent unencrypted: use a private cable, or give certificate=.",
+            style="yellow",
         )
-    console.print("Ctrl-C ends.", style="dim")
+    console.print("Ctrl-C stops.", style="dim")
     try:
         server.serve_forever()
     except KeyboardInterrupt:

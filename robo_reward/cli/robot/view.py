@@ -87,7 +87,7 @@ class SearchView:
             row.steps, row.success = result["steps"], result["evaluation"]["success"]
             self._print_event(f"{candidate.id}: success {row.success:.2f} after {row.steps:,} steps")
         elif event == "final":
-            self._print_event("a training with a fresh seed is done")
+            self._print_event("a training run with a new seed has ended")
         elif event in STYLE and event != "training":
             self._print_event(f"{candidate.id}: {event}{'; ' + candidate.note if candidate.note else ''}")
 

@@ -10,10 +10,10 @@ from omegaconf import DictConfig, OmegaConf
 from rich.table import Table
 from rich.text import Text
 
-from robo_reward.cli.folder import write_json
 from robo_reward.cli.terminal import Terminal
 from robo_reward.doctor import diagnose
 from robo_reward.errors import UsageError
+from robo_reward.files import write_json
 from robo_reward.finding import Finding
 from robo_reward.printable import to_printable
 
@@ -25,7 +25,7 @@ def run(config: DictConfig, arguments: list[str]) -> int:
         UsageError: an address or cameras without a robot.
     """
     if not config.get("robot") and (config.host or config.cameras):
-        raise UsageError("host= and cameras= are of a robot: give robot=fr3 or robot=panda, too")
+        raise UsageError("host= and cameras= apply to a robot; add robot=fr3 or robot=panda")
     robot = bool(config.get("robot")) and config.robot.kind != "mujoco"
     findings = _diagnose_robot(config) if robot else diagnose()
     table = Table(box=None, pad_edge=False, show_header=False)
@@ -47,7 +47,7 @@ def _print_verdict(findings: list[Finding]) -> int:
     missing = [finding.name for finding in findings if finding.needed and not finding.ok]
     advice = [finding.name for finding in findings if not finding.needed and not finding.ok]
     text = f"not ready: {', '.join(missing)}" if missing else "ready for `robo-reward deploy`"
-    better = f"; could be better: {', '.join(advice)}" if advice else ""
+    better = f"; advice for: {', '.join(advice)}" if advice else ""
     Terminal().print(text + better, highlight=False)
     return int(bool(missing))
 

@@ -10,14 +10,14 @@ from typing import Any
 import msgspec
 from omegaconf import DictConfig, OmegaConf
 
-from robo_reward.checks.proportion import wilson_interval
-from robo_reward.cli.folder import write_json
+from robo_reward.checks.proportion import format_success, wilson_interval
 from robo_reward.cli.terminal import Terminal
 from robo_reward.envs.task import Task, make_task
 from robo_reward.errors import UsageError
-from robo_reward.files import load_yaml
-from robo_reward.policies.evaluate import EVALUATION_SEEDS, evaluate_policy
+from robo_reward.files import load_yaml, write_json
+from robo_reward.policies.evaluate import evaluate_policy
 from robo_reward.policies.policy import MLPPolicy, load_policy
+from robo_reward.seeds import EVALUATION_SEEDS
 
 
 def run(config: DictConfig, arguments: list[str]) -> int:
@@ -38,8 +38,7 @@ def run(config: DictConfig, arguments: list[str]) -> int:
     episodes, successes = sum(r.episodes for r in results), sum(r.successes for r in results)
     low, high = wilson_interval(successes, episodes)
     success = successes / episodes
-    line = f"{task.id}: success {success:.3f} (95 % interval {low:.3f} to {high:.3f}) over {episodes} episodes"
-    console.print(line, highlight=False)
+    console.print(f"{task.id}: {format_success(success, low, high, 3)} over {episodes} episodes", highlight=False)
     if config.json:
         summary = {"task": task.id, "options": dict(task.options), "success": success, "low": low, "high": high}
         rest = {"episodes": episodes, "seeds": [r.to_json() for r in results]}
@@ -65,7 +64,7 @@ def choose_task(policy: MLPPolicy, run: Path | None, chosen: dict[str, Any]) -> 
     id = str(chosen.get("id") or trained_on)
     if not id:
         where = f" at {run}" if run is not None else ""
-        raise UsageError(f"the policy{where} does not say what it was trained on: give task=NAME")
+        raise UsageError(f"the policy{where} does not record the task it was trained on; give task=NAME")
     options = policy.meta["options"] if "options" in policy.meta else _read_task_options(run, trained_on)
     if id != trained_on:
         options = {name: value for name, value in options.items() if name == "control"}

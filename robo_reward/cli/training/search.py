@@ -9,14 +9,15 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from robo_reward.cli.film import FilmedEpisode, film_episodes
-from robo_reward.cli.folder import collect_provenance, lock_run, prepare_run_folder, write_json
+from robo_reward.checks.proportion import format_success
+from robo_reward.cli.film import film_run
+from robo_reward.cli.folder import RunFolder, open_run
 from robo_reward.cli.robot.view import SearchView
 from robo_reward.cli.sittings import recorded_sitting
+from robo_reward.cli.task import make_configured_task
 from robo_reward.cli.terminal import Terminal
 from robo_reward.envs.arm.base import ArmTask
-from robo_reward.envs.rendering.gl import NoRenderer
-from robo_reward.envs.task import Task, make_task
+from robo_reward.envs.task import Task
 from robo_reward.errors import UnknownName
 from robo_reward.jobs.executors import EXECUTORS, JobExecutor
 from robo_reward.policies.algorithms import merge_settings
@@ -25,34 +26,31 @@ from robo_reward.policies.policy import load_policy
 from robo_reward.report.runs import report_search
 from robo_reward.reward_search.eureka import Eureka, SearchOutcome
 from robo_reward.reward_search.settings import SearchSettings
+from robo_reward.seeds import FILM_SEEDS, WINNER_SEEDS
 from robo_reward.writers.writer import make_writer
-
-FILM_SIZE = (480, 360)
 
 
 def run(config: DictConfig, arguments: list[str]) -> int:
     """Runs or resumes a search in its folder; returns 0 when it is finished, also for a success of 0."""
     console = Terminal()
     begun = time.monotonic()
-    task = make_task(config.task.id, **config.task.options)
+    task = make_configured_task(config)
     settings = read_search_settings(config)
     if config.camera and config.camera not in task.cameras:
         raise UnknownName("camera", config.camera, task.cameras)
-    folder = prepare_run_folder(config, arguments[0])
-    with lock_run(folder):
+    with open_run(config, arguments, arguments[0], keep_provenance=True) as run:
+        folder = run.path
         writer = make_writer(_to_container(config.writer), folder)
         _print_greeting(console, task, config, folder, settings)
         view = SearchView(console, folder / "jobs")
-        if not (folder / "provenance.json").exists():
-            write_json(folder / "provenance.json", collect_provenance(arguments))
         try:
             with recorded_sitting(folder / "sittings.json", begun):
                 with create_executor(config) as executor, view.live_display():
-                    options = _filter_job_options(task, _to_container(config.task.options))
+                    options = _filter_job_options(task, {**_to_container(config.task.options), **task.options})
                     goal = config.goal or task.goal
                     search = Eureka(task, goal, writer, executor, folder, settings, options, view.handle_event)
                     outcome = search.run()
-                evaluation = _evaluate_winner(console, task, config, outcome, folder)
+                evaluation = _evaluate_winner(console, task, config, outcome, run)
         finally:
             page = _write_report(folder)
     _print_outcome(console, outcome, evaluation, folder, page, begun)
@@ -84,30 +82,26 @@ def _print_greeting(console: Terminal, task: Task, config: DictConfig, folder: P
     console.print(f"\n{config.goal or task.goal}", style="bold")
     console.print(f"task {task.id}, writer {config.writer.name}, seed {config.seed}: ", end="")
     console.print(f"{settings.rounds} rounds of {settings.candidates} programs, {settings.steps:,} steps each at most")
+    console.print(f"success: {task.success_rule}", highlight=False, markup=False)
+    if config.goal and not config.success and task.goal != config.goal:
+        text = "Success is measured by the task's own rule, not by this goal; give success=... to measure the goal."
+        console.print(text, style="yellow")
     console.print(f"run folder: {folder}\n", soft_wrap=True)
 
 
 def _evaluate_winner(
-    console: Terminal, task: Task, config: DictConfig, outcome: SearchOutcome, folder: Path
+    console: Terminal, task: Task, config: DictConfig, outcome: SearchOutcome, run: RunFolder
 ) -> Evaluation:
     """Evaluates the final policy on fresh episodes, files it, and films it."""
     assert outcome.policy is not None
     assert outcome.winner is not None
     policy = load_policy(outcome.policy).with_meta(reward=outcome.winner.id, goal=config.goal or task.goal)
-    policy.save(folder / "policy")
-    (folder / "reward").mkdir(exist_ok=True)
-    _save_reward(task, outcome.winner.source, folder / "reward")
-    evaluation = evaluate_policy(task, policy, config.search.episodes, seed=2_000_000 + config.seed)
-    write_json(folder / "evaluation.json", evaluation.to_json())
-    films: list[FilmedEpisode] = []
-    try:
-        if config.videos:
-            films = film_episodes(
-                task, policy, folder / "videos", config.videos, config.camera, 3_000_000 + config.seed, FILM_SIZE
-            )
-    except NoRenderer as missing:
-        console.print(f"no videos: {missing}", style="yellow")
-    write_json(folder / "videos.json", [{"path": str(f.path.relative_to(folder)), "success": f.success} for f in films])
+    policy.save(run.path / "policy")
+    _save_reward(task, outcome.winner.source, run.path / "reward")
+    evaluation = evaluate_policy(task, policy, config.search.episodes, seed=WINNER_SEEDS + config.seed)
+    run.save("evaluation.json", evaluation.to_json())
+    film_run(console, run, task, policy, config, FILM_SEEDS + config.seed)
+    run.save("result.json", {"winner": outcome.winner.id, "evaluation": evaluation.to_json()})
     return evaluation
 
 
@@ -127,16 +121,12 @@ def _print_outcome(
     console: Terminal, outcome: SearchOutcome, evaluation: Evaluation, folder: Path, page: Path | None, begun: float
 ) -> None:
     assert outcome.winner is not None
-    write_json(folder / "result.json", {"winner": outcome.winner.id, "evaluation": evaluation.to_json()})
     seeds = ", ".join(f"{r['evaluation']['success']:.2f}" for r in outcome.finals)
     console.print(
-        f"\nwinner: candidate {outcome.winner.id}" + (f"; trained afresh with other seeds: {seeds}" if seeds else "")
+        f"\nwinner: candidate {outcome.winner.id}" + (f"; retrained with other seeds: {seeds}" if seeds else "")
     )
-    console.print(
-        f"success {evaluation.success:.2f} (95 % interval {evaluation.low:.2f} to {evaluation.high:.2f}) "
-        f"over {evaluation.episodes} evaluation episodes",
-        highlight=False,
-    )
+    success = format_success(evaluation.success, evaluation.low, evaluation.high)
+    console.print(f"{success} over {evaluation.episodes} evaluation episodes", highlight=False)
     console.print(f"time: {time.monotonic() - begun:.0f} s", highlight=False)
     if not evaluation.successes:
         console.print("The policy never succeeds. Try more steps (search.steps=...), more rounds or another writer.")

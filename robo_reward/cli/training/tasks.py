@@ -6,7 +6,7 @@ from omegaconf import DictConfig
 from rich.table import Table
 
 from robo_reward.cli.terminal import Terminal
-from robo_reward.envs.task import Task, make_task, task_names
+from robo_reward.envs.task import Task, list_task_options, make_task, task_names
 from robo_reward.errors import RoboRewardError
 
 
@@ -26,7 +26,7 @@ def run(config: DictConfig, arguments: list[str]) -> int:
         except RoboRewardError as error:
             broken.append(str(error))
         else:
-            table.add_row(name, task.goal, task.success_rule)
+            table.add_row(name, str(task.goal), str(task.success_rule))
     console.print(table, soft_wrap=False)
     for problem in broken:
         console.print(f"left out: {problem}", style="yellow")
@@ -41,5 +41,6 @@ def _print_details(console: Terminal, task: Task) -> None:
     console.print(f"episode: {task.horizon} steps at {action.rate_hz:g} Hz", highlight=False)
     parts = [f"{n} (1 = {s:g} {u})" for n, s, u in zip(action.names, action.scale, action.units, strict=True)]
     console.print(f"action {action.kind}: {', '.join(parts)}", highlight=False)
-    console.print(f"cameras: {', '.join(task.cameras)}\n", highlight=False)
+    console.print(f"cameras: {', '.join(task.cameras)}", highlight=False)
+    console.print(f"options: {', '.join(list_task_options(task.id)) or 'none'}\n", highlight=False)
     console.print(task.spec.outline(), highlight=False, markup=False, soft_wrap=True)

@@ -9,12 +9,13 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from robo_reward.cli.film import film_episodes
-from robo_reward.cli.folder import collect_provenance, lock_run, prepare_run_folder, write_json
+from robo_reward.checks.proportion import format_success
+from robo_reward.cli.film import film_run
+from robo_reward.cli.folder import RunFolder, open_run
 from robo_reward.cli.interrupt import stop_on_signals
+from robo_reward.cli.task import make_configured_task
 from robo_reward.cli.terminal import Terminal
-from robo_reward.envs.rendering.gl import NoRenderer
-from robo_reward.envs.task import Task, make_task
+from robo_reward.envs.task import Task
 from robo_reward.errors import UnknownName, UsageError
 from robo_reward.language.language import compile_program
 from robo_reward.policies.algorithms import merge_settings
@@ -22,46 +23,43 @@ from robo_reward.policies.sb3 import CurvePoint, TrainingResult, train_policy
 from robo_reward.report.runs import report_train
 from robo_reward.rewards.artifact import load_reward, save_reward
 from robo_reward.rewards.contract import EpisodeReward, StepReward
-
-FILM_SIZE = (480, 360)
+from robo_reward.seeds import FILM_SEEDS
 
 
 def run(config: DictConfig, arguments: list[str]) -> int:
     """Trains in a run folder, or goes on where it was stopped; returns 130 if it was stopped again."""
     console = Terminal()
     begun = time.monotonic()
-    options: Any = OmegaConf.to_container(config.task.options)
-    task = make_task(config.task.id, **options)
+    task = make_configured_task(config)
     if config.camera and config.camera not in task.cameras:
         raise UnknownName("camera", config.camera, task.cameras)
     merge_settings(config.policy.algorithm, merge_parameters(config))
     reward = load_chosen_reward(task, config.reward)
-    folder = prepare_run_folder(config, "train")
-    with lock_run(folder), stop_on_signals() as stop:
-        write_json(folder / "provenance.json", collect_provenance(arguments))
+    with open_run(config, arguments, "train") as run:
         if reward:
-            save_reward(reward, folder / "reward")
-        console.print(f"{task.id}: {config.policy.algorithm}, {config.steps:,} steps; {folder}", soft_wrap=True)
-        training = train_policy(
-            task,
-            reward,
-            folder,
-            algorithm=config.policy.algorithm,
-            steps=config.steps,
-            seed=config.seed,
-            params=merge_parameters(config),
-            threads=config.threads or len(os.sched_getaffinity(0)),
-            episodes=config.episodes,
-            stop=stop,
-            report=lambda point: console.print(_format_point(point, config.steps), highlight=False),
-        )
-    if training.stopped:
-        console.print(f"stopped at {training.steps:,} steps; the same command goes on from here")
-        return 130
-    _write_results(console, task, config, training, folder)
-    page = report_train(folder)
+            save_reward(reward, run.path / "reward")
+        console.print(f"{task.id}: {config.policy.algorithm}, {config.steps:,} steps; {run.path}", soft_wrap=True)
+        with stop_on_signals() as stop:
+            training = train_policy(
+                task,
+                reward,
+                run.path,
+                algorithm=config.policy.algorithm,
+                steps=config.steps,
+                seed=config.seed,
+                params=merge_parameters(config),
+                threads=config.threads or len(os.sched_getaffinity(0)),
+                episodes=config.episodes,
+                stop=stop,
+                report=lambda point: console.print(_format_point(point, config.steps), highlight=False),
+            )
+        if training.stopped:
+            console.print(f"stopped at {training.steps:,} steps; run the same command again to resume")
+            return 130
+        _write_results(console, task, config, training, run)
+        page = report_train(run.path)
     console.print(
-        f"time: {time.monotonic() - begun:.0f} s\npolicy: {folder / 'policy'}", soft_wrap=True, highlight=False
+        f"time: {time.monotonic() - begun:.0f} s\npolicy: {run.path / 'policy'}", soft_wrap=True, highlight=False
     )
     console.print(f"report: {page.resolve()}", soft_wrap=True, highlight=False)
     return 0
@@ -98,20 +96,9 @@ def _format_point(point: CurvePoint, steps: int) -> str:
     return f"{point.steps:>10,} / {steps:,}  {point.seconds:6.1f} s  success {point.success:.2f}  {terms}"
 
 
-def _write_results(console: Terminal, task: Task, config: DictConfig, training: TrainingResult, folder: Path) -> None:
+def _write_results(console: Terminal, task: Task, config: DictConfig, training: TrainingResult, run: RunFolder) -> None:
     evaluation = training.evaluation
-    write_json(folder / "result.json", {"task": task.id, **training.to_json()})
-    films = []
-    try:
-        if config.videos:
-            films = film_episodes(
-                task, training.policy, folder / "videos", config.videos, config.camera, 3_000_000, FILM_SIZE
-            )
-    except NoRenderer as missing:
-        console.print(f"no videos: {missing}", style="yellow")
-    write_json(folder / "videos.json", [{"path": str(f.path.relative_to(folder)), "success": f.success} for f in films])
-    console.print(
-        f"success {evaluation.success:.2f} (95 % interval {evaluation.low:.2f} to {evaluation.high:.2f}) "
-        f"over {evaluation.episodes} evaluation episodes",
-        highlight=False,
-    )
+    run.save("result.json", {"task": task.id, **training.to_json()})
+    film_run(console, run, task, training.policy, config, FILM_SEEDS)
+    success = format_success(evaluation.success, evaluation.low, evaluation.high)
+    console.print(f"{success} over {evaluation.episodes} evaluation episodes", highlight=False)

@@ -204,7 +204,7 @@ class LeRobotReader:
         flags = self._take(columns, "next.success", place) if flags is None else flags
         success = np.zeros(steps, bool) if flags is None else flags.reshape(steps) > 0
         pictures = self._read_frames(place, columns, steps + 1) if frames and self.cameras else None
-        if pictures is not None and extras.frame_shape and not self.largest:
+        if pictures is not None and extras.frame_shape:
             pictures = self._cut_to_shape(pictures, extras.frame_shape)
         return Episode(
             state=np.concatenate([before, np.array([own.final_state], float).reshape(1, -1)]),
@@ -305,7 +305,7 @@ def open_lerobot(root: Path | str, cameras: Sequence[str] = (), largest: int = 0
     """Returns the episodes of a LeRobot data set; see `LeRobotReader`."""
     reader = LeRobotReader(root, cameras, largest)
     name = f"LeRobot {reader.info.codebase_version}"
-    return EpisodeSource(name, str(root), len(reader), reader.iterate_episodes)
+    return EpisodeSource(name, str(root), len(reader), reader.iterate_episodes, reader.load)
 
 
 def _flatten_column(column: Any) -> np.ndarray:

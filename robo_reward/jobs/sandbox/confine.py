@@ -75,6 +75,8 @@ def _find_interpreter_paths() -> set[Path]:
     paths = {sys.prefix, sys.exec_prefix, *sysconfig.get_paths().values(), *site.getsitepackages()}
     # The base interpreter of a virtual environment. "/" would open everything; "/usr" is in SYSTEM anyway.
     paths |= {sys.base_prefix, sys.base_exec_prefix, site.getusersitepackages()}
+    # Packages of another environment, which a .pth file or PYTHONPATH adds (stacked environments, cluster modules).
+    paths |= {path for path in sys.path if Path(path).name in ("site-packages", "dist-packages")}
     return {Path(path) for path in paths if path != "/"}
 
 

@@ -51,7 +51,7 @@ def attempt(job: JobContext) -> dict[str, Any]:
     outside, parent = Path(job.spec["outside"]), int(job.spec["parent"])
     tries: dict[str, dict[str, Callable[[], Any]]] = {
         "environment": {"see a key": lambda: next(name for name in os.environ if "KEY" in name or "TOKEN" in name)},
-        "memory": {"take twice its memory": lambda: bytearray(2 * MEMORY)},
+        "memory": {"use twice its memory limit": lambda: bytearray(2 * MEMORY)},
         "files": {
             "read outside its folder": outside.read_bytes,
             "write outside its folder": lambda: outside.open("a").close(),

@@ -37,8 +37,8 @@ def find_excess(pid: int, limits: Limits) -> LimitExcess | None:
     if usage is None:
         return None
     if limits.memory is not None and usage.memory > limits.memory:
-        told = f"used {usage.memory / GIB:.1f} GiB of memory, shared memory included"
-        return LimitExcess(f"{told}; its limit is {limits.memory / GIB:.1f} GiB", memory=True)
+        text = f"used {usage.memory / GIB:.1f} GiB of memory, shared memory included"
+        return LimitExcess(f"{text}; its limit is {limits.memory / GIB:.1f} GiB", memory=True)
     if limits.threads is not None and usage.threads > limits.threads:
         return LimitExcess(f"ran {usage.threads} threads; its limit is {limits.threads}", memory=False)
     return None

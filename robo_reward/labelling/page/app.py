@@ -8,12 +8,13 @@ from functools import partial
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
-from robo_reward.errors import BadArtifact, MissingExtra, RoboRewardError, UnknownName
+from robo_reward.errors import BadArtifact, RoboRewardError, UnknownName
 from robo_reward.files import parse_json
 from robo_reward.labelling.answers import NAME_LIMIT, BadAnswer
 from robo_reward.labelling.exchange import iter_export_rows
 from robo_reward.labelling.page.session import BadRequest, LabellingSession
-from robo_reward.web.guard import AccessGuard, Application
+from robo_reward.web.guard import Application
+from robo_reward.web.page import make_page, read_json_body, respond_json
 
 if TYPE_CHECKING:
     from starlette.requests import Request
@@ -43,31 +44,22 @@ def make_app(session: LabellingSession, token: str, host: str) -> Application:
     Raises:
         MissingExtra: starlette is not installed.
     """
-    try:
-        from starlette.applications import Starlette
-        from starlette.routing import Route
-    except ImportError:
-        raise MissingExtra("starlette", "label", "the labelling page") from None
-    routes = [
-        Route("/", partial(_serve_static, "index.html")),
-        *(Route(f"/{name}", partial(_serve_static, name)) for name in STATIC),
-        Route("/clips/{clip}", partial(_serve_clip, session)),
-        Route("/preferences.jsonl", partial(_serve_export, session)),
-        Route(
-            "/api/state",
-            partial(_respond_with, lambda ask: session.describe_state(ask.get("annotator", "")[:NAME_LIMIT])),
-        ),
-        Route("/api/queries", partial(_respond_with, partial(_next_queries, session))),
-        Route("/api/summary", partial(_respond_with, lambda ask: session.summary())),
-        Route("/api/events", partial(_record_event, session), methods=["POST"]),
-    ]
-    return AccessGuard(Starlette(routes=routes), token, host)
+    gets = {
+        "/clips/{clip}": partial(_serve_clip, session),
+        "/preferences.jsonl": partial(_serve_export, session),
+        "/api/state": partial(_respond_with, lambda ask: session.describe_state(ask.get("annotator", "")[:NAME_LIMIT])),
+        "/api/queries": partial(_respond_with, partial(_next_queries, session)),
+        "/api/summary": partial(_respond_with, lambda ask: session.summary()),
+    }
+    posts = {"/api/events": partial(_record_event, session)}
+    folder = files("robo_reward.labelling.page") / "static"
+    return make_page(folder, STATIC, gets, posts, token=token, host=host, verb="label", name="the labelling page")
 
 
 def _next_queries(session: LabellingSession, ask: Any) -> list[dict[str, Any]]:
     annotator = ask.get("annotator", "").strip()[:NAME_LIMIT]
     if not annotator:
-        raise BadRequest("who asks? annotator is missing")
+        raise BadRequest("annotator is missing; add annotator=NAME to the request")
     count = ask.get("count", "1")
     if count not in _COUNTS:
         raise BadRequest(f"count={count[:20]!r}: expected 1 to {_QUERY_LIMIT}")
@@ -86,28 +78,22 @@ async def _record_event(session: LabellingSession, request: Request) -> Response
     """Records one event; the response is sent when it is on disk."""
     from starlette.concurrency import run_in_threadpool
 
-    if request.headers.get("content-type", "").partition(";")[0] != "application/json":
-        return _json_response({"error": "expected application/json"}, 415)
-    body = b""
-    async for part in request.stream():
-        body += part
-        if len(body) > _BODY_LIMIT:
-            return _json_response({"error": f"more than {_BODY_LIMIT} bytes"}, 413)
+    body = await read_json_body(request, _BODY_LIMIT)
     try:
         value = parse_json(body, dict[str, Any], "answer")
     except BadArtifact:
-        return _json_response({"error": "expected a JSON object"}, 400)
+        return respond_json({"error": "expected a JSON object"}, 400)
     return await _to_response(run_in_threadpool(session.record_event, value))
 
 
 async def _to_response(result: Any) -> Response:
     """Returns the JSON response of a result, or of its error: 400 and 422 are final, 503 asks to try again."""
     try:
-        return _json_response(await result)
+        return respond_json(await result)
     except BadRequest as error:
-        return _json_response({"error": str(error)}, 400)
+        return respond_json({"error": str(error)}, 400)
     except RoboRewardError as error:
-        return _json_response({"error": str(error)}, 422 if isinstance(error, BadAnswer | UnknownName) else 503)
+        return respond_json({"error": str(error)}, 422 if isinstance(error, BadAnswer | UnknownName) else 503)
 
 
 async def _serve_clip(session: LabellingSession, request: Request) -> Response:
@@ -115,7 +101,7 @@ async def _serve_clip(session: LabellingSession, request: Request) -> Response:
 
     video = session.find_video(request.path_params["clip"])
     if video is None or not video.path.is_file():
-        return _json_response({"error": "no such clip"}, 404)
+        return respond_json({"error": "no such clip"}, 404)
     kind = "video/webm" if video.path.suffix == ".webm" else "video/mp4"
     headers = {"cache-control": "private, max-age=86400"}  # the id identifies the content
     return FileResponse(video.path, media_type=kind, headers=headers)
@@ -129,16 +115,3 @@ async def _serve_export(session: LabellingSession, request: Request) -> Response
     text = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
     headers = {"content-disposition": 'attachment; filename="preferences.jsonl"', "cache-control": "no-store"}
     return Response(text, media_type="application/x-ndjson", headers=headers)
-
-
-async def _serve_static(name: str, request: Request) -> Response:
-    from starlette.responses import Response
-
-    content = (files("robo_reward.labelling.page") / "static" / name).read_bytes()
-    return Response(content, media_type=STATIC[name], headers={"cache-control": "no-cache"})
-
-
-def _json_response(value: Any, status: int = 200) -> Response:
-    from starlette.responses import JSONResponse
-
-    return JSONResponse(value, status, headers={"cache-control": "no-store"})

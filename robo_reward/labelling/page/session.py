@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import secrets
 import statistics
 import threading
 import time
 from collections import Counter, defaultdict
 from collections.abc import Collection, Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -19,7 +19,7 @@ import msgspec
 
 from robo_reward import __version__
 from robo_reward.errors import BadArtifact, UnknownName, UsageError
-from robo_reward.files import Finite, convert_json
+from robo_reward.files import Finite, convert_json, write_json
 from robo_reward.labelling.agreement import compute_agreement, find_warnings
 from robo_reward.labelling.answers import Answer, BadAnswer, extract_pairs
 from robo_reward.labelling.clips import ClipCollection, Video
@@ -30,7 +30,7 @@ MODES = {"pair": 2, "triplet": 3, "rank": 4}
 """Mode -> default number of clips shown."""
 _LEASE_SECONDS = 600.0
 _RECENT = 50
-_TOLD = ("answered", "speed", "replays", "tab")
+_SENT_FIELDS = ("answered", "speed", "replays", "tab")
 
 
 class _SentAnswer(msgspec.Struct):
@@ -170,7 +170,7 @@ class LabellingSession:
         try:
             sent: Any = convert_json(value, _SentUndo if "undoes" in value else _SentAnswer, "answer")
         except BadArtifact as error:
-            raise BadRequest(f"no answer: {error.problem}") from error
+            raise BadRequest(f"not a valid answer: {error.problem}") from error
         fields = msgspec.structs.asdict(sent)
         event = Undo(**fields) if "undoes" in value else Answer(**fields, provenance=self._build_provenance(value))
         self._check_event(event)
@@ -247,14 +247,14 @@ class LabellingSession:
         """Raises BadAnswer for an event that does not belong to this page."""
         if isinstance(event, Undo):
             if event.undoes not in {known.uuid for known in self.store.load_history(event.annotator)}:
-                raise BadAnswer(f"there is no answer {event.undoes!r} of {event.annotator!r} to take back")
+                raise BadAnswer(f"there is no answer {event.undoes!r} of {event.annotator!r} to undo")
         elif len(event.clips) != self.settings.k or not set(event.clips) <= self._videos.keys():
             raise BadAnswer(f"clips {event.clips} are not those shown here")
 
     def _build_provenance(self, value: Mapping[str, Any]) -> dict[str, Any]:
-        told = {name: value[name] for name in _TOLD if name in value}
+        sent = {name: value[name] for name in _SENT_FIELDS if name in value}
         source = {"session": self._id, "query": str(value.get("source", "")), "page": __version__}
-        return {**source, "mode": self.settings.mode, **{name: str(item)[:64] for name, item in told.items()}}
+        return {**source, "mode": self.settings.mode, **{name: str(item)[:64] for name, item in sent.items()}}
 
     def _summarise_person(self, name: str, answers: list[Answer]) -> dict[str, Any]:
         mine = [answer for answer in answers if answer.annotator == name]
@@ -285,19 +285,15 @@ def load_or_create_token(folder: Path) -> str:
         UsageError: the token file has another content.
     """
     path = folder / "page.json"
-    try:
-        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    except FileExistsError:
-        pass
-    else:
-        with os.fdopen(handle, "w") as file:
-            json.dump({"token": secrets.token_urlsafe(18)}, file)
+    if not path.exists():
+        with suppress(FileExistsError):  # another process made it meanwhile
+            write_json(path, {"token": secrets.token_urlsafe(18)}, mode=0o600, exclusive=True)
     try:
         token = json.loads(path.read_text(encoding="utf-8"))["token"]
     except (ValueError, KeyError, TypeError):
         token = ""
     if not isinstance(token, str) or len(token) < 16:
-        raise UsageError(f"{path} holds no token of a labelling page; delete it to have a new one made")
+        raise UsageError(f"{path} contains no token of a labelling page; delete it, and a new one is created")
     return token
 
 

@@ -83,14 +83,16 @@ def _check_consistency(program: StepReward, batch: Transitions, output: RewardOu
     """Returns a failure if repeated calls, the order or other transitions of a batch change a reward."""
     failures = []
     if not _is_equal(program(batch), output, exactly=True):
-        failures.append("it is not deterministic: the same batch gives other numbers the second time")
+        failures.append("it is not deterministic: the same batch gives different numbers the second time")
     order = np.random.default_rng(0).permutation(len(batch.action))
     if not _is_equal(program(batch.rows(order)), _select_rows(output, order)):
         failures.append("it depends on the order of the batch: use axis=-1 in every reduction")
     for row in order[:4]:
         one = np.array([row])
         if not _is_equal(program(batch.rows(one)), _select_rows(output, one)):
-            failures.append("a transition alone gets another reward than in a batch: use axis=-1 in every reduction")
+            failures.append(
+                "a transition alone gets a different reward than in a batch: use axis=-1 in every reduction"
+            )
             break
     return failures
 
@@ -114,7 +116,7 @@ def _check_statistics(output: RewardOutput, report: ProbeReport) -> None:
     for name in dead:
         report.warnings.append(
             f"the term {name!r} is always {output.terms[name][0]:.4g} here: a bonus that is never or always given, or a"
-            " shape that is saturated; widen its range or remove it"
+            " saturated function; widen its range or remove it"
         )
     report.warnings += _find_dominant_term(output) + _find_rare_bonuses(output, dead)
     if (warning := _find_unexplained_total(output)) is not None:
@@ -133,7 +135,10 @@ def _find_dominant_term(output: RewardOutput) -> list[str]:
     if sizes[largest] <= DOMINANCE * sizes[second] or sizes[second] == 0.0:
         return []
     ratio = sizes[largest] / sizes[second]
-    return [f"the term {largest!r} is {ratio:.0f} times larger than {second!r}, the next: bring the terms to one scale"]
+    return [
+        f"the term {largest!r} is {ratio:.0f} times larger than {second!r}, the next: scale the "
+        "terms to one order of magnitude"
+    ]
 
 
 def _find_rare_bonuses(output: RewardOutput, dead: list[str]) -> list[str]:

@@ -275,7 +275,7 @@ class _Trial:
             if function is operator.pow and not self.has_array(arguments):
                 result = float(arguments[0]) ** float(arguments[1])  # as floats: integer powers are unbounded
             elif function is operator.invert and not self.has_array(arguments):
-                raise TypeError("~ turns truth values of arrays round")  # ~True is deprecated in Python
+                raise TypeError("~ negates arrays of truth values")  # ~True is deprecated in Python
             else:
                 result = function(*arguments, **keywords)
         except _FAILURES as error:

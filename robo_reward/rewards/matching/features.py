@@ -65,7 +65,7 @@ def _require_frames(episode: Episode, wanted: FrameSpec) -> np.ndarray:
     if episode.frames is None:
         cameras = ", ".join(wanted.cameras)
         raise UsageError(
-            f"this reward looks at frames of {wanted.size} pixels from {cameras}, but an episode of "
+            f"this reward reads frames of {wanted.size} pixels from {cameras}, but an episode of "
             f"{episode.task_id or 'no task'} has none: collect it with frames={wanted!r}"
         )
     return episode.frames[1:]

@@ -190,7 +190,9 @@ def matching_from_spec(spec: Mapping[str, Any], weights: Weights) -> MatchingRew
         UsageError: the weights that the spec names are not given.
     """
     if spec["weights"] not in weights:
-        raise UsageError(f"this matching reward needs its weights {spec['weights']}, which were not given")
+        raise UsageError(
+            f"this matching reward needs its weights {spec['weights']}, which are missing; load it with load_reward"
+        )
     tensors = weights[spec["weights"]]
     return MatchingReward(
         build_feature_extractor(spec["look"], weights),

@@ -249,10 +249,10 @@ def _run_iterations(domain: _LinearDomain | _LogDomain, tolerance: float, max_it
                     u, v, fitted = u[pending], v[pending], fitted[pending]
                     index, bound, pending = index[pending], bound[pending], pending[pending]
         # No over-relaxation right before a check: the rows then fit exactly, and the check reads only the columns.
-        hurry = OVER_RELAXATION_START <= iteration < max_iterations // 2 and (iteration + 1) % CHECK_INTERVAL != 0
-        v = domain.over_relax(fitted, v) if hurry else fitted
+        accelerates = OVER_RELAXATION_START <= iteration < max_iterations // 2 and (iteration + 1) % CHECK_INTERVAL != 0
+        v = domain.over_relax(fitted, v) if accelerates else fitted
         fitted = domain.fit_rows(domain.into_rows(v))
-        u = domain.over_relax(fitted, u) if hurry else fitted
+        u = domain.over_relax(fitted, u) if accelerates else fitted
     else:
         if bool(pending.any()):
             log.warning(

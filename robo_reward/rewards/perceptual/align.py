@@ -30,7 +30,10 @@ def compute_principal_components(features: Sequence[np.ndarray], dims: int) -> t
     values, vectors = np.linalg.eigh(every @ every.T)
     kept = np.flatnonzero(values > 1e-10 * values[-1])[::-1][:dims]
     if not kept.size or values[-1] <= 0:
-        raise UsageError("the frames of all demonstrations look the same: there are no steps to discover")
+        raise UsageError(
+            "the frames of all demonstrations look the same, so no steps can be "
+            "discovered; use another encoder or camera"
+        )
     basis = every.T @ (vectors[:, kept] / np.sqrt(values[kept]))
     # The sign of an eigenvector is arbitrary: fix it, so that results are reproducible.
     return mean, basis * np.sign(basis[np.abs(basis).argmax(axis=0), np.arange(len(kept))])

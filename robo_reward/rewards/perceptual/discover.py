@@ -9,6 +9,7 @@ from typing import Literal
 
 import numpy as np
 
+from robo_reward.configs.rewards import DiscoverConfig
 from robo_reward.errors import UnknownName, UsageError
 from robo_reward.rewards.perceptual.align import compute_principal_components, find_joint_cuts, log_variance_cost
 from robo_reward.rewards.perceptual.gaussian import GaussianSteps
@@ -60,7 +61,7 @@ def discover_steps(
     steps: int | Literal["auto"] = "auto",
     alignment: Literal["joint", "each"] = "joint",
     cost: str = "trend",
-    min_size: int = 5,
+    min_size: int = DiscoverConfig.min_size,
     fps: float = 25.0,
 ) -> Discovery:
     """Cuts demonstrations of one task into its steps.
@@ -101,28 +102,34 @@ def discover_steps(
     if most < 2:
         shortest = min(map(len, features))
         raise UsageError(f"a demonstration of {shortest} frames is too short for two steps of {min_size}")
-    # A single demonstration: no cross-validation.
-    if len(features) == 1:
-        alone = log_variance_cost(_compute_residual_share(features[0]))
-        costs = [
-            compute_total_cost(alone, find_best_cuts(alone, n, min_size)) / len(features[0]) for n in range(1, most + 1)
-        ]
+    if len(features) == 1:  # no cross-validation
+        costs = _compute_single_costs(features[0], most, min_size)
         chosen, certain = _choose_step_count(costs, MIN_GAIN_SINGLE)
         return Discovery(tuple(cut_into(chosen)), {}, {}, certain)
     tried = {n: cut_into(n) for n in range(2, most + 1)}
-    # Cost in nats per frame of 1, 2, … steps.
-    spent = [log_variance_cost(_compute_residual_share(x)) for x in features]
-    whole: list[Sequence[int]] = [()] * len(features)
-    costs = [
-        float(np.mean([compute_total_cost(c, k) / len(x) for c, k, x in zip(spent, cuts, features, strict=True)]))
-        for cuts in (whole, *tried.values())
-    ]
-    chosen, certain = _choose_step_count(costs, MIN_GAIN)
+    chosen, certain = _choose_step_count(_compute_mean_costs(features, list(tried.values())), MIN_GAIN)
     # Only reported: recognition falls with n by itself.
     recognised = {n: cross_validate_recognition(features, cuts, fps) for n, cuts in tried.items()}
     chance = {n: compute_chance_level(features, cuts) for n, cuts in tried.items()}
     log.info("%d steps: left-out recognition %s", chosen, {n: round(v, 2) for n, v in recognised.items()})
     return Discovery(tuple(tried[chosen]), recognised, chance, certain)
+
+
+def _compute_single_costs(features: np.ndarray, most: int, min_size: int) -> list[float]:
+    """Returns the cost of 1, 2, … `most` steps of one demonstration (T, F) [nats per frame]."""
+    cost = log_variance_cost(_compute_residual_share(features))
+    best = (find_best_cuts(cost, n, min_size) for n in range(1, most + 1))
+    return [compute_total_cost(cost, cuts) / len(features) for cuts in best]
+
+
+def _compute_mean_costs(features: Sequence[np.ndarray], tried: Sequence[Sequence[Sequence[int]]]) -> list[float]:
+    """Returns the mean cost over the demonstrations without cuts, and with each of the tried cuts [nats per frame]."""
+    costs = [log_variance_cost(_compute_residual_share(x)) for x in features]
+    whole: list[Sequence[int]] = [()] * len(features)
+    return [
+        float(np.mean([compute_total_cost(c, k) / len(x) for c, k, x in zip(costs, cuts, features, strict=True)]))
+        for cuts in (whole, *tried)
+    ]
 
 
 def compute_chance_level(features: Sequence[np.ndarray], cuts: Sequence[Sequence[int]]) -> float:

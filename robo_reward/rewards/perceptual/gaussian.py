@@ -105,7 +105,10 @@ class GaussianSteps:
         centre, spread = every.mean(axis=0), every.std(axis=0)
         lively = np.flatnonzero(spread > FLAT * spread.max())
         if not lively.size:
-            raise UsageError("no feature changes in the demonstrations: there is nothing to recognise a step by")
+            raise UsageError(
+                "no feature changes in the demonstrations, so no step can be recognised; "
+                "use another encoder or demonstrations with more motion"
+            )
         z = (every[:, lively] - centre[lively]) / spread[lively]
         found = []
         for step in range(int(label.max()) + 1):

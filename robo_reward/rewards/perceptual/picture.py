@@ -9,6 +9,7 @@ import cv2
 import numpy as np
 
 from robo_reward.errors import RoboRewardError
+from robo_reward.files import write_bytes
 from robo_reward.rewards.perceptual.steps import cuts_to_labels
 
 COLOURS = (
@@ -56,7 +57,7 @@ def draw_steps(
     head = 24 if title else 0
     canvas = np.full((2 * MARGIN + head + side + 2 * BAR + CURVE + 12, width + 2 * MARGIN, 3), PAPER, np.uint8)
     if title:
-        _draw_text(canvas, title, (MARGIN, MARGIN + 12), INK, 0.48)
+        draw_text(canvas, title, (MARGIN, MARGIN + 12), INK, 0.48)
     top = MARGIN + head
 
     def to_pixel_x(t: float) -> int:
@@ -73,15 +74,15 @@ def draw_steps(
         span = np.flatnonzero(label == step)
         left, right = to_pixel_x(span[0]), to_pixel_x(span[-1] + 1)
         canvas[bar : bar + BAR, left : right - 1] = _get_step_colour(step)
-        _draw_text(canvas, str(step + 1), (left + 4, bar + BAR - 2), PAPER, 0.33)
+        draw_text(canvas, str(step + 1), (left + 4, bar + BAR - 2), PAPER, 0.33)
     for level in (0.0, 0.5, 1.0):
         cv2.line(canvas, (MARGIN, base - round(level * CURVE)), (MARGIN + width, base - round(level * CURVE)), GRID, 1)
     for cut in cuts:
         cv2.line(canvas, (to_pixel_x(cut), top), (to_pixel_x(cut), base), INK, 1, cv2.LINE_AA)
     middles = np.array([to_pixel_x(t + 0.5) for t in range(length)])
     for step in range(recognised.shape[1]):
-        _draw_curve(canvas, middles, base - recognised[:, step] * CURVE, _get_step_colour(step), 2)
-    _draw_curve(canvas, middles, base - total * CURVE, INK, 3)
+        draw_curve(canvas, middles, base - recognised[:, step] * CURVE, _get_step_colour(step), 2)
+    draw_curve(canvas, middles, base - total * CURVE, INK, 3)
     return canvas
 
 
@@ -90,18 +91,16 @@ def draw_discovery(strips: Sequence[np.ndarray], caption: str = "") -> np.ndarra
     width = max(strip.shape[1] for strip in strips)
     rows = [np.pad(s, ((0, 0), (0, width - s.shape[1]), (0, 0)), constant_values=255) for s in strips]
     legend = np.full((26, width, 3), PAPER, np.uint8)
-    _draw_text(legend, caption, (MARGIN, 16), SOFT, 0.42)
+    draw_text(legend, caption, (MARGIN, 16), SOFT, 0.42)
     return np.concatenate([*rows, legend])
 
 
 def write_png(path: Path, picture: np.ndarray) -> Path:
-    """Writes a picture (H, W, 3) uint8 under a temporary name, renames it, and returns the path."""
+    """Writes a picture (H, W, 3) uint8 as a whole and returns the path."""
     good, data = cv2.imencode(".png", cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))
     if not good:
         raise RoboRewardError(f"cannot encode a picture of shape {picture.shape} for {path}")
-    partial = path.with_name(f".{path.name}.part")
-    partial.write_bytes(data.tobytes())
-    partial.replace(path)
+    write_bytes(path, data.tobytes(), sync=False)
     return path
 
 
@@ -110,7 +109,7 @@ def _get_step_colour(step: int) -> tuple[int, int, int]:
     return COLOURS[step % len(COLOURS)]
 
 
-def _draw_curve(
+def draw_curve(
     canvas: np.ndarray, xs: np.ndarray, ys: np.ndarray, colour: tuple[int, int, int], thickness: int
 ) -> None:
     """Draws a polyline onto the canvas."""
@@ -118,7 +117,7 @@ def _draw_curve(
     cv2.polylines(canvas, [points], False, colour, thickness, cv2.LINE_AA)
 
 
-def _draw_text(canvas: np.ndarray, text: str, at: tuple[int, int], colour: tuple[int, int, int], scale: float) -> None:
+def draw_text(canvas: np.ndarray, text: str, at: tuple[int, int], colour: tuple[int, int, int], scale: float) -> None:
     """Writes a text onto the canvas; characters outside ASCII become question marks."""
     plain = text.encode("ascii", "replace").decode()
     cv2.putText(canvas, plain, at, cv2.FONT_HERSHEY_SIMPLEX, scale, colour, 1, cv2.LINE_AA)

@@ -94,7 +94,9 @@ def perceptual_from_spec(spec: Mapping[str, Any], weights: Weights) -> Perceptua
         UsageError: the weights that the spec names are not given.
     """
     if spec["weights"] not in weights:
-        raise UsageError(f"this perceptual reward needs its weights {spec['weights']}, which were not given")
+        raise UsageError(
+            f"this perceptual reward needs its weights {spec['weights']}, which are missing; load it with load_reward"
+        )
     forms = {form.form: form for form in (GaussianSteps, OrderedSteps)}
     form = spec["model"]["form"]
     if form not in forms:
@@ -108,7 +110,7 @@ def _require_frames(episode: Episode, wanted: FrameSpec) -> np.ndarray:
     """Returns the frames of an episode; raises if it has none, or of another size than wanted."""
     if episode.frames is None:
         raise UsageError(
-            f"this reward looks at frames of {wanted.size} pixels from {', '.join(wanted.cameras)}, but an episode of "
+            f"this reward reads frames of {wanted.size} pixels from {', '.join(wanted.cameras)}, but an episode of "
             f"{episode.task_id or 'no task'} has none: collect it with frames={wanted!r}"
         )
     if episode.frames.shape[1:] != wanted.shape:

@@ -11,6 +11,7 @@ from typing import Any
 import cv2
 import numpy as np
 
+from robo_reward.configs.rewards import AlignConfig
 from robo_reward.data.episode import EpisodeStore
 from robo_reward.envs.rendering.frames import FrameSpec
 from robo_reward.envs.video.files import load_video
@@ -72,7 +73,7 @@ def load_frames(clip: Clip, size: int) -> np.ndarray:
     elif path.is_file():
         return load_video(path, transform=lambda frame: crop_to_square(frame[None], size)[0]).frames
     else:
-        raise UsageError(f"clip {clip.id} was at {path}, where nothing is now; give clips=FOLDER where it is")
+        raise UsageError(f"clip {clip.id} is no longer at {path}; give clips=FOLDER with its present folder")
     if frames is None or not len(frames):
         raise RoboRewardError(f"clip {clip.id} at {path} has no frames")
     return crop_to_square(frames, size)
@@ -99,9 +100,9 @@ def learn_reward(
     answers: Sequence[Answer],
     encoder: Encoder,
     shown: FrameSpec,
-    method: str = "rapl",
+    method: str = AlignConfig.method,
     settings: Mapping[str, Any] | None = None,
-    holdout: float = 0.2,
+    holdout: float = AlignConfig.holdout,
     seed: int = 0,
     report: Callable[[int, float], None] = lambda step, accuracy: None,
 ) -> Alignment:
@@ -127,17 +128,14 @@ def learn_reward(
         raise UnknownName("method", method, METHODS)
     names = list(frames)
     numbers = {name: i for i, name in enumerate(names)}
-    lost = {clip for answer in answers for clip in answer.clips} - numbers.keys()
-    if lost:
-        log.warning("%d clips of the answers are not among the %d clips given", len(lost), len(names))
-    build_comparisons(answers, numbers)  # raises before the encoding if nothing can be learnt
+    _check_answers(answers, numbers)  # before the encoding, which takes long
     look = FrameFeatures(encoder, shown)
     features = [encoder.encode(frames[name][1:] if len(frames[name]) > 1 else frames[name]) for name in names]
 
     def train_on_clips(
-        given: Sequence[Answer], clips: Mapping[str, int], told: Callable[[int, float], None] = report
+        given: Sequence[Answer], clips: Mapping[str, int], on_step: Callable[[int, float], None] = report
     ) -> Any:
-        return _train_reward(look, features, given, clips, method, settings or {}, seed, told)
+        return _train_reward(look, features, given, clips, method, settings or {}, seed, on_step)
 
     reward, scores = train_on_clips(answers, numbers)
     held_out = cross_validate(
@@ -156,6 +154,14 @@ def learn_reward(
         tuple(names[i] for i in used),
         counts,
     )
+
+
+def _check_answers(answers: Sequence[Answer], numbers: Mapping[str, int]) -> None:
+    """Raises UsageError if nothing can be learnt from the answers; logs how many of their clips are missing."""
+    lost = {clip for answer in answers for clip in answer.clips} - numbers.keys()
+    if lost:
+        log.warning("%d clips of the answers are not among the %d clips given", len(lost), len(numbers))
+    build_comparisons(answers, numbers)
 
 
 def _ignore_progress(step: int, accuracy: float) -> None:

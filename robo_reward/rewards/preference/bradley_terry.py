@@ -208,7 +208,9 @@ def networks_from_spec(spec: Mapping[str, Any], weights: Weights) -> NetworkRewa
         UsageError: the weights named in the spec are missing.
     """
     if spec["weights"] not in weights:
-        raise UsageError(f"this reward needs its weights {spec['weights']}, which were not given")
+        raise UsageError(
+            f"this reward needs its weights {spec['weights']}, which are missing; load it with load_reward"
+        )
     tensors, members = weights[spec["weights"]], []
     for i, wanted in enumerate(spec["heads"]):
         head = head_from_spec(wanted)

@@ -153,12 +153,12 @@ def train_head(
     # Each batch draws its anchors from four times as many preferred clips.
     favourites = find_preferred_clips(known, max(4 * settings.anchors, 1))
     # Augmentation noise, in units of each feature's standard deviation.
-    jitter, dice = settings.noise * seen.std(dim=(0, 1)), torch.Generator().manual_seed(seed)
+    jitter, generator = settings.noise * seen.std(dim=(0, 1)), torch.Generator().manual_seed(seed)
     rng = np.random.default_rng(seed)
 
     def embed_clips(which: np.ndarray) -> Tensor:
         x = clips[which]
-        return head(x + jitter * torch.randn(x.shape, generator=dice) if settings.noise else x)
+        return head(x + jitter * torch.randn(x.shape, generator=generator) if settings.noise else x)
 
     for step in range(settings.steps):
         rows = known.select_rows(rng.choice(len(known), min(settings.batch, len(known)), replace=False))

@@ -68,11 +68,11 @@ def improve_recipe(
     missing = [term for term in spare if term.name not in recipe.names]
     if program.success < 0.5 and missing:
         term = missing[int(rng.integers(len(missing)))]
-        return edits.add_term(recipe, term), f"no term stood out, so {term.name} was added"
+        return edits.add_term(recipe, term), f"no term had a problem, so {term.name} was added"
     goals = [name for name in recipe.names if name not in COSTS]
     if program.success < 0.9 and goals:
         recipe, words = edits.scale_weight(recipe, goals[-1], 1.4)
-        return recipe, f"it succeeds sometimes: the last stage shall count more ({words})"
+        return recipe, f"it succeeds sometimes: the last stage gets more weight ({words})"
     name = next((name for name in COSTS if name in recipe.names), recipe.names[-1])
     recipe, words = edits.scale_weight(recipe, name, 0.7)
     return recipe, f"it succeeds: only {words}"

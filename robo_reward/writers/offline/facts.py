@@ -33,12 +33,12 @@ def _parse_length(match: re.Match[str] | None) -> float | None:
 
 
 def parse_rest_height(text: str) -> float | None:
-    """Returns the height of a thing's centre at rest [m]: `0.02 m high when it lies on the table`."""
+    """Returns the height of an object's centre at rest [m]: `0.02 m high when it lies on the table`."""
     return _parse_length(_HIGH.search(text))
 
 
 def parse_radius(text: str) -> float | None:
-    """Returns half of a thing's horizontal extent [m]."""
+    """Returns half of an object's horizontal extent [m]."""
     if (found := _parse_length(_RADIUS.search(text))) is not None:
         return found
     width = _parse_length(_WIDE.search(text))
@@ -46,7 +46,7 @@ def parse_radius(text: str) -> float | None:
 
 
 def parse_half_height(text: str) -> float | None:
-    """Returns half of a thing's vertical extent [m]: as described, else its height at rest, else its radius."""
+    """Returns half of an object's vertical extent [m]: as described, else its height at rest, else its radius."""
     tall = _parse_length(_TALL.search(text))
     if tall is not None:
         return tall / 2
@@ -105,10 +105,10 @@ def parse_bar_axis(text: str) -> int | None:
 
 
 def parse_hand_offset(text: str, hand: tuple[str, ...]) -> tuple[float, float, float] | None:
-    """Returns the position of the hand relative to a thing [m]: `the hand 0.024 m further away (+x) than the bar`.
+    """Returns the position of the hand relative to an object [m]: `the hand 0.024 m further away (+x) than the bar`.
 
     Args:
-        text: description of the thing.
+        text: description of the object.
         hand: words that name the hand.
     """
     who = "(?:" + "|".join(re.escape(word) for word in hand) + r")\b"

@@ -9,7 +9,7 @@ import numpy as np
 
 from robo_reward.writers.offline.plans import locomotion, mechanisms, stacking, turning
 from robo_reward.writers.offline.plans.manipulation import TermBuilder
-from robo_reward.writers.offline.scene import SceneFacts, Thing
+from robo_reward.writers.offline.scene import SceneFacts, SceneObject
 from robo_reward.writers.offline.sentence import Amount, Clause, Sentence
 from robo_reward.writers.offline.terms import Recipe, SourceLine, Style, Term, build_effort_term, rename_conflicts
 
@@ -77,14 +77,14 @@ def _apply_first_plan(*plans: Callable[[], list[Term]]) -> list[Term]:
 
 
 def _build_rest_terms(builder: TermBuilder, sentence: Sentence, terms: list[Term]) -> list[Term]:
-    """Returns terms that bring the handled thing to rest, if the sentence asks for it."""
-    subject = next((clause.thing for clause in sentence.clauses if clause.thing), ())
-    thing = (
+    """Returns terms that bring the handled object to rest, if the sentence asks for it."""
+    subject = next((clause.item for clause in sentence.clauses if clause.item), ())
+    item = (
         builder.scene.find_best_match(subject, "velocity", ("object",)) if subject and sentence.requires_rest else None
     )
     known = {term.name for term in terms}
     return (
-        [] if thing is None or "still" in known or not terms else locomotion.build_rest_terms(thing, builder.style, 0.5)
+        [] if item is None or "still" in known or not terms else locomotion.build_rest_terms(item, builder.style, 0.5)
     )
 
 
@@ -100,18 +100,18 @@ def _join_notes(terms: list[Term]) -> str:
 
 def _plan_mechanisms(builder: TermBuilder, sentence: Sentence) -> list[Term]:
     """Returns terms for the openings and angles that clauses name; the last one has the largest weight."""
-    found: list[tuple[Thing, bool, Amount | None]] = []
+    found: list[tuple[SceneObject, bool, Amount | None]] = []
     for clause in sentence.clauses:
         opening = clause.intent != "close"
         if clause.intent not in ("open", "close", "turn") and not (clause.intent == "push" and not clause.target):
             continue
-        thing = _find_mechanism(builder.scene, clause)
-        if thing is None:
+        item = _find_mechanism(builder.scene, clause)
+        if item is None:
             continue
-        if found and found[-1][0] is thing:  # as in "push the drawer closed": two verbs, one mechanism
-            found[-1] = (thing, opening and found[-1][1], clause.amount or found[-1][2])
+        if found and found[-1][0] is item:  # as in "push the drawer closed": two verbs, one mechanism
+            found[-1] = (item, opening and found[-1][1], clause.amount or found[-1][2])
         else:
-            found.append((thing, opening, clause.amount))
+            found.append((item, opening, clause.amount))
     if not found:
         return []
     first, last = found[0], found[-1]
@@ -133,100 +133,100 @@ def _plan_mechanisms(builder: TermBuilder, sentence: Sentence) -> list[Term]:
     return [*hold, mechanisms.hold_first_stage(before[0], main[0]), *main]
 
 
-def _find_mechanism(scene: SceneFacts, clause: Clause) -> Thing | None:
-    """Returns the thing with an opening or an angle that a clause refers to."""
-    fingers = clause.thing and all(word == "gripper" for word in clause.thing)
-    candidates = [t for t in scene.find_things("travel") if (t.role == "gripper") == bool(fingers)]
-    scored = [(scene.score_match(t, clause.thing), -i, t) for i, t in enumerate(candidates)]
+def _find_mechanism(scene: SceneFacts, clause: Clause) -> SceneObject | None:
+    """Returns the object with an opening or an angle that a clause refers to."""
+    fingers = clause.item and all(word == "gripper" for word in clause.item)
+    candidates = [t for t in scene.find_objects("travel") if (t.role == "gripper") == bool(fingers)]
+    scored = [(scene.score_match(t, clause.item), -i, t) for i, t in enumerate(candidates)]
     best = max(scored, key=lambda entry: entry[:2], default=None)
     if best is not None and best[0] > 0:
         return best[2]
     parts = [t for t in candidates if t.role == "part"]
-    named = scene.find_best_match(clause.thing, "position", ()) if clause.thing else None
+    named = scene.find_best_match(clause.item, "position", ()) if clause.item else None
     if named is not None and named.role not in ("part", "goal"):
         return None  # the sentence names something that is not a mechanism
     return parts[0] if parts else None
 
 
 def _plan_turning(builder: TermBuilder, sentence: Sentence) -> list[Term]:
-    """Returns terms for a thing to turn that has an orientation but no angle."""
+    """Returns terms for an object to turn that has an orientation but no angle."""
     clause = next((c for c in sentence.clauses if c.intent == "turn"), None)
-    thing = None if clause is None else builder.scene.find_best_match(clause.thing, "rotation", OBJECTS)
-    if clause is None or thing is None or thing.role == "body":
+    item = None if clause is None else builder.scene.find_best_match(clause.item, "rotation", OBJECTS)
+    if clause is None or item is None or item.role == "body":
         return []
     target = (
-        builder.scene.find_best_match(clause.target, "rotation", PLACES, besides=(thing,)) if clause.target else None
+        builder.scene.find_best_match(clause.target, "rotation", PLACES, besides=(item,)) if clause.target else None
     )
-    goals = [t for t in builder.scene.find_things("rotation", "goal") if t is not thing]
+    goals = [t for t in builder.scene.find_objects("rotation", "goal") if t is not item]
     _, sign = sentence.direction or (0, 1)
-    return turning.build_turn_terms(builder, thing, target or next(iter(goals), None), sign)
+    return turning.build_turn_terms(builder, item, target or next(iter(goals), None), sign)
 
 
 def _plan_handling(builder: TermBuilder, sentence: Sentence) -> list[Term]:
-    """Returns terms for reaching, grasping, lifting, carrying, pushing and placing one thing, from all clauses."""
-    clauses = [c for c in sentence.clauses if c.intent in _HANDLING or (c.intent == "open" and c.thing)]
-    if not clauses or not builder.scene.things:
+    """Returns terms for reaching, grasping, lifting, carrying, pushing and placing one object, from all clauses."""
+    clauses = [c for c in sentence.clauses if c.intent in _HANDLING or (c.intent == "open" and c.item)]
+    if not clauses or not builder.scene.items:
         return []
-    subject = next((c.thing for c in clauses if c.thing), ())
+    subject = next((c.item for c in clauses if c.item), ())
     where = next((c for c in reversed(clauses) if c.target), None)
-    thing = builder.scene.find_best_match(subject, "position", OBJECTS) if subject else None
+    item = builder.scene.find_best_match(subject, "position", OBJECTS) if subject else None
     intents = [c.intent for c in clauses]
     amount = next((c.amount.value for c in clauses if c.amount is not None and c.amount.unit == "m"), None)
     hand = builder.scene.hand
-    if hand is not None and (thing is hand or set(intents) <= {"reach"}):
-        words = where.target if where is not None else subject if thing is not hand else ()
+    if hand is not None and (item is hand or set(intents) <= {"reach"}):
+        words = where.target if where is not None else subject if item is not hand else ()
         target = builder.scene.find_best_match(words, "position", PLACES, besides=(hand,))
         return [] if target is None else builder.build_reach_terms(target)
-    if thing is None or (hand is None and thing.role in ("body", "joint")):
+    if item is None or (hand is None and item.role in ("body", "joint")):
         return []
     if (
         "lift" in intents
         and not ({"carry", "place", "move", "push"} & set(intents))
         and not (where and where.relation == "to")
     ):
-        return builder.build_lift_terms(thing, amount)
-    target = _find_target(builder.scene, where, thing)
+        return builder.build_lift_terms(item, amount)
+    target = _find_target(builder.scene, where, item)
     if target is None:
-        return _plan_without_target(builder, intents, thing, amount, sentence)
+        return _plan_without_target(builder, intents, item, amount, sentence)
     if "place" in intents and where is not None and where.relation == "on" and target.role != "goal":
-        return stacking.build_stack_terms(builder, thing, target)
+        return stacking.build_stack_terms(builder, item, target)
     pushed = "push" in intents and not {"lift", "grasp", "carry", "place"} & set(intents)
     high = "lift" in intents or "air" in sentence.words or "air" in target.description.lower().split()
     return (
-        builder.build_carry_terms(thing, target, high)
+        builder.build_carry_terms(item, target, high)
         if builder.can_grasp and not pushed
-        else builder.build_push_terms(thing, target)
+        else builder.build_push_terms(item, target)
     )
 
 
-def _find_target(scene: SceneFacts, where: Clause | None, thing: Thing) -> Thing | None:
-    """Returns the target of a thing: the one that the sentence names, else the goal in the state."""
-    besides = [thing, *([scene.hand] if scene.hand else [])]
+def _find_target(scene: SceneFacts, where: Clause | None, item: SceneObject) -> SceneObject | None:
+    """Returns the target of an object: the one that the sentence names, else the goal in the state."""
+    besides = [item, *([scene.hand] if scene.hand else [])]
     if where is not None:
         return scene.find_best_match(where.target, "position", PLACES, besides)
-    goals = scene.find_things("position", "goal")
+    goals = scene.find_objects("position", "goal")
     return goals[0] if goals else None
 
 
 def _plan_without_target(
-    builder: TermBuilder, intents: list[str], thing: Thing, amount: float | None, sentence: Sentence
+    builder: TermBuilder, intents: list[str], item: SceneObject, amount: float | None, sentence: Sentence
 ) -> list[Term]:
-    """Returns terms for handling a thing that has no target."""
+    """Returns terms for handling an object that has no target."""
     if {"lift", "carry", "place"} & set(intents):
-        return builder.build_lift_terms(thing, amount)
+        return builder.build_lift_terms(item, amount)
     if "grasp" in intents:
-        return builder.build_grasp_terms(thing)[0]
+        return builder.build_grasp_terms(item)[0]
     if "open" in intents:
         return builder.build_drag_terms(
-            thing, *(sentence.direction or (0, -1))
+            item, *(sentence.direction or (0, -1))
         )  # by default pulled along -x, towards the robot
-    return builder.build_drag_terms(thing, *(sentence.direction or (0, 1)))
+    return builder.build_drag_terms(item, *(sentence.direction or (0, 1)))
 
 
 def _plan_locomotion(builder: TermBuilder, sentence: Sentence) -> list[Term]:
     """Returns terms for running, jumping, standing, swinging up and keeping still."""
     scene, style, intents = builder.scene, builder.style, set(sentence.intents)
-    words = tuple(word for clause in sentence.clauses for word in clause.thing)
+    words = tuple(word for clause in sentence.clauses for word in clause.item)
     terms: list[Term] = []
     if intents & {"run"} or ("move" in intents and sentence.direction is not None):
         terms += locomotion.build_run_terms(scene, style, sentence)
@@ -248,7 +248,7 @@ def _plan_locomotion(builder: TermBuilder, sentence: Sentence) -> list[Term]:
 def _plan_without_verb(builder: TermBuilder, sentence: Sentence) -> list[Term]:
     """Returns terms that the state suggests, for a sentence without a known verb."""
     scene = builder.scene
-    goals, objects = scene.find_things("position", "goal"), scene.find_things("position", "object")
+    goals, objects = scene.find_objects("position", "goal"), scene.find_objects("position", "object")
     named = scene.find_best_match(sentence.words, "position", ())
     if objects and goals:
         return (
@@ -262,7 +262,7 @@ def _plan_without_verb(builder: TermBuilder, sentence: Sentence) -> list[Term]:
         )
         if target is not None:
             return builder.build_reach_terms(target)
-    parts = [t for t in scene.find_things("travel") if t.role == "part"]
+    parts = [t for t in scene.find_objects("travel") if t.role == "part"]
     if parts:
         return mechanisms.build_travel_terms(builder, parts[0], True, None, "opened", 3.0)
     return locomotion.build_upright_terms(scene, builder.style) + locomotion.build_rest_terms(
@@ -272,7 +272,7 @@ def _plan_without_verb(builder: TermBuilder, sentence: Sentence) -> list[Term]:
 
 def _plan_regulation(scene: SceneFacts) -> list[Term]:
     """Returns a term that keeps the first field small, for a state of which nothing else is known."""
-    field = next((f for t in scene.things for f in t.fields if f.size), None)
+    field = next((f for t in scene.items for f in t.fields if f.size), None)
     if field is None:
         return []
     size = f"state.{field.name} ** 2" if field.shape == () else f"np.sum(state.{field.name} ** 2, axis=-1)"

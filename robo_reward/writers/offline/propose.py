@@ -73,7 +73,7 @@ class _ProposalSampler:
             return self._compose_proposal(len(STYLES) + index, rng)
         if not self.parents or self.parents[0][0] is not self.scored[0]:
             source = edits.jitter_constants(self.scored[0].source, rng, 1 + index % 3)
-            return Proposal(source, "The best program has a form of its own; some of its numbers were changed.")
+            return Proposal(source, "The best program has an unknown structure; only some of its numbers were changed.")
         return self._draw_child(kind, index, attempt, rng)
 
     def _draw_child(self, kind: str, index: int, attempt: int, rng: np.random.Generator) -> Proposal:

@@ -1,4 +1,4 @@
-"""The state's fields grouped into things, and the search for the thing that a word names."""
+"""The state's fields grouped into objects, and the search for the object that a word names."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _READABLE = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,63}", re.ASCII)
 
 
 @dataclass(frozen=True)
-class Thing:
+class SceneObject:
     """All fields about one subject.
 
     Args:
@@ -102,11 +102,11 @@ class Thing:
         """A valid prefix for local variables."""
         plain = re.sub(r"[^a-z0-9_]", "", self.name.lower()).strip("_")
         ok = plain and plain[0].isalpha() and not keyword.iskeyword(plain) and plain not in RESERVED_NAMES
-        return plain[:24].strip("_") if ok else "thing"
+        return plain[:24].strip("_") if ok else "object"
 
 
 class SceneFacts:
-    """The contents of a state, as things.
+    """The contents of a state, as objects.
 
     Args:
         spec: the fields.
@@ -119,18 +119,18 @@ class SceneFacts:
         for field in spec:
             if _READABLE.fullmatch(field.name) and not keyword.iskeyword(field.name):
                 grouped.setdefault(field.subject, []).append(field)
-        self.things = tuple(Thing(name, tuple(fields)) for name, fields in grouped.items())
+        self.items = tuple(SceneObject(name, tuple(fields)) for name, fields in grouped.items())
         self._actions, self._kind = tuple(action_names), action_kind
 
-    def find_things(self, quantity: str, *roles: str) -> list[Thing]:
-        """Returns the things that have a quantity, of the given roles or of any."""
-        return [t for t in self.things if getattr(t, quantity) is not None and (not roles or t.role in roles)]
+    def find_objects(self, quantity: str, *roles: str) -> list[SceneObject]:
+        """Returns the objects that have a quantity, of the given roles or of any."""
+        return [t for t in self.items if getattr(t, quantity) is not None and (not roles or t.role in roles)]
 
     @cached_property
-    def hand(self) -> Thing | None:
-        """The thing with which the arm touches others."""
+    def hand(self) -> SceneObject | None:
+        """The object with which the arm touches others."""
         for roles in (("hand",), ("gripper",), ("body", "other", "part")):
-            found = [t for t in self.find_things("position", *roles) if _MOUNTED.isdisjoint(t.name_tokens)]
+            found = [t for t in self.find_objects("position", *roles) if _MOUNTED.isdisjoint(t.name_tokens)]
             if "body" in roles:
                 found = [t for t in found if not _HANDS.isdisjoint(t.name_tokens)]
             if found:  # the shortest name: `hand` before `right_hand`, which is often the arm's last link
@@ -140,51 +140,51 @@ class SceneFacts:
     @cached_property
     def gripper(self) -> Field | None:
         """The width between the fingers, if actions can change it."""
-        widths = [f for t in self.things for f in t.fields if f.role == "gripper" and f.shape == () and f.unit in "m1"]
+        widths = [f for t in self.items for f in t.fields if f.role == "gripper" and f.shape == () and f.unit in "m1"]
         commanded = self._kind == "native" or any("grip" in n or "finger" in n for n in self._actions)
         return widths[0] if widths and commanded else None
 
     @cached_property
-    def root(self) -> Thing | None:
-        """The trunk of a walking robot, or another thing of it that moves."""
-        bodies = self.find_things("velocity", "body") or self.find_things("velocity", "other", "hand", "object")
+    def root(self) -> SceneObject | None:
+        """The trunk of a walking robot, or another object of it that moves."""
+        bodies = self.find_objects("velocity", "body") or self.find_objects("velocity", "other", "hand", "object")
         floating = [t for t in bodies if "root" in t.description.lower().split()]
         named = [t for t in bodies if not _ROOTS.isdisjoint(t.name_tokens)]
         return next(iter(floating + named + bodies), None)
 
     def find_best_match(
-        self, words: tuple[str, ...], quantity: str, roles: tuple[str, ...], besides: Iterable[Thing] = ()
-    ) -> Thing | None:
-        """Returns the thing that words name best, among those with a quantity.
+        self, words: tuple[str, ...], quantity: str, roles: tuple[str, ...], besides: Iterable[SceneObject] = ()
+    ) -> SceneObject | None:
+        """Returns the object that words name best, among those with a quantity.
 
         Args:
             words: of the sentence.
-            quantity: that the thing must have: `position`, `travel`, ...
+            quantity: that the object must have: `position`, `travel`, ...
             roles: preferred ones, best first; they break ties and decide when no word fits.
-            besides: things to exclude.
+            besides: objects to exclude.
         """
         ranked = [
             (
-                self.score_match(thing, words),
-                -roles.index(thing.role) if thing.role in roles else -len(roles) - 3,
+                self.score_match(item, words),
+                -roles.index(item.role) if item.role in roles else -len(roles) - 3,
                 -i,
-                thing,
+                item,
             )
-            for i, thing in enumerate(self.things)
-            if getattr(thing, quantity) is not None and all(thing is not other for other in besides)
+            for i, item in enumerate(self.items)
+            if getattr(item, quantity) is not None and all(item is not other for other in besides)
         ]
         ranked = [entry for entry in ranked if entry[0] > 0 or entry[3].role in roles]
         return max(ranked, key=lambda entry: entry[:3])[3] if ranked else None
 
     @staticmethod
-    def score_match(thing: Thing, words: tuple[str, ...]) -> float:
-        """Returns how well words name a thing: by its name, by synonyms of it, by colour, by its description."""
+    def score_match(item: SceneObject, words: tuple[str, ...]) -> float:
+        """Returns how well words name an object: by its name, by synonyms of it, by colour, by its description."""
         score = 0.0
         for word in words:
-            if word in thing.name_tokens:
+            if word in item.name_tokens:
                 score += 4.0
-            elif word in thing.head_nouns:
+            elif word in item.head_nouns:
                 score += 2.0 if word in COLOURS else 1.0
-            elif any(are_synonyms(word, token) for token in thing.name_tokens) or are_synonyms(word, thing.role):
+            elif any(are_synonyms(word, token) for token in item.name_tokens) or are_synonyms(word, item.role):
                 score += 2.5
         return score

@@ -1,4 +1,4 @@
-"""Parses the goal sentence: its verbs, the things they act on, the targets and the amounts."""
+"""Parses the goal sentence: its verbs, the objects they act on, the targets and the amounts."""
 
 from __future__ import annotations
 
@@ -45,14 +45,14 @@ class Clause:
 
     Args:
         intent: a key of `lexicon.VERBS`.
-        thing: words of the thing that it acts on; empty when the sentence names none.
+        item: words of the object that it acts on; empty when the sentence names none.
         target: words of the target.
         relation: `to`, `on` or empty.
         amount: how far, if given.
     """
 
     intent: str
-    thing: tuple[str, ...] = ()
+    item: tuple[str, ...] = ()
     target: tuple[str, ...] = ()
     relation: str = ""
     amount: Amount | None = None
@@ -111,13 +111,13 @@ def parse_sentence(text: str) -> Sentence:
     clauses: list[Clause] = []
     for start, end in pairwise([*starts, len(tokens)]):
         clause = _parse_clause(_INTENT[tokens[start]], tokens[start + 1 : end])
-        if clauses and not clause.thing:
-            clause = replace(clause, thing=clauses[-1].thing)
-        if clauses and not clauses[-1].thing:  # as in "open and empty the box": both verbs have one object
-            clauses[-1] = replace(clauses[-1], thing=clause.thing)
+        if clauses and not clause.item:
+            clause = replace(clause, item=clauses[-1].item)
+        if clauses and not clauses[-1].item:  # as in "open and empty the box": both verbs have one object
+            clauses[-1] = replace(clauses[-1], item=clause.item)
         clauses.append(clause)
-    if starts and clauses and not clauses[0].thing:  # "make the hopper hop": the subject stands before the verb
-        clauses[0] = replace(clauses[0], thing=_filter_nouns(tokens[: starts[0]]))
+    if starts and clauses and not clauses[0].item:  # "make the hopper hop": the subject stands before the verb
+        clauses[0] = replace(clauses[0], item=_filter_nouns(tokens[: starts[0]]))
     direction = next((DIRECTIONS[word] for word in tokens if word in DIRECTIONS), None)
     return Sentence(tuple(clauses), tuple(tokens), tuple(parse_amounts(text)), direction)
 
@@ -128,7 +128,7 @@ def parse_amounts(text: str) -> list[Amount]:
 
 
 def extract_nouns(text: str) -> tuple[str, ...]:
-    """Returns the words of a text that may name things: no articles, verbs or numbers."""
+    """Returns the words of a text that may name objects: no articles, verbs or numbers."""
     return _filter_nouns(_split_tokens(text))
 
 
@@ -190,7 +190,7 @@ def _find_amounts(tokens: list[str]) -> list[tuple[Amount, tuple[int, ...]]]:
 
 
 def _filter_nouns(tokens: list[str]) -> tuple[str, ...]:
-    """Returns the stems of the tokens that may name things."""
+    """Returns the stems of the tokens that may name objects."""
     ignored = NOISE | FAST | STILL | UPRIGHT | AVOID | GENTLE | DIRECTIONS.keys() | UNITS.keys() | TO | ON | OTHER
     return tuple(
         stem_word(token.removesuffix("!")) for token in tokens if token not in ignored and token.rstrip("!").isalpha()

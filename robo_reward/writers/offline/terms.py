@@ -65,7 +65,7 @@ class Style:
         precise: whether a narrow bonus marks the goal.
         ready: whether first steps count more: a mechanism that begins to move, a body that stays tall.
         progress: whether motion towards the goal is rewarded as it happens.
-        contact: whether the hand approaches the side from which the thing must be moved.
+        contact: whether the hand approaches the side from which the object must be moved.
     """
 
     shape: str = "tanh"

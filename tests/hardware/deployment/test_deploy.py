@@ -118,7 +118,7 @@ def test_nothing_moves_before_a_person_says_so(deployed: Any) -> None:
     deployment = deployed(person=Person(yes=False))
     before = deployment.rig.arm.state().q
     summary = deployment.run()
-    assert "nobody confirmed" in summary.stopped and summary.episodes == []
+    assert "was not confirmed" in summary.stopped and summary.episodes == []
     np.testing.assert_array_equal(deployment.rig.arm.state().q, before)
 
 
@@ -140,7 +140,7 @@ def test_whatever_the_policy_does_the_arm_rests_and_the_episode_is_kept(
     summary = deployment.run()
     assert summary.episodes[0].reason == reason and summary.episodes[0].outcome == "faulted"
     assert summary.stopped and summary.to_json()["success"] is None
-    assert words in " ".join(person.told)
+    assert words in " ".join(person.messages)
     episode = next(iter(deployment.store))
     assert 5 <= len(episode) < 60 and np.isfinite(episode.state).all()
     assert np.abs(deployment.rig.arm.state().dq).max() < 1e-2
@@ -160,7 +160,7 @@ def test_what_is_no_action_holds_and_then_stops_and_the_episode_is_kept_right(de
     deployment = deployed(policy=Inline(f"fr3/lift {kind}"), horizon=30, retries=0)
     summary = deployment.run()
     assert [e.reason for e in summary.episodes] == ["safety"]
-    assert "3 unusable actions in a row" in deployment.operator.told[0]
+    assert "3 unusable actions in a row" in deployment.operator.messages[0]
     episode = deployment.store.load("episode-0000")
     assert episode.meta["verdicts"] == ["follow"] * 5 + ["hold", "hold", "stop"]
     assert episode.action.shape == (8, 4) and np.isfinite(episode.action).all()
@@ -195,7 +195,7 @@ def test_a_journal_that_cannot_be_read_is_set_aside_and_the_deployment_goes_on(d
     value = deployment.run().to_json()
     assert value["episodes"] == 1 and value["made"] == 1
     kept = deployment.folder.parent / "set_aside" / "episode-0000"
-    assert (kept / "rows").read_bytes() == rows and any(str(kept) in text for text in person.told)
+    assert (kept / "rows").read_bytes() == rows and any(str(kept) in text for text in person.messages)
     assert list(deployment.folder.iterdir()) == []
 
 
@@ -225,7 +225,7 @@ def test_a_damaged_episode_in_the_store_is_not_counted_and_keeps_its_name(deploy
     file.write_bytes(file.read_bytes()[:500])
     value = again.run().to_json()
     assert value["episodes"] == 2 and [e["key"] for e in value["each"]] == ["episode-0000", "episode-0002"]
-    assert any("episode-0001 is not counted" in text for text in person.told) and file.stat().st_size == 500
+    assert any("episode-0001 is not counted" in text for text in person.messages) and file.stat().st_size == 500
 
 
 def test_a_full_disk_is_told_with_path_what_was_kept_and_what_to_do(
@@ -242,7 +242,7 @@ def test_a_full_disk_is_told_with_path_what_was_kept_and_what_to_do(
         original(journal, *arguments)
 
     monkeypatch.setattr(Journal, "_write_row", full)
-    with pytest.raises(DiskFailed, match=r"live/episode-0000 cannot be written: No space.*6 steps.*kept.*Make room"):
+    with pytest.raises(DiskFailed, match=r"live/episode-0000 cannot be written: No space.*6 steps.*saved.*Free disk"):
         deployment.run()
     assert np.abs(deployment.rig.arm.state().dq).max() < 1e-2
     monkeypatch.setattr(Journal, "_write_row", original)
@@ -300,7 +300,7 @@ def test_most_actions_clipped_is_told(deployed: Any) -> None:
     person = Person()
     deployment = deployed(kind="steady", person=person, policy=Inline("fr3/lift wild"))
     deployment.run()
-    assert any("changed 12 of 12 actions" in text for text in person.told)
+    assert any("changed 12 of 12 actions" in text for text in person.messages)
     assert deployment.store.read_entry("episode-0000").meta["clipped"] == 12
 
 
@@ -368,7 +368,7 @@ def test_every_fault_is_told_recorded_and_recovered_from_only_as_the_rules_say(t
         fault = value["faults"][0]
         assert fault["kind"] == kind.value and fault["cause"] and fault["remedy"]
         assert value["each"][0]["reason"] == "fault" and len(deployment.store) >= 1
-        assert any(fault["cause"] in text for text in person.told)
+        assert any(fault["cause"] in text for text in person.messages)
         asked = any("Is the arm free" in text for text in person.asked)
         if kind in (FaultKind.VERSION, FaultKind.UNREACHABLE):
             assert value["stopped"] and value["episodes"] == 0 and value["made"] == 1 and not asked
@@ -438,7 +438,7 @@ def test_a_request_to_stop_ends_the_episode_and_keeps_it(deployed: Any) -> None:
     assert len(deployment.store) == 1 and len(next(iter(deployment.store))) > 3
 
 
-class Somebody:
+class ScriptedTeleop:
     """Takes over at step 4 for three steps, ends at step 9."""
 
     def __init__(self, event: str = "success") -> None:
@@ -458,7 +458,7 @@ class Somebody:
 
 
 def test_a_person_steps_in_and_says_what_came_of_it(deployed: Any) -> None:
-    deployment = deployed(horizon=30, teleop=Somebody())
+    deployment = deployed(horizon=30, teleop=ScriptedTeleop())
     summary = deployment.run()
     assert asdict(summary.episodes[0]) | {"fault": "", "reward": None} == {
         "key": "episode-0000",
@@ -477,8 +477,23 @@ def test_a_person_steps_in_and_says_what_came_of_it(deployed: Any) -> None:
     assert episode.is_successful and episode.meta["success_by"] == "person"
 
 
+class BrokenDevice(ScriptedTeleop):
+    """An input device that reports a broken action in every step."""
+
+    def read(self) -> TeleopInput:
+        return TeleopInput(np.full(4, np.nan))
+
+
+def test_a_person_s_unusable_action_holds_the_whole_step_and_three_stop(deployed: Any) -> None:
+    """The policy does not act between two unusable actions of a person: its good ones would hide the bad ones."""
+    deployment = deployed(horizon=30, teleop=BrokenDevice(), retries=0)
+    summary = deployment.run()
+    assert summary.episodes[0].reason == "safety" and summary.episodes[0].steps == 3
+    assert next(iter(deployment.store)).meta["verdicts"] == ["hold", "hold", "stop"]
+
+
 def test_a_discarded_episode_leaves_nothing(deployed: Any) -> None:
-    teleop = Somebody("discard")
+    teleop = ScriptedTeleop("discard")
     deployment = deployed(horizon=30, teleop=teleop, episodes=1)
 
     def no_more(summary: DeploymentSummary) -> None:
@@ -530,7 +545,7 @@ def test_an_episode_that_was_cut_off_is_taken_up_by_the_next_start(deployed: Any
     person = Person()
     second = deployed(episodes=2, person=person)
     value = second.run().to_json()
-    assert any("3 steps saved" in text for text in person.told)
+    assert any("3 steps saved" in text for text in person.messages)
     assert value["episodes"] == 2 and value["outcomes"]["killed"] == 1 and value["each"][1]["reason"] == "cut off"
     np.testing.assert_array_equal(second.store.load("episode-0001").state, stored.state[:4])
 
@@ -549,8 +564,8 @@ def test_a_dry_run_reads_and_decides_but_moves_nothing(deployed: Any) -> None:
     arm = simulated_arm(deployment)
     deployment.reset(0)
     before, time_before = arm.data.qpos.copy(), arm.data.time
-    told: list[str] = []
-    report = dry_run(deployment.rig, told.append, steps=5)
+    messages: list[str] = []
+    report = dry_run(deployment.rig, messages.append, steps=5)
     np.testing.assert_array_equal(arm.data.qpos, before)
     assert arm.data.time == time_before
     assert report["problem"] == "" and len(report["steps"]) == 5
@@ -657,8 +672,8 @@ def film_error(why: str) -> Exception:
 @pytest.mark.parametrize(
     ("why", "kind", "words"),
     [
-        ("full disk", DiskFailed, r"No space.*12 steps.*kept in .*live/episode-0000.*Make room"),
-        ("no library", EpisodeNotStored, r"needs 'av'.*12 steps.*kept in .*live/episode-0000.*Remove the cause"),
+        ("full disk", DiskFailed, r"No space.*12 steps.*saved in .*live/episode-0000.*Free disk space"),
+        ("no library", EpisodeNotStored, r"needs 'av'.*12 steps.*saved in .*live/episode-0000.*Remove the cause"),
     ],
 )
 def test_an_episode_whose_film_cannot_be_written_stays_where_it_is(

@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from robo_reward.data.episode import Episode
+from robo_reward.cli.app import main
+from robo_reward.data.episode import Episode, EpisodeStore
 from robo_reward.envs.task import make_task
 from robo_reward.errors import UsageError
 from robo_reward.hardware.deployment.identification import (
@@ -97,3 +98,16 @@ def test_recordings_come_from_episodes():
         JointRecording.from_episode(replace(episode, meta={}))
     with pytest.raises(UsageError, match="at least one"):
         identify_dynamics(TASK, [])
+
+
+def test_the_verb_finds_the_episodes_of_a_run_or_takes_them(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    """`extract_recordings` says that these were not recorded on an arm, so they were found and read."""
+    run, other = tmp_path / "run", tmp_path / "other"
+    other.mkdir()
+    zeros = np.zeros((2, TASK.spec.dim))
+    episode = Episode(zeros, np.zeros((1, TASK.action.dim)), np.zeros(1, bool), TASK.spec, TASK.id)
+    EpisodeStore(run / "episodes").append(episode)
+    for folder, message in ((run, "no episode holds"), (run / "episodes", "no episode holds"), (other, "no episodes")):
+        assert main(["identify", str(folder)]) == 2
+        assert message in capsys.readouterr().err
+    assert list(other.iterdir()) == [], "nothing is made in a folder without episodes"

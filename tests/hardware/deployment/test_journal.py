@@ -70,7 +70,7 @@ def test_where_the_disk_is_full_whole_rows_stay(tmp_path: Path) -> None:
     resource.setrlimit(resource.RLIMIT_FSIZE, (size + 100, limit[1]))
     try:
         for _ in range(2):
-            with pytest.raises(DiskFailed, match=r"episode-0000 cannot be written: .*12 steps .* are kept.*Make room"):
+            with pytest.raises(DiskFailed, match=r"episode-0000 cannot be written: .*12 steps .* are saved.*Free disk"):
                 journal.write_step(StepRecord(state, arm_state(2.0), np.zeros(4), "follow"))
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limit)

@@ -60,9 +60,9 @@ def reset_of(arm: PaperArm, settle: float = 0.12, hand: bool = True) -> ResetPro
 @pytest.mark.parametrize("widest", [0.0, 0.03, 0.07])
 def test_nothing_moves_with_a_hand_that_did_not_open(tmp_path: Path, widest: float) -> None:
     arm = Handed(tmp_path / "log", widest)
-    with pytest.raises(ArmFault, match=rf"did not open: {widest * 1e3:.0f} mm of 80 mm.*home it in Desk") as told:
+    with pytest.raises(ArmFault, match=rf"did not open: {widest * 1e3:.0f} mm of 80 mm.*home it in Desk") as caught:
         reset_of(arm)(0)
-    assert arm.moved == 0 and told.value.kind is FaultKind.GRIPPER
+    assert arm.moved == 0 and caught.value.kind is FaultKind.GRIPPER
 
 
 def test_a_hand_that_says_why_is_believed(tmp_path: Path) -> None:
@@ -160,10 +160,15 @@ def test_the_workspace_is_the_tasks_own_or_the_users_above_the_table(name: str) 
 
 def test_workspace_and_table_reach_the_safety_filter() -> None:
     words = ["robot=mujoco", "task=fr3/lift", "workspace=[[0.25,-0.2,0.0],[0.6,0.2,0.4]]", "table=0.005"]
-    wishes, task = read_deploy_config(compose_config("deploy", [*words, "teleop=keyboard"])), make_task("fr3/lift")
+    deploy_config, task = (
+        read_deploy_config(compose_config("deploy", [*words, "teleop=keyboard"])),
+        make_task("fr3/lift"),
+    )
     assert isinstance(task, ArmTask)
     with ExitStack() as stack:
-        parts = build_deployment(replace(wishes, teleop="none"), task, Inline("fr3/lift steady"), bool, bool, stack)
+        parts = build_deployment(
+            replace(deploy_config, teleop="none"), task, Inline("fr3/lift steady"), bool, bool, stack
+        )
         space = parts.rig.filter.planner.checker.workspace
     assert space.table == 0.005 and space.low[2] == 0.005 and space.high[0] == pytest.approx(0.6, abs=0.003)
 
@@ -220,9 +225,9 @@ def test_a_way_that_leaves_the_workspace_between_its_ends_is_refused(tmp_path: P
     """Joint 1 leads the hand on an arc of 0.54 m around the base, beyond x = 0.47 m."""
     arm, went = standing(tmp_path, 0.45, -0.3, 0.2)
     goal = solve_position(FR3, np.array([(0.45, 0.3, 0.2)]))[0]
-    with pytest.raises(ArmFault, match=r"leave the workspace.*Guide the arm") as told:
+    with pytest.raises(ArmFault, match=r"leave the workspace.*Guide the arm") as caught:
         bounded(arm, (0.2, -0.35, 0.0), (0.47, 0.35, 0.25), goal).move_through(goal)
-    assert went == [] and told.value.recoverable
+    assert went == [] and caught.value.recoverable
     bounded(arm, (0.2, -0.35, 0.0), (0.6, 0.35, 0.25), goal).move_through(goal)
     assert len(went) == 1
 

@@ -96,9 +96,9 @@ class Gone:
 
 @pytest.mark.parametrize("error", [OSError(5, "Input/output error"), BrokenPipeError(32, "Broken pipe")])
 def test_nobody_who_reads_is_no_reason_to_let_the_arm_down(error: OSError) -> None:
-    tell = _make_line_printer(Console(file=Gone(error), force_terminal=True))  # type: ignore[arg-type]
+    print_line = _make_line_printer(Console(file=Gone(error), force_terminal=True))  # type: ignore[arg-type]
     for _ in range(3):
-        tell("the arm was stopped")
+        print_line("the arm was stopped")
 
 
 def test_a_question_to_a_closed_terminal_stops() -> None:

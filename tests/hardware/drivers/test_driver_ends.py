@@ -21,7 +21,7 @@ class Library:
     """Of both robots: a loop that runs until it is told to end, and what it was told."""
 
     def __init__(self) -> None:
-        self.told: list[Any] = []
+        self.commands: list[Any] = []
         self.running, self.mode, self.q, self.dq = True, Mode.MOVING, HERE, np.full(7, 0.1)
         self.time = 0.0
         self.thresholds = 0
@@ -39,10 +39,10 @@ class Library:
         return self.running
 
     def move(self, motion: str, asynchronous: bool) -> None:
-        self.told.append(motion)
+        self.commands.append(motion)
 
     def join_motion(self, timeout: float) -> bool:
-        if "stop" in str(self.told[-1]) and self.ends:
+        if "stop" in str(self.commands[-1]) and self.ends:
             self.running = False
         return not self.running
 
@@ -60,10 +60,10 @@ class Library:
         return contextlib.nullcontext(self)
 
     def move_to(self, q: np.ndarray) -> None:
-        self.told.append(np.array(q))
+        self.commands.append(np.array(q))
 
     def stop(self) -> None:
-        self.told.append("stop")
+        self.commands.append("stop")
         self.running = False
 
     def state(self) -> Any:
@@ -75,7 +75,7 @@ class Library:
     automatic_error_recovery = recover_from_errors
 
     def set_target(self, q: np.ndarray) -> None:
-        self.told.append(np.array(q))
+        self.commands.append(np.array(q))
 
 
 @pytest.fixture
@@ -104,7 +104,7 @@ def arm(request: pytest.FixtureRequest, library: Library, monkeypatch: pytest.Mo
 
 
 def ends(library: Library) -> list[str]:
-    return [told for told in library.told if isinstance(told, str)]
+    return [command for command in library.commands if isinstance(command, str)]
 
 
 @pytest.mark.parametrize("error", [RuntimeError, KeyboardInterrupt])
@@ -124,7 +124,7 @@ def test_a_stop_whose_braking_breaks_off_ends_the_loop_all_the_same(
     with pytest.raises(ArmFault if error is RuntimeError else error):
         arm.stop()
     assert not library.running and ends(library) == ["torque stop" if isinstance(arm, FrankyArm) else "stop"]
-    targets = [told for told in library.told if not isinstance(told, str)]
+    targets = [command for command in library.commands if not isinstance(command, str)]
     damped = isinstance(arm, FrankyArm) and when == "at once"  # which needs no target
     assert damped or np.abs(targets[-1] - HERE).max() < 0.1, "the loop ended at the last streamed target"
     arm.stop()
@@ -141,10 +141,10 @@ def test_a_stop_without_a_finite_state_ends_the_loop_where_the_arm_was_last_seen
         arm.stop()
     assert not library.running
     if isinstance(arm, PandaArm):
-        np.testing.assert_array_equal(library.told[-2], HERE)
+        np.testing.assert_array_equal(library.commands[-2], HERE)
     else:
         assert ends(library) == ["torque stop"]
-    assert all(np.isfinite(told).all() for told in library.told if not isinstance(told, str))
+    assert all(np.isfinite(command).all() for command in library.commands if not isinstance(command, str))
 
 
 def test_a_stop_motion_that_does_not_end_is_followed_by_the_robots_own(
@@ -213,7 +213,7 @@ def test_an_arm_that_still_moves_is_not_recovered(
 def test_a_slow_motion_that_breaks_off_is_interrupted_if_the_robot_is_in_control(
     arm: FrankaArm, library: Library, monkeypatch: pytest.MonkeyPatch, error: type[BaseException], running: bool
 ) -> None:
-    arm._streaming, arm._thresholds_set, library.mode, library.told[:] = False, True, Mode.IDLE, []
+    arm._streaming, arm._thresholds_set, library.mode, library.commands[:] = False, True, Mode.IDLE, []
 
     def breaks(*_: Any) -> None:
         library.running = running
@@ -221,16 +221,20 @@ def test_a_slow_motion_that_breaks_off_is_interrupted_if_the_robot_is_in_control
 
     if isinstance(arm, FrankyArm):
         joined = library.join_motion
-        monkeypatch.setattr(library, "join_motion", lambda t: joined(t) if "joint stop" in library.told else breaks())
+        monkeypatch.setattr(
+            library, "join_motion", lambda t: joined(t) if "joint stop" in library.commands else breaks()
+        )
     else:
-        told = library.move_to  # the signal comes just behind the call
-        monkeypatch.setattr(library, "move_to", lambda q: (told(q), breaks() if len(library.told) == 1 else None))
+        move_to = library.move_to  # the signal comes just behind the call
+        monkeypatch.setattr(
+            library, "move_to", lambda q: (move_to(q), breaks() if len(library.commands) == 1 else None)
+        )
     with pytest.raises(ArmFault if error is TimeoutError else error):
         arm.move_to(HERE + 1.0)
     interrupted = (
-        "joint stop" in library.told
+        "joint stop" in library.commands
         if isinstance(arm, FrankyArm)
-        else len(library.told) == 2 and np.abs(library.told[1] - HERE).max().item() < 0.2
+        else len(library.commands) == 2 and np.abs(library.commands[1] - HERE).max().item() < 0.2
     )
     assert interrupted is running
 
@@ -246,5 +250,5 @@ def test_the_cause_is_told_where_a_loop_ended_between_two_calls() -> None:
 
     arm = PandaArm("127.0.0.1")
     arm._follower = Ended()
-    told = arm._handle_error(RuntimeError("the control loop has ended; stop() returns its result."))
-    assert told.kind is FaultKind.COMMUNICATION and told.recoverable
+    fault = arm._handle_error(RuntimeError("the control loop has ended; stop() returns its result."))
+    assert fault.kind is FaultKind.COMMUNICATION and fault.recoverable

@@ -142,9 +142,9 @@ def test_faults_in_a_stream_are_told_in_one_vocabulary_and_recovered_from(
     here = arm.state().q
     streamed(arm, here + 0.05, 20)
     fault(emulator.faults)
-    with pytest.raises(ArmFault) as told:
+    with pytest.raises(ArmFault) as caught:
         repeated(lambda: arm.stream(Target(joints=here + 0.05)), arm.state)
-    assert told.value.kind is kind and told.value.cause and told.value.remedy
+    assert caught.value.kind is kind and caught.value.cause and caught.value.remedy
     arm.stop()
     assert arm.state().mode is mode
     if kind is FaultKind.USER_STOP:
@@ -167,7 +167,7 @@ def test_an_arm_that_somebody_guides_takes_no_motion_and_says_who_must_let_go(
     emulator.faults.guiding(True)
     assert eventually(lambda: arm.state().mode is Mode.GUIDING)
     for refused in (lambda: arm.move_to(NEAR, 0.2), arm.start_streaming, arm.recover):
-        with pytest.raises(ArmFault, match=r"guides the arm by hand.*Let go"):
+        with pytest.raises(ArmFault, match=r"guided by hand.*Let go"):
             refused()
     emulator.faults.guiding(False)
     assert eventually(lambda: arm.state().mode is Mode.IDLE)
@@ -182,9 +182,9 @@ def test_a_gripper_that_fails_is_a_fault_of_the_gripper(arm: ArmDriver, emulator
     arm.start_streaming()
     here = arm.state().q
     emulator.faults.gripper_failure(True)
-    with pytest.raises(ArmFault) as told:
+    with pytest.raises(ArmFault) as caught:
         repeated(lambda: arm.stream(Target(joints=here, gripper=0.02)))
-    assert told.value.kind is FaultKind.GRIPPER
+    assert caught.value.kind is FaultKind.GRIPPER
     emulator.faults.gripper_failure(False)
 
 
@@ -196,9 +196,9 @@ def test_nothing_moves_after_a_gripper_command_that_failed(
     emulator.faults.gripper_failure(True)
     arm.gripper(arm.state().gripper_width, 0.1)
     assert eventually(lambda: not arm.state().gripper_busy)
-    with pytest.raises(ArmFault) as told:
+    with pytest.raises(ArmFault) as caught:
         motion(arm)
-    assert told.value.kind is FaultKind.GRIPPER
+    assert caught.value.kind is FaultKind.GRIPPER
     assert arm.state().mode is Mode.IDLE
     emulator.faults.gripper_failure(False)
 
@@ -229,9 +229,9 @@ def test_a_gripper_whose_connection_was_cut_is_reached_again_before_anything_mov
     streamed(arm, here, 10, 0.07)
     first = arm._fingers
     cut_gripper(emulator)
-    with pytest.raises(ArmFault, match="connection to the gripper was lost") as told:
+    with pytest.raises(ArmFault, match="connection to the gripper was lost") as caught:
         repeated(lambda: arm.stream(Target(joints=here, gripper=0.07)))
-    assert told.value.kind is FaultKind.COMMUNICATION and told.value.recoverable
+    assert caught.value.kind is FaultKind.COMMUNICATION and caught.value.recoverable
     arm.stop()
     for moves in (lambda: arm.move_to(NEAR, 0.2), arm.start_streaming, lambda: arm.gripper(0.03, 0.1)):
         with pytest.raises(ArmFault, match="gripper"):
@@ -251,12 +251,12 @@ def test_a_gripper_that_stays_away_is_named_and_a_person_is_asked(
     assert eventually(lambda: arm._fingers is not None and not arm._fingers.is_alive)
     monkeypatch.setattr(arm, "_hand", lambda: (_ for _ in ()).throw(RuntimeError("Connection refused")))
     for _ in range(2):
-        with pytest.raises(ArmFault, match=r"gripper does not answer \(Connection refused\)") as told:
+        with pytest.raises(ArmFault, match=r"gripper does not answer \(Connection refused\)") as caught:
             arm.recover()
         assert (
-            told.value.kind is FaultKind.GRIPPER and "confirm" not in told.value.remedy
+            caught.value.kind is FaultKind.GRIPPER and "confirm" not in caught.value.remedy
         )  # on connecting nobody is asked
-        assert FaultMachine().handle_fault(told.value).message.endswith("Then confirm")
+        assert FaultMachine().handle_fault(caught.value).message.endswith("Then confirm")
         with pytest.raises(ArmFault, match="gripper"):
             arm.move_to(NEAR, 0.2)
     monkeypatch.undo()
@@ -272,9 +272,9 @@ def test_a_robot_whose_connection_was_cut_is_one_that_was_lost(arm: ArmDriver, e
     server = next(part for part in emulator._parts if isinstance(part, RobotServer))
     assert server._client is not None
     server._client.shutdown(socket.SHUT_RDWR)
-    with pytest.raises(ArmFault) as told:
+    with pytest.raises(ArmFault) as caught:
         repeated(lambda: arm.stream(Target(joints=here)), arm.state)
-    assert told.value.kind is FaultKind.COMMUNICATION and told.value.recoverable
+    assert caught.value.kind is FaultKind.COMMUNICATION and caught.value.recoverable
     with contextlib.suppress(ArmFault):
         arm.stop()
     arm.recover()
@@ -292,9 +292,9 @@ def test_a_connection_that_was_lost_is_made_anew(arm: ArmDriver, emulator: Emula
     here = arm.state().q
     streamed(arm, here, 10)
     emulator.faults.refuse_connections(True)
-    with pytest.raises(ArmFault) as told:
+    with pytest.raises(ArmFault) as caught:
         repeated(lambda: arm.stream(Target(joints=here)), arm.state)
-    assert told.value.kind is FaultKind.COMMUNICATION
+    assert caught.value.kind is FaultKind.COMMUNICATION
     for refused in (arm.recover, arm.state):
         with pytest.raises(ArmFault):
             refused()
@@ -304,22 +304,22 @@ def test_a_connection_that_was_lost_is_made_anew(arm: ArmDriver, emulator: Emula
 
 
 def test_nobody_there_is_told_with_the_address(robot: str) -> None:
-    with pytest.raises(ArmFault, match=r"127\.0\.4\.43") as told:
+    with pytest.raises(ArmFault, match=r"127\.0\.4\.43") as caught:
         DRIVERS[robot]("127.0.4.43", realtime="ignore").connect()
-    assert told.value.kind is FaultKind.UNREACHABLE and "FCI" in told.value.remedy
+    assert caught.value.kind is FaultKind.UNREACHABLE and "FCI" in caught.value.remedy
 
 
 def test_another_version_is_told_as_such(robot: str, emulator: Emulator) -> None:
     emulator.faults.version_mismatch(9)
-    with pytest.raises(ArmFault) as told:
+    with pytest.raises(ArmFault) as caught:
         DRIVERS[robot](HOSTS[robot], realtime="ignore").connect()
-    assert told.value.kind is FaultKind.VERSION and not told.value.recoverable
+    assert caught.value.kind is FaultKind.VERSION and not caught.value.recoverable
 
 
 def test_an_fr3_is_not_taken_for_a_panda() -> None:
-    with Emulator("fr3", "127.0.4.44", lockstep=True), pytest.raises(ArmFault, match="version") as told:
+    with Emulator("fr3", "127.0.4.44", lockstep=True), pytest.raises(ArmFault, match="version") as caught:
         PandaArm("127.0.4.44", realtime="ignore").connect()
-    assert told.value.kind is FaultKind.VERSION
+    assert caught.value.kind is FaultKind.VERSION
 
 
 def test_real_time_is_enforced_unless_somebody_says_so_loudly(
@@ -327,14 +327,14 @@ def test_real_time_is_enforced_unless_somebody_says_so_loudly(
 ) -> None:
     if Path("/sys/kernel/realtime").exists():
         pytest.skip("this kernel is real-time")
-    with pytest.raises(ArmFault, match="real-time") as told:
+    with pytest.raises(ArmFault, match="real-time") as caught:
         DRIVERS[robot](HOSTS[robot]).connect()
-    assert "realtime=ignore" in told.value.remedy
+    assert "realtime=ignore" in caught.value.remedy
     arm = DRIVERS[robot](HOSTS[robot], realtime="ignore")
     with caplog.at_level("WARNING"):
         arm.connect()
     arm.close()
-    assert "not for daily use" in caplog.text
+    assert "not for regular use" in caplog.text
     with pytest.raises(UsageError, match="enforce, ignore"):
         DRIVERS[robot](HOSTS[robot], realtime="maybe")
 
@@ -355,9 +355,9 @@ def test_compliance_is_checked() -> None:
 def test_settings_reach_the_driver_and_each_robot_has_a_tempo(given: tuple[str, ...], tempo: dict[str, float]) -> None:
     for kind in DRIVERS:
         config = compose_config("deploy", [f"robot={kind}", "robot.compliance.clearance=0.002", *given])
-        wishes = read_deploy_config(config)
-        assert wishes.tempo == tempo[kind]
-        arm = make_arm(kind, HOSTS[kind], driver_options(wishes.robot), process=False)
+        deploy_config = read_deploy_config(config)
+        assert deploy_config.tempo == tempo[kind]
+        arm = make_arm(kind, HOSTS[kind], driver_options(deploy_config.robot), process=False)
         assert isinstance(arm, FrankaArm) and arm.compliance.clearance == 0.002
 
 

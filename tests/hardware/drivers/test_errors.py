@@ -29,7 +29,7 @@ TEXTS = [
     ),
     (
         "libfranka: Move command rejected: command not possible in the current mode (Guiding)!",
-        CONTROL, "guides the arm", "Let go",
+        CONTROL, "guided by hand", "Let go",
     ),
     (
         "libfranka: Move command rejected: command not possible in the current mode (User stopped)!",
@@ -56,10 +56,10 @@ TEXTS = [
         CONTROL, "another command", "Close other programs",
     ),
     ("libfranka robot: Attempted to start multiple motions!", CONTROL, "another command", "Close other programs"),
-    ("Motion finished commanded, but the robot is still moving!", CONTROL, "before it was over", "Look at the arm"),
+    ("Motion finished commanded, but the robot is still moving!", CONTROL, "ended too early", "Look at the arm"),
     (
         "franka target control: the control loop has ended; stop() returns its result.",
-        CONTROL, "before it was over", "Look at the arm",
+        CONTROL, "ended too early", "Look at the arm",
     ),
     (
         "libfranka: Unexpected response while handling Get Robot Model command!",
@@ -87,7 +87,7 @@ TEXTS = [
         "libfranka: unable to set realtime scheduling: Operation not permitted",
         CONTROL, "not real-time", "real-time priority",
     ),
-    ("a sentence of a library to come", CONTROL, "refused a command", "See what Desk says"),
+    ("a sentence of a library to come", CONTROL, "refused a command", "Read the message in Desk"),
 ]  # fmt: skip
 """Text, kind, and words of the cause and of the remedy while the connection stands."""
 CONNECTING = [
@@ -134,8 +134,8 @@ def test_on_connect_nothing_but_a_dead_address_is_told_as_one(
 def test_an_exception_of_the_network_is_one_whatever_it_says() -> None:
     assert classify_error(NetworkException("Rien ne va plus"), "h").kind is LOST
     assert classify_error(NetworkException("Rien ne va plus"), "h", connected=False).kind is NOBODY
-    told = ArmFault("a", "b", True, REFLEX)
-    assert classify_error(told, "h") is told
+    fault = ArmFault("a", "b", True, REFLEX)
+    assert classify_error(fault, "h") is fault
 
 
 def test_names_that_the_libraries_spell_differently_are_one() -> None:

@@ -21,16 +21,16 @@ def follow(
 
     Each command takes so many targets, which pass by meanwhile.
     """
-    intent, wishes, until = GraspPlanner(20.0, clearance), [], 0
+    intent, commands, until = GraspPlanner(20.0, clearance), [], 0
     for k, target in enumerate(targets):
         intent.add_target(target, k * PERIOD)
-        wish = intent.next_command(width, k * PERIOD) if k >= until else None
-        if wish is None:
+        command = intent.next_command(width, k * PERIOD) if k >= until else None
+        if command is None:
             continue
-        wishes.append(wish)
-        assert wish.force is not None or wish.width > width  # never a move inwards
-        width, until = max(0.0 if wish.force else wish.width, thing), k + 1 + busy
-    return wishes, width
+        commands.append(command)
+        assert command.force is not None or command.width > width  # never a move inwards
+        width, until = max(0.0 if command.force else command.width, thing), k + 1 + busy
+    return commands, width
 
 
 def creeping(begin: float, end: float, step: float = 0.004) -> list[float]:
@@ -38,8 +38,8 @@ def creeping(begin: float, end: float, step: float = 0.004) -> list[float]:
     return [begin + (end - begin) * k / count for k in range(count + 1)]
 
 
-def grasps(wishes: list[FingerCommand]) -> int:
-    return sum(wish.force is not None for wish in wishes)
+def grasps(commands: list[FingerCommand]) -> int:
+    return sum(command.force is not None for command in commands)
 
 
 def test_an_open_hand_that_is_told_to_be_open_is_left_alone() -> None:
@@ -50,8 +50,8 @@ def test_an_open_hand_that_is_told_to_be_open_is_left_alone() -> None:
 @pytest.mark.parametrize(("thing", "end"), [(0.04, 0.0), (0.04, 0.034), (0.06, 0.0), (0.01, 0.0)])
 def test_what_is_between_the_fingers_is_grasped_once_early_and_held(busy: int, thing: float, end: float) -> None:
     targets = [*creeping(0.08, end), *[end] * 100]
-    wishes, width = follow(targets, thing, busy=busy)
-    assert wishes == [FingerCommand(0.0, 20.0)] and width == thing
+    commands, width = follow(targets, thing, busy=busy)
+    assert commands == [FingerCommand(0.0, 20.0)] and width == thing
     begun = next(k for k in range(len(targets)) if follow(targets[: k + 1], thing)[0])
     assert targets[begun] >= 0.055  # as soon as a quarter of the opening is gone, whatever is between
 
@@ -60,12 +60,12 @@ def test_what_is_between_the_fingers_is_grasped_once_early_and_held(busy: int, t
 def test_fingers_catch_up_with_a_falling_target_when_half_closed_and_are_not_narrower_before(
     rate: float, expected: float
 ) -> None:
-    intent, wish, k = GraspPlanner(), None, 0
-    while wish is None:
+    intent, command, k = GraspPlanner(), None, 0
+    while command is None:
         target = 0.08 - rate * k * 0.005
         intent.add_target(target, k * 0.005)
-        wish, k = intent.next_command(0.08, k * 0.005), k + 1
-    assert wish.speed == pytest.approx(expected, rel=0.02)
+        command, k = intent.next_command(0.08, k * 0.005), k + 1
+    assert command.speed == pytest.approx(expected, rel=0.02)
     if expected == 2 * rate:
         times = np.linspace(0.0, 0.04 / expected, 20)
         assert (0.08 - expected * times >= target - rate * times - 1e-3).all()
@@ -73,15 +73,15 @@ def test_fingers_catch_up_with_a_falling_target_when_half_closed_and_are_not_nar
 
 def test_fingers_that_overtake_a_falling_target_do_not_open_again() -> None:
     slow = creeping(0.08, 0.0, 0.0005)
-    wishes, width = follow(slow, thing=0.04)
-    assert wishes == [FingerCommand(0.0, 20.0)] and width == 0.04
+    commands, width = follow(slow, thing=0.04)
+    assert commands == [FingerCommand(0.0, 20.0)] and width == 0.04
 
 
 @pytest.mark.parametrize("busy", [0, 10, 50])
 def test_a_held_thing_is_let_go_when_the_target_is_wider(busy: int) -> None:
-    wishes, width = follow([*creeping(0.08, 0.0), *[0.0] * 60, *creeping(0.0, 0.08), *[0.08] * 200], 0.04, busy=busy)
-    assert grasps(wishes[:1]) == grasps(wishes) == 1
-    assert all(wish.width > 0.04 for wish in wishes[1:])
+    commands, width = follow([*creeping(0.08, 0.0), *[0.0] * 60, *creeping(0.0, 0.08), *[0.08] * 200], 0.04, busy=busy)
+    assert grasps(commands[:1]) == grasps(commands) == 1
+    assert all(command.width > 0.04 for command in commands[1:])
     assert width == pytest.approx(0.08, abs=0.002)
 
 
@@ -91,13 +91,13 @@ def test_a_hand_with_nothing_in_it_closes_and_opens_again() -> None:
 
 
 def test_a_half_open_target_with_nothing_to_hold_is_reached_by_closing_once_and_opening_to_it() -> None:
-    wishes, width = follow([*creeping(0.08, 0.05), *[0.05] * 100])
-    assert wishes == [FingerCommand(0.0, 20.0), FingerCommand(0.05)] and width == 0.05
+    commands, width = follow([*creeping(0.08, 0.05), *[0.05] * 100])
+    assert commands == [FingerCommand(0.0, 20.0), FingerCommand(0.05)] and width == 0.05
     wobbling = [0.05 + 0.004 * (-1) ** k for k in range(100)]
     again, width = follow([*creeping(0.08, 0.05), *[0.05] * 100, *wobbling])
-    assert again[:2] == wishes and grasps(again) == 1 and width == pytest.approx(0.054)
-    wishes, width = follow([*creeping(0.08, 0.05), *[0.05] * 100, *creeping(0.05, 0.03), *[0.03] * 100], thing=0.04)
-    assert wishes == [FingerCommand(0.0, 20.0), FingerCommand(0.05), FingerCommand(0.0, 20.0)] and width == 0.04
+    assert again[:2] == commands and grasps(again) == 1 and width == pytest.approx(0.054)
+    commands, width = follow([*creeping(0.08, 0.05), *[0.05] * 100, *creeping(0.05, 0.03), *[0.03] * 100], thing=0.04)
+    assert commands == [FingerCommand(0.0, 20.0), FingerCommand(0.05), FingerCommand(0.0, 20.0)] and width == 0.04
 
 
 def test_targets_a_little_below_the_fingers_leave_them_open() -> None:
@@ -111,10 +111,10 @@ def test_fingers_that_hold_nothing_stand_a_little_wider_but_never_wider_than_the
 
 
 def test_with_clearance_a_thing_is_grasped_held_and_let_go_as_without() -> None:
-    wishes, width = follow([*creeping(0.08, 0.034), *[0.034] * 5], thing=0.05, clearance=0.008)
-    assert wishes == [FingerCommand(0.0, 20.0)] and width == 0.05
-    wishes, width = follow([*creeping(0.08, 0.0), *[0.0] * 9, *creeping(0.0, 0.06)], thing=0.04, clearance=0.008)
-    assert grasps(wishes) == 1
+    commands, width = follow([*creeping(0.08, 0.034), *[0.034] * 5], thing=0.05, clearance=0.008)
+    assert commands == [FingerCommand(0.0, 20.0)] and width == 0.05
+    commands, width = follow([*creeping(0.08, 0.0), *[0.0] * 9, *creeping(0.0, 0.06)], thing=0.04, clearance=0.008)
+    assert grasps(commands) == 1
     assert width == pytest.approx(0.068, abs=0.004)
 
 
@@ -122,8 +122,8 @@ def test_with_clearance_a_thing_is_grasped_held_and_let_go_as_without() -> None:
 @settings(max_examples=60, deadline=None)
 def test_no_stream_of_targets_moves_fingers_inwards(targets: list[float], thing: float, clearance: float) -> None:
     held = [target for target in targets for _ in range(5)]
-    wishes, width = follow([*held, *[0.0] * 50], thing, clearance=clearance)  # `follow` checks every move
-    assert grasps(wishes[-1:]) == 1 and width == thing
+    commands, width = follow([*held, *[0.0] * 50], thing, clearance=clearance)  # `follow` checks every move
+    assert grasps(commands[-1:]) == 1 and width == thing
 
 
 class Hand:

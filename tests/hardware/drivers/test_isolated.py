@@ -60,9 +60,9 @@ def test_a_fault_crosses_the_process_whole_and_one_of_the_stream_is_told_by_the_
     arm = arm_of(log)
     try:
         arm.connect()
-        with pytest.raises(ArmFault) as told:
+        with pytest.raises(ArmFault) as caught:
             arm.move_to(np.full(7, 9.0))
-        fault = told.value
+        fault = caught.value
         assert (fault.cause, fault.remedy, fault.kind) == ("too far", "Come back.", FaultKind.REFLEX)
         assert fault.recoverable and fault.errors == ("joint_reflex",)
         arm.start_streaming()
@@ -96,9 +96,9 @@ def test_targets_that_were_under_way_when_the_stream_broke_are_no_errors_of_thei
         arm.close()
 
 
-@pytest.mark.parametrize("by", ["a wish", "ctrl-c"])
+@pytest.mark.parametrize("by", ["a request", "ctrl-c"])
 def test_a_slow_motion_is_interrupted_at_once(log: Path, by: str) -> None:
-    """By the first Ctrl-C, which is a wish, and by the second, which raises."""
+    """By the first Ctrl-C, which is a request, and by the second, which raises."""
     arm = arm_of(log)
     arm.connect()
     begun = time.monotonic()
@@ -126,7 +126,7 @@ def test_silence_holds_the_arm_and_then_stops_it(log: Path) -> None:
         arm.stream(Target(joints=np.zeros(7)))
         assert eventually(lambda: "stop" in calls(log))
         assert [c for c in calls(log) if c in ("hold", "stop")] == ["hold", "stop"]
-        with pytest.raises(ArmFault, match="silent for"):
+        with pytest.raises(ArmFault, match="sent nothing for"):
             arm.stream(Target(joints=np.zeros(7)))
         arm.start_streaming()
         arm.stream(Target(joints=np.zeros(7)))
@@ -149,9 +149,9 @@ def test_its_own_death_is_a_fault_that_says_so(log: Path) -> None:
     arm = arm_of(log)
     arm.connect()
     os.kill(arm.process.pid or 0, signal.SIGKILL)
-    with pytest.raises(ArmFault, match="control process is gone: it was ended by SIGKILL") as told:
+    with pytest.raises(ArmFault, match="control process is no longer running: it was ended by SIGKILL") as caught:
         repeated(arm.state)
-    assert told.value.kind is FaultKind.COMMUNICATION and not told.value.recoverable
+    assert caught.value.kind is FaultKind.COMMUNICATION and not caught.value.recoverable
     arm.close()
 
 
@@ -162,14 +162,16 @@ def frozen(arm: ArmProcess) -> None:
 
 @pytest.mark.parametrize("call", ["state", "stop", "hold", "recover", "move_to"])
 def test_a_frozen_process_is_told_and_ended_whatever_was_asked(log: Path, call: str) -> None:
-    arm, told = arm_of(log, thaw=0.8), []
-    arm.tell = told.append
+    arm, lines = arm_of(log, thaw=0.8), []
+    arm.print_line = lines.append
     arm.connect()
     arm.start_streaming()
     frozen(arm)
-    with pytest.raises(ArmFault, match=r"control process is gone: it was frozen for 1 s and was ended") as fault:
+    with pytest.raises(
+        ArmFault, match="control process is no longer running: it was frozen for 1 s and was ended"
+    ) as fault:
         getattr(arm, call)(*((np.zeros(7),) if call == "move_to" else ()))
-    assert len(told) == 1 and "shows no life for 0." in told[0] and str(arm.process.pid) in told[0]
+    assert len(lines) == 1 and "has not responded for 0." in lines[0] and str(arm.process.pid) in lines[0]
     assert fault.value.kind is FaultKind.COMMUNICATION and not fault.value.recoverable
     assert not arm.process.is_alive(), "what woke up later could move the arm"
     begun = time.monotonic()
@@ -181,27 +183,27 @@ def test_a_frozen_process_is_told_and_ended_whatever_was_asked(log: Path, call: 
 
 
 def test_a_process_that_wakes_up_in_time_goes_on(log: Path) -> None:
-    arm, told = arm_of(log, thaw=30.0), []
-    arm.tell = told.append
+    arm, lines = arm_of(log, thaw=30.0), []
+    arm.print_line = lines.append
     try:
         arm.connect()
         frozen(arm)
         threading.Timer(0.9, os.kill, (arm.process.pid, signal.SIGCONT)).start()
         assert arm.state().mode is Mode.IDLE
-        assert len(told) >= 1 and "shows no life" in told[0]
+        assert len(lines) >= 1 and "has not responded" in lines[0]
     finally:
         arm.close()
 
 
 def test_a_slow_motion_is_no_frozen_process(log: Path) -> None:
-    arm, told = arm_of(log, thaw=0.5), []
-    arm.tell = told.append
+    arm, lines = arm_of(log, thaw=0.5), []
+    arm.print_line = lines.append
     arm.connect()
     begun = time.monotonic()
     arm.stop_asked = lambda: time.monotonic() - begun > 0.9
     with pytest.raises(KeyboardInterrupt):
         arm.move_to(np.full(7, 5.0))
-    assert told == []
+    assert lines == []
     arm.close()
 
 

@@ -48,9 +48,9 @@ def arm(robot: str, emulator: Emulator) -> Iterator[Any]:
 
 def words(call: Callable[[], object]) -> str:
     """What the library said."""
-    with pytest.raises(ArmFault) as told:
+    with pytest.raises(ArmFault) as caught:
         call()
-    return f"{told.value} {told.value.__cause__}"
+    return f"{caught.value} {caught.value.__cause__}"
 
 
 def start(arm: Any, gripper: float = -1.0) -> Callable[[], None]:

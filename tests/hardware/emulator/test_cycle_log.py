@@ -38,7 +38,7 @@ def test_a_file_cut_short_is_read_as_far_as_it_goes(tmp_path):
     file.write_bytes(data[:-100])
     assert read_log(file)["message_id"].tolist() == [1, 2, 3, 4]
     file.write_bytes(b"something else\n")
-    with pytest.raises(UsageError, match="no log of emulated cycles"):
+    with pytest.raises(UsageError, match="not a log of emulated cycles"):
         read_log(file)
     with pytest.raises(UsageError, match="at least one"):
         CycleLog(0)

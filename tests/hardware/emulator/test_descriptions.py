@@ -27,7 +27,7 @@ def rotation(roll, pitch, yaw):
     return z @ y @ x
 
 
-def told(element, child, name):
+def read_attribute(element, child, name):
     """An attribute of a child element."""
     found = element.find(child)
     assert found is not None
@@ -39,8 +39,8 @@ def flange_by_urdf(text, q):
     pose, angles = np.eye(4), iter(q)
     for joint in ET.fromstring(text).iter("joint"):
         here = np.eye(4)
-        here[:3, :3] = rotation(*map(float, told(joint, "origin", "rpy").split()))
-        here[:3, 3] = list(map(float, told(joint, "origin", "xyz").split()))
+        here[:3, :3] = rotation(*map(float, read_attribute(joint, "origin", "rpy").split()))
+        here[:3, 3] = list(map(float, read_attribute(joint, "origin", "xyz").split()))
         turn = np.eye(4)
         if joint.get("type") == "revolute":
             turn[:3, :3] = rotation(0, 0, next(angles))
@@ -56,12 +56,12 @@ def test_the_urdf_is_the_same_arm(arm):
     assert [joint.get("name") for joint in joints] == [f"joint{i}" for i in range(1, 9)]
     assert root.findall("link")[-1].get("name") == "link8"
     for i, joint in enumerate(joints[:7]):
-        limits = [float(told(joint, "limit", name)) for name in ("lower", "upper", "velocity", "effort")]
+        limits = [float(read_attribute(joint, "limit", name)) for name in ("lower", "upper", "velocity", "effort")]
         assert limits == [arm.q_min[i], arm.q_max[i], arm.dq_max[i], arm.tau_max[i]]
         shrinking = "position_based_velocity_limits"
-        assert float(told(joint, shrinking, "deceleration_limit")) > 0
+        assert float(read_attribute(joint, shrinking, "deceleration_limit")) > 0
         if arm is FR3:
-            assert float(told(joint, shrinking, "velocity_offset")) == FR3.dq_offset[i]
+            assert float(read_attribute(joint, shrinking, "velocity_offset")) == FR3.dq_offset[i]
     model, rng = RobotModel(arm), np.random.default_rng(0)
     for q in rng.uniform(arm.q_min, arm.q_max, (5, 7)):
         assert np.abs(flange_by_urdf(text, q) - model.pose(q, "F")).max() < 1e-9

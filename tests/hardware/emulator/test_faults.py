@@ -13,7 +13,7 @@ from robo_reward.errors import RoboRewardError, UnknownName, UsageError
 from robo_reward.hardware.emulator.emulator import Emulator
 from robo_reward.hardware.emulator.tools.fault_server import CALLS, FAULT_PORT, FaultClient, FaultServer
 from robo_reward.hardware.emulator.tools.faults import Faults
-from robo_reward.hardware.emulator.wire.server import PortBusy
+from robo_reward.hardware.emulator.wire.client_server import PortBusy
 from robo_reward.hardware.emulator.wire.versions import RobotMode
 from tests.hardware.emulator.serving import CLIENTS, drive, free_host, needs, serving
 
@@ -127,7 +127,7 @@ def test_every_call_is_a_method_with_a_docstring():
 
 
 def test_a_busy_port_and_wrong_names_are_explained():
-    with serving("fr3") as emulator, pytest.raises(PortBusy, match=r"1337 .*another emulator is there"):
+    with serving("fr3") as emulator, pytest.raises(PortBusy, match=r"1337 .*another emulator uses this address"):
         Emulator("fr3", emulator.host)
     with pytest.raises(PortBusy, match="every address 127"):
         Emulator("fr3", "192.0.2.1")  # reserved for documentation: not this machine

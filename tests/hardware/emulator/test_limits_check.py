@@ -5,12 +5,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from robo_reward.configs.emulation import Checks
 from robo_reward.envs.arm.model import FR3, PANDA
 from robo_reward.hardware.emulator.robot.control import rotation_matrix
 from robo_reward.hardware.emulator.robot.limit_checks import (
     CARTESIAN_JOINT,
     CartesianChecker,
-    Checks,
     JointChecker,
     MeasuredChecker,
     SpeedLimit,

@@ -196,7 +196,7 @@ def test_what_is_refused():
         model.pose(np.zeros(7), "ee")
     with pytest.raises(WrongShape):
         model.set_EE_T_K(np.eye(3))
-    with pytest.raises(UsageError, match="no rigid transform"):
+    with pytest.raises(UsageError, match="not a rigid transform"):
         model.set_NE_T_EE(2 * np.eye(4))
     with pytest.raises(UsageError, match="must not be negative"):
         model.set_load(Link(-1.0, (0.0, 0.0, 0.0), (0.0,) * 6))

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
+from robo_reward.configs.emulation import Checks
 from robo_reward.envs.arm.model import FR3, PANDA
-from robo_reward.hardware.emulator.robot.limit_checks import Checks
 from robo_reward.hardware.emulator.robot.session import GRACE, RobotSession
 from robo_reward.hardware.emulator.robot.settings import ContactObserver
 from robo_reward.hardware.emulator.tools.faults import Faults

@@ -156,7 +156,7 @@ def test_in_a_browser(shown) -> None:
         page.locator("#reflex-name").select_option("joint_reflex")
         page.get_by_text("Trigger").click()
         until(lambda: page.locator("#errors").inner_text() == "joint reflex")
-        page.get_by_text("All well again").click()
+        page.get_by_text("Clear all faults").click()
         until(lambda: page.locator("#mode").inner_text() == "reflex")  # only a client can recover
         page.get_by_role("button", name="wrist").click()
         until(lambda: page.evaluate("document.querySelector('#picture').src").endswith("wrist"))

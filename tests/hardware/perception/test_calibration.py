@@ -156,9 +156,9 @@ def test_a_camera_delivers_straight_frames_or_says_why_not(tmp_path: Path) -> No
     eye = make_camera(f"uvc:{tmp_path / 'board.mp4'}", "", 120, False, TRUE)
     frame = eye.read().image.astype(float)
     eye.close()
-    assert np.abs(frame - straight)[10:-10, 10:-10].mean() < 6, "the lens of the frames is the one that is told"
+    assert np.abs(frame - straight)[10:-10, 10:-10].mean() < 6, "the lens of the frames is the one of the messages"
     eye = make_camera(f"uvc:{tmp_path / 'board.mp4'}", "", 120, False, Lens(640, 480, 600.0, 600.0, 320.0, 240.0))
-    with pytest.raises(CameraFault, match="calibrate it anew"):
+    with pytest.raises(CameraFault, match="calibrate it again"):
         eye.read()
     eye.close()
 
@@ -183,7 +183,7 @@ def test_the_file_comes_back_and_keeps_other_cameras(tmp_path: Path) -> None:
         ('{"a": 3}', "camera 'a': expected width"),
         ('{"a": {"width": 64, "fx": 1}}', "height, fy, cx, cy missing"),
         ('{"a": {"widht": 64}}', "Did you mean 'width'"),
-        ('{"a": {"width": 64, "height": 48, "fx": "x", "fy": 1, "cx": 1, "cy": 1}}', "fx: 'x' is no number"),
+        ('{"a": {"width": 64, "height": 48, "fx": "x", "fy": 1, "cx": 1, "cy": 1}}', "fx: 'x' is not a number"),
         ('{"a": {"width": 64, "height": 48, "fx": 0, "fy": 1, "cx": 1, "cy": 1}}', "must be positive"),
         (
             '{"a": {"width": 64, "height": 48, "fx": 1, "fy": 1, "cx": 1, "cy": 1, "distortion": [1]}}',
@@ -216,7 +216,7 @@ def test_the_verb(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert "first=[]: expected [x, y, z]" in capsys.readouterr().err
     assert (tmp_path / "cameras.corners.png").is_file(), "which shows the corners to touch"
     assert main([*command, f"place={folder / '0.png'}", "first=[0.4,0,0]", "last=[0.58,0,0]"]) == 0
-    assert "the camera stands at" in capsys.readouterr().out
+    assert "camera position:" in capsys.readouterr().out
     assert len(json.loads(file.read_text())["uvc:0"]["position"]) == 3
     assert main(["calibrate", f"pictures={tmp_path / 'nowhere'}"]) == 2
     assert "no pictures there" in capsys.readouterr().err

@@ -298,12 +298,12 @@ def test_an_opening_that_raises_anything_is_tried_again(monkeypatch: pytest.Monk
 
 def test_a_picture_of_another_size_than_was_calibrated_ends_for_good() -> None:
     def take() -> np.ndarray:
-        raise UsageError("its calibration is for another size: calibrate it anew")
+        raise UsageError("its calibration is for another size: calibrate it again")
 
     newest = _NewestFrameReader("it", lambda: CameraDevice(take, lambda: None), 1.0)
-    with pytest.raises(CameraFault, match="calibrate it anew") as told:
+    with pytest.raises(CameraFault, match="calibrate it again") as caught:
         newest.read()
-    assert told.value.permanent
+    assert caught.value.permanent
     newest.close()
 
 
@@ -329,7 +329,7 @@ def test_whatever_a_camera_raises_its_thread_goes_on() -> None:
     frames = LatestFrames([eye], rate=200)
     eye.problem = ZeroDivisionError("a bug")
     assert eventually(lambda: "ZeroDivisionError: a bug" in frames.describe_failures()) and not frames.lost_for_good()
-    eye.problem = CameraFault("moody", "calibrate it anew", "then start again", permanent=True)
+    eye.problem = CameraFault("moody", "calibrate it again", "then start again", permanent=True)
     assert eventually(frames.lost_for_good)
     eye.problem = None
     assert eventually(lambda: not frames.describe_failures())

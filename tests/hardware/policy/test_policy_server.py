@@ -141,7 +141,7 @@ def test_what_is_no_reply_is_told_and_the_client_connects_again(
     try:
         remote.send_observation(1, np.zeros(remote.observation.dim, np.float32))
         assert eventually(lambda: remote.reconnects == 1)
-        assert answered(remote, 2) is not None and "is no reply" in caplog.text
+        assert answered(remote, 2) is not None and "an invalid reply" in caplog.text
     finally:
         remote.close()
 
@@ -151,7 +151,7 @@ def test_a_server_of_nonsense_ends_it_with_a_message(server: PolicyServer, monke
     monkeypatch.setattr(policy_server, "RETRY", (0.01, 0.1))
     remote = RemotePolicy(address(server), TOKEN)
     try:
-        with pytest.raises(PolicyDied, match="3 messages in a row that are no replies"):
+        with pytest.raises(PolicyDied, match="3 invalid replies in a row"):
             repeated(
                 lambda: remote.send_observation(1, np.zeros(remote.observation.dim)), lambda: remote.receive_reply(0.02)
             )
@@ -166,5 +166,5 @@ def test_a_handshake_that_lacks_something_is_no_policy_server(
     whole = policy_process.specification(policies.load("fr3/lift steady"))
     del whole[lacks]
     monkeypatch.setattr(policy_server, "specification", lambda policy: whole)
-    with pytest.raises(PolicyDied, match=rf"is no policy server: .*{lacks}"):
+    with pytest.raises(PolicyDied, match=rf"is not a policy server: .*{lacks}"):
         RemotePolicy(address(server), TOKEN)

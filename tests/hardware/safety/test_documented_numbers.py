@@ -1,4 +1,4 @@
-"""The numbers in docs/safety.md and docs/faults.md are those of the code."""
+"""The numbers in docs/safety.md, docs/deploy.md and docs/faults.md are those of the code."""
 
 import inspect
 import re
@@ -8,6 +8,8 @@ from typing import Any
 import pytest
 
 from benchmarks import _fault_list
+from robo_reward.configs.deployment import DeployConfig
+from robo_reward.configs.robots import PandaConfig, RobotConfig
 from robo_reward.hardware.deployment.time_scale import TimeScale
 from robo_reward.hardware.drivers.franka import base
 from robo_reward.hardware.drivers.isolated import HOLD_AFTER, STOP_AFTER
@@ -17,6 +19,7 @@ from robo_reward.hardware.safety.watchdog import Watchdog
 from tests.house.source import ROOT
 
 SAFETY = (ROOT / "docs" / "safety.md").read_text(encoding="utf-8")
+DEPLOY = (ROOT / "docs" / "deploy.md").read_text(encoding="utf-8")
 FAULTS = (ROOT / "docs" / "faults.md").read_text(encoding="utf-8")
 
 
@@ -43,6 +46,7 @@ def row(text: str, start: str) -> str:
         ("slow start", TimeScale().ramp),
         ("joint speeds", default(policy_limits, "speed")),
         ("joint accelerations", default(policy_limits, "acceleration")),
+        ("joint accelerations", DeployConfig.acceleration),
         ("orientation", default(SafetyFilter.from_task, "cone")),
         ("control loop hangs", HOLD_AFTER),
         ("control loop hangs", STOP_AFTER),
@@ -55,6 +59,22 @@ def row(text: str, start: str) -> str:
 )
 def test_rows_of_safety(start: str, number: float) -> None:
     assert re.search(rf"(?<![\d.]){re.escape(f'{number:g}')}(?![\d.]*\d)", row(SAFETY, start)), row(SAFETY, start)
+
+
+@pytest.mark.parametrize(
+    ("start", "number"),
+    [
+        ("`tempo`", RobotConfig.tempo),
+        ("`tempo`", PandaConfig.tempo),
+        ("`speed`", DeployConfig.speed),
+        ("`speed`", DeployConfig.acceleration),
+        ("`ramp`", DeployConfig.ramp),
+        ("`table`", DeployConfig.table),
+    ],
+)
+def test_rows_of_deploy(start: str, number: float) -> None:
+    cell = row(DEPLOY, start).split("|")[2]
+    assert re.search(rf"(?<![\d.]){re.escape(f'{number:g}')}(?![\d.]*\d)", cell), cell
 
 
 def test_a_stop_in_safety() -> None:

@@ -100,10 +100,10 @@ def test_a_joint_outside_is_named():
 @pytest.mark.parametrize(
     ("low", "high", "cone", "words"),
     [
-        ((0.3, 0.3, 0.1), (0.2, 0.4, 0.2), 0.5, "no box"),
+        ((0.3, 0.3, 0.1), (0.2, 0.4, 0.2), 0.5, "not a box"),
         ((0.3, -0.3, -0.1), (0.5, 0.3, 0.2), 0.5, "below the table"),
         ((0.3, -0.3, 0.1), (0.5, 0.3, 0.2), 2.0, "cone is 2.0"),
-        ((0.3, -0.3), (0.5, 0.3), 0.5, "no box"),
+        ((0.3, -0.3), (0.5, 0.3), 0.5, "not a box"),
     ],
 )
 def test_impossible_workspaces(low: tuple, high: tuple, cone: float, words: str):

@@ -41,7 +41,7 @@ def test_nothing_is_streamed_before_targets_were_seeded():
 def test_an_aborted_motion_gets_its_reason_from_the_robots_mode():
     aborted, reflex = make_fault(FaultKind.CONTROL), make_fault(FaultKind.REFLEX)
     guided = add_mode_reason(aborted, Mode.GUIDING)
-    assert "guides the arm by hand" in guided.cause and "Let go" in guided.remedy and guided.kind is FaultKind.CONTROL
+    assert "guided by hand" in guided.cause and "Let go" in guided.remedy and guided.kind is FaultKind.CONTROL
     assert add_mode_reason(aborted, Mode.IDLE) is aborted and add_mode_reason(reflex, Mode.GUIDING) is reflex
 
 
@@ -60,7 +60,7 @@ def test_a_person_must_confirm(kind: FaultKind):
         machine.finish_recovery(state())
     with pytest.raises(WrongPhase):
         machine.seed(state())
-    with pytest.raises(UsageError, match="names the person"):
+    with pytest.raises(UsageError, match="name of the person"):
         machine.confirm(" ")
     assert machine.confirm("Ada").reaction is Reaction.RECOVER
     assert machine.finish_recovery(state()).reaction is Reaction.NOTHING

@@ -169,10 +169,51 @@ def test_a_plugin_outside_of_the_interpreter_can_be_imported(
         find_plugin_paths.cache_clear()
 
 
-def test_a_refusal_names_the_sandbox(make_job: MakeJob, tmp_path: Path):
+def test_of_a_folder_that_an_installer_puts_on_the_path_only_the_modules_are_readable(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """An editable installation by a build tool that names no modules in the metadata."""
+    site, source = tmp_path / "site", tmp_path / "project"
+    metadata = site / "other_lab-1.0.dist-info"
+    for folder in (metadata, source / "other_lab", source / "other_scenes", source / "runs" / "it"):
+        folder.mkdir(parents=True)
+    for name in ("other_lab/__init__.py", "other_scenes/__init__.py", "other_numbers.py", "runs/it/secret"):
+        (source / name).write_text("")
+    (metadata / "METADATA").write_text("Metadata-Version: 2.1\nName: other-lab\nVersion: 1.0\n")
+    (metadata / "entry_points.txt").write_text("[robo_reward.tasks]\nother/left = other_lab:left\n")
+    (metadata / "RECORD").write_text("_other_lab.pth,,\n")
+    (site / "_other_lab.pth").write_text(f"{source}\n")
+    monkeypatch.syspath_prepend(site)
+    monkeypatch.syspath_prepend(source)
+    find_plugin_paths.cache_clear()
+    try:
+        found = set(find_plugin_paths())
+    finally:
+        find_plugin_paths.cache_clear()
+    wanted = {source / "other_lab", source / "other_scenes", source / "other_numbers.py", metadata}
+    assert wanted <= found
+    assert not {path for path in found - wanted if path.is_relative_to(tmp_path)}
+
+
+@pytest.mark.parametrize("entry", ["reads", "resolves", "loads_library"])
+def test_a_refusal_names_the_sandbox(make_job: MakeJob, tmp_path: Path, entry: str):
     (tmp_path / "secret").write_text("x")
     with pytest.raises(JobFailed, match="The job's sandbox may have refused this"):
-        run_job(make_job("reads", path=tmp_path / "secret").folder)
+        run_job(make_job(entry, path=tmp_path / "secret").folder)
+
+
+def test_packages_of_another_environment_can_be_read(
+    tmp_path: Path, make_job: MakeJob, monkeypatch: pytest.MonkeyPatch
+):
+    """As a cluster's modules put them on PYTHONPATH; what lies beside them stays closed."""
+    other = tmp_path / "other" / "lib" / "site-packages"
+    other.mkdir(parents=True)
+    (other / "module.py").write_text("scene")
+    (other.parent / "secret").write_text("x")
+    monkeypatch.setenv("PYTHONPATH", str(other))
+    assert run_job(make_job("reads", path=other / "module.py").folder, timeout=60) == {"text": "scene"}
+    with pytest.raises(JobFailed, match="PermissionError"):
+        run_job(make_job("reads", name="beside", path=other.parent / "secret").folder)
 
 
 def test_extra_paths_can_be_read(make_job: MakeJob, tmp_path: Path):

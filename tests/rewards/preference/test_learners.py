@@ -97,7 +97,7 @@ def test_a_ranking_of_four_holds_four_triplets() -> None:
 def test_ties_alone_teach_nothing() -> None:
     with pytest.raises(UsageError, match="all 1 comparisons are ties"):
         build_comparisons([Answer(("a", "b"), "me", (("a", "b"),))], {"a": 0, "b": 1})
-    with pytest.raises(UsageError, match="no clips that are here"):
+    with pytest.raises(UsageError, match="none of them compares two of the clips"):
         build_comparisons([Answer(("a", "b"), "me", (("a",), ("b",)))], {"c": 0})
 
 

@@ -90,9 +90,9 @@ function draw(state) {
     const numbers = [state.q[i] * 180 / Math.PI, state.dq[i], state.tau_ext[i]];
     numbers.forEach((value, k) => { row.children[k + 2].textContent = value.toFixed(k ? 2 : 1); });
   });
-  const rate = state.success_rate === null ? "" : ` · ${(100 * state.success_rate).toFixed(0)} % of commands came`;
+  const rate = state.success_rate === null ? "" : ` · ${(100 * state.success_rate).toFixed(0)} % of commands received`;
   $("motion").textContent = state.generator ? `${words(state.generator)}, ${words(state.controller)}${rate}` : "none";
-  $("force").textContent = `${state.wrench.slice(0, 3).map((f) => f.toFixed(1)).join("  ")} N${state.contact ? " · a link touches" : ""}`;
+  $("force").textContent = `${state.wrench.slice(0, 3).map((f) => f.toFixed(1)).join("  ")} N${state.contact ? " · a link is in contact" : ""}`;
   const { width, force, moving } = state.gripper;
   $("gripper").textContent = `${(1000 * width).toFixed(1)} mm${force ? `, holds with ${force.toFixed(0)} N` : ""}${moving ? ", moving" : ""}`;
   $("errors").textContent = state.errors.map(words).join(", ") || "none";

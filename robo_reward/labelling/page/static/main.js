@@ -48,7 +48,7 @@ const outbox = new Outbox(
     if (trouble) $("saved").textContent = `${these} kept in this browser until the server answers again (${trouble})`;
     else $("saved").textContent = waiting ? "Saving …" : "All answers saved";
   },
-  (message) => toast(`The server did not take an answer: ${message}`, true),
+  (message) => toast(`The server rejected an answer: ${message}`, true),
 );
 
 const ranking = new Ranking($("tray"), () => {
@@ -144,7 +144,7 @@ function answer(groups, said) {
 function undo() {
   const last = given.pop();
   if (!last) {
-    toast("There is nothing to take back.");
+    toast("There is no answer to undo.");
     return;
   }
   outbox.put({ uuid: uuid(), undoes: last.uuid, annotator: name });
@@ -152,7 +152,7 @@ function undo() {
   times.pop();
   if (current) queue.unshift(current);
   exhausted = false;
-  toast("Taken back. Here it is again.");
+  toast("The last answer was undone.");
   count();
   stage();
   present({ ...loaded(last.query), text: last.text });
@@ -265,14 +265,14 @@ async function summary(note) {
   await Promise.race([outbox.flush(), pause(3)]); // what was just said belongs to it, if the server is there
   const back = () => {
     stage();
-    if (!current && !queue.length && exhausted) toast("There is nothing left to compare.");
+    if (!current && !queue.length && exhausted) toast("No clips are left to compare.");
     player.running = player.starts();
     refill();
   };
   try {
     await showSummary($("summary"), note, back);
   } catch (error) {
-    $("summary").replaceChildren(el("p", { class: "bad", text: `No summary now: ${error.message}` }), el("button", { class: "main", onclick: back, text: "Back" }));
+    $("summary").replaceChildren(el("p", { class: "bad", text: `The summary cannot be loaded: ${error.message}` }), el("button", { class: "main", onclick: back, text: "Back" }));
   }
 }
 
@@ -280,8 +280,8 @@ function finish() {
   const all = exhausted && !current && !queue.length;
   summary({
     title: `${done} answers. Thank you, ${name}.`,
-    text: all ? "You have seen everything there is to compare." : "That is what was asked for; more never hurts.",
-    button: all ? "Back" : "Go on",
+    text: all ? "You have compared all clips." : "The target is reached; more answers improve the reward.",
+    button: all ? "Back" : "Continue",
   });
 }
 
@@ -362,7 +362,7 @@ $("name-dialog").addEventListener("close", () => {
 function drawHelp() {
   const pair = [["←", "the left clip is better"], ["→", "the right clip is better"], ["↑", "they are equally good"]];
   const rank = [[`1 … ${state.k}`, "places a clip next, from best to worst (or click or drag it)"], ["= or ↑", "the next clip is as good as the last one placed"], ["↑", "before any is placed: all are equally good"], ["backspace", "takes the last one out"], ["enter", "sends the ranking"]];
-  const both = [["s", "can’t tell"], ["u", "takes the last answer back"], ["space", "plays from the start"], ["p", "stops, or goes on"], ["+ −", "speed"], ["c", "comment"], ["?", "this list"]];
+  const both = [["s", "can’t tell"], ["u", "undoes the last answer"], ["space", "plays from the start"], ["p", "pauses or continues"], ["+ −", "speed"], ["c", "comment"], ["?", "this list"]];
   $("keys").replaceChildren(...[...(ranks() ? rank : pair), ...both].flatMap(([key, text]) => [el("dt", {}, kbd(key)), el("dd", { text })]));
   const left = state.refused.map((one) => `${one.name} (${one.reason})`);
   $("refused").textContent = left.length ? `Left out: ${left.join("; ")}.` : "";

@@ -91,7 +91,7 @@ export class Ranking {
             el("button", {
               class: "chip",
               "data-clip": clip,
-              "aria-label": `Clip ${clip + 1}, place ${at + 1}; press to take it out`,
+              "aria-label": `Clip ${clip + 1}, place ${at + 1}; press to remove it`,
               text: `${clip + 1}`,
             }),
           ),

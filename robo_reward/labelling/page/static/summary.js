@@ -55,14 +55,14 @@ export async function show(root, note, back) {
     el("section", {}, el("h2", { text: "People" }),
       table(["Name", "Answers", "Ties", "Can’t tell", "Median time"],
         found.people.map((one) => [one.name, one.answers, one.tied, one.skipped, `${one.seconds.toFixed(1)} s`]))),
-    ...(found.between.length ? [el("section", {}, el("h2", { text: "Two by two" }),
-      table(["Who", "Shared pairs", "Same verdict", "Cohen’s kappa"],
+    ...(found.between.length ? [el("section", {}, el("h2", { text: "Agreement of two annotators" }),
+      table(["Annotators", "Shared pairs", "Same verdict", "Cohen’s kappa"],
         found.between.map((one) => [`${one.first} and ${one.second}`, one.pairs, percent(one.share), number(one.kappa)])))] : []),
     ...(found.contradictions.length ? [el("section", {}, el("h2", { text: "Ordered both ways by one person" }),
       table(["Clips", "Who"], found.contradictions.slice(0, 20).map((one) => [one.clips.join(" and "), one.annotator])))] : []),
-    ...(found.cycles.length ? [el("section", {}, el("h2", { text: "Circles in the majority’s preferences" }),
+    ...(found.cycles.length ? [el("section", {}, el("h2", { text: "Cycles in the majority’s preferences" }),
       el("ul", {}, ...found.cycles.slice(0, 10).map((circle) => el("li", { text: short([...circle, circle[0]]) }))))] : []),
     ...(half ? [strip("Most preferred", found.ranking.slice(0, half)), strip("Least preferred", found.ranking.slice(-half).reverse())] : []),
-    el("p", { class: "where", text: `Kept in ${found.store}` }),
+    el("p", { class: "where", text: `Stored in ${found.store}` }),
   );
 }

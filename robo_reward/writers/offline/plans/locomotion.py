@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from robo_reward.writers.offline.scene import SceneFacts, Thing
+from robo_reward.writers.offline.scene import SceneFacts, SceneObject
 from robo_reward.writers.offline.sentence import Sentence
 from robo_reward.writers.offline.terms import SourceLine, Style, Term, format_number, format_product
 
@@ -28,7 +28,7 @@ def build_run_terms(scene: SceneFacts, style: Style, sentence: Sentence) -> list
     elif style.shape == "tanh":
         lines += [SourceLine("speed_limit", format_number((8.0 if sentence.requires_speed else 5.0) * style.width))]
         value = "np.clip(speed, -1.0, speed_limit)"
-        note = "The faster, the better; no more is paid beyond any sensible speed."
+        note = "The faster, the better; with a constant reward beyond the speed limit."
     else:
         lines += [SourceLine("speed_scale", format_number(2.0 * style.width))]
         value = "np.tanh(speed / speed_scale)"
@@ -41,7 +41,7 @@ def _find_speed_expression(scene: SceneFacts, axis: int) -> str | None:
     root = scene.root
     if root is not None and root.velocity is not None:
         return f"state.{root.velocity.name}[:, {axis}]"
-    sliding = [f for t in scene.things for f in t.fields if f.shape == () and f.unit == "m/s"]
+    sliding = [f for t in scene.items for f in t.fields if f.shape == () and f.unit == "m/s"]
     named = [f for f in sliding if f.name.replace("_velocity", "").endswith("xyz"[axis])]
     return f"state.{(named or sliding)[0].name}" if sliding else None
 
@@ -49,11 +49,11 @@ def _find_speed_expression(scene: SceneFacts, axis: int) -> str | None:
 def build_upright_terms(scene: SceneFacts, style: Style, words: tuple[str, ...] = ()) -> list[Term]:
     """Returns a term that aligns the body's up axis with the world's, or keeps an angle near zero."""
     note = "Stay upright."
-    thing = scene.find_best_match(words, "rotation", ("body",)) if words else None
-    root = thing or (scene.root if scene.root is not None and scene.root.rotation is not None else None)
-    root = root or next(iter(scene.find_things("rotation", "body", "object", "other")), None)
+    item = scene.find_best_match(words, "rotation", ("body",)) if words else None
+    root = item or (scene.root if scene.root is not None and scene.root.rotation is not None else None)
+    root = root or next(iter(scene.find_objects("rotation", "body", "object", "other")), None)
     angle = _find_angle_name(scene, words)
-    if angle is not None and (root is None or (words and thing is None)):
+    if angle is not None and (root is None or (words and item is None)):
         return [Term("upright", (SourceLine("upright", format_product(1.0, f"np.cos(state.{angle})")),), note)]
     if root is None or root.rotation is None:
         return []
@@ -64,7 +64,7 @@ def build_upright_terms(scene: SceneFacts, style: Style, words: tuple[str, ...] 
 
 def _find_angle_name(scene: SceneFacts, words: tuple[str, ...]) -> str | None:
     """Returns the name of the angle that words refer to, else of the only angle."""
-    angles = [t for t in scene.find_things("travel") if t.travel is not None and t.travel.unit == "rad"]
+    angles = [t for t in scene.find_objects("travel") if t.travel is not None and t.travel.unit == "rad"]
     named = [t for t in angles if scene.score_match(t, words) > 0]
     chosen = named or (angles if len(angles) == 1 else [])
     return chosen[0].travel.name if chosen and chosen[0].travel is not None else None
@@ -77,7 +77,7 @@ def build_swing_up_terms(scene: SceneFacts, style: Style, words: tuple[str, ...]
         return []
     last = terms[0].lines[-1].local
     angle = _find_angle_name(scene, words)
-    rate = next((t.rate for t in scene.find_things("rate") if t.travel is not None and t.travel.name == angle), None)
+    rate = next((t.rate for t in scene.find_objects("rate") if t.travel is not None and t.travel.name == angle), None)
     if rate is None:
         return terms
     value = f"np.exp(-((state.{rate.name} / settle_scale) ** 2))"
@@ -117,9 +117,9 @@ def build_stand_terms(scene: SceneFacts, style: Style) -> list[Term]:
     return [Term("stand", lines, "Keep the trunk off the ground.")]
 
 
-def build_rest_terms(thing: Thing | None, style: Style, weight: float = 0.3) -> list[Term]:
-    """Returns a term for a low speed of a thing."""
-    field = None if thing is None else thing.velocity or thing.rate
+def build_rest_terms(item: SceneObject | None, style: Style, weight: float = 0.3) -> list[Term]:
+    """Returns a term for a low speed of an object."""
+    field = None if item is None else item.velocity or item.rate
     if field is None:
         return []
     speed = f"np.linalg.norm(state.{field.name}, axis=-1)" if field.shape else f"np.abs(state.{field.name})"

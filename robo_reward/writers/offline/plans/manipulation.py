@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from robo_reward.writers.offline import facts
-from robo_reward.writers.offline.scene import SceneFacts, Thing
+from robo_reward.writers.offline.scene import SceneFacts, SceneObject
 from robo_reward.writers.offline.terms import (
     SourceLine,
     Style,
@@ -28,7 +28,7 @@ class TermBuilder:
     """Builds the terms that the plans for hands share.
 
     Args:
-        scene: the things.
+        scene: the objects.
         style: the choices of this composition.
         rule: the task's success rule in English, or empty.
     """
@@ -51,7 +51,7 @@ class TermBuilder:
         """Returns the distance at which a goal counts as reached [m]."""
         return min(max(facts.parse_tolerance(self.rule) or usual, 0.002), 1.0)
 
-    def build_reach_terms(self, target: Thing) -> list[Term]:
+    def build_reach_terms(self, target: SceneObject) -> list[Term]:
         """Returns terms that bring the hand to a point."""
         gap = self.build_distance_line(self.scene.hand, target)
         if gap is None:
@@ -62,8 +62,10 @@ class TermBuilder:
             *self.build_precision_terms("precise", 1.0, gap, self.choose_tolerance(0.02), "Be exact at the end."),
         ]
 
-    def build_distance_line(self, a: Thing | None, b: Thing | None, flat: bool = False) -> SourceLine | None:
-        """Returns the line that computes the distance between two things [m]; None when a position is unknown."""
+    def build_distance_line(
+        self, a: SceneObject | None, b: SceneObject | None, flat: bool = False
+    ) -> SourceLine | None:
+        """Returns the line that computes the distance between two objects [m]; None when a position is unknown."""
         if a is None or b is None or a.position is None or b.position is None:
             return None
         columns = "[:, :2]" if flat else ""
@@ -80,19 +82,19 @@ class TermBuilder:
         return [build_precision_term(name, weight, gap, scale, note, *before, factor=factor)]
 
     def build_grasp_terms(
-        self, thing: Thing, always: SourceLine | None = None, before: tuple[SourceLine, ...] = ()
+        self, item: SceneObject, always: SourceLine | None = None, before: tuple[SourceLine, ...] = ()
     ) -> tuple[list[Term], tuple[SourceLine, ...]]:
-        """Returns terms that approach a thing with open fingers and close them around it.
+        """Returns terms that approach an object with open fingers and close them around it.
 
         Args:
-            thing: what to grasp.
-            always: a factor that keeps these terms high once the thing has arrived and may be released, or None.
+            item: what to grasp.
+            always: a factor that keeps these terms high once the object has arrived and may be released, or None.
             before: assignments that `always` needs.
 
         Returns:
             The terms, and the assignments of a factor `held`.
         """
-        gap = self.build_distance_line(self.scene.hand, thing)
+        gap = self.build_distance_line(self.scene.hand, item)
         if gap is None:
             return [], (SourceLine("held", "1.0"),)
         if always is not None:
@@ -100,7 +102,7 @@ class TermBuilder:
             gap = SourceLine(f"{gap.local}_or_done", f"{gap.local} * (1.0 - {always.local})")
         terms = [
             build_closeness_term(
-                self.style, "approach", 1.0, gap, 0.125, f"Bring {self.hand_phrase} to {thing.noun_phrase}.", *before
+                self.style, "approach", 1.0, gap, 0.125, f"Bring {self.hand_phrase} to {item.noun_phrase}.", *before
             )
         ]
         held = (*before, gap, *build_gate(self.style, "held", gap.local, HELD))
@@ -108,7 +110,7 @@ class TermBuilder:
         if not self.can_grasp or width is None:
             return terms, held
         _, wide = facts.parse_closed_and_open(width)
-        grip = self.compute_grip_opening(thing)
+        grip = self.compute_grip_opening(item)
         span = SourceLine("grip_span", format_number(wide - grip))
         closed = SourceLine("closed", f"np.clip(({format_number(wide)} - state.{width.name}) / grip_span, 0.0, 1.0)")
         near = (*before, gap, *build_gate(self.style, "near", gap.local, NEAR if self.style.gate == "soft" else 0.025))
@@ -120,73 +122,73 @@ class TermBuilder:
             Term("grasp", (*near, span, closed, SourceLine("grasp", format_product(0.5, "closed", "near"))), note)
         )
         opened = SourceLine("ready", format_product(0.2, "(1.0 - closed)", "(1.0 - near)"))
-        note = "Come with open fingers: half closed ones strike the thing from above, and a real arm stops itself."
+        note = "Come with open fingers: half closed ones strike the object from above, and a real arm stops itself."
         terms.append(Term("ready", (*near, span, closed, opened), note))
         return terms, held
 
-    def compute_grip_opening(self, thing: Thing) -> float:
-        """Returns the opening of the fingers around a thing [m]; half open if its width is unknown."""
+    def compute_grip_opening(self, item: SceneObject) -> float:
+        """Returns the opening of the fingers around an object [m]; half open if its width is unknown."""
         assert self.scene.gripper is not None
         shut, wide = facts.parse_closed_and_open(self.scene.gripper)
-        width = 2.0 * (facts.parse_radius(thing.description) or 0.0)
+        width = 2.0 * (facts.parse_radius(item.description) or 0.0)
         return width if min(shut, wide) < width < max(shut, wide) else (shut + wide) / 2
 
-    def build_raised_lines(self, thing: Thing, amount: float) -> tuple[SourceLine, ...]:
-        """Returns the lines of a factor `raised`: the share of a height [m] to which a thing is raised, 0 to 1."""
-        rest = facts.parse_rest_height(thing.description)
-        rest = rest if rest is not None else facts.parse_half_height(thing.description) or 0.0
-        name = thing.local_name
-        assert thing.position is not None
+    def build_raised_lines(self, item: SceneObject, amount: float) -> tuple[SourceLine, ...]:
+        """Returns the lines of a factor `raised`: the share of a height [m] to which an object is raised, 0 to 1."""
+        rest = facts.parse_rest_height(item.description)
+        rest = rest if rest is not None else facts.parse_half_height(item.description) or 0.0
+        name = item.local_name
+        assert item.position is not None
         return (
             SourceLine(f"{name}_rest", format_number(rest)),
             SourceLine(f"{name}_rise", format_number(amount)),
-            SourceLine("raised", f"np.clip((state.{thing.position.name}[:, 2] - {name}_rest) / {name}_rise, 0.0, 1.0)"),
+            SourceLine("raised", f"np.clip((state.{item.position.name}[:, 2] - {name}_rest) / {name}_rise, 0.0, 1.0)"),
         )
 
-    def build_lift_terms(self, thing: Thing, amount: float | None) -> list[Term]:
-        """Returns terms that lift a thing by an amount [m].
+    def build_lift_terms(self, item: SceneObject, amount: float | None) -> list[Term]:
+        """Returns terms that lift an object by an amount [m].
 
         The goal lies 20 % higher than asked, so that the final state meets the success rule.
         """
         amount = amount or facts.parse_minimum(self.rule, "m") or 0.1
-        terms, held = self.build_grasp_terms(thing)
+        terms, held = self.build_grasp_terms(item)
         value = SourceLine("lift", format_product(3.0 * self.style.stage, "raised", "held"))
-        note = f"Raise {thing.noun_phrase}, a little higher than asked."
-        terms.append(Term("lift", (*held, *self.build_raised_lines(thing, 1.2 * amount), value), note))
-        if self.style.progress and thing.velocity is not None:
+        note = f"Raise {item.noun_phrase}, a little higher than asked."
+        terms.append(Term("lift", (*held, *self.build_raised_lines(item, 1.2 * amount), value), note))
+        if self.style.progress and item.velocity is not None:
             rise = SourceLine(
                 "rise",
                 format_product(
-                    0.3, f"np.clip(state.{thing.velocity.name}[:, 2] / 0.2, -1.0, 1.0)", "held", "(1.0 - raised)"
+                    0.3, f"np.clip(state.{item.velocity.name}[:, 2] / 0.2, -1.0, 1.0)", "held", "(1.0 - raised)"
                 ),
             )
             terms.append(
                 Term(
                     "rise",
-                    (*held, *self.build_raised_lines(thing, 1.2 * amount), rise),
+                    (*held, *self.build_raised_lines(item, 1.2 * amount), rise),
                     "Upward motion counts at once.",
                 )
             )
         return terms
 
-    def build_carry_terms(self, thing: Thing, target: Thing, high: bool = False) -> list[Term]:
-        """Returns terms that carry a grasped thing to a point.
+    def build_carry_terms(self, item: SceneObject, target: SceneObject, high: bool = False) -> list[Term]:
+        """Returns terms that carry a grasped object to a point.
 
         Args:
-            thing: what to carry.
+            item: what to carry.
             target: where to.
-            high: whether the thing must leave the table; the approach to the target pays nothing before that.
+            high: whether the object must leave the table; the approach to the target pays nothing before that.
         """
-        gap = self.build_distance_line(thing, target)
+        gap = self.build_distance_line(item, target)
         if gap is None:
             return []
-        terms, held = self.build_grasp_terms(thing)
+        terms, held = self.build_grasp_terms(item)
         raised = SourceLine("raise_up", format_product(self.style.stage, "raised", "held"))
-        terms.append(Term("raise_up", (*held, *self.build_raised_lines(thing, 0.05), raised), "Take it off the table."))
+        terms.append(Term("raise_up", (*held, *self.build_raised_lines(item, 0.05), raised), "Take it off the table."))
         note = f"Carry it to {target.noun_phrase}."
         stage = 3.0 * self.style.stage
         factor = "held * raised" if high else "held"
-        held = (*held, *self.build_raised_lines(thing, 0.05)) if high else held
+        held = (*held, *self.build_raised_lines(item, 0.05)) if high else held
         terms.append(build_closeness_term(self.style, "carry", stage, gap, 0.2, note, *held, factor=factor))
         goal = self.choose_tolerance(0.03)
         terms += self.build_precision_terms(
@@ -194,27 +196,27 @@ class TermBuilder:
         )
         return terms
 
-    def build_push_terms(self, thing: Thing, target: Thing) -> list[Term]:
-        """Returns terms that push a thing over the table to a point, from the opposite side."""
+    def build_push_terms(self, item: SceneObject, target: SceneObject) -> list[Term]:
+        """Returns terms that push an object over the table to a point, from the opposite side."""
         flat = facts.is_planar(self.rule) or facts.is_planar(target.description)
-        gap = self.build_distance_line(thing, target, flat)
-        if gap is None or thing.position is None or target.position is None:
+        gap = self.build_distance_line(item, target, flat)
+        if gap is None or item.position is None or target.position is None:
             return []
         terms = []
-        if self.scene.hand is not None and self.scene.hand is not thing:
-            terms.append(self._build_contact_term(thing, target))
+        if self.scene.hand is not None and self.scene.hand is not item:
+            terms.append(self._build_contact_term(item, target))
         stage, goal = 2.0 * self.style.stage, self.choose_tolerance(0.03)
         terms.append(
             build_closeness_term(
-                self.style, "deliver", stage, gap, 0.125, f"Bring {thing.noun_phrase} to {target.noun_phrase}."
+                self.style, "deliver", stage, gap, 0.125, f"Bring {item.noun_phrase} to {target.noun_phrase}."
             )
         )
         terms += self.build_precision_terms("precise", 1.0, gap, goal, "Be exact at the end.")
-        if self.style.progress and thing.velocity is not None:
+        if self.style.progress and item.velocity is not None:
             way = SourceLine(
-                "way", f"(state.{target.position.name} - state.{thing.position.name}) / ({gap.local} + 0.02)[:, None]"
+                "way", f"(state.{target.position.name} - state.{item.position.name}) / ({gap.local} + 0.02)[:, None]"
             )
-            speed = f"np.clip(np.sum(state.{thing.velocity.name} * way, axis=-1) / 0.2, -1.0, 1.0)"
+            speed = f"np.clip(np.sum(state.{item.velocity.name} * way, axis=-1) / 0.2, -1.0, 1.0)"
             terms.append(
                 Term(
                     "advance",
@@ -224,26 +226,23 @@ class TermBuilder:
             )
         return terms
 
-    def _build_contact_term(self, thing: Thing, target: Thing) -> Term:
-        """Returns a term that brings the hand behind a thing, as seen from the target."""
+    def _build_contact_term(self, item: SceneObject, target: SceneObject) -> Term:
+        """Returns a term that brings the hand behind an object, as seen from the target."""
         hand = self.scene.hand
         assert (
-            hand is not None
-            and hand.position is not None
-            and thing.position is not None
-            and target.position is not None
+            hand is not None and hand.position is not None and item.position is not None and target.position is not None
         )
-        here, point = f"state.{hand.position.name}", f"state.{thing.position.name}"
+        here, point = f"state.{hand.position.name}", f"state.{item.position.name}"
         if not self.style.contact:
-            gap = self.build_distance_line(hand, thing)
+            gap = self.build_distance_line(hand, item)
             assert gap is not None
             return build_closeness_term(
-                self.style, "touch", 0.3, gap, 0.1, f"Bring {self.hand_phrase} to {thing.noun_phrase}."
+                self.style, "touch", 0.3, gap, 0.1, f"Bring {self.hand_phrase} to {item.noun_phrase}."
             )
-        stand = facts.parse_radius(thing.description) or 2 * FINGER_RADIUS
-        note = f"Bring {self.hand_phrase} behind {thing.noun_phrase}, opposite to where it shall go."
+        stand = facts.parse_radius(item.description) or 2 * FINGER_RADIUS
+        note = f"Bring {self.hand_phrase} behind {item.noun_phrase}, opposite to its direction of motion."
         heading = facts.parse_heading(target.description)
-        said = facts.parse_hand_offset(thing.description, hand.name_tokens)
+        said = facts.parse_hand_offset(item.description, hand.name_tokens)
         if heading is not None or said is not None:
             axis, sign = heading or (0, 1)
             vector = list(said or (0.0, 0.0, 0.0))
@@ -262,24 +261,24 @@ class TermBuilder:
         gap = SourceLine(f"{hand.local_name}_to_contact", f"np.linalg.norm(behind - {here}, axis=-1)")
         return build_closeness_term(self.style, "touch", 0.3, gap, 0.1, note, *lines)
 
-    def build_drag_terms(self, thing: Thing, axis: int, sign: int) -> list[Term]:
-        """Returns terms that move a thing along a direction, when only its position is known."""
-        if thing.position is None:
+    def build_drag_terms(self, item: SceneObject, axis: int, sign: int) -> list[Term]:
+        """Returns terms that move an object along a direction, when only its position is known."""
+        if item.position is None:
             return []
-        gap = self.build_distance_line(self.scene.hand, thing) if self.scene.hand is not thing else None
+        gap = self.build_distance_line(self.scene.hand, item) if self.scene.hand is not item else None
         terms = (
             []
             if gap is None
             else [
                 build_closeness_term(
-                    self.style, "approach", 1.0, gap, 0.125, f"Bring {self.hand_phrase} to {thing.noun_phrase}."
+                    self.style, "approach", 1.0, gap, 0.125, f"Bring {self.hand_phrase} to {item.noun_phrase}."
                 )
             ]
         )
-        name = thing.position.name
+        name = item.position.name
         moved = f"{format_number(sign)} * (state.{name} - previous.{name})[:, {axis}]"
         value = SourceLine("drag", format_product(2.0 * self.style.stage, f"np.tanh({moved} / drag_scale)"))
         terms.append(
-            Term("drag", (SourceLine("drag_scale", "0.02"), value), f"Move {thing.noun_phrase} the way it should go.")
+            Term("drag", (SourceLine("drag_scale", "0.02"), value), f"Move {item.noun_phrase} the way it should go.")
         )
         return terms

@@ -1,4 +1,4 @@
-"""Plans for things that open, close and turn."""
+"""Plans for objects that open, close and turn."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from robo_reward.writers.offline import facts
 from robo_reward.writers.offline.plans.manipulation import FINGER_RADIUS, TermBuilder
-from robo_reward.writers.offline.scene import Thing
+from robo_reward.writers.offline.scene import SceneObject
 from robo_reward.writers.offline.sentence import Amount
 from robo_reward.writers.offline.terms import SourceLine, Term, build_closeness_term, format_number, format_product
 
@@ -18,11 +18,13 @@ CLEARANCE = 0.05
 """Height at which the hand passes over a part [m]."""
 
 
-def find_grasp_part(builder: TermBuilder, mechanism: Thing) -> Thing | None:
-    """Returns the thing by which a mechanism can be grasped: itself, or a part whose text or name refers to it."""
+def find_grasp_part(builder: TermBuilder, mechanism: SceneObject) -> SceneObject | None:
+    """Returns the object by which a mechanism can be grasped: itself, or a part whose text or name refers to it."""
     if mechanism.position is not None:
         return mechanism
-    parts = [t for t in builder.scene.find_things("position", "part", "object", "other") if t is not builder.scene.hand]
+    parts = [
+        t for t in builder.scene.find_objects("position", "part", "object", "other") if t is not builder.scene.hand
+    ]
     speaking = [
         t
         for t in parts
@@ -34,7 +36,7 @@ def find_grasp_part(builder: TermBuilder, mechanism: Thing) -> Thing | None:
 
 def build_travel_terms(
     builder: TermBuilder,
-    mechanism: Thing,
+    mechanism: SceneObject,
     opening: bool,
     amount: Amount | None,
     name: str,
@@ -45,7 +47,7 @@ def build_travel_terms(
 
     Args:
         builder: scene and style.
-        mechanism: a thing with a displacement or an angle.
+        mechanism: an object with a displacement or an angle.
         opening: to which end.
         amount: how far, if given.
         name: of the term.
@@ -90,7 +92,7 @@ def build_travel_terms(
     return terms
 
 
-def is_continuous(mechanism: Thing) -> bool:
+def is_continuous(mechanism: SceneObject) -> bool:
     """Returns whether a mechanism is a hinge without limits, whose typical range is a whole turn."""
     travel = mechanism.travel
     if travel is None or travel.unit != "rad" or mechanism.rate is None:
@@ -99,7 +101,7 @@ def is_continuous(mechanism: Thing) -> bool:
     return high - low >= 2.0 * math.pi - 1e-3
 
 
-def build_spin_terms(builder: TermBuilder, mechanism: Thing, sign: int, weight: float) -> list[Term]:
+def build_spin_terms(builder: TermBuilder, mechanism: SceneObject, sign: int, weight: float) -> list[Term]:
     """Returns a term that keeps a continuous mechanism turning.
 
     It rewards angular velocity, since no angle is further than another.
@@ -120,7 +122,9 @@ def hold_first_stage(first: Term, then: Term) -> Term:
     return replace(first, lines=(*lines, progress, begun, *first.lines[:-1], both))
 
 
-def build_hold_terms(builder: TermBuilder, part: Thing, mechanism: Thing, opening: bool = True) -> list[Term]:
+def build_hold_terms(
+    builder: TermBuilder, part: SceneObject, mechanism: SceneObject, opening: bool = True
+) -> list[Term]:
     """Returns terms that bring the hand to a part: around it, or to the side from which it can be moved."""
     hand = builder.scene.hand
     if hand is None or hand is part or hand.position is None or part.position is None:
@@ -144,7 +148,7 @@ def build_hold_terms(builder: TermBuilder, part: Thing, mechanism: Thing, openin
     return _build_hook_terms(builder, part, direction)
 
 
-def _build_hook_terms(builder: TermBuilder, part: Thing, direction: tuple[int, int]) -> list[Term]:
+def _build_hook_terms(builder: TermBuilder, part: SceneObject, direction: tuple[int, int]) -> list[Term]:
     """Returns terms that bring the finger tips behind a part from above, so that they can pull it."""
     hand = builder.scene.hand
     assert hand is not None and hand.position is not None and part.position is not None

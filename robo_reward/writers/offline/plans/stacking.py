@@ -1,33 +1,33 @@
-"""Plan for putting one thing on another: grasp, raise, move over it, lower, release."""
+"""Plan for putting one object on another: grasp, raise, move over it, lower, release."""
 
 from __future__ import annotations
 
 from robo_reward.writers.offline import facts
 from robo_reward.writers.offline.plans.manipulation import TermBuilder
-from robo_reward.writers.offline.scene import Thing
+from robo_reward.writers.offline.scene import SceneObject
 from robo_reward.writers.offline.terms import SourceLine, Term, build_closeness_term, format_number, format_product
 
 DEFAULT_HALF_HEIGHT = 0.02
 """Half the height of an object whose description does not give it [m]."""
 
 
-def build_stack_terms(builder: TermBuilder, thing: Thing, base: Thing) -> list[Term]:
-    """Returns terms that put a thing on top of another.
+def build_stack_terms(builder: TermBuilder, item: SceneObject, base: SceneObject) -> list[Term]:
+    """Returns terms that put an object on top of another.
 
-    Once the thing lies there, the terms of the approach stay fulfilled, so that the hand may leave.
+    Once the object lies there, the terms of the approach stay fulfilled, so that the hand may leave.
     """
-    if thing.position is None or base.position is None:
+    if item.position is None or base.position is None:
         return []
-    stage, apart = builder.style.stage, compute_stack_height(thing, base)
-    placed = _build_placed_lines(builder, thing, base, apart)
-    terms, held = builder.build_grasp_terms(thing, placed[-1], placed)
+    stage, apart = builder.style.stage, compute_stack_height(item, base)
+    placed = _build_placed_lines(builder, item, base, apart)
+    terms, held = builder.build_grasp_terms(item, placed[-1], placed)
     up = (
         *held,
-        *builder.build_raised_lines(thing, max(apart, 0.04)),
+        *builder.build_raised_lines(item, max(apart, 0.04)),
         SourceLine("up", "held * np.maximum(raised, placed)"),
     )
     raised = SourceLine("raise_up", format_product(stage, "up"))
-    terms.append(Term("raise_up", (*up, raised), f"Take {thing.noun_phrase} off the table."))
+    terms.append(Term("raise_up", (*up, raised), f"Take {item.noun_phrase} off the table."))
     path = SourceLine("path", "np.sqrt(aside ** 2 + np.minimum(above, 0.0) ** 2)")
     note = f"Bring it over {base.noun_phrase}, never below its top."
     terms.append(build_closeness_term(builder.style, "align", 2.0 * stage, path, 0.125, note, *up, factor="up"))
@@ -42,25 +42,27 @@ def build_stack_terms(builder: TermBuilder, thing: Thing, base: Thing) -> list[T
     terms.append(
         Term("place", (*placed, SourceLine("place", format_product(3.0 * stage, "placed"))), "It lies where it should.")
     )
-    return terms + _build_release_terms(builder, thing, placed)
+    return terms + _build_release_terms(builder, item, placed)
 
 
-def compute_stack_height(thing: Thing, base: Thing) -> float:
-    """Returns the distance of the centres when one thing lies on the other [m].
+def compute_stack_height(item: SceneObject, base: SceneObject) -> float:
+    """Returns the distance of the centres when one object lies on the other [m].
 
     It is 0 for a goal, which marks the place of the centre itself.
     """
     if base.role == "goal":
         return 0.0
     return sum(
-        DEFAULT_HALF_HEIGHT if (half := facts.parse_half_height(t.description)) is None else half for t in (thing, base)
+        DEFAULT_HALF_HEIGHT if (half := facts.parse_half_height(t.description)) is None else half for t in (item, base)
     )
 
 
-def _build_placed_lines(builder: TermBuilder, thing: Thing, base: Thing, apart: float) -> tuple[SourceLine, ...]:
+def _build_placed_lines(
+    builder: TermBuilder, item: SceneObject, base: SceneObject, apart: float
+) -> tuple[SourceLine, ...]:
     """Returns the assignments of a factor `placed`."""
-    assert thing.position is not None and base.position is not None
-    here, there = f"state.{thing.position.name}", f"state.{base.position.name}"
+    assert item.position is not None and base.position is not None
+    here, there = f"state.{item.position.name}", f"state.{base.position.name}"
     return (
         SourceLine("aside", f"np.linalg.norm(({here} - {there})[:, :2], axis=-1)"),
         SourceLine("stack_height", format_number(apart)),
@@ -71,12 +73,12 @@ def _build_placed_lines(builder: TermBuilder, thing: Thing, base: Thing, apart: 
     )
 
 
-def _build_release_terms(builder: TermBuilder, thing: Thing, placed: tuple[SourceLine, ...]) -> list[Term]:
-    """Returns a term for open fingers where the thing lies."""
+def _build_release_terms(builder: TermBuilder, item: SceneObject, placed: tuple[SourceLine, ...]) -> list[Term]:
+    """Returns a term for open fingers where the object lies."""
     if not builder.can_grasp or builder.scene.gripper is None:
         return []
     _, wide = facts.parse_closed_and_open(builder.scene.gripper)
-    grip = builder.compute_grip_opening(thing)
+    grip = builder.compute_grip_opening(item)
     width = f"(state.{builder.scene.gripper.name} - {format_number(grip)})"
     opened = f"np.clip({width} / {format_number(0.5 * (wide - grip))}, 0.0, 1.0)"
     value = SourceLine("release", format_product(4.0 * builder.style.stage, opened, "placed"))

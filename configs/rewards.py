@@ -1,0 +1,211 @@
+"""The keys of the verbs that make or use rewards: `record`, `discover`, `label`, `align`, `check` and `score`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import ClassVar, Literal
+
+from robo_reward.configs.values import (
+    FRAME_SIZE,
+    Above0,
+    Auto,
+    Flag,
+    Frames,
+    Mappings,
+    Names,
+    Natural,
+    NotNegative,
+    Port,
+    Portion,
+    Positive,
+    Real,
+    RealOrNull,
+    Seed,
+    Share,
+    Side,
+    Whole,
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class RecordConfig:
+    """The keys of `robo-reward record`.
+
+    Args:
+        by: expert (scripted), or keyboard: you drive in this terminal
+        episodes: number of episodes to add
+        to: the episode store; empty: demos/TASK in the current folder
+        cameras: cameras to record, side by side in one video
+        frames: exact: lossless, as a reward will see them; mp4: ten times smaller, slightly changed
+        size: width and height of one camera's frame [pixels]
+        seed: seed of the initial states and of the expert's noise; the number of episodes already in the store is added
+        speed: speed of the expert, varied by 30 % either way between episodes; 1: as fast as the action allows
+        noise: noise of the expert's actions, as a fraction of a full step
+        rest: frames recorded after the task is done
+        view: keyboard: show the first camera in the terminal as blocks of colour
+    """
+
+    groups: ClassVar[dict[str, str | None]] = {"task": "panda/lift"}
+
+    by: Literal["expert", "keyboard"] = "expert"
+    episodes: Positive = 8
+    to: str = ""
+    cameras: Names = ("front",)
+    frames: Frames = "exact"
+    size: Side = FRAME_SIZE
+    seed: Seed = 0
+    speed: Real = 0.5
+    noise: NotNegative = 0.12
+    rest: Natural = 12
+    view: Flag = True
+
+
+@dataclass(frozen=True, kw_only=True)
+class DiscoverConfig:
+    """The keys of `robo-reward discover`.
+
+    Args:
+        demos: a video, a folder of videos or of pictures, an episode store, a LeRobot, robomimic or Minari data set, or
+            minari:ID
+        steps: number of steps, or auto
+        method: ours, or paper: each demonstration segmented alone, the paper's objective, Gaussian rewards
+        min_size: minimum length of a step [frames]
+        camera: camera that the videos show, as named by the task; empty: as stored with the episodes, else front
+        size: width and height of the frames that the reward reads [pixels]
+        fps: frame rate of folders of pictures, which do not store one [Hz]
+        pictures: number of demonstrations to show in the figure
+        run: name of the run folder; empty: built from verb, demonstrations and a hash of the settings
+        runs: folder that contains the run folders
+    """
+
+    groups: ClassVar[dict[str, str | None]] = {"encoder": "timm"}
+
+    demos: str
+    steps: Auto = "auto"
+    method: str = "ours"
+    min_size: Positive = 5
+    camera: str = ""
+    size: Side = FRAME_SIZE
+    fps: Above0 = 20.0
+    pictures: Natural = 6
+    run: str = ""
+    runs: str = "runs"
+
+
+@dataclass(frozen=True, kw_only=True)
+class LabelConfig:
+    """The keys of `robo-reward label`.
+
+    Args:
+        source: a run with videos, a folder of videos, an episode store, or a LeRobot, robomimic or Minari data set
+        mode: pair: which is better? | triplet: best, middle, worst | rank: k clips from best to worst
+        k: clips per query for mode=rank, 2 to 9; 0 means 4
+        annotator: name of the annotator; empty: the page asks
+        instructions: criterion shown to the annotator; empty: the goal of the clips' task
+        target: number of answers wanted from each annotator
+        preferences: where answers are stored: a file, or postgresql://user:password@host/database; empty: SOURCE/labels
+        query: how the next clips are chosen: random, or disagreement of an ensemble's scores
+        scores: for query=disagreement: JSON file, clip id -> the scores of the ensemble's members
+        shared: fraction of queries that every annotator gets, to measure agreement
+        seed: seed of the order of queries
+        host: 0.0.0.0 accepts connections from other machines; not needed through SSH
+        port: 0: any free port
+    """
+
+    source: str
+    mode: Literal["pair", "triplet", "rank"] = "pair"
+    k: Whole = 0
+    annotator: str = ""
+    instructions: str = ""
+    target: Positive = 100
+    preferences: str = ""
+    query: Literal["random", "disagreement"] = "random"
+    scores: str = ""
+    shared: Share = 0.25
+    seed: Seed = 0
+    host: str = "127.0.0.1"
+    port: Port = 8765
+
+
+@dataclass(frozen=True, kw_only=True)
+class AlignConfig:
+    """The keys of `robo-reward align`.
+
+    Args:
+        min_chroma: with encoder=colour_slots: colours below this chroma, such as those of a white and grey arm, are
+            ignored
+        preferences: answers of `robo-reward label`: its SOURCE, a file, or postgresql://...
+        method: rapl, rapl-code (settings of the reference code), or bt (Bradley-Terry, the usual baseline)
+        settings: overrides of the method's settings, such as settings.steps=500
+        annotator: learn from this annotator only; empty: from all
+        holdout: fraction of the clips held out in each fold of the cross-validation; 0: no cross-validation
+        camera: camera that the clips show, as named by the task; empty: as stored with the episodes
+        size: width and height of the frames that the reward reads [pixels]
+        seed: random seed; the same seed gives the same reward
+        run: name of the run folder; empty: built from verb, source and a hash of the settings
+        runs: folder that contains the run folders
+    """
+
+    groups: ClassVar[dict[str, str | None]] = {"encoder": "colour_slots"}
+
+    min_chroma: NotNegative = 0.12
+    preferences: str
+    method: str = "rapl"
+    settings: Mappings = field(default_factory=dict)
+    annotator: str = ""
+    holdout: Portion = 0.2
+    camera: str = ""
+    size: Side = FRAME_SIZE
+    seed: Seed = 0
+    run: str = ""
+    runs: str = "runs"
+
+
+@dataclass(frozen=True, kw_only=True)
+class CheckConfig:
+    """The keys of `robo-reward check`.
+
+    Args:
+        run: a run of `robo-reward align`
+        preferences: answers to evaluate the reward on; empty: those it was learnt from, and any added since
+    """
+
+    run: str
+    preferences: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScoreConfig:
+    """The keys of `robo-reward score`.
+
+    Args:
+        data: a video, a folder of videos or of pictures, an episode store, a run that has episodes or videos, a
+            LeRobot, robomimic or Minari data set, or minari:ID
+        by: what ranks the episodes: final (mean of the last tenth of the steps), mean or total; auto: final for rewards
+            that say how far a step is, mean for those that compare whole episodes
+        curve: progress is the level of the reward, or the cumulative reward, scaled to 0..1 over the data set
+        camera: camera of the data that the reward reads; empty: the one of the reward's own name
+        fps: frame rate of folders of pictures, which do not store one [Hz]
+        bad_below: label episodes with a lower score bad and others good; null: label by success where it is known
+        listed: number of worst and of best episodes that are printed and shown on the page
+        pictures: most episodes that get a picture, worst first
+        sidecar: also write robo_reward_scores.json and robo_reward_progress.parquet into the folder of the data
+        json: also write the results to this file
+        run: name of the run folder; empty: built from verb, data and a hash of the settings
+        runs: folder that contains the run folders
+    """
+
+    groups: ClassVar[dict[str, str | None]] = {"reward": "artifact"}
+
+    data: str
+    by: Literal["auto", "final", "mean", "total"] = "auto"
+    curve: Literal["level", "cumulative"] = "level"
+    camera: str = ""
+    fps: Above0 = 20.0
+    bad_below: RealOrNull = None
+    listed: Positive = 5
+    pictures: Natural = 1000
+    sidecar: Flag = False
+    json: str = ""
+    run: str = ""
+    runs: str = "runs"

@@ -1,0 +1,211 @@
+"""The keys of `demo`, `search`, `train`, `evaluate` and `compare`, and of `tasks`, `report` and `doctor`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import ClassVar, Literal
+
+from robo_reward.configs.values import Above0, Mappings, Names, Natural, Positive, Real, Seed, Seeds, Share
+
+
+@dataclass(frozen=True, kw_only=True)
+class SearchConfig:
+    """The keys of `robo-reward search`.
+
+    Args:
+        goal: the goal sentence; empty: the task's default
+        success: condition of success, such as success="cube_height > 0.1"; empty: the task's own
+        failure: condition that ends an episode as failed; empty: the task's own
+        seed: random seed; the same seed gives the same run
+        run: name of the run folder; empty: built from verb, task, seed and a hash of the settings
+        runs: folder that contains the run folders
+        videos: number of episodes of the final policy to record
+        camera: camera of the videos; empty: the first of the task
+    """
+
+    groups: ClassVar[dict[str, str | None]] = {
+        "task": "panda/lift",
+        "writer": "offline",
+        "search": "eureka",
+        "policy": "ppo",
+        "executor": "local",
+    }
+
+    goal: str = ""
+    success: str = ""
+    failure: str = ""
+    seed: Seed = 0
+    run: str = ""
+    runs: str = "runs"
+    videos: Natural = 3
+    camera: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class DemoConfig(SearchConfig):
+    """The keys of `robo-reward demo`."""
+
+    camera: str = "front"
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainConfig:
+    """The keys of `robo-reward train`.
+
+    Args:
+        goal: the goal sentence; empty: the task's default
+        success: condition of success, such as success="cube_height > 0.1"; empty: the task's own
+        failure: condition that ends an episode as failed; empty: the task's own
+        steps: environment steps
+        seed: random seed; the same seed gives the same run
+        episodes: episodes of the final evaluation
+        threads: threads of the simulator; 0: all cores
+        run: name of the run folder; empty: built from verb, task, seed and a hash of the settings
+        runs: folder that contains the run folders
+        videos: number of episodes of the final policy to record
+        camera: from which camera; empty: the first of the task
+    """
+
+    groups: ClassVar[dict[str, str | None]] = {"task": "panda/lift", "reward": "expert", "policy": "ppo"}
+
+    goal: str = ""
+    success: str = ""
+    failure: str = ""
+    steps: Positive = field(metadata={"config": "${task.steps}"})
+    seed: Seed = 0
+    episodes: Positive = 100
+    threads: Natural = 0
+    run: str = ""
+    runs: str = "runs"
+    videos: Natural = 2
+    camera: str = ""
+
+
+@dataclass(frozen=True)
+class TaskOptions:
+    """The part of a chosen task that `evaluate` and `compare` add to that of the training.
+
+    Args:
+        options: overrides single options of that task, such as task.options.ranges={}
+    """
+
+    options: Mappings = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvaluateConfig:
+    """The keys of `robo-reward evaluate`; without `task=`, the task and options of the training.
+
+    Args:
+        run: a run folder, or the policy folder in it
+        episodes: per seed
+        task: with task=NAME: another task than that of the training
+        seeds: seeds of initial states and physics, in a range separate from the training seeds
+        min_success: exit with 1 if the lower end of the 95 % interval of the success rate is below this
+        json: also write the results to this file
+    """
+
+    groups: ClassVar[dict[str, str | None]] = {"task": None}
+
+    run: str
+    episodes: Positive = 100
+    task: TaskOptions = field(default_factory=TaskOptions)
+    seeds: Seeds = (0,)
+    min_success: Real = 0.0
+    json: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class CompareConfig:
+    """The keys of `robo-reward compare`; without `task=`, the task and options of the training.
+
+    Args:
+        a: a run or policy folder, several separated by commas, or a folder of runs; or a reward
+        b: as many runs or policies as in a; or a reward
+        metric: success: compare policies; reward: compare rewards; auto: policies where both sides have one
+        episodes: per run and seed
+        task: with task=NAME: another task than that of the training
+        seeds: seeds of initial states and physics, in a range separate from the training seeds
+        require: exit with 1 unless shown: better (A succeeds more often) or not_worse (A loses at most the margin)
+        margin: of require=not_worse: loss of success rate that is accepted
+        data: for rewards: the episodes on which they are compared, as `robo-reward score` takes them
+        camera: for rewards: camera of the data that they read; empty: the one of each reward's own name
+        fps: for rewards: frame rate of folders of pictures [Hz]
+        json: also write the results to this file
+    """
+
+    groups: ClassVar[dict[str, str | None]] = {"task": None}
+
+    a: str
+    b: str
+    metric: Literal["auto", "success", "reward"] = "auto"
+    episodes: Positive = 200
+    task: TaskOptions = field(default_factory=TaskOptions)
+    seeds: Seeds = (0,)
+    require: Literal["none", "better", "not_worse"] = "none"
+    margin: Share = 0.05
+    data: str = ""
+    camera: str = ""
+    fps: Above0 = 20.0
+    json: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TasksConfig:
+    """The keys of `robo-reward tasks`.
+
+    Args:
+        name: one task in detail
+    """
+
+    name: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReportConfig:
+    """The keys of `robo-reward report`.
+
+    Args:
+        folder: the run folder
+    """
+
+    folder: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class DoctorConfig:
+    """The keys of `robo-reward doctor`.
+
+    Args:
+        host: with robot=fr3 or robot=panda: address of the robot; empty: robot.host
+        cameras: with robot=fr3 or robot=panda: cameras to check, named as in `robo-reward deploy`
+        json: also write the findings to this file
+    """
+
+    groups: ClassVar[dict[str, str | None]] = {"robot": None}
+
+    host: str = ""
+    cameras: Names = ()
+    json: str = ""
+
+
+@dataclass(frozen=True)
+class ExecutorConfig:
+    """Jobs on this machine; executors of plug-ins have the same keys.
+
+    Args:
+        workers: parallel jobs; 0: one per core
+    """
+
+    workers: Natural = 0
+
+
+@dataclass(frozen=True)
+class PolicyConfig:
+    """The training algorithm, of Stable-Baselines3 or sb3-contrib.
+
+    Args:
+        params: overrides of the default settings, such as policy.params.gamma=0.95
+    """
+
+    params: Mappings = field(default_factory=dict)

@@ -1,0 +1,190 @@
+"""Checks of a task before training: what will go wrong, with a remedy each."""
+
+from __future__ import annotations
+
+import mujoco
+import numpy as np
+
+from robo_reward.envs.batch import BatchSim
+from robo_reward.envs.state import State
+from robo_reward.envs.task import Task
+from robo_reward.finding import Finding
+from robo_reward.scenes.starts import SCALAR_JOINTS
+
+WORLDS = 64
+"""Number of random episodes."""
+DEEP = 0.005
+"""Penetration of two bodies at the start that is reported [m]."""
+
+
+def check_task(task: Task, seed: int = 0) -> list[Finding]:
+    """Runs random episodes and returns what stands out, with a remedy each.
+
+    Checked are: success and failure at the start and under random actions, fields that never change, actuators without
+    a range or without effect, joint limits and penetration at the start, the stability of the physics, and the time
+    step.
+
+    Args:
+        task: the task to check.
+        seed: of the random episodes.
+    """
+    rng, sim = np.random.default_rng(seed), BatchSim(task, WORLDS, seed)
+    first = State(task.spec, sim.state.array.copy())
+    qpos, mocap = sim.qpos.copy(), sim.mocap.copy()
+    states, success, failed = [first.array], np.zeros(WORLDS, bool), np.zeros(WORLDS, bool)
+    action = np.zeros((WORLDS, task.action.dim))
+    for _ in range(task.horizon):
+        action = np.clip(0.8 * action + 0.4 * rng.uniform(-1.5, 1.5, action.shape), -1, 1)
+        result = sim.step(action)
+        states.append(result.transitions.state.array.copy())
+        success |= result.success
+        failed |= result.terminated & ~result.success
+    sim.close()
+    seen = np.stack(states)
+    return [
+        *_check_success(task, first, success, failed),
+        _check_physics(seen),
+        _check_fields(task, seen),
+        *_check_actuators(task),
+        *_check_starts(task, qpos, mocap),
+        _check_time_step(task),
+    ]
+
+
+def _check_success(task: Task, first: State, success: np.ndarray, failed: np.ndarray) -> list[Finding]:
+    """Returns the findings on success and failure, at the start and under random actions."""
+    at_start = float(np.mean(task.success(first)))
+    failing = task.failure(first)
+    lost = 0.0 if failing is None else float(np.mean(failing))
+    random = float(success.mean())
+    findings = [
+        Finding(
+            "success at the start",
+            at_start < 0.05,
+            f"true in {at_start:.0%} of {WORLDS} starts",
+            "" if at_start < 0.05 else "make the rule stricter, or start farther from the goal",
+        ),
+        Finding(
+            "success by random actions",
+            random < 0.5,
+            f"reached in {random:.0%} of {WORLDS} episodes" + ("" if random else "; a reward has to lead there"),
+            "" if random < 0.5 else "the rule is reached by chance: success will not tell good policies from bad ones",
+            needed=False,
+        ),
+    ]
+    if failing is not None:
+        findings.append(
+            Finding(
+                "failure",
+                lost < 0.05,
+                f"true in {lost:.0%} of the starts, ends {failed.mean():.0%} of random episodes",
+                "" if lost < 0.05 else "an episode must not begin as failed: change the rule or the start",
+            )
+        )
+    return findings
+
+
+def _check_physics(seen: np.ndarray) -> Finding:
+    bad = ~np.isfinite(seen).all(axis=(0, 2)) | (np.abs(np.nan_to_num(seen)).max(axis=(0, 2)) > 1e6)
+    remedy = "the simulation is unstable: lower the time step, the gains or the control ranges"
+    return Finding(
+        "physics", not bad.any(), f"unstable in {bad.sum()} of {len(bad)} episodes", remedy if bad.any() else ""
+    )
+
+
+def _check_fields(task: Task, seen: np.ndarray) -> Finding:
+    """Returns the finding on fields that never change; constant goals are usual."""
+    still = [
+        field.name
+        for field in task.spec
+        if field.role != "goal" and np.ptp(seen[..., task.spec.slice(field.name)], axis=(0, 1)).max() < 1e-9
+    ]
+    text = f"{len(task.spec.names)} fields, {len(still)} of them never change"
+    named = f": {', '.join(still[:8])}{' ...' if len(still) > 8 else ''}" if still else ""
+    remedy = "leave them out with state.exclude; a rule on them is never or always true" if still else ""
+    return Finding("state", not still, text + named, remedy, needed=False)
+
+
+def _check_actuators(task: Task) -> list[Finding]:
+    """Returns the findings on actuators without a range and without effect."""
+    model = task.model
+    unlimited = list(getattr(task.controller, "unlimited", []))
+    remedy = "give them ctrlrange in the model, or check that the range that was taken suits"
+    findings = [
+        Finding(
+            "actuators",
+            not unlimited,
+            f"{model.nu} actuators, {len(unlimited)} without a control range"
+            + (f": {', '.join(unlimited[:8])}" if unlimited else ""),
+            remedy if unlimited else "",
+            needed=False,
+        )
+    ]
+    idle = [task.action.names[i] for i in range(task.action.dim) if not _has_effect(task, i)]
+    if idle:
+        text = f"no effect on the state in one step: {', '.join(idle[:8])}"
+        findings.append(
+            Finding("actuator effect", False, text, "check joint and gear of these actuators", needed=False)
+        )
+    return findings
+
+
+def _has_effect(task: Task, index: int) -> bool:
+    """Returns whether one component of the action changes the state of a world."""
+    ends = []
+    for value in (-1.0, 1.0):
+        sim = BatchSim(task, 1, seed=0, threads=1)
+        action = np.zeros((1, task.action.dim))
+        action[0, index] = value
+        for _ in range(min(5, task.horizon - 1)):
+            sim.step(action)
+        ends.append(sim.qpos.copy())
+        sim.close()
+    return not np.array_equal(*ends)
+
+
+def _check_starts(task: Task, qpos: np.ndarray, mocap: np.ndarray) -> list[Finding]:
+    """Returns the findings on joint limits and penetration of the starts."""
+    model, data = task.model, mujoco.MjData(task.model)
+    limited = [j for j in range(model.njnt) if model.jnt_limited[j] and int(model.jnt_type[j]) in SCALAR_JOINTS]
+    outside = set()
+    for joint in limited:
+        (low, high), angle = model.jnt_range[joint], qpos[:, model.jnt_qposadr[joint]]
+        if ((angle < low - 1e-3) | (angle > high + 1e-3)).any():
+            outside.add(model.joint(joint).name or f"joint {joint}")
+    deepest, pair = 0.0, ""
+    for row in range(min(len(qpos), 16)):
+        data.qpos[:] = qpos[row]
+        data.mocap_pos.flat, data.mocap_quat.flat = np.split(mocap[row], [3 * model.nmocap])
+        mujoco.mj_forward(model, data)
+        for contact in data.contact:
+            if contact.dist < deepest:
+                deepest = float(contact.dist)
+                bodies = [model.body(int(model.geom_bodyid[g])).name or "world" for g in contact.geom if g >= 0]
+                pair = " and ".join(bodies)
+    inside = -deepest > DEEP
+    return [
+        Finding(
+            "start in the joint limits",
+            not outside,
+            f"outside: {', '.join(sorted(outside))}" if outside else "all joints",
+            "correct the keyframe or start.joints; degrees in a model with angle='radian' look like this"
+            if outside
+            else "",
+        ),
+        Finding(
+            "penetration at the start",
+            not inside,
+            f"{-deepest * 1000:.1f} mm" + (f", {pair}" if inside else ""),
+            "move the bodies apart: they will be thrown when the episode begins" if inside else "",
+        ),
+    ]
+
+
+def _check_time_step(task: Task) -> Finding:
+    step = float(task.model.opt.timestep)
+    ok = step <= 0.0101
+    text = f"{step * 1000:g} ms, {task.substeps} per control step of {task.control_dt * 1000:g} ms"
+    return Finding(
+        "time step", ok, text, "" if ok else "contacts need 10 ms or less: lower <option timestep>", needed=False
+    )

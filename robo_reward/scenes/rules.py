@@ -1,0 +1,206 @@
+"""Rules for success and failure: one condition on named state fields, in the language of reward programs.
+
+    success: "norm(ball_position - basket_position) < 0.1"
+    failure: "torso_height < 0.7 or abs(torso_tilt) > 1.0"
+
+A rule is translated to a reward program and compiled by the same compiler, so that it is checked the same way.
+"""
+
+from __future__ import annotations
+
+import ast
+from itertools import pairwise
+
+import numpy as np
+
+from robo_reward.envs.state import State, StateSpec, Transitions
+from robo_reward.envs.task import Task
+from robo_reward.errors import UnknownName, UsageError
+from robo_reward.language.builtins import FUNCTIONS as language_functions
+from robo_reward.language.language import compile_program
+from robo_reward.language.problems import ProgramError
+
+COMPONENTS = {"x": 0, "y": 1, "z": 2, "height": 2}
+"""`SUBJECT_x`, `_y`, `_z` and `_height` are components of the field `SUBJECT_position`."""
+FUNCTIONS = ("norm", "abs", "minimum", "maximum", "min", "max", "sqrt", "exp", "sin", "cos", "tanh")
+"""Functions that a rule may call; other functions of the language are called as `np.NAME`."""
+LANGUAGE_FUNCTIONS = tuple(name for name in language_functions if name.startswith("quat_"))
+MAX_LENGTH = 500
+
+
+class ConditionError(UsageError):
+    """A rule cannot be used.
+
+    Args:
+        rule: its text.
+        problem: what is wrong.
+        remedy: what to write instead.
+    """
+
+    def __init__(self, rule: str, problem: str, remedy: str) -> None:
+        super().__init__(f"rule {rule!r}: {problem}. Remedy: {remedy}")
+
+
+class StateCondition:
+    """A condition on states.
+
+    Args:
+        text: such as `norm(ball_position - basket_position) < 0.1`; comparisons, joined by `and`, `or`, `not`.
+        spec: the fields that it may name.
+
+    Attributes:
+        source: the reward program that computes 1.0 where the rule holds, else 0.0.
+
+    Raises:
+        ConditionError: the text is not a condition in the language.
+        UnknownName: it names a field that the state does not have.
+    """
+
+    def __init__(self, text: str, spec: StateSpec) -> None:
+        self.text, self.spec = " ".join(text.split()), spec
+        try:
+            condition = _translate(self.text, spec)
+        except RecursionError as error:
+            raise ConditionError(self.text[:60], "it is nested too deeply", "write a shorter condition") from error
+        self.source = (
+            "def compute_reward(state, action, previous):\n"
+            f"    holds = np.where({condition}, 1.0, 0.0)\n"
+            '    return holds, {"holds": holds}\n'
+        )
+        try:
+            self._program = compile_program(self.source, spec, 1)
+        except ProgramError as error:
+            found = error.problems[0]
+            if "'holds' has shape" in found.reason:
+                remedy = "use norm(...) or one component, such as cube_position[2] or cube_height"
+                raise ConditionError(self.text, "it compares a vector, expected one number", remedy) from error
+            raise ConditionError(self.text, found.reason, found.remedy) from error
+
+    def __call__(self, state: State) -> np.ndarray:
+        """Returns whether the rule holds, (...,) bool, for states of any batch shape."""
+        flat = State(self.spec, np.ascontiguousarray(state.array.reshape(-1, self.spec.dim)))
+        total = self._program(Transitions(flat, np.zeros((len(flat), 1)), flat)).total
+        return (total > 0.5).reshape(state.batch_shape)
+
+
+def apply_rules(task: Task, goal: str = "", success: str = "", failure: str = "") -> None:
+    """Gives a task another goal sentence and conditions of success and failure; an empty text changes nothing.
+
+    The rewards that came with the task measure its own goal: with another condition of success, the baseline
+    `expert_reward` is that condition.
+
+    Raises:
+        ConditionError: a text that is not a condition in the language.
+        UnknownName: a field that the state does not have.
+    """
+    if goal:
+        task.goal = goal
+    if success:
+        rule = StateCondition(success, task.spec)
+        task.success, task.success_rule, task.expert_reward = rule, rule.text, rule.source
+    if failure:
+        task.failure = StateCondition(failure, task.spec)
+    given = {"goal": goal, "success": success, "failure": failure}
+    task.options = {**task.options, **{name: text for name, text in given.items() if text}}
+
+
+def _translate(text: str, spec: StateSpec) -> str:
+    """Returns the condition as an expression of the reward language over `state`."""
+    if not text or len(text) > MAX_LENGTH:
+        raise ConditionError(text[:60], f"it has {len(text)} characters", f"write a condition of 1 to {MAX_LENGTH}")
+    try:
+        tree = ast.parse(text, mode="eval")
+    except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
+        raise ConditionError(
+            text, f"it is not an expression ({error})", "write for example 'cube_height > 0.1'"
+        ) from error
+    if not _is_condition(tree.body):
+        raise ConditionError(
+            text, "it is a number, not a condition", f"compare it with something, as in '{text} < 0.05'"
+        )
+    return ast.unparse(ast.fix_missing_locations(_Translator(text, spec).visit(tree.body)))
+
+
+def _is_condition(node: ast.expr) -> bool:
+    if isinstance(node, ast.BoolOp):
+        return all(_is_condition(value) for value in node.values)
+    if isinstance(node, ast.UnaryOp):
+        return isinstance(node.op, ast.Not | ast.Invert) and _is_condition(node.operand)
+    if isinstance(node, ast.BinOp):
+        return isinstance(node.op, ast.BitAnd | ast.BitOr) and _is_condition(node.left) and _is_condition(node.right)
+    return isinstance(node, ast.Compare)
+
+
+class _Translator(ast.NodeTransformer):
+    """Turns bare names into state fields, and Python's conditions into those of arrays."""
+
+    def __init__(self, text: str, spec: StateSpec) -> None:
+        self.text, self.spec = text, spec
+
+    def visit_Name(self, node: ast.Name) -> ast.expr:
+        if node.id in ("np", "state", *LANGUAGE_FUNCTIONS):
+            return node
+        return ast.parse(self._field(node.id), mode="eval").body
+
+    def visit_Attribute(self, node: ast.Attribute) -> ast.expr:
+        if isinstance(node.value, ast.Name) and node.value.id == "state":
+            return ast.parse(self._field(node.attr), mode="eval").body
+        return node
+
+    def visit_Call(self, node: ast.Call) -> ast.expr:
+        name = node.func.id if isinstance(node.func, ast.Name) else ""
+        if name in LANGUAGE_FUNCTIONS:
+            node.args = [self.visit(argument) for argument in node.args]
+            return node
+        if name and name not in FUNCTIONS:
+            raise UnknownName(f"function in the rule {self.text!r}", name, (*FUNCTIONS, *LANGUAGE_FUNCTIONS))
+        arguments = [self.visit(argument) for argument in node.args]
+        keywords = [ast.keyword(k.arg, self.visit(k.value)) for k in node.keywords]
+        if name == "norm":
+            keywords = keywords or [ast.keyword("axis", ast.parse("-1", mode="eval").body)]
+            return ast.Call(ast.parse("np.linalg.norm", mode="eval").body, arguments, keywords)
+        if name in ("min", "max"):
+            name += "imum"
+        func = ast.parse(f"np.{name}", mode="eval").body if name else node.func
+        return ast.Call(func, arguments, keywords)
+
+    def visit_Subscript(self, node: ast.Subscript) -> ast.expr:
+        """Turns `ball_position[2]`, written for one state, into the component of all states."""
+        value, index = self.visit(node.value), node.slice
+        if isinstance(index, ast.Constant) and isinstance(index.value, int):
+            index = ast.Tuple([ast.Slice(), index])
+        return ast.Subscript(value, index)
+
+    def visit_Compare(self, node: ast.Compare) -> ast.expr:
+        values = [self.visit(value) for value in (node.left, *node.comparators)]
+        parts: list[ast.expr] = []
+        for (left, right), operator in zip(pairwise(values), node.ops, strict=True):
+            parts.append(ast.Compare(left, [operator], [right]))
+        return _join(parts, ast.BitAnd())
+
+    def visit_BoolOp(self, node: ast.BoolOp) -> ast.expr:
+        return _join(
+            [self.visit(v) for v in node.values], ast.BitAnd() if isinstance(node.op, ast.And) else ast.BitOr()
+        )
+
+    def visit_UnaryOp(self, node: ast.UnaryOp) -> ast.expr:
+        operand = self.visit(node.operand)
+        return ast.UnaryOp(ast.Invert() if isinstance(node.op, ast.Not) else node.op, operand)
+
+    def _field(self, name: str) -> str:
+        if name in self.spec:
+            return f"state.{name}"
+        subject, _, component = name.rpartition("_")
+        field = f"{subject}_position"
+        if component in COMPONENTS and field in self.spec and self.spec[field].shape == (3,):
+            return f"state.{field}[:, {COMPONENTS[component]}]"
+        places = [f.subject for f in self.spec if f.quantity == "position" and f.shape == (3,)]
+        short = {f"{subject}_{component}" for subject in places for component in COMPONENTS}
+        raise UnknownName(f"state field in the rule {self.text!r}", name, (*self.spec.names, *sorted(short)))
+
+
+def _join(parts: list[ast.expr], operator: ast.operator) -> ast.expr:
+    joined = parts[0]
+    for part in parts[1:]:
+        joined = ast.BinOp(joined, operator, part)
+    return joined

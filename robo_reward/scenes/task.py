@@ -1,0 +1,206 @@
+"""A task from a scene file: a model that other people wrote, a goal sentence, and rules."""
+
+from __future__ import annotations
+
+import fnmatch
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import mujoco
+import numpy as np
+
+from robo_reward.envs.batch import BatchSim
+from robo_reward.envs.model.names import make_identifier
+from robo_reward.envs.state import State, StateSpec
+from robo_reward.envs.task import Observable, ObservationSpec, Start, Task
+from robo_reward.errors import UnknownName, UsageError
+from robo_reward.scenes.actuators import ActuatorController
+from robo_reward.scenes.model_file import ModelFileError, compile_model, find_model_files, load_model_spec
+from robo_reward.scenes.rules import StateCondition
+from robo_reward.scenes.sensors import add_state_sensors, rename_fields
+from robo_reward.scenes.settings import SceneSettings, load_scene_settings
+from robo_reward.scenes.starts import StartDistribution
+
+OVERVIEW = "overview"
+"""Name of the camera that is added to a model without cameras."""
+_STATISTICS_WORLDS, _STATISTICS_STEPS = 32, 40
+"""Worlds and control steps with random actions from which the observation's normalisation is computed."""
+
+
+class SceneTask(Task):
+    """A task from a scene file or a bare model file.
+
+    The model gets sensors for every named part (`add_state_sensors`), so that it runs in `BatchSim` at full speed.
+    The observation is every field that varies under random actions, normalised by statistics of a short random
+    rollout; they are part of the observation and travel with each policy.
+
+    Args:
+        file: path of the scene file (YAML) or of the model (MJCF, URDF).
+        goal: the goal sentence, instead of the file's.
+        success: the condition of success, instead of the file's.
+        failure: the condition of failure, instead of the file's.
+
+    Attributes:
+        files: folders that a process must be able to read to build the task again.
+
+    Raises:
+        UsageError: no goal or no success rule, or values that do not fit the model; names the remedy.
+        ModelFileError: the model cannot be used.
+        ConditionError: a rule is not a condition on the state.
+    """
+
+    def __init__(self, file: str | Path, *, goal: str = "", success: str = "", failure: str = "") -> None:
+        path = Path(file).expanduser().absolute()
+        settings = load_scene_settings(path)
+        model_path = (path.parent / settings.model).absolute()
+        self.id = f"scene/{make_identifier(path.stem, 'scene')}"
+        spec = load_model_spec(model_path)
+        self.files = (path.parent, *find_model_files(spec, model_path))
+        if not spec.cameras:
+            _add_overview_camera(spec, model_path)
+        measured = add_state_sensors(spec, model_path, settings.state.include, settings.state.exclude)
+        self.model = measured.model
+        changes = {name: _drop_empty(change) for name, change in settings.state.fields.items()}
+        self.spec = rename_fields(measured.state, changes)
+        self.substeps = _count_substeps(self.model, settings.rate, model_path)
+        self.controller = ActuatorController(self.model, 1.0 / self.control_dt)
+        self.horizon = settings.horizon
+        self._starts = StartDistribution(self.model, settings.start)
+        self.cameras = _choose_cameras(self.model, settings)
+        self.goal, self.success_rule = _require_goal(self, path, goal or settings.goal, success or settings.success)
+        self._success = StateCondition(self.success_rule, self.spec)
+        self.failure_rule = failure or settings.failure
+        self._failure = StateCondition(self.failure_rule, self.spec) if self.failure_rule else None
+        self.ends_on_success = settings.ends_on_success
+        self.expert_reward = self._success.source
+        self.training_steps = settings.steps
+        given = {"goal": goal, "success": success, "failure": failure}
+        self.options = {"file": str(path), **{name: text for name, text in given.items() if text}}
+        self.observation = ObservationSpec(self.spec, [Observable(self.spec.names[0])])
+        self.observation = _measure_observation(self, settings.observation)
+
+    def sample(self, rng: np.random.Generator, n: int) -> Start:
+        return self._starts.sample(rng, n)
+
+    def success(self, state: State) -> np.ndarray:
+        return self._success(state)
+
+    def failure(self, state: State) -> np.ndarray | None:
+        return None if self._failure is None else self._failure(state)
+
+
+def _drop_empty(change: Any) -> dict[str, Any]:
+    return {name: value for name, value in msgspec.structs.asdict(change).items() if value}
+
+
+def _require_goal(task: SceneTask, path: Path, goal: str, success: str) -> tuple[str, str]:
+    """Returns goal and success rule.
+
+    Raises:
+        UsageError: one is missing; names fields for an example of a rule.
+    """
+    if not goal:
+        raise UsageError(
+            f"{path.name} has no goal: give goal='Throw the ball into the basket.', or a line `goal:` in it"
+        )
+    if not success:
+        example = _make_example_rule(task.spec)
+        raise UsageError(
+            f"{path.name} has no success rule, so that nothing says whether the goal {goal!r} is reached: give "
+            f"success={example!r}, or a line `success:` in it. Fields: {', '.join(task.spec.names[:12])}"
+            + (" ..." if len(task.spec.names) > 12 else "")
+        )
+    return goal, success
+
+
+def _make_example_rule(spec: StateSpec) -> str:
+    places = [f for f in spec if f.quantity == "position" and f.shape == (3,)]
+    objects = [f.name for f in places if f.role in ("object", "hand")]
+    goals = [f.name for f in places if f.role == "goal"]
+    if objects and goals:
+        return f"norm({objects[0]} - {goals[0]}) < 0.05"
+    if objects or places:
+        return f"{(objects or [places[0].name])[0]}[2] > 0.3"
+    return f"abs({spec.names[0]}) < 0.1"
+
+
+def _count_substeps(model: mujoco.MjModel, rate: float, path: Path) -> int:
+    """Returns the number of physics steps in a control step.
+
+    Raises:
+        ModelFileError: the physics step is longer than the control step.
+    """
+    step = float(model.opt.timestep)
+    if step * rate > 1.5:
+        raise ModelFileError(
+            path,
+            f"its time step of {step:g} s is longer than a control step at {rate:g} Hz",
+            f'set <option timestep="..."/> to at most {1 / rate:g} s, or a lower rate',
+        )
+    return max(1, round(1.0 / (rate * step)))
+
+
+def _choose_cameras(model: mujoco.MjModel, settings: SceneSettings) -> tuple[str, ...]:
+    names = [model.camera(i).name for i in range(model.ncam) if model.camera(i).name]
+    for name in settings.cameras:
+        if name not in names:
+            raise UnknownName("camera", name, names)
+    return tuple(settings.cameras or names)
+
+
+def _add_overview_camera(spec: mujoco.MjSpec, path: Path) -> None:
+    """Adds a camera that sees the whole model from the front and above."""
+    model = compile_model(spec, path)
+    data = mujoco.MjData(model)
+    mujoco.mj_forward(model, data)
+    moving = data.xpos[1:] if model.nbody > 1 else np.zeros((1, 3))
+    centre, reach = (moving.min(axis=0) + moving.max(axis=0)) / 2, max(float(np.ptp(moving, axis=0).max()), 0.5)
+    forward = np.array([-0.8, 0.35, -0.5]) / np.linalg.norm([-0.8, 0.35, -0.5])
+    right = np.cross(forward, [0, 0, 1.0])
+    right /= np.linalg.norm(right)
+    quat = np.empty(4)
+    mujoco.mju_mat2Quat(quat, np.stack([right, np.cross(right, forward), -forward], axis=1).ravel())
+    spec.worldbody.add_camera(name=OVERVIEW, pos=centre - 2.5 * reach * forward, quat=quat)
+
+
+def _measure_observation(task: SceneTask, patterns: list[str]) -> ObservationSpec:
+    """Returns the observation: the chosen fields, normalised by statistics of random actions.
+
+    Raises:
+        UnknownName: a pattern that matches no field.
+        UsageError: nothing varies.
+    """
+    for pattern in patterns:
+        if not fnmatch.filter(task.spec.names, pattern):
+            raise UnknownName("pattern of observed fields", pattern, task.spec.names)
+    samples = _sample_states(task)
+    parts = []
+    for field in task.spec:
+        if patterns and not any(fnmatch.fnmatch(field.name, pattern) for pattern in patterns):
+            continue
+        values = samples[:, task.spec.slice(field.name)]
+        spread = float(values.std(axis=0).max())
+        if spread < 1e-9 and not patterns:
+            continue
+        if field.unit == "quaternion":
+            parts.append(Observable(field.name))
+        else:
+            centre = tuple(float(v) for v in values.mean(axis=0).round(6))
+            parts.append(Observable(field.name, round(max(2 * spread, 1e-3), 6), centre=centre))
+    if not parts:
+        raise UsageError(f"{task.id}: no field of the state changes under random actions; does an actuator reach it?")
+    return ObservationSpec(task.spec, parts)
+
+
+def _sample_states(task: SceneTask) -> np.ndarray:
+    """Returns states (K, D) of worlds with random actions, always the same."""
+    rng, sim = np.random.default_rng(0), BatchSim(task, _STATISTICS_WORLDS, seed=0, threads=1)
+    states, dim = [sim.state.array.copy()], task.action.dim
+    action = np.zeros((sim.n, dim))
+    for _ in range(min(_STATISTICS_STEPS, task.horizon)):
+        action = 0.8 * action + 0.2 * rng.uniform(-1.5, 1.5, (sim.n, dim))
+        states.append(sim.step(np.clip(action, -1, 1)).transitions.state.array.copy())
+    sim.close()
+    found = np.concatenate(states)
+    return found[np.isfinite(found).all(axis=1)]

@@ -1,0 +1,1 @@
+"""Scores of the episodes of any data set by any reward."""

@@ -1,0 +1,65 @@
+"""Scene files and rules on the command line, with the real workers."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from robo_reward.cli.app import main
+from robo_reward.cli.arguments.overrides import prepare_overrides
+from robo_reward.policies.policy import load_policy
+from tests.scenes.test_scene_task import PUCK, SCENE
+
+RULE = "norm(puck_position - goal_position) < 0.1"
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    (tmp_path / "puck.xml").write_text(PUCK)
+    (tmp_path / "scene.yaml").write_text(SCENE + "steps: 3000\n")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def test_train_and_evaluate_a_scene_file(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    words = ["train", "task=scene.yaml", "failure=puck_height < -0.1", "run=a", "videos=1", "episodes=10"]
+    assert main(words) == 0
+    meta = load_policy(folder / "runs" / "a").meta
+    assert meta["task"] == "scene/scene" and meta["options"]["failure"] == "puck_height < -0.1"
+    assert (folder / "runs" / "a" / "videos").is_dir()
+    monkeypatch.chdir("/")  # the scene is found from anywhere
+    assert main(["evaluate", str(folder / "runs" / "a"), "episodes=20", f"json={folder / 'e.json'}"]) == 0
+    assert json.loads((folder / "e.json").read_text())["episodes"] == 20
+
+
+@pytest.mark.slow
+def test_search_with_a_bare_model_in_confined_jobs(folder: Path) -> None:
+    words = ["search", "task=puck.xml", "goal=Push the puck to the goal.", f"success={RULE}", "run=s", "videos=1"]
+    assert main([*words, "search.rounds=1", "search.candidates=1", "search.steps=3000", "search.episodes=10"]) == 0
+    found = json.loads((folder / "runs" / "s" / "result.json").read_text())
+    assert found["evaluation"]["episodes"] == 10
+    page = (folder / "runs" / "s" / "report.html").read_text()
+    assert "Push the puck to the goal." in page
+
+
+def test_rules_are_taken_literally_and_checked_before_work(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    config = prepare_overrides("train", ["task=panda/lift", "success=norm(cube_position) < 0.1, [1]"]).build_config()
+    assert config.success == "norm(cube_position) < 0.1, [1]"
+    for words, text in (
+        (["task=puck.xml"], "puck.xml has no goal"),
+        (["task=puck.xml", "goal=Push."], "success="),
+        (["task=pock.xml"], "no such file"),
+        (["task=puck.xml", "goal=Push.", "success=pack_x > 1"], "Did you mean 'puck_x'"),
+        (["success=cube_hight > 0.1"], "cube_hight"),
+    ):
+        assert main(["train", *words]) == 2
+        assert text in capsys.readouterr().err.replace("\n", " ")
+    assert not (folder / "runs").exists()
+
+
+def test_a_goal_without_a_rule_is_told_by_what_success_is_measured(folder: Path, capsys) -> None:
+    words = ["search", "task=panda/reach", "goal=Wave.", "search.rounds=1", "search.candidates=1", "search.steps=512"]
+    main([*words, "search.episodes=2", "videos=0", "search.final_seeds=0"])
+    assert "not by this goal; give success=" in " ".join(capsys.readouterr().out.split())

@@ -1,0 +1,250 @@
+"""Tasks from model files that other people wrote, and from scene files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import gymnasium
+import mujoco
+import numpy as np
+import pytest
+
+from robo_reward.envs.batch import BatchSim
+from robo_reward.envs.gym import TaskEnv
+from robo_reward.envs.model.state import ModelState
+from robo_reward.envs.task import make_task
+from robo_reward.envs.vec import SB3VecEnv
+from robo_reward.errors import BadArtifact, UnknownName, UsageError
+from robo_reward.scenes.check import check_task
+from robo_reward.scenes.model_file import ModelFileError, compile_model, load_model_spec
+from robo_reward.scenes.sensors import add_state_sensors
+from robo_reward.scenes.task import SceneTask
+from robo_reward.testing.task import TaskContract
+
+ASSETS = Path(gymnasium.__file__).parent / "envs" / "mujoco" / "assets"
+MODELS = sorted(path.stem for path in ASSETS.glob("*.xml"))
+PUCK = """
+<mujoco>
+  <option timestep="0.01"/>
+  <worldbody>
+    <geom type="plane" size="2 2 0.1"/>
+    <body name="cart" pos="0 0 0.1">
+      <joint name="slider" type="slide" axis="1 0 0" range="-1 1" limited="true" damping="1"/>
+      <geom type="box" size="0.1 0.1 0.05" mass="1"/>
+    </body>
+    <body name="puck" pos="0.5 0 0.05"><freejoint/><geom type="cylinder" size="0.05 0.02" mass="0.1"/></body>
+    <body name="goal" mocap="true" pos="0.8 0 0.05">
+      <geom type="sphere" size="0.02" contype="0" conaffinity="0"/>
+    </body>
+  </worldbody>
+  <actuator><motor name="push" joint="slider" gear="10" ctrlrange="-1 1" ctrllimited="true"/></actuator>
+</mujoco>
+"""
+SCENE = """
+model: puck.xml
+goal: Push the puck to the goal.
+success: norm(puck_position - goal_position) < 0.1
+horizon: 40
+start:
+  bodies:
+    puck: {x: [0.4, 0.6], y: 0.0, yaw: [-1.0, 1.0]}
+    goal: {x: [0.7, 0.9]}
+  joints: {slider: [-0.2, 0.0]}
+state:
+  exclude: ["*_contact"]
+  fields:
+    puck_position: {description: where the puck is, role: object}
+"""
+
+
+@pytest.fixture
+def scene(tmp_path: Path) -> Path:
+    (tmp_path / "puck.xml").write_text(PUCK)
+    (tmp_path / "scene.yaml").write_text(SCENE)
+    return tmp_path / "scene.yaml"
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_sensors_are_the_state_and_change_no_motion(name: str) -> None:
+    path = ASSETS / f"{name}.xml"
+    base = compile_model(load_model_spec(path), path)
+    measured = add_state_sensors(load_model_spec(path), path)
+    model, reader = measured.model, ModelState(base)
+    data, plain = mujoco.MjData(model), mujoco.MjData(base)
+    rng = np.random.default_rng(0)
+    for _ in range(100):
+        data.ctrl[:] = plain.ctrl[:] = rng.uniform(-1, 1, model.nu)
+        mujoco.mj_step(model, data)
+        mujoco.mj_step(base, plain)
+    np.testing.assert_array_equal(data.qpos, plain.qpos)
+    mujoco.mj_forward(model, data)
+    mujoco.mj_forward(base, plain)
+    truth = reader.spec.view(reader.read_state(plain, refresh=False))
+    found = measured.state.view(data.sensordata)
+    assert set(measured.state.names) == set(reader.spec.names)
+    for field in measured.state:
+        if field.role != "contact":
+            np.testing.assert_allclose(found[field.name], truth[field.name], atol=1e-6, err_msg=field.name)
+
+
+class TestSceneContract(TaskContract):
+    has_expert = False
+
+    @pytest.fixture(autouse=True)
+    def file(self, scene: Path) -> None:
+        self.path = scene
+
+    def make_task(self):
+        return make_task(str(self.path))
+
+
+def test_a_scene_file_is_a_task(scene: Path) -> None:
+    task = make_task(str(scene))
+    assert task.id == "scene/scene" and task.goal == "Push the puck to the goal."
+    assert task.action.names == ("push",) and task.cameras == ("overview",)
+    assert task.spec["puck_position"].description == "where the puck is"
+    sim = BatchSim(task, 200, seed=0)
+    state = sim.state
+    assert 0.4 <= state.puck_position[:, 0].min() < 0.45 < 0.55 < state.puck_position[:, 0].max() <= 0.6
+    assert state.goal_position[:, 0].min() >= 0.7 and state.goal_position[:, 0].max() <= 0.9
+    assert np.ptp(state.slider_displacement) > 0.15
+    sim.close()
+    again = make_task(task.id, **task.options)
+    assert again.spec == task.spec and np.array_equal(again.observation.matrix, task.observation.matrix)
+
+
+def test_a_bare_model_needs_a_goal_and_a_rule_and_shows_one(scene: Path) -> None:
+    model = scene.with_name("puck.xml")
+    with pytest.raises(UsageError, match=r"puck.xml has no goal: give goal="):
+        make_task(str(model))
+    with pytest.raises(UsageError, match=r"success='norm\(puck_position - goal_position\) < 0.05'"):
+        make_task(str(model), goal="Push the puck.")
+    task = make_task(str(model), goal="Push the puck.", success="puck_x > 0.7")
+    assert task.success_rule == "puck_x > 0.7"
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "words"),
+    [
+        (("horizon: 40", "horizont: 40"), UnknownName, "key of the scene file 'horizont'. Did you mean 'horizon'"),
+        (("{slider:", "{slidr:"), UnknownName, "joint 'slidr'. Did you mean 'slider'"),
+        (("    puck: {x", "    cart: {x"), UsageError, "no free joint and is no mocap body.*puck, goal"),
+        (("[0.4, 0.6]", "[0.6, 0.4]"), UsageError, r"start.bodies.puck.x=.*LOWEST, HIGHEST"),
+        (("horizon: 40", "horizon: many"), BadArtifact, "horizon"),
+        (("puck.xml", "pack.xml"), ModelFileError, "no such file.*puck.xml"),
+        (('["*_contact"]', '["*_touch"]'), UnknownName, "pattern of state fields"),
+        (("role: object", "role: thing"), UnknownName, "role of puck_position 'thing'"),
+        (("horizon: 40", "rate: 0"), UsageError, "expected positive"),
+        (("horizon: 40", "rate: 1000"), ModelFileError, "time step of 0.01 s is longer"),
+    ],
+)
+def test_mistakes_in_a_scene_file_are_named(scene: Path, change: tuple, error: type, words: str) -> None:
+    scene.write_text(SCENE.replace(*change))
+    with pytest.raises(error, match=words):
+        make_task(str(scene))
+
+
+def test_models_that_cannot_be_used_are_named(tmp_path: Path) -> None:
+    rule = {"goal": "Go.", "success": "cart_x > 1"}
+    path = tmp_path / "still.xml"
+    path.write_text(PUCK.split("<actuator>")[0] + "</mujoco>")
+    with pytest.raises(UsageError, match=r"no actuators.*<position"):
+        make_task(str(path), **rule)
+    path.write_text('<mujoco><asset><mesh name="a" file="arm.stl"/></asset><worldbody/></mujoco>')
+    with pytest.raises(ModelFileError, match=r"arm\.stl.*Remedy"):
+        make_task(str(path), **rule)
+    path.write_text("<mujoco><worldbody><body><joint/></body></worldbody></mujoco>")
+    with pytest.raises(ModelFileError, match=r"mass and inertia.*geom with mass"):
+        make_task(str(path), **rule)
+    path.write_text("<html/>")
+    with pytest.raises(ModelFileError, match="Remedy"):
+        make_task(str(path), **rule)
+    urdf = tmp_path / "arm.urdf"
+    urdf.write_text(
+        '<robot name="a"><link name="base"/><link name="l"/><joint name="j" type="revolute"><parent link="base"/>'
+        '<child link="l"/><axis xyz="0 0 1"/><limit lower="-1" upper="1" effort="1" velocity="1"/></joint></robot>'
+    )
+    with pytest.raises(ModelFileError, match="<inertial>"):
+        make_task(str(urdf), **rule)
+
+
+def test_failure_ends_an_episode_and_success_may(scene: Path) -> None:
+    task = make_task(str(scene), failure="slider_displacement > 0.3")
+    sim = BatchSim(task, 8, seed=1)
+    lengths, ends = np.zeros(8), []
+    for _ in range(60):
+        before = sim.elapsed.copy()
+        result = sim.step(np.ones((8, 1)))
+        crossed = result.transitions.state.slider_displacement > 0.3
+        np.testing.assert_array_equal(result.terminated, crossed)
+        assert not (result.terminated & (result.truncated | result.success)).any()
+        assert (sim.elapsed[result.has_ended] == 0).all()
+        ends += [int(n) + 1 for n in before[result.terminated]]
+        lengths += 1
+    sim.close()
+    assert len(ends) >= 8 and max(ends) < task.horizon
+
+    venv = SB3VecEnv(BatchSim(task, 4, seed=1))
+    venv.reset()
+    infos = []
+    for _ in range(60):
+        venv.step_async(np.ones((4, 1)))
+        _, _, dones, found = venv.step_wait()
+        infos += [info for done, info in zip(dones, found, strict=True) if done]
+    assert infos and not any(info["TimeLimit.truncated"] for info in infos)
+    assert {info["episode"]["l"] for info in infos} <= set(ends)
+    venv.close()
+
+    env = TaskEnv(task, reward=None)
+    env.reset(seed=0)
+    while not (step := env.step(np.ones(1)))[2]:
+        assert not step[3]
+    assert task.failure(task.spec.view(np.zeros((1, task.spec.dim)))) is not None
+
+
+def test_the_overview_camera_sees_the_scene(scene: Path) -> None:
+    from robo_reward.envs.rendering.render import Renderer
+
+    task = make_task(str(scene))
+    with Renderer(task.model, width=64, height=48, camera="overview") as renderer:
+        start = task.sample(np.random.default_rng(0), 1)
+        frame = renderer.render(start.qpos[0], start.mocap[0])
+    assert frame.std() > 5
+
+
+def test_the_task_names_what_a_job_must_read(scene: Path) -> None:
+    assert isinstance(task := make_task(str(scene)), SceneTask) and scene.parent in task.files
+
+
+def findings(path: Path, **rules: str) -> dict[str, bool]:
+    return {finding.name: finding.ok for finding in check_task(make_task(str(path), **rules))}
+
+
+def test_a_good_scene_passes_the_check(scene: Path) -> None:
+    found = check_task(make_task(str(scene)))
+    assert not [f for f in found if f.needed and not f.ok]
+
+
+@pytest.mark.parametrize(
+    ("changes", "name"),
+    [
+        ([("< 0.1", "< 9.0")], "success at the start"),
+        ([("horizon: 40", "failure: puck_x > 0\nhorizon: 40")], "failure"),
+        ([("y: 0.0", "z: 0.0")], "penetration at the start"),
+        ([("slider: [-0.2, 0.0]", "slider: [5.0, 6.0]")], "start in the joint limits"),
+    ],
+)
+def test_the_check_finds_what_will_go_wrong(scene: Path, changes: list, name: str) -> None:
+    text = SCENE
+    for change in changes:
+        assert change[0] in text
+        text = text.replace(*change)
+    scene.write_text(text)
+    assert not findings(scene)[name]
+
+
+def test_the_check_finds_actuators_without_effect_and_fields_that_never_change(scene: Path) -> None:
+    model = scene.with_name("puck.xml")
+    model.write_text(PUCK.replace('gear="10"', 'gear="0"'))
+    found = findings(model, goal="Push.", success="puck_x > 0.7")
+    assert not found["actuator effect"] and not found["state"]
