@@ -91,12 +91,12 @@ def write_robomimic(source: EpisodeSource, path: Path) -> DataSummary:
 def open_robomimic(path: Path | str) -> EpisodeSource:
     """Returns the demonstrations of a file in robomimic's layout, in the order of their numbers.
 
-    Files that `write_robomimic` made come back as they were. In those of others every observation that is no picture
+    Files that `write_robomimic` made come back as they were. In those of others every observation that is not a picture
     becomes a field of the state. Without `next_obs` the last action is left out, because nothing follows it. Success
     is known if all rewards are 0 or 1 and there is a 1: then it is where the reward is 1.
 
     Raises:
-        BadArtifact: it is no such file, or it is damaged.
+        BadArtifact: it is not such a file, or it is damaged.
         MissingExtra: h5py is not installed.
     """
     path = Path(path)
@@ -292,14 +292,14 @@ def _get_array(group: Any, name: str) -> Any:
             raise BadArtifact(group.name, f"{name} is missing, or is a link", _AGAIN)
         at = at[part]
     if not isinstance(at, h5py.Dataset) or at.external or at.is_virtual:
-        raise BadArtifact(group.name, f"{name} is no array of this file", _AGAIN)
+        raise BadArtifact(group.name, f"{name} is not an array of this file", _AGAIN)
     return at
 
 
 def _read_text(group: Any, name: str) -> bytes:
     value = _get_array(group, name)[()]
     if not isinstance(value, bytes):
-        raise BadArtifact(group.name, f"{name} is no text", _AGAIN)
+        raise BadArtifact(group.name, f"{name} is not text", _AGAIN)
     return value
 
 
@@ -350,7 +350,7 @@ def _open_file(path: Path) -> Iterator[Any]:
     try:
         file = h5py.File(path, "r")
     except OSError as error:
-        raise BadArtifact(path, f"it is no HDF5 file that can be read: {error}", _AGAIN) from error
+        raise BadArtifact(path, f"it is not a readable HDF5 file: {error}", _AGAIN) from error
     with file, raise_as_bad_artifact(path, _AGAIN):
         try:
             yield file

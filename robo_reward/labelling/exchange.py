@@ -108,8 +108,8 @@ def is_foreign(path: Path) -> bool:
     """Returns whether a file of preferences is of another project, and not an export of ours.
 
     Raises:
-        BadAnswer: the first row of a JSONL file is no JSON object.
-        UsageError: it is no Parquet file.
+        BadAnswer: the first row of a JSONL file is not a JSON object.
+        UsageError: it is not a Parquet file.
     """
     if path.suffix == ".jsonl":
         first = next(_read_jsonl(path), {})

@@ -39,7 +39,7 @@ def read_foreign(path: Path, clips: Path | None = None, annotator: str = "import
         annotator: name of the annotator where the file names none.
 
     Raises:
-        BadAnswer: a row that is no comparison; the message names it.
+        BadAnswer: a row that is not a comparison; the message names it.
         UsageError: a file of another kind, or a clip that is not there.
     """
     folder = path.parent if clips is None else clips
@@ -48,7 +48,7 @@ def read_foreign(path: Path, clips: Path | None = None, annotator: str = "import
     rows: dict[str, Callable[[Path], Iterator[Mapping[str, Any] | _Comparison]]]
     rows = {".csv": _read_csv, ".jsonl": _read_jsonl, ".parquet": _read_parquet, ".json": _read_label_studio}
     if path.suffix not in rows:
-        raise UsageError(f"{path} is no file of preferences; known are {', '.join(ENDINGS)}")
+        raise UsageError(f"{path} is not a file of preferences; supported are {', '.join(ENDINGS)}")
     finder = _ClipFinder(folder)
     answers = []
     for number, row in enumerate(rows[path.suffix](path), 1):
@@ -78,7 +78,7 @@ class _ClipFinder:
 
         Raises:
             UsageError: there is no such file.
-            UnusableVideo: it is no regular file.
+            UnusableVideo: it is not a regular file.
         """
         if name not in self._ids:
             path = self._find_file(name)
@@ -141,7 +141,7 @@ def _read_csv(path: Path) -> Iterator[Mapping[str, Any]]:
     try:
         yield from csv.DictReader(io.StringIO(_read_text(path)))
     except csv.Error as error:
-        raise BadAnswer(f"{path} is no table: {error}") from error
+        raise BadAnswer(f"{path} is not a table: {error}") from error
 
 
 def _read_jsonl(path: Path) -> Iterator[Mapping[str, Any]]:
@@ -154,7 +154,7 @@ def _read_parquet(path: Path) -> Iterator[Mapping[str, Any]]:
     try:
         table = parquet.read_table(path)
     except (arrow.ArrowException, OSError, UnicodeError) as error:
-        raise UsageError(f"{path} is no Parquet file that can be read: {error}") from error
+        raise UsageError(f"{path} is not a readable Parquet file: {error}") from error
     yield from table.to_pylist()
 
 

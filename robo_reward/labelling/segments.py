@@ -46,7 +46,7 @@ def read_arrays(path: Path, folder: Path, annotator: str) -> ForeignPreferences:
         annotator: name of the annotator.
 
     Raises:
-        BadArtifact: it is no such file.
+        BadArtifact: it is not such a file.
         BadAnswer: labels of another form.
     """
     with open_arrays(path, MAX_ARRAYS) as arrays:

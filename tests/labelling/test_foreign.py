@@ -81,7 +81,10 @@ def test_tables_of_chosen_and_rejected(folder: Path, tmp_path: Path, ending: str
         ({"chosen": "clip01.mp4", "rejected": "clip01.mp4"}, r"row 2: .* are the same clip"),
         ({"chosen": "clip01.mp4", "rejected": "clip00.mp4", "tie": "maybe"}, r"row 2: tie is 'maybe', expected true"),
         ({"chosen": "clip01.mp4", "rejected": "clip00.mp4", "seconds": "long"}, r"row 2: seconds is 'long'"),
-        ({"chosen": "clip01.mp4", "rejected": "clip00.mp4", "created": "noon"}, r"row 2: created 'noon' is no ISO"),
+        (
+            {"chosen": "clip01.mp4", "rejected": "clip00.mp4", "created": "noon"},
+            r"row 2: created 'noon' is not an ISO 8601 time",
+        ),
     ],
 )
 @pytest.mark.parametrize("ending", [".csv", ".jsonl"])

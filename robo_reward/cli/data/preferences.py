@@ -17,7 +17,7 @@ def run(config: DictConfig, arguments: list[str]) -> int:
     """Adds the comparisons of a file to a store of preferences; a second import of the file adds nothing.
 
     Raises:
-        BadAnswer: a row that is no comparison; nothing is added.
+        BadAnswer: a row that is not a comparison; nothing is added.
         UsageError: there is no such file, or a clip that it names.
     """
     path = Path(config.file)

@@ -110,4 +110,4 @@ def parquet_errors(path: Path) -> Iterator[None]:
         yield
     except (arrow.ArrowException, OSError, UnicodeError) as error:
         said = " ".join(str(error).split())[:200]
-        raise BadArtifact(path, f"it is no Parquet file that can be read: {said}", AGAIN) from error
+        raise BadArtifact(path, f"it is not a readable Parquet file: {said}", AGAIN) from error

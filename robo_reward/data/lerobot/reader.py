@@ -293,7 +293,9 @@ class LeRobotReader:
             data = value.get("bytes") if isinstance(value, dict) else value
             picture = decode_picture(data) if isinstance(data, bytes) else None
             if picture is None:
-                raise BadArtifact(place.data, f"{name} of row {number} of episode {place.index} is no picture", AGAIN)
+                raise BadArtifact(
+                    place.data, f"{name} of row {number} of episode {place.index} is not a picture", AGAIN
+                )
             shrink = min(1.0, self.largest / max(picture.shape[:2])) if self.largest else 1.0
             if shrink < 1:
                 picture = cv2.resize(picture, None, fx=shrink, fy=shrink, interpolation=cv2.INTER_AREA)
