@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterator
+from typing import NamedTuple
 
 from robo_reward.envs.state import StateSpec
 from robo_reward.language.grammar import (
@@ -26,17 +27,31 @@ from robo_reward.language.grammar import (
 )
 from robo_reward.language.lint_expressions import ExpressionLinter, Scope
 from robo_reward.language.problems import Problem
-from robo_reward.language.remedies import MEMORY
+from robo_reward.language.remedies import MEMORY, OUTSIDE
 from robo_reward.rewards.contract import MAX_TERMS
 
 
-def lint(tree: ast.Module, spec: StateSpec) -> list[Problem]:
-    """Returns every problem of a parsed program that can be seen without running it."""
+class LintedProgram(NamedTuple):
+    """The findings of the linter.
+
+    Attributes:
+        problems: every problem that can be seen without running the program.
+        refused: the nodes with a problem, by their `id`; everything else may be run.
+        can_run: whether there is an entry of the right form.
+    """
+
+    problems: list[Problem]
+    refused: frozenset[int]
+    can_run: bool
+
+
+def lint(tree: ast.Module, spec: StateSpec) -> LintedProgram:
+    """Returns the problems of a parsed program, and which of its nodes have them."""
     if problem := find_size_problem(tree):
-        return [problem]  # checked again after habits were rewritten, which adds nodes
+        return LintedProgram([problem], frozenset(), False)  # checked again after rewriting, which adds nodes
     linter = _ProgramLinter(spec)
     linter.check_program(tree)
-    return linter.problems
+    return LintedProgram(linter.problems, frozenset(linter.refused), linter.entries == 1)
 
 
 class _ProgramLinter(ExpressionLinter):
@@ -44,6 +59,8 @@ class _ProgramLinter(ExpressionLinter):
 
     loops = 0
     """Number of loops around the current statement."""
+    entries = 0
+    """Number of functions with the name of the entry."""
 
     def generic_visit(self, node: ast.AST) -> None:
         super().generic_visit(node)
@@ -62,7 +79,8 @@ class _ProgramLinter(ExpressionLinter):
                 self.report_problem(node, "a variable outside a function", f"move it into {ENTRY}")
             else:
                 self.visit(node)
-        if [node.name for node in functions].count(ENTRY) != 1:
+        self.entries = [node.name for node in functions].count(ENTRY)
+        if self.entries != 1:
             remedy = f'define once: def {ENTRY}(state, action, previous): ... return total, {{"name": term}}'
             self.problems.append(Problem(0, f"the program must define {ENTRY} exactly once", remedy))
 
@@ -208,6 +226,17 @@ class _ProgramLinter(ExpressionLinter):
             self.report_problem(node, f"{node.id!r} is redefined", "use another name for the variable")
         else:
             self.check_name(node, node.id)
+
+    def visit_Import(self, node: ast.Import | ast.ImportFrom) -> None:
+        module = node.module if isinstance(node, ast.ImportFrom) else node.names[0].name
+        remedy = OUTSIDE.get((module or "").partition(".")[0], "np is already there; delete the line")
+        self.report_problem(node, "import", remedy)
+
+    visit_ImportFrom = visit_Import
+
+    def visit_With(self, node: ast.With) -> None:
+        self.generic_visit(node)
+        self.visit_all([item.context_expr for item in node.items])
 
     def visit_Pass(self, node: ast.Pass) -> None:
         """Does nothing, as in Python."""

@@ -19,7 +19,17 @@ from robo_reward.language.grammar import (
     parse_integer_literal,
 )
 from robo_reward.language.problems import MAX_PROBLEMS_SHOWN, Problem, suggest_closest_name
-from robo_reward.language.remedies import BUILTINS, LIBRARIES, MEMORY, METHODS, NUMPY, REMEDIES, TORCH
+from robo_reward.language.remedies import (
+    BUILTINS,
+    LIBRARIES,
+    MEMORY,
+    METHODS,
+    NUMPY,
+    OUTSIDE,
+    OUTSIDE_FUNCTIONS,
+    REMEDIES,
+    TORCH,
+)
 from robo_reward.language.tolerance import SIGMOIDS
 
 _OPERATORS = (ast.Add, ast.Sub, ast.Mult, ast.Div, ast.FloorDiv, ast.Mod, ast.Pow, ast.BitAnd, ast.BitOr, ast.BitXor)
@@ -44,12 +54,14 @@ class ExpressionLinter(ast.NodeVisitor):
     def __init__(self, spec: StateSpec) -> None:
         self.spec = spec
         self.problems: list[Problem] = []
+        self.refused: set[int] = set()
         self.helpers: dict[str, int] = {}  # name -> number of parameters, of the functions defined so far
         self.functions: frozenset[str] = frozenset()  # all functions of the program
         self.scope = Scope("", frozenset(), frozenset())
 
     def report_problem(self, node: ast.AST, reason: str, remedy: str) -> None:
-        """Records a problem at the line of `node`."""
+        """Records a problem at the line of `node`, which is refused."""
+        self.refused.add(id(node))
         self.problems.append(Problem(getattr(node, "lineno", 0), reason[:200], remedy))
 
     def suggest_name(self, name: str, valid: Iterable[str], prefix: str = "") -> str:
@@ -185,13 +197,18 @@ class ExpressionLinter(ast.NodeVisitor):
         """Returns whether a dotted name belongs to np or to a library with similar functions."""
         root, _, rest = path.partition(".")
         return bool(rest) and (
-            root == "np" or (root in LIBRARIES and root not in self.scope.variables | self.scope.parameters)
+            root == "np"
+            or (root in LIBRARIES | OUTSIDE.keys() and root not in self.scope.variables | self.scope.parameters)
         )
 
     def suggest_library_remedy(self, path: str) -> str:
         """Returns a remedy for a name of numpy, torch, math or the like that is not in the language."""
         root, _, rest = path.partition(".")
         name = path.rpartition(".")[2]
+        if root in OUTSIDE:
+            return OUTSIDE[root]
+        if path.startswith("np.random.") or name in OUTSIDE_FUNCTIONS:
+            return OUTSIDE_FUNCTIONS.get(name, NUMPY["np.random"])
         if root != "np" and name in TORCH:
             return TORCH[name]
         for spelled in (f"np.{rest}", f"np.{name}", *(["np.linalg.norm"] if name == "norm" else [])):

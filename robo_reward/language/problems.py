@@ -35,6 +35,23 @@ class Problem(NamedTuple):
         return f"{where}: {self.reason}. Remedy: {self.remedy}."
 
 
+class Change(NamedTuple):
+    """A change of a program by the normaliser.
+
+    Attributes:
+        line: in the source, from 1.
+        what: was changed.
+        why: it had to be.
+    """
+
+    line: int
+    what: str
+    why: str
+
+    def __str__(self) -> str:
+        return f"line {self.line}: {self.what} ({self.why})"
+
+
 class ProgramError(RoboRewardError):
     """Raised for a source that is not in the language; lists every problem that was found."""
 

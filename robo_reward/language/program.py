@@ -12,6 +12,7 @@ from robo_reward.envs.state import State, StateSpec, Transitions
 from robo_reward.errors import RoboRewardError, UsageError, WrongShape
 from robo_reward.language.builtins import CONSTANTS, FUNCTIONS
 from robo_reward.language.grammar import ENTRY, STATES, get_dotted_name
+from robo_reward.language.problems import Change
 from robo_reward.rewards.contract import RewardOutput, fingerprint_spec, validate_output
 
 CHUNK = 4096
@@ -50,10 +51,19 @@ class RewardProgram:
         spec: the fields that `state.FIELD` refers to.
         action_dim: A.
         work: an upper bound of the numbers that the program computes for each transition, as the trial counted them.
+        changes: what was rewritten in the text that the user gave, to make it this source.
     """
 
-    def __init__(self, source: str, tree: ast.Module, spec: StateSpec, action_dim: int, work: int = 1) -> None:
-        self.source, self.state_spec, self.action_dim = source, spec, action_dim
+    def __init__(
+        self,
+        source: str,
+        tree: ast.Module,
+        spec: StateSpec,
+        action_dim: int,
+        work: int = 1,
+        changes: tuple[Change, ...] = (),
+    ) -> None:
+        self.source, self.state_spec, self.action_dim, self.changes = source, spec, action_dim, changes
         self._rows = min(CHUNK, PIECE // max(work, 1))
         bare = _strip_docstrings(tree)
         self.canonical = ast.unparse(bare) + "\n"

@@ -8,6 +8,13 @@ from types import MappingProxyType
 MEMORY = "a reward has no memory: read the value before the action with previous.FIELD"
 """Remedy for keeping a value for the next call."""
 
+NOISE = "a reward gives the same number for the same transition; remove the noise"
+"""Remedy for random numbers."""
+FILES = "a reward reads no files; write the numbers into the program"
+"""Remedy for reading and writing."""
+_CLOCK = "a reward gives the same number for the same transition; compare state.FIELD with previous.FIELD instead"
+_SYSTEM = "a reward only computes numbers from the state; remove it"
+
 _WHERE = "compute both sides and choose with np.where(condition, a, b)"
 _PAIRS = (
     "write np.linalg.norm(a - b, axis=-1) for two points (B, 3); for sets of points (B, n, 3) and (B, m, 3) write "
@@ -41,8 +48,6 @@ REMEDIES: Mapping[str, tuple[str, str]] = MappingProxyType(
         "Global": ("global", MEMORY),
         "If": ("if", f"arrays hold many worlds at once: {_WHERE}"),
         "IfExp": ("an if expression", f"arrays hold many worlds at once: {_WHERE}"),
-        "Import": ("import", "np is already imported; delete the line"),
-        "ImportFrom": ("import", "np is already imported; delete the line"),
         "JoinedStr": ("text", "strings may only name terms"),
         "Lambda": ("lambda", "define a helper function on the top level"),
         "List": ("a list", _LIST),
@@ -102,6 +107,8 @@ BUILTINS: Mapping[str, str] = MappingProxyType(
         "len": "not needed: numbers broadcast over the batch",
         "range": "use it only in for i in range(3):",
         "print": "remove it",
+        "open": FILES,
+        "input": _SYSTEM,
         "zip": "use for i in range(3): and x[:, i]",
         "enumerate": "use for i in range(3): and x[:, i]",
         "self": MEMORY,
@@ -115,6 +122,27 @@ BUILTINS: Mapping[str, str] = MappingProxyType(
     }
 )
 """Name from Python or a library -> remedy."""
+
+OUTSIDE: Mapping[str, str] = MappingProxyType(
+    {
+        **dict.fromkeys(("random", "secrets"), NOISE),
+        **dict.fromkeys(("time", "datetime"), _CLOCK),
+        **dict.fromkeys(("json", "pickle", "csv", "yaml", "io", "pathlib"), FILES),
+        **dict.fromkeys(("os", "sys", "subprocess", "shutil", "socket"), _SYSTEM),
+    }
+)
+"""Module whose purpose is outside the language -> remedy."""
+
+OUTSIDE_FUNCTIONS: Mapping[str, str] = MappingProxyType(
+    {
+        **dict.fromkeys(
+            ["rand", "randn", "randint", "rand_like", "randn_like", "randperm", "normal", "bernoulli", "manual_seed"],
+            NOISE,
+        ),
+        **dict.fromkeys(["load", "loadtxt", "genfromtxt", "fromfile", "memmap", "save", "savez", "savetxt"], FILES),
+    }
+)
+"""Last part of a name in an array library whose purpose is outside the language -> remedy."""
 
 LIBRARIES = frozenset(("torch", "math", "numpy", "jnp", "jax", "F", "nn", "scipy", "tf", "cp", "th", "onp"))
 """Usual import names of array libraries; most of their functions have the same names in NumPy."""
@@ -168,7 +196,11 @@ NUMPY: Mapping[str, str] = MappingProxyType(
         "np.matmul": "write np.dot(a, b): row by row",
         "np.inner": "write np.dot(a, b): row by row",
         "np.outer": "write a[:, :, None] * b[:, None, :]",
-        "np.random": "a reward gives the same number for the same transition; remove the noise",
+        "np.random": NOISE,
+        "np.sort": "use np.max(x, axis=-1) and np.min(x, axis=-1)",
+        "np.median": "use np.mean(x, axis=-1)",
+        "np.argmax": "compare the components, as in x[:, 0] > x[:, 1]",
+        "np.argmin": "compare the components, as in x[:, 0] < x[:, 1]",
         "np.select": "nest np.where(condition, a, b)",
         "np.float32": "numbers are float64 already; remove it",
         "np.bool_": "write a comparison, such as x > 0.5",

@@ -37,6 +37,7 @@ class CandidateForm(msgspec.Struct):
     refusals: list[RefusalForm]
     rungs: list[TrainingForm]
     note: Text
+    changes: list[Text] = []
 
 
 class SearchForm(msgspec.Struct):

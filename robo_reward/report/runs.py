@@ -200,8 +200,16 @@ def _build_candidate_row(candidate: CandidateForm, winner: CandidateForm | None)
         steps=rungs[-1].steps if rungs else None,
         success=rungs[-1].evaluation.success if rungs else None,
         status=STATUSES.get(status, status),  # type: ignore[arg-type]
-        note=candidate.note,
+        note=candidate.note or _describe_changes(candidate.changes),
     )
+
+
+def _describe_changes(changes: list[str]) -> str:
+    """Returns a line about what was rewritten in a program; the whole list is in `search.json`."""
+    if not changes:
+        return ""
+    more = f"; {len(changes) - 1} more changes in search.json" if len(changes) > 1 else ""
+    return f"rewritten for the reward language, {changes[0][:160]}{more}"
 
 
 def _build_refused_rows(candidate: CandidateForm) -> list[RefusedRow]:

@@ -34,7 +34,8 @@ class Candidate:
         id: `ROUND.INDEX`, counted from 1, with `rR/` before it in restart R.
         round: counted from 0.
         index: within the round.
-        source: program text, once accepted.
+        source: program text, once accepted; in the reward language.
+        changes: what was rewritten in the writer's text to make it that source.
         parent: id of the best program its writer had seen.
         status: `refused`, `duplicate`, `accepted`, `training`, `stopped` (at a rung), `failed` or `finished`.
         refusals: the problems of all versions that were sent back before acceptance.
@@ -48,6 +49,7 @@ class Candidate:
     source: str = ""
     parent: str | None = None
     status: str = "refused"
+    changes: list[str] = field(default_factory=list)
     refusals: list[CandidateProblem] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
     rungs: list[dict[str, Any]] = field(default_factory=list)

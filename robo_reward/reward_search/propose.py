@@ -55,14 +55,17 @@ class ProgramValidator:
     batch: Transitions
 
     def validate(self, completion: Completion) -> tuple[RewardProgram | None, list[CandidateProblem], list[str]]:
-        """Returns the program or `None`, the problems of a refused one, and the warnings of the probes."""
+        """Returns the program or `None`, the problems of a refused one, and the warnings of the probes.
+
+        A program in a published style is rewritten into the reward language; `program.changes` says what was changed.
+        """
         if completion.source is None:
             reason = completion.error or "the answer contains no program"
             remedy = "answer with one fenced block of Python that defines compute_reward"
             return None, [CandidateProblem("answer", reason, remedy, None, completion.text[:2000])], []
         source = completion.source
         try:
-            program = compile_program(source, self.task.spec, self.task.action.dim)
+            program = compile_program(source, self.task.spec, self.task.action.dim, normalise=True)
         except ProgramError as refused:
             problems = refused.problems[:MAX_PROBLEMS_SHOWN]
             return None, [CandidateProblem("language", p.reason, p.remedy, p.line, source) for p in problems], []
@@ -124,6 +127,7 @@ def _validate_or_repair(
         candidate.refusals += refusals
         if program is not None:
             candidate.source, candidate.status = program.source, "accepted"
+            candidate.changes = [str(change) for change in program.changes]
             return program
         if attempt < repairs:
             broken = RejectedAnswer(refusals[0].source, tuple(refusals))

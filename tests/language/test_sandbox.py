@@ -452,6 +452,21 @@ def test_hostile_programs_are_refused(source: str) -> None:
     assert all(len(p.reason) < 500 and p.remedy for p in caught.value.problems)
 
 
+@pytest.mark.parametrize("source", HOSTILE, ids=shown)
+def test_hostile_programs_stay_harmless_when_they_are_normalised(source: str) -> None:
+    started = resource.getrusage(resource.RUSAGE_SELF)
+    refused = None
+    try:
+        compiled = compile_program(source, SPEC, ACTION_DIM, normalise=True)
+        assert compile_program(compiled.source, SPEC, ACTION_DIM).canonical == compiled.canonical
+    except ProgramError as error:
+        refused = error
+    used = resource.getrusage(resource.RUSAGE_SELF)
+    assert used.ru_utime - started.ru_utime < 5.0
+    assert used.ru_maxrss - started.ru_maxrss < 300_000  # KiB
+    assert refused is None or (refused.problems and all(len(p.reason) < 500 and p.remedy for p in refused.problems))
+
+
 def test_there_are_many_of_them() -> None:
     assert len(HOSTILE) > 200
 

@@ -20,6 +20,7 @@ from robo_reward.errors import UsageError
 from robo_reward.jobs.local import LocalExecutor
 from robo_reward.language import language
 from robo_reward.language.problems import MAX_PROBLEMS_SHOWN
+from robo_reward.language.validation import check
 from robo_reward.reward_search import propose as propose_module
 from robo_reward.reward_search.candidate import Candidate, rank_candidates
 from robo_reward.reward_search.eureka import Eureka, SearchFailed
@@ -234,6 +235,30 @@ def test_hostile_programs_cost_their_candidate_only(reach: Task) -> None:
     assert all(1 <= len(candidate.refusals) <= MAX_PROBLEMS_SHOWN for candidate, program in proposed if program is None)
 
 
+PUBLISHED = """import torch
+
+def compute_dense_reward(state, action):
+    distance = torch.norm(state.goal_position - state.hand_position)
+    reward = 1.0 - torch.tanh(5.0 * distance)
+    if distance < 0.02:
+        reward += 1.0
+    return reward
+"""
+
+
+def test_a_published_program_becomes_a_candidate_with_its_changes(reach: Task) -> None:
+    gate = ProgramValidator(reach, sample_random_rollout(reach, worlds=4, steps=5))
+    request = WriteRequest(reach.goal, reach.spec, reach.action)
+    ((candidate, program),) = propose_programs(
+        Scripted([[PUBLISHED]]), gate, request, 1, 0, lambda index: f"1.{index}", set(), lambda *_: None
+    )
+    assert program is not None
+    assert candidate.source == program.source != PUBLISHED
+    assert language.compile_program(candidate.source, reach.spec, reach.action.dim).changes == ()
+    assert any("line 4: torch.norm is written as np.linalg.norm" in change for change in candidate.changes)
+    assert candidate.to_json()["changes"] == candidate.changes
+
+
 @pytest.mark.parametrize("error", [MemoryError(), OverflowError(), RecursionError(), ValueError("x")])
 @pytest.mark.parametrize("stage", ["lint", "trial", "RewardProgram", "probe"])
 def test_an_error_of_any_stage_refuses_the_program(
@@ -242,7 +267,8 @@ def test_an_error_of_any_stage_refuses_the_program(
     def fails(*_: object) -> None:
         raise error
 
-    monkeypatch.setattr(propose_module if stage == "probe" else language, stage, fails)
+    places = {"probe": propose_module, "RewardProgram": language}
+    monkeypatch.setattr(places.get(stage, check), stage, fails)
     gate = ProgramValidator(reach, sample_random_rollout(reach, worlds=2, steps=2))
     program, refusals, _ = gate.validate(Completion("", GOOD.format(gain=5.0)))
     assert program is None

@@ -17,7 +17,7 @@ from robo_reward.cli.task import make_configured_task
 from robo_reward.cli.terminal import Terminal
 from robo_reward.envs.task import Task
 from robo_reward.errors import UnknownName, UsageError
-from robo_reward.language.language import compile_program
+from robo_reward.language.language import RewardProgram, compile_program
 from robo_reward.policies.algorithms import merge_settings
 from robo_reward.policies.sb3 import CurvePoint, TrainingResult, train_policy
 from robo_reward.report.runs import report_train
@@ -35,6 +35,7 @@ def run(config: DictConfig, arguments: list[str]) -> int:
         raise UnknownName("camera", config.camera, task.cameras)
     merge_settings(config.policy.algorithm, merge_parameters(config))
     reward = load_chosen_reward(task, config.reward)
+    _print_changes(console, reward)
     with open_run(config, arguments, "train") as run:
         if reward:
             save_reward(reward, run.path / "reward")
@@ -70,7 +71,7 @@ def load_chosen_reward(task: Task, config: DictConfig) -> StepReward | EpisodeRe
 
     Raises:
         UsageError: a path that holds no reward.
-        ProgramRefused: a program that is not in the language.
+        ProgramError: a program that is not in the language, and cannot be rewritten into it.
     """
     if config.kind == "sparse":
         return None
@@ -80,8 +81,16 @@ def load_chosen_reward(task: Task, config: DictConfig) -> StepReward | EpisodeRe
     if path.suffix == ".py":
         if not path.is_file():
             raise UsageError(f"no reward program at {path}")
-        return compile_program(path.read_text(), task.spec, task.action.dim)
+        return compile_program(path.read_text(), task.spec, task.action.dim, normalise=True)
     return load_reward(path)
+
+
+def _print_changes(console: Terminal, reward: StepReward | EpisodeReward | None) -> None:
+    """Prints what was rewritten in a program of the user."""
+    if isinstance(reward, RewardProgram) and reward.changes:
+        console.print("the program was rewritten for the reward language; the run folder holds the result:")
+        for change in reward.changes:
+            console.print(f"  {change}", soft_wrap=True, highlight=False, markup=False)
 
 
 def merge_parameters(config: DictConfig) -> dict[str, Any]:

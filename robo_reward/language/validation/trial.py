@@ -7,7 +7,8 @@ checked against that before it is used, and its size is bounded from the shapes 
 computed.
 
 A problem does not end the walk: the value in question becomes `UNKNOWN`, and so does all that follows from it, so
-that the writer learns of every problem at once. Exhausted limits end it.
+that the writer learns of every problem at once. What the linter refuses is not run either and is `UNKNOWN`. Exhausted
+limits end the walk.
 """
 
 from __future__ import annotations
@@ -67,8 +68,14 @@ _OPERATORS: dict[type[ast.AST], Callable[..., Any]] = {
 Variables = dict[str, Any]
 
 
-def trial(tree: ast.Module, spec: StateSpec, action_dim: int) -> int:
+def trial(tree: ast.Module, spec: StateSpec, action_dim: int, refused: frozenset[int] = frozenset()) -> int:
     """Runs a linted program once on typical states.
+
+    Args:
+        tree: the program.
+        spec: the fields of the state.
+        action_dim: A.
+        refused: the nodes that the linter refuses, by their `id`; they are not run, and their values are unknown.
 
     Returns:
         The work: an upper bound of the numbers that it computes for each transition.
@@ -81,7 +88,7 @@ def trial(tree: ast.Module, spec: StateSpec, action_dim: int) -> int:
     if size * max(spec.dim, action_dim) > MAX_STATE:
         reason = f"the state has {spec.dim} numbers, up to {widest} along one axis"
         raise ProgramError([Problem(0, reason, "describe a state with fewer and smaller fields")])
-    walk = _Trial(tree, sample_typical_transitions(spec, action_dim, size))
+    walk = _Trial(tree, sample_typical_transitions(spec, action_dim, size), refused)
     try:
         with np.errstate(all="ignore"):
             walk.run()
@@ -95,7 +102,8 @@ def trial(tree: ast.Module, spec: StateSpec, action_dim: int) -> int:
 
 
 class _Trial:
-    def __init__(self, tree: ast.Module, batch: Transitions) -> None:
+    def __init__(self, tree: ast.Module, batch: Transitions, refused: frozenset[int]) -> None:
+        self.refused = refused
         self.functions = {node.name: node for node in tree.body if isinstance(node, ast.FunctionDef)}
         self.states = {"state": batch.state, "previous": batch.previous}
         self.action = batch.action
@@ -107,12 +115,15 @@ class _Trial:
     def run(self) -> None:
         """Runs the entry function and checks the values that it returns."""
         entry = self.functions[ENTRY]
-        scope: Variables = {"action": self.action}
+        scope: Variables = {parameter.arg: UNKNOWN for parameter in entry.args.args}
+        scope["action"] = self.action
         last = self.run_body(entry, scope)
-        total, terms = last.elts  # type: ignore[attr-defined]  # the linter has checked the form
+        if not isinstance(last, ast.Tuple):
+            return  # the linter refuses this return
+        total, terms = last.elts
         self.check_returned_value(total, "the total", scope)
-        for key, value in zip(terms.keys, terms.values, strict=True):
-            self.check_returned_value(value, f"the term {key.value!r}", scope)
+        for key, value in zip(terms.keys, terms.values, strict=True):  # type: ignore[attr-defined]
+            self.check_returned_value(value, f"the term {getattr(key, 'value', None)!r}", scope)
 
     def check_returned_value(self, node: ast.expr, what: str, scope: Variables) -> None:
         """Checks that a returned value is one number for each transition."""
@@ -121,16 +132,21 @@ class _Trial:
             remedy = "return one number for each transition, such as np.sum(x, axis=-1)"
             self.record_problem(node, f"{what} has shape {self.format_shape(np.shape(value))}, expected (B,)", remedy)
 
-    def run_body(self, function: ast.FunctionDef, scope: Variables) -> ast.expr:
-        """Runs a function up to its return and returns the expression of that statement."""
+    def run_body(self, function: ast.FunctionDef, scope: Variables) -> ast.expr | None:
+        """Runs a function up to its return and returns the expression of that statement; `None` if it is refused."""
         *statements, last = function.body
         self.run_statements(statements, scope)
-        return last.value  # type: ignore[attr-defined]  # the linter has checked that it is a return
+        if isinstance(last, ast.Return) and id(last) not in self.refused:
+            return last.value
+        self.run_statements([last], scope)
+        return None
 
     def run_statements(self, statements: Sequence[ast.stmt], scope: Variables) -> None:
         for node in statements:
             self.workload.count_operation(node)
             match node:
+                case _ if id(node) in self.refused:
+                    self.forget_variables(node, scope)
                 case ast.Assign(targets=targets, value=value):
                     result = self.evaluate_right_side(value, scope)
                     for target in targets:
@@ -145,6 +161,14 @@ class _Trial:
                         self.workload.count_operation(node)
                         scope[name] = i
                         self.run_statements(body, scope)
+                case _:
+                    self.forget_variables(node, scope)
+
+    def forget_variables(self, node: ast.stmt, scope: Variables) -> None:
+        """Makes the value of every variable unknown that a refused statement assigns to."""
+        for inner in ast.walk(node):
+            if isinstance(inner, ast.Name) and isinstance(inner.ctx, ast.Store):
+                scope[inner.id] = UNKNOWN
 
     def evaluate_right_side(self, node: ast.expr, scope: Variables) -> Any:
         """Returns the right side of an assignment: a value, or a tuple of values."""
@@ -156,7 +180,8 @@ class _Trial:
 
     def bind_names(self, target: ast.expr, value: Any, scope: Variables) -> None:
         """Assigns a value to a name, or a tuple of values to as many names."""
-        names = [name.id for name in (target.elts if isinstance(target, ast.Tuple | ast.List) else [target])]  # type: ignore[attr-defined]
+        targets = target.elts if isinstance(target, ast.Tuple | ast.List) else [target]
+        names = [name.id if isinstance(name, ast.Name) else "" for name in targets]  # "": the linter refuses the target
         values = value if isinstance(value, tuple) else (value,)
         if len(names) != len(values):
             if value is not UNKNOWN:
@@ -176,6 +201,8 @@ class _Trial:
 
     def evaluate(self, node: ast.expr, scope: Variables) -> Any:
         """Returns the value of an expression: an array, a number, or the several values that a helper returns."""
+        if id(node) in self.refused:
+            return UNKNOWN
         match node:
             case ast.Constant(value=constant):
                 return constant
@@ -215,8 +242,13 @@ class _Trial:
         name = get_dotted_name(node.func)
         if helper := self.functions.get(name):
             self.workload.count_operation(node)
+            if id(helper) in self.refused:
+                return UNKNOWN
             inner = {parameter.arg: value for parameter, value in zip(helper.args.args, arguments, strict=True)}
-            return self.evaluate_right_side(self.run_body(helper, inner), inner)
+            result = self.run_body(helper, inner)
+            return UNKNOWN if result is None else self.evaluate_right_side(result, inner)
+        if id(node.func) in self.refused:
+            return UNKNOWN
         keywords = {str(keyword.arg): self.evaluate_single(keyword.value, scope) for keyword in node.keywords}
         return self.apply_operation(node, FUNCTIONS[name].call, *arguments, **keywords)
 

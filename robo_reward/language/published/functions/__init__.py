@@ -1,0 +1,1 @@
+"""Rewrites calls of functions that the program does not define itself."""
