@@ -148,7 +148,7 @@ def test_what_is_no_data_set_is_said(tmp_path: Path):
     with pytest.raises(UsageError, match="holds no episodes"):
         open_episodes(tmp_path / "site")
     (tmp_path / "a.hdf5").write_text("no HDF5")
-    with pytest.raises(BadArtifact, match="no HDF5 file"):
+    with pytest.raises(BadArtifact, match="not a readable HDF5 file"):
         open_episodes(tmp_path / "a.hdf5")
     with pytest.raises(UsageError, match="no episodes"):
         summarise_episodes(open_episodes(EpisodeStore(tmp_path / "empty").folder))

@@ -244,7 +244,7 @@ def edit_info(root: Path, **more) -> None:
     [
         ("old", r"info\.json: codebase_version is 'v1\.6', expected v2\.0, v2\.1 or v3\.x"),
         ("half", r"file-000\.parquet.*episode 1 has 3 rows, expected 6"),
-        ("cut", r"file-000\.parquet.* no Parquet file"),
+        ("cut", r"file-000\.parquet.* not a readable Parquet file"),
         ("missing video", r"file-000\.mp4: there is no such file, which episode 0 needs"),
         ("short video", r"file-000\.mp4.* it has 0 of the 6 frames|file-000\.mp4.* frames from 0\.4 s"),
         ("rate", r"file-000\.mp4: it has 10 frames per second, expected 50"),

@@ -117,7 +117,7 @@ def test_success_that_a_file_does_not_say_is_unknown(tmp_path: Path, rewards: li
 @pytest.mark.parametrize(
     ("damage", "said"),
     [
-        ("cut", r"lift\.hdf5: it (is no HDF5 file that can|cannot) be read"),
+        ("cut", r"lift\.hdf5: it (is not a readable HDF5 file|cannot be read)"),
         ("half", r"demo_1.* num_samples has 4 rows, actions have 2: it is incomplete"),
         ("missing", r"demo_0.*actions is missing"),
         ("outside", r"demo_0.*actions is missing, or is a link"),
