@@ -40,7 +40,7 @@ class Verb:
             is_key: whether the verb has a key; a folder may have `=` in its name.
 
         Raises:
-            UsageError: more bare paths than the verb takes, if it takes several.
+            UsageError: more bare paths than the verb takes, if it takes several or has actions.
         """
         found: list[str] = []
         taken, bare = "", self.bare.split()
@@ -51,7 +51,7 @@ class Verb:
             elif self.bare and (not equals or (Path(argument).exists() and not is_key(key))):
                 if bare:
                     taken = bare.pop(0)
-                elif " " in self.bare:
+                elif " " in self.bare or self.actions:
                     raise UsageError(f"{argument!r} is one path too many. Such as: {self.example}")
                 found.append(f"{taken}={quote_text(argument)}")
             elif key in self.paths and _is_path(value):

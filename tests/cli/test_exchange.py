@@ -60,6 +60,7 @@ def test_a_store_in_the_current_folder(tmp_path: Path, monkeypatch: pytest.Monke
         (["export", "DATA", "to=lerobott", "out=x"], "Did you mean 'lerobot'"),
         (["export", "DATA", "to=lerobot"], "out=... is missing"),
         (["export", "DATA", "to=lerobot", "out=x", "frames=mp4"], "keep"),
+        (["preferences", "exprt", "x.csv"], "is one path too many. Such as: robo-reward preferences import"),
     ],
 )
 def test_wrong_words(tmp_path: Path, words: list[str], said: str, monkeypatch, capsys: pytest.CaptureFixture[str]):
