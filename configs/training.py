@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import ClassVar, Literal
 
-from robo_reward.configs.values import Above0, Mappings, Names, Natural, Positive, Real, Seed, Seeds, Share
+from robo_reward.configs.values import Above0, Flag, Mappings, Names, Natural, Positive, Real, Seed, Seeds, Share
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -155,10 +155,18 @@ class TasksConfig:
     """The keys of `robo-reward tasks`.
 
     Args:
-        name: one task in detail
+        name: one task in detail, or a scene file
+        goal: with a scene file without one: the goal sentence
+        success: with name: another condition of success
+        failure: with name: another condition of failure
+        check: with name: run random episodes and report what will go wrong in training; a scene file is always checked
     """
 
     name: str = ""
+    goal: str = ""
+    success: str = ""
+    failure: str = ""
+    check: Flag = False
 
 
 @dataclass(frozen=True, kw_only=True)

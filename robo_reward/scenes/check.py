@@ -175,7 +175,7 @@ def _check_starts(task: Task, qpos: np.ndarray, mocap: np.ndarray) -> list[Findi
         Finding(
             "penetration at the start",
             not inside,
-            f"{-deepest * 1000:.1f} mm" + (f", {pair}" if inside else ""),
+            f"{abs(deepest) * 1000:.1f} mm" + (f", {pair}" if inside else ""),
             "move the bodies apart: they will be thrown when the episode begins" if inside else "",
         ),
     ]

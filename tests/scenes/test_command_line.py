@@ -63,3 +63,11 @@ def test_a_goal_without_a_rule_is_told_by_what_success_is_measured(folder: Path,
     words = ["search", "task=panda/reach", "goal=Wave.", "search.rounds=1", "search.candidates=1", "search.steps=512"]
     main([*words, "search.episodes=2", "videos=0", "search.final_seeds=0"])
     assert "not by this goal; give success=" in " ".join(capsys.readouterr().out.split())
+
+
+def test_tasks_shows_a_scene_file_and_checks_it(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["tasks", "name=scene.yaml"]) == 0
+    shown = capsys.readouterr().out
+    assert "puck_position" in shown and "success at the start" in shown and "actuators" in shown
+    assert main(["tasks", "name=scene.yaml", "success=puck_x > 0"]) == 1
+    assert "make the rule stricter" in " ".join(capsys.readouterr().out.split())

@@ -7,15 +7,12 @@ from pathlib import Path
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
-from rich.table import Table
-from rich.text import Text
 
-from robo_reward.cli.terminal import Terminal
+from robo_reward.cli.terminal import Terminal, build_findings_table
 from robo_reward.doctor import diagnose
 from robo_reward.errors import UsageError
 from robo_reward.files import write_json
 from robo_reward.finding import Finding
-from robo_reward.printable import to_printable
 
 
 def run(config: DictConfig, arguments: list[str]) -> int:
@@ -28,15 +25,7 @@ def run(config: DictConfig, arguments: list[str]) -> int:
         raise UsageError("host= and cameras= apply to a robot; add robot=fr3 or robot=panda")
     robot = bool(config.get("robot")) and config.robot.kind != "mujoco"
     findings = _diagnose_robot(config) if robot else diagnose()
-    table = Table(box=None, pad_edge=False, show_header=False)
-    table.add_column(no_wrap=True)
-    table.add_column(no_wrap=True)
-    table.add_column(overflow="fold")  # wrap long paths and addresses instead of cutting them
-    for finding in findings:
-        mark = Text("ok", "green") if finding.ok else Text("--", "yellow")
-        remedy = (f"\n{to_printable(finding.remedy)}", "dim") if finding.remedy else ""
-        table.add_row(mark, finding.name, Text.assemble(to_printable(finding.value), remedy))
-    Terminal().print(table, soft_wrap=False)
+    Terminal().print(build_findings_table(findings), soft_wrap=False)
     if config.json:
         write_json(Path(config.json), [asdict(finding) for finding in findings])
     return _print_verdict(findings) if robot else 0
