@@ -65,7 +65,8 @@ class DiscoverConfig:
     """The keys of `robo-reward discover`.
 
     Args:
-        demos: a video, a folder of videos or of pictures, an episode store, or minari:ID
+        demos: a video, a folder of videos or of pictures, an episode store, a LeRobot, robomimic or Minari data set, or
+            minari:ID
         steps: number of steps, or auto
         method: ours, or paper: each demonstration segmented alone, the paper's objective, Gaussian rewards
         min_size: minimum length of a step [frames]
@@ -96,7 +97,7 @@ class LabelConfig:
     """The keys of `robo-reward label`.
 
     Args:
-        source: a run with videos, a folder of videos, or an episode store
+        source: a run with videos, a folder of videos, an episode store, or a LeRobot, robomimic or Minari data set
         mode: pair: which is better? | triplet: best, middle, worst | rank: k clips from best to worst
         k: clips per query for mode=rank, 2 to 9; 0 means 4
         annotator: name of the annotator; empty: the page asks
@@ -178,8 +179,8 @@ class ScoreConfig:
     """The keys of `robo-reward score`.
 
     Args:
-        data: a video, a folder of videos or of pictures, an episode store, a run that has episodes or videos, or
-            minari:ID
+        data: a video, a folder of videos or of pictures, an episode store, a run that has episodes or videos, a
+            LeRobot, robomimic or Minari data set, or minari:ID
         by: what ranks the episodes: final (mean of the last tenth of the steps), mean or total; auto: final for rewards
             that say how far a step is, mean for those that compare whole episodes
         curve: progress is the level of the reward, or the cumulative reward, scaled to 0..1 over the data set

@@ -28,9 +28,12 @@ _MODULES = {
     "compile_program": "language.language",
     "discover": "api",
     "evaluate": "api",
+    "export_episodes": "data.formats",
+    "import_episodes": "data.formats",
     "load_policy": "policies.policy",
     "load_reward": "rewards.artifact",
     "make_task": "envs.task",
+    "open_episodes": "data.formats",
     "record": "api",
     "save_reward": "rewards.artifact",
     "search": "api",
@@ -55,9 +58,12 @@ __all__ = [
     "compile_program",
     "discover",
     "evaluate",
+    "export_episodes",
+    "import_episodes",
     "load_policy",
     "load_reward",
     "make_task",
+    "open_episodes",
     "record",
     "save_reward",
     "search",
@@ -69,6 +75,7 @@ if TYPE_CHECKING:
     from robo_reward.api import Run, RunStopped, align, check, discover, evaluate, record, search, train
     from robo_reward.data.collect import collect_episodes
     from robo_reward.data.episode import Episode, EpisodeStore
+    from robo_reward.data.formats import export_episodes, import_episodes, open_episodes
     from robo_reward.envs.batch import BatchSim
     from robo_reward.envs.task import make_task, task_names
     from robo_reward.errors import RoboRewardError, UsageError

@@ -22,6 +22,7 @@ from robo_reward.finding import Finding
 PACKAGES = ("numpy", "mujoco", "gymnasium", "torch", "stable-baselines3", "sb3-contrib", "opencv-python-headless")
 EXTRAS = {
     "llm": ("openai",),
+    "data": ("pyarrow", "h5py"),
     "minari": ("minari", "pyarrow", "h5py"),
     "metaworld": ("metaworld",),
     "label": ("starlette", "uvicorn"),

@@ -183,6 +183,34 @@ class VideoReader:
             size = size or (image.shape[1], image.shape[0])
             yield image if image.shape[1::-1] == size else cv2.resize(image, size, interpolation=cv2.INTER_AREA)
 
+    def read_segment(self, start: float, count: int, fps: float, largest: int = 0) -> Iterator[np.ndarray]:
+        """Yields the frames (H, W, 3) uint8 of a part of the file, as it is one of several episodes in it.
+
+        Args:
+            start: when the first frame of the part is shown [s].
+            count: number of frames.
+            fps: frames per second of the file [Hz].
+            largest: as in `read_images`.
+
+        Raises:
+            VideoError: as `decode_frames` does, or the file ends before that part.
+        """
+        base = self._stream.time_base or Fraction(1, 1000)
+        begin = self._stream.start_time or 0
+        try:
+            self._container.seek(begin + int(start / base), stream=self._stream)
+        except (self._av.FFmpegError, OSError, ValueError, OverflowError) as error:
+            raise self._make_error(f"it has no frame at {start:g} s ({_describe_error(error)})") from error
+        found = 0
+        for frame in self.decode_frames():
+            if frame.pts is None or float((frame.pts - begin) * base) < start - 0.5 / fps:
+                continue
+            yield self._to_upright_image(frame, largest)
+            found += 1
+            if found == count:
+                return
+        raise self._make_error(f"it has {found} of the {count} frames from {start:g} s on; copy the file again")
+
     def _open_file(self) -> BufferedReader:
         try:
             file = open_regular(self.path, follow=True)

@@ -1,13 +1,14 @@
-"""Writes H.264 files that every browser plays, one frame at a time."""
+"""Writes H.264 files that every browser plays, or AV1 files as LeRobot does, one frame at a time."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from fractions import Fraction
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -18,7 +19,7 @@ _CLOCK = 90_000  # [Hz] clock of explicit frame times
 
 
 class VideoWriter:
-    """An mp4 (H.264, yuv420p, index at the front) that is being written.
+    """An mp4 (yuv420p, index at the front) that is being written.
 
     The file appears under its name, whole, when the `with` block ends without an error. Sides are made even by
     repeating the last row or column, as 4:2:0 chroma needs. Memory does not grow with the length.
@@ -27,15 +28,18 @@ class VideoWriter:
         path: where; ends in `.mp4`.
         fps: frames per second [Hz].
         crf: quality, from 0 (best) to 51.
-        threads: of the encoder; 0 for one per processor.
+        threads: of the encoder; 0 for one per processor. The encoder of AV1 chooses itself.
+        codec: `h264`, or `av1` with a key frame every second frame, which makes every frame quick to reach.
 
     Raises:
         VideoError: the file cannot be written, for example on a full disk.
         MissingExtra: PyAV is not installed.
     """
 
-    def __init__(self, path: Path | str, fps: float, crf: int = 23, threads: int = 1) -> None:
-        self.path, self._av = Path(path), import_av()
+    def __init__(
+        self, path: Path | str, fps: float, crf: int = 23, threads: int = 1, codec: Literal["h264", "av1"] = "h264"
+    ) -> None:
+        self.path, self._av, self._codec = Path(path), import_av(), codec
         self._fps, self._crf, self._threads = Fraction(fps).limit_denominator(1001), crf, threads
         if not self._fps:
             self._fps = Fraction(fps).limit_denominator(10**6)
@@ -78,10 +82,16 @@ class VideoWriter:
         self._mux_packets(self._stream.encode(picture))
 
     def _new_stream(self, width: int, height: int, base: Fraction) -> Any:
-        stream = self._container.add_stream("libx264", rate=self._fps)
+        options = {"preset": "veryfast", **_make_deterministic_options()}
+        if self._codec == "av1":
+            options = {"preset": "8", "g": "2"}
+            os.environ.setdefault("SVT_LOG", "1")  # the encoder prints its settings to stderr, except at this level
+        stream = self._container.add_stream("libsvtav1" if self._codec == "av1" else "libx264", rate=self._fps)
         stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
-        stream.options = {"crf": str(self._crf), "preset": "veryfast", **_make_deterministic_options()}
-        stream.codec_context.time_base, stream.codec_context.thread_count = base, self._threads
+        stream.options = {"crf": str(self._crf), **options}
+        stream.codec_context.time_base = base
+        if self._codec == "h264":
+            stream.codec_context.thread_count = self._threads
         return stream
 
     def _mux_packets(self, packets: Any) -> None:

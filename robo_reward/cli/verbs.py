@@ -21,6 +21,7 @@ class Verb:
         example: a command to copy.
         paths: keys whose value may be a path: key -> what `key=PATH` is rewritten to.
         bare: the keys that bare paths mean, in order, separated by spaces.
+        actions: words that are a value of the key `action`.
     """
 
     summary: str
@@ -29,6 +30,7 @@ class Verb:
     example: str
     paths: dict[str, tuple[str, ...]] = field(default_factory=dict)
     bare: str = ""
+    actions: tuple[str, ...] = ()
 
     def expand_arguments(self, arguments: Sequence[str], is_key: Callable[[str], bool]) -> list[str]:
         """Returns the overrides that arguments mean.
@@ -38,16 +40,18 @@ class Verb:
             is_key: whether the verb has a key; a folder may have `=` in its name.
 
         Raises:
-            UsageError: more bare paths than the verb takes, if it takes several.
+            UsageError: more bare paths than the verb takes, if it takes several or has actions.
         """
         found: list[str] = []
         taken, bare = "", self.bare.split()
         for argument in arguments:
             key, equals, value = argument.partition("=")
-            if self.bare and (not equals or (Path(argument).exists() and not is_key(key))):
+            if argument in self.actions:
+                found.append(f"action={argument}")
+            elif self.bare and (not equals or (Path(argument).exists() and not is_key(key))):
                 if bare:
                     taken = bare.pop(0)
-                elif " " in self.bare:
+                elif " " in self.bare or self.actions:
                     raise UsageError(f"{argument!r} is one path too many. Such as: {self.example}")
                 found.append(f"{taken}={quote_text(argument)}")
             elif key in self.paths and _is_path(value):
@@ -96,6 +100,20 @@ VERBS = {
         "robo_reward.configs.rewards:RecordConfig",
         "robo-reward record task=panda/drawer by=keyboard episodes=3",
     ),
+    "import": Verb(
+        "copy a LeRobot, robomimic or Minari data set into an episode store",
+        "robo_reward.cli.data.exchange:run_import",
+        "robo_reward.configs.data:ImportConfig",
+        "robo-reward import FOLDER out=demos/theirs",
+        bare="source",
+    ),
+    "export": Verb(
+        "write episodes as a LeRobot, robomimic or Minari data set",
+        "robo_reward.cli.data.exchange:run_export",
+        "robo_reward.configs.data:ExportConfig",
+        "robo-reward export demos/panda-lift to=lerobot out=FOLDER",
+        bare="source",
+    ),
     "discover": Verb(
         "learn a reward from a few demonstrations: find the steps of the task and recognise them",
         "robo_reward.cli.rewards.discover:run",
@@ -115,6 +133,14 @@ VERBS = {
         "robo_reward.configs.rewards:LabelConfig",
         "robo-reward label runs/NAME mode=triplet",
         bare="source",
+    ),
+    "preferences": Verb(
+        "import people's preferences from CSV, JSONL, Parquet, Label Studio or arrays",
+        "robo_reward.cli.data.preferences:run",
+        "robo_reward.configs.data:PreferencesConfig",
+        "robo-reward preferences import FILE clips=FOLDER",
+        bare="file",
+        actions=("import",),
     ),
     "align": Verb(
         "learn a reward from people's comparisons of clips, by RAPL or Bradley-Terry",

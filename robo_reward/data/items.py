@@ -5,21 +5,19 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import msgspec
 import numpy as np
 
 from robo_reward.data.episode import Episode, EpisodeStore
-from robo_reward.data.minari import import_minari
-from robo_reward.data.sources import (
-    MINARI,
-    PICTURES,
-    VIDEOS,
-    Demonstration,
-    load_demonstrations,
-    natural_sort_key,
-)
+from robo_reward.data.formats import MINARI, find_data_set
+from robo_reward.data.lerobot.layout import is_lerobot
+from robo_reward.data.minari import open_minari
+from robo_reward.data.robomimic import is_robomimic
+from robo_reward.data.sources import MAX_SIDE, PICTURES, VIDEOS, Demonstration, load_demonstrations, natural_sort_key
+from robo_reward.data.summary import EpisodeSource
 from robo_reward.envs.state import StateSpec
 from robo_reward.errors import UsageError
 from robo_reward.files import parse_json, read_bytes
@@ -52,35 +50,34 @@ class DataItem:
 def list_data_items(source: Path | str, fps: float = 20.0, frames: bool = True) -> list[DataItem]:
     """Returns the episodes of a data set, in its own order.
 
-    An `EpisodeStore`, a run with one in `episodes/` and a folder of videos, pictures or folders of these are listed
-    without reading; a run with `videos/` stands for these. Everything else that `load_demonstrations` knows is read
-    at once.
+    An `EpisodeStore`, a run with one in `episodes/`, a LeRobot, robomimic or Minari data set and a folder of videos,
+    pictures or folders of these are listed without reading; a run with `videos/` stands for these.
 
     Args:
         source: what `load_demonstrations` takes, or a run.
-        fps: of folders of pictures and Minari data sets, which do not specify it [Hz].
-        frames: read the frames of the episodes; without them, a Minari data set may hold states alone.
+        fps: of folders of pictures and of data sets that do not specify it [Hz].
+        frames: read the frames of the episodes, where there are any.
 
     Raises:
         UsageError: nothing there, or a data set of an unknown kind.
+        BadArtifact: the description of a data set is damaged.
+        MissingExtra: a package that the format needs is not installed.
     """
     text, path = str(source), Path(source)
-    if text.startswith(MINARI) and not frames:
-        found = [_wrap_episode(e, number) for number, e in enumerate(import_minari(text.removeprefix(MINARI)))]
+    if text.startswith(MINARI):
+        name = text.removeprefix(MINARI)
+        found = _wrap_data_set(open_minari(name), name, fps, frames)
     elif (store := _find_store(path)) is not None:
         found = _wrap_store(store, "", frames)
+    elif path.exists() and (data := find_data_set(path, largest=MAX_SIDE)) is not None:
+        found = _wrap_data_set(data, path.name, fps, frames)
     elif path.is_dir() and (leaves := list(_list_leaves(root := _find_videos(path)))):
         found = [item for leaf in leaves for item in _wrap_leaf(leaf, root, fps, frames)]
     else:
-        found = _add_rows([_wrap_demonstration(demo) for demo in load_demonstrations(source, fps)], path)
+        found = [_wrap_demonstration(demo) for demo in load_demonstrations(source, fps)]
     if not found:
         raise UsageError(f"no episodes in {source}: give videos, folders of pictures, an episode store or minari:ID")
     return _make_names_unique(found)
-
-
-def is_success_known(episode: Episode) -> bool:
-    """Returns whether the success of an episode was measured; that of a plain video was not."""
-    return bool(episode.meta.get("success_known", True))
 
 
 def demonstration_to_episode(demo: Demonstration) -> Episode:
@@ -111,13 +108,13 @@ def _find_videos(path: Path) -> Path:
 def _list_leaves(path: Path) -> Iterator[Path]:
     """Yields the videos, folders of pictures and data sets in and below a folder, in natural order."""
     inside = sorted((p for p in path.iterdir() if not p.name.startswith(".")), key=natural_sort_key)
-    if (path / "store.json").is_file() or (path / "meta").is_dir() or any(p.suffix.lower() in PICTURES for p in inside):
+    if (path / "store.json").is_file() or is_lerobot(path) or any(p.suffix.lower() in PICTURES for p in inside):
         yield path
         return
     for item in inside:
         if item.is_dir():
             yield from _list_leaves(item)
-        elif item.suffix.lower() in VIDEOS:
+        elif item.suffix.lower() in VIDEOS or is_robomimic(item):
             yield item
 
 
@@ -135,9 +132,8 @@ def _wrap_leaf(leaf: Path, root: Path, fps: float, frames: bool) -> list[DataIte
     name = leaf.relative_to(root).as_posix() if leaf != root else leaf.name
     if (store := _find_store(leaf)) is not None:
         return _wrap_store(store, f"{name}/", frames)
-    if (leaf / "meta").is_dir():
-        found = _add_rows([_wrap_demonstration(demo) for demo in load_demonstrations(leaf, fps)], leaf)
-        return found if leaf == root else [replace(item, name=f"{name}/{item.name}") for item in found]
+    if (is_lerobot(leaf) or is_robomimic(leaf)) and (data := find_data_set(leaf, largest=MAX_SIDE)) is not None:
+        return _wrap_data_set(data, name, fps, frames)
     files = sorted(leaf.iterdir()) if leaf.is_dir() else [leaf]
     states = [file.stat() if file.exists() else file.lstat() for file in files]  # a link may lead nowhere
     parts = [(file.name, s.st_size, s.st_mtime_ns) for file, s in zip(files, states, strict=True)]
@@ -154,16 +150,16 @@ def _wrap_demonstration(demo: Demonstration) -> DataItem:
     return DataItem(demo.name, lambda: demonstration_to_episode(demo))
 
 
-def _wrap_episode(episode: Episode, number: int) -> DataItem:
-    return DataItem(str(episode.meta.get("minari_id", number)), lambda: episode)
+def _wrap_data_set(data: EpisodeSource, name: str, fps: float, frames: bool) -> list[DataItem]:
+    """Returns the items of a data set of another project, those of LeRobot with their numbers of rows."""
+    counts = read_row_counts(Path(data.name))
+    rows = counts if len(counts) == data.count else [None] * data.count
 
+    def load(number: int) -> Episode:
+        episode = data.load_episode(number, frames)
+        return replace(episode, meta={"fps": fps, **episode.meta})
 
-def _add_rows(items: list[DataItem], root: Path) -> list[DataItem]:
-    """Returns the items with the numbers of rows of a LeRobot data set; unchanged where it does not say them."""
-    rows = read_row_counts(root)
-    if len(rows) != len(items):
-        return items
-    return [replace(item, rows=count) for item, count in zip(items, rows, strict=True)]
+    return [DataItem(f"{name} {number}", partial(load, number), rows=rows[number]) for number in range(data.count)]
 
 
 def read_row_counts(root: Path) -> list[int]:

@@ -18,7 +18,7 @@ class _DatasetInfo(msgspec.Struct):
 
 
 class LeRobotDatasetError(UsageError):
-    """The path is a LeRobot data set instead of videos; the message names the alternatives."""
+    """The path is a part of a LeRobot data set that cannot be read as videos; the message names the data set."""
 
 
 def refuse_lerobot(path: Path | str) -> None:
@@ -53,18 +53,9 @@ def _read_version(root: Path) -> str:
 
 
 def _refuse_place(path: Path, root: Path, version: str) -> None:
-    cameras = [folder for folder in sorted(root.glob("videos/chunk-*/*")) if folder.is_dir()]
-    start = f"{root} is a LeRobot data set ({version}), which cannot be read yet"
-    if not (root / "videos").is_dir():
-        raise LeRobotDatasetError(f"{start}: it has no videos. Give videos, or folders of pictures")
-    if not cameras:
-        raise LeRobotDatasetError(
-            f"{start}: its videos hold several episodes each. Cut them into one file per episode (meta/episodes says "
-            "where each begins and ends), and give a folder with the files of one camera"
-        )
+    cameras = [folder for folder in root.glob("videos/chunk-*/*") if folder.is_dir()]
     if not any(path == camera or camera in path.parents for camera in cameras):
-        named = cameras[0].relative_to(root).as_posix()
         raise LeRobotDatasetError(
-            f"{start}: here the videos of {len(cameras)} folders of cameras and chunks would be mixed. Give the folder "
-            f"of one camera, such as {root / named}"
+            f"{path} belongs to a LeRobot data set ({version}), whose videos mix episodes or cameras. Give the folder "
+            f"{root}, which is read episode by episode"
         )

@@ -4,27 +4,45 @@ from __future__ import annotations
 
 import json
 import logging
+import os
+import re
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import msgspec
 import numpy as np
 
 from robo_reward.data.episode import Episode, EpisodeStore
+from robo_reward.data.pictures import is_picture, join_cameras
+from robo_reward.data.summary import (
+    DataSummary,
+    EpisodeSource,
+    is_success_known,
+    make_field_name,
+    split_cameras,
+    summarise_episodes,
+)
 from robo_reward.envs.state import Field, StateSpec
 from robo_reward.errors import BadArtifact, MissingExtra, UsageError, WrongShape
-from robo_reward.files import parse_json
+from robo_reward.files import load_json, parse_json
 from robo_reward.rewards.contract import RewardOutput
 
 log = logging.getLogger(__name__)
 
 _SUCCESS = ("success", "is_success")
 """Names of the success flag: in Minari's and our data sets, and in gymnasium-robotics."""
-_DAMAGED = (OSError, ValueError, KeyError, TypeError, AttributeError, IndexError, EOFError)
+_DAMAGED = (
+    *(OSError, ValueError, KeyError, TypeError, AttributeError, IndexError, EOFError),
+    *(RuntimeError, AssertionError),  # of h5py, and of Minari's own checks
+)
 _AGAIN = "Download or create it again"
 _SPEC, _EPISODE = "robo_reward_state", "robo_reward_episode"
+_FRAMES = "frames_"
+"""Beginning of the names of our frames in the infos; the name of the camera follows."""
 
 
 class _EpisodeMetadata(msgspec.Struct):
@@ -35,16 +53,18 @@ class _EpisodeMetadata(msgspec.Struct):
     terms: list[str] | None = []
 
 
-def export_minari(episodes: Iterable[Episode], dataset_id: str, **about: Any) -> Any:
+def export_minari(episodes: Iterable[Episode], dataset_id: str, frames: bool = False, **about: Any) -> Any:
     """Writes episodes as a new local Minari data set.
 
     Observations are the flat states (T + 1, D). Success goes to `infos["success"]` (T + 1,) with a leading False
-    for the start, each reward term to `infos["term_NAME"]` (T + 1,) with a leading 0. The state's fields and each
-    episode's `meta` are kept as metadata. Frames are left out. All episodes are held in memory once.
+    for the start, each reward term to `infos["term_NAME"]` (T + 1,) with a leading 0. Where success is unknown it is
+    NaN; where it is unknown in all episodes there is no `infos["success"]`. The state's fields and each episode's
+    `meta` are kept as metadata. All episodes are held in memory once.
 
     Args:
         episodes: of one state and action width; such as an `EpisodeStore`.
         dataset_id: such as `panda/lift-v0`; must not exist yet.
+        frames: also write the frames of each camera to `infos["frames_CAMERA"]` (T + 1, H, W, 3), without loss.
         about: more for Minari: author, author_email, algorithm_name, description, data_format (`arrow`, `hdf5`,
             `parquet`).
 
@@ -59,23 +79,27 @@ def export_minari(episodes: Iterable[Episode], dataset_id: str, **about: Any) ->
     from gymnasium.spaces import Box
     from minari.data_collector import EpisodeBuffer
 
-    stored = episodes.iterate_without_frames() if isinstance(episodes, EpisodeStore) else episodes
-    kept = [replace(episode, frames=None) for episode in stored]
+    stored = episodes.iterate_without_frames() if isinstance(episodes, EpisodeStore) and not frames else episodes
+    kept = [episode if frames else replace(episode, frames=None) for episode in stored]
     if not kept:
         raise UsageError("no episodes to export")
     first = kept[0]
     for number, episode in enumerate(kept):
         if episode.spec != first.spec or episode.action.shape[1] != first.action.shape[1]:
             raise UsageError(f"episode {number} has another state or action than the first; export them separately")
+    folder = os.environ.get("MINARI_DATASETS_PATH")
     # A table has one set of columns, so every episode gets all terms; its metadata lists those it really has.
     terms = tuple(dict.fromkeys(name for episode in kept if episode.reward for name in episode.reward.terms))
-    with warnings.catch_warnings():
+    known = {is_success_known(episode) for episode in kept}
+    # Minari joins a relative path to itself while it writes.
+    with _datasets_in(Path(folder)) if folder else nullcontext(), warnings.catch_warnings():
         # Warnings about missing authors and links; there is no environment to recover from the data.
         warnings.filterwarnings("ignore", category=UserWarning, module="minari")
         dataset = minari.create_dataset_from_buffers(
             dataset_id,
             buffer=[
-                EpisodeBuffer(id=number, **_episode_to_columns(episode, terms)) for number, episode in enumerate(kept)
+                EpisodeBuffer(id=number, **_episode_to_columns(episode, terms, known))
+                for number, episode in enumerate(kept)
             ],
             observation_space=Box(-np.inf, np.inf, (first.spec.dim,), np.float64),
             action_space=Box(-1.0, 1.0, (first.action.shape[1],), np.float64),
@@ -86,19 +110,32 @@ def export_minari(episodes: Iterable[Episode], dataset_id: str, **about: Any) ->
     return dataset
 
 
-def import_minari(dataset: Any, spec: StateSpec | None = None, task_id: str = "") -> Iterator[Episode]:
+def import_minari(
+    dataset: Any,
+    spec: StateSpec | None = None,
+    task_id: str = "",
+    frames: bool = False,
+    numbers: Sequence[int] | None = None,
+) -> Iterator[Episode]:
     """Reads the episodes of a local Minari data set, one at a time.
 
+    Observations may be flat, or a dictionary, such as the `observation`, `achieved_goal` and `desired_goal` of
+    gymnasium's goal environments: its arrays of numbers become fields of the state, its pictures are frames. Where
+    neither `success` nor `is_success` is in the infos, `meta["success_known"]` is False.
+
     Args:
-        dataset: its id, or a `minari.MinariDataset`; observations must be flat.
-        spec: names for the observations of a data set that others made; `obs_0`, `obs_1`, ... if not given.
+        dataset: its id, or a `minari.MinariDataset`.
+        spec: names for the observations of a data set that others made; if not given, the keys of a dictionary, or
+            `obs_0`, `obs_1`, ...
         task_id: for data sets that others made.
+        frames: also read pictures in the observations or infos, those of several cameras side by side.
+        numbers: of the episodes to read, counted from 0; None for all.
 
     Raises:
         MissingExtra: minari is not installed.
         UsageError: there is no such data set on this machine.
         BadArtifact: it is damaged.
-        WrongShape: observations that are not flat, or not of the spec's width.
+        WrongShape: observations of another form, or not of the spec's width.
     """
     if isinstance(dataset, str):
         dataset = load_minari(dataset)
@@ -109,19 +146,105 @@ def import_minari(dataset: Any, spec: StateSpec | None = None, task_id: str = ""
         except (KeyError, TypeError, ValueError) as error:
             raise BadArtifact(dataset.id, f"the fields of its state cannot be read: {error}", _AGAIN) from error
     unjudged = 0
-    for data in iterate_minari_episodes(dataset):
-        (about,) = dataset.storage.get_episode_metadata([data.id])
+    for data in iterate_minari_episodes(dataset, numbers):
+        about = _read_episode_metadata(dataset, data.id)
         unjudged += _read_success(data) is None
-        yield _minari_to_episode(data, about, spec or _plain_spec(data.observations), task_id)
-    if unjudged:
+        fields = spec or _describe_observations(data.observations)
+        episode = _minari_to_episode(data, about, fields, task_id)
+        yield _add_pictures(episode, data, frames)
+    if unjudged and numbers is None:
         log.warning(
             "%d episodes of %s have neither %r nor %r in their infos: none of their steps counts as a success",
             *(unjudged, dataset.id, *_SUCCESS),
         )
 
 
-def load_minari(dataset_id: str) -> Any:
+def write_minari(source: EpisodeSource, folder: Path, dataset_id: str) -> DataSummary:
+    """Writes episodes with their frames as a Minari data set in a folder that Minari finds as MINARI_DATASETS_PATH.
+
+    Raises:
+        MissingExtra: minari is not installed.
+        UsageError: no episodes, or episodes that do not belong together.
+    """
+    _require_minari()
+    summary = summarise_episodes(source)
+    with _datasets_in(folder):
+        export_minari(source.iterate(True), dataset_id, frames=True, data_format="hdf5", description=source.name)
+    return summary
+
+
+def open_minari(where: Path | str) -> EpisodeSource:
+    """Returns the episodes of a Minari data set with their frames.
+
+    Args:
+        where: the id of a local data set, or the folder `data` of one.
+
+    Raises:
+        MissingExtra: minari is not installed, or the package that its file format needs.
+        UsageError: there is no such data set on this machine.
+        BadArtifact: it is damaged.
+    """
+    dataset = load_minari(where)
+    return EpisodeSource(
+        "minari",
+        str(where),
+        dataset.total_episodes,
+        lambda frames: import_minari(dataset, frames=frames),
+        lambda number, frames: next(import_minari(dataset, frames=frames, numbers=[number])),
+    )
+
+
+def find_minari(folder: Path) -> Path | None:
+    """Returns the folder `data` of the only Minari data set in and below a folder; None where there is none.
+
+    Raises:
+        UsageError: there are several.
+    """
+    found = sorted(
+        path.parent
+        for depth in ("", "data/", "*/data/", "*/*/data/", "*/*/*/data/")
+        for path in folder.glob(f"{depth}metadata.json")
+        if path.parent.name == "data" and _is_metadata(path)
+    )
+    if len(found) > 1:
+        names = ", ".join(str(path.parent) for path in found[:8])
+        raise UsageError(f"{folder} holds {len(found)} Minari data sets; give one of {names}")
+    return found[0] if found else None
+
+
+def _is_metadata(path: Path) -> bool:
+    """Returns whether a file is the metadata of a Minari data set, perhaps a damaged one."""
+    try:
+        return "minari_version" in (load_json(path, dict[str, Any]) or {})
+    except BadArtifact:
+        return (path.parent / "main_data.hdf5").is_file()
+
+
+def make_minari_id(task_id: str) -> str:
+    """Returns the id of a data set of a task, such as `panda/lift-v0`."""
+    parts = [re.sub(r"[^A-Za-z0-9_-]+", "-", part).strip("-") for part in task_id.split("/")]
+    return f"{'/'.join(filter(None, parts)) or 'robo_reward/episodes'}-v0"
+
+
+@contextmanager
+def _datasets_in(folder: Path) -> Iterator[None]:
+    """Makes Minari write into a folder: it has no other way to say where."""
+    before = os.environ.get("MINARI_DATASETS_PATH")
+    os.environ["MINARI_DATASETS_PATH"] = str(folder.resolve())
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ["MINARI_DATASETS_PATH"]
+        else:
+            os.environ["MINARI_DATASETS_PATH"] = before
+
+
+def load_minari(dataset_id: Path | str) -> Any:
     """Returns a local Minari data set.
+
+    Args:
+        dataset_id: its id, or the folder `data` of one.
 
     Raises:
         MissingExtra: minari is not installed, or the package that its file format needs.
@@ -130,33 +253,49 @@ def load_minari(dataset_id: str) -> Any:
     """
     minari = _require_minari()
     try:
+        if isinstance(dataset_id, Path):
+            return minari.MinariDataset(dataset_id)
         return minari.load_dataset(dataset_id)
     except ImportError as error:
         module = "h5py" if "h5py" in str(error) else "pyarrow"
-        raise MissingExtra(module, "minari", f"reading the Minari data set {dataset_id!r}") from error
+        raise MissingExtra(module, "minari", f"reading the Minari data set {str(dataset_id)!r}") from error
     except (FileNotFoundError, ValueError) as error:
-        raise UsageError(f"no Minari data set {dataset_id!r} on this machine: {error}") from error
+        raise UsageError(f"no Minari data set {str(dataset_id)!r} on this machine: {error}") from error
     except _DAMAGED as error:
         raise BadArtifact(dataset_id, f"its Minari data set cannot be read: {error}", _AGAIN) from error
 
 
-def iterate_minari_episodes(dataset: Any) -> Iterator[Any]:
-    """Yields the `minari.EpisodeData` of a data set.
+def iterate_minari_episodes(dataset: Any, numbers: Sequence[int] | None = None) -> Iterator[Any]:
+    """Yields the `minari.EpisodeData` of a data set, of all episodes or of those with some numbers.
 
     Raises:
         BadArtifact: it is damaged.
     """
     try:
-        yield from dataset.iterate_episodes()
+        yield from dataset.iterate_episodes(numbers)
     except _DAMAGED as error:
         raise BadArtifact(dataset.id, f"an episode of the Minari data set cannot be read: {error}", _AGAIN) from error
 
 
-def _episode_to_columns(episode: Episode, terms: tuple[str, ...]) -> dict[str, Any]:
+def _read_episode_metadata(dataset: Any, number: int) -> dict[str, Any]:
+    try:
+        (about,) = dataset.storage.get_episode_metadata([number])
+    except _DAMAGED as error:
+        raise BadArtifact(dataset.id, f"metadata of episode {number} cannot be read: {error}", _AGAIN) from error
+    return about
+
+
+def _episode_to_columns(episode: Episode, terms: tuple[str, ...], known: set[bool]) -> dict[str, Any]:
+    """Returns the columns of an episode; `known` says whether success is known, for all episodes."""
     steps, reward = len(episode), episode.reward
-    known = {} if reward is None else reward.terms
-    columns = {"success": np.r_[False, episode.success]}
-    columns |= {f"term_{name}": np.r_[0.0, known.get(name, np.full(steps, np.nan))] for name in terms}
+    own = {} if reward is None else reward.terms
+    columns = {}
+    if known == {True, False}:
+        columns["success"] = np.r_[0.0, episode.success if is_success_known(episode) else np.full(steps, np.nan)]
+    elif True in known:
+        columns["success"] = np.r_[False, episode.success]
+    columns |= {f"term_{name}": np.r_[0.0, own.get(name, np.full(steps, np.nan))] for name in terms}
+    pictures = {f"{_FRAMES}{camera}": frames for camera, frames in split_cameras(episode).items()}
     return {
         "observations": episode.state,
         "actions": episode.action,
@@ -164,7 +303,7 @@ def _episode_to_columns(episode: Episode, terms: tuple[str, ...]) -> dict[str, A
         "terminations": np.zeros(steps, bool),
         "truncations": np.arange(steps) == steps - 1,
         # Minari 0.5.4's Arrow reader fails on arrays of one number per step, but not on plain lists.
-        "infos": {name: values.tolist() for name, values in columns.items()},
+        "infos": {**{name: values.tolist() for name, values in columns.items()}, **pictures},
     }
 
 
@@ -173,12 +312,55 @@ def _episode_metadata(episode: Episode) -> dict[str, Any]:
     return {_EPISODE: json.dumps({"task_id": episode.task_id, "meta": dict(episode.meta), "terms": terms})}
 
 
-def _plain_spec(observations: Any) -> StateSpec:
+def _describe_observations(observations: Any) -> StateSpec:
+    """Returns the fields of observations that others made."""
+    if isinstance(observations, Mapping):
+        arrays = _list_numbers(observations)
+        if not arrays and not list_pictures(observations):
+            raise WrongShape("Minari observations", (), "arrays of numbers (T + 1, ...), in a dictionary or alone")
+        return StateSpec(
+            [Field(name, values.shape[1:], description=f"observation {name}") for name, values in arrays.items()]
+        )
+    if is_picture(observations):
+        return StateSpec([])
     if not isinstance(observations, np.ndarray) or observations.ndim != 2:
         raise WrongShape("Minari observations", np.shape(observations), "(T + 1, D), flat; flatten the data set first")
     return StateSpec(
         [Field(f"obs_{i}", description=f"number {i} of the observation") for i in range(observations.shape[1])]
     )
+
+
+def _list_numbers(values: Mapping[str, Any], prefix: str = "") -> dict[str, np.ndarray]:
+    """Returns the arrays of numbers of a tree of observations, by the names of their fields; pictures are left out."""
+    found: dict[str, np.ndarray] = {}
+    for key, value in values.items():
+        name = make_field_name(f"{prefix}{key}")
+        if isinstance(value, Mapping):
+            found |= _list_numbers(value, f"{name}_")
+        elif isinstance(value, np.ndarray) and value.dtype.kind in "biuf" and value.ndim and not is_picture(value):
+            found[name] = value
+    return found
+
+
+def list_pictures(values: Any, name: str = "camera") -> dict[str, np.ndarray]:
+    """Returns the arrays of pictures (T + 1, H, W, 3) of a tree of observations or infos, by name."""
+    if isinstance(values, Mapping):
+        return {k: v for key, value in values.items() for k, v in list_pictures(value, str(key)).items()}
+    return {name.removeprefix(_FRAMES): values} if is_picture(values) else {}
+
+
+def _add_pictures(episode: Episode, data: Any, frames: bool) -> Episode:
+    """Returns an episode with the cameras that its data has, and with their frames if wanted."""
+    pictures = list_pictures(data.observations) or list_pictures(data.infos or {})
+    if not pictures:
+        return episode
+    named = [camera for camera in episode.meta.get("cameras", ()) if camera in pictures]
+    pictures = {camera: pictures[camera] for camera in named or pictures}
+    meta = dict(episode.meta)
+    if "minari_id" in meta and list(pictures) != ["camera"]:
+        meta["cameras"] = list(pictures)
+    joined = join_cameras(pictures, f"Minari episode {data.id}") if frames else None
+    return replace(episode, frames=joined, meta=meta)
 
 
 def _minari_to_episode(data: Any, about: dict[str, Any], spec: StateSpec, task_id: str) -> Episode:
@@ -194,8 +376,16 @@ def _minari_to_episode(data: Any, about: dict[str, Any], spec: StateSpec, task_i
         named = {name: np.asarray(infos[f"term_{name}"], float).reshape(-1)[1:] for name in own.terms}
         reward = RewardOutput(np.asarray(data.rewards, float), named)
     success = _read_success(data)
+    if success is None and "success_known" not in own.meta:
+        own.meta["success_known"] = False
+    observations = data.observations
+    if isinstance(observations, Mapping):
+        parts = [np.asarray(v, float).reshape(len(v), -1) for v in _list_numbers(observations).values()]
+        observations = np.concatenate([np.zeros((len(actions) + 1, 0)), *parts], axis=1)
+    elif is_picture(observations):
+        observations = np.zeros((len(observations), 0))
     return Episode(
-        state=np.asarray(data.observations, float),
+        state=np.asarray(observations, float),
         action=actions.reshape(len(actions), -1),
         success=np.zeros(len(actions), bool) if success is None else success,
         spec=spec,
@@ -213,7 +403,7 @@ def _read_success(data: Any) -> np.ndarray | None:
     steps = len(data.actions)
     for name in _SUCCESS:
         values = np.asarray((data.infos or {}).get(name, ()))
-        if values.dtype.kind in "bif" and values.size in (steps, steps + 1):
+        if values.dtype.kind in "bif" and values.size in (steps, steps + 1) and not np.isnan(values[-1:]).any():
             return values.reshape(-1)[-steps:] > 0 if steps else np.zeros(0, bool)
     return None
 

@@ -1,4 +1,4 @@
-"""Readers of demonstrations: videos, folders of frames, stored episodes, Minari data sets."""
+"""Readers of demonstrations: videos, folders of frames, stored episodes, and data sets of other projects."""
 
 from __future__ import annotations
 
@@ -14,8 +14,10 @@ import numpy as np
 
 from robo_reward.configs.rewards import DiscoverConfig
 from robo_reward.data.episode import Episode, EpisodeStore
+from robo_reward.data.formats import MINARI, find_data_set
 from robo_reward.data.lerobot_detection import refuse_lerobot
-from robo_reward.data.minari import iterate_minari_episodes, load_minari
+from robo_reward.data.minari import iterate_minari_episodes, list_pictures, load_minari
+from robo_reward.data.summary import EpisodeSource
 from robo_reward.envs.video.files import load_video
 from robo_reward.errors import UsageError, WrongShape
 from robo_reward.files import open_regular
@@ -24,7 +26,6 @@ log = logging.getLogger(__name__)
 
 VIDEOS = (".mp4", ".mov", ".m4v", ".avi", ".mkv", ".webm")
 PICTURES = (".png", ".jpg", ".jpeg")
-MINARI = "minari:"
 MAX_SIDE = 480
 """Maximum length of the longer side of a frame [pixels]; larger frames are downscaled while reading."""
 
@@ -75,14 +76,15 @@ def load_demonstrations(source: Path | str, fps: float = DiscoverConfig.fps) -> 
 
     Args:
         source: a video; a folder of pictures (one demonstration, in natural order: `2.png` before `10.png`); an
-            `EpisodeStore` with frames; a folder of any of these; or `minari:ID`.
-        fps: of folders of pictures and Minari data sets, which do not specify it [Hz].
+            `EpisodeStore` with frames; a LeRobot data set; a robomimic file; the folder of a Minari data set; a folder
+            of any of these; or `minari:ID`.
+        fps: of folders of pictures and of data sets that do not specify it [Hz].
 
     Raises:
-        UsageError: nothing there, frames that never change, or a LeRobot data set.
+        UsageError: nothing there, frames that never change, or a part of a LeRobot data set.
         VideoError: a video that cannot be read, breaks off or holds no frames; the message names it.
-        BadArtifact: a Minari data set that is damaged.
-        MissingExtra: a Minari data set whose format needs a package that is not installed.
+        BadArtifact: a data set that is damaged.
+        MissingExtra: a data set whose format needs a package that is not installed.
     """
     text = str(source)
     found = (
@@ -121,17 +123,22 @@ def harmonise_demonstrations(demonstrations: Sequence[Demonstration]) -> list[De
 
 def _read_source(path: Path, fps: float) -> Iterator[Demonstration]:
     """Yields the demonstrations of a file, a store or a folder."""
-    refuse_lerobot(path)
-    if path.is_file():
-        if path.suffix.lower() not in VIDEOS:
-            raise UsageError(f"{path} is not a video; supported are {', '.join(VIDEOS)}")
-        yield Demonstration(*load_video(path, MAX_SIDE), path.name)
-    elif not path.is_dir():
+    if not path.exists():
         raise UsageError(f"no demonstrations at {path}: there is no such file or folder")
-    elif (path / "store.json").is_file():
+    if (path / "store.json").is_file():
         yield from _read_store(EpisodeStore(path), path.name)
-    else:
+        return
+    data = find_data_set(path, largest=MAX_SIDE)
+    if data is not None:
+        yield from _read_data_set(data, path.name, fps)
+        return
+    refuse_lerobot(path)
+    if path.is_dir():
         yield from _read_folder(path, fps)
+    elif path.suffix.lower() in VIDEOS:
+        yield Demonstration(*load_video(path, MAX_SIDE), path.name)
+    else:
+        raise UsageError(f"{path} is not a video; supported are {', '.join(VIDEOS)}")
 
 
 def _read_folder(path: Path, fps: float) -> Iterator[Demonstration]:
@@ -191,6 +198,17 @@ def _read_store(store: EpisodeStore, name: str) -> Iterator[Demonstration]:
         yield Demonstration(episode.frames, rate, key, replace(episode, frames=None))
 
 
+def _read_data_set(data: EpisodeSource, name: str, fps: float) -> Iterator[Demonstration]:
+    """Yields the episodes of a data set of another project as demonstrations."""
+    for number, episode in enumerate(data.iterate(True)):
+        if episode.frames is None:
+            raise UsageError(
+                f"{data.format} data set {data.name} has no pictures; give one that was recorded with them"
+            )
+        rate = float(episode.meta.get("fps", fps))
+        yield Demonstration(episode.frames, rate, f"{name} {number}", replace(episode, frames=None))
+
+
 def _read_minari(dataset_id: str, fps: float) -> list[Demonstration]:
     """Returns the demonstrations of a data set whose observations, or a part of them, are pictures.
 
@@ -199,23 +217,12 @@ def _read_minari(dataset_id: str, fps: float) -> list[Demonstration]:
     """
     found = []
     for data in iterate_minari_episodes(load_minari(dataset_id)):
-        frames = _find_pictures(data.observations)
-        frames = _find_pictures(data.infos) if frames is None else frames
-        if frames is None:
+        pictures = list_pictures(data.observations) or list_pictures(data.infos)
+        if not pictures:
             shown = _describe_arrays(data.observations)
             raise UsageError(f"Minari data set {dataset_id!r} has no pictures (T, H, W, 3) uint8; it has {shown}")
-        found.append(Demonstration(frames, fps, f"{dataset_id} {data.id}"))
+        found.append(Demonstration(next(iter(pictures.values())), fps, f"{dataset_id} {data.id}"))
     return found
-
-
-def _find_pictures(values: Any) -> np.ndarray | None:
-    """Returns the first array of pictures in a tree of arrays."""
-    if isinstance(values, Mapping):
-        parts = (_find_pictures(value) for value in values.values())
-        return next((part for part in parts if part is not None), None)
-    if isinstance(values, np.ndarray) and values.ndim == 4 and values.shape[-1] == 3 and values.dtype == np.uint8:
-        return values
-    return None
 
 
 def _describe_arrays(values: Any) -> str:

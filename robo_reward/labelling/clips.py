@@ -11,7 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from robo_reward.data.episode import EpisodeStore
+from robo_reward.data.formats import find_data_set
 from robo_reward.data.lerobot_detection import is_lerobot_info, refuse_lerobot
+from robo_reward.data.summary import EpisodeSource, get_rate, get_task_name, is_success_known
 from robo_reward.envs.task import make_task, task_names
 from robo_reward.envs.video.files import VideoError, write_video
 from robo_reward.errors import RoboRewardError, UsageError
@@ -94,7 +96,8 @@ def find_clips(source: Path | str, work: Path | str) -> ClipCollection:
     """Returns all videos of a source that can be shown.
 
     A folder that is an `EpisodeStore`, or has one in `episodes/`, gives its episodes that have frames; a run gives
-    its `videos/`; any other folder all videos in and below it. Every file is decoded once, so that a broken one is
+    its `videos/`; a LeRobot, robomimic or Minari data set its episodes, which are cut into a video each, in a folder
+    beside `work`; any other folder all videos in and below it. Every file is decoded once, so that a broken one is
     found now and not while labelling.
 
     Args:
@@ -103,17 +106,20 @@ def find_clips(source: Path | str, work: Path | str) -> ClipCollection:
 
     Raises:
         UsageError: no such folder.
-        LeRobotFolder: it is, or holds, a LeRobot data set.
+        LeRobotDatasetError: it is a part of a LeRobot data set, or holds one beside other files.
+        BadArtifact: a data set that is damaged.
         NotEnoughClips: fewer than two usable videos.
     """
     source, work = Path(source), Path(work)
     if not source.is_dir():
         raise UsageError(f"no folder {source}: give a run, a folder of videos or an episode store")
-    refuse_lerobot(source)
     folder = find_folder(source, "episodes", "store.json")
     if (folder / "store.json").is_file():
         found = _find_in_store(EpisodeStore(folder), work)
+    elif data := find_data_set(source):
+        found = _find_in_data_set(data, work)
     else:
+        refuse_lerobot(source)
         folder = source / "videos" if (source / "videos").is_dir() else source
         found = _find_in_folder(folder, work)
     if len(found.videos) < 2:
@@ -136,7 +142,7 @@ def _find_in_folder(folder: Path, work: Path) -> ClipCollection:
     def check_video(path: Path) -> Video | RejectedVideo:
         name = to_printable_name(path.relative_to(folder).as_posix())
         try:
-            return _prepare_video(_hash_content(path), path, name, work)
+            return _prepare_video(hash_content(path), path, name, work)
         except OSError as error:
             return RejectedVideo(name, error.strerror or str(error))
         except (UnusableVideo, VideoError) as error:
@@ -145,7 +151,27 @@ def _find_in_folder(folder: Path, work: Path) -> ClipCollection:
     return _group_by_usability(zip(paths, _map_in_threads(check_video, paths), strict=True))
 
 
-def _hash_content(path: Path) -> str:
+def _find_in_data_set(data: EpisodeSource, work: Path) -> ClipCollection:
+    """Cuts the episodes of a data set into a video each, unless those are there from an earlier call."""
+    folder = work.with_name(f"{work.name}-cut")
+    paths = [folder / f"{number:06d}.mp4" for number in range(data.count)]
+    is_cut = all(path.is_file() for path in paths)
+    about: dict[str, dict[str, Any]] = {}
+    for path, episode in zip(paths, data.iterate(not is_cut), strict=True):
+        if not is_cut:
+            if episode.frames is None:
+                raise UsageError(f"{data.format} data set {data.name} has no pictures to compare; give one with them")
+            write_video(path, episode.frames, fps=get_rate(episode), crf=12)
+        about[path.name] = {"task": get_task_name(episode), "steps": len(episode)}
+        if is_success_known(episode):
+            about[path.name]["success"] = episode.is_successful
+    found = _find_in_folder(folder, work)
+    videos = tuple(replace(video, meta=about[video.name]) for video in found.videos)
+    paths_of = {clip.id: Path(clip.path) for clip in found.store}
+    return replace(found, videos=videos, store=tuple(video.to_clip(paths_of[video.id]) for video in videos))
+
+
+def hash_content(path: Path) -> str:
     """Returns the SHA-256 hash of a regular file, 32 hex digits.
 
     Raises:

@@ -11,9 +11,10 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from robo_reward.errors import BadArtifact, MissingExtra, UnknownName, UsageError
+from robo_reward.errors import BadArtifact, UnknownName, UsageError
 from robo_reward.files import MAX_LINE, atomic_path, convert_json, open_regular, parse_json, write_text
 from robo_reward.labelling.answers import TEXT_LIMIT, BadAnswer, is_text
+from robo_reward.labelling.foreign import ENDINGS, import_pyarrow, read_foreign
 from robo_reward.labelling.store import Clip, Event, PreferenceStore, event_from_json
 
 FORMATS = (".jsonl", ".parquet")
@@ -67,16 +68,29 @@ def export_preferences(store: PreferenceStore, path: Path | str) -> Path:
     return path
 
 
-def import_preferences(store: PreferenceStore, path: Path | str) -> ImportCounts:
+def import_preferences(
+    store: PreferenceStore, path: Path | str, folder: Path | None = None, annotator: str = "imported"
+) -> ImportCounts:
     """Adds the contents of a file to the store; importing the same file twice changes nothing.
+
+    Args:
+        store: where to.
+        path: an export of ours, or a file of another project, see `labelling.foreign`.
+        folder: where the clips of a file of another project are looked up; None for the folder of the file.
+        annotator: name of the annotator where a file of another project names none.
 
     Raises:
         BadAnswer: a row is not a valid answer; the message names it. The rows before it may be in the store.
-        UsageError: the file does not exist, or has an unsupported extension.
+        UsageError: the file does not exist, has an unsupported extension, or names a clip that does not exist.
     """
-    path = _check_format(Path(path))
+    path = Path(path)
+    if path.suffix not in ENDINGS:
+        raise UnknownName("format of preferences", path.suffix or path.name, ENDINGS)
     if not path.is_file():
         raise UsageError(f"no file {path} to import preferences from")
+    if is_foreign(path):
+        found = read_foreign(path, folder, annotator)
+        return _add_to_store(store, found.clips, list(found.answers))
     clips: list[Clip] = []
     events: list[Event] = []
     for number, row in enumerate(_read_jsonl(path) if path.suffix == ".jsonl" else _read_parquet(path), 1):
@@ -87,6 +101,30 @@ def import_preferences(store: PreferenceStore, path: Path | str) -> ImportCounts
                 events.append(event_from_json(row))
         except (BadAnswer, UnknownName) as error:
             raise BadAnswer(f"{path}, row {number}: {error}") from error
+    return _add_to_store(store, clips, events)
+
+
+def is_foreign(path: Path) -> bool:
+    """Returns whether a file of preferences is of another project, and not an export of ours.
+
+    Raises:
+        BadAnswer: the first row of a JSONL file is not a JSON object.
+        UsageError: it is not a Parquet file.
+    """
+    if path.suffix == ".jsonl":
+        first = next(_read_jsonl(path), {})
+        return "chosen" in first and "kind" not in first
+    if path.suffix == ".parquet":
+        arrow, parquet = import_pyarrow()
+        try:
+            names = parquet.read_schema(path).names
+        except (arrow.ArrowException, OSError, UnicodeError) as error:
+            raise UsageError(f"{path} is not a Parquet file of preferences: {error}") from error
+        return "chosen" in names and "value" not in names
+    return True
+
+
+def _add_to_store(store: PreferenceStore, clips: list[Clip], events: list[Event]) -> ImportCounts:
     store.add_clips(clips)
     new = sum(store.add(*events[i : i + _BATCH]) for i in range(0, len(events), _BATCH))
     return ImportCounts(new, len(events) - new, len(clips))
@@ -97,12 +135,12 @@ def open_preferences(where: Path | str) -> Iterator[PreferenceStore]:
     """Opens a store, or a file written by `export_preferences` as a temporary store.
 
     Args:
-        where: as for `PreferenceStore`, or a file that ends in `.jsonl` or `.parquet`.
+        where: as for `PreferenceStore`, or a file that `import_preferences` reads.
 
     Raises:
         BadAnswer: a row of the file is not a valid answer.
     """
-    if "://" in str(where) or Path(where).suffix not in FORMATS:
+    if "://" in str(where) or Path(where).suffix not in ENDINGS:
         with PreferenceStore(where) as store:
             yield store
         return
@@ -125,25 +163,30 @@ def _check_format(path: Path) -> Path:
     return path
 
 
-def _import_pyarrow() -> tuple[Any, Any]:
-    try:
-        import pyarrow
-        import pyarrow.parquet
-    except ImportError:
-        raise MissingExtra("pyarrow", "parquet", "preferences as Parquet") from None
-    return pyarrow, pyarrow.parquet
-
-
 def _write_parquet(rows: list[dict[str, Any]], path: Path) -> None:
-    arrow, parquet = _import_pyarrow()
+    arrow, parquet = import_pyarrow()
     text, strings = arrow.string(), arrow.list_(arrow.string())
-    plain = dict.fromkeys(("row", "uuid", "kind", "annotator", "undoes", "created", "text"), text)
+    plain = dict.fromkeys(("row", "uuid", "kind", "annotator", "undoes", "created", "text", "chosen", "rejected"), text)
     columns = {**plain, "seconds": arrow.float64(), "clips": strings, "ranking": arrow.list_(strings), "value": text}
+    paths = {row["id"]: row["path"] for row in rows if row["row"] == "clip"}
     table = [
-        {**{name: row.get(name) for name in columns}, "value": json.dumps({k: v for k, v in row.items() if k != "row"})}
+        {
+            **{name: row.get(name) for name in columns},
+            **_name_winner(row, paths),
+            "value": json.dumps({k: v for k, v in row.items() if k != "row"}),
+        }
         for row in rows
     ]
     parquet.write_table(arrow.Table.from_pylist(table, schema=arrow.schema(list(columns.items()))), path)
+
+
+def _name_winner(row: dict[str, Any], paths: dict[str, Any]) -> dict[str, str]:
+    """Returns the columns `chosen` and `rejected` of a pair that a person decided, with the paths of the clips."""
+    ranking = row.get("ranking") or []
+    if row.get("kind") != "pair" or [len(group) for group in ranking] != [1, 1]:
+        return {}
+    (chosen,), (rejected,) = ranking
+    return {"chosen": paths.get(chosen, chosen), "rejected": paths.get(rejected, rejected)}
 
 
 def _parse_clip(row: dict[str, Any]) -> Clip:
@@ -157,10 +200,10 @@ def _parse_clip(row: dict[str, Any]) -> Clip:
 
 
 def _read_parquet(path: Path) -> Iterator[dict[str, Any]]:
-    arrow, parquet = _import_pyarrow()
+    arrow, parquet = import_pyarrow()
     try:
         table = parquet.read_table(path, columns=["row", "value"])
-    except (arrow.ArrowException, OSError) as error:
+    except (arrow.ArrowException, OSError, UnicodeError) as error:
         raise UsageError(f"{path} is not a Parquet file of preferences: {error}") from error
     for number, row in enumerate(table.to_pylist(), 1):
         if not isinstance(row["value"], str | bytes):

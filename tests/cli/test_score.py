@@ -17,6 +17,7 @@ from robo_reward.cli.app import main
 from robo_reward.cli.rewards import score as module
 from robo_reward.data.collect import collect_episodes
 from robo_reward.data.episode import Episode, EpisodeStore
+from robo_reward.data.formats import export_episodes, open_episodes
 from robo_reward.data.script import make_demonstrator, trim_episode
 from robo_reward.envs.rendering.frames import FrameSpec
 from robo_reward.envs.task import make_task
@@ -117,6 +118,17 @@ def test_the_progress_file_is_what_lerobot_reads(here: Path) -> None:
             curve = progress[rows]
             assert curve.min() >= 0 and curve.max() <= 1 and (np.diff(curve) >= -1e-6).all()  # the dot never goes back
             assert (curve[-1] > 0.9) == (number < len(LENGTHS))
+
+
+def test_a_data_set_of_another_project_gets_the_same_scores(here: Path) -> None:
+    pytest.importorskip("pyarrow")
+    export_episodes(open_episodes("mixed"), "lerobot", "exported", frames=False)
+    for data, run in (("mixed", "one"), ("exported", "two")):
+        assert main(["score", data, "reward=reward.py", f"run={run}"]) == 0
+    one, two = load("runs/one/scores.json"), load("runs/two/scores.json")
+    assert two["auc"] == one["auc"] == 1.0
+    for before, after in zip(one["scores"], two["scores"], strict=True):
+        assert after == {**before, "name": f"exported {before['index']}"}
 
 
 def test_progress_has_the_rows_that_the_data_set_counts(tmp_path: Path) -> None:

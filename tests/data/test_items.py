@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import cv2
@@ -9,10 +10,14 @@ import numpy as np
 import pytest
 
 from robo_reward.data.episode import CorruptEpisode, EpisodeStore
-from robo_reward.data.items import is_success_known, list_data_items, read_row_counts
+from robo_reward.data.formats import FORMATS, export_episodes
+from robo_reward.data.items import list_data_items, read_row_counts
+from robo_reward.data.lerobot.layout import EXTRA_EPISODES
 from robo_reward.data.minari import export_minari
+from robo_reward.data.summary import is_success_known
 from robo_reward.envs.video.files import write_video
-from robo_reward.errors import UsageError
+from robo_reward.errors import BadArtifact, UsageError
+from tests.data.test_lerobot import filmed, source
 from tests.rewards.perceptual.scenes import LENGTHS, clip, episode
 
 
@@ -25,8 +30,8 @@ def store(tmp_path: Path) -> Path:
 
 
 def test_a_store_and_a_run_that_has_one(store: Path) -> None:
-    for source in (store, store.parent):
-        items = list_data_items(source)
+    for place in (store, store.parent):
+        items = list_data_items(place)
         assert [item.name for item in items] == ["e0", "e1", "e2", "e3"]
         loaded = items[2].load()
         assert loaded.frames is not None and len(loaded) == sum(LENGTHS[2]) - 1 and is_success_known(loaded)
@@ -81,6 +86,55 @@ def test_the_videos_of_a_run(tmp_path: Path) -> None:
     assert [item.name for item in list_data_items(tmp_path / "run")] == ["episode1.mp4"]
 
 
+def _damage_line(root: Path) -> None:
+    path = root / EXTRA_EPISODES
+    first, second, third = path.read_bytes().splitlines(keepends=True)
+    path.write_bytes(first + b"x" * (len(second) - 1) + b"\n" + third)
+
+
+def _delete_array(path: Path, name: str) -> None:
+    with pytest.importorskip("h5py").File(path, "a") as file:
+        del file[name]
+
+
+DAMAGES: dict[str, Callable[[Path], None]] = {
+    "lerobot": _damage_line,
+    "robomimic": lambda root: _delete_array(root / "demo.hdf5", "data/demo_1/actions"),
+    "minari": lambda root: _delete_array(next(root.glob("**/main_data.hdf5")), "episode_1/actions"),
+}
+"""Format -> damages its second episode."""
+
+
+@pytest.mark.parametrize("to", FORMATS)
+def test_data_sets_of_other_projects_are_read_one_episode_at_a_time(tmp_path: Path, to: str) -> None:
+    for module in ("pyarrow", "h5py", "minari"):
+        pytest.importorskip(module)
+    episodes = [filmed(4 + i, i) for i in range(3)]
+    export_episodes(source(episodes), to, tmp_path / "mine")
+    DAMAGES[to](tmp_path / "mine")
+    items = list_data_items(tmp_path / "mine")
+    assert [item.name for item in items] == ["mine 0", "mine 1", "mine 2"]
+    assert [item.rows for item in items] == ([4, 5, 6] if to == "lerobot" else [None] * 3)
+    for number in (2, 0):
+        loaded = items[number].load()
+        assert loaded.frames is not None and loaded.frames.shape == (5 + number, 31, 70, 3)
+        np.testing.assert_array_equal(loaded.state, episodes[number].state)
+    with pytest.raises(BadArtifact):
+        items[1].load()
+    assert list_data_items(tmp_path / "mine", frames=False)[0].load().frames is None
+
+
+def test_data_sets_inside_a_folder(tmp_path: Path) -> None:
+    for module in ("pyarrow", "h5py"):
+        pytest.importorskip(module)
+    for to in ("lerobot", "robomimic"):
+        export_episodes(source([filmed(4, 0)]), to, tmp_path / to)
+    write_video(tmp_path / "1.mp4", clip(LENGTHS[0], 0), 10.0)
+    items = list_data_items(tmp_path)
+    assert [item.name for item in items] == ["1.mp4", "lerobot 0", "robomimic/demo.hdf5 0"]
+    assert [len(item.load()) for item in items[1:]] == [4, 4]
+
+
 def test_states_of_a_minari_data_set(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("minari")
     monkeypatch.setenv("MINARI_DATASETS_PATH", str(tmp_path))
@@ -111,10 +165,10 @@ def test_rows_of_lerobot_data_sets(tmp_path: Path) -> None:
 
 
 def test_nothing_there(tmp_path: Path) -> None:
-    for source in ("nowhere", "empty"):
+    for place in ("nowhere", "empty"):
         (tmp_path / "empty").mkdir(exist_ok=True)
         with pytest.raises(UsageError, match="no"):
-            list_data_items(tmp_path / source)
+            list_data_items(tmp_path / place)
     EpisodeStore(tmp_path / "store")
     with pytest.raises(UsageError, match="no episodes"):
         list_data_items(tmp_path / "store")

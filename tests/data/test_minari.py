@@ -36,6 +36,15 @@ def test_a_store_goes_out_and_comes_back(tmp_path: Path, data_format: str):
         same(before, after)
 
 
+@pytest.mark.parametrize("data_format", ["arrow", "hdf5"])
+def test_a_relative_folder_of_data_sets(tmp_path: Path, data_format: str, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("MINARI_DATASETS_PATH", "here")
+    export_minari([make(4)], "panda/lift-v0", data_format=data_format)
+    assert (tmp_path / "here" / "panda" / "lift-v0" / "data" / "metadata.json").is_file()
+    same(make(4), *import_minari("panda/lift-v0"))
+
+
 def test_minari_users_see_an_ordinary_data_set():
     episode = make(6, seed=1, reward=True)
     export_minari([episode], "panda/lift-v1")

@@ -13,7 +13,9 @@ import numpy as np
 import pytest
 
 from robo_reward.data.episode import EpisodeStore
+from robo_reward.data.items import list_data_items
 from robo_reward.data.sources import Demonstration, harmonise_demonstrations, load_demonstrations, natural_sort_key
+from robo_reward.data.summary import is_success_known
 from robo_reward.envs.video.files import VideoError, write_video
 from robo_reward.errors import UsageError, WrongShape
 from tests.rewards.perceptual.scenes import clip, episode
@@ -122,6 +124,11 @@ def test_pictures_in_hdf5_are_read(tmp_path: Path, monkeypatch: pytest.MonkeyPat
             action_space=Box(-1, 1, (2,), np.float64),
         )
     (demo,) = load_demonstrations("minari:dot/hdf5-v0")
+    (item,) = list_data_items("minari:dot/hdf5-v0")
+    (other,) = load_demonstrations(tmp_path / "sets")
+    for again in (item.load().frames, other.frames):
+        np.testing.assert_array_equal(again, demo.frames)
+    assert item.load().spec.dim == 0 and not is_success_known(item.load())
     assert demo.frames.shape == frames.shape and np.abs(demo.frames.astype(int) - frames).mean() < 8  # kept as JPEG
 
 

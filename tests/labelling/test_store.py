@@ -160,7 +160,7 @@ def test_a_bad_line_is_named(tmp_path: Path) -> None:
     with pytest.raises(BadAnswer, match="line 2"):
         import_preferences(store, path)
     with pytest.raises(UsageError, match="jsonl"):
-        import_preferences(store, tmp_path / "in.csv")
+        import_preferences(store, tmp_path / "in.xml")
     (tmp_path / "in.parquet").write_text("nonsense")
     with pytest.raises(UsageError, match="not a Parquet file"):
         import_preferences(store, tmp_path / "in.parquet")

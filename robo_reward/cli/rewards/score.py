@@ -18,7 +18,8 @@ from robo_reward.cli.interrupt import StopRequest, stop_on_signals
 from robo_reward.cli.provenance import format_command
 from robo_reward.cli.terminal import Terminal
 from robo_reward.data.episode import Episode
-from robo_reward.data.items import DataItem, is_success_known, list_data_items
+from robo_reward.data.items import DataItem, list_data_items
+from robo_reward.data.summary import is_success_known
 from robo_reward.errors import MissingExtra, RoboRewardError, UsageError
 from robo_reward.files import write_json
 from robo_reward.report.scores import ScoresPage, write_scores_page

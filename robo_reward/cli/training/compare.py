@@ -15,7 +15,8 @@ from robo_reward.checks.proportion import format_success, wilson_interval
 from robo_reward.checks.rank import kendall_tau, spearman_correlation
 from robo_reward.cli.terminal import Terminal
 from robo_reward.cli.training.evaluate import choose_task
-from robo_reward.data.items import is_success_known, list_data_items
+from robo_reward.data.items import list_data_items
+from robo_reward.data.summary import is_success_known
 from robo_reward.envs.task import Task, make_task
 from robo_reward.errors import RoboRewardError, UsageError
 from robo_reward.files import write_json

@@ -1,0 +1,113 @@
+"""The places of the episodes in the files of a LeRobot data set."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from robo_reward.data.lerobot.layout import INFO, LeRobotInfo, fill_path, import_pyarrow
+from robo_reward.errors import BadArtifact
+from robo_reward.files import open_regular, parse_json, raise_as_bad_artifact
+
+AGAIN = "Download or write the data set again"
+
+
+class EpisodePlace(NamedTuple):
+    """The place of one episode.
+
+    Attributes:
+        index: its number in the data set.
+        length: number of rows.
+        tasks: the sentences of its tasks.
+        data: the Parquet file with its rows.
+        videos: feature -> the video and the time at which the episode begins in it [s].
+    """
+
+    index: int
+    length: int
+    tasks: tuple[str, ...]
+    data: Path
+    videos: dict[str, tuple[Path, float]]
+
+
+def find_episode_places(root: Path, info: LeRobotInfo, videos: Sequence[str]) -> tuple[EpisodePlace, ...]:
+    """Returns the places of all episodes in order.
+
+    Args:
+        root: the folder of the data set.
+        info: its description.
+        videos: the names of the features whose videos are read.
+
+    Raises:
+        BadArtifact: the description of the episodes is missing or damaged.
+    """
+    if videos and not info.video_path:
+        raise BadArtifact(root / INFO, "it has videos but no video_path", AGAIN)
+    read = _read_places_3 if info.codebase_version.startswith("v3") else _read_places_2
+    return tuple(sorted(read(root, info, videos)))
+
+
+def _read_places_3(root: Path, info: LeRobotInfo, videos: Sequence[str]) -> Iterator[EpisodePlace]:
+    """Yields the places that the tables of version 3 name."""
+    _, parquet = import_pyarrow()
+    folder = root / "meta" / "episodes"
+    paths = sorted(folder.glob("*/*.parquet"))
+    if not paths and info.total_episodes:
+        raise BadArtifact(folder, "it holds no table of episodes", AGAIN)
+    wanted = ["episode_index", "length", "tasks", "data/chunk_index", "data/file_index"]
+    wanted += [f"videos/{v}/{part}" for v in videos for part in ("chunk_index", "file_index", "from_timestamp")]
+
+    def fill(template: str, row: dict[str, Any], prefix: str, **more: Any) -> Path:
+        numbers = {name: int(row[f"{prefix}{name}"]) for name in ("chunk_index", "file_index")}
+        return fill_path(root, template, **numbers, **more)
+
+    for path in paths:
+        with parquet_errors(path):
+            present = parquet.read_schema(path).names
+            missing = [name for name in wanted if name not in present]
+            if missing:
+                raise BadArtifact(path, f"the column {missing[0]!r} is missing, expected as in version 3", AGAIN)
+            table = parquet.read_table(path, columns=wanted)
+        for row in table.to_pylist():
+            with raise_as_bad_artifact(path, AGAIN):
+                places = {v: fill(info.video_path or "", row, f"videos/{v}/", video_key=v) for v in videos}
+                yield EpisodePlace(
+                    int(row["episode_index"]),
+                    int(row["length"]),
+                    tuple(map(str, row["tasks"])),
+                    fill(info.data_path, row, "data/"),
+                    {v: (place, float(row[f"videos/{v}/from_timestamp"])) for v, place in places.items()},
+                )
+
+
+def _read_places_2(root: Path, info: LeRobotInfo, videos: Sequence[str]) -> Iterator[EpisodePlace]:
+    """Yields the places of versions 2.0 and 2.1, where each episode has files of its own."""
+    path = root / "meta" / "episodes.jsonl"
+    file = open_regular(path, follow=True)
+    if file is None:
+        raise BadArtifact(path, "there is no such file", AGAIN)
+    with file, raise_as_bad_artifact(path, AGAIN):
+        for line in filter(bytes.strip, file):
+            row = parse_json(line, dict[str, Any], path)
+            index = int(row["episode_index"])
+            values = {"episode_index": index, "episode_chunk": index // info.chunks_size}
+            yield EpisodePlace(
+                index,
+                int(row["length"]),
+                tuple(map(str, row["tasks"])),
+                fill_path(root, info.data_path, **values),
+                {v: (fill_path(root, info.video_path or "", **values, video_key=v), 0.0) for v in videos},
+            )
+
+
+@contextmanager
+def parquet_errors(path: Path) -> Iterator[None]:
+    """Turns errors of pyarrow into a `BadArtifact` that names the file."""
+    arrow, _ = import_pyarrow()
+    try:
+        yield
+    except (arrow.ArrowException, OSError, UnicodeError) as error:
+        said = " ".join(str(error).split())[:200]
+        raise BadArtifact(path, f"it is not a readable Parquet file: {said}", AGAIN) from error
