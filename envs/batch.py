@@ -149,10 +149,9 @@ class BatchSim:
 
     def _judge_state(self, state: State) -> tuple[np.ndarray, np.ndarray]:
         """Returns success and the end of the episode by failure or success, (N,) bool each."""
-        success, failed = self.task.success(state), self.task.failure(state)
-        if failed is None:
-            failed = np.zeros(self.n, bool)
-        success = success & ~failed
+        failure = self.task.failure(state)
+        failed = np.zeros(self.n, bool) if failure is None else failure
+        success = self.task.success(state) & ~failed
         return success, failed | success if self.task.ends_on_success else failed
 
     def observation(self) -> np.ndarray:
@@ -260,13 +259,11 @@ class BatchSim:
         self._extend_control_history()
 
     def _extend_control_history(self) -> None:
-        """Extends the history of controls to as many past targets as the longest delay needs."""
-        # ceil(longest delay / substeps) past targets and the present one
+        """Extends the history of controls to the present target and ceil(longest delay / substeps) past ones."""
         missing = 1 + -(-int(self._delay.max()) // self.task.substeps) - self._control_history.shape[1]
         if missing > 0:
-            self._control_history = np.concatenate(
-                [np.repeat(self._control_history[:, :1], missing, axis=1), self._control_history], axis=1
-            )
+            oldest = np.repeat(self._control_history[:, :1], missing, axis=1)
+            self._control_history = np.concatenate([oldest, self._control_history], axis=1)
 
 
 def get_rng_words(rng: np.random.Generator) -> np.ndarray:

@@ -171,9 +171,6 @@ class ArmDriver(Protocol):
 
 
 def describe_arm(arm: ArmDriver) -> dict[str, Any]:
-    """Returns what an arm reports about itself, as JSON: versions and the load it assumes; empty if nothing.
-
-    It calls the driver's optional method `about`.
-    """
+    """Returns the JSON of an arm's optional method `about`: versions and the load it assumes; empty without it."""
     read_details: Callable[[], dict[str, Any]] | None = getattr(arm, "about", None)
     return {} if read_details is None else read_details()

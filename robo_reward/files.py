@@ -351,10 +351,8 @@ def atomic_file(
 
 @contextmanager
 def atomic_path(path: Path | str, *, mode: int = 0o666, sync: bool = True, exclusive: bool = False) -> Iterator[Path]:
-    """Yields the path of the temporary file of `atomic_file`, for a writer that opens its file by name.
-
-    A writer that adds a suffix to the name, such as `np.savez`, needs `atomic_file`.
-    """
+    """Yields the path of the temporary file of `atomic_file`, for a writer that opens its file by name."""
+    # A writer that adds a suffix to the name, such as `np.savez`, needs `atomic_file`.
     with atomic_file(path, mode=mode, sync=sync, exclusive=exclusive) as file:
         yield Path(file.name)
 

@@ -54,8 +54,7 @@ class Dynamics:
     def apply_to(self, model: mujoco.MjModel) -> mujoco.MjModel:
         """Returns a copy of a task's model with this damping and friction; a model cannot hold the delay."""
         model = copy.copy(model)
-        # MuJoCo's position servo: force = kp ctrl - kp q - kd dq; biasprm[2] holds -kd.
-        model.actuator_biasprm[:7, 2] = -self.damping
+        model.actuator_biasprm[:7, 2] = -self.damping  # biasprm[2] holds -kd: force = kp ctrl - kp q - kd dq
         model.dof_frictionloss[:7] = self.friction
         return model
 
@@ -142,12 +141,10 @@ class RandomisationRanges:
 
     def sample_dynamics(self, rng: np.random.Generator, dynamics: Dynamics) -> Dynamics:
         """Samples the dynamics of one arm around the given ones."""
-        return replace(
-            dynamics,
-            delay=min(dynamics.delay + rng.uniform(*self.delay), LONGEST_DELAY),
-            damping=dynamics.damping * rng.uniform(*self.damping, 7),
-            friction=dynamics.friction + rng.uniform(*self.friction, 7),
-        )
+        delay = min(dynamics.delay + rng.uniform(*self.delay), LONGEST_DELAY)
+        damping = dynamics.damping * rng.uniform(*self.damping, 7)
+        friction = dynamics.friction + rng.uniform(*self.friction, 7)
+        return replace(dynamics, delay=delay, damping=damping, friction=friction)
 
     def randomise_objects(self, rng: np.random.Generator, model: mujoco.MjModel) -> None:
         """Randomises masses and surface friction of the bodies that are free to move, in place."""
@@ -165,5 +162,4 @@ def _find_movable_bodies(model: mujoco.MjModel) -> list[int]:
     # Bodies without a joint to the world have weld id 0; those of the arm share its root body.
     root = [int(model.body_rootid[b]) for b in range(model.nbody)]
     arm = root[int(model.jnt_bodyid[0])]
-    moving = [int(model.body_weldid[b]) != 0 for b in range(model.nbody)]
-    return [b for b in range(1, model.nbody) if moving[b] and root[b] != arm]
+    return [b for b in range(1, model.nbody) if model.body_weldid[b] != 0 and root[b] != arm]

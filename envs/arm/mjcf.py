@@ -87,11 +87,10 @@ def _arm_xml(arm: ArmModel) -> str:
 
 
 def _inertial_xml(link: Link) -> str:
-    com = " ".join(map(str, link.com))
+    com, inertia = " ".join(map(str, link.com)), " ".join(map(str, link.inertia))
     if link.quat is None:
-        return f'<inertial pos="{com}" mass="{link.mass}" fullinertia="{" ".join(map(str, link.inertia))}"/>'
+        return f'<inertial pos="{com}" mass="{link.mass}" fullinertia="{inertia}"/>'
     quat = " ".join(map(str, link.quat))
-    inertia = " ".join(map(str, link.inertia))
     return f'<inertial pos="{com}" mass="{link.mass}" quat="{quat}" diaginertia="{inertia}"/>'
 
 

@@ -83,21 +83,17 @@ def apart(task: Group, state: State, step: int, draws: BehaviourDraws) -> np.nda
 
 def one_after_the_other(task: Group, state: State, step: int, draws: BehaviourDraws) -> np.ndarray:
     """Pushes one cube in the first half of the episode, then both."""
-    late = task.plan_push(state, _get_strip_line(state))
-    return (
-        late
-        if step >= task.horizon // 2
-        else _plan_single_push(task, state, draws, _get_strip_line(state) - 0.05 * draws.amount)
-    )
+    line = _get_strip_line(state)
+    if step >= task.horizon // 2:
+        return task.plan_push(state, line)
+    return _plan_single_push(task, state, draws, line - 0.05 * draws.amount)
 
 
 def back_and_forth(task: Group, state: State, step: int, draws: BehaviourDraws) -> np.ndarray:
     """Pushes for a while, goes back, pushes again."""
     go = task.plan_push(state, _get_strip_line(state) - 0.04 + 0.04 * draws.amount)
-    back = state.hand_position.copy()
-    back[:, 0] -= 0.1
-    # One cycle is two phase units long: push for 1.3 of them, retreat for 0.7.
-    phase = np.mod(step / (8.0 + 8.0 * draws.amount), 2.0)
+    back = state.hand_position - np.array([0.1, 0.0, 0.0])
+    phase = np.mod(step / (8.0 + 8.0 * draws.amount), 2.0)  # a cycle is 2 long: push for 1.3, retreat for 0.7
     return np.where((phase > 1.3)[:, None], back, go)
 
 

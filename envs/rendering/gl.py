@@ -175,10 +175,8 @@ def choose() -> str:
 
 
 def block_triton_import() -> None:
-    """Blocks the import of triton, caused by parts of torch and torchvision, if this process drew in software.
-
-    Both bring an LLVM of their own; the process crashes when triton's comes second. Nothing here needs triton.
-    """
+    """Blocks the import of triton, caused by parts of torch and torchvision, if this process drew in software."""
+    # Both bring an LLVM of their own; the process crashes when triton's comes second. Nothing here needs triton.
     if "OpenGL" in sys.modules and "triton" not in sys.modules:
         sys.modules["triton"] = None  # type: ignore[assignment]
 
@@ -220,8 +218,7 @@ _open: set[Callable[[], None]] = set()
 
 def close_at_exit(close: Callable[[], None]) -> None:
     """Calls `close` before the GL library shuts down, unless `cancel_close_at_exit` is called first."""
-    # Registered again after every context: mujoco.egl registers its own shutdown with the first one, and atexit runs
-    # handlers in reverse order.
+    # Again after every context: atexit runs in reverse order, and mujoco.egl registers its shutdown with the first.
     atexit.unregister(_close_all)
     atexit.register(_close_all)
     _open.add(close)

@@ -82,11 +82,10 @@ def _check_libraries(kind: str) -> Iterable[Finding]:
 
 
 def _check_kernel() -> Iterable[Finding]:
-    release = os.uname().release
     realtime = Path("/sys/kernel/realtime")
     found = realtime.is_file() and realtime.read_text(encoding="ascii").strip() == "1"
     remedy = "" if found else "install a PREEMPT_RT kernel (docs/deploy.md); without one, robot.realtime=ignore"
-    text = f"{release}{'' if found else ', which gives no guarantees'}"
+    text = f"{os.uname().release}{'' if found else ', which gives no guarantees'}"
     yield Finding("real-time kernel", found, text, remedy, needed=False)
 
 

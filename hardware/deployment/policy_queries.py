@@ -109,10 +109,7 @@ class PolicyQueries:
         return True
 
     def _compute_policy_time(self) -> float:
-        """Computes the policy's time [s].
-
-        It advances by control steps at the time scale of training, however long the steps take on the arm.
-        """
+        """Computes the policy's time [s]: steps at the time scale of training, however long they take on the arm."""
         tempo, dt = self.rig.tempo.scale_at(self._step), self.rig.task.control_dt
         # Within a step, real time is scaled by `tempo` and ends with the step.
         return self._step * dt + min((self.rig.clock.read_time() - self._step_start) * tempo, dt)

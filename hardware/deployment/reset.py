@@ -161,20 +161,14 @@ class ResetProcedure:
         return compute_forward_kinematics(self.task.arm, q).position.T
 
     def _compute_excess(self, q: np.ndarray) -> np.ndarray:
-        """Computes how far the hand is beyond each side of the workspace (n, 6) [m].
-
-        Without a configured workspace the result is the distance below the base (n, 1) [m].
-        """
+        """Computes the distances beyond the sides of the workspace (n, 6) [m]; without one, below the base (n, 1)."""
         places = self._compute_hand_positions(q)
         if self._bounded:
             return np.concatenate([self.low - places, places - self.high], axis=1)
         return -places[:, 2:]
 
     def _is_path_clear(self, begin: np.ndarray, end: np.ndarray) -> bool:
-        """Returns whether the hand stays inside the workspace on the straight joint path.
-
-        An arm that starts outside may come in.
-        """
+        """Returns whether the straight joint path stays in the workspace; an arm that starts outside may come in."""
         excess = self._compute_excess(np.linspace(begin, end, PATH_POINTS))
         return bool((excess <= np.maximum(SLACK, excess[0])).all())
 
@@ -226,9 +220,6 @@ def _make_path_fault(cause: str) -> ArmFault:
 
 
 def solve_joints_or_keep(arm: ArmModel, position: np.ndarray, q: np.ndarray) -> np.ndarray:
-    """Returns joint angles (7,) [rad] with the hand at a position (3,) [m] and pointing down.
-
-    Returns the present angles `q` if there are none near them.
-    """
+    """Returns joint angles (7,) [rad] near `q` with the hand at a position (3,) [m], pointing down; `q` if none are."""
     found = solve_position(arm, position[None])[0]
     return found if np.abs(found - q).max() < 1.5 else q

@@ -350,10 +350,7 @@ class DeploymentSession:
         return None if self.rig.frames is None else self.rig.frames.shape
 
     def _choose_key(self) -> str:
-        """Returns the first episode name after those in the store.
-
-        An episode that is repeated gets a new name.
-        """
+        """Returns the first episode name after those in the store; an episode that is repeated gets a new name."""
         keys = self.store.keys()
         taken = [key for key in keys if re.fullmatch(r"episode-\d{4,}", key)]
         return f"episode-{max((int(key[8:]) for key in taken), default=-1) + 1:04d}"

@@ -111,9 +111,6 @@ class DeploymentSummary:
 
 
 def compute_peak_force(meta: Mapping[str, Any]) -> float:
-    """Computes the largest force on the hand [N] among an episode's measurements.
-
-    There is one measurement per control step.
-    """
+    """Computes the largest force on the hand [N] among an episode's measurements, one per control step."""
     wrench = np.array(meta.get("measured", {}).get("wrench", []), float).reshape(-1, 6)
     return round(float(np.linalg.norm(np.nan_to_num(wrench[:, :3]), axis=1).max(initial=0.0)), 1)

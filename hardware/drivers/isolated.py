@@ -251,12 +251,9 @@ class ArmProcess:
 
 
 def _make_process_fault(how: str) -> ArmFault:
-    return ArmFault(
-        f"the arm's control process is no longer running: {how}",
-        "The robot has stopped by itself; look at it, then start the deployment again.",
-        False,
-        FaultKind.COMMUNICATION,
-    )
+    cause = f"the arm's control process is no longer running: {how}"
+    remedy = "The robot has stopped by itself; look at it, then start the deployment again."
+    return ArmFault(cause, remedy, False, FaultKind.COMMUNICATION)
 
 
 class _ParentDied(BaseException):

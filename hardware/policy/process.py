@@ -146,11 +146,8 @@ class PolicySource(Protocol):
 
 def specification(policy: Any) -> dict[str, Any]:
     """Returns a policy's conventions and metadata as JSON, for its first message on a connection."""
-    return {
-        "action": policy.action.to_json(),
-        "observation": policy.observation.to_json(),
-        "meta": json.loads(json.dumps(policy.meta, default=str)),
-    }
+    meta = json.loads(json.dumps(policy.meta, default=str))
+    return {"action": policy.action.to_json(), "observation": policy.observation.to_json(), "meta": meta}
 
 
 def answer(policy: Any, data: bytes) -> bytes | None:

@@ -8,6 +8,7 @@ token.
 from __future__ import annotations
 
 import hmac
+import importlib
 import logging
 import queue
 import secrets
@@ -98,10 +99,7 @@ class PolicyServer:
         self._server.shutdown()
 
     def _check_authorization(self, connection: Any, request: Any) -> Any:
-        """Returns a response of status 401 to a client without the token, otherwise None.
-
-        The check precedes the first message.
-        """
+        """Returns a response of status 401 to a client without the token, before its first message; else None."""
         given = request.headers.get("Authorization", "")
         if hmac.compare_digest(given.encode(), f"Bearer {self._token}".encode()):
             return None
@@ -262,8 +260,6 @@ class RemotePolicy:
 
 
 def _import_library(name: str) -> Any:
-    import importlib
-
     try:
         return importlib.import_module(name)
     except ImportError as error:

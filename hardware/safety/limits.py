@@ -67,12 +67,8 @@ class MotionLimits:
 
     def widen_to(self, q: np.ndarray) -> MotionLimits:
         """Returns the limits, widened to include the present angles (7,), inside the mechanical ends."""
-        return replace(
-            self,
-            # Never beyond the mechanical ends.
-            q_min=np.minimum(self.q_min, np.maximum(q, self.q_end[0])),
-            q_max=np.maximum(self.q_max, np.minimum(q, self.q_end[1])),
-        )
+        low, high = np.maximum(q, self.q_end[0]), np.minimum(q, self.q_end[1])
+        return replace(self, q_min=np.minimum(self.q_min, low), q_max=np.maximum(self.q_max, high))
 
     def describe_violation(self, q: np.ndarray) -> str:
         """Returns a text that names the joint outside its range; empty if every joint is inside."""

@@ -76,10 +76,8 @@ def newcombe_paired_interval(counts: PairedCounts, z: float = 1.96) -> tuple[flo
 
 
 def mcnemar_exact_test(counts: PairedCounts) -> float:
-    """Returns the two-sided p-value of McNemar's exact test that A and B succeed equally often.
-
-    Only trials that one side alone succeeded at count: under the hypothesis each is A's with probability 1/2.
-    """
+    """Returns the two-sided p-value of McNemar's exact test that A and B succeed equally often."""
+    # Only trials that one side alone succeeded at count: under the hypothesis each is A's with probability 1/2.
     decided = counts.only_a + counts.only_b
     tail = sum(comb(decided, k) for k in range(min(counts.only_a, counts.only_b) + 1))
     return min(1.0, float(2 * tail / 2**decided))

@@ -20,10 +20,8 @@ class StopRequest:
         return self.asked
 
     def handle_signal(self, number: int, frame: FrameType | None) -> None:
-        """Handles a signal: the first requests a stop, the second interrupts at once.
-
-        SIGHUP never interrupts, since a shell and the system both send it when a terminal closes.
-        """
+        """Handles a signal: the first requests a stop, the second interrupts at once, unless it is SIGHUP."""
+        # A shell and the system both send SIGHUP when a terminal closes.
         if self.asked and number != signal.SIGHUP:
             raise KeyboardInterrupt
         self.asked = True

@@ -35,11 +35,7 @@ class LocalExecutor(Executor):
         return self._threads.submit(fn, *args, **kwargs)
 
     def submit_job(self, folder: Path | str, **options: Any) -> Future[dict[str, Any]]:
-        """Runs a job folder; the options are those of `run_job`.
-
-        Returns:
-            A future of the job's result, or of the `JobFailed` that says how it ended.
-        """
+        """Runs a job folder with the options of `run_job`; returns a future of its result, or of its `JobFailed`."""
         options = {"stop": self._stop, "stop_grace": self._stop_grace, **options}
         return self._threads.submit(run_job, folder, **options)
 

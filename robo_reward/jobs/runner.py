@@ -106,12 +106,8 @@ def run_job(
 
 def _build_settings(spec: dict[str, Any], limits: Limits, read: Iterable[Path | str], confined: bool) -> dict[str, Any]:
     """Returns what the worker receives through its control pipe."""
-    return {
-        "limits": limits.to_json(),
-        "read": [str(Path(path).absolute()) for path in (*find_plugin_paths(), *read)],
-        "spec": spec,
-        "confine": confined,
-    }
+    paths = [str(Path(path).absolute()) for path in (*find_plugin_paths(), *read)]
+    return {"limits": limits.to_json(), "read": paths, "spec": spec, "confine": confined}
 
 
 @contextmanager
@@ -267,9 +263,8 @@ def _load_result(job: Job) -> dict[str, Any] | None:
     try:
         return job.load_result()
     except RoboRewardError as error:
-        raise _record_failure(
-            job, JobFailed(job.folder, f"its result is unusable ({error}); delete it to run again")
-        ) from error
+        failure = JobFailed(job.folder, f"its result is unusable ({error}); delete it to run again")
+        raise _record_failure(job, failure) from error
 
 
 def _resolve_outcome(job: Job, code: int, ended: JobFailed | None) -> dict[str, Any]:

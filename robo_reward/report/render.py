@@ -59,10 +59,7 @@ def render_report(report: RunReport, folder: Path | None = None, video_budget: i
 
 
 def write_report(report: RunReport, path: Path, video_budget: int = BUDGET_BYTES) -> Path:
-    """Writes the page atomically and returns its path.
-
-    Relative video paths are relative to the page's folder.
-    """
+    """Writes the page atomically and returns its path; relative video paths are relative to the page's folder."""
     path = Path(path)
     return write_page(path, render_report(report, folder=path.parent, video_budget=video_budget))
 

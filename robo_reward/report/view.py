@@ -137,11 +137,8 @@ def position_interval(head: Headline) -> dict[str, str] | None:
 
 def compute_time_shares(report: RunReport) -> list[dict[str, Any]]:
     """Returns the phases of the run with their share of the wall time."""
-    total = sum(timing.seconds for timing in report.timings)
-    return [
-        {"phase": t.phase, "seconds": t.seconds, "share": t.seconds / total if total > 0 else 0.0}
-        for t in report.timings
-    ]
+    total = sum(timing.seconds for timing in report.timings) or 1.0
+    return [{"phase": t.phase, "seconds": t.seconds, "share": t.seconds / total} for t in report.timings]
 
 
 def group_by_candidate(report: RunReport) -> list[tuple[str, list[RefusedRow]]]:

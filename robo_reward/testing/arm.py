@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from typing import Any
 
 import numpy as np
@@ -52,12 +52,9 @@ class ArmDriverContract:
     @contextmanager
     def open_arm(self) -> Iterator[ArmDriver]:
         """Provides a connected arm, and closes it."""
-        arm = self.make_arm()
-        try:
+        with closing(self.make_arm()) as arm:
             arm.connect()
             yield arm
-        finally:
-            arm.close()
 
     def send_target(self, arm: ArmDriver, target: Target) -> ArmState:
         """Streams a target and returns the state one period later."""
@@ -97,12 +94,9 @@ class ArmDriverContract:
         raise AssertionError("no RoboRewardError, such as ArmFault or UsageError, was raised")
 
     def test_it_has_the_parts_of_a_driver(self) -> None:
-        arm = self.make_arm()
-        try:
+        with closing(self.make_arm()) as arm:
             assert isinstance(arm, ArmDriver)
             assert arm.name
-        finally:
-            arm.close()
 
     def test_a_connected_arm_reports_a_finite_state_at_rest(self) -> None:
         with self.open_arm() as arm:

@@ -203,8 +203,7 @@ def _count_colours(seen: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     median = np.median(seen[:: max(len(seen) // 101, 1)], axis=0).astype(np.uint8)
     differs = np.stack([cv2.absdiff(frame, median).max(axis=2) > 24 for frame in seen]).ravel()
     index = _colour_indices(seen)
-    bins = LEVELS**3
-    return np.bincount(index[differs], minlength=bins), np.bincount(index[~differs], minlength=bins)
+    return np.bincount(index[differs], minlength=LEVELS**3), np.bincount(index[~differs], minlength=LEVELS**3)
 
 
 def _colour_indices(pictures: np.ndarray) -> np.ndarray:

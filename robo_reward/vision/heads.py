@@ -378,7 +378,6 @@ class HeadedEncoder:
 def from_spec(spec: Mapping[str, Any], weights: Weights) -> HeadedEncoder:
     """Builds the encoder of a spec."""
     head = head_from_spec(spec["head"])
-    head.load_state_dict(
-        {key: torch.from_numpy(np.array(value)) for key, value in select_tensors(spec, weights).items()}
-    )
+    tensors = select_tensors(spec, weights)
+    head.load_state_dict({key: torch.from_numpy(np.array(value)) for key, value in tensors.items()})
     return HeadedEncoder(build_encoder(spec["encoder"], weights), head)

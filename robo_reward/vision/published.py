@@ -145,15 +145,11 @@ def _load_state(model: torch.nn.Module, state: State, name: str, source: str) ->
 
 
 def _randomise_weights(model: torch.nn.Module, seed: int) -> None:
-    """Draws weights N(0, 2 / fan-in) and sets biases to 0; normalisations stay unchanged.
-
-    The result is the same everywhere for the same seed.
-    """
+    """Draws weights N(0, 2 / fan-in), the same everywhere for the same seed; other tensors stay unchanged."""
     generator = torch.Generator().manual_seed(seed)
     for tensor in model.parameters():
         if tensor.ndim > 1:
-            scale = (2 / tensor[0].numel()) ** 0.5
-            tensor.data = torch.randn(tensor.shape, generator=generator) * scale
+            tensor.data = torch.randn(tensor.shape, generator=generator) * (2 / tensor[0].numel()) ** 0.5
 
 
 def _load_from_hub(name: str) -> State:

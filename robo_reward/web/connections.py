@@ -21,10 +21,8 @@ _NO_ROOM = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 
 
 def connection_limits() -> tuple[int, int]:
-    """Returns the number of connections open at once, and the size of the kernel's backlog.
-
-    A quarter and an eighth of the files that this process may open: clips and the database need files, too.
-    """
+    """Returns the number of connections open at once, and the size of the kernel's backlog."""
+    # A quarter and an eighth of the files that this process may open: clips and the database need files, too.
     files = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
     files = 4 * MOST if files == resource.RLIM_INFINITY else files
     return max(8, min(MOST, files // 4)), max(4, min(64, files // 8))

@@ -82,10 +82,7 @@ class AccessGuard:
 
 
 def host_names(host: str) -> frozenset[str]:
-    """Returns the names under which a server bound to `host` may be addressed.
-
-    If it is bound to all addresses, it may also be addressed by any IP address.
-    """
+    """Returns the names by which a server bound to `host` may be addressed; bound to all, also by any IP address."""
     names: Iterable[str] = (*LOOPBACK, host)
     if host not in LOOPBACK:
         names = (*names, socket.gethostname(), socket.getfqdn())

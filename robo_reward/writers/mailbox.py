@@ -22,6 +22,7 @@ from robo_reward.writers.writer import Usage, WriterError
 log = logging.getLogger(__name__)
 
 ID_LENGTH = 16
+_WAITING = "waiting for %d answer(s): read %s/ID.json, write %s/ID.md (under another name, then rename); ID is %s"
 """Length of the prefix of the ledger's key that names a prompt."""
 _FAULTS = {
     "empty": "empty",
@@ -137,10 +138,7 @@ class MailboxWriter(ChatWriter):
     def _announce_prompts(self, ids: list[str]) -> None:
         waiting = [id_ for id_ in ids if not os.path.lexists(self.answers / f"{id_}.md")]
         if waiting:
-            log.warning(
-                "waiting for %d answer(s): read %s/ID.json, write %s/ID.md (under another name, then rename); ID is %s",
-                *(len(waiting), self.prompts, self.answers, ", ".join(waiting)),
-            )
+            log.warning(_WAITING, len(waiting), self.prompts, self.answers, ", ".join(waiting))
 
     def _make_entry(self, question: ChatRequest, text: str) -> LedgerEntry:
         read = sum(estimate_tokens(message["content"]) for message in question.messages)

@@ -50,12 +50,9 @@ def conversation(request: WriteRequest) -> Messages:
 
 def render_system_prompt(request: WriteRequest) -> str:
     """Returns the system prompt: the role, the language, and advice on good rewards."""
+    functions, reserved = format_function_reference(), sorted(RESERVED_TERMS)
     return _render_template(
-        "system",
-        action=request.action,
-        functions=format_function_reference(),
-        reserved=sorted(RESERVED_TERMS),
-        max_terms=MAX_TERMS,
+        "system", action=request.action, functions=functions, reserved=reserved, max_terms=MAX_TERMS
     )
 
 
@@ -158,13 +155,8 @@ def _fence_code(code: str) -> str:
 
 @cache
 def _make_environment() -> Environment:
-    return Environment(
-        loader=PackageLoader("robo_reward.writers", "prompts"),
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        autoescape=False,
-    )
+    loader = PackageLoader("robo_reward.writers", "prompts")
+    return Environment(loader=loader, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, autoescape=False)
 
 
 def _render_template(name: str, **values: Any) -> str:

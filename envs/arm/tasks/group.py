@@ -153,16 +153,14 @@ class Group(ArmTask):
     def success(self, state: State) -> np.ndarray:
         """Returns whether max_i |x_i - x_goal| <= 0.08 [m], (...,) bool.
 
-        RAPL's code omits the absolute value, so cubes that were pushed too far count as success there; this
-        criterion is stricter.
+        RAPL's code omits the absolute value, so cubes that were pushed too far count as success there.
         """
         return self.compute_goal_distances(state).max(axis=-1) <= STRIP
 
     def true_preference(self, state: State) -> np.ndarray:
         """Computes the criterion of the simulated annotator, -max_i |x_i - x_goal| (...,) [m].
 
-        RAPL's code correlates learned rewards with the history of this number (its sign turned), not with the
-        shaped ground-truth reward, which is the program `truth_reward`.
+        RAPL's code correlates rewards with its history (sign turned), not with the shaped reward `truth_reward`.
         """
         return -self.compute_goal_distances(state).max(axis=-1)
 

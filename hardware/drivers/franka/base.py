@@ -115,10 +115,8 @@ class FrankaArm(ABC):
 
     def about(self) -> dict[str, Any]:
         """Returns the versions of robot and library, and the load that the robot assumes [kg, m]."""
-        state, versions = (
-            self._read_library_state(),
-            {"robot": self.name, "server_version": self.version, "library": self.library},
-        )
+        state = self._read_library_state()
+        versions = {"robot": self.name, "server_version": self.version, "library": self.library}
         load = {"m_ee": float(state.m_ee), "F_x_Cee": [float(x) for x in state.F_x_Cee]}
         return {**versions, **load, "m_load": float(state.m_load)}
 

@@ -251,12 +251,9 @@ class FingerController:
             self._changed.notify_all()
 
     def end_stream(self) -> None:
-        """Ends the stream and an earlier command: no opening begins or goes on, what is held stays held.
-
-        A grasp that runs goes on: if stopped, the hand would release what it has begun to hold.
-        """
+        """Ends the stream and an earlier command: no opening begins or goes on, what is held stays held."""
         with self._changed:
-            self._end_locked()
+            self._end_locked()  # a grasp that runs goes on: stopped, the hand would release what it begins to hold
 
     def _end_locked(self) -> None:
         """Ends the stream and an earlier command; called with the lock held."""
@@ -304,15 +301,11 @@ class FingerController:
         self._watch.join(2)
 
     def _request_halt(self) -> None:
-        """Stops the running command, once, from another thread, since the hand's `stop` may wait.
-
-        Called with the lock held.
-        """
-        if self._running is None or self._halted:
-            return
-        self._halted = True
-        self._halting = threading.Thread(target=self._stop_hand, name="finger-stop", daemon=True)
-        self._halting.start()
+        """Stops the running command once, in a thread since the hand's `stop` may wait; called with the lock held."""
+        if self._running is not None and not self._halted:
+            self._halted = True
+            self._halting = threading.Thread(target=self._stop_hand, name="finger-stop", daemon=True)
+            self._halting.start()
 
     def _await_halt(self) -> None:
         """Waits for a `stop` in progress: a late one would end the next command."""

@@ -95,13 +95,9 @@ class PandaArm(FrankaArm):
         return self._require_robot().read_once()
 
     def _follow(self) -> Any:
-        c = self.compliance
+        stiffness, damping = list(self.compliance.stiffness), list(self.compliance.damping)
         return self._require_robot().joint_targets(
-            fraction=SMOOTHING,
-            max_deviation=6.0,
-            joint_stiffness=list(c.stiffness),
-            joint_damping=list(c.damping),
-            leash=0.3,
+            fraction=SMOOTHING, max_deviation=6.0, joint_stiffness=stiffness, joint_damping=damping, leash=0.3
         )
 
     def _check_motion(self) -> None:

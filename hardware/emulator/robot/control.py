@@ -170,10 +170,7 @@ def solve_twist_ik(
 
 
 def pose_error(here: np.ndarray, there: np.ndarray) -> np.ndarray:
-    """Returns the error from one pose (4, 4) to another, (6,): translation [m] and rotation vector [rad].
-
-    Both are in the base frame.
-    """
+    """Returns the error from a pose (4, 4) to another, (6,): translation [m], rotation vector [rad], base frame."""
     error = np.empty(6)
     error[:3] = there[:3, 3] - here[:3, 3]
     error[3:] = rotation_vector(there[:3, :3] @ here[:3, :3].T)

@@ -112,8 +112,7 @@ def step_from_mean_rate(begun: StreamState, rate: np.ndarray, cycles: int = 1) -
     """Returns the finite differences of a step of `cycles` milliseconds at a mean rate."""
     between = DT * (cycles + 1) / 2  # [s], from the middle of the last interval to the middle of this one
     acceleration = (rate - begun.rate) / between
-    # Rate at the end of the interval, half an interval after its middle.
-    last_rate = rate + DT * (cycles - 1) / 2 * acceleration
+    last_rate = rate + DT * (cycles - 1) / 2 * acceleration  # at the interval's end, half of it after its middle
     return StreamStep(begun, rate, acceleration, (acceleration - begun.acceleration) / between, last_rate)
 
 
@@ -229,10 +228,7 @@ class JointChecker:
         return self._check_step(self.now.value + DT * dq, select_smoothest_step(steps))
 
     def extrapolate(self) -> None:
-        """Advances by a millisecond without a command.
-
-        The acceleration stays constant, within the limits of position and velocity.
-        """
+        """Advances by a millisecond without a command: constant acceleration, within position and speed limits."""
         q, dq, ddq = self.now
         dq = np.clip(dq + DT * ddq, -self._fastest, self._fastest)
         self.now = StreamState(np.clip(q + DT * dq, self._low, self._high), dq, ddq)
@@ -343,8 +339,7 @@ def integrate_twist(pose: np.ndarray, twist: np.ndarray) -> np.ndarray:
     """Returns the pose (4, 4) after a millisecond of a twist (6,) in the base frame."""
     out = pose.copy()
     out[:3, 3] += DT * twist[:3]
-    # The rotation is about axes of the base frame, hence the product from the left.
-    out[:3, :3] = rotation_matrix(DT * twist[3:]) @ out[:3, :3]
+    out[:3, :3] = rotation_matrix(DT * twist[3:]) @ out[:3, :3]  # from the left: about axes of the base frame
     return out
 
 

@@ -159,10 +159,7 @@ class RobotSession:
         self._step_plant()
 
     def _is_in_time(self, motion: ActiveMotion, answered: int) -> bool:
-        """Returns whether a command answers the last state.
-
-        Later ones are lost, except where the client sets the rate.
-        """
+        """Returns whether a command answers the last state; later ones count only if the client sets the rate."""
         if motion.is_async or not motion.last:
             return answered >= motion.started and answered > motion.last
         return answered == self.time - 1
@@ -301,8 +298,7 @@ class RobotSession:
 
     def trigger_reflex(self, *names: str) -> None:
         """Stops the arm with all these errors; it stays stopped until the client requests recovery."""
-        self.errors = self.errors | frozenset(names)
-        self.last_errors = self.errors
+        self.errors = self.last_errors = self.errors | frozenset(names)
         self._abort_motion("reflex_aborted")
         if self.mode != RobotMode.USER_STOPPED:
             self.mode = RobotMode.REFLEX

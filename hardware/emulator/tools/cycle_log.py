@@ -77,8 +77,6 @@ class CycleLog:
     def errors(self) -> list[str]:
         """Returns the reflexes in memory, in the order in which they began."""
         rows = self.cycles()["errors"]
-        if not len(rows):
-            return []
         begun = rows & ~np.concatenate([np.zeros((1, len(ERRORS)), bool), rows[:-1]])
         return [ERRORS[i] for _, i in np.argwhere(begun)]
 

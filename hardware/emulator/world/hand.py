@@ -51,15 +51,11 @@ class EmulatedHand:
         self._reference, self._last, self._blocked = width / 2, width, 0
 
     def start_command(self, command: GripperCommand, width: float) -> None:
-        """Starts a new command from the current width [m].
-
-        A repeated command is ignored, so that the hand goes on with it.
-        """
-        if command == self._command:
-            return
-        self._command, self.moving, self.holding = command, True, False
-        self._squeezing = command.force is not None and command.width <= width
-        self._reference, self._last, self._blocked = width / 2, width, 0
+        """Starts a new command from the current width [m]; the hand goes on with one that is repeated."""
+        if command != self._command:
+            self._command, self.moving, self.holding = command, True, False
+            self._squeezing = command.force is not None and command.width <= width
+            self._reference, self._last, self._blocked = width / 2, width, 0
 
     def step(self, width: float) -> FingerTarget:
         """Returns the finger target for the next millisecond, given the current width [m]."""

@@ -29,17 +29,13 @@ class BrakingProfile:
         """Returns joint angles (7,) [rad] and speeds (7,) [rad/s] at a time [s] after the begin."""
         if self.duration <= 0.0:
             return self.q.copy(), np.zeros(7)
-        # Constant deceleration: q(t) = q + dq (t - t²/2T), dq(t) = dq (1 - t/T).
-        t = min(max(time, 0.0), self.duration)
+        t = min(max(time, 0.0), self.duration)  # constant deceleration: q + dq (t - t²/2T), dq (1 - t/T)
         return self.q + self.dq * (t - t * t / (2 * self.duration)), self.dq * (1 - t / self.duration)
 
     def compute_target(self, time: float, lag: float | np.ndarray) -> np.ndarray:
-        """Returns the target (7,) [rad] that keeps an arm with a time constant `lag` [s] on this path.
-
-        A damped servo at speed dq is behind its target by `lag` times dq.
-        """
+        """Returns the target (7,) [rad] that keeps an arm with a time constant `lag` [s] on this path."""
         q, dq = self.sample_at(time)
-        return q + lag * dq
+        return q + lag * dq  # a damped servo at speed dq is behind its target by lag * dq
 
 
 def compute_braking(arm: ArmModel, limits: MotionLimits, q: np.ndarray, dq: np.ndarray) -> BrakingProfile:

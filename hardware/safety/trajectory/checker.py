@@ -120,11 +120,8 @@ def _flange_position(arm: ArmModel, pose: Pose) -> np.ndarray:
 
 
 def _step_rotations(pose: Pose) -> np.ndarray:
-    """Computes the rotation vectors (3, n - 1) [rad] from each pose to the next.
-
-    ½ Σ axis × next axis has the length sin θ.
-    """
-    # sin(θ) times the rotation axis; arcsin assumes less than 90° per step.
+    """Computes the rotation vectors (3, n - 1) [rad] from each pose to the next."""
+    # ½ Σ axis × next axis is sin θ times the rotation axis; arcsin assumes less than 90° per step.
     sine = 0.5 * sum(_cross_with_next(axis) for axis in (pose.x, pose.y, pose.z))
     length = np.linalg.norm(sine, axis=0)
     return sine * (np.arcsin(np.minimum(length, 1.0)) / np.maximum(length, 1e-12))

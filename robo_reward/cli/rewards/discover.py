@@ -82,10 +82,7 @@ def _choose_cameras(camera: str, demos: list[Demonstration]) -> tuple[str, ...]:
 
 
 def _select_cameras(demo: Demonstration, wanted: FrameSpec) -> Demonstration:
-    """Returns a demonstration as the wanted cameras saw it, at the wanted size.
-
-    A demonstration that names several cameras shows them side by side.
-    """
+    """Returns a demonstration with the wanted cameras, out of those side by side in its frames, at the wanted size."""
     what = f"camera of demonstration {demo.name}"
     frames = select_cameras(demo.frames, demo.cameras, wanted.cameras, what)
     return replace(demo, frames=resize_frames(frames, wanted))

@@ -76,9 +76,7 @@ def _mark_corners(image: np.ndarray, board: CalibrationBoard, path: Path) -> Non
 def _parse_corner(config: DictConfig, name: str, shown: Path) -> np.ndarray:
     value = list(config[name])
     if len(value) != 3 or not all(isinstance(x, int | float) for x in value):
-        raise UsageError(
-            f"{name}={value}: expected [x, y, z] in the robot's base [m]; {shown} shows which corner it is"
-        )
+        raise UsageError(f"{name}={value}: expected [x, y, z] in the robot's base [m]; {shown} shows the corner")
     return np.array(value, float)
 
 

@@ -122,10 +122,8 @@ def _create_session(
 def _read_calibration(config: DictConfig) -> dict[str, Any]:
     """Returns each camera's entry of the calibration file, and the same for frames as they are kept."""
     lenses = load_lenses(config.calibration, config.cameras)
-    kept = {name: lenses[name] for name in config.cameras if name in lenses}
-    return {
-        n: {"camera": lens.to_json(), "frame": lens.scale_to_square(config.size).to_json()} for n, lens in kept.items()
-    }
+    kept = [(name, lenses[name]) for name in config.cameras if name in lenses]
+    return {n: {"camera": lens.to_json(), "frame": lens.scale_to_square(config.size).to_json()} for n, lens in kept}
 
 
 def _run_dry(parts: DeploymentParts, operator: Operator, run: RunFolder) -> int:

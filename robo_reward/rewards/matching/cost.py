@@ -15,10 +15,7 @@ Cost = Callable[[Tensor, Tensor], Tensor]
 
 
 def cosine(x: Tensor, y: Tensor) -> Tensor:
-    """Returns C_ts = 1 - <x_t, y_s> / (|x_t| |y_s|), in [0, 2]; 1 where a feature is zero.
-
-    Used by RAPL, ROT and TemporalOT.
-    """
+    """Returns C_ts = 1 - <x_t, y_s> / (|x_t| |y_s|), in [0, 2]; 1 where a feature is zero (RAPL, ROT, TemporalOT)."""
     _check_shapes(x, y)
     return (1.0 - normalize(x, dim=-1, eps=1e-12) @ normalize(y, dim=-1, eps=1e-12).mT).clamp(0.0, 2.0)
 

@@ -162,10 +162,7 @@ class MatchingReward:
 
 
 def select_closest(rewards: Tensor, causal: bool) -> Tensor:
-    """Returns the rewards (N, T), out of (K, N, T), of the demonstration with the largest sum.
-
-    Causal: the largest sum so far, at each step.
-    """
+    """Returns the rewards (N, T), out of (K, N, T), of the demonstration with the largest sum (causal: sum so far)."""
     sums = rewards.cumsum(-1) if causal else rewards.sum(-1, keepdim=True).expand(rewards.shape)
     return rewards.gather(0, sums.argmax(0, keepdim=True))[0]
 

@@ -129,8 +129,7 @@ class OrderedSteps:
         """Returns the progress (T,) through the task, in [0, 1]."""
         phase = np.clip(described @ self.phase[:-1] + self.phase[-1], 0.0, 1.0)  # (T, n)
         worth = (2.0 ** (np.arange(self.steps) + phase) - 1) / (2.0**self.steps - 1)
-        # The first d descriptors, no longer standardised, are the components y_t.
-        y = (described * self.scale + self.centre)[:, : self.project.shape[1]]
+        y = (described * self.scale + self.centre)[:, : self.project.shape[1]]  # components y_t, not standardised
         return (recognised * worth).sum(axis=1) * self.known(y)
 
     def spec(self) -> dict[str, Any]:

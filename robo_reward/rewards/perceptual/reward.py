@@ -43,10 +43,8 @@ class PerceptualReward:
     def batch(self, episodes: Sequence[Episode]) -> list[RewardOutput]:
         """Computes the rewards of several episodes; all frames of one size go through the encoder in one call."""
         shown = [_require_frames(episode, self._frames) for episode in episodes]
-        return [
-            self.compute_reward(features, float(episode.meta.get("fps", self.fps)))
-            for episode, features in zip(episodes, encode_clips(self.encoder, shown), strict=True)
-        ]
+        rates = [float(episode.meta.get("fps", self.fps)) for episode in episodes]
+        return list(map(self.compute_reward, encode_clips(self.encoder, shown), rates))
 
     def compute_reward(self, features: np.ndarray, fps: float) -> RewardOutput:
         """Returns the reward of T steps from the features (T + 1, F) of an episode's frames."""
@@ -79,10 +77,8 @@ def compute_curves(model: Steps, features: np.ndarray, fps: float) -> tuple[np.n
 
 def encode_clips(encoder: Encoder, clips: Sequence[np.ndarray]) -> list[np.ndarray]:
     """Returns the features (T_i, F) of clips (T_i, H, W, 3), those of one size in one call."""
-    if len({clip.shape[1:] for clip in clips}) > 1:
+    if len({clip.shape[1:] for clip in clips}) != 1:
         return [encoder.encode(clip) for clip in clips]
-    if not clips:
-        return []
     features = encoder.encode(np.concatenate(clips) if len(clips) > 1 else clips[0])
     return np.split(features, np.cumsum([len(clip) for clip in clips])[:-1])
 

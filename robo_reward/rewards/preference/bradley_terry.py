@@ -152,11 +152,9 @@ class NetworkReward:
 
     def batch(self, episodes: Sequence[Episode]) -> list[RewardOutput]:
         """Computes the rewards of several episodes; their frames are encoded in one call."""
-        outputs = []
-        for features in self.look(episodes) if episodes else []:
-            total = self.scale * (self.predict_members(features).mean(axis=0) - self.shift)
-            outputs.append(validate_output(total, {"reward": total}, len(total)))
-        return outputs
+        features = self.look(episodes) if episodes else []
+        totals = [self.scale * (self.predict_members(f).mean(axis=0) - self.shift) for f in features]
+        return [validate_output(total, {"reward": total}, len(total)) for total in totals]
 
     @torch.inference_mode()
     def predict_members(self, features: np.ndarray) -> np.ndarray:

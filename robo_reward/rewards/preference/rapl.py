@@ -179,9 +179,7 @@ def _build_head(clips: Tensor, settings: RaplSettings, seed: int) -> Head:
     width = clips.shape[-1]
     options = dict(settings.head)
     trained = make_head(options.pop("kind"), seed=seed, in_dim=width, **options)
-    if not settings.standardise:
-        return trained
-    return Chain([Standardise.fit(clips.reshape(-1, width).numpy()), trained])
+    return Chain([Standardise.fit(clips.reshape(-1, width).numpy()), trained]) if settings.standardise else trained
 
 
 def _compute_score_gap(

@@ -196,11 +196,8 @@ def _draw_factor(rng: np.random.Generator) -> float:
 
 def _find_decimals(tree: ast.AST) -> Iterator[ast.Constant]:
     """Returns the float constants of an expression except 0.0 and 1.0."""
-    return (
-        n
-        for n in ast.walk(tree)
-        if isinstance(n, ast.Constant) and type(n.value) is float and n.value not in (0.0, 1.0)
-    )
+    constants = (node for node in ast.walk(tree) if isinstance(node, ast.Constant))
+    return (node for node in constants if type(node.value) is float and node.value not in (0.0, 1.0))
 
 
 def _parse_positive(code: str) -> float | None:

@@ -134,8 +134,5 @@ def annotate_recipe(recipe: Recipe, notes: dict[str, str], summary: str) -> Reci
 
 def read_recipes(programs: Sequence[ScoredProgram]) -> list[tuple[ScoredProgram, Recipe]]:
     """Returns the programs whose terms can be parsed, each with its recipe."""
-    return [
-        (program, recipe)
-        for program in programs
-        if (recipe := parse_recipe(program.source)) is not None and recipe.terms
-    ]
+    recipes = ((program, parse_recipe(program.source)) for program in programs)
+    return [(program, recipe) for program, recipe in recipes if recipe is not None and recipe.terms]

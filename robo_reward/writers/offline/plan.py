@@ -204,8 +204,7 @@ def _find_target(scene: SceneFacts, where: Clause | None, item: SceneObject) -> 
     besides = [item, *([scene.hand] if scene.hand else [])]
     if where is not None:
         return scene.find_best_match(where.target, "position", PLACES, besides)
-    goals = scene.find_objects("position", "goal")
-    return goals[0] if goals else None
+    return next(iter(scene.find_objects("position", "goal")), None)
 
 
 def _plan_without_target(

@@ -98,11 +98,9 @@ class _ProposalSampler:
 
     def _compose_proposal(self, index: int, rng: np.random.Generator) -> Proposal:
         """Returns a composition from the sentence."""
-        chosen = choose_style(index, rng)
+        style = choose_style(index, rng)
         recipe = self.compose_variant(index, rng)
-        said = (
-            f"Closeness falls like {chosen.shape}; {chosen.gate} gates; later stages weigh {chosen.stage:g} times more."
-        )
+        said = f"Closeness falls like {style.shape}; {style.gate} gates; later stages weigh {style.stage:g} times more."
         return Proposal(render_program(recipe), f"{recipe.summary}\n\n{said}")
 
     def compose_variant(self, index: int, rng: np.random.Generator) -> Recipe:
@@ -123,10 +121,8 @@ class _ProposalSampler:
     def optional_terms(self) -> list[Term]:
         """Terms that some of the usual compositions have and others lack."""
         everywhere = set.intersection(*(set(recipe.names) for recipe in self.usual_recipes))
-        found = {
-            term.name: term for recipe in self.usual_recipes for term in recipe.terms if term.name not in everywhere
-        }
-        return list(found.values())
+        terms = (term for recipe in self.usual_recipes for term in recipe.terms)
+        return list({term.name: term for term in terms if term.name not in everywhere}.values())
 
     def _can_compile(self, source: str) -> bool:
         """Returns whether a program compiles for the state and action of the request."""
@@ -137,10 +133,7 @@ class _ProposalSampler:
         return True
 
     def _create_rng(self, index: int, attempt: int) -> np.random.Generator:
-        """Returns a generator seeded by the numbers of the request alone.
-
-        Its names have no influence: a cube called gadget changes nothing.
-        """
+        """Returns a generator seeded by the numbers of the request alone; its names have no influence."""
         request = self.request
         heard = [(program.success, program.terms) for program in self.scored]
         text = repr((request.round, request.seed, index, attempt, heard))

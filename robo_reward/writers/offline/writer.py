@@ -22,8 +22,7 @@ class OfflineWriter:
 
     def write(self, request: WriteRequest, k: int) -> list[Completion]:
         """Returns K different programs; the first is the most usual one, in later rounds the improved elite."""
-        first = request.first
         return [
-            Completion(f"{proposal.reason}\n\n```python\n{proposal.source}```\n", proposal.source, index=first + i)
-            for i, proposal in enumerate(draw_proposals(request, k))
+            Completion(f"{proposal.reason}\n\n```python\n{proposal.source}```\n", proposal.source, index=i)
+            for i, proposal in enumerate(draw_proposals(request, k), request.first)
         ]

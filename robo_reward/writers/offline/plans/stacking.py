@@ -46,15 +46,11 @@ def build_stack_terms(builder: TermBuilder, item: SceneObject, base: SceneObject
 
 
 def compute_stack_height(item: SceneObject, base: SceneObject) -> float:
-    """Returns the distance of the centres when one object lies on the other [m].
-
-    It is 0 for a goal, which marks the place of the centre itself.
-    """
+    """Returns the distance of the centres when one object lies on the other [m]; 0 for a goal, which marks it."""
     if base.role == "goal":
         return 0.0
-    return sum(
-        DEFAULT_HALF_HEIGHT if (half := facts.parse_half_height(t.description)) is None else half for t in (item, base)
-    )
+    halves = (facts.parse_half_height(thing.description) for thing in (item, base))
+    return sum(DEFAULT_HALF_HEIGHT if half is None else half for half in halves)
 
 
 def _build_placed_lines(
