@@ -42,6 +42,9 @@ class RecordConfig:
         speed: speed of the expert, varied by 30 % either way between episodes; 1: as fast as the action allows
         noise: noise of the expert's actions, as a fraction of a full step
         rest: frames recorded after the task is done
+        goal: the goal sentence of a scene file without one
+        success: another condition of success
+        failure: another condition that ends an episode as failed
         view: keyboard: show the first camera in the terminal as blocks of colour
     """
 
@@ -57,6 +60,9 @@ class RecordConfig:
     speed: Real = 0.5
     noise: NotNegative = 0.12
     rest: Natural = 12
+    goal: str = ""
+    success: str = ""
+    failure: str = ""
     view: Flag = True
 
 

@@ -99,6 +99,8 @@ class EvaluateConfig:
     Args:
         run: a run folder, or the policy folder in it
         episodes: per seed
+        success: another condition of success than that of the training
+        failure: another condition that ends an episode as failed
         task: with task=NAME: another task than that of the training
         seeds: seeds of initial states and physics, in a range separate from the training seeds
         min_success: exit with 1 if the lower end of the 95 % interval of the success rate is below this
@@ -109,6 +111,8 @@ class EvaluateConfig:
 
     run: str
     episodes: Positive = 100
+    success: str = ""
+    failure: str = ""
     task: TaskOptions = field(default_factory=TaskOptions)
     seeds: Seeds = (0,)
     min_success: Real = 0.0

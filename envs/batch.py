@@ -151,7 +151,7 @@ class BatchSim:
         """Returns success and the end of the episode by failure or success, (N,) bool each."""
         failure = self.task.failure(state)
         failed = np.zeros(self.n, bool) if failure is None else failure
-        success = self.task.success(state) & ~failed
+        success = np.asarray(self.task.success(state), bool) & ~failed
         return success, failed | success if self.task.ends_on_success else failed
 
     def observation(self) -> np.ndarray:
@@ -233,7 +233,11 @@ class BatchSim:
         """Draws initial states and physics for some worlds; one discarded physics step computes their sensors."""
         start = self.task.sample(self.rng, len(worlds))
         physics = np.zeros((len(worlds), self._nstate))
-        physics[:, 1 : 1 + self.task.model.nq] = start.qpos
+        model = self.task.model
+        physics[:, 1 : 1 + model.nq] = start.qpos
+        if start.act is not None:
+            first = 1 + model.nq + model.nv
+            physics[:, first : first + model.na] = start.act
         controls = np.concatenate([self.task.controller.start(start.qpos), start.mocap], axis=1)
         # Always the task's own model, and the resulting physics state is dropped: only the sensors are used.
         _, sensors = self._pool.rollout(

@@ -162,10 +162,12 @@ class Start(NamedTuple):
     Attributes:
         qpos: (n, nq).
         mocap: (n, 7 * nmocap): all mocap positions [m], then all mocap quaternions, as MuJoCo orders its state.
+        act: (n, na): actuator activations; None: zeros.
     """
 
     qpos: np.ndarray
     mocap: np.ndarray
+    act: np.ndarray | None = None
 
 
 class Variant(NamedTuple):
@@ -230,8 +232,9 @@ class Task(ABC):
         ppo_params: settings of PPO that suit the task better than its defaults.
         options: JSON from which `make_task(id, **options)` builds the same task; those at their defaults are left
             out.
+        failure_rule: the condition that ends an episode as failed, as a sentence; empty if there is none.
         ends_on_success: whether an episode ends when the goal is fulfilled.
-        files: folders that a process must be able to read to build the task.
+        files: files that a process must be able to read to build the task.
     """
 
     id: str
@@ -248,6 +251,7 @@ class Task(ABC):
     training_steps: int | Mapping[str, int] = 200_000
     ppo_params: ClassVar[Mapping[str, Any]] = MappingProxyType({})
     options: Mapping[str, Any] = MappingProxyType({})
+    failure_rule: str = ""
     ends_on_success: bool = False
     files: tuple[Path, ...] = ()
 
@@ -332,6 +336,10 @@ def make_task(id: str, /, **options: Any) -> Task:
     if _is_scene(id):
         from robo_reward.scenes.task import SceneTask
 
+        known = ("file", "digest", *RULE_OPTIONS)
+        for option in options:
+            if option not in known:
+                raise UnknownName("option of a scene file", option, RULE_OPTIONS)
         return SceneTask(**{"file": id, **options})
 
     catalogue.register_builtin_tasks()

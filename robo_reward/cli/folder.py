@@ -54,9 +54,7 @@ def prepare_run_folder(config: DictConfig, verb: str, subject: str = "", free: S
     plain: Any = OmegaConf.to_container(config, resolve=True)
     value = mask_value(plain)
     mark = fingerprint_spec(_select_settings(value, free))
-    seed = f"-s{config.seed}" if "seed" in config else ""
-    name = config.run or f"{verb}-{subject or config.task.id.replace('/', '-')}{seed}-{mark[:6]}"
-    folder = Path(config.runs) / name
+    folder = _name_folder(config, verb, subject, mark)
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / "config.yaml"
     remedy = f"Give another run=NAME, or delete {folder}"
@@ -70,8 +68,14 @@ def prepare_run_folder(config: DictConfig, verb: str, subject: str = "", free: S
         )
     mode = 0o666 if value == plain else 0o600  # a masked value may still say something about the secret
     write_text(path, OmegaConf.to_yaml(OmegaConf.create(value)), mode=mode)
-    config.run = name  # also visible to a caller from Python
+    config.run = config.run or folder.name  # also visible to a caller from Python
     return folder
+
+
+def _name_folder(config: DictConfig, verb: str, subject: str, mark: str) -> Path:
+    seed = f"-s{config.seed}" if "seed" in config else ""
+    name = config.run or f"{verb}-{subject or config.task.id.replace('/', '-')}{seed}-{mark[:6]}"
+    return Path(config.runs) / name
 
 
 def _select_settings(value: dict[str, Any], free: Sequence[str] = ()) -> dict[str, Any]:
@@ -169,8 +173,11 @@ def open_run(
         RunBusy: another process holds the folder.
         BadArtifact: `config.yaml` or `lock` is damaged, a link, a pipe or a folder.
     """
-    path = prepare_run_folder(config, verb, subject, free)
+    value = mask_value(OmegaConf.to_container(config, resolve=True))
+    path = _name_folder(config, verb, subject, fingerprint_spec(_select_settings(value, free)))
+    path.mkdir(parents=True, exist_ok=True)
     with lock_run(path):
+        prepare_run_folder(config, verb, subject, free)  # inside the lock: a refused second start changes nothing
         run = RunFolder(path, arguments)
         if not (keep_provenance and (path / "provenance.json").exists()):
             run.save_provenance()

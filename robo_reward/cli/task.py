@@ -20,6 +20,6 @@ def make_configured_task(config: DictConfig) -> Task:
     """
     options: Any = OmegaConf.to_container(config.task.options, resolve=True)
     given = {name: config.get(name) for name in ("success", "failure") if config.get(name)}
-    if config.get("goal") and (given or config.task.id.startswith("scene/")):
+    if config.get("goal") and ("success" in given or config.task.id.startswith("scene/")):
         given["goal"] = config.goal
     return make_task(config.task.id, **{**options, **given})

@@ -149,10 +149,10 @@ def _find_goal(config: ConfigForm) -> str:
     """
     if config.goal not in ("", None):
         return str(config.goal)
-    from robo_reward.envs.task import make_task
+    from robo_reward.envs.task import make_task, task_names
 
     try:
-        return make_task(config.task.id).goal
+        return make_task(config.task.id).goal if config.task.id in task_names() else config.task.id
     except RoboRewardError as problem:  # the task's package is not installed here
         log.warning("%s", problem)
         return config.task.id

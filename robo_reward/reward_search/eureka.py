@@ -134,7 +134,7 @@ class Eureka:
                 action=self.task.action,
                 round=round_,
                 seed=self.settings.seed + 1000 * restart,
-                success_rule=self.task.success_rule,
+                success_rule=describe_rules(self.task),
                 feedback=feedback,
             )
             fresh = self._run_round(request, validator, seen, lambda i, r=round_, p=prefix: f"{p}{r + 1}.{i + 1}")
@@ -236,3 +236,11 @@ def _explain_failure(candidates: list[Candidate], folder: Path) -> str:
         f"All programs and reasons are in {folder / 'search.json'}. "
         "More candidates, more repairs or another writer may help."
     )
+
+
+def describe_rules(task: Task) -> str:
+    """Returns the task's conditions of success and failure, as a writer reads them."""
+    text = task.success_rule
+    if task.failure_rule:
+        text += f"; an episode ends at once, as failed, if {task.failure_rule}"
+    return f"{text}; success ends an episode" if task.ends_on_success else text

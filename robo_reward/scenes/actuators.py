@@ -25,6 +25,7 @@ class ActuatorController:
     Attributes:
         unlimited: names of actuators without a control range, whose range is taken from their joint, force limit or
             as [-1, 1].
+        filtered_servos: position servos whose target passes a filter: actuator, and index of its activation.
 
     Raises:
         UsageError: the model has no actuators.
@@ -34,7 +35,8 @@ class ActuatorController:
         if not model.nu:
             raise UsageError(
                 "the model has no actuators, so that nothing can move it: add an <actuator> section, such as "
-                '<position joint="NAME" kp="100"/> for each joint'
+                '<position joint="NAME" kp="100"/> for each joint. A URDF file cannot have one: attach it in an MJCF '
+                'file, <asset><model name="r" file="robot.urdf"/></asset> and <attach model="r" body="BASE" prefix=""/>'
             )
         self._model, self.unlimited = model, []
         names, scales, units = [], [], []
@@ -47,6 +49,9 @@ class ActuatorController:
             units.append(_find_unit(model, index))
         self._middle, self._half = (low + high) / 2, (high - low) / 2
         self._servos = [(i, *found) for i in range(model.nu) if (found := _find_servo_joint(model, i)) is not None]
+        self.filtered_servos = [
+            (i, int(model.actuator_actadr[i])) for i, *_ in self._servos if model.actuator_actadr[i] >= 0
+        ]
         self.spec = ActionSpec("native", tuple(names), tuple(scales), tuple(units), round(rate_hz, 6))
 
     def start(self, qpos: np.ndarray) -> np.ndarray:

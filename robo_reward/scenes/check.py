@@ -136,7 +136,7 @@ def _has_effect(task: Task, index: int) -> bool:
         sim = BatchSim(task, 1, seed=0, threads=1)
         action = np.zeros((1, task.action.dim))
         action[0, index] = value
-        for _ in range(min(5, task.horizon - 1)):
+        for _ in range(max(1, min(5, task.horizon - 1))):
             sim.step(action)
         ends.append(sim.qpos.copy())
         sim.close()

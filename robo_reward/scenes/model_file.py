@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
+from collections.abc import Iterable
 from pathlib import Path
+from xml.etree import ElementTree
 
 import mujoco
 
 from robo_reward.errors import UsageError
 
 MODEL_SUFFIXES = (".xml", ".mjcf", ".urdf")
+MAX_FILES = 4096
+"""Most files of one model."""
 _URDF_REMEDY = (
     "give every moving <link> an <inertial> with mass and inertia, or add "
     '<mujoco><compiler inertiafromgeom="true"/></mujoco> to the URDF'
@@ -35,12 +40,7 @@ def load_model_spec(path: Path) -> mujoco.MjSpec:
     Raises:
         ModelFileError: there is no such file, it is not a model, or a file that it needs is missing.
     """
-    if path.suffix.lower() not in MODEL_SUFFIXES:
-        raise ModelFileError(path, f"the suffix is {path.suffix!r}", f"expected one of {', '.join(MODEL_SUFFIXES)}")
-    if not path.is_file():
-        near = sorted(p.name for p in path.parent.glob("*") if p.suffix.lower() in MODEL_SUFFIXES)[:8]
-        found = f"that folder has {', '.join(near)}" if near else "that folder has no model file"
-        raise ModelFileError(path, "there is no such file", found)
+    _require_model_file(path)
     try:
         return mujoco.MjSpec.from_file(str(path))
     except (ValueError, mujoco.FatalError) as error:
@@ -63,17 +63,65 @@ def compile_model(spec: mujoco.MjSpec, path: Path) -> mujoco.MjModel:
         raise _to_model_error(path, error) from error
 
 
-def find_model_files(spec: mujoco.MjSpec, path: Path) -> tuple[Path, ...]:
-    """Returns the folders that a process must be able to read to build the model again."""
-    folders = {path.parent}
-    for place in (spec.meshdir, spec.texturedir):
-        if place:
-            folders.add((path.parent / place).resolve())
-    for element in (*spec.meshes, *spec.textures, *spec.hfields):
-        if getattr(element, "file", ""):
-            directory = spec.texturedir if element in spec.textures else spec.meshdir
-            folders.add((path.parent / (directory or "") / element.file).resolve().parent)
-    return tuple(sorted(folders))
+def find_model_files(path: Path) -> tuple[Path, ...]:
+    """Returns the files of a model: the model, what it includes or attaches, meshes, textures, height fields, skins.
+
+    They are the only files that a process needs to build it again. What does not exist is left out.
+
+    Raises:
+        ModelFileError: there is no such file, or it has another suffix.
+    """
+    _require_model_file(path)
+    models: dict[Path, Path] = {}  # of each XML file, the folder from which its file names count
+    names: set[str] = set()
+    folders = {""}
+    _add_model_files(path, path.parent, models, names, folders)
+    found = dict.fromkeys((*models, *(model.resolve() for model in models)))
+    for base in set(models.values()):
+        for name in sorted(names):
+            # As MuJoCo does: the folders of <compiler>, and for the packages of URDF the bare name.
+            bare = name.rpartition("://")[2]
+            places = [base / folder / part for folder in folders for part in (bare, Path(bare).name)]
+            found |= dict.fromkeys(file for place in places if place.is_file() for file in (place, place.resolve()))
+    return tuple(found)
+
+
+def compute_digest(files: Iterable[Path]) -> str:
+    """Returns sixteen hex digits that change when the content of any of the files does."""
+    total = hashlib.sha256()
+    for file in files:
+        total.update(hashlib.sha256(file.read_bytes()).digest())
+    return total.hexdigest()[:16]
+
+
+def _require_model_file(path: Path) -> None:
+    if path.suffix.lower() not in MODEL_SUFFIXES:
+        raise ModelFileError(path, f"the suffix is {path.suffix!r}", f"expected one of {', '.join(MODEL_SUFFIXES)}")
+    if not path.is_file():
+        near = sorted(p.name for p in path.parent.glob("*") if p.suffix.lower() in MODEL_SUFFIXES)[:8]
+        found = f"that folder has {', '.join(near)}" if near else "that folder has no model file"
+        raise ModelFileError(path, "there is no such file", found)
+
+
+def _add_model_files(path: Path, base: Path, models: dict[Path, Path], names: set[str], folders: set[str]) -> None:
+    """Adds an XML file, the names of the files that it uses, and the folders that its <compiler> names."""
+    if not path.is_file() or path in models or len(models) >= MAX_FILES:
+        return
+    models[path] = base
+    try:
+        root = ElementTree.parse(path).getroot()
+    except (ElementTree.ParseError, OSError, ValueError):
+        return
+    for element in root.iter():
+        if element.tag == "compiler":
+            folders |= {element.attrib[key] for key in ("meshdir", "texturedir", "assetdir") if key in element.attrib}
+        used = {value for key, value in element.attrib.items() if key.startswith("file")}
+        if element.tag in ("include", "model"):
+            for name in used:
+                place = base / name
+                _add_model_files(place, base if element.tag == "include" else place.parent, models, names, folders)
+        else:
+            names |= used
 
 
 def _to_model_error(path: Path, error: Exception) -> ModelFileError:

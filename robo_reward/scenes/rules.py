@@ -100,6 +100,7 @@ def apply_rules(task: Task, goal: str = "", success: str = "", failure: str = ""
         task.success, task.success_rule, task.expert_reward = rule, rule.text, rule.source
     if failure:
         task.failure = StateCondition(failure, task.spec)
+        task.failure_rule = task.failure.text
     given = {"goal": goal, "success": success, "failure": failure}
     task.options = {**task.options, **{name: text for name, text in given.items() if text}}
 
@@ -167,7 +168,7 @@ class _Translator(ast.NodeTransformer):
     def visit_Subscript(self, node: ast.Subscript) -> ast.expr:
         """Turns `ball_position[2]`, written for one state, into the component of all states."""
         value, index = self.visit(node.value), node.slice
-        if isinstance(index, ast.Constant) and isinstance(index.value, int):
+        if not isinstance(index, ast.Tuple):
             index = ast.Tuple([ast.Slice(), index])
         return ast.Subscript(value, index)
 

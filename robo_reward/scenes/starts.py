@@ -57,6 +57,9 @@ class StartDistribution:
         model: the compiled model.
         settings: of the scene file.
 
+    Attributes:
+        act: activations of the actuators at the start (na,).
+
     Raises:
         UnknownName: a keyframe, joint or body that the model does not have.
         UsageError: a body that is neither free nor mocap, or a range of which the lower end is above the upper.
@@ -64,7 +67,7 @@ class StartDistribution:
 
     def __init__(self, model: mujoco.MjModel, settings: StartSettings) -> None:
         self._model, self._noise = model, settings.noise
-        self._qpos, self._mocap = self._find_pose(settings.keyframe)
+        self._qpos, self._mocap, self.act = self._find_pose(settings.keyframe)
         self._joints = [(self._joint_address(name), _read_range(f"start.joints.{name}", r))
                         for name, r in settings.joints.items()]  # fmt: skip
         self._bodies = [self._place_body(name, body) for name, body in settings.bodies.items()]
@@ -76,9 +79,11 @@ class StartDistribution:
         for joint in range(model.njnt):
             if int(model.jnt_type[joint]) in SCALAR_JOINTS:
                 at = int(model.jnt_qposadr[joint])
-                qpos[:, at] += rng.uniform(-self._noise, self._noise, n)
-                if model.jnt_limited[joint]:
-                    qpos[:, at] = np.clip(qpos[:, at], *model.jnt_range[joint])
+                angle = qpos[:, at] + rng.uniform(-self._noise, self._noise, n)
+                if model.jnt_limited[joint]:  # a keyframe outside the limits stays where it is
+                    low, high = model.jnt_range[joint]
+                    angle = np.clip(angle, np.minimum(low, qpos[:, at]), np.maximum(high, qpos[:, at]))
+                qpos[:, at] = angle
         for at, (low, high) in self._joints:
             qpos[:, at] = rng.uniform(low, high, n)
         for array, position, rotation, ranges in self._bodies:
@@ -92,12 +97,12 @@ class StartDistribution:
                     target[:, position + "xyz".index(axis)] = value
         return Start(qpos, mocap)
 
-    def _find_pose(self, keyframe: str | int) -> tuple[np.ndarray, np.ndarray]:
-        """Returns qpos (nq,) and mocap poses (7 nmocap,) of a keyframe, or of the model."""
+    def _find_pose(self, keyframe: str | int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Returns qpos (nq,), mocap poses (7 nmocap,) and activations (na,) of a keyframe, or of the model."""
         model = self._model
         positions, quats = model.body_pos[model.body_mocapid >= 0], model.body_quat[model.body_mocapid >= 0]
         if keyframe == "" and not model.nkey:
-            return model.qpos0.copy(), np.concatenate([positions.ravel(), quats.ravel()])
+            return model.qpos0.copy(), np.concatenate([positions.ravel(), quats.ravel()]), np.zeros(model.na)
         names = [model.key(k).name for k in range(model.nkey)]
         if isinstance(keyframe, str) and keyframe and keyframe not in names:
             raise UnknownName("keyframe", keyframe, [name for name in names if name])
@@ -105,7 +110,7 @@ class StartDistribution:
         if not 0 <= index < model.nkey:
             raise UsageError(f"start.keyframe={index}: the model has {model.nkey} keyframes, counted from 0")
         key = model.key(index)
-        return key.qpos.copy(), np.concatenate([key.mpos.ravel(), key.mquat.ravel()])
+        return key.qpos.copy(), np.concatenate([key.mpos.ravel(), key.mquat.ravel()]), key.act.copy()
 
     def _joint_address(self, name: str) -> int:
         model = self._model

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fnmatch
+import logging
 from pathlib import Path
 from typing import Any
 
@@ -16,16 +17,25 @@ from robo_reward.envs.state import State, StateSpec
 from robo_reward.envs.task import Observable, ObservationSpec, Start, Task
 from robo_reward.errors import UnknownName, UsageError
 from robo_reward.scenes.actuators import ActuatorController
-from robo_reward.scenes.model_file import ModelFileError, compile_model, find_model_files, load_model_spec
+from robo_reward.scenes.model_file import (
+    ModelFileError,
+    compile_model,
+    compute_digest,
+    find_model_files,
+    load_model_spec,
+)
 from robo_reward.scenes.rules import StateCondition
 from robo_reward.scenes.sensors import add_state_sensors, rename_fields
 from robo_reward.scenes.settings import SceneSettings, load_scene_settings
 from robo_reward.scenes.starts import StartDistribution
 
+log = logging.getLogger(__name__)
 OVERVIEW = "overview"
 """Name of the camera that is added to a model without cameras."""
 _STATISTICS_WORLDS, _STATISTICS_STEPS = 32, 40
 """Worlds and control steps with random actions from which the observation's normalisation is computed."""
+SMALLEST_SCALE = {"m": 0.1, "rad": 0.2, "m/s": 0.5, "rad/s": 1.0, "N": 5.0}
+"""Smallest scale of an observed field by unit: random actions may not reach an object that a policy will move."""
 
 
 class SceneTask(Task):
@@ -40,9 +50,10 @@ class SceneTask(Task):
         goal: the goal sentence, instead of the file's.
         success: the condition of success, instead of the file's.
         failure: the condition of failure, instead of the file's.
+        digest: of the files when the run began; a warning is logged if they have changed.
 
     Attributes:
-        files: folders that a process must be able to read to build the task again.
+        files: files that a process must be able to read to build the task again.
 
     Raises:
         UsageError: no goal or no success rule, or values that do not fit the model; names the remedy.
@@ -50,25 +61,35 @@ class SceneTask(Task):
         ConditionError: a rule is not a condition on the state.
     """
 
-    def __init__(self, file: str | Path, *, goal: str = "", success: str = "", failure: str = "") -> None:
+    def __init__(
+        self, file: str | Path, *, goal: str = "", success: str = "", failure: str = "", digest: str = ""
+    ) -> None:
         path = Path(file).expanduser().absolute()
+        path = path.resolve() if path.is_symlink() else path
         settings = load_scene_settings(path)
         model_path = (path.parent / settings.model).absolute()
         self.id = f"scene/{make_identifier(path.stem, 'scene')}"
         spec = load_model_spec(model_path)
-        self.files = (path.parent, *find_model_files(spec, model_path))
-        if not spec.cameras:
+        self.files = (path, *find_model_files(model_path))
+        found = compute_digest(self.files)
+        if digest and digest != found:
+            log.warning("%s or a file of its model has changed since it was first used in this run", path)
+        if not any(camera.name for camera in spec.cameras):
             _add_overview_camera(spec, model_path)
         measured = add_state_sensors(spec, model_path, settings.state.include, settings.state.exclude)
         self.model = measured.model
         changes = {name: _drop_empty(change) for name, change in settings.state.fields.items()}
         self.spec = rename_fields(measured.state, changes)
         self.substeps = _count_substeps(self.model, settings.rate, model_path)
-        self.controller = ActuatorController(self.model, 1.0 / self.control_dt)
+        self.controller: ActuatorController = ActuatorController(self.model, 1.0 / self.control_dt)
         self.horizon = settings.horizon
         self._starts = StartDistribution(self.model, settings.start)
         self.cameras = _choose_cameras(self.model, settings)
         self.goal, self.success_rule = _require_goal(self, path, goal or settings.goal, success or settings.success)
+        # Before the rules are set, so that they do not change what a policy observes.
+        self._success = self._failure = None
+        self.observation = ObservationSpec(self.spec, [Observable(self.spec.names[0])])
+        self.observation = _measure_observation(self, settings.observation)
         self._success = StateCondition(self.success_rule, self.spec)
         self.failure_rule = failure or settings.failure
         self._failure = StateCondition(self.failure_rule, self.spec) if self.failure_rule else None
@@ -76,15 +97,20 @@ class SceneTask(Task):
         self.expert_reward = self._success.source
         self.training_steps = settings.steps
         given = {"goal": goal, "success": success, "failure": failure}
-        self.options = {"file": str(path), **{name: text for name, text in given.items() if text}}
-        self.observation = ObservationSpec(self.spec, [Observable(self.spec.names[0])])
-        self.observation = _measure_observation(self, settings.observation)
+        self.options = {"file": str(path), "digest": found, **{name: text for name, text in given.items() if text}}
 
     def sample(self, rng: np.random.Generator, n: int) -> Start:
-        return self._starts.sample(rng, n)
+        start = self._starts.sample(rng, n)
+        if not self.model.na:
+            return start
+        act = np.repeat(self._starts.act[None], n, axis=0)
+        held = self.controller.start(start.qpos)
+        for actuator, address in self.controller.filtered_servos:
+            act[:, address] = held[:, actuator]
+        return start._replace(act=act)
 
     def success(self, state: State) -> np.ndarray:
-        return self._success(state)
+        return np.zeros(state.batch_shape, bool) if self._success is None else self._success(state)
 
     def failure(self, state: State) -> np.ndarray | None:
         return None if self._failure is None else self._failure(state)
@@ -108,8 +134,8 @@ def _require_goal(task: SceneTask, path: Path, goal: str, success: str) -> tuple
         example = _make_example_rule(task.spec)
         raise UsageError(
             f"{path.name} has no success rule, so that nothing says whether the goal {goal!r} is reached: give "
-            f"success={example!r}, or a line `success:` in it. Fields: {', '.join(task.spec.names[:12])}"
-            + (" ..." if len(task.spec.names) > 12 else "")
+            f"success={example!r}, or a line `success:` in it. Fields: {', '.join(task.spec.names[:60])}"
+            + (" ..." if len(task.spec.names) > 60 else "")
         )
     return goal, success
 
@@ -181,13 +207,15 @@ def _measure_observation(task: SceneTask, patterns: list[str]) -> ObservationSpe
             continue
         values = samples[:, task.spec.slice(field.name)]
         spread = float(values.std(axis=0).max())
-        if spread < 1e-9 and not patterns:
+        if spread < 1e-9 and not patterns and field.role in ("goal", "other"):
             continue
         if field.unit == "quaternion":
             parts.append(Observable(field.name))
         else:
             centre = tuple(float(v) for v in values.mean(axis=0).round(6))
-            parts.append(Observable(field.name, round(max(2 * spread, 1e-3), 6), centre=centre))
+            parts.append(
+                Observable(field.name, round(max(2 * spread, SMALLEST_SCALE.get(field.unit, 0.1)), 6), centre=centre)
+            )
     if not parts:
         raise UsageError(f"{task.id}: no field of the state changes under random actions; does an actuator reach it?")
     return ObservationSpec(task.spec, parts)
@@ -195,12 +223,14 @@ def _measure_observation(task: SceneTask, patterns: list[str]) -> ObservationSpe
 
 def _sample_states(task: SceneTask) -> np.ndarray:
     """Returns states (K, D) of worlds with random actions, always the same."""
+    horizon, task.horizon = task.horizon, _STATISTICS_STEPS + 1
     rng, sim = np.random.default_rng(0), BatchSim(task, _STATISTICS_WORLDS, seed=0, threads=1)
     states, dim = [sim.state.array.copy()], task.action.dim
     action = np.zeros((sim.n, dim))
-    for _ in range(min(_STATISTICS_STEPS, task.horizon)):
+    for _ in range(_STATISTICS_STEPS):
         action = 0.8 * action + 0.2 * rng.uniform(-1.5, 1.5, (sim.n, dim))
         states.append(sim.step(np.clip(action, -1, 1)).transitions.state.array.copy())
     sim.close()
+    task.horizon = horizon
     found = np.concatenate(states)
     return found[np.isfinite(found).all(axis=1)]

@@ -70,7 +70,7 @@ def parse_reply(body: str) -> ChatReply:
     try:
         reply = json.loads(body)
     except (ValueError, RecursionError):
-        raise MalformedReply("no JSON", body) from None
+        raise MalformedReply("not JSON", body) from None
     choices = reply.get("choices") if isinstance(reply, Mapping) else None
     if not isinstance(choices, list) or not choices or not isinstance(choices[0], Mapping):
         raise MalformedReply("no choices in it", body)

@@ -65,8 +65,11 @@ def test_an_open_run_is_held_and_has_settings_and_provenance(tmp_path: Path) -> 
     arguments = ["train", "task=panda/lift", "writer.api_key=sk-TOPSECRET"]
     with open_run(config(tmp_path, run="mine"), arguments, "train") as run:
         assert run.path == tmp_path / "mine"
-        with pytest.raises(RunBusy), open_run(config(tmp_path, run="mine"), [], "train"):
+        settings = (run.path / "config.yaml").read_bytes()
+        other = config(tmp_path, run="mine", timeout=7)
+        with pytest.raises(RunBusy), open_run(other, [], "train"):
             pass
+        assert (run.path / "config.yaml").read_bytes() == settings
         run.save("result.json", {"success": 0.5})
         assert sorted(os.listdir(run.path)) == ["config.yaml", "lock", "provenance.json", "result.json"]
         provenance = json.loads((run.path / "provenance.json").read_text())

@@ -9,6 +9,7 @@ import mujoco
 import numpy as np
 import pytest
 
+from robo_reward.cli.arguments.choices import register_scene
 from robo_reward.envs.batch import BatchSim
 from robo_reward.envs.gym import TaskEnv
 from robo_reward.envs.model.state import ModelState
@@ -213,7 +214,56 @@ def test_the_overview_camera_sees_the_scene(scene: Path) -> None:
 
 
 def test_the_task_names_what_a_job_must_read(scene: Path) -> None:
-    assert isinstance(task := make_task(str(scene)), SceneTask) and scene.parent in task.files
+    folder = scene.parent
+    (folder / "meshes").mkdir()
+    (folder / "meshes" / "a.obj").write_text("v 0 0 0\nv 1 0 0\nv 0 1 0\nv 0 0 1\nf 1 3 2\nf 1 2 4\nf 1 4 3\nf 2 3 4\n")
+    (folder / "part.xml").write_text('<mujoco><asset><mesh name="a" file="a.obj"/></asset></mujoco>')
+    text = PUCK.replace("<mujoco>", '<mujoco><compiler meshdir="meshes"/><include file="part.xml"/>', 1)
+    (folder / "puck.xml").write_text(text)
+    (folder / "secret.txt").write_text("not for jobs")
+    task = make_task(str(scene))
+    assert isinstance(task, SceneTask)
+    assert {path.name for path in task.files} == {"scene.yaml", "puck.xml", "part.xml", "a.obj"}
+    assert all(path.is_file() for path in task.files)
+
+
+def test_a_changed_file_is_another_run(scene: Path, caplog: pytest.LogCaptureFixture) -> None:
+    before = make_task(str(scene)).options
+    scene.with_name("puck.xml").write_text(PUCK.replace('mass="0.1"', 'mass="0.2"'))
+    after = make_task(before["file"], **{k: v for k, v in before.items() if k != "file"}).options
+    assert before["digest"] != after["digest"] and "has changed" in caplog.text
+    names = {choice for k in range(2) for choice in [register_scene(str(scene))] if k >= 0}
+    other = scene.parent / "other"
+    other.mkdir()
+    for name in ("scene.yaml", "puck.xml"):
+        (other / name).write_text(scene.with_name(name).read_text())
+    assert len(names) == 1 and register_scene(str(other / "scene.yaml")) not in names
+
+
+def test_rules_and_rare_motion_do_not_change_what_a_policy_observes(scene: Path) -> None:
+    plain, ruled = make_task(str(scene)), make_task(str(scene), failure="slider_displacement > 0.02")
+    np.testing.assert_array_equal(plain.observation.matrix, ruled.observation.matrix)
+    far = scene.with_name("far.yaml")
+    far.write_text(SCENE.replace("x: [0.4, 0.6]", "x: 1.8"))
+    task = make_task(str(far))
+    part = next(p for p in task.observation.parts if p.field == "puck_position")
+    assert part.scale >= 0.1
+
+
+def test_a_keyframe_s_activation_holds_the_arm(tmp_path: Path) -> None:
+    path = tmp_path / "servo.xml"
+    path.write_text(
+        '<mujoco><option timestep="0.01" gravity="0 0 0"/><worldbody><body name="arm"><joint name="j" damping="1"/>'
+        '<geom type="capsule" size="0.02" fromto="0 0 0 0.3 0 0" mass="1"/></body></worldbody><actuator>'
+        '<position name="p" joint="j" kp="20" timeconst="0.2" ctrlrange="-2 2" ctrllimited="true"/></actuator>'
+        '<keyframe><key name="up" qpos="1.2"/></keyframe></mujoco>'
+    )
+    sim = BatchSim(make_task(str(path), goal="Hold.", success="j_angle > 1"), 2, seed=0)
+    action = np.full((2, 1), 0.6)  # 1.2 rad of ±2 rad
+    for _ in range(25):
+        state = sim.step(action).transitions.state
+    assert np.abs(state.j_angle - 1.2).max() < 0.02
+    sim.close()
 
 
 def findings(path: Path, **rules: str) -> dict[str, bool]:

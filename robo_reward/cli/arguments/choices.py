@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import inspect
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
@@ -162,11 +163,16 @@ def register_scene(value: str) -> str:
     from hydra.core.config_store import ConfigStore
 
     from robo_reward.envs.model.names import make_identifier
+    from robo_reward.scenes.model_file import compute_digest, find_model_files
     from robo_reward.scenes.settings import load_scene_settings
 
     path = Path(value).expanduser().absolute()
+    path = path.resolve() if path.is_symlink() else path
     name = make_identifier(path.stem, "scene")
     settings = load_scene_settings(path)
-    node = {"id": f"scene/{name}", "options": {"file": str(path)}, "steps": settings.steps, "params": {}}
-    ConfigStore.instance().store(group="task/scene", name=name, node=node, package="task", provider="task")
-    return f"scene/{name}"
+    digest = compute_digest((path, *find_model_files((path.parent / settings.model).absolute())))
+    options = {"file": str(path), "digest": digest}
+    node = {"id": f"scene/{name}", "options": options, "steps": settings.steps, "params": {}}
+    option = f"{name}_{hashlib.sha256(str(path).encode()).hexdigest()[:8]}"  # two files may have one name
+    ConfigStore.instance().store(group="task/scene", name=option, node=node, package="task", provider="task")
+    return f"scene/{option}"

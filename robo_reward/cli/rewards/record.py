@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 from omegaconf import DictConfig
 
+from robo_reward.cli.task import make_configured_task
 from robo_reward.cli.terminal import Terminal
 from robo_reward.data.collect import collect_episodes
 from robo_reward.data.episode import Episode, EpisodeStore
@@ -16,7 +17,7 @@ from robo_reward.data.keyboard import AGAIN, HELP, KEEP, KeyboardHand, raw_keys,
 from robo_reward.data.script import make_demonstrator, trim_episode
 from robo_reward.envs.batch import BatchSim
 from robo_reward.envs.rendering.frames import FrameRenderer, FrameSpec
-from robo_reward.envs.task import Task, make_task
+from robo_reward.envs.task import Task
 from robo_reward.errors import UnknownName, UsageError
 
 PATIENCE = 3  # horizon of a slow demonstrator, as a multiple of the usual one
@@ -32,7 +33,7 @@ def run(config: DictConfig, arguments: list[str]) -> int:
         raise UsageError(f"episodes={config.episodes}: expected at least one")
     if not 0 < config.speed <= 1:
         raise UsageError(f"speed={config.speed}: expected above 0, at most 1")
-    task = make_task(config.task.id, **config.task.options)
+    task = make_configured_task(config)
     frames = FrameSpec(tuple(config.cameras), config.size)
     for camera in frames.cameras:
         if camera not in task.cameras:
@@ -112,6 +113,8 @@ def _drive_episode(task: Task, filmer: FrameRenderer, seed: int, head: str, view
         success.append(bool(result.success[0]))
         pictures.append(filmer(result.qpos, result.mocap)[0])
         _show_state(sim, pictures[-1], head, success[-1], hand, len(actions), view)
+        if result.terminated[0]:
+            break
     meta = {"by": "keyboard", "seed": seed, "fps": 1 / task.control_dt, "cameras": list(filmer.spec.cameras)}
     return Episode(
         np.stack(states), np.stack(actions), np.array(success), task.spec, task.id, frames=np.stack(pictures), meta=meta

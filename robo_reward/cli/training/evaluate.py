@@ -25,6 +25,9 @@ def run(config: DictConfig, arguments: list[str]) -> int:
     path = Path(config.run)
     policy = load_policy(path)
     chosen: Any = OmegaConf.to_container(config.task) if config.get("task") else {}
+    rules = {name: config[name] for name in ("success", "failure") if config[name]}
+    if rules:
+        chosen["options"] = {**chosen.get("options", {}), **rules}
     task = choose_task(policy, path, chosen)
     policy.require_compatible(task)
     console = Terminal()
@@ -67,7 +70,8 @@ def choose_task(policy: MLPPolicy, run: Path | None, chosen: dict[str, Any]) -> 
         raise UsageError(f"the policy{where} does not record the task it was trained on; give task=NAME")
     options = policy.meta["options"] if "options" in policy.meta else _read_task_options(run, trained_on)
     if id != trained_on:
-        options = {name: value for name, value in options.items() if name == "control"}
+        scene = str(chosen.get("id", "")).startswith("scene/")
+        options = {name: value for name, value in options.items() if name == "control" and not scene}
     return make_task(id, **{**options, **chosen.get("options", {})})
 
 

@@ -35,6 +35,7 @@ def run(config: DictConfig, arguments: list[str]) -> int:
     console = Terminal()
     begun = time.monotonic()
     task = make_configured_task(config)
+    config.goal = config.goal or (task.goal if task.files else "")  # the report does not read scene files
     settings = read_search_settings(config)
     if config.camera and config.camera not in task.cameras:
         raise UnknownName("camera", config.camera, task.cameras)
