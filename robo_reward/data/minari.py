@@ -8,7 +8,7 @@ import os
 import re
 import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ import msgspec
 import numpy as np
 
 from robo_reward.data.episode import Episode, EpisodeStore
+from robo_reward.data.hdf5 import require_own_arrays
 from robo_reward.data.pictures import is_picture, join_cameras
 from robo_reward.data.summary import (
     DataSummary,
@@ -40,6 +41,7 @@ _DAMAGED = (
     *(RuntimeError, AssertionError),  # of h5py, and of Minari's own checks
 )
 _AGAIN = "Download or create it again"
+_HDF5 = "main_data.hdf5"
 _SPEC, _EPISODE = "robo_reward_state", "robo_reward_episode"
 _FRAMES = "frames_"
 """Beginning of the names of our frames in the infos; the name of the camera follows."""
@@ -217,7 +219,7 @@ def _is_metadata(path: Path) -> bool:
     try:
         return "minari_version" in (load_json(path, dict[str, Any]) or {})
     except BadArtifact:
-        return (path.parent / "main_data.hdf5").is_file()
+        return (path.parent / _HDF5).is_file()
 
 
 def make_minari_id(task_id: str) -> str:
@@ -253,9 +255,11 @@ def load_minari(dataset_id: Path | str) -> Any:
     """
     minari = _require_minari()
     try:
-        if isinstance(dataset_id, Path):
-            return minari.MinariDataset(dataset_id)
-        return minari.load_dataset(dataset_id)
+        folder = dataset_id if isinstance(dataset_id, Path) else _find_data_folder(dataset_id)
+        if (folder / _HDF5).is_file():
+            with suppress(MissingExtra):  # Minari names it below
+                require_own_arrays(folder / _HDF5)
+        return minari.MinariDataset(folder)
     except ImportError as error:
         module = "h5py" if "h5py" in str(error) else "pyarrow"
         raise MissingExtra(module, "minari", f"reading the Minari data set {str(dataset_id)!r}") from error
@@ -263,6 +267,16 @@ def load_minari(dataset_id: Path | str) -> Any:
         raise UsageError(f"no Minari data set {str(dataset_id)!r} on this machine: {error}") from error
     except _DAMAGED as error:
         raise BadArtifact(dataset_id, f"its Minari data set cannot be read: {error}", _AGAIN) from error
+
+
+def _find_data_folder(dataset_id: str) -> Path:
+    """Returns the folder `data` of a local data set."""
+    from minari.storage.datasets_root_dir import get_dataset_path
+
+    folder = get_dataset_path(dataset_id) / "data"
+    if not folder.exists():
+        raise FileNotFoundError(f"there is no folder {folder}")
+    return folder
 
 
 def iterate_minari_episodes(dataset: Any, numbers: Sequence[int] | None = None) -> Iterator[Any]:

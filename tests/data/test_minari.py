@@ -148,3 +148,32 @@ def test_damaged_data_sets_are_named(tmp_path: Path, damage: str):
     path.write_bytes({"cut": content[: len(content) // 2], "rubbish": b"x" * 5000}.get(damage, b""))
     with pytest.raises((BadArtifact, UsageError), match="own/broken-v0"):
         list(import_minari("own/broken-v0"))
+
+
+@pytest.mark.parametrize("place", ["external", "virtual", "soft", "other", "ring", "huge"])
+def test_arrays_outside_the_file_are_not_read(tmp_path: Path, place: str):
+    h5py = pytest.importorskip("h5py")
+    foreign("own/outside-v0", None)
+    (tmp_path / "secret").write_bytes(b"s" * 9 * 4 * 8)
+    path = tmp_path / "datasets" / "own" / "outside-v0" / "data" / "main_data.hdf5"
+    with h5py.File(path, "a") as file:
+        episode = file["episode_0"]
+        if place == "ring":
+            episode["infos/again"] = episode
+        else:
+            del episode["observations"]
+        if place == "external":
+            outside = [(str(tmp_path / "secret"), 0, 9 * 4 * 8)]
+            episode.create_dataset("observations", (9, 4), "f8", external=outside)
+        elif place == "virtual":
+            layout = h5py.VirtualLayout((9, 4), "f8")
+            layout[:] = h5py.VirtualSource(str(tmp_path / "other.hdf5"), "x", (9, 4))
+            episode.create_virtual_dataset("observations", layout)
+        elif place == "soft":
+            episode["observations"] = h5py.SoftLink("/episode_0/actions")
+        elif place == "other":
+            episode["observations"] = h5py.ExternalLink(str(tmp_path / "other.hdf5"), "x")
+        elif place == "huge":
+            episode.create_dataset("observations", (1 << 32, 4), "f8", chunks=(1024, 4))
+    with pytest.raises(BadArtifact, match=r"main_data\.hdf5: .*(is a link|not an array of this|second name|at most)"):
+        load_minari("own/outside-v0")
