@@ -14,6 +14,7 @@ import numpy as np
 from robo_reward.data.episode import Episode, EpisodeStore
 from robo_reward.data.formats import MINARI, find_data_set
 from robo_reward.data.lerobot.layout import is_lerobot
+from robo_reward.data.lerobot.places import read_columns
 from robo_reward.data.minari import open_minari
 from robo_reward.data.robomimic import is_robomimic
 from robo_reward.data.sources import MAX_SIDE, PICTURES, VIDEOS, Demonstration, load_demonstrations, natural_sort_key
@@ -169,9 +170,7 @@ def read_row_counts(root: Path) -> list[int]:
     """
     found: dict[int, int] = {}
     for path in root.glob("meta/episodes/*/*.parquet"):
-        import pyarrow.parquet as pq  # only version 3 needs it, and reading that version needs it anyway
-
-        table = pq.read_table(path, columns=["episode_index", "length"])
+        table = read_columns(path, ("episode_index", "length"))
         found |= dict(zip(table["episode_index"].to_pylist(), table["length"].to_pylist(), strict=True))
     lines = (read_bytes(root / "meta" / "episodes.jsonl") or b"").splitlines() if not found else []
     for line in lines:

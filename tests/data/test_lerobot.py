@@ -334,3 +334,21 @@ def test_states_without_numbers_and_single_numbers(tmp_path: Path):
         )
         write_lerobot(source([episode]), tmp_path / str(number))
         same(episode, LeRobotReader(tmp_path / str(number)).load(0))
+
+
+def test_a_small_file_of_many_rows_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    write_lerobot(source([filmed(5, 0)]), tmp_path)
+    path = tmp_path / "data" / "chunk-000" / "file-000.parquet"
+    table = pa.table({"episode_index": np.zeros(400_000, int), "frame_index": np.zeros(400_000, int)})
+    pq.write_table(table, path)
+    assert path.stat().st_size < 10_000
+    monkeypatch.setattr("robo_reward.data.lerobot.places.MAX_TABLE", 6 << 20)
+    with pytest.raises(BadArtifact, match=r"file-000\.parquet: its columns take 6400000 bytes in memory"):
+        LeRobotReader(tmp_path).load(0)
+
+
+def test_frames_larger_than_memory_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    write_lerobot(source([filmed(5, 0)]), tmp_path)
+    monkeypatch.setattr("robo_reward.data.lerobot.reader.MAX_BYTES", 5 * 32 * 36 * 3)
+    with pytest.raises(BadArtifact, match="6 frames of 36 x 32 pixels need more than"):
+        LeRobotReader(tmp_path).load(0)
