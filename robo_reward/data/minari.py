@@ -255,7 +255,7 @@ def load_minari(dataset_id: Path | str) -> Any:
     """
     minari = _require_minari()
     try:
-        folder = dataset_id if isinstance(dataset_id, Path) else _find_data_folder(dataset_id)
+        folder = dataset_id if isinstance(dataset_id, Path) else find_minari_folder(dataset_id)
         if (folder / _HDF5).is_file():
             with suppress(MissingExtra):  # Minari names it below
                 require_own_arrays(folder / _HDF5)
@@ -269,7 +269,7 @@ def load_minari(dataset_id: Path | str) -> Any:
         raise BadArtifact(dataset_id, f"its Minari data set cannot be read: {error}", _AGAIN) from error
 
 
-def _find_data_folder(dataset_id: str) -> Path:
+def find_minari_folder(dataset_id: str) -> Path:
     """Returns the folder `data` of a local data set."""
     from minari.storage.datasets_root_dir import get_dataset_path
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -133,6 +134,45 @@ def test_data_sets_inside_a_folder(tmp_path: Path) -> None:
     items = list_data_items(tmp_path)
     assert [item.name for item in items] == ["1.mp4", "lerobot 0", "robomimic/demo.hdf5 0"]
     assert [len(item.load()) for item in items[1:]] == [4, 4]
+
+
+@pytest.mark.parametrize("kind", ["store", "video", "minari:", *FORMATS])
+def test_a_replaced_data_set_has_another_stamp(tmp_path: Path, kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    for module in ("pyarrow", "h5py", "minari"):
+        pytest.importorskip(module)
+    monkeypatch.setenv("MINARI_DATASETS_PATH", str(tmp_path))
+    place = tmp_path / "mine"
+
+    def write(seed: int) -> None:
+        if kind == "store":
+            EpisodeStore(place).append(filmed(4, seed), key="e")
+        elif kind == "video":
+            place.mkdir()
+            write_video(place / "1.mp4", clip(LENGTHS[0], seed), 10.0)
+        elif kind == "minari:":
+            export_minari([filmed(4, seed)], "mine/set-v0")
+        else:
+            export_episodes(source([filmed(4, seed)]), kind, place)
+
+    def read_stamp() -> str:
+        data = {"minari:": "minari:mine/set-v0", "video": place / "1.mp4"}.get(kind, place)
+        (item,) = list_data_items(data)
+        item.load()
+        return item.stamp
+
+    write(0)
+    first = read_stamp()
+    (place / "robo_reward_scores.json").write_text("{}")  # written by score sidecar=true
+    assert read_stamp() == first != ""
+    if kind == "store":
+        (video,) = place.glob("episodes/*.mp4")
+        write_video(tmp_path / "other.mp4", filmed(4, 1).frames, 10.0)
+        (tmp_path / "other.mp4").replace(video)
+        second = read_stamp()
+        assert second != first
+    shutil.rmtree(place)
+    write(2)
+    assert read_stamp() != first
 
 
 def test_states_of_a_minari_data_set(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
