@@ -93,7 +93,7 @@ def find_data_set(path: Path, cameras: Sequence[str] = (), largest: int = 0) -> 
         raise UsageError(f"{path} holds {len(files)} robomimic files; give one of them: {names}")
     if files:
         return select_cameras(open_robomimic(files[0]), cameras)
-    folder = find_minari(path.parent if path.name == "data" else path)
+    folder = find_minari(path)
     return None if folder is None else select_cameras(open_minari(folder), cameras)
 
 
