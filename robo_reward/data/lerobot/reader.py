@@ -217,9 +217,9 @@ class LeRobotReader:
         )
 
     def _add_cameras(self, meta: dict[str, Any]) -> dict[str, Any]:
-        """Returns the metadata with the cameras that were chosen, if those are not all."""
-        chosen = list(self.cameras)
-        return meta if len(chosen) == len(self.info.cameras) else {**meta, "cameras": chosen}
+        """Returns the metadata with the cameras that were chosen, if those are not all in the order of the file."""
+        is_whole = tuple(self.cameras.values()) == self.info.cameras
+        return meta if is_whole else {**meta, "cameras": list(self.cameras)}
 
     def _cut_to_shape(self, frames: np.ndarray, shape: list[int]) -> np.ndarray:
         """Returns frames without the rows and columns that made the sides of each camera's video even."""
