@@ -199,7 +199,9 @@ def _find_in_store(store: EpisodeStore, work: Path) -> ClipCollection:
             path = store.find_video(key) or _render_episode(store, key, work)
             if path and path.is_symlink():
                 return RejectedVideo(key, _LINK)
-            meta = {"task": entry.task_id, "steps": entry.steps, "success": entry.success}
+            meta: dict[str, Any] = {"task": entry.task_id, "steps": entry.steps}
+            if entry.meta.get("success_known") is not False:
+                meta["success"] = entry.success
             return (
                 replace(_prepare_video(key, path, key, work), meta=meta)
                 if path

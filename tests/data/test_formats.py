@@ -215,3 +215,17 @@ def test_a_folder_named_data_is_not_the_data_set_beside_it(tmp_path: Path):
     (found,) = (tmp_path / "other").rglob("data")
     shutil.copytree(found, found.parent / "copy" / "data")
     assert open_episodes(found).count == 1
+
+
+def test_actions_in_other_units_do_not_become_a_task_s(tmp_path: Path):
+    task = make_task("panda/lift")
+    episodes = [
+        replace(make(6, fps=25.0), state=np.zeros((7, task.spec.dim)), spec=task.spec, action=np.full((6, 4), size))
+        for size in (1.0, -57.3)
+    ]
+    with pytest.raises(
+        UsageError, match=r"episode 1 of memory has an action of size 57\.3, expected .* leave task= out"
+    ):
+        import_episodes(source(episodes), tmp_path / "store", task=task)
+    assert not list(tmp_path.iterdir())
+    import_episodes(source(episodes), tmp_path / "store")
