@@ -309,9 +309,10 @@ def test_an_episode_store_gives_its_keys(tmp_path: Path, keep: Any) -> None:
 @pytest.mark.parametrize("known", [True, False])
 def test_unknown_success_is_not_a_failure(tmp_path: Path, known: bool) -> None:
     store = EpisodeStore(tmp_path / "episodes")
-    store.append(replace(episode(9), meta={} if known else {"success_known": False}), "e")
-    (video,) = find_clips(tmp_path, tmp_path / "labels").videos
-    assert video.meta.get("success") is (False if known else None)
+    for i in range(2):
+        store.append(replace(episode(60 * i), meta={} if known else {"success_known": False}), f"e{i}")
+    found = find_clips(tmp_path, tmp_path / "labels").videos
+    assert [video.meta.get("success") for video in found] == ([False] * 2 if known else [None] * 2)
 
 
 def test_a_run_gives_its_videos(tmp_path: Path) -> None:
