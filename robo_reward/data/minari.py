@@ -29,7 +29,7 @@ from robo_reward.data.summary import (
 )
 from robo_reward.envs.state import Field, StateSpec
 from robo_reward.errors import BadArtifact, MissingExtra, UsageError, WrongShape
-from robo_reward.files import load_json, parse_json
+from robo_reward.files import load_json, parse_json, raise_as_bad_artifact
 from robo_reward.rewards.contract import RewardOutput
 
 log = logging.getLogger(__name__)
@@ -150,10 +150,16 @@ def import_minari(
     unjudged = 0
     for data in iterate_minari_episodes(dataset, numbers):
         about = _read_episode_metadata(dataset, data.id)
-        unjudged += _read_success(data) is None
+        where = f"{dataset.id}, episode {data.id}"
         fields = spec or _describe_observations(data.observations)
-        episode = _minari_to_episode(data, about, fields, task_id)
-        yield _add_pictures(episode, data, frames)
+        with raise_as_bad_artifact(where, _AGAIN):
+            state = _read_state(data)
+        if state.ndim != 2 or state.shape[1] != fields.dim:
+            raise WrongShape(f"the state of {where}", state.shape, f"(T + 1, {fields.dim})")
+        with raise_as_bad_artifact(where, _AGAIN):
+            unjudged += _read_success(data) is None
+            episode = _add_pictures(_minari_to_episode(data, state, about, fields, task_id), data, frames)
+        yield episode
     if unjudged and numbers is None:
         log.warning(
             "%d episodes of %s have neither %r nor %r in their infos: none of their steps counts as a success",
@@ -377,7 +383,23 @@ def _add_pictures(episode: Episode, data: Any, frames: bool) -> Episode:
     return replace(episode, frames=joined, meta=meta)
 
 
-def _minari_to_episode(data: Any, about: dict[str, Any], spec: StateSpec, task_id: str) -> Episode:
+def _read_state(data: Any) -> np.ndarray:
+    """Returns the numbers of all observations side by side (T + 1, D).
+
+    Raises:
+        UsageError: actions that are no array; and the errors of arrays that do not fit each other.
+    """
+    if isinstance(data.actions, (Mapping, tuple)):
+        kind = "dictionary" if isinstance(data.actions, Mapping) else "tuple"
+        raise UsageError(f"its actions are a {kind}, expected an array (T, ...); flatten the data set first")
+    observations = data.observations
+    if isinstance(observations, Mapping):
+        parts = [np.asarray(v, float).reshape(len(v), -1) for v in _list_numbers(observations).values()]
+        return np.concatenate([np.zeros((len(data.actions) + 1, 0)), *parts], axis=1)
+    return np.zeros((len(observations), 0)) if is_picture(observations) else np.asarray(observations, float)
+
+
+def _minari_to_episode(data: Any, state: np.ndarray, about: dict[str, Any], spec: StateSpec, task_id: str) -> Episode:
     infos, actions = data.infos or {}, np.asarray(data.actions, float)
     own = _EpisodeMetadata(task_id, {"minari_id": int(data.id)})
     if _EPISODE in about:
@@ -392,14 +414,8 @@ def _minari_to_episode(data: Any, about: dict[str, Any], spec: StateSpec, task_i
     success = _read_success(data)
     if success is None and "success_known" not in own.meta:
         own.meta["success_known"] = False
-    observations = data.observations
-    if isinstance(observations, Mapping):
-        parts = [np.asarray(v, float).reshape(len(v), -1) for v in _list_numbers(observations).values()]
-        observations = np.concatenate([np.zeros((len(actions) + 1, 0)), *parts], axis=1)
-    elif is_picture(observations):
-        observations = np.zeros((len(observations), 0))
     return Episode(
-        state=np.asarray(observations, float),
+        state=state,
         action=actions.reshape(len(actions), -1),
         success=np.zeros(len(actions), bool) if success is None else success,
         spec=spec,

@@ -225,7 +225,7 @@ def _render_episode(store: EpisodeStore, key: str, work: Path) -> Path | None:
         episode = store.load(key)
         if episode.frames is None:
             return None
-        write_video(path, episode.frames, fps=float(episode.meta.get("fps", store.fps)), crf=12)
+        write_video(path, episode.frames, fps=get_rate(episode, store.fps), crf=12)
     return path
 
 

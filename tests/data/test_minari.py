@@ -177,3 +177,37 @@ def test_arrays_outside_the_file_are_not_read(tmp_path: Path, place: str):
             episode.create_dataset("observations", (1 << 32, 4), "f8", chunks=(1024, 4))
     with pytest.raises(BadArtifact, match=r"main_data\.hdf5: .*(is a link|not an array of this|second name|at most)"):
         load_minari("own/outside-v0")
+
+
+@pytest.mark.parametrize("kind", ["dictionary", "tuple", "short", "nan"])
+def test_episodes_of_others_that_cannot_be_read_are_named(kind: str):
+    spaces, steps = gymnasium.spaces, 5
+    box = spaces.Box(-9, 9, (2,), np.float64)
+    values = np.zeros((steps, 2))
+    actions, action_space = {
+        "dictionary": ({"arm": values}, spaces.Dict({"arm": box})),
+        "tuple": ((values, values), spaces.Tuple((box, box))),
+    }.get(kind, (values, box))
+    observations = np.zeros((steps + 1 - (kind == "short"), 2))
+    observations[-1] = np.nan if kind == "nan" else 0
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        dataset = minari.create_dataset_from_buffers(
+            "own/odd-v0",
+            buffer=[
+                EpisodeBuffer(
+                    id=0,
+                    observations={"x": observations},
+                    actions=actions,
+                    rewards=[0.0] * steps,
+                    terminations=[False] * steps,
+                    truncations=[False] * steps,
+                )
+            ],
+            observation_space=spaces.Dict({"x": box}),
+            action_space=action_space,
+            data_format="hdf5",
+        )
+    said = {"dictionary": "actions are a dictionary", "tuple": "actions are a tuple", "nan": "not finite at step 5"}
+    with pytest.raises(BadArtifact, match=f"own/odd-v0, episode 0: .*{said.get(kind, '')}"):
+        list(import_minari(dataset))
