@@ -18,7 +18,7 @@ import numpy as np
 
 from robo_reward.data.episode import Episode, EpisodeStore
 from robo_reward.data.hdf5 import require_own_arrays
-from robo_reward.data.pictures import is_picture, join_cameras
+from robo_reward.data.pictures import is_map, is_picture, join_cameras
 from robo_reward.data.summary import (
     DataSummary,
     EpisodeSource,
@@ -351,14 +351,15 @@ def _describe_observations(observations: Any) -> StateSpec:
 
 
 def _list_numbers(values: Mapping[str, Any], prefix: str = "") -> dict[str, np.ndarray]:
-    """Returns the arrays of numbers of a tree of observations, by the names of their fields; pictures are left out."""
+    """Returns the arrays of numbers of a tree of observations, by field name, without pictures or maps."""
     found: dict[str, np.ndarray] = {}
     for key, value in values.items():
         name = make_field_name(f"{prefix}{key}")
         if isinstance(value, Mapping):
             found |= _list_numbers(value, f"{name}_")
-        elif isinstance(value, np.ndarray) and value.dtype.kind in "biuf" and value.ndim and not is_picture(value):
-            found[name] = value
+        elif isinstance(value, np.ndarray) and value.dtype.kind in "biuf" and value.ndim:
+            is_read = not is_picture(value) and not is_map(name, value)
+            found |= {name: value} if is_read else {}
     return found
 
 

@@ -19,7 +19,7 @@ import numpy as np
 
 from robo_reward.data.episode import Episode
 from robo_reward.data.hdf5 import AGAIN, count_bytes, get_array, import_h5py, open_hdf5, require_size
-from robo_reward.data.pictures import is_picture, join_cameras
+from robo_reward.data.pictures import is_map, is_picture, join_cameras
 from robo_reward.data.summary import (
     DataSummary,
     EpisodeSource,
@@ -195,7 +195,11 @@ def _convert_demo(demo: Any, about: dict[str, Any], has_success: bool, frames: b
     rows = _check_length(demo)
     whole = "next_obs" in demo
     arrays = _list_arrays(demo, "obs")
-    names = [name for name, array in arrays.items() if not is_picture(array) and array.dtype.kind in "biuf"]
+    names = [
+        name
+        for name, array in arrays.items()
+        if array.dtype.kind in "biuf" and not is_picture(array) and not is_map(name, array)
+    ]
     fields, parts = [], []
     for name in names:
         values = arrays[name][()]
@@ -211,7 +215,7 @@ def _convert_demo(demo: Any, about: dict[str, Any], has_success: bool, frames: b
         "robot_type": robots if isinstance(robots, str) else ", ".join(map(str, robots)),
         "robomimic_demo": demo.name.rpartition("/")[2],
     }
-    if "control_freq" in kwargs:
+    if kwargs.get("control_freq"):
         meta["fps"] = float(kwargs["control_freq"])
     cameras = _list_cameras(demo)
     if cameras:
@@ -270,8 +274,9 @@ def _check_length(demo: Any) -> int:
     for group in ("obs", "next_obs"):
         lengths |= {f"{group}/{name}": len(array) for name, array in _list_arrays(demo, group).items()}
     lengths |= {n: len(get_array(demo, n)) for n in ("rewards", "dones", "states") if n in demo}
-    read = [name for name in ("actions", *lengths) if name in demo and not name.startswith("next_obs/")]
-    require_size(demo.name, "the episode", sum(count_bytes(get_array(demo, name)) for name in read))
+    read = {name: get_array(demo, name) for name in ("actions", *lengths) if name in demo and "next_obs/" not in name}
+    size = sum(count_bytes(array) for name, array in read.items() if not is_map(name, array))
+    require_size(demo.name, "the episode", size)
     for name, length in lengths.items():
         if length != rows:
             raise BadArtifact(demo.name, f"{name} has {length} rows, actions have {rows}: it is incomplete", AGAIN)

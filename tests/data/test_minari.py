@@ -211,3 +211,10 @@ def test_episodes_of_others_that_cannot_be_read_are_named(kind: str):
     said = {"dictionary": "actions are a dictionary", "tuple": "actions are a tuple", "nan": "not finite at step 5"}
     with pytest.raises(BadArtifact, match=f"own/odd-v0, episode 0: .*{said.get(kind, '')}"):
         list(import_minari(dataset))
+
+
+def test_maps_among_observations_are_not_read():
+    from robo_reward.data.minari import _list_numbers
+
+    tree = {"camera": {"depth": np.zeros((3, 8, 8, 1), np.float32), "flat_depth": np.zeros((3, 8, 8))}}
+    assert list(_list_numbers({**tree, "arm": np.zeros((3, 2, 2))})) == ["arm"]

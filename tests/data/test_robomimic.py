@@ -178,3 +178,16 @@ def test_arrays_larger_than_memory_are_refused(tmp_path: Path, count: int, gigab
     assert (tmp_path / "lift.hdf5").stat().st_size < 1 << 20
     with pytest.raises(BadArtifact, match=r"bytes in memory, expected at most"):
         list(open_robomimic(tmp_path / "lift.hdf5").iterate(True))
+
+
+def test_maps_are_not_read(tmp_path: Path):
+    foreign(tmp_path / "lift.hdf5", [[0, 1]])
+    with h5py.File(tmp_path / "lift.hdf5", "a") as file:
+        file["data"].attrs["env_args"] = json.dumps({"env_name": "Lift", "env_kwargs": {"control_freq": None}})
+        for group in ("obs", "next_obs"):
+            file[f"data/demo_0/{group}/agentview_depth"] = np.zeros((2, 300, 200, 1), np.float32)
+            file[f"data/demo_0/{group}/flat_depth"] = np.zeros((2, 300, 200), np.float32)
+            file[f"data/demo_0/{group}/matrix"] = np.zeros((2, 3, 3))
+    (episode,) = open_robomimic(tmp_path / "lift.hdf5").iterate(True)
+    assert episode.spec.names == ("matrix", "object_state", "robot0_eef_pos") and "fps" not in episode.meta
+    assert episode.meta["cameras"] == ["agentview"]
