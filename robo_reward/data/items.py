@@ -210,7 +210,7 @@ def read_row_counts(root: Path) -> list[int]:
     for path in root.glob("meta/episodes/*/*.parquet"):
         table = read_columns(path, ("episode_index", "length"))
         found |= dict(zip(table["episode_index"].to_pylist(), table["length"].to_pylist(), strict=True))
-    lines = (read_bytes(root / "meta" / "episodes.jsonl") or b"").splitlines() if not found else []
+    lines = (read_bytes(root / "meta" / "episodes.jsonl", follow=True) or b"").splitlines() if not found else []
     for line in lines:
         row = parse_json(line, _EpisodeRow, root / "meta" / "episodes.jsonl")
         found[row.episode_index] = row.length

@@ -18,7 +18,7 @@ from robo_reward.data.minari import export_minari
 from robo_reward.data.summary import is_success_known
 from robo_reward.envs.video.files import write_video
 from robo_reward.errors import BadArtifact, UsageError
-from tests.data.test_lerobot import filmed, source
+from tests.data.test_lerobot import filmed, foreign, source
 from tests.rewards.perceptual.scenes import LENGTHS, clip, episode
 
 
@@ -212,3 +212,19 @@ def test_nothing_there(tmp_path: Path) -> None:
     EpisodeStore(tmp_path / "store")
     with pytest.raises(UsageError, match="no episodes"):
         list_data_items(tmp_path / "store")
+
+
+@pytest.mark.parametrize("version", ["v2.1", "v3.0", "ours"])
+def test_a_lerobot_data_set_of_links(tmp_path: Path, version: str) -> None:
+    pytest.importorskip("pyarrow")
+    if version == "ours":
+        export_episodes(source([filmed(4, 0), filmed(6, 1)]), "lerobot", tmp_path / "blobs")
+    else:
+        foreign(tmp_path / "blobs", version)
+    shutil.copytree(tmp_path / "blobs", tmp_path / "snapshot", copy_function=lambda a, b: Path(b).symlink_to(a))
+    items = list_data_items(tmp_path / "snapshot")
+    assert [(item.name, item.rows) for item in items] == [("snapshot 0", 4), ("snapshot 1", 6)]
+    episode = items[1].load()
+    assert episode.frames is not None and len(episode) == (6 if version == "ours" else 5)
+    if version == "ours":
+        np.testing.assert_array_equal(episode.state, filmed(6, 1).state)
