@@ -18,7 +18,7 @@ from robo_reward.data.minari import export_minari
 from robo_reward.data.summary import is_success_known
 from robo_reward.envs.video.files import write_video
 from robo_reward.errors import BadArtifact, UsageError
-from tests.data.test_lerobot import filmed, foreign, source
+from tests.data.test_lerobot import film, filmed, foreign, source
 from tests.rewards.perceptual.scenes import LENGTHS, clip, episode
 
 
@@ -166,7 +166,7 @@ def test_a_replaced_data_set_has_another_stamp(tmp_path: Path, kind: str, monkey
     assert read_stamp() == first != ""
     if kind == "store":
         (video,) = place.glob("episodes/*.mp4")
-        write_video(tmp_path / "other.mp4", filmed(4, 1).frames, 10.0)
+        write_video(tmp_path / "other.mp4", film(4, 1), 10.0)
         (tmp_path / "other.mp4").replace(video)
         second = read_stamp()
         assert second != first
