@@ -194,7 +194,7 @@ class ScoreConfig:
         fps: frame rate of folders of pictures, which do not store one [Hz]
         bad_below: label episodes with a lower score bad and others good; null: label by success where it is known
         listed: number of worst and of best episodes that are printed and shown on the page
-        pictures: most episodes that get a picture, worst first
+        pictures: most episodes that get a picture: the worst, and the best that are listed
         sidecar: also write robo_reward_scores.json and robo_reward_progress.parquet into the folder of the data
         json: also write the results to this file
         run: name of the run folder; empty: built from verb, data and a hash of the settings

@@ -130,8 +130,8 @@ def compare_policies(
 def _compare_returns(pairs: Sequence[Sequence[tuple[EpisodeOutcomes, EpisodeOutcomes]]]) -> tuple[Any, Any, Any]:
     """Computes the interquartile means of the returns with their stratified bootstrap; None without returns.
 
-    The strata are the seeds. With several policies a side, whole policies are resampled, by their mean return for each
-    seed; with one, its episodes, in pairs.
+    With several policies a side, whole policies are resampled, by their mean return for each seed; with one, its
+    episodes, in pairs, where the seeds are the strata.
     """
     if any(outcome.returns is None for row in pairs for pair in row for outcome in pair):
         return None, None, None
@@ -140,4 +140,5 @@ def _compare_returns(pairs: Sequence[Sequence[tuple[EpisodeOutcomes, EpisodeOutc
         a, b = table.mean(axis=-1).transpose(2, 0, 1)  # (runs, seeds) each
     else:
         a, b = table[0].transpose(1, 2, 0)  # (N, seeds) each
-    return bootstrap_difference(a, b, paired=len(table) == 1, rng=np.random.default_rng(0))
+    has_runs = len(table) > 1
+    return bootstrap_difference(a, b, paired=not has_runs, rng=np.random.default_rng(0), whole_rows=has_runs)

@@ -53,21 +53,22 @@ Share = Annotated[float, msgspec.Meta(ge=0.0, le=1.0)]
 """A float in [0, 1]."""
 
 
-def read_bytes(path: Path | str, limit: int = MAX_JSON, tail: bool = False) -> bytes | None:
+def read_bytes(path: Path | str, limit: int = MAX_JSON, tail: bool = False, follow: bool = False) -> bytes | None:
     """Returns the content of a regular file, or None where there is none.
 
-    Links, folders, pipes and devices count as none.
+    Folders, pipes and devices count as none, and so do links unless they are followed.
 
     Args:
         path: the file.
         limit: the most bytes to read.
         tail: read the last `limit` bytes of a longer file; otherwise a longer file is an error.
+        follow: read what a link points to.
 
     Raises:
         BadArtifact: the file is longer than `limit`, or the disk cannot read it.
         OSError: a file that cannot be opened: no permission, or too many files are open.
     """
-    handle = _open_descriptor(path)
+    handle = _open_descriptor(path, follow)
     return None if handle is None else _read_descriptor(handle, path, limit, tail)
 
 
@@ -159,13 +160,17 @@ def convert_json(value: Any, schema: type[T], source: Path | str, remedy: str = 
         raise BadArtifact(source, problem, remedy) from error
 
 
-def load_json(path: Path | str, schema: type[T], limit: int = MAX_JSON, remedy: str = "") -> T | None:
+def load_json(
+    path: Path | str, schema: type[T], limit: int = MAX_JSON, remedy: str = "", follow: bool = False
+) -> T | None:
     """Returns the content of a JSON file, checked against the schema; None where there is no regular file.
+
+    A link counts as none unless it is followed, as in the cache of Hugging Face, where all files are links.
 
     Raises:
         BadArtifact: the file is too long, is no JSON, or does not match the schema.
     """
-    data = read_bytes(path, limit)
+    data = read_bytes(path, limit, follow=follow)
     return None if data is None else parse_json(data, schema, path, remedy)
 
 

@@ -27,11 +27,12 @@ def interquartile_mean(values: np.ndarray) -> float:
 
 
 def bootstrap_difference(
-    a: np.ndarray, b: np.ndarray, paired: bool, rng: np.random.Generator, draws: int = 2000
+    a: np.ndarray, b: np.ndarray, paired: bool, rng: np.random.Generator, draws: int = 2000, whole_rows: bool = False
 ) -> tuple[BootstrapInterval, BootstrapInterval, BootstrapInterval]:
     """Computes the interquartile means of A, of B and their difference, each with a stratified bootstrap interval.
 
-    A draw resamples the rows of each column, which is a stratum, on its own: columns are never mixed.
+    A draw resamples the rows of each column, which is a stratum, on its own, or the same rows of all columns: columns
+    are never mixed.
 
     Args:
         a: scores (R, S) of A: rows are resampled, columns are strata.
@@ -39,6 +40,8 @@ def bootstrap_difference(
         paired: whether row i of A and row i of B belong together, so that a draw takes the same rows of both.
         rng: of the resampling.
         draws: number of resamples.
+        whole_rows: whether the values of a row depend on each other, as those of one policy do, so that a draw takes
+            the same rows of all columns.
 
     Raises:
         WrongShape: scores that do not fit each other.
@@ -48,6 +51,8 @@ def bootstrap_difference(
         raise WrongShape("scores of B", b.shape, f"as of A, {a.shape}" + ("" if paired else ", in the second axis"))
 
     def draw_rows(shape: tuple[int, ...]) -> np.ndarray:
+        if whole_rows:
+            return np.broadcast_to(rng.integers(shape[0], size=(shape[0], 1)), shape)
         return rng.integers(shape[0], size=shape)
 
     found = np.zeros((draws, 2))

@@ -7,6 +7,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
+import numpy as np
+
 from robo_reward.data.episode import Episode, EpisodeStore
 from robo_reward.data.lerobot.layout import INFO, is_lerobot
 from robo_reward.data.lerobot.reader import open_lerobot
@@ -93,7 +95,7 @@ def find_data_set(path: Path, cameras: Sequence[str] = (), largest: int = 0) -> 
         raise UsageError(f"{path} holds {len(files)} robomimic files; give one of them: {names}")
     if files:
         return select_cameras(open_robomimic(files[0]), cameras)
-    folder = find_minari(path.parent if path.name == "data" else path)
+    folder = find_minari(path)
     return None if folder is None else select_cameras(open_minari(folder), cameras)
 
 
@@ -172,6 +174,12 @@ def import_episodes(
         store = EpisodeStore(folder, frames=frames, fps=summary.fps)
         for number, episode in enumerate(source.iterate(frames != "drop")):
             if task is not None:
+                largest = float(np.abs(episode.action).max(initial=0.0))
+                if largest > 1 + 1e-6:
+                    raise UsageError(
+                        f"episode {number} of {source.name} has an action of size {largest:g}, expected components in "
+                        f"[-1, 1] as in task {task.id}; leave task= out to import the data as it is"
+                    )
                 episode = replace(episode, task_id=task.id)
             if episode.frames is not None and episode.frames.shape[1:3] != summary.frame_shape:
                 raise UsageError(

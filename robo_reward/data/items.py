@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator
+import os
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -14,7 +15,8 @@ import numpy as np
 from robo_reward.data.episode import Episode, EpisodeStore
 from robo_reward.data.formats import MINARI, find_data_set
 from robo_reward.data.lerobot.layout import is_lerobot
-from robo_reward.data.minari import open_minari
+from robo_reward.data.lerobot.places import read_columns
+from robo_reward.data.minari import find_minari_folder, open_minari
 from robo_reward.data.robomimic import is_robomimic
 from robo_reward.data.sources import MAX_SIDE, PICTURES, VIDEOS, Demonstration, load_demonstrations, natural_sort_key
 from robo_reward.data.summary import EpisodeSource
@@ -37,7 +39,7 @@ class DataItem:
     Args:
         name: unique in the data set: a key of a store, or a path inside the folder.
         load: reads the episode.
-        stamp: changes when its files do; empty for what never changes.
+        stamp: changes when its files do; a hash of their names, sizes and times.
         rows: number of frames that a LeRobot data set counts for it; None: one for each state.
     """
 
@@ -66,7 +68,8 @@ def list_data_items(source: Path | str, fps: float = 20.0, frames: bool = True) 
     text, path = str(source), Path(source)
     if text.startswith(MINARI):
         name = text.removeprefix(MINARI)
-        found = _wrap_data_set(open_minari(name), name, fps, frames)
+        data = open_minari(name)
+        found = _wrap_data_set(data, name, fps, frames, find_minari_folder(name))
     elif (store := _find_store(path)) is not None:
         found = _wrap_store(store, "", frames)
     elif path.exists() and (data := find_data_set(path, largest=MAX_SIDE)) is not None:
@@ -74,7 +77,8 @@ def list_data_items(source: Path | str, fps: float = 20.0, frames: bool = True) 
     elif path.is_dir() and (leaves := list(_list_leaves(root := _find_videos(path)))):
         found = [item for leaf in leaves for item in _wrap_leaf(leaf, root, fps, frames)]
     else:
-        found = [_wrap_demonstration(demo) for demo in load_demonstrations(source, fps)]
+        stamp = _compute_stamp([path])
+        found = [_wrap_demonstration(demo, stamp) for demo in load_demonstrations(source, fps)]
     if not found:
         raise UsageError(f"no episodes in {source}: give videos, folders of pictures, an episode store or minari:ID")
     return _make_names_unique(found)
@@ -120,9 +124,13 @@ def _list_leaves(path: Path) -> Iterator[Path]:
 
 def _wrap_store(store: EpisodeStore, prefix: str, frames: bool) -> list[DataItem]:
     """Returns the items of a store; the prefix tells several stores apart."""
+    files: dict[str, list[Path]] = {}
+    for path in sorted((store.folder / "episodes").iterdir()):
+        key = path.stem if path.suffix == ".npz" else path.stem.rpartition("-")[0]  # KEY.npz, and KEY-NUMBER.mp4
+        files.setdefault(key, []).append(path)
 
     def wrap(key: str) -> DataItem:
-        return DataItem(prefix + key, lambda: store.load(key, frames))
+        return DataItem(prefix + key, lambda: store.load(key, frames), _compute_stamp(files.get(key, ())))
 
     return [wrap(key) for key in store.keys()]  # noqa: SIM118 - a store is not a mapping
 
@@ -134,10 +142,7 @@ def _wrap_leaf(leaf: Path, root: Path, fps: float, frames: bool) -> list[DataIte
         return _wrap_store(store, f"{name}/", frames)
     if (is_lerobot(leaf) or is_robomimic(leaf)) and (data := find_data_set(leaf, largest=MAX_SIDE)) is not None:
         return _wrap_data_set(data, name, fps, frames)
-    files = sorted(leaf.iterdir()) if leaf.is_dir() else [leaf]
-    states = [file.stat() if file.exists() else file.lstat() for file in files]  # a link may lead nowhere
-    parts = [(file.name, s.st_size, s.st_mtime_ns) for file, s in zip(files, states, strict=True)]
-    stamp = hashlib.sha256(repr(parts).encode()).hexdigest()[:16]
+    stamp = _compute_stamp(sorted(leaf.iterdir()) if leaf.is_dir() else [leaf])
 
     def load() -> Episode:
         (demo,) = load_demonstrations(leaf, fps)
@@ -146,12 +151,46 @@ def _wrap_leaf(leaf: Path, root: Path, fps: float, frames: bool) -> list[DataIte
     return [DataItem(name, load, stamp)]
 
 
-def _wrap_demonstration(demo: Demonstration) -> DataItem:
-    return DataItem(demo.name, lambda: demonstration_to_episode(demo))
+def _compute_stamp(files: Iterable[Path]) -> str:
+    """Returns a hash of the names, sizes and times of files."""
+    parts = []
+    for file in files:
+        if os.path.lexists(file):
+            state = file.stat() if file.exists() else file.lstat()  # a link may lead nowhere
+            parts.append((file.name, state.st_size, state.st_mtime_ns))
+    return hashlib.sha256(repr(parts).encode()).hexdigest()[:16]
 
 
-def _wrap_data_set(data: EpisodeSource, name: str, fps: float, frames: bool) -> list[DataItem]:
-    """Returns the items of a data set of another project, those of LeRobot with their numbers of rows."""
+def _list_files(place: Path) -> list[Path]:
+    """Returns the files of a data set, without hidden ones and the scores that this program writes beside them."""
+    if not place.is_dir():
+        return [place]
+    return [
+        path
+        for path in sorted(place.rglob("*"))
+        if not path.is_dir()
+        and not any(part.startswith(".") for part in path.relative_to(place).parts)
+        and not (path.parent == place and path.name.startswith("robo_reward_"))
+    ]
+
+
+def _wrap_demonstration(demo: Demonstration, stamp: str) -> DataItem:
+    return DataItem(demo.name, lambda: demonstration_to_episode(demo), stamp)
+
+
+def _wrap_data_set(
+    data: EpisodeSource, name: str, fps: float, frames: bool, place: Path | None = None
+) -> list[DataItem]:
+    """Returns the items of a data set of another project, those of LeRobot with their numbers of rows.
+
+    Args:
+        data: its episodes.
+        name: of the data set.
+        fps: of data sets that do not specify it [Hz].
+        frames: read the frames of the episodes.
+        place: its file or folder, where `data.name` is not that.
+    """
+    stamp = _compute_stamp(_list_files(place or Path(data.name)))
     counts = read_row_counts(Path(data.name))
     rows = counts if len(counts) == data.count else [None] * data.count
 
@@ -159,7 +198,7 @@ def _wrap_data_set(data: EpisodeSource, name: str, fps: float, frames: bool) -> 
         episode = data.load_episode(number, frames)
         return replace(episode, meta={"fps": fps, **episode.meta})
 
-    return [DataItem(f"{name} {number}", partial(load, number), rows=rows[number]) for number in range(data.count)]
+    return [DataItem(f"{name} {number}", partial(load, number), stamp, rows[number]) for number in range(data.count)]
 
 
 def read_row_counts(root: Path) -> list[int]:
@@ -169,11 +208,9 @@ def read_row_counts(root: Path) -> list[int]:
     """
     found: dict[int, int] = {}
     for path in root.glob("meta/episodes/*/*.parquet"):
-        import pyarrow.parquet as pq  # only version 3 needs it, and reading that version needs it anyway
-
-        table = pq.read_table(path, columns=["episode_index", "length"])
+        table = read_columns(path, ("episode_index", "length"))
         found |= dict(zip(table["episode_index"].to_pylist(), table["length"].to_pylist(), strict=True))
-    lines = (read_bytes(root / "meta" / "episodes.jsonl") or b"").splitlines() if not found else []
+    lines = (read_bytes(root / "meta" / "episodes.jsonl", follow=True) or b"").splitlines() if not found else []
     for line in lines:
         row = parse_json(line, _EpisodeRow, root / "meta" / "episodes.jsonl")
         found[row.episode_index] = row.length

@@ -46,7 +46,7 @@ def is_lerobot_info(path: Path) -> bool:
 def _read_version(root: Path) -> str:
     """Returns the version of the data set in a folder; "" if there is none."""
     try:
-        info = load_json(root / _INFO, _DatasetInfo)
+        info = load_json(root / _INFO, _DatasetInfo, follow=True)
     except BadArtifact:  # damaged, or of another format
         return "of unknown version" if (root / "data").is_dir() and (root / "videos").is_dir() else ""
     return info.codebase_version if info else ""

@@ -8,7 +8,7 @@ import os
 import re
 import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,8 @@ import msgspec
 import numpy as np
 
 from robo_reward.data.episode import Episode, EpisodeStore
-from robo_reward.data.pictures import is_picture, join_cameras
+from robo_reward.data.hdf5 import require_own_arrays
+from robo_reward.data.pictures import is_map, is_picture, join_cameras
 from robo_reward.data.summary import (
     DataSummary,
     EpisodeSource,
@@ -28,7 +29,7 @@ from robo_reward.data.summary import (
 )
 from robo_reward.envs.state import Field, StateSpec
 from robo_reward.errors import BadArtifact, MissingExtra, UsageError, WrongShape
-from robo_reward.files import load_json, parse_json
+from robo_reward.files import load_json, parse_json, raise_as_bad_artifact
 from robo_reward.rewards.contract import RewardOutput
 
 log = logging.getLogger(__name__)
@@ -40,6 +41,7 @@ _DAMAGED = (
     *(RuntimeError, AssertionError),  # of h5py, and of Minari's own checks
 )
 _AGAIN = "Download or create it again"
+_HDF5 = "main_data.hdf5"
 _SPEC, _EPISODE = "robo_reward_state", "robo_reward_episode"
 _FRAMES = "frames_"
 """Beginning of the names of our frames in the infos; the name of the camera follows."""
@@ -148,10 +150,16 @@ def import_minari(
     unjudged = 0
     for data in iterate_minari_episodes(dataset, numbers):
         about = _read_episode_metadata(dataset, data.id)
-        unjudged += _read_success(data) is None
+        where = f"{dataset.id}, episode {data.id}"
         fields = spec or _describe_observations(data.observations)
-        episode = _minari_to_episode(data, about, fields, task_id)
-        yield _add_pictures(episode, data, frames)
+        with raise_as_bad_artifact(where, _AGAIN):
+            state = _read_state(data)
+        if state.ndim != 2 or state.shape[1] != fields.dim:
+            raise WrongShape(f"the state of {where}", state.shape, f"(T + 1, {fields.dim})")
+        with raise_as_bad_artifact(where, _AGAIN):
+            unjudged += _read_success(data) is None
+            episode = _add_pictures(_minari_to_episode(data, state, about, fields, task_id), data, frames)
+        yield episode
     if unjudged and numbers is None:
         log.warning(
             "%d episodes of %s have neither %r nor %r in their infos: none of their steps counts as a success",
@@ -217,7 +225,7 @@ def _is_metadata(path: Path) -> bool:
     try:
         return "minari_version" in (load_json(path, dict[str, Any]) or {})
     except BadArtifact:
-        return (path.parent / "main_data.hdf5").is_file()
+        return (path.parent / _HDF5).is_file()
 
 
 def make_minari_id(task_id: str) -> str:
@@ -253,9 +261,11 @@ def load_minari(dataset_id: Path | str) -> Any:
     """
     minari = _require_minari()
     try:
-        if isinstance(dataset_id, Path):
-            return minari.MinariDataset(dataset_id)
-        return minari.load_dataset(dataset_id)
+        folder = dataset_id if isinstance(dataset_id, Path) else find_minari_folder(dataset_id)
+        if (folder / _HDF5).is_file():
+            with suppress(MissingExtra):  # Minari names it below
+                require_own_arrays(folder / _HDF5)
+        return minari.MinariDataset(folder)
     except ImportError as error:
         module = "h5py" if "h5py" in str(error) else "pyarrow"
         raise MissingExtra(module, "minari", f"reading the Minari data set {str(dataset_id)!r}") from error
@@ -263,6 +273,16 @@ def load_minari(dataset_id: Path | str) -> Any:
         raise UsageError(f"no Minari data set {str(dataset_id)!r} on this machine: {error}") from error
     except _DAMAGED as error:
         raise BadArtifact(dataset_id, f"its Minari data set cannot be read: {error}", _AGAIN) from error
+
+
+def find_minari_folder(dataset_id: str) -> Path:
+    """Returns the folder `data` of a local data set."""
+    from minari.storage.datasets_root_dir import get_dataset_path
+
+    folder = get_dataset_path(dataset_id) / "data"
+    if not folder.exists():
+        raise FileNotFoundError(f"there is no folder {folder}")
+    return folder
 
 
 def iterate_minari_episodes(dataset: Any, numbers: Sequence[int] | None = None) -> Iterator[Any]:
@@ -331,14 +351,15 @@ def _describe_observations(observations: Any) -> StateSpec:
 
 
 def _list_numbers(values: Mapping[str, Any], prefix: str = "") -> dict[str, np.ndarray]:
-    """Returns the arrays of numbers of a tree of observations, by the names of their fields; pictures are left out."""
+    """Returns the arrays of numbers of a tree of observations, by field name, without pictures or maps."""
     found: dict[str, np.ndarray] = {}
     for key, value in values.items():
         name = make_field_name(f"{prefix}{key}")
         if isinstance(value, Mapping):
             found |= _list_numbers(value, f"{name}_")
-        elif isinstance(value, np.ndarray) and value.dtype.kind in "biuf" and value.ndim and not is_picture(value):
-            found[name] = value
+        elif isinstance(value, np.ndarray) and value.dtype.kind in "biuf" and value.ndim:
+            is_read = not is_picture(value) and not is_map(name, value)
+            found |= {name: value} if is_read else {}
     return found
 
 
@@ -363,7 +384,23 @@ def _add_pictures(episode: Episode, data: Any, frames: bool) -> Episode:
     return replace(episode, frames=joined, meta=meta)
 
 
-def _minari_to_episode(data: Any, about: dict[str, Any], spec: StateSpec, task_id: str) -> Episode:
+def _read_state(data: Any) -> np.ndarray:
+    """Returns the numbers of all observations side by side (T + 1, D).
+
+    Raises:
+        UsageError: actions that are no array; and the errors of arrays that do not fit each other.
+    """
+    if isinstance(data.actions, (Mapping, tuple)):
+        kind = "dictionary" if isinstance(data.actions, Mapping) else "tuple"
+        raise UsageError(f"its actions are a {kind}, expected an array (T, ...); flatten the data set first")
+    observations = data.observations
+    if isinstance(observations, Mapping):
+        parts = [np.asarray(v, float).reshape(len(v), -1) for v in _list_numbers(observations).values()]
+        return np.concatenate([np.zeros((len(data.actions) + 1, 0)), *parts], axis=1)
+    return np.zeros((len(observations), 0)) if is_picture(observations) else np.asarray(observations, float)
+
+
+def _minari_to_episode(data: Any, state: np.ndarray, about: dict[str, Any], spec: StateSpec, task_id: str) -> Episode:
     infos, actions = data.infos or {}, np.asarray(data.actions, float)
     own = _EpisodeMetadata(task_id, {"minari_id": int(data.id)})
     if _EPISODE in about:
@@ -378,14 +415,8 @@ def _minari_to_episode(data: Any, about: dict[str, Any], spec: StateSpec, task_i
     success = _read_success(data)
     if success is None and "success_known" not in own.meta:
         own.meta["success_known"] = False
-    observations = data.observations
-    if isinstance(observations, Mapping):
-        parts = [np.asarray(v, float).reshape(len(v), -1) for v in _list_numbers(observations).values()]
-        observations = np.concatenate([np.zeros((len(actions) + 1, 0)), *parts], axis=1)
-    elif is_picture(observations):
-        observations = np.zeros((len(observations), 0))
     return Episode(
-        state=np.asarray(observations, float),
+        state=state,
         action=actions.reshape(len(actions), -1),
         success=np.zeros(len(actions), bool) if success is None else success,
         spec=spec,

@@ -21,6 +21,13 @@ def is_picture(values: Any) -> bool:
     return getattr(values, "ndim", 0) == 4 and values.shape[-1] == 3 and values.dtype == np.uint8
 
 
+def is_map(name: str, values: Any) -> bool:
+    """Returns whether an array holds maps of numbers, such as depth or segmentation, which are not read."""
+    dimensions = getattr(values, "ndim", 0)
+    is_named = name.lower().endswith(("depth", "segmentation"))
+    return not is_picture(values) and (dimensions >= 4 or (dimensions == 3 and is_named))
+
+
 def decode_picture(data: bytes) -> np.ndarray | None:
     """Returns an encoded picture as (H, W, 3) uint8 in RGB; None where it is none or too large."""
     if not 0 < len(data) <= MAX_PICTURE:

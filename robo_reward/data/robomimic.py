@@ -11,7 +11,6 @@ import json
 import re
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +18,8 @@ import msgspec
 import numpy as np
 
 from robo_reward.data.episode import Episode
-from robo_reward.data.pictures import is_picture, join_cameras
+from robo_reward.data.hdf5 import AGAIN, count_bytes, get_array, import_h5py, open_hdf5, require_size
+from robo_reward.data.pictures import is_map, is_picture, join_cameras
 from robo_reward.data.summary import (
     DataSummary,
     EpisodeSource,
@@ -30,14 +30,13 @@ from robo_reward.data.summary import (
     summarise_episodes,
 )
 from robo_reward.envs.state import Field, StateSpec
-from robo_reward.errors import BadArtifact, MissingExtra
+from robo_reward.errors import BadArtifact
 from robo_reward.files import parse_json, raise_as_bad_artifact
 from robo_reward.rewards.contract import RewardOutput
 
 ENDINGS = (".hdf5", ".h5")
 OWN = "robo_reward"
 GYM = 2  # robomimic's number for environments of gymnasium
-_AGAIN = "Download or write the data set again"
 _SIGNATURE = b"\x89HDF\r\n\x1a\n"
 
 
@@ -65,7 +64,7 @@ def write_robomimic(source: EpisodeSource, path: Path) -> DataSummary:
         UsageError: no episodes, or episodes that do not belong together.
         MissingExtra: h5py is not installed.
     """
-    h5py = _import_h5py()
+    h5py = import_h5py()
     summary = summarise_episodes(source)
     with h5py.File(path, "x") as file:
         data = file.create_group("data")
@@ -100,29 +99,29 @@ def open_robomimic(path: Path | str) -> EpisodeSource:
         MissingExtra: h5py is not installed.
     """
     path = Path(path)
-    with _open_file(path) as file:
+    with open_hdf5(path) as file:
         names = _list_demos(file, path)
         if not names:
-            raise BadArtifact(path, "its group data holds no demo_0, demo_1, ...", _AGAIN)
+            raise BadArtifact(path, "its group data holds no demo_0, demo_1, ...", AGAIN)
         own = f"{OWN}/state" in file
         spec = _read_own_spec(file, path) if own else None
         about = _read_arguments(file["data"], path)
         has_success = not own and _has_sparse_rewards(file["data"], names)
 
     def read_demo(file: Any, name: str, frames: bool) -> Episode:
-        with raise_as_bad_artifact(f"{path}, {name}", _AGAIN):
+        with raise_as_bad_artifact(f"{path}, {name}", AGAIN):
             demo = file["data"][name]
             if spec is not None:
                 return _restore_demo(demo, spec, frames)
             return _convert_demo(demo, about, has_success, frames)
 
     def iterate(frames: bool) -> Iterator[Episode]:
-        with _open_file(path) as file:
+        with open_hdf5(path) as file:
             for name in names:
                 yield read_demo(file, name, frames)
 
     def load(number: int, frames: bool) -> Episode:
-        with _open_file(path) as file:
+        with open_hdf5(path) as file:
             return read_demo(file, names[number], frames)
 
     return EpisodeSource("robomimic", str(path), len(names), iterate, load)
@@ -140,7 +139,7 @@ def is_robomimic(path: Path) -> bool:
     with path.open("rb") as file:
         if file.read(8) != _SIGNATURE:
             return False
-    with _open_file(path) as file:
+    with open_hdf5(path) as file:
         return "data" in file
 
 
@@ -171,18 +170,18 @@ def _write_demo(demo: Any, episode: Episode) -> None:
 
 def _restore_demo(demo: Any, spec: StateSpec, frames: bool) -> Episode:
     """Returns an episode that we wrote, as it was."""
-    about = parse_json(_read_text(demo, f"{OWN}/about"), RobomimicExtras, demo.name, _AGAIN)
+    about = parse_json(_read_text(demo, f"{OWN}/about"), RobomimicExtras, demo.name, AGAIN)
     steps = _check_length(demo)
-    last = [np.asarray(_get_array(demo, f"next_obs/{field.name}")[-1:], float).reshape(1, -1) for field in spec]
+    last = [np.asarray(get_array(demo, f"next_obs/{field.name}")[-1:], float).reshape(1, -1) for field in spec]
     final = np.concatenate([np.zeros((1, 0)), *last], axis=1)
     reward = None
     if about.terms is not None:
-        total, *terms = _get_array(demo, f"{OWN}/reward")[()]
+        total, *terms = get_array(demo, f"{OWN}/reward")[()]
         reward = RewardOutput(total, dict(zip(about.terms, terms, strict=True)))
     return Episode(
-        state=np.concatenate([_get_array(demo, "states")[()].reshape(steps, -1), final]),
-        action=_get_array(demo, "actions")[()],
-        success=_get_array(demo, f"{OWN}/success")[()],
+        state=np.concatenate([get_array(demo, "states")[()].reshape(steps, -1), final]),
+        action=get_array(demo, "actions")[()],
+        success=get_array(demo, f"{OWN}/success")[()],
         spec=spec,
         task_id=about.task_id,
         reward=reward,
@@ -196,12 +195,16 @@ def _convert_demo(demo: Any, about: dict[str, Any], has_success: bool, frames: b
     rows = _check_length(demo)
     whole = "next_obs" in demo
     arrays = _list_arrays(demo, "obs")
-    names = [name for name, array in arrays.items() if not is_picture(array) and array.dtype.kind in "biuf"]
+    names = [
+        name
+        for name, array in arrays.items()
+        if array.dtype.kind in "biuf" and not is_picture(array) and not is_map(name, array)
+    ]
     fields, parts = [], []
     for name in names:
         values = arrays[name][()]
         if whole:
-            values = np.concatenate([values, _get_array(demo, f"next_obs/{name}")[-1:]])
+            values = np.concatenate([values, get_array(demo, f"next_obs/{name}")[-1:]])
         fields.append(Field(make_field_name(name), values.shape[1:], description=f"observation {name}"))
         parts.append(np.asarray(values, float).reshape(len(values), -1))
     steps = rows if whole else rows - 1
@@ -212,20 +215,20 @@ def _convert_demo(demo: Any, about: dict[str, Any], has_success: bool, frames: b
         "robot_type": robots if isinstance(robots, str) else ", ".join(map(str, robots)),
         "robomimic_demo": demo.name.rpartition("/")[2],
     }
-    if "control_freq" in kwargs:
+    if kwargs.get("control_freq"):
         meta["fps"] = float(kwargs["control_freq"])
     cameras = _list_cameras(demo)
     if cameras:
         meta["cameras"] = cameras
     if not has_success:
         meta["success_known"] = False
-    rewards = np.asarray(_get_array(demo, "rewards")[()], float) if "rewards" in demo else None
+    rewards = np.asarray(get_array(demo, "rewards")[()], float) if "rewards" in demo else None
     success = np.zeros(rows, bool) if rewards is None or not has_success else rewards > 0
     if not whole and rows > 1:
         success = np.r_[success[:-2], success[-2] | success[-1]]
     return Episode(
         state=np.concatenate([np.zeros((steps + 1, 0)), *parts], axis=1),
-        action=np.asarray(_get_array(demo, "actions")[()], float).reshape(rows, -1)[:steps],
+        action=np.asarray(get_array(demo, "actions")[()], float).reshape(rows, -1)[:steps],
         success=success,
         spec=StateSpec(fields),
         reward=None if rewards is None else RewardOutput(rewards[:steps], {}),
@@ -242,18 +245,18 @@ def _read_frames(demo: Any, cameras: Any, whole: bool) -> np.ndarray | None:
     parts = {}
     for camera in [c for c in cameras if c in present] or present:
         name = f"{camera}_image" if f"{camera}_image" in demo["obs"] else camera
-        parts[camera] = _get_array(demo, f"obs/{name}")[()]
+        parts[camera] = get_array(demo, f"obs/{name}")[()]
         if whole:
-            parts[camera] = np.concatenate([parts[camera], _get_array(demo, f"next_obs/{name}")[-1:]])
+            parts[camera] = np.concatenate([parts[camera], get_array(demo, f"next_obs/{name}")[-1:]])
     return join_cameras(parts, demo.name)
 
 
 def _list_arrays(demo: Any, group: str) -> dict[str, Any]:
     """Returns the arrays of a group of observations by name; empty where there is no such group."""
-    h5py = _import_h5py()
+    h5py = import_h5py()
     if not isinstance(demo.get(group, getlink=True) if group in demo else None, h5py.HardLink):
         return {}
-    return {name: _get_array(demo, f"{group}/{name}") for name in demo[group]}
+    return {name: get_array(demo, f"{group}/{name}") for name in demo[group]}
 
 
 def _list_cameras(demo: Any) -> list[str]:
@@ -264,57 +267,43 @@ def _check_length(demo: Any) -> int:
     """Returns the number of rows of a demonstration.
 
     Raises:
-        BadArtifact: its arrays have different lengths, or others than `num_samples` promises.
+        BadArtifact: its arrays have different lengths, others than `num_samples` promises, or are too large.
     """
-    rows = len(_get_array(demo, "actions"))
+    rows = len(get_array(demo, "actions"))
     lengths = {"num_samples": int(demo.attrs.get("num_samples", rows))}
     for group in ("obs", "next_obs"):
         lengths |= {f"{group}/{name}": len(array) for name, array in _list_arrays(demo, group).items()}
-    lengths |= {n: len(_get_array(demo, n)) for n in ("rewards", "dones", "states") if n in demo}
+    lengths |= {n: len(get_array(demo, n)) for n in ("rewards", "dones", "states") if n in demo}
+    read = {name: get_array(demo, name) for name in ("actions", *lengths) if name in demo and "next_obs/" not in name}
+    size = sum(count_bytes(array) for name, array in read.items() if not is_map(name, array))
+    require_size(demo.name, "the episode", size)
     for name, length in lengths.items():
         if length != rows:
-            raise BadArtifact(demo.name, f"{name} has {length} rows, actions have {rows}: it is incomplete", _AGAIN)
+            raise BadArtifact(demo.name, f"{name} has {length} rows, actions have {rows}: it is incomplete", AGAIN)
     if rows < (1 if "next_obs" in demo else 2):
-        raise BadArtifact(demo.name, f"it has {rows} rows, which is too short", _AGAIN)
+        raise BadArtifact(demo.name, f"it has {rows} rows, which is too short", AGAIN)
     return rows
 
 
-def _get_array(group: Any, name: str) -> Any:
-    """Returns an array of the file.
-
-    Raises:
-        BadArtifact: there is none, or it lies in another file, which is not opened.
-    """
-    h5py = _import_h5py()
-    at = group
-    for part in name.split("/"):
-        if not isinstance(at, h5py.Group) or not isinstance(at.get(part, getlink=True), h5py.HardLink):
-            raise BadArtifact(group.name, f"{name} is missing, or is a link", _AGAIN)
-        at = at[part]
-    if not isinstance(at, h5py.Dataset) or at.external or at.is_virtual:
-        raise BadArtifact(group.name, f"{name} is not an array of this file", _AGAIN)
-    return at
-
-
 def _read_text(group: Any, name: str) -> bytes:
-    value = _get_array(group, name)[()]
+    value = get_array(group, name)[()]
     if not isinstance(value, bytes):
-        raise BadArtifact(group.name, f"{name} is not text", _AGAIN)
+        raise BadArtifact(group.name, f"{name} is not text", AGAIN)
     return value
 
 
 def _read_own_spec(file: Any, path: Path) -> StateSpec:
-    with raise_as_bad_artifact(path, _AGAIN):
-        return StateSpec.from_json(parse_json(_read_text(file, f"{OWN}/state"), list[dict[str, Any]], path, _AGAIN))
+    with raise_as_bad_artifact(path, AGAIN):
+        return StateSpec.from_json(parse_json(_read_text(file, f"{OWN}/state"), list[dict[str, Any]], path, AGAIN))
 
 
 def _read_arguments(data: Any, path: Path) -> dict[str, Any]:
     text = data.attrs.get("env_args", "{}")
-    return parse_json(text, dict[str, Any], f"{path}, env_args", _AGAIN)
+    return parse_json(text, dict[str, Any], f"{path}, env_args", AGAIN)
 
 
 def _list_demos(file: Any, path: Path) -> list[str]:
-    h5py = _import_h5py()
+    h5py = import_h5py()
     if not isinstance(file.get("data", getlink=True) if "data" in file else None, h5py.HardLink):
         raise BadArtifact(path, "it has no group data, as robomimic's files have", "Give a data set of robomimic")
     data = file["data"]
@@ -332,35 +321,8 @@ def _has_sparse_rewards(data: Any, names: list[str]) -> bool:
     for name in names:
         if "rewards" not in data[name]:
             return False
-        rewards = _get_array(data[name], "rewards")[()]
+        rewards = get_array(data[name], "rewards")[()]
         if not np.isin(rewards, (0, 1)).all():
             return False
         found |= bool((rewards == 1).any())
     return found
-
-
-@contextmanager
-def _open_file(path: Path) -> Iterator[Any]:
-    """Opens an HDF5 file for reading.
-
-    Raises:
-        BadArtifact: it cannot be read, for example because it is cut off.
-    """
-    h5py = _import_h5py()
-    try:
-        file = h5py.File(path, "r")
-    except OSError as error:
-        raise BadArtifact(path, f"it is not a readable HDF5 file: {error}", _AGAIN) from error
-    with file, raise_as_bad_artifact(path, _AGAIN):
-        try:
-            yield file
-        except OSError as error:  # damaged in the middle
-            raise BadArtifact(path, f"it cannot be read: {error}", _AGAIN) from error
-
-
-def _import_h5py() -> Any:
-    try:
-        import h5py
-    except ImportError:
-        raise MissingExtra("h5py", "data", "reading and writing robomimic's HDF5 files") from None
-    return h5py

@@ -17,7 +17,7 @@ from robo_reward.data.episode import Episode, EpisodeStore
 from robo_reward.data.formats import MINARI, find_data_set
 from robo_reward.data.lerobot_detection import refuse_lerobot
 from robo_reward.data.minari import iterate_minari_episodes, list_pictures, load_minari
-from robo_reward.data.summary import EpisodeSource
+from robo_reward.data.summary import EpisodeSource, get_camera_names, get_rate
 from robo_reward.envs.video.files import load_video
 from robo_reward.errors import UsageError, WrongShape
 from robo_reward.files import open_regular
@@ -68,7 +68,7 @@ class Demonstration:
     @property
     def cameras(self) -> tuple[str, ...]:
         """Cameras that its frames show; empty if unknown."""
-        return tuple(self.episode.meta.get("cameras", ())) if self.episode else ()
+        return get_camera_names(self.episode.meta) if self.episode else ()
 
 
 def load_demonstrations(source: Path | str, fps: float = DiscoverConfig.fps) -> list[Demonstration]:
@@ -194,7 +194,7 @@ def _read_store(store: EpisodeStore, name: str) -> Iterator[Demonstration]:
         episode = store.load(key)
         if episode.frames is None:
             raise UsageError(f"episode {key} of {name} has no frames: record it with frames")
-        rate = float(episode.meta.get("fps", store.fps))
+        rate = get_rate(episode, store.fps)
         yield Demonstration(episode.frames, rate, key, replace(episode, frames=None))
 
 
@@ -205,7 +205,7 @@ def _read_data_set(data: EpisodeSource, name: str, fps: float) -> Iterator[Demon
             raise UsageError(
                 f"{data.format} data set {data.name} has no pictures; give one that was recorded with them"
             )
-        rate = float(episode.meta.get("fps", fps))
+        rate = get_rate(episode, fps)
         yield Demonstration(episode.frames, rate, f"{name} {number}", replace(episode, frames=None))
 
 

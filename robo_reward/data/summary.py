@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -117,7 +117,21 @@ def get_cameras(episode: Episode) -> tuple[str, ...]:
     """Returns the names of the cameras side by side in the frames; `camera` where they have no name."""
     if episode.frames is None:
         return ()
-    return tuple(episode.meta.get("cameras", ())) or ("camera",)
+    return get_camera_names(episode.meta) or ("camera",)
+
+
+def get_camera_names(meta: Mapping[str, Any]) -> tuple[str, ...]:
+    """Returns the names of the cameras that the metadata of an episode lists; empty where it lists none.
+
+    Raises:
+        UsageError: it lists something else.
+    """
+    found = meta.get("cameras") or ()
+    if not isinstance(found, (list, tuple)) or not all(isinstance(name, str) for name in found):
+        raise UsageError(
+            f"the metadata of an episode has the cameras {found!r:.80}, expected a list of names; correct the data"
+        )
+    return tuple(found)
 
 
 def make_field_name(name: str) -> str:
@@ -160,9 +174,26 @@ def select_cameras(source: EpisodeSource, cameras: Sequence[str]) -> EpisodeSour
     )
 
 
-def get_rate(episode: Episode) -> float:
-    """Returns the number of steps per second of an episode [Hz]."""
-    return float(episode.meta.get("fps", USUAL_RATE))
+def get_rate(episode: Episode, usual: float = USUAL_RATE) -> float:
+    """Returns the number of steps per second of an episode [Hz].
+
+    Args:
+        episode: whose metadata may hold it as `fps`.
+        usual: the rate of an episode that does not specify it [Hz].
+
+    Raises:
+        UsageError: it is not a number above 0.
+    """
+    found = episode.meta.get("fps", usual)
+    try:
+        rate = float(found)
+    except (TypeError, ValueError):
+        rate = np.nan
+    if not (np.isfinite(rate) and rate > 0):
+        raise UsageError(
+            f"the metadata of an episode has the rate fps={found!r:.80}, expected a number above 0; correct the data"
+        )
+    return rate
 
 
 def get_robot(episode: Episode) -> str:
@@ -228,7 +259,7 @@ def check_same_kind(first: Episode, other: Episode, name: str) -> None:
         ("the state", first.spec.names, other.spec.names),
         ("the fields of the state", first.spec.fields, other.spec.fields),
         ("the number of action components", first.action.shape[1], other.action.shape[1]),
-        ("the cameras", list(first.meta.get("cameras", ())), list(other.meta.get("cameras", ()))),
+        ("the cameras", list(get_camera_names(first.meta)), list(get_camera_names(other.meta))),
     ):
         if one != two:
             raise UsageError(f"{name} differs in {what}: {two}, expected {one} as in the first; export them separately")

@@ -199,7 +199,9 @@ def _find_in_store(store: EpisodeStore, work: Path) -> ClipCollection:
             path = store.find_video(key) or _render_episode(store, key, work)
             if path and path.is_symlink():
                 return RejectedVideo(key, _LINK)
-            meta = {"task": entry.task_id, "steps": entry.steps, "success": entry.success}
+            meta: dict[str, Any] = {"task": entry.task_id, "steps": entry.steps}
+            if entry.meta.get("success_known") is not False:
+                meta["success"] = entry.success
             return (
                 replace(_prepare_video(key, path, key, work), meta=meta)
                 if path
@@ -223,7 +225,7 @@ def _render_episode(store: EpisodeStore, key: str, work: Path) -> Path | None:
         episode = store.load(key)
         if episode.frames is None:
             return None
-        write_video(path, episode.frames, fps=float(episode.meta.get("fps", store.fps)), crf=12)
+        write_video(path, episode.frames, fps=get_rate(episode, store.fps), crf=12)
     return path
 
 

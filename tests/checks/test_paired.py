@@ -105,6 +105,19 @@ def test_strata_are_never_mixed_and_pairs_stay_together(rng: np.random.Generator
     assert apart.high - apart.low > 0.3
 
 
+def test_whole_rows_stay_together(rng: np.random.Generator) -> None:
+    """Columns that are copies of one another add nothing: the interval is that of one column."""
+    a, b = rng.normal(size=(8, 1)), rng.normal(size=(8, 1))
+    one, copies, apart = (
+        bootstrap_difference(
+            np.tile(a, (1, count)), np.tile(b, (1, count)), False, np.random.default_rng(0), 2000, whole
+        )[2]
+        for count, whole in ((1, False), (16, True), (16, False))
+    )
+    assert (copies.low, copies.high) == pytest.approx((one.low, one.high))
+    assert apart.high - apart.low < 0.5 * (one.high - one.low)
+
+
 @given(st.lists(st.tuples(st.integers(0, 5), st.booleans()), min_size=2, max_size=40))
 def test_the_area_under_the_curve_is_mann_whitneys(pairs: list[tuple[int, bool]]) -> None:
     scores, positive = np.array([p[0] for p in pairs], float), np.array([p[1] for p in pairs])

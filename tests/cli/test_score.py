@@ -7,6 +7,7 @@ import json
 import os
 import signal
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from robo_reward.data.episode import Episode, EpisodeStore
 from robo_reward.data.formats import export_episodes, open_episodes
 from robo_reward.data.script import make_demonstrator, trim_episode
 from robo_reward.envs.rendering.frames import FrameSpec
+from robo_reward.envs.state import StateSpec
 from robo_reward.envs.task import make_task
 from robo_reward.envs.video.files import write_video
 from robo_reward.language.language import compile_program
@@ -291,6 +293,25 @@ def test_nothing_can_be_read(here: Path, capsys: pytest.CaptureFixture[str]) -> 
         path.write_bytes(b"")
     assert main(["score", "mixed", "reward=reward.py"]) == 1
     assert "none of the 7 episodes" in capsys.readouterr().err
+
+
+def test_more_episodes_than_pictures(here: Path) -> None:
+    assert main(["score", "mixed", "reward=reward.py", "run=few", "pictures=3", "listed=1", "--json", "few.json"]) == 0
+    found = load("few.json")
+    assert sorted(path.name[:4] for path in Path("runs/few/pictures").iterdir()) == ["0001", "0002", "0007"]
+    assert Path("runs/few/report.html").read_text().count("data:image/png;base64,") == 2
+    assert found["best"][0] in next(Path("runs/few/pictures").glob("0007-*.png")).name
+
+
+def test_an_episode_that_cannot_be_scored_does_not_end_a_comparison(
+    here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    EpisodeStore("mixed").append(
+        replace(episode(LENGTHS[0], 1), state=np.zeros((sum(LENGTHS[0]), 0)), spec=StateSpec([])), "z"
+    )
+    assert main(["compare", "reward.py", "reward.py", "data=mixed", "--json", "out.json"]) == 0
+    found = load("out.json")
+    assert found["episodes"] == 7 and [one["name"] for one in found["not_scored"]] == ["z"]
 
 
 def test_two_rewards_on_the_same_episodes(here: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,7 +13,7 @@ import pytest
 
 from robo_reward.data.collect import collect_episodes
 from robo_reward.data.episode import Episode, EpisodeStore
-from robo_reward.data.formats import FORMATS, export_episodes, import_episodes, open_episodes
+from robo_reward.data.formats import FORMATS, export_episodes, find_episodes, import_episodes, open_episodes
 from robo_reward.data.summary import summarise_episodes
 from robo_reward.envs.task import make_task
 from robo_reward.errors import BadArtifact, RoboRewardError, UnknownName, UsageError
@@ -205,3 +206,26 @@ def test_goal_dictionaries_of_minari(tmp_path: Path, monkeypatch: pytest.MonkeyP
     for name, array in values.items():
         np.testing.assert_array_equal(episode.states[name], array)
     assert "success_known" not in episode.meta
+
+
+def test_a_folder_named_data_is_not_the_data_set_beside_it(tmp_path: Path):
+    export_episodes(source([filmed(4, 0)]), "minari", tmp_path / "other")
+    (tmp_path / "data").mkdir()
+    assert find_episodes(tmp_path / "data") is None
+    (found,) = (tmp_path / "other").rglob("data")
+    shutil.copytree(found, found.parent / "copy" / "data")
+    assert open_episodes(found).count == 1
+
+
+def test_actions_in_other_units_do_not_become_a_task_s(tmp_path: Path):
+    task = make_task("panda/lift")
+    episodes = [
+        replace(make(6, fps=25.0), state=np.zeros((7, task.spec.dim)), spec=task.spec, action=np.full((6, 4), size))
+        for size in (1.0, -57.3)
+    ]
+    with pytest.raises(
+        UsageError, match=r"episode 1 of memory has an action of size 57\.3, expected .* leave task= out"
+    ):
+        import_episodes(source(episodes), tmp_path / "store", task=task)
+    assert not list(tmp_path.iterdir())
+    import_episodes(source(episodes), tmp_path / "store")

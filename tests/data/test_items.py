@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -17,7 +18,7 @@ from robo_reward.data.minari import export_minari
 from robo_reward.data.summary import is_success_known
 from robo_reward.envs.video.files import write_video
 from robo_reward.errors import BadArtifact, UsageError
-from tests.data.test_lerobot import filmed, source
+from tests.data.test_lerobot import film, filmed, foreign, source
 from tests.rewards.perceptual.scenes import LENGTHS, clip, episode
 
 
@@ -135,6 +136,45 @@ def test_data_sets_inside_a_folder(tmp_path: Path) -> None:
     assert [len(item.load()) for item in items[1:]] == [4, 4]
 
 
+@pytest.mark.parametrize("kind", ["store", "video", "minari:", *FORMATS])
+def test_a_replaced_data_set_has_another_stamp(tmp_path: Path, kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    for module in ("pyarrow", "h5py", "minari"):
+        pytest.importorskip(module)
+    monkeypatch.setenv("MINARI_DATASETS_PATH", str(tmp_path))
+    place = tmp_path / "mine"
+
+    def write(seed: int) -> None:
+        if kind == "store":
+            EpisodeStore(place).append(filmed(4, seed), key="e")
+        elif kind == "video":
+            place.mkdir()
+            write_video(place / "1.mp4", clip(LENGTHS[0], seed), 10.0)
+        elif kind == "minari:":
+            export_minari([filmed(4, seed)], "mine/set-v0")
+        else:
+            export_episodes(source([filmed(4, seed)]), kind, place)
+
+    def read_stamp() -> str:
+        data = {"minari:": "minari:mine/set-v0", "video": place / "1.mp4"}.get(kind, place)
+        (item,) = list_data_items(data)
+        item.load()
+        return item.stamp
+
+    write(0)
+    first = read_stamp()
+    (place / "robo_reward_scores.json").write_text("{}")  # written by score sidecar=true
+    assert read_stamp() == first != ""
+    if kind == "store":
+        (video,) = place.glob("episodes/*.mp4")
+        write_video(tmp_path / "other.mp4", film(4, 1), 10.0)
+        (tmp_path / "other.mp4").replace(video)
+        second = read_stamp()
+        assert second != first
+    shutil.rmtree(place)
+    write(2)
+    assert read_stamp() != first
+
+
 def test_states_of_a_minari_data_set(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("minari")
     monkeypatch.setenv("MINARI_DATASETS_PATH", str(tmp_path))
@@ -172,3 +212,19 @@ def test_nothing_there(tmp_path: Path) -> None:
     EpisodeStore(tmp_path / "store")
     with pytest.raises(UsageError, match="no episodes"):
         list_data_items(tmp_path / "store")
+
+
+@pytest.mark.parametrize("version", ["v2.1", "v3.0", "ours"])
+def test_a_lerobot_data_set_of_links(tmp_path: Path, version: str) -> None:
+    pytest.importorskip("pyarrow")
+    if version == "ours":
+        export_episodes(source([filmed(4, 0), filmed(6, 1)]), "lerobot", tmp_path / "blobs")
+    else:
+        foreign(tmp_path / "blobs", version)
+    shutil.copytree(tmp_path / "blobs", tmp_path / "snapshot", copy_function=lambda a, b: Path(b).symlink_to(a))
+    items = list_data_items(tmp_path / "snapshot")
+    assert [(item.name, item.rows) for item in items] == [("snapshot 0", 4), ("snapshot 1", 6)]
+    episode = items[1].load()
+    assert episode.frames is not None and len(episode) == (6 if version == "ours" else 5)
+    if version == "ours":
+        np.testing.assert_array_equal(episode.state, filmed(6, 1).state)

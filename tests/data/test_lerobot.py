@@ -12,7 +12,7 @@ from robo_reward.data.episode import Episode, EpisodeStore
 from robo_reward.data.lerobot.reader import LeRobotReader, open_lerobot
 from robo_reward.data.lerobot.stats import aggregate_stats, compute_stats
 from robo_reward.data.lerobot.writer import write_lerobot
-from robo_reward.data.summary import EpisodeSource, summarise_episodes
+from robo_reward.data.summary import EpisodeSource, split_cameras, summarise_episodes
 from robo_reward.envs.state import Field, StateSpec
 from robo_reward.envs.video.files import write_video
 from robo_reward.errors import BadArtifact, RoboRewardError, UnknownName, UsageError
@@ -334,3 +334,30 @@ def test_states_without_numbers_and_single_numbers(tmp_path: Path):
         )
         write_lerobot(source([episode]), tmp_path / str(number))
         same(episode, LeRobotReader(tmp_path / str(number)).load(0))
+
+
+def test_a_small_file_of_many_rows_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    write_lerobot(source([filmed(5, 0)]), tmp_path)
+    path = tmp_path / "data" / "chunk-000" / "file-000.parquet"
+    table = pa.table({"episode_index": np.zeros(400_000, int), "frame_index": np.zeros(400_000, int)})
+    pq.write_table(table, path)
+    assert path.stat().st_size < 10_000
+    monkeypatch.setattr("robo_reward.data.lerobot.places.MAX_TABLE", 6 << 20)
+    with pytest.raises(BadArtifact, match=r"file-000\.parquet: its columns take 6400000 bytes in memory"):
+        LeRobotReader(tmp_path).load(0)
+
+
+def test_frames_larger_than_memory_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    write_lerobot(source([filmed(5, 0)]), tmp_path)
+    monkeypatch.setattr("robo_reward.data.lerobot.reader.MAX_BYTES", 5 * 32 * 36 * 3)
+    with pytest.raises(BadArtifact, match="6 frames of 36 x 32 pixels need more than"):
+        LeRobotReader(tmp_path).load(0)
+
+
+@pytest.mark.parametrize("cameras", [["wrist", "front"], ["front", "wrist"]])
+def test_cameras_are_named_in_the_order_of_the_frames(tmp_path: Path, cameras: list[str]):
+    write_lerobot(source([filmed(5, 0)]), tmp_path / "out")
+    whole, chosen = (split_cameras(LeRobotReader(tmp_path / "out", names).load(0)) for names in ((), cameras))
+    assert list(chosen) == cameras
+    for camera in cameras:
+        np.testing.assert_array_equal(chosen[camera], whole[camera])

@@ -148,3 +148,73 @@ def test_damaged_data_sets_are_named(tmp_path: Path, damage: str):
     path.write_bytes({"cut": content[: len(content) // 2], "rubbish": b"x" * 5000}.get(damage, b""))
     with pytest.raises((BadArtifact, UsageError), match="own/broken-v0"):
         list(import_minari("own/broken-v0"))
+
+
+@pytest.mark.parametrize("place", ["external", "virtual", "soft", "other", "ring", "huge"])
+def test_arrays_outside_the_file_are_not_read(tmp_path: Path, place: str):
+    h5py = pytest.importorskip("h5py")
+    foreign("own/outside-v0", None)
+    (tmp_path / "secret").write_bytes(b"s" * 9 * 4 * 8)
+    path = tmp_path / "datasets" / "own" / "outside-v0" / "data" / "main_data.hdf5"
+    with h5py.File(path, "a") as file:
+        episode = file["episode_0"]
+        if place == "ring":
+            episode["infos/again"] = episode
+        else:
+            del episode["observations"]
+        if place == "external":
+            outside = [(str(tmp_path / "secret"), 0, 9 * 4 * 8)]
+            episode.create_dataset("observations", (9, 4), "f8", external=outside)
+        elif place == "virtual":
+            layout = h5py.VirtualLayout((9, 4), "f8")
+            layout[:] = h5py.VirtualSource(str(tmp_path / "other.hdf5"), "x", (9, 4))
+            episode.create_virtual_dataset("observations", layout)
+        elif place == "soft":
+            episode["observations"] = h5py.SoftLink("/episode_0/actions")
+        elif place == "other":
+            episode["observations"] = h5py.ExternalLink(str(tmp_path / "other.hdf5"), "x")
+        elif place == "huge":
+            episode.create_dataset("observations", (1 << 32, 4), "f8", chunks=(1024, 4))
+    with pytest.raises(BadArtifact, match=r"main_data\.hdf5: .*(is a link|not an array of this|second name|at most)"):
+        load_minari("own/outside-v0")
+
+
+@pytest.mark.parametrize("kind", ["dictionary", "tuple", "short", "nan"])
+def test_episodes_of_others_that_cannot_be_read_are_named(kind: str):
+    spaces, steps = gymnasium.spaces, 5
+    box = spaces.Box(-9, 9, (2,), np.float64)
+    values = np.zeros((steps, 2))
+    actions, action_space = {
+        "dictionary": ({"arm": values}, spaces.Dict({"arm": box})),
+        "tuple": ((values, values), spaces.Tuple((box, box))),
+    }.get(kind, (values, box))
+    observations = np.zeros((steps + 1 - (kind == "short"), 2))
+    observations[-1] = np.nan if kind == "nan" else 0
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        dataset = minari.create_dataset_from_buffers(
+            "own/odd-v0",
+            buffer=[
+                EpisodeBuffer(
+                    id=0,
+                    observations={"x": observations},
+                    actions=actions,
+                    rewards=[0.0] * steps,
+                    terminations=[False] * steps,
+                    truncations=[False] * steps,
+                )
+            ],
+            observation_space=spaces.Dict({"x": box}),
+            action_space=action_space,
+            data_format="hdf5",
+        )
+    said = {"dictionary": "actions are a dictionary", "tuple": "actions are a tuple", "nan": "not finite at step 5"}
+    with pytest.raises(BadArtifact, match=f"own/odd-v0, episode 0: .*{said.get(kind, '')}"):
+        list(import_minari(dataset))
+
+
+def test_maps_among_observations_are_not_read():
+    from robo_reward.data.minari import _list_numbers
+
+    tree = {"camera": {"depth": np.zeros((3, 8, 8, 1), np.float32), "flat_depth": np.zeros((3, 8, 8))}}
+    assert list(_list_numbers({**tree, "arm": np.zeros((3, 2, 2))})) == ["arm"]

@@ -165,3 +165,29 @@ def test_a_state_without_fields(tmp_path: Path):
     write_robomimic(source([episode]), tmp_path / "demo.hdf5")
     (back,) = open_robomimic(tmp_path / "demo.hdf5").iterate(True)
     same(episode, back)
+
+
+@pytest.mark.parametrize(("count", "gigabytes"), [(1, 5), (3, 3)])
+def test_arrays_larger_than_memory_are_refused(tmp_path: Path, count: int, gigabytes: int):
+    foreign(tmp_path / "lift.hdf5", [[0, 1]])
+    with h5py.File(tmp_path / "lift.hdf5", "a") as file:
+        for number in range(count):  # unwritten, so that the file stays small
+            shape, chunks = (2, (gigabytes << 30) // 16), (1, 1024)
+            file["data/demo_0/obs"].create_dataset(f"vast_{number}", shape, "f8", chunks=chunks)
+            file["data/demo_0/next_obs"].create_dataset(f"vast_{number}", shape, "f8", chunks=chunks)
+    assert (tmp_path / "lift.hdf5").stat().st_size < 1 << 20
+    with pytest.raises(BadArtifact, match=r"bytes in memory, expected at most"):
+        list(open_robomimic(tmp_path / "lift.hdf5").iterate(True))
+
+
+def test_maps_are_not_read(tmp_path: Path):
+    foreign(tmp_path / "lift.hdf5", [[0, 1]])
+    with h5py.File(tmp_path / "lift.hdf5", "a") as file:
+        file["data"].attrs["env_args"] = json.dumps({"env_name": "Lift", "env_kwargs": {"control_freq": None}})
+        for group in ("obs", "next_obs"):
+            file[f"data/demo_0/{group}/agentview_depth"] = np.zeros((2, 300, 200, 1), np.float32)
+            file[f"data/demo_0/{group}/flat_depth"] = np.zeros((2, 300, 200), np.float32)
+            file[f"data/demo_0/{group}/matrix"] = np.zeros((2, 3, 3))
+    (episode,) = open_robomimic(tmp_path / "lift.hdf5").iterate(True)
+    assert episode.spec.names == ("matrix", "object_state", "robot0_eef_pos") and "fps" not in episode.meta
+    assert episode.meta["cameras"] == ["agentview"]

@@ -7,6 +7,7 @@ import os
 import socket
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -303,6 +304,15 @@ def test_an_episode_store_gives_its_keys(tmp_path: Path, keep: Any) -> None:
     assert found.goal == "Pick up the red cube and lift it 10 cm above the table."
     assert found.store[0].path == str(tmp_path / "episodes")
     assert found.store[0].meta["steps"] == 3
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_unknown_success_is_not_a_failure(tmp_path: Path, known: bool) -> None:
+    store = EpisodeStore(tmp_path / "episodes")
+    for i in range(2):
+        store.append(replace(episode(60 * i), meta={} if known else {"success_known": False}), f"e{i}")
+    found = find_clips(tmp_path, tmp_path / "labels").videos
+    assert [video.meta.get("success") for video in found] == ([False] * 2 if known else [None] * 2)
 
 
 def test_a_run_gives_its_videos(tmp_path: Path) -> None:

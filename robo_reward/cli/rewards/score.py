@@ -74,8 +74,9 @@ def run(config: DictConfig, arguments: list[str]) -> int:
         ranked = rank_episodes(scored, by, config.curve, reward.is_bounded, config.bad_below)
         result = _summarise_result(config, reward, by, ranked, done.problems)
         _write_tables(console, folder, sidecar, config, items, ranked, result, reward)
-        pictures = _draw_pictures(folder, ranked[: config.pictures])
-        page = _write_page(folder, config.listed, ranked, pictures, result, format_command(arguments))
+        shown = _choose_shown(ranked, config.pictures, config.listed)
+        drawn = dict(zip((one.rank for one in shown), _draw_pictures(folder, shown), strict=True))
+        page = _write_page(folder, config.listed, ranked, drawn, result, format_command(arguments))
     _print_summary(console, config.listed, ranked, result, folder, page)
     return 0
 
@@ -198,6 +199,14 @@ def _write_tables(
         console.print(f"no progress.parquet: {missing}", style="yellow")
 
 
+def _choose_shown(ranked: Sequence[RankedEpisode], count: int, listed: int) -> Sequence[RankedEpisode]:
+    """Returns the episodes that get a picture: the worst, and the best that are listed."""
+    if len(ranked) <= count:
+        return ranked
+    best = min(listed, count // 2)
+    return [*ranked[: count - best], *ranked[len(ranked) - best :]]
+
+
 def _draw_pictures(folder: Path, ranked: Sequence[RankedEpisode]) -> list[Path]:
     """Draws `pictures/RANK-NAME.png` of each episode; those of an earlier ranking are deleted."""
     (folder / "pictures").mkdir(exist_ok=True)
@@ -220,11 +229,10 @@ def _write_page(
     folder: Path,
     listed: int,
     ranked: Sequence[RankedEpisode],
-    pictures: Sequence[Path],
+    drawn: dict[int, Path],
     result: dict[str, Any],
     command: str,
 ) -> Path:
-    drawn = {one.rank: picture for one, picture in zip(ranked, pictures, strict=False)}
     ends = pick_ends(ranked, listed)
     worst, best = ([(one.episode.name, drawn[one.rank]) for one in end if one.rank in drawn] for end in ends)
     return write_scores_page(folder / "report.html", ScoresPage(result, worst, best, command))

@@ -165,16 +165,16 @@ def _compare_rewards(config: DictConfig) -> int:
     for number, item in enumerate(items, start=1):
         try:
             episode = item.load()
+            success = episode.is_successful if is_success_known(episode) else None
+            one, other = (ScoredEpisode(item.name, "", success, reward.compute(episode).tolist()) for reward in rewards)
         except (RoboRewardError, OSError) as error:
             problems[item.name] = str(error)
             console.print(f"{number}/{len(items)}  {item.name}: {error}", style="yellow")
             continue
-        success = episode.is_successful if is_success_known(episode) else None
-        one, other = (ScoredEpisode(item.name, "", success, reward.compute(episode).tolist()) for reward in rewards)
         scored.append((one, other))
         console.print(f"{number}/{len(items)}  {item.name}")
     if len(scored) < 2:
-        raise RoboRewardError(f"{len(scored)} episodes of {config.data} could be read, two are the least to compare")
+        raise RoboRewardError(f"{len(scored)} episodes of {config.data} could be scored, two are the least to compare")
     result = _measure_agreement(rewards, scored)
     for name, value in result.items():
         console.print(f"{name.replace('_', ' '):<40} {'unknown' if value is None else f'{value:.3f}'}")

@@ -93,7 +93,7 @@ def load_info(root: Path) -> LeRobotInfo:
         BadArtifact: there is none, it cannot be read, or it is of a version that is not read.
     """
     path = root / INFO
-    info = load_json(path, LeRobotInfo, MAX_META, "Download the data set again")
+    info = load_json(path, LeRobotInfo, MAX_META, "Download the data set again", follow=True)
     if info is None:
         raise BadArtifact(path, "there is no such file", "Give the folder of a LeRobot data set")
     if not info.codebase_version.startswith(VERSIONS):
@@ -107,7 +107,7 @@ def load_info(root: Path) -> LeRobotInfo:
 
 def load_extras(root: Path) -> Extras | None:
     """Returns what we keep beside the data set; None where there is none or a newer one."""
-    found = load_json(root / EXTRAS, Extras, MAX_META, "Delete it to read the data set as others do")
+    found = load_json(root / EXTRAS, Extras, MAX_META, "Delete it to read the data set as others do", follow=True)
     if found is None or (found.format, found.version) != (EXTRAS_FORMAT, EXTRAS_VERSION):
         return None
     return found
@@ -162,7 +162,7 @@ def import_pyarrow() -> tuple[Any, Any]:
 def is_lerobot(path: Path) -> bool:
     """Returns whether a folder is a LeRobot data set, perhaps a damaged one."""
     try:
-        found = load_json(path / INFO, dict[str, Any], MAX_META)
+        found = load_json(path / INFO, dict[str, Any], MAX_META, follow=True)
     except BadArtifact:  # damaged, or of another format
         return (path / "data").is_dir() and (path / "videos").is_dir()
     return found is not None and "codebase_version" in found

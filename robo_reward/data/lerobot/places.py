@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -12,6 +12,7 @@ from robo_reward.errors import BadArtifact
 from robo_reward.files import open_regular, parse_json, raise_as_bad_artifact
 
 AGAIN = "Download or write the data set again"
+MAX_TABLE = 4 << 30  # [bytes] in memory, of the columns of one Parquet file
 
 
 class EpisodePlace(NamedTuple):
@@ -51,7 +52,6 @@ def find_episode_places(root: Path, info: LeRobotInfo, videos: Sequence[str]) ->
 
 def _read_places_3(root: Path, info: LeRobotInfo, videos: Sequence[str]) -> Iterator[EpisodePlace]:
     """Yields the places that the tables of version 3 name."""
-    _, parquet = import_pyarrow()
     folder = root / "meta" / "episodes"
     paths = sorted(folder.glob("*/*.parquet"))
     if not paths and info.total_episodes:
@@ -64,12 +64,10 @@ def _read_places_3(root: Path, info: LeRobotInfo, videos: Sequence[str]) -> Iter
         return fill_path(root, template, **numbers, **more)
 
     for path in paths:
-        with parquet_errors(path):
-            present = parquet.read_schema(path).names
-            missing = [name for name in wanted if name not in present]
-            if missing:
-                raise BadArtifact(path, f"the column {missing[0]!r} is missing, expected as in version 3", AGAIN)
-            table = parquet.read_table(path, columns=wanted)
+        table = read_columns(path, wanted)
+        missing = [name for name in wanted if name not in table.column_names]
+        if missing:
+            raise BadArtifact(path, f"the column {missing[0]!r} is missing, expected as in version 3", AGAIN)
         for row in table.to_pylist():
             with raise_as_bad_artifact(path, AGAIN):
                 places = {v: fill(info.video_path or "", row, f"videos/{v}/", video_key=v) for v in videos}
@@ -100,6 +98,28 @@ def _read_places_2(root: Path, info: LeRobotInfo, videos: Sequence[str]) -> Iter
                 fill_path(root, info.data_path, **values),
                 {v: (fill_path(root, info.video_path or "", **values, video_key=v), 0.0) for v in videos},
             )
+
+
+def read_columns(path: Path, wanted: Collection[str]) -> Any:
+    """Returns those of the wanted columns that a Parquet file has, as an Arrow table.
+
+    Raises:
+        BadArtifact: it is damaged, or needs more than `MAX_TABLE` bytes of memory, which a small file can.
+    """
+    _, parquet = import_pyarrow()
+    with parquet_errors(path):
+        about = parquet.read_metadata(path)
+        names = [name for name in about.schema.to_arrow_schema().names if name in wanted]
+        groups = [about.row_group(number) for number in range(about.num_row_groups)]
+        parts = [group.column(number) for group in groups for number in range(group.num_columns)]
+        size = sum(
+            max(part.total_uncompressed_size, 8 * part.num_values)
+            for part in parts
+            if any(f"{part.path_in_schema}.".startswith(f"{name}.") for name in names)
+        )
+        if size > MAX_TABLE:
+            raise BadArtifact(path, f"its columns take {size} bytes in memory, expected at most {MAX_TABLE}", AGAIN)
+        return parquet.read_table(path, columns=names)
 
 
 @contextmanager

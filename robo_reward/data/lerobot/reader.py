@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,10 +25,11 @@ from robo_reward.data.lerobot.layout import (
     load_extras,
     load_info,
 )
-from robo_reward.data.lerobot.places import AGAIN, EpisodePlace, find_episode_places, parquet_errors
+from robo_reward.data.lerobot.places import AGAIN, EpisodePlace, find_episode_places, read_columns
 from robo_reward.data.pictures import decode_picture, join_cameras
 from robo_reward.data.summary import EpisodeSource, make_field_name
 from robo_reward.envs.state import Field, StateSpec
+from robo_reward.envs.video.loading import MAX_BYTES
 from robo_reward.envs.video.reader import VideoReader
 from robo_reward.errors import BadArtifact, UnknownName, UsageError
 from robo_reward.files import parse_json, raise_as_bad_artifact
@@ -149,13 +150,11 @@ class LeRobotReader:
         Raises:
             BadArtifact: rows are missing, for example of an episode that was cut off.
         """
-        arrow, parquet = import_pyarrow()
+        arrow, _ = import_pyarrow()
         if self._table is None or self._table[:2] != (place.data, pictures):
             wanted = {name for name, feature in self.info.features.items() if feature.dtype in _NUMBERS}
             wanted |= {"episode_index", "frame_index", *(self.cameras.values() if pictures else ())}
-            with parquet_errors(place.data):
-                names = [name for name in parquet.read_schema(place.data).names if name in wanted]
-                self._table = place.data, pictures, parquet.read_table(place.data, columns=names)
+            self._table = place.data, pictures, read_columns(place.data, wanted)
         table = self._table[2]
         missing = [n for n in ("episode_index", "frame_index") if n not in table.column_names]
         if missing:
@@ -218,9 +217,9 @@ class LeRobotReader:
         )
 
     def _add_cameras(self, meta: dict[str, Any]) -> dict[str, Any]:
-        """Returns the metadata with the cameras that were chosen, if those are not all."""
-        chosen = list(self.cameras)
-        return meta if len(chosen) == len(self.info.cameras) else {**meta, "cameras": chosen}
+        """Returns the metadata with the cameras that were chosen, if those are not all in the order of the file."""
+        is_whole = tuple(self.cameras.values()) == self.info.cameras
+        return meta if is_whole else {**meta, "cameras": list(self.cameras)}
 
     def _cut_to_shape(self, frames: np.ndarray, shape: list[int]) -> np.ndarray:
         """Returns frames without the rows and columns that made the sides of each camera's video even."""
@@ -279,7 +278,7 @@ class LeRobotReader:
                             f"it has {video.declared_rate:g} frames per second, expected {self.info.fps:g}",
                             AGAIN,
                         )
-                    parts[camera] = np.stack(list(video.read_segment(begin, count, self.info.fps, self.largest)))
+                    parts[camera] = _stack_frames(video.read_segment(begin, count, self.info.fps, self.largest), path)
             else:
                 parts[camera] = self._decode_pictures(place, columns, name)
         return join_cameras(parts, str(self.root))
@@ -288,8 +287,11 @@ class LeRobotReader:
         """Returns the pictures (N, H, W, 3) that stand in the table itself."""
         if name not in columns:
             raise BadArtifact(place.data, f"the column {name!r} is missing, which meta/info.json describes", AGAIN)
-        pictures = []
-        for number, value in enumerate(columns[name].to_pylist()):
+        return _stack_frames(self._iterate_pictures(place, columns[name], name), place.data)
+
+    def _iterate_pictures(self, place: EpisodePlace, column: Any, name: str) -> Iterator[np.ndarray]:
+        for number, scalar in enumerate(column):
+            value = scalar.as_py()
             data = value.get("bytes") if isinstance(value, dict) else value
             picture = decode_picture(data) if isinstance(data, bytes) else None
             if picture is None:
@@ -299,8 +301,7 @@ class LeRobotReader:
             shrink = min(1.0, self.largest / max(picture.shape[:2])) if self.largest else 1.0
             if shrink < 1:
                 picture = cv2.resize(picture, None, fx=shrink, fy=shrink, interpolation=cv2.INTER_AREA)
-            pictures.append(picture)
-        return np.stack(pictures)
+            yield picture
 
 
 def open_lerobot(root: Path | str, cameras: Sequence[str] = (), largest: int = 0) -> EpisodeSource:
@@ -308,6 +309,25 @@ def open_lerobot(root: Path | str, cameras: Sequence[str] = (), largest: int = 0
     reader = LeRobotReader(root, cameras, largest)
     name = f"LeRobot {reader.info.codebase_version}"
     return EpisodeSource(name, str(root), len(reader), reader.iterate_episodes, reader.load)
+
+
+def _stack_frames(frames: Iterable[np.ndarray], path: Path) -> np.ndarray:
+    """Returns frames as (T, H, W, 3).
+
+    Raises:
+        BadArtifact: they need more memory than the frames of a video may.
+    """
+    found: list[np.ndarray] = []
+    for frame in frames:
+        found.append(frame)
+        if len(found) * frame.nbytes > MAX_BYTES:
+            height, width = frame.shape[:2]
+            raise BadArtifact(
+                path,
+                f"{len(found)} frames of {width} x {height} pixels need more than {MAX_BYTES >> 30} GiB",
+                "Split the episode, or make its frames smaller",
+            )
+    return np.stack(found)
 
 
 def _flatten_column(column: Any) -> np.ndarray:
