@@ -46,10 +46,17 @@ def get_array(group: Any, name: str) -> Any:
         if not isinstance(at, h5py.Group) or not isinstance(at.get(part, getlink=True), h5py.HardLink):
             raise BadArtifact(group.name, f"{name} is missing, or is a link", AGAIN)
         at = at[part]
-    if not isinstance(at, h5py.Dataset) or at.external or at.is_virtual:
-        raise BadArtifact(group.name, f"{name} is not an array of this file", AGAIN)
-    require_size(group.name, name, count_bytes(at), MAX_ARRAY)
+    if not isinstance(at, h5py.Dataset):
+        raise BadArtifact(group.name, f"{name} is not an array", AGAIN)
+    _require_own(at, group.name, name)
     return at
+
+
+def _require_own(array: Any, where: Any, name: str) -> None:
+    """Raises BadArtifact for an array that lies in another file or is too large."""
+    if array.external or array.is_virtual:
+        raise BadArtifact(where, f"{name} is not an array of this file", AGAIN)
+    require_size(where, name, count_bytes(array), MAX_ARRAY)
 
 
 def count_bytes(array: Any) -> int:
@@ -73,21 +80,22 @@ def require_own_arrays(path: Path) -> None:
     with open_hdf5(path) as file:
         seen = {h5py.h5o.get_info(file.id).addr}
         for top in file:
-            total, waiting = 0, [top]
+            total, waiting = 0, [(file, top)]
             while waiting:
-                name = waiting.pop()
-                if not isinstance(file.get(name, getlink=True), h5py.HardLink):
-                    raise BadArtifact(path, f"{name} is a link", AGAIN)
-                item = file[name]
+                group, name = waiting.pop()
+                if not isinstance(group.get(name, getlink=True), h5py.HardLink):
+                    raise BadArtifact(path, f"{name} of {group.name} is a link", AGAIN)
+                item = group[name]
                 if isinstance(item, h5py.Dataset):
-                    total += count_bytes(get_array(file, name))
+                    _require_own(item, path, f"{name} of {group.name}")
+                    total += count_bytes(item)
                     require_size(path, top, total)
                 elif isinstance(item, h5py.Group):
                     place = h5py.h5o.get_info(item.id).addr
                     if place in seen:  # a ring would be read without end
-                        raise BadArtifact(path, f"{name} is a second name of another group", AGAIN)
+                        raise BadArtifact(path, f"{name} of {group.name} is a second name of another group", AGAIN)
                     seen.add(place)
-                    waiting += [f"{name}/{part}" for part in item]
+                    waiting += [(item, part) for part in item]
 
 
 def import_h5py() -> Any:

@@ -24,7 +24,7 @@ def is_picture(values: Any) -> bool:
 def is_map(name: str, values: Any) -> bool:
     """Returns whether an array holds maps of numbers, such as depth or segmentation, which are not read."""
     dimensions = getattr(values, "ndim", 0)
-    is_named = name.lower().endswith(("depth", "segmentation"))
+    is_named = name.lower().split("_")[-1] in ("depth", "segmentation")
     return not is_picture(values) and (dimensions >= 4 or (dimensions == 3 and is_named))
 
 
