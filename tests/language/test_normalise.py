@@ -297,6 +297,8 @@ def test_published_programs_have_their_values(program: PublishedProgram) -> None
         compiled = compile_published(program)
     except ProgramError:
         pytest.skip("outside the language")
+    if "import scipy" in program.source or "from scipy" in program.source:
+        pytest.importorskip("scipy")  # of the original; another extra brings it
     assert find_difference(program, compiled) == ""
     again = normalise_program(compiled.source, compiled.state_spec, compiled.action_dim)
     assert (again.source, again.changes) == (compiled.source, ())
