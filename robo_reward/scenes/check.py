@@ -122,7 +122,7 @@ def _check_actuators(task: Task) -> list[Finding]:
     ]
     idle = [task.action.names[i] for i in range(task.action.dim) if not _has_effect(task, i)]
     if idle:
-        text = f"no effect on the state in one step: {', '.join(idle[:8])}"
+        text = f"no effect on the positions in five control steps: {', '.join(idle[:8])}"
         findings.append(
             Finding("actuator effect", False, text, "check joint and gear of these actuators", needed=False)
         )

@@ -85,14 +85,8 @@ def add_state_sensors(
         elif block == "site":
             _add_sensor(spec, name, _SENSOR.mjSENS_FRAMEPOS, _OBJECT.mjOBJ_SITE, named.site(at // 3).name)
         elif block == "force":
-            site = spec.body(named.body(_find_contact_end(model, reader, at)).name).add_site(
-                name=f"touch of {name}",
-                type=mujoco.mjtGeom.mjGEOM_SPHERE,
-                size=[10 * model.stat.extent, 0, 0],
-                rgba=[0, 0, 0, 0],
-                group=5,
-            )
-            _add_sensor(spec, name, _SENSOR.mjSENS_TOUCH, _OBJECT.mjOBJ_SITE, site.name)
+            body = named.body(_find_contact_end(model, reader, at)).name
+            _add_touch_sensor(spec, name, body, 10 * model.stat.extent)
         else:
             joint = _find_joint(model, block, at)
             kind = _choose_joint_sensor(int(model.jnt_type[joint]), block)
@@ -146,6 +140,18 @@ def _find_contact_end(model: mujoco.MjModel, reader: ModelState, body: int) -> i
     """Returns the outermost body that collides among a named body and the nameless ones that belong to it."""
     solid = (model.geom_contype != 0) | (model.geom_conaffinity != 0)
     return max(int(b) for b in model.geom_bodyid[solid] if reader.owner[b] == body)
+
+
+def _add_touch_sensor(spec: mujoco.MjSpec, name: str, body: str, radius: float) -> None:
+    """Adds a touch sensor whose invisible sphere [m] covers a whole body."""
+    site = spec.body(body).add_site(
+        name=f"touch of {name}",
+        type=mujoco.mjtGeom.mjGEOM_SPHERE,
+        size=[radius, 0, 0],
+        rgba=[0, 0, 0, 0],
+        group=5,
+    )
+    _add_sensor(spec, name, _SENSOR.mjSENS_TOUCH, _OBJECT.mjOBJ_SITE, site.name)
 
 
 def _find_joint(model: mujoco.MjModel, block: str, at: int) -> int:

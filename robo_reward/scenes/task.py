@@ -42,8 +42,8 @@ class SceneTask(Task):
     """A task from a scene file or a bare model file.
 
     The model gets sensors for every named part (`add_state_sensors`), so that it runs in `BatchSim` at full speed.
-    The observation is every field that varies under random actions, normalised by statistics of a short random
-    rollout; they are part of the observation and travel with each policy.
+    The observation is every field but constant goals, normalised by statistics of a short random rollout; they are
+    part of the observation and are stored with each policy.
 
     Args:
         file: path of the scene file (YAML) or of the model (MJCF, URDF).
