@@ -126,23 +126,10 @@ def run_episodes(
     try:
         # ceil(episodes / n) batches of whole episodes; surplus episodes of the last batch are dropped below.
         for batch in range(-(-episodes // n)):
-            good, total = np.zeros(n), np.zeros(n)
             starts.append(sim.state.array.copy())
-            if judge:
-                judge.begin_episodes(sim)
-            success, running = np.zeros(n, bool), np.ones(n, bool)
-            for _ in range(task.horizon):
-                result = sim.step(policy.act(sim.observation()))
-                # An episode that ended early keeps its outcome for the remaining steps.
-                success = np.where(running, result.success, success)
-                good += success
-                if result.reward is not None:
-                    total += np.where(running, result.reward.total, 0.0)
-                running &= ~result.has_ended
-                for i, output in enumerate(judge.add_step(result) if judge else []):
-                    total[i] = output.total.sum()
+            success, share, total = _run_batch(sim, policy, judge)
             successes.append(success)
-            held.append(good / task.horizon)
+            held.append(share)
             returns.append(total)
             if task.ends_early:  # the worlds are in the middle of other episodes, by as many draws as they restarted
                 sim.reset(int(np.random.SeedSequence([seed, batch]).generate_state(1, np.uint64)[0] >> 1))
@@ -158,3 +145,24 @@ def run_episodes(
         np.concatenate(returns)[:episodes] if reward else None,
         np.concatenate(starts)[:episodes],
     )
+
+
+def _run_batch(
+    sim: BatchSim, policy: Policy, judge: EpisodeRewardScorer | None
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Runs one episode in every world; returns success, share of steps with success, and return, (N,) each."""
+    good, total = np.zeros(sim.n), np.zeros(sim.n)
+    success, running = np.zeros(sim.n, bool), np.ones(sim.n, bool)
+    if judge:
+        judge.begin_episodes(sim)
+    for _ in range(sim.task.horizon):
+        result = sim.step(policy.act(sim.observation()))
+        # An episode that ended early keeps its outcome for the remaining steps.
+        success = np.where(running, result.success, success)
+        good += success
+        if result.reward is not None:
+            total += np.where(running, result.reward.total, 0.0)
+        running &= ~result.has_ended
+        for i, output in enumerate(judge.add_step(result) if judge else []):
+            total[i] = output.total.sum()
+    return success, good / sim.task.horizon, total

@@ -74,6 +74,8 @@ class SceneTask(Task):
         found = compute_digest(self.files)
         if digest and digest != found:
             log.warning("%s or a file of its model has changed since it was first used in this run", path)
+        if not spec.lights:  # the default headlight leaves such a model almost black
+            spec.visual.headlight.ambient, spec.visual.headlight.diffuse = [0.4] * 3, [0.6] * 3
         if not any(camera.name for camera in spec.cameras):
             _add_overview_camera(spec, model_path)
         measured = add_state_sensors(spec, model_path, settings.state.include, settings.state.exclude)
@@ -187,7 +189,7 @@ def _add_overview_camera(spec: mujoco.MjSpec, path: Path) -> None:
     right /= np.linalg.norm(right)
     quat = np.empty(4)
     mujoco.mju_mat2Quat(quat, np.stack([right, np.cross(right, forward), -forward], axis=1).ravel())
-    spec.worldbody.add_camera(name=OVERVIEW, pos=centre - 2.5 * reach * forward, quat=quat)
+    spec.worldbody.add_camera(name=OVERVIEW, pos=centre - 2.0 * reach * forward, quat=quat)
 
 
 def _measure_observation(task: SceneTask, patterns: list[str]) -> ObservationSpec:
