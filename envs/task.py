@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, ClassVar, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol
 
 import msgspec
 import mujoco
@@ -20,6 +20,10 @@ from robo_reward.envs.state import MAX_DIM, State, StateSpec
 from robo_reward.errors import UnknownName, UsageError, WrongShape
 from robo_reward.files import convert_json
 from robo_reward.registry import Registry
+
+if TYPE_CHECKING:
+    from robo_reward.envs.worlds import Worlds
+    from robo_reward.rewards.contract import StepReward
 
 
 @dataclass(frozen=True)
@@ -285,6 +289,14 @@ class Task(ABC):
     def ends_early(self) -> bool:
         """True if an episode may end before its horizon."""
         return self.ends_on_success or self.failure(State(self.spec, np.zeros((1, self.spec.dim)))) is not None
+
+    def make_worlds(
+        self, n: int, seed: int | None = 0, reward: StepReward | None = None, threads: int | None = None
+    ) -> Worlds:
+        """Returns N worlds of this task that are stepped together; the arguments are those of `BatchSim`."""
+        from robo_reward.envs.batch import BatchSim
+
+        return BatchSim(self, n, seed, reward, threads)
 
     def expert(self, state: State) -> np.ndarray:
         """Returns a scripted action (..., A) for each state.

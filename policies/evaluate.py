@@ -10,8 +10,8 @@ import numpy as np
 
 from robo_reward.checks.proportion import wilson_interval
 from robo_reward.configs.training import EvaluateConfig
-from robo_reward.envs.batch import BatchSim
 from robo_reward.envs.task import Task
+from robo_reward.envs.worlds import Worlds
 from robo_reward.policies.judge import EpisodeRewardScorer
 from robo_reward.policies.policy import Policy
 from robo_reward.rewards.contract import EpisodeReward, StepReward
@@ -121,7 +121,7 @@ def run_episodes(
     """
     n = min(episodes, worlds)
     judge = EpisodeRewardScorer(task, reward, n) if isinstance(reward, EpisodeReward) else None
-    sim = BatchSim(task, n, seed, None if isinstance(reward, EpisodeReward) else reward, threads)
+    sim = task.make_worlds(n, seed, None if isinstance(reward, EpisodeReward) else reward, threads)
     successes, held, returns, starts = [], [], [], []
     try:
         # ceil(episodes / n) batches of whole episodes; surplus episodes of the last batch are dropped below.
@@ -148,7 +148,7 @@ def run_episodes(
 
 
 def _run_batch(
-    sim: BatchSim, policy: Policy, judge: EpisodeRewardScorer | None
+    sim: Worlds, policy: Policy, judge: EpisodeRewardScorer | None
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Runs one episode in every world; returns success, share of steps with success, and return, (N,) each."""
     good, total = np.zeros(sim.n), np.zeros(sim.n)

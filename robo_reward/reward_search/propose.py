@@ -7,7 +7,6 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from robo_reward.envs.batch import BatchSim
 from robo_reward.envs.state import State, Transitions
 from robo_reward.envs.task import Task
 from robo_reward.language.language import ProgramError, RewardProgram, compile_program
@@ -26,7 +25,7 @@ def sample_random_rollout(task: Task, seed: int = 0, worlds: int = 16, steps: in
     The action of each world drifts in its own direction, with noise, so that hands move far and touch objects.
     """
     rng = np.random.default_rng(seed)
-    sim = BatchSim(task, worlds, seed, threads=1)
+    sim = task.make_worlds(worlds, seed, threads=1)
     drift = rng.uniform(-1, 1, (worlds, task.action.dim))
     parts = []
     for step in range(min(steps, task.horizon)):

@@ -15,9 +15,9 @@ from robo_reward.data.collect import collect_episodes
 from robo_reward.data.episode import Episode, EpisodeStore
 from robo_reward.data.keyboard import AGAIN, HELP, KEEP, KeyboardHand, raw_keys, read_key, render_half_blocks
 from robo_reward.data.script import make_demonstrator, trim_episode
-from robo_reward.envs.batch import BatchSim
 from robo_reward.envs.rendering.frames import FrameRenderer, FrameSpec
 from robo_reward.envs.task import Task
+from robo_reward.envs.worlds import Worlds
 from robo_reward.errors import UnknownName, UsageError
 
 PATIENCE = 3  # horizon of a slow demonstrator, as a multiple of the usual one
@@ -92,7 +92,7 @@ def _drive_episode(task: Task, filmer: FrameRenderer, seed: int, head: str, view
     Raises:
         KeyboardInterrupt: Ctrl-C, or the end of the input.
     """
-    sim, hand = BatchSim(task, 1, seed, threads=1), KeyboardHand(task.action)  # one thread: no pool to close
+    sim, hand = task.make_worlds(1, seed, threads=1), KeyboardHand(task.action)  # one thread: no pool to close
     states, actions, success = [sim.state.array[0].copy()], [], []
     pictures = [filmer(sim.qpos, sim.mocap)[0]]
     _show_state(sim, pictures[-1], head, False, hand, 0, view)
@@ -122,7 +122,7 @@ def _drive_episode(task: Task, filmer: FrameRenderer, seed: int, head: str, view
 
 
 def _show_state(
-    sim: BatchSim, frame: np.ndarray, head: str, done: bool, hand: KeyboardHand, step: int, view: bool
+    sim: Worlds, frame: np.ndarray, head: str, done: bool, hand: KeyboardHand, step: int, view: bool
 ) -> None:
     """Shows the picture, and below it one line that is rewritten at every key."""
     x, y, z = sim.state.hand_position[0]
