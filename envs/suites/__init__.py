@@ -1,1 +1,1 @@
-"""Environments that other people wrote, stepped by their own code: gymnasium, Meta-World, gymnasium-robotics, dm_control."""
+"""Environments of other packages, stepped by their own code: gymnasium, Meta-World, gymnasium-robotics, dm_control."""

@@ -23,8 +23,8 @@ class EnvironmentSource:
 
     Args:
         id: of the task, such as `metaworld/drawer-open-v3`.
-        make: makes the environment. `env.unwrapped` has MuJoCo's `model` and `data`; action space Box; observation space
-            Box, or Dict of Box. A time limit of its own may stay.
+        make: makes the environment. `env.unwrapped` has MuJoCo's `model` and `data`; the action space is a Box, the
+            observation space a Box or a Dict of them. A time limit of its own may stay.
         goal: the goal as a sentence; empty if there is no natural one, so that the user gives it.
         success: from the environment and the `info` of its step; None if the environment does not tell, so that
             `success_rule`, or the user's, is a condition on the state.
