@@ -83,7 +83,7 @@ class ControlEnvironment(gym.Env):
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
         super().reset(seed=seed)
         if seed is not None:
-            self.task._random = np.random.RandomState(seed % 2**32)  # noqa: NPY002 - what the suite draws from
+            self.task._random = np.random.RandomState(seed % 2**32)
         observation = self.suite_env.reset().observation
         self._solve_contacts()
         return _flatten(observation), {}

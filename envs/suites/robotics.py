@@ -6,7 +6,6 @@ the bodies, joints and sites of their models, and the goals that the models do n
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from functools import partial
 from typing import Any, NamedTuple
@@ -135,8 +134,8 @@ def measure_fetch(family: str, env: gym.Env) -> Mapping[str, np.ndarray]:
     inner: Any = env.unwrapped
     observed = inner._get_obs()["observation"]
     dt, scene = inner.dt, FETCH[family]
-    # Layout: hand 0:3; with an object: its position 3:6, relative 6:9, fingers 9:11, Euler angles 11:14, linear 14:17
-    # and angular velocity 17:20, the linear one relative to the hand; hand velocity and fingers' at the end, all times dt.
+    # Layout: hand 0:3; with an object its position 3:6, relative 6:9, fingers 9:11, Euler angles 11:14, linear velocity
+    # relative to the hand 14:17, angular 17:20; at the end velocity of hand and fingers. Velocities are times dt.
     hand_velocity = observed[-5:-2] / dt
     values = {
         "fingertips_position": observed[:3],
