@@ -79,13 +79,13 @@ class Observable:
 
     Args:
         field: the state field.
-        scale: divides, so that usual values lie in [-1, 1]; in the field's unit.
+        scale: divides, so that usual values lie in [-1, 1]; in the field's unit, one for all components or one each.
         minus: another field of the same shape to subtract (a relative position), or none.
         centre: numbers to subtract instead.
     """
 
     field: str
-    scale: float = 1.0
+    scale: float | tuple[float, ...] = 1.0
     minus: str = ""
     centre: tuple[float, ...] = ()
 
@@ -123,11 +123,11 @@ class ObservationSpec:
             size = state[part.field].size
             block = slice(column, column + size)
             # (field - minus) / scale as rows of the matrix, -centre / scale as the offset
-            self.matrix[state.slice(part.field), block] += np.eye(size) / part.scale
+            self.matrix[state.slice(part.field), block] += np.eye(size) / np.asarray(part.scale)
             if part.minus:
-                self.matrix[state.slice(part.minus), block] -= np.eye(size) / part.scale
+                self.matrix[state.slice(part.minus), block] -= np.eye(size) / np.asarray(part.scale)
             if part.centre:
-                self.offset[block] = -np.asarray(part.centre) / part.scale
+                self.offset[block] = -np.asarray(part.centre) / np.asarray(part.scale)
             column += size
 
     def __call__(self, state: State) -> np.ndarray:
@@ -150,11 +150,13 @@ class ObservationSpec:
         form = convert_json(value, ObservationForm, "observation")
         state = StateSpec.from_json(form.state)
         for part in form.parts:
-            numbers = (part.scale, *part.centre)
-            if part.scale == 0 or not np.isfinite(numbers).all():
+            scales = np.atleast_1d(part.scale)
+            if not scales.all() or not np.isfinite((*scales, *part.centre)).all():
                 raise UsageError(f"observation of {part.field!r} has scale {part.scale} and centre {part.centre}")
             if part.minus and state[part.minus].size != state[part.field].size:
                 raise UsageError(f"observation of {part.field!r} less {part.minus!r}: their sizes differ")
+            if len(scales) not in (1, state[part.field].size):
+                raise UsageError(f"observation of {part.field!r} has a scale of {len(scales)} numbers")
             if part.centre and len(part.centre) != state[part.field].size:
                 raise UsageError(f"observation of {part.field!r} has a centre of {len(part.centre)} numbers")
         return cls(state, form.parts)
