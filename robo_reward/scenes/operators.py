@@ -70,7 +70,7 @@ def extract_operators(text: str, dt: float, longest: float) -> tuple[str, list[O
 
 
 def remove_operators(text: str) -> str:
-    """Returns a condition on one state that the rule needs: `c` for `held(c, s)`, `ever(c)` and a compared `count(c)`."""
+    """Returns a condition on one state: `c` in place of `held(c, s)`, `ever(c)` and a compared `count(c)`."""
     return ast.unparse(ast.fix_missing_locations(_Remover().visit(ast.parse(text, mode="eval"))))
 
 
