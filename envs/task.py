@@ -256,6 +256,7 @@ class Task(ABC):
         training_steps: usual training budget [environment steps]; or one for each first argument of a built-in class
             (a robot, a stick).
         ppo_params: settings of PPO that suit the task better than its defaults.
+        max_worlds: the largest number of worlds that is worth stepping together.
         options: JSON from which `make_task(id, **options)` builds the same task; those at their defaults are left
             out.
         failure_rule: the condition that ends an episode as failed, as a sentence; empty if there is none.
@@ -277,6 +278,7 @@ class Task(ABC):
     expert_reward: str
     training_steps: int | Mapping[str, int] = 200_000
     ppo_params: ClassVar[Mapping[str, Any]] = MappingProxyType({})
+    max_worlds: int = 1_000_000
     options: Mapping[str, Any] = MappingProxyType({})
     failure_rule: str = ""
     ends_on_success: bool = False
@@ -358,7 +360,8 @@ def make_task(id: str, /, **options: Any) -> Task:
     """Builds a task by its id, such as `panda/lift`, or from a scene file, such as `my_scene.yaml` or `arm.xml`.
 
     Args:
-        id: one of `task_names()`, or the path of a scene (YAML) or model file (MJCF, URDF).
+        id: one of `task_names()`, the path of a scene (YAML) or model file (MJCF, URDF), or an environment of another
+            package, such as `gymnasium/Hopper-v5`.
         options: passed to the task, e.g. `control="joint_delta"`, `assets="menagerie"`. Every task takes `goal` (a
             sentence), `success` and `failure` (conditions on its state, see `robo_reward.scenes.rules`).
 
@@ -368,7 +371,12 @@ def make_task(id: str, /, **options: Any) -> Task:
             condition on the state.
     """
     from robo_reward.envs import catalogue  # registers the built-in tasks
+    from robo_reward.envs.suites.catalogue import is_environment
 
+    if is_environment(id):
+        from robo_reward.scenes.environments import make_environment_task
+
+        return make_environment_task(id, options)
     if _is_scene(id):
         from robo_reward.scenes.task import SceneTask
 
@@ -418,6 +426,10 @@ def list_task_options(id: str) -> tuple[str, ...]:
         UnknownName: no such task.
         BrokenPlugin: a task of another package that cannot be imported.
     """
+    from robo_reward.envs.suites.catalogue import is_environment, list_environment_options
+
+    if is_environment(id):
+        return list_environment_options(id)
     factory, argument = _load_factory(id)
     kinds = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
     try:
@@ -435,6 +447,12 @@ def find_training_defaults(id: str) -> TrainingDefaults:
         UnknownName: no such task.
         BrokenPlugin: a task of another package that cannot be imported.
     """
+    from robo_reward.envs.suites.catalogue import describe_environment, is_environment
+
+    if is_environment(id):
+        from robo_reward.envs.suites.environment import EnvironmentTask
+
+        return TrainingDefaults(describe_environment(id).training_steps, dict(EnvironmentTask.ppo_params))
     factory, argument = _load_factory(id)
     steps: Any = getattr(factory, "training_steps", Task.training_steps)
     if isinstance(steps, Mapping):
