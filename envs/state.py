@@ -17,9 +17,10 @@ from robo_reward.files import convert_json
 
 MAX_DIM, MAX_AXIS = 4096, 1024
 """Largest size of a state and of one axis of a field: a file must not cause arbitrarily large allocations."""
-ROLES = ("hand", "gripper", "object", "part", "goal", "body", "joint", "contact", "other")
+ROLES = ("hand", "gripper", "object", "part", "goal", "body", "joint", "contact", "other", "hidden")
 """Roles of fields: the arm's `hand` and its `gripper`, a free `object`, a moving `part` of a mechanism
-(a handle, a drawer), a `goal`, any other `body`, a robot `joint`, a `contact`, or something else."""
+(a handle, a drawer), a `goal`, any other `body`, a robot `joint`, a `contact`, or something else. Written programs
+neither see nor read a `hidden` field: what the code of an environment itself computes, such as its own reward."""
 
 
 @dataclass(frozen=True)
@@ -148,9 +149,10 @@ class StateSpec:
 
     def outline(self) -> str:
         """Returns the text that a reward writer reads: a line per field with shape, unit, frame and meaning."""
-        width = max((len(f.name) for f in self.fields), default=0)
+        shown = [field for field in self.fields if field.role != "hidden"]
+        width = max((len(f.name) for f in shown), default=0)
         lines = []
-        for f in self.fields:
+        for f in shown:
             shape = "(B,)" if f.shape == () else f"(B, {', '.join(map(str, f.shape))})"
             frame = "" if f.frame == "world" else f", in {f.frame}"
             lines.append(f"state.{f.name:<{width}}  {shape:<7} [{f.unit}{frame}]  {f.description}")

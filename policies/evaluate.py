@@ -86,7 +86,7 @@ def evaluate_policy(
             which seeds training does not use.
         reward: the reward whose return is reported, or None.
         threads: of the simulator.
-        worlds: how many episodes run in parallel.
+        worlds: how many episodes run in parallel, at most `task.max_worlds`.
     """
     found = run_episodes(task, policy, episodes, seed, reward, threads, worlds)
     hits = int(found.success.sum())
@@ -119,7 +119,7 @@ def run_episodes(
         worlds: how many episodes run in parallel.
         report: called with the number of finished episodes after each batch.
     """
-    n = min(episodes, worlds)
+    n = min(episodes, worlds, task.max_worlds)
     judge = EpisodeRewardScorer(task, reward, n) if isinstance(reward, EpisodeReward) else None
     sim = task.make_worlds(n, seed, None if isinstance(reward, EpisodeReward) else reward, threads)
     successes, held, returns, starts = [], [], [], []

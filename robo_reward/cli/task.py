@@ -6,6 +6,7 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
+from robo_reward.envs.suites.catalogue import describe_environment, is_environment
 from robo_reward.envs.task import Task, make_task
 
 
@@ -13,13 +14,17 @@ def make_configured_task(config: DictConfig) -> Task:
     """Returns the task of a configuration with the keys `task`, `goal`, `success` and `failure`.
 
     A goal sentence alone leaves a task of robo-reward as it is: the search takes the sentence, success stays the
-    task's own. With `success`, or for a scene file, the sentence is the task's.
+    task's own. With `success`, or for a scene file or an environment without a goal, the sentence is the task's.
 
     Raises:
         UsageError: the task cannot be built, or a rule is not a condition on its state.
     """
     options: Any = OmegaConf.to_container(config.task.options, resolve=True)
     given = {name: config.get(name) for name in ("success", "failure") if config.get(name)}
-    if config.get("goal") and ("success" in given or config.task.id.startswith("scene/")):
+    id = config.task.id
+    own_goal = is_environment(id) and describe_environment(id).goal
+    if config.get("goal") and ("success" in given or id.startswith("scene/") or own_goal == ""):
         given["goal"] = config.goal
-    return make_task(config.task.id, **{**options, **given})
+    if options.get("fast"):
+        config.task.params = {}  # those of environments stepped by their own code
+    return make_task(id, **{**options, **given})

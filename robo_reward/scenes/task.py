@@ -24,7 +24,7 @@ from robo_reward.scenes.model_file import (
     find_model_files,
     load_model_spec,
 )
-from robo_reward.scenes.rules import StateCondition
+from robo_reward.scenes.rules import set_rule
 from robo_reward.scenes.sensors import add_state_sensors, rename_fields
 from robo_reward.scenes.settings import SceneSettings, load_scene_settings
 from robo_reward.scenes.starts import StartDistribution
@@ -51,6 +51,7 @@ class SceneTask(Task):
         success: the condition of success, instead of the file's.
         failure: the condition of failure, instead of the file's.
         digest: of the files when the run began; a warning is logged if they have changed.
+        settings: instead of those of the file, which is then a model.
 
     Attributes:
         files: files that a process must be able to read to build the task again.
@@ -62,11 +63,18 @@ class SceneTask(Task):
     """
 
     def __init__(
-        self, file: str | Path, *, goal: str = "", success: str = "", failure: str = "", digest: str = ""
+        self,
+        file: str | Path,
+        *,
+        goal: str = "",
+        success: str = "",
+        failure: str = "",
+        digest: str = "",
+        settings: SceneSettings | None = None,
     ) -> None:
         path = Path(file).expanduser().absolute()
         path = path.resolve() if path.is_symlink() else path
-        settings = load_scene_settings(path)
+        settings = settings or load_scene_settings(path)
         model_path = (path.parent / settings.model).absolute()
         self.id = f"scene/{make_identifier(path.stem, 'scene')}"
         spec = load_model_spec(model_path)
@@ -87,16 +95,14 @@ class SceneTask(Task):
         self.horizon = settings.horizon
         self._starts = StartDistribution(self.model, settings.start)
         self.cameras = _choose_cameras(self.model, settings)
-        self.goal, self.success_rule = _require_goal(self, path, goal or settings.goal, success or settings.success)
+        self.goal, self.success_rule = require_goal(self, path.name, goal or settings.goal, success or settings.success)
         # Before the rules are set, so that they do not change what a policy observes.
-        self._success = self._failure = None
         self.observation = ObservationSpec(self.spec, [Observable(self.spec.names[0])])
         self.observation = _measure_observation(self, settings.observation)
-        self._success = StateCondition(self.success_rule, self.spec)
-        self.failure_rule = failure or settings.failure
-        self._failure = StateCondition(self.failure_rule, self.spec) if self.failure_rule else None
+        self.expert_reward = set_rule(self, "success", self.success_rule).source
+        if failure or settings.failure:
+            set_rule(self, "failure", failure or settings.failure)
         self.ends_on_success = settings.ends_on_success
-        self.expert_reward = self._success.source
         self.training_steps = settings.steps
         given = {"goal": goal, "success": success, "failure": failure}
         self.options = {"file": str(path), "digest": found, **{name: text for name, text in given.items() if text}}
@@ -112,17 +118,14 @@ class SceneTask(Task):
         return start._replace(act=act)
 
     def success(self, state: State) -> np.ndarray:
-        return np.zeros(state.batch_shape, bool) if self._success is None else self._success(state)
-
-    def failure(self, state: State) -> np.ndarray | None:
-        return None if self._failure is None else self._failure(state)
+        return np.zeros(state.batch_shape, bool)  # replaced by the rule
 
 
 def _drop_empty(change: Any) -> dict[str, Any]:
     return {name: value for name, value in msgspec.structs.asdict(change).items() if value}
 
 
-def _require_goal(task: SceneTask, path: Path, goal: str, success: str) -> tuple[str, str]:
+def require_goal(task: Task, name: str, goal: str, success: str) -> tuple[str, str]:
     """Returns goal and success rule.
 
     Raises:
@@ -130,14 +133,14 @@ def _require_goal(task: SceneTask, path: Path, goal: str, success: str) -> tuple
     """
     if not goal:
         raise UsageError(
-            f"{path.name} has no goal: give goal='Throw the ball into the basket.', or a line `goal:` in it"
+            f"{name} has no goal: give goal='Throw the ball into the basket.', or, in a scene file, a line `goal:`"
         )
     if not success:
-        example = _make_example_rule(task.spec)
+        example, names = _make_example_rule(task.spec), [f.name for f in task.spec if f.role != "hidden"]
         raise UsageError(
-            f"{path.name} has no success rule, so that nothing says whether the goal {goal!r} is reached: give "
-            f"success={example!r}, or a line `success:` in it. Fields: {', '.join(task.spec.names[:60])}"
-            + (" ..." if len(task.spec.names) > 60 else "")
+            f"{name} has no success rule, so that nothing says whether the goal {goal!r} is reached: give "
+            f"success={example!r}, or, in a scene file, a line `success:`. Fields: {', '.join(names[:60])}"
+            + (" ..." if len(names) > 60 else "")
         )
     return goal, success
 

@@ -114,6 +114,28 @@ def test_a_scene_file_is_a_task(scene: Path) -> None:
     assert again.spec == task.spec and np.array_equal(again.observation.matrix, task.observation.matrix)
 
 
+def test_episodes_start_with_velocities(scene: Path) -> None:
+    text = SCENE.replace("slider: [-0.2, 0.0]", "slider: {position: 0.1, velocity: [0.5, 1.0]}")
+    scene.write_text(text.replace("yaw: [-1.0, 1.0]", "vy: 0.3, vx: [-0.2, 0.2]"))
+    sim = BatchSim(make_task(str(scene)), 100, seed=0)
+    state = sim.state
+    np.testing.assert_allclose(state.slider_displacement, 0.1)
+    assert 0.5 <= state.slider_velocity.min() < 0.6 and 0.9 < state.slider_velocity.max() <= 1.0
+    np.testing.assert_allclose(state.puck_velocity[:, 1], 0.3)
+    after = sim.step(np.zeros((100, 1))).transitions.state
+    moved = after.puck_position[:, 0] - state.puck_position[:, 0]
+    assert np.corrcoef(moved, state.puck_velocity[:, 0])[0, 1] > 0.99
+    sim.close()
+    scene.write_text(text.replace("goal: {x", "goal: {vx: 1, x"))
+    with pytest.raises(UsageError, match="start.bodies.goal.vx: a mocap body stands still"):
+        make_task(str(scene))
+    model = scene.with_name("puck.xml")
+    key = '<keyframe><key qpos="0.2 0.5 0 0.05 1 0 0 0" qvel="0.7 0 0 0 0 0 0"/></keyframe></mujoco>'
+    model.write_text(PUCK.replace("</mujoco>", key))
+    task = make_task(str(model), goal="Push.", success="puck_x > 0.7")
+    np.testing.assert_allclose(BatchSim(task, 3, seed=0).state.slider_velocity, 0.7)
+
+
 def test_a_bare_model_needs_a_goal_and_a_rule_and_shows_one(scene: Path) -> None:
     model = scene.with_name("puck.xml")
     with pytest.raises(UsageError, match=r"puck.xml has no goal: give goal="):

@@ -6,6 +6,7 @@ from omegaconf import DictConfig
 from rich.table import Table
 
 from robo_reward.cli.terminal import Terminal, build_findings_table
+from robo_reward.envs.suites.catalogue import list_environments
 from robo_reward.envs.task import RULE_OPTIONS, Task, list_task_options, make_task, task_names
 from robo_reward.errors import RoboRewardError
 from robo_reward.scenes.check import check_task
@@ -33,6 +34,7 @@ def run(config: DictConfig, arguments: list[str]) -> int:
     console.print(table, soft_wrap=False)
     for problem in broken:
         console.print(f"left out: {problem}", style="yellow")
+    console.print(f"\nEnvironments of other packages: {', '.join(list_environments())}", soft_wrap=True)
     console.print("\n`robo-reward tasks name=panda/lift` shows one in detail.")
     return 0
 
@@ -52,6 +54,7 @@ def _print_details(console: Terminal, task: Task) -> None:
     parts = [f"{n} (1 = {s:g} {u})" for n, s, u in zip(action.names, action.scale, action.units, strict=True)]
     console.print(f"action {action.kind}: {', '.join(parts)}", highlight=False)
     console.print(f"cameras: {', '.join(task.cameras)}", highlight=False)
-    options = RULE_OPTIONS if task.files else (*list_task_options(task.id), *RULE_OPTIONS)
+    own = () if task.id.startswith("scene/") else list_task_options(task.id)
+    options = [*own, *(name for name in RULE_OPTIONS if name not in own)]
     console.print(f"options: {', '.join(options)}\n", highlight=False)
     console.print(task.spec.outline(), highlight=False, markup=False, soft_wrap=True)
