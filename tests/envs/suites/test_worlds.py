@@ -25,9 +25,9 @@ CART = "gymnasium/tests.envs.suites.own_environment:Cart{}-v0"
 HOPPER = make_task("gymnasium/Hopper-v5")
 
 
-def step_often(worlds, steps):
+def step_often(worlds, steps, push=0.0):
     for _ in range(steps):
-        worlds.step(np.zeros((worlds.n, worlds.task.action.dim)))
+        worlds.step(np.full((worlds.n, worlds.task.action.dim), push))
 
 
 class TestHopperWorlds(WorldsContract):
@@ -168,12 +168,16 @@ def test_a_world_that_is_cut_off_early_is_an_error_where_all_must_be_equally_lon
 
 @pytest.mark.parametrize("threads", [1, 2])
 def test_an_error_in_the_code_of_an_environment_is_told(threads):
-    task = make_task(CART.format("Step"), goal="Reach the target.", horizon=4)
-    task.horizon = 40
-    worlds = task.make_worlds(2, 0, threads=threads)
+    worlds = make_task(CART.format("Step"), goal="Reach the target.").make_worlds(2, 0, threads=threads)
     with pytest.raises(EnvironmentFailed, match="`step`: ValueError: the gripper is gone"):
-        step_often(worlds, 8)
+        step_often(worlds, 40, push=1.0)
     worlds.close()
+
+
+def test_a_simulator_that_ends_its_process_is_told():
+    worlds = make_task(CART.format("Dies"), goal="Reach the target.").make_worlds(2, 0, threads=2)
+    with pytest.raises(EnvironmentFailed, match="exit code 3: its own code, or that of its simulator, ended it"):
+        step_often(worlds, 40, push=1.0)
 
 
 def test_a_killed_process_is_told_and_none_is_left():
