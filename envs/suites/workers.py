@@ -111,6 +111,7 @@ class ProcessWorkers:
         processes: number of processes.
 
     Raises:
+        PermissionError: this process may not start others.
         EnvironmentFailed: a process ended, or the environment's code raised an error.
     """
 
@@ -128,6 +129,9 @@ class ProcessWorkers:
             process = context.Process(target=_run_worker, args=arguments, name=f"{source.id} {first}", daemon=True)
             try:
                 process.start()
+            except PermissionError:  # a confined job may start no process
+                self.close()
+                raise
             except Exception as error:  # a source that cannot be sent to another process
                 self.close()
                 raise EnvironmentFailed(

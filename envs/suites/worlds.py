@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import secrets
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -12,7 +13,7 @@ import numpy as np
 from robo_reward.envs.batch import StepResult, get_rng_words, set_rng_words
 from robo_reward.envs.judgement import judge_states, start_memory
 from robo_reward.envs.state import State, Transitions
-from robo_reward.envs.suites.workers import LocalWorker, ProcessWorkers, Rows
+from robo_reward.envs.suites.workers import LocalWorker, ProcessWorkers
 from robo_reward.errors import UsageError, WrongShape
 
 if TYPE_CHECKING:
@@ -54,11 +55,7 @@ class EnvironmentWorlds:
         self.task, self.n, self.reward = task, n, reward
         self.threads = min(threads or len(os.sched_getaffinity(0)), n)
         sizes = {"action": task.action.dim, "state": task.spec.dim, "qpos": task.model.nq, "mocap": task.picture_size}
-        self._rows: Rows
-        if self.threads > 1:
-            self._workers: LocalWorker | ProcessWorkers = ProcessWorkers(task.source, sizes, n, self.threads)
-        else:
-            self._workers = LocalWorker(task.source, sizes, n, task.spare_readers)
+        self._workers = self._start_workers(sizes)
         self._rows = self._workers.rows
         self.elapsed = np.zeros(n, np.int64)
         self._seeds = np.zeros(n, np.int64)  # of each world's episode
@@ -159,6 +156,15 @@ class EnvironmentWorlds:
     def close(self) -> None:
         """Ends the processes; closing twice is harmless."""
         self._workers.close()
+
+    def _start_workers(self, sizes: Mapping[str, int]) -> LocalWorker | ProcessWorkers:
+        if self.threads > 1:
+            try:
+                return ProcessWorkers(self.task.source, sizes, self.n, self.threads)
+            except PermissionError as error:
+                log.info("%s: %s; its environments are stepped in this process", self.task.id, error)
+                self.threads = 1
+        return LocalWorker(self.task.source, sizes, self.n, self.task.spare_readers)
 
     def _begin_episodes(self, worlds: np.ndarray, seeds: np.ndarray) -> None:
         self._seeds[worlds], self.elapsed[worlds] = seeds, 0
