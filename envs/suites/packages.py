@@ -7,12 +7,16 @@ from importlib.metadata import PackageNotFoundError, requires, version
 from types import ModuleType
 
 from packaging.requirements import Requirement
+from packaging.specifiers import SpecifierSet
 from packaging.version import Version
 
 from robo_reward.errors import MissingExtra, UsageError
 
 OLDEST = {"metaworld": "3.1", "gymnasium-robotics": "1.4", "dm-control": "1.0.28"}
 """Oldest supported version of each package: Meta-World 3.0 allows MuJoCo 4, with which its environments fail."""
+
+KNOWN_LIMITS = {"gymnasium-robotics": ("<=1.4.2", "<3.12"), "dm-control": ("<=1.0.50", "<4")}
+"""Versions of a package -> versions of MuJoCo that they work with, where the package itself sets no limit."""
 
 
 class VersionClash(UsageError):
@@ -67,6 +71,9 @@ def check_versions(package: str) -> None:
         return
     if Version(found) < Version(OLDEST[package]):
         raise VersionClash(package, found, mujoco, "")
+    versions, limit = KNOWN_LIMITS.get(package, ("", ""))
+    if limit and found in SpecifierSet(versions) and mujoco not in SpecifierSet(limit):
+        raise VersionClash(package, found, mujoco, limit)
     for text in requires(package) or ():
         requirement = Requirement(text)
         base = requirement.marker is None or requirement.marker.evaluate({"extra": ""})

@@ -22,18 +22,23 @@ def pretend(monkeypatch: pytest.MonkeyPatch, versions: dict[str, str], needs: li
 
 
 @pytest.mark.parametrize(
-    ("found", "mujoco", "needs", "said"),
+    ("package", "found", "mujoco", "needs", "said"),
     [
         # The pair that `pip install metaworld` chose while mujoco 4 was installed.
-        ("3.0.0", "4.0.0", ["mujoco>=3.0.0"], "'metaworld>=3.1' mujoco"),
-        ("3.1.1", "4.0.0", ["numpy>=1.18", "mujoco==3.3.0"], "'metaworld==3.1.1' 'mujoco==3.3.0'"),
+        ("metaworld", "3.0.0", "4.0.0", ["mujoco>=3.0.0"], "'metaworld>=3.1' mujoco"),
+        ("metaworld", "3.1.1", "4.0.0", ["numpy>=1.18", "mujoco==3.3.0"], "'metaworld==3.1.1' 'mujoco==3.3.0'"),
+        # Both name no newest MuJoCo, and fail with it.
+        ("gymnasium-robotics", "1.4.2", "3.17.0", ["mujoco>=2.2.0"], "'gymnasium-robotics==1.4.2' 'mujoco<3.12'"),
+        ("dm-control", "1.0.50", "4.0.0", ["mujoco>=3.3.6"], "'dm-control==1.0.50' 'mujoco<4'"),
     ],
 )
-def test_a_clash_names_a_pair_that_works(monkeypatch, found: str, mujoco: str, needs: list[str], said: str):
-    pretend(monkeypatch, {"metaworld": found, "mujoco": mujoco}, needs)
+def test_a_clash_names_a_pair_that_works(
+    monkeypatch, package: str, found: str, mujoco: str, needs: list[str], said: str
+):
+    pretend(monkeypatch, {package: found, "mujoco": mujoco}, needs)
     with pytest.raises(VersionClash) as caught:
-        check_versions("metaworld")
-    for text in (f"metaworld {found}", f"mujoco {mujoco}", said):
+        check_versions(package)
+    for text in (f"{package} {found}", f"mujoco {mujoco}", said):
         assert text in str(caught.value)
 
 
