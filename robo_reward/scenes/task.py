@@ -17,6 +17,7 @@ from robo_reward.envs.state import State, StateSpec
 from robo_reward.envs.task import Observable, ObservationSpec, Start, Task
 from robo_reward.errors import UnknownName, UsageError
 from robo_reward.scenes.actuators import ActuatorController
+from robo_reward.scenes.end_effector import KINDS, ActionSettings, SiteDelta
 from robo_reward.scenes.model_file import (
     ModelFileError,
     compile_model,
@@ -83,9 +84,9 @@ class SceneTask(Task):
         changes = {name: _drop_empty(change) for name, change in settings.state.fields.items()}
         self.spec = rename_fields(measured.state, changes)
         self.substeps = _count_substeps(self.model, settings.rate, model_path)
-        self.controller: ActuatorController = ActuatorController(self.model, 1.0 / self.control_dt)
         self.horizon = settings.horizon
         self._starts = StartDistribution(self.model, settings.start)
+        self.controller = _make_controller(self.model, settings.action, self._starts.pose, 1.0 / self.control_dt)
         self.cameras = _choose_cameras(self.model, settings)
         self.goal, self.success_rule = _require_goal(self, path, goal or settings.goal, success or settings.success)
         # Before the rules are set, so that they do not change what a policy observes.
@@ -111,6 +112,17 @@ class SceneTask(Task):
 
     def success(self, state: State) -> np.ndarray:
         return np.zeros(state.batch_shape, bool)  # replaced by the rule
+
+
+def _make_controller(
+    model: mujoco.MjModel, settings: ActionSettings, home: np.ndarray, rate_hz: float
+) -> ActuatorController | SiteDelta:
+    """Returns the action convention that a scene file names."""
+    if settings.kind not in KINDS:
+        raise UnknownName("action.kind", settings.kind, KINDS)
+    return (
+        SiteDelta(model, settings, home, rate_hz) if settings.kind == "ee_delta" else ActuatorController(model, rate_hz)
+    )
 
 
 def _drop_empty(change: Any) -> dict[str, Any]:
