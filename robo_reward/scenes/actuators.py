@@ -57,8 +57,7 @@ class ActuatorController:
         if not model.nu:
             raise UsageError(
                 "the model has no actuators, so that nothing can move it: add an <actuator> section, such as "
-                '<position joint="NAME" kp="100"/> for each joint. A URDF file cannot have one: attach it in an MJCF '
-                'file, <asset><model name="r" file="robot.urdf"/></asset> and <attach model="r" body="BASE" prefix=""/>'
+                '<position joint="NAME" kp="100"/> for each joint, or `actuators: {kind: position}` to a scene file'
             )
         self._model, self.unlimited = model, []
         names, scales, units = [], [], []
