@@ -55,6 +55,6 @@ def _print_details(console: Terminal, task: Task) -> None:
     console.print(f"action {action.kind}: {', '.join(parts)}", highlight=False)
     console.print(f"cameras: {', '.join(task.cameras)}", highlight=False)
     own = () if task.id.startswith("scene/") else list_task_options(task.id)
-    options = [*own, *(name for name in RULE_OPTIONS if name not in own)]
+    options = [*(name for name in own if name != "draft"), *(name for name in RULE_OPTIONS if name not in own)]
     console.print(f"options: {', '.join(options)}\n", highlight=False)
     console.print(task.spec.outline(), highlight=False, markup=False, soft_wrap=True)
