@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from typing import Any, NamedTuple
+from types import MappingProxyType
+from typing import Any, ClassVar, NamedTuple
 
 import mujoco
 import numpy as np
@@ -105,6 +106,8 @@ def make_environment_task(id: str, options: Mapping[str, Any]) -> Task:
     horizon = options.get("horizon")
     if horizon is not None and (not isinstance(horizon, int) or isinstance(horizon, bool) or horizon < 1):
         raise UsageError(f"task.options.horizon={horizon!r}: expected a whole number from 1")
+    if not isinstance(options.get("fast", False), bool):
+        raise UsageError(f"fast={options['fast']!r}: expected true or false")
     rules = {name: str(options.get(name) or "") for name in RULE_OPTIONS}
     if options.get("fast"):
         task: Task = FastEnvironmentTask(source, horizon, **rules, draft=bool(options.get("draft")))
@@ -150,6 +153,8 @@ class FastEnvironmentTask(SceneTask):
     Raises:
         UsageError: the environment has no model file, its step does more, or its rule of failure is not known.
     """
+
+    ppo_params: ClassVar[Mapping[str, Any]] = MappingProxyType({"gamma": 0.99, "gae_lambda": 0.95, "batch_size": 256})
 
     def __init__(
         self,
