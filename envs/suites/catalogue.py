@@ -10,7 +10,7 @@ from robo_reward.envs.suites.source import EnvironmentSource
 from robo_reward.errors import UnknownName, UsageError
 
 SUITES = ("dm_control", "gymnasium", "metaworld", "robotics")
-OWN_OPTIONS = ("horizon", "fast")
+OWN_OPTIONS = ("horizon", "fast", "draft")
 """Options of every environment, besides those of its suite's `describe`."""
 
 

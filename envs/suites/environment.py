@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import copy
+import importlib.util
 from collections.abc import Mapping
+from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -85,7 +87,7 @@ class EnvironmentTask(Task):
 
     max_worlds = 16
     ppo_params: ClassVar[Mapping[str, Any]] = MappingProxyType(
-        {"worlds": 16, "n_steps": 128, "gamma": 0.99, "gae_lambda": 0.95}
+        {"worlds": 16, "n_steps": 64, "batch_size": 128, "gamma": 0.99, "gae_lambda": 0.95}
     )
     expert_reward = OWN_REWARD
 
@@ -100,6 +102,8 @@ class EnvironmentTask(Task):
         names = source.action_names or _name_actions(self.model, len(reader.action_low))
         self.controller = RangeController(reader.action_low, reader.action_high, names, 1 / reader.control_dt)
         self.cameras = _choose_cameras(self.model, source.cameras)
+        modules = {type(reader.env.unwrapped).__module__, source.id.partition("/")[2].rpartition(":")[0]} - {""}
+        self.files = tuple(path for module in sorted(modules) for path in find_package_files(module))
         self.picture_size = 7 * self.model.nmocap + count_drawn(self.model)
         self.training_steps = source.training_steps
         self.failure_rule = "the environment's own end of an episode" if source.terminates else ""
@@ -140,6 +144,14 @@ class EnvironmentTask(Task):
     def success(self, state: State) -> np.ndarray:
         """Returns whether the environment reported success (...,) bool."""
         return state[SUCCESS] > 0.5 if SUCCESS in state.spec else np.zeros(state.batch_shape, bool)
+
+
+def find_package_files(module: str) -> list[Path]:
+    """Returns the folder of a module's package, or its file; empty for what is installed into the interpreter."""
+    name = module.partition(".")[0]
+    spec = None if name == "__main__" else importlib.util.find_spec(name)
+    places = [] if spec is None else spec.submodule_search_locations or [spec.origin or ""]
+    return [Path(place) for place in places if place and not {"site-packages", "dist-packages"} & {*Path(place).parts}]
 
 
 def _find_time_limit(reader: EnvironmentReader) -> int:

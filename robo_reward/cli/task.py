@@ -25,6 +25,7 @@ def make_configured_task(config: DictConfig) -> Task:
     own_goal = is_environment(id) and describe_environment(id).goal
     if config.get("goal") and ("success" in given or id.startswith("scene/") or own_goal == ""):
         given["goal"] = config.goal
+    task = make_task(id, **{**options, **given})
     if options.get("fast"):
-        config.task.params = {}  # those of environments stepped by their own code
-    return make_task(id, **{**options, **given})
+        config.task.params = dict(task.ppo_params)  # not those of environments that are stepped by their own code
+    return task

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from typing import Any, NamedTuple
+from types import MappingProxyType
+from typing import Any, ClassVar, NamedTuple
 
 import mujoco
 import numpy as np
@@ -92,7 +93,8 @@ def make_environment_task(id: str, options: Mapping[str, Any]) -> Task:
 
     Args:
         id: such as `gymnasium/Hopper-v5`.
-        options: `goal`, `success`, `failure`, `horizon`, `fast`, and those of the suite.
+        options: `goal`, `success`, `failure`, `horizon`, `fast`, `draft`, and those of the suite. With `draft`, goal
+            and success rule may be missing: to look at the fields first.
 
     Raises:
         UnknownName: no such environment or option; names the closest.
@@ -104,13 +106,18 @@ def make_environment_task(id: str, options: Mapping[str, Any]) -> Task:
     horizon = options.get("horizon")
     if horizon is not None and (not isinstance(horizon, int) or isinstance(horizon, bool) or horizon < 1):
         raise UsageError(f"task.options.horizon={horizon!r}: expected a whole number from 1")
+    if not isinstance(options.get("fast", False), bool):
+        raise UsageError(f"fast={options['fast']!r}: expected true or false")
     rules = {name: str(options.get(name) or "") for name in RULE_OPTIONS}
     if options.get("fast"):
-        task: Task = FastEnvironmentTask(source, horizon, **rules)
+        task: Task = FastEnvironmentTask(source, horizon, **rules, draft=bool(options.get("draft")))
     else:
         task = EnvironmentTask(source, horizon)
         set_environment_rules(task, **rules)
-    task.id, task.options = id, {name: value for name, value in options.items() if value not in (None, "", False)}
+        if not options.get("draft"):
+            require_goal(task, id)
+    kept = {name: value for name, value in options.items() if value not in (None, "", False) and name != "draft"}
+    task.id, task.options = id, kept
     return task
 
 
@@ -118,11 +125,9 @@ def set_environment_rules(task: EnvironmentTask, goal: str = "", success: str = 
     """Gives an environment the user's goal and rules, or those of its suite; its own reward stays the expert's.
 
     Raises:
-        UsageError: there is no goal, or nothing tells success; names the remedy.
         ConditionError: a rule is not a condition on the state.
     """
     rule = success or ("" if task.source.success else task.source.success_rule)
-    require_goal(task, task.id, goal or task.goal, rule or task.success_rule)
     own = task.failure_rule
     apply_rules(task, goal, rule, failure)
     task.expert_reward = OWN_REWARD
@@ -143,10 +148,13 @@ class FastEnvironmentTask(SceneTask):
         goal: the goal sentence, instead of the source's.
         success: the condition of success, instead of the source's.
         failure: the condition of failure, instead of the environment's own.
+        draft: whether goal and success rule may be missing.
 
     Raises:
         UsageError: the environment has no model file, its step does more, or its rule of failure is not known.
     """
+
+    ppo_params: ClassVar[Mapping[str, Any]] = MappingProxyType({"gamma": 0.99, "gae_lambda": 0.95, "batch_size": 256})
 
     def __init__(
         self,
@@ -156,6 +164,7 @@ class FastEnvironmentTask(SceneTask):
         goal: str = "",
         success: str = "",
         failure: str = "",
+        draft: bool = False,
     ) -> None:
         known = EnvironmentTask(source, horizon)
         self._reader = known.spare_readers[0]
@@ -181,7 +190,7 @@ class FastEnvironmentTask(SceneTask):
             rate=known.action.rate_hz,
             steps=source.training_steps,
         )
-        super().__init__(path, goal=goal, success=success, failure=failure, settings=settings)
+        super().__init__(path, goal=goal, success=success, failure=failure, draft=draft, settings=settings)
         _require_same_dynamics(source.id, self, self._reader)
         if getattr(env, "_exclude_current_positions_from_observation", False):
             self.observation = _leave_travel_out(self.observation)

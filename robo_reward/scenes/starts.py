@@ -92,6 +92,14 @@ class StartDistribution:
             self._add_joint(name, start if isinstance(start, JointStart) else JointStart(start))
         self._bodies = [self._place_body(name, body) for name, body in settings.bodies.items()]
 
+    @property
+    def pose(self) -> np.ndarray:
+        """The configuration (nq,) in the middle of the starts."""
+        pose = self._qpos.copy()
+        for at, ends in self._joints:
+            pose[at] = np.mean(ends)
+        return pose
+
     def sample(self, rng: np.random.Generator, n: int) -> Start:
         """Draws n initial conditions."""
         model = self._model

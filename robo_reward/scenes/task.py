@@ -17,17 +17,21 @@ from robo_reward.envs.state import State, StateSpec
 from robo_reward.envs.task import Observable, ObservationSpec, Start, Task
 from robo_reward.errors import UnknownName, UsageError
 from robo_reward.scenes.actuators import ActuatorController
+from robo_reward.scenes.end_effector import KINDS, ActionSettings, SiteDelta
 from robo_reward.scenes.model_file import (
     ModelFileError,
     compile_model,
     compute_digest,
     find_model_files,
+    is_urdf,
     load_model_spec,
 )
 from robo_reward.scenes.rules import set_rule
 from robo_reward.scenes.sensors import add_state_sensors, rename_fields
+from robo_reward.scenes.servos import AddedActuators, add_actuators
 from robo_reward.scenes.settings import SceneSettings, load_scene_settings
 from robo_reward.scenes.starts import StartDistribution
+from robo_reward.scenes.urdf_robots.reader import UrdfError, free_base, read_urdf_joints
 
 log = logging.getLogger(__name__)
 OVERVIEW = "overview"
@@ -51,6 +55,7 @@ class SceneTask(Task):
         success: the condition of success, instead of the file's.
         failure: the condition of failure, instead of the file's.
         digest: of the files when the run began; a warning is logged if they have changed.
+        draft: whether goal and success rule may be missing: to look at the fields first. Success is then never true.
         settings: instead of those of the file, which is then a model.
 
     Attributes:
@@ -70,6 +75,7 @@ class SceneTask(Task):
         success: str = "",
         failure: str = "",
         digest: str = "",
+        draft: bool = False,
         settings: SceneSettings | None = None,
     ) -> None:
         path = Path(file).expanduser().absolute()
@@ -77,7 +83,7 @@ class SceneTask(Task):
         settings = settings or load_scene_settings(path)
         model_path = (path.parent / settings.model).absolute()
         self.id = f"scene/{make_identifier(path.stem, 'scene')}"
-        spec = load_model_spec(model_path)
+        spec = _load_robot(model_path, settings)
         self.files = (path, *find_model_files(model_path))
         found = compute_digest(self.files)
         if digest and digest != found:
@@ -91,15 +97,17 @@ class SceneTask(Task):
         changes = {name: _drop_empty(change) for name, change in settings.state.fields.items()}
         self.spec = rename_fields(measured.state, changes)
         self.substeps = _count_substeps(self.model, settings.rate, model_path)
-        self.controller: ActuatorController = ActuatorController(self.model, 1.0 / self.control_dt)
         self.horizon = settings.horizon
         self._starts = StartDistribution(self.model, settings.start)
+        self.controller = _make_controller(self.model, settings.action, self._starts.pose, 1.0 / self.control_dt)
         self.cameras = _choose_cameras(self.model, settings)
-        self.goal, self.success_rule = require_goal(self, path.name, goal or settings.goal, success or settings.success)
+        self.goal, self.success_rule = goal or settings.goal, success or settings.success
+        if not draft:
+            require_goal(self, path.name)
         # Before the rules are set, so that they do not change what a policy observes.
         self.observation = ObservationSpec(self.spec, [Observable(self.spec.names[0])])
         self.observation = _measure_observation(self, settings.observation)
-        self.expert_reward = set_rule(self, "success", self.success_rule).source
+        self.expert_reward = set_rule(self, "success", self.success_rule).source if self.success_rule else ""
         if failure or settings.failure:
             set_rule(self, "failure", failure or settings.failure)
         self.ends_on_success = settings.ends_on_success
@@ -121,31 +129,52 @@ class SceneTask(Task):
         return np.zeros(state.batch_shape, bool)  # replaced by the rule
 
 
+def _load_robot(path: Path, settings: SceneSettings) -> mujoco.MjSpec:
+    """Returns the editable model of a scene, with the base and the actuators that the scene file asks for."""
+    spec = load_model_spec(path)
+    try:
+        if settings.base == "free":
+            free_base(spec)
+    except UrdfError as error:
+        raise ModelFileError(path, error.problem, error.remedy) from error
+    added = settings.actuators or (AddedActuators() if is_urdf(path) else None)
+    if added is not None:
+        add_actuators(spec, added, read_urdf_joints(path) if is_urdf(path) else {})
+    return spec
+
+
+def _make_controller(
+    model: mujoco.MjModel, settings: ActionSettings, home: np.ndarray, rate_hz: float
+) -> ActuatorController | SiteDelta:
+    """Returns the action convention that a scene file names."""
+    if settings.kind not in KINDS:
+        raise UnknownName("action.kind", settings.kind, KINDS)
+    return (
+        SiteDelta(model, settings, home, rate_hz) if settings.kind == "ee_delta" else ActuatorController(model, rate_hz)
+    )
+
+
 def _drop_empty(change: Any) -> dict[str, Any]:
     return {name: value for name, value in msgspec.structs.asdict(change).items() if value}
 
 
-def require_goal(task: Task, name: str, goal: str, success: str) -> tuple[str, str]:
-    """Returns goal and success rule.
-
-    Raises:
-        UsageError: one is missing; names fields for an example of a rule.
-    """
-    if not goal:
+def require_goal(task: Task, name: str) -> None:
+    """Raises an error if goal or success rule are missing; it names fields, for an example of a rule."""
+    if not task.goal:
         raise UsageError(
             f"{name} has no goal: give goal='Throw the ball into the basket.', or, in a scene file, a line `goal:`"
         )
-    if not success:
-        example, names = _make_example_rule(task.spec), [f.name for f in task.spec if f.role != "hidden"]
+    if not task.success_rule:
+        example, names = make_example_rule(task.spec), [f.name for f in task.spec if f.role != "hidden"]
         raise UsageError(
-            f"{name} has no success rule, so that nothing says whether the goal {goal!r} is reached: give "
+            f"{name} has no success rule, so that nothing says whether the goal {task.goal!r} is reached: give "
             f"success={example!r}, or, in a scene file, a line `success:`. Fields: {', '.join(names[:60])}"
             + (" ..." if len(names) > 60 else "")
         )
-    return goal, success
 
 
-def _make_example_rule(spec: StateSpec) -> str:
+def make_example_rule(spec: StateSpec) -> str:
+    """Returns a rule on fields of a state, to show how one is written."""
     places = [f for f in spec if f.quantity == "position" and f.shape == (3,)]
     objects = [f.name for f in places if f.role in ("object", "hand")]
     goals = [f.name for f in places if f.role == "goal"]

@@ -127,7 +127,7 @@ def test_episodes_start_with_velocities(scene: Path) -> None:
     assert np.corrcoef(moved, state.puck_velocity[:, 0])[0, 1] > 0.99
     sim.close()
     scene.write_text(text.replace("goal: {x", "goal: {vx: 1, x"))
-    with pytest.raises(UsageError, match="start.bodies.goal.vx: a mocap body stands still"):
+    with pytest.raises(UsageError, match=r"start\.bodies\.goal\.vx: a mocap body stands still"):
         make_task(str(scene))
     model = scene.with_name("puck.xml")
     key = '<keyframe><key qpos="0.2 0.5 0 0.05 1 0 0 0" qvel="0.7 0 0 0 0 0 0"/></keyframe></mujoco>'

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from omegaconf import DictConfig
 from rich.table import Table
 
 from robo_reward.cli.terminal import Terminal, build_findings_table
-from robo_reward.envs.suites.catalogue import list_environments
+from robo_reward.envs.suites.catalogue import is_environment, list_environments
 from robo_reward.envs.task import RULE_OPTIONS, Task, list_task_options, make_task, task_names
 from robo_reward.errors import RoboRewardError
 from robo_reward.scenes.check import check_task
@@ -16,10 +18,10 @@ def run(config: DictConfig, arguments: list[str]) -> int:
     """Lists all tasks, or shows one in detail; returns 1 if its check finds something that prevents training."""
     console = Terminal()
     if config.name:
-        rules = {name: config[name] for name in RULE_OPTIONS if config[name]}
-        task = make_task(config.name, **rules)
+        rules: dict[str, Any] = {name: config[name] for name in RULE_OPTIONS if config[name]}
+        task = make_task(config.name, **rules, **({"draft": True} if is_environment(config.name) else {}))
         _print_details(console, task)
-        return _print_check(console, task) if config.check or task.files else 0
+        return _print_check(console, task) if config.check or task.id.startswith("scene/") else 0
     table = Table(box=None, pad_edge=False)
     for column in ("task", "goal", "success"):
         table.add_column(column)
@@ -55,6 +57,6 @@ def _print_details(console: Terminal, task: Task) -> None:
     console.print(f"action {action.kind}: {', '.join(parts)}", highlight=False)
     console.print(f"cameras: {', '.join(task.cameras)}", highlight=False)
     own = () if task.id.startswith("scene/") else list_task_options(task.id)
-    options = [*own, *(name for name in RULE_OPTIONS if name not in own)]
+    options = [*(name for name in own if name != "draft"), *(name for name in RULE_OPTIONS if name not in own)]
     console.print(f"options: {', '.join(options)}\n", highlight=False)
     console.print(task.spec.outline(), highlight=False, markup=False, soft_wrap=True)

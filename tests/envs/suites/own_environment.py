@@ -59,9 +59,9 @@ class Cart(gym.Env):
 
     def step(self, action: np.ndarray) -> tuple[Any, float, bool, bool, dict[str, Any]]:
         self.steps += 1
-        if self.fault == "step" and self.data.qpos[0] > 0.4:
+        if self.fault == "step" and self.steps > 30 and self.data.qpos[0] > 0.8:
             raise ValueError("the gripper is gone")
-        if self.fault == "dies" and self.data.qpos[0] > 0.4:
+        if self.fault == "dies" and self.steps > 30 and self.data.qpos[0] > 0.8:
             os._exit(3)
         self.data.ctrl[:] = action
         mujoco.mj_step(self.model, self.data, 5)

@@ -40,6 +40,7 @@ class TestHopperWorlds(WorldsContract):
 class TestCartWorlds(WorldsContract):
     """The environment's code moves bodies of its model, and its observation is a Dict."""
 
+    threads = (1,)  # that of several processes is tested above
     task = make_task(CART.format(""), goal="Reach the target.")
 
     def make_worlds(self, n, seed, threads):
@@ -166,7 +167,7 @@ def test_a_world_that_is_cut_off_early_is_an_error_where_all_must_be_equally_lon
         step_often(worlds, 8)
 
 
-@pytest.mark.parametrize("threads", [1, 2])
+@pytest.mark.parametrize("threads", [1, pytest.param(2, marks=pytest.mark.slow)])
 def test_an_error_in_the_code_of_an_environment_is_told(threads):
     worlds = make_task(CART.format("Step"), goal="Reach the target.").make_worlds(2, 0, threads=threads)
     with pytest.raises(EnvironmentFailed, match="`step`: ValueError: the gripper is gone"):
@@ -174,6 +175,7 @@ def test_an_error_in_the_code_of_an_environment_is_told(threads):
     worlds.close()
 
 
+@pytest.mark.slow
 def test_a_simulator_that_ends_its_process_is_told():
     worlds = make_task(CART.format("Dies"), goal="Reach the target.").make_worlds(2, 0, threads=2)
     with pytest.raises(EnvironmentFailed, match="exit code 3: its own code, or that of its simulator, ended it"):
