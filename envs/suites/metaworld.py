@@ -16,7 +16,7 @@ import mujoco
 import numpy as np
 
 from robo_reward.envs.state import Field
-from robo_reward.envs.suites.metaworld_scenes import SCENES, SceneObject
+from robo_reward.envs.suites.metaworld_scenes import SCENES, ObservedObject
 from robo_reward.envs.suites.packages import import_suite
 from robo_reward.envs.suites.source import EnvironmentSource, read_info_success
 from robo_reward.errors import UnknownName
@@ -129,7 +129,7 @@ def measure_environment(name: str, env: gym.Env) -> Mapping[str, np.ndarray]:
     return values
 
 
-def _list_object_fields(item: SceneObject) -> list[Field]:
+def _list_object_fields(item: ObservedObject) -> list[Field]:
     fields = [
         Field(f"{item.name}_position", (3,), "m", item.description, item.role),
         Field(f"{item.name}_velocity", (3,), "m/s", f"linear velocity of the {item.noun}", item.role),

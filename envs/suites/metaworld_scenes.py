@@ -1,11 +1,11 @@
-"""The 50 tasks of Meta-World in words: the goal, the objects of the observation, the benchmark's test of success."""
+"""The 50 tasks of Meta-World: goal sentence, objects of the observation, and the benchmark's test of success."""
 
 from __future__ import annotations
 
 from typing import NamedTuple
 
 
-class SceneObject(NamedTuple):
+class ObservedObject(NamedTuple):
     """One object of the observation, in its order.
 
     Attributes:
@@ -36,7 +36,7 @@ class MetaWorldScene(NamedTuple):
     """
 
     goal: str
-    objects: tuple[SceneObject, ...]
+    objects: tuple[ObservedObject, ...]
     success: str
 
 
@@ -48,30 +48,30 @@ def _near_along(noun: str, axis: str, centimetres: str) -> str:
     return f"the {noun} is within {centimetres} cm of the goal along {axis}"
 
 
-_BALL = SceneObject("basketball", "centre of the basketball", quaternion="wxyz")
-_SOCCER_BALL = SceneObject("ball", "centre of the ball", quaternion="xyzw")
-_BLOCK = SceneObject("block", "centre of the block", quaternion="wxyz")
-_SWEPT_BLOCK = SceneObject("block", "centre of the block", quaternion="xyzw")
-_PUCK = SceneObject("puck", "centre of the puck", quaternion="xyzw")
-_PLATE = SceneObject("plate", "centre of the plate that slides on the table", quaternion="xyzw")
-_MUG = SceneObject("mug", "bottom of the mug", quaternion="xyzw")
-_LID = SceneObject("lid", "the lid of the box", quaternion="wxyz")
-_NUT = SceneObject("nut", "the handle of the nut, which has a ring at its other end", quaternion="wxyz")
-_PEG = SceneObject("peg", "the end of the peg where it is grasped", quaternion="xyzw")
-_PLUG = SceneObject("plug", "the end of the plug where it is grasped", quaternion="wxyz")
-_BUTTON = SceneObject("button", "front of the button", "part")
-_DIAL = SceneObject("dial", "a mark on the rim of the dial", "part")
-_DOOR_HANDLE = SceneObject("door_handle", "handle of the door", "part", "xyzw")
-_DOOR_LOCK = SceneObject("lock", "end of the lock of the door", "part")
-_DRAWER_HANDLE = SceneObject("drawer_handle", "handle of the drawer", "part")
-_FAUCET_HANDLE = SceneObject("faucet_handle", "end of the handle of the faucet", "part")
-_HANDLE = SceneObject("handle", "end of the handle", "part")
-_LEVER = SceneObject("lever", "end of the lever", "part", "xyzw")
-_WINDOW_HANDLE = SceneObject("window_handle", "handle of the window", "part")
-_STICK = SceneObject("stick", "centre of the stick", quaternion="xyzw")
-_THERMOS = SceneObject("thermos", "the handle of the thermos")
-_HAMMER = SceneObject("hammer", "handle of the hammer", quaternion="wxyz")
-_NAIL = SceneObject("nail", "head of the nail in the board", "part")
+_BALL = ObservedObject("basketball", "centre of the basketball", quaternion="wxyz")
+_SOCCER_BALL = ObservedObject("ball", "centre of the ball", quaternion="xyzw")
+_BLOCK = ObservedObject("block", "centre of the block", quaternion="wxyz")
+_SWEPT_BLOCK = ObservedObject("block", "centre of the block", quaternion="xyzw")
+_PUCK = ObservedObject("puck", "centre of the puck", quaternion="xyzw")
+_PLATE = ObservedObject("plate", "centre of the plate that slides on the table", quaternion="xyzw")
+_MUG = ObservedObject("mug", "bottom of the mug", quaternion="xyzw")
+_LID = ObservedObject("lid", "the lid of the box", quaternion="wxyz")
+_NUT = ObservedObject("nut", "the handle of the nut, which has a ring at its other end", quaternion="wxyz")
+_PEG = ObservedObject("peg", "the end of the peg where it is grasped", quaternion="xyzw")
+_PLUG = ObservedObject("plug", "the end of the plug where it is grasped", quaternion="wxyz")
+_BUTTON = ObservedObject("button", "front of the button", "part")
+_DIAL = ObservedObject("dial", "a mark on the rim of the dial", "part")
+_DOOR_HANDLE = ObservedObject("door_handle", "handle of the door", "part", "xyzw")
+_DOOR_LOCK = ObservedObject("lock", "end of the lock of the door", "part")
+_DRAWER_HANDLE = ObservedObject("drawer_handle", "handle of the drawer", "part")
+_FAUCET_HANDLE = ObservedObject("faucet_handle", "end of the handle of the faucet", "part")
+_HANDLE = ObservedObject("handle", "end of the handle", "part")
+_LEVER = ObservedObject("lever", "end of the lever", "part", "xyzw")
+_WINDOW_HANDLE = ObservedObject("window_handle", "handle of the window", "part")
+_STICK = ObservedObject("stick", "centre of the stick", quaternion="xyzw")
+_THERMOS = ObservedObject("thermos", "the handle of the thermos")
+_HAMMER = ObservedObject("hammer", "handle of the hammer", quaternion="wxyz")
+_NAIL = ObservedObject("nail", "head of the nail in the board", "part")
 
 SCENES: dict[str, MetaWorldScene] = {
     "assembly-v3": MetaWorldScene(

@@ -120,7 +120,8 @@ def make_environment(name: str) -> gym.Env:
     import_suite("gymnasium_robotics", "gymnasium-robotics", "robotics")
     env = gym.make(name, disable_env_checker=True)
     if name.startswith("FrankaKitchen"):
-        env = gym.wrappers.TransformObservation(env, _get_robot_observation, env.observation_space["observation"])
+        spaces: Any = env.observation_space
+        env = gym.wrappers.TransformObservation(env, _get_robot_observation, spaces["observation"])
     return env
 
 

@@ -67,7 +67,15 @@ def test_tasks_shows_an_environment_and_lists_them(folder, capsys):
 @pytest.mark.slow
 @pytest.mark.parametrize("task", [PENDULUM, "task=gymnasium/cart:Cart-v0"])
 def test_search_in_confined_jobs(folder, task):
-    words = ["search", task, "goal=Bring the cart to the target.", "run=s", "videos=0", "search.rounds=1", "search.restarts=1"]
+    words = [
+        "search",
+        task,
+        "goal=Bring the cart to the target.",
+        "run=s",
+        "videos=0",
+        "search.rounds=1",
+        "search.restarts=1",
+    ]
     words += ["success=abs(hinge_angle) < 0.1"] if task == PENDULUM else []
     assert main([*words, "search.candidates=1", "search.steps=1024", "search.episodes=4"]) == 0
     found = json.loads((folder / "runs" / "s" / "result.json").read_text())

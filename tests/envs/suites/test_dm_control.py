@@ -41,7 +41,7 @@ def test_trajectories_are_those_of_the_suite_itself(name: str):
     """Reading contact forces between steps changes nothing, nor does gymnasium's interface."""
     suite, (domain, _, task) = dm_control.import_control_suite(), name.partition("-")
     original = suite.load(domain, task, task_kwargs={"random": 0})
-    env = dm_control.make_environment(domain, task)
+    env: Any = dm_control.make_environment(domain, task)
     original.task._random = np.random.RandomState(9)  # what `reset(seed=9)` sets
     original.reset()
     env.reset(seed=9)
