@@ -60,11 +60,11 @@ def main() -> None:
     args = arguments(
         __doc__,
         steps="training steps of each policy (100000); a program of the search has a quarter",
-        candidates="programs of the search (4)",
+        candidates="programs of the search (2)",
         tasks="names with commas between",
     )
     steps = int(args.steps or (4000 if args.quick else 100_000))
-    candidates = int(args.candidates or (1 if args.quick else 4))
+    candidates = int(args.candidates or (1 if args.quick else 2))
     search_steps = steps // 4 if candidates > 1 else 500  # one program needs no comparison
     values: dict[str, Any] = {"steps": steps, "horizon": HORIZON, "candidates": candidates}
     with tempfile.TemporaryDirectory(prefix="robo-reward-metaworld-") as folder:

@@ -88,7 +88,7 @@ def describe(name: str) -> EnvironmentSource:
         horizon=HORIZON,
         control_dt=CONTROL_DT,
         terminates=False,
-        cameras=("corner3", "corner", "corner2", "topview", "behindGripper", "gripperPOV"),
+        cameras=("corner2", "corner3", "corner4", "topview", "behindGripper", "gripperPOV"),
         action_names=("dx", "dy", "dz", "gripper"),
         training_steps=500_000,
     )
