@@ -26,7 +26,7 @@ FAR = 1e6
 
 
 class FastRules(NamedTuple):
-    """What gymnasium computes in Python for one of its environments, as programs on the state.
+    """Failure and reward of one of gymnasium's environments, as programs on the state.
 
     Attributes:
         failure: the condition that ends an episode, from the environment; empty: none.

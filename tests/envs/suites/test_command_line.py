@@ -67,7 +67,16 @@ def test_tasks_shows_an_environment_and_lists_them(folder, capsys):
 @pytest.mark.slow
 @pytest.mark.parametrize("task", [PENDULUM, "task=gymnasium/cart:Cart-v0"])
 def test_search_in_confined_jobs(folder, task):
-    words = ["search", task, "goal=Bring the cart to the target.", "run=s", "videos=0", "search.rounds=1", "search.restarts=1"]
+    words = [
+        "search",
+        task,
+        "task.options.horizon=20",
+        "goal=Bring the cart to the target.",
+        "run=s",
+        "videos=0",
+        "search.rounds=1",
+        "search.restarts=1",
+    ]
     words += ["success=abs(hinge_angle) < 0.1"] if task == PENDULUM else []
     assert main([*words, "search.candidates=1", "search.steps=1024", "search.episodes=4"]) == 0
     found = json.loads((folder / "runs" / "s" / "result.json").read_text())
@@ -87,4 +96,4 @@ def test_episodes_of_a_policy_are_recorded_and_scored(folder):
         '    return near, {"near": near}\n'
     )
     assert main(["score", "demos", "reward=mine.py", "json=scores.json"]) == 0
-    assert len(json.loads(Path("scores.json").read_text())["episodes"]) == 2
+    assert len(json.loads(Path("scores.json").read_text())["scores"]) == 2
