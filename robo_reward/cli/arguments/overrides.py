@@ -14,9 +14,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from robo_reward.cli.arguments.choices import (
+    is_environment,
     is_own_group,
     is_own_option,
-    is_environment,
     is_scene_file,
     list_group_options,
     list_options,
