@@ -61,7 +61,7 @@ NOT_RUN = {
 SHORTER = {"steps=200_000": "steps=2_048", '"steps": 100_000': '"steps": 4_096'}
 """Budgets of trainings in Python blocks -> those with which they run here."""
 OWN_FILES = ("task=puck.xml", "name=scene.yaml", "task=gymnasium/cart:Cart-v0")
-"""Files that two pages tell the reader to write; test_command_line.py of tests/scenes and tests/envs/suites runs these."""
+"""Files that pages tell the reader to write; test_command_line.py of tests/scenes and tests/envs/suites runs these."""
 UNCHECKED = {
     "git": "no network in tests",
     "cd": "a folder that the line before makes",
