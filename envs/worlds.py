@@ -39,7 +39,7 @@ class Worlds(Protocol):
 
     @property
     def mocap(self) -> np.ndarray:
-        """What a camera sees besides `qpos`, (N, M), as `Renderer.render_many` takes it."""
+        """Poses of mocap bodies and, for environments, arrays of their models (N, M), for `Renderer.render_many`."""
         ...
 
     def reset(self, seed: int | None = None) -> State:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import importlib
 import inspect
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from robo_reward.envs.suites.source import EnvironmentSource
 from robo_reward.errors import UnknownName, UsageError
+
+if TYPE_CHECKING:
+    from robo_reward.envs.suites.source import EnvironmentSource
 
 SUITES = ("dm_control", "gymnasium", "metaworld", "robotics")
 OWN_OPTIONS = ("horizon", "fast", "draft")

@@ -100,7 +100,9 @@ class EnvironmentTask(Task):
         self.horizon = horizon or source.horizon or _find_time_limit(reader)
         self.substeps = max(1, round(reader.control_dt / self.model.opt.timestep))
         names = source.action_names or _name_actions(self.model, len(reader.action_low))
-        self.controller = RangeController(reader.action_low, reader.action_high, names, 1 / reader.control_dt)
+        self.controller: RangeController = RangeController(
+            reader.action_low, reader.action_high, names, 1 / reader.control_dt
+        )
         self.cameras = _choose_cameras(self.model, source.cameras)
         modules = {type(reader.env.unwrapped).__module__, source.id.partition("/")[2].rpartition(":")[0]} - {""}
         self.files = tuple(path for module in sorted(modules) for path in find_package_files(module))

@@ -18,7 +18,7 @@ from robo_reward.errors import UnknownName, UsageError
 
 
 class Description(NamedTuple):
-    """What gymnasium does not say about one of its own environments.
+    """Goal, success and budget of one of gymnasium's own environments.
 
     Attributes:
         goal: as a sentence.

@@ -108,7 +108,7 @@ class EnvironmentReader:
         self._read(observation, float(reward), success)
 
     def read_picture(self) -> np.ndarray:
-        """Returns what a camera sees besides `qpos`: mocap positions, mocap quaternions, arrays of the model."""
+        """Returns the part of a picture that `qpos` does not have: mocap poses, and arrays of the model."""
         mocap = (self.data.mocap_pos.ravel(), self.data.mocap_quat.ravel())
         return np.concatenate([*mocap, read_drawn(self.model)])
 

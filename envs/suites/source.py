@@ -1,4 +1,4 @@
-"""What a suite tells about one of its environments, and the table of suites."""
+"""The description of an environment by its suite."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Success = Callable[[gym.Env, Mapping[str, Any]], bool]
 
 @dataclass(frozen=True)
 class EnvironmentSource:
-    """How to make an environment, and what its model does not show.
+    """The making of an environment, and the facts that its model does not show.
 
     It is sent to other processes: every function is one of a module, or a `functools.partial` of one.
 
@@ -26,8 +26,8 @@ class EnvironmentSource:
         make: makes the environment. `env.unwrapped` has MuJoCo's `model` and `data`; the action space is a Box, the
             observation space a Box or a Dict of them. A time limit of its own may stay.
         goal: the goal as a sentence; empty if there is no natural one, so that the user gives it.
-        success: from the environment and the `info` of its step; None if the environment does not tell, so that
-            `success_rule`, or the user's, is a condition on the state.
+        success: from the environment and the `info` of its step; or None, and `success_rule`, or the user's, is a
+            condition on the state.
         success_rule: what success is, as a sentence; without `success` a condition as in `success=`, or empty.
         fields: named quantities that the model's bodies, joints and sites do not show, such as a goal.
         measure: returns the values of `fields` by name, after a reset and after each step.

@@ -26,7 +26,7 @@ FAR = 1e6
 
 
 class FastRules(NamedTuple):
-    """What gymnasium computes in Python for one of its environments, as programs on the state.
+    """Failure and reward of one of gymnasium's environments, as programs on the state.
 
     Attributes:
         failure: the condition that ends an episode, from the environment; empty: none.
@@ -128,8 +128,8 @@ def set_environment_rules(task: EnvironmentTask, goal: str = "", success: str = 
         ConditionError: a rule is not a condition on the state.
     """
     rule = success or ("" if task.source.success else task.source.success_rule)
-    own = task.failure_rule
-    apply_rules(task, goal, rule, failure)
+    own, task.goal = task.failure_rule, goal or task.goal
+    apply_rules(task, "", rule, failure)
     task.expert_reward = OWN_REWARD
     if failure and own:
         task.failure_rule = f"{task.failure_rule}, or {own}"

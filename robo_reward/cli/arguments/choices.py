@@ -149,6 +149,13 @@ def register_option(group: str, name: str) -> bool:
     return free
 
 
+def is_environment(value: str) -> bool:
+    """Returns whether the value of `task=` is an environment of another package."""
+    from robo_reward.envs.suites.catalogue import is_environment
+
+    return is_environment(value)
+
+
 def register_environment(value: str) -> str:
     """Makes an environment of another package known to Hydra as an option of `task=` and returns the option's name.
 

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from robo_reward.cli.arguments.choices import (
+    is_environment,
     is_own_group,
     is_own_option,
     is_scene_file,
@@ -26,7 +27,6 @@ from robo_reward.cli.arguments.choices import (
 from robo_reward.cli.arguments.options import compose_options
 from robo_reward.cli.arguments.quoting import quote_text, unquote_text
 from robo_reward.cli.arguments.structured import find_verb_groups
-from robo_reward.envs.suites.catalogue import is_environment
 from robo_reward.errors import UnknownName, UsageError
 
 FREE = ("policy.params", "task.params", "task.options", "writer.extra", "settings", "encoder")

@@ -70,6 +70,7 @@ def test_search_in_confined_jobs(folder, task):
     words = [
         "search",
         task,
+        "task.options.horizon=20",
         "goal=Bring the cart to the target.",
         "run=s",
         "videos=0",
@@ -95,4 +96,4 @@ def test_episodes_of_a_policy_are_recorded_and_scored(folder):
         '    return near, {"near": near}\n'
     )
     assert main(["score", "demos", "reward=mine.py", "json=scores.json"]) == 0
-    assert len(json.loads(Path("scores.json").read_text())["episodes"]) == 2
+    assert len(json.loads(Path("scores.json").read_text())["scores"]) == 2
