@@ -51,9 +51,7 @@ class ForeignScene:
 
 
 SCENES: Mapping[str, ForeignScene] = {
-    "finger": ForeignScene(
-        "dm_control", "suite/finger.xml", "Spin the spinner.", "abs(hinge_velocity) > 10"
-    ),
+    "finger": ForeignScene("dm_control", "suite/finger.xml", "Spin the spinner.", "abs(hinge_velocity) > 10"),
     "ball_in_cup": ForeignScene(
         "dm_control",
         "suite/ball_in_cup.xml",
@@ -84,9 +82,7 @@ SCENES: Mapping[str, ForeignScene] = {
         "Raise the tool to a height of 0.9 m.",
         "abs(attachment_site_height - 0.9) < 0.03",
     ),
-    "go2": ForeignScene(
-        "menagerie", "unitree_go2/scene.xml", "Walk forward.", "base_x > 1 and base_height > 0.2"
-    ),
+    "go2": ForeignScene("menagerie", "unitree_go2/scene.xml", "Walk forward.", "base_x > 1 and base_height > 0.2"),
 }
 
 

@@ -40,7 +40,8 @@ class ModelState:
 
     Of every named body that can move: position, rotation and velocity of its frame in the world; of every joint that
     is not a free one: angle or displacement, and its rate; of named sites, and of geoms named as goals: position; every
-    sensor; and the contact force on the ends of the robot and on objects. Bodies that cannot move are left out, unless they are goals.
+    sensor; and the contact force on the ends of the robot and on objects. Bodies that cannot move are left out, unless
+    they are goals.
 
     Reading gathers from one array of everything: `[xpos, xquat, v, ω, qpos, qvel, site_xpos, geom_xpos, sensordata,
     force]`, with
