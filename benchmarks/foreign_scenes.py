@@ -51,7 +51,7 @@ class ForeignScene:
 
 
 SCENES: Mapping[str, ForeignScene] = {
-    "finger": ForeignScene("dm_control", "suite/finger.xml", "Spin the spinner.", "abs(hinge_velocity) > 10"),
+    "finger": ForeignScene("dm_control", "suite/finger.xml", "Spin the spinner.", "abs(hinge_velocity) > 5"),
     "ball_in_cup": ForeignScene(
         "dm_control",
         "suite/ball_in_cup.xml",
@@ -111,7 +111,7 @@ def search_scene(name: str, scene: ForeignScene, model: Path, more: list[str]) -
     """Runs `robo-reward search` in a fresh folder and returns success with its interval, wall and CPU time [s]."""
     with tempfile.TemporaryDirectory() as folder:
         task = write_scene(scene, model, Path(folder), name)
-        command = [sys.executable, "-m", "robo_reward", "search", f"task={task}", f"goal={scene.goal}",
+        command = [sys.executable, "-m", "robo_reward.cli", "search", f"task={task}", f"goal={scene.goal}",
                    f"success={scene.success}", "writer=offline", "runs=runs", "run=run", "videos=0",
                    *scene.search, *more]  # fmt: skip
         begun, used = time.perf_counter(), os.times()
