@@ -51,7 +51,13 @@ class ForeignScene:
 
 
 SCENES: Mapping[str, ForeignScene] = {
-    "finger": ForeignScene("dm_control", "suite/finger.xml", "Spin the spinner.", "abs(hinge_velocity) > 5"),
+    "finger": ForeignScene(
+        "dm_control",
+        "suite/finger.xml",
+        "Spin the spinner.",
+        "abs(hinge_velocity) > 5",
+        {"start": {"joints": {"proximal": [-2.0, -1.0], "distal": [-0.5, 0.5], "hinge": [-3.1, 3.1]}}},
+    ),
     "ball_in_cup": ForeignScene(
         "dm_control",
         "suite/ball_in_cup.xml",

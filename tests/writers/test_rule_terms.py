@@ -50,7 +50,7 @@ def test_states_that_meet_the_rule_earn_more(rule: str) -> None:
     met = StateCondition(condition, SPEC)(state)
     assert 0.02 < met.mean() < 0.98
     output = compile_program(program(rule), SPEC, 1)(Transitions(state, np.zeros((len(state), 1)), state))
-    near = sum(value for name, value in output.terms.items() if name.endswith("_near") and "contact" not in name)
+    near = np.sum([v for name, v in output.terms.items() if name.endswith("_near") and "contact" not in name], axis=0)
     assert near[met].mean() > near[~met].mean() + 0.2
     # The bonus: all of its largest values are states that meet the rule.
     best = np.argsort(output.terms["met"])[-int(0.3 * met.sum()) :]
