@@ -61,6 +61,7 @@ class SceneSettings(msgspec.Struct, forbid_unknown_fields=True):
         base: `fixed` or `free`: whether the first body of a URDF is fixed to the world, or floats above a floor.
         actuators: actuators to add; by default position servos on the joints of a URDF, none for MJCF.
         action: the action convention; the model's actuators by default.
+        ranges: domain randomisation, such as `body/ball/mass: [0.5, 1.5]`, see `SceneRanges`.
         state: choice of the state's fields.
         observation: patterns of the fields that policies observe; empty: all that vary.
         cameras: names of the cameras; empty: all of the model, or an overview if it has none.
@@ -78,6 +79,7 @@ class SceneSettings(msgspec.Struct, forbid_unknown_fields=True):
     base: str = "fixed"
     actuators: AddedActuators | None = None
     action: ActionSettings = msgspec.field(default_factory=ActionSettings)
+    ranges: dict[str, tuple[float, float]] = {}
     state: StateSettings = msgspec.field(default_factory=StateSettings)
     observation: list[str] = []
     cameras: list[str] = []

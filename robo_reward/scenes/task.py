@@ -14,7 +14,7 @@ import numpy as np
 from robo_reward.envs.batch import BatchSim
 from robo_reward.envs.model.names import make_identifier
 from robo_reward.envs.state import State, StateSpec
-from robo_reward.envs.task import Observable, ObservationSpec, Start, Task
+from robo_reward.envs.task import Observable, ObservationSpec, Start, Task, Variant
 from robo_reward.errors import UnknownName, UsageError
 from robo_reward.scenes.actuators import ActuatorController
 from robo_reward.scenes.end_effector import KINDS, ActionSettings, SiteDelta
@@ -26,6 +26,7 @@ from robo_reward.scenes.model_file import (
     is_urdf,
     load_model_spec,
 )
+from robo_reward.scenes.randomisation import SceneRanges
 from robo_reward.scenes.rules import set_rule
 from robo_reward.scenes.sensors import add_state_sensors, rename_fields
 from robo_reward.scenes.servos import AddedActuators, add_actuators
@@ -98,6 +99,7 @@ class SceneTask(Task):
         self.horizon = settings.horizon
         self._starts = StartDistribution(self.model, settings.start)
         self.controller = _make_controller(self.model, settings.action, self._starts.pose, 1.0 / self.control_dt)
+        self._ranges = SceneRanges(self.model, settings.ranges) if settings.ranges else None
         self.cameras = _choose_cameras(self.model, settings)
         self.goal, self.success_rule = goal or settings.goal, success or settings.success
         if not draft:
@@ -122,6 +124,10 @@ class SceneTask(Task):
         for actuator, address in self.controller.filtered_servos:
             act[:, address] = held[:, actuator]
         return start._replace(act=act)
+
+    def variants(self, rng: np.random.Generator, n: int) -> list[Variant]:
+        """Returns the physics of n worlds: all the same, or drawn from the ranges of the scene file."""
+        return [self._ranges.sample(rng) for _ in range(n)] if self._ranges else [Variant(self.model)] * n
 
     def success(self, state: State) -> np.ndarray:
         return np.zeros(state.batch_shape, bool)  # replaced by the rule

@@ -58,7 +58,8 @@ COLLADA = f"""<?xml version="1.0"?>
     <source id="p"><float_array id="a" count="24">{" ".join(str(v) for v in CORNERS.ravel())}</float_array></source>
     <vertices id="v"><input semantic="POSITION" source="#p"/></vertices>
     <polylist count="6"><input semantic="VERTEX" source="#v" offset="0"/>
-      <input semantic="NORMAL" source="#n" offset="1"/><vcount>4 4 4 4 4 4</vcount><p>{" ".join(f"{i} 0" for square in SQUARES for i in square)}</p></polylist>
+      <input semantic="NORMAL" source="#n" offset="1"/><vcount>4 4 4 4 4 4</vcount>
+      <p>{" ".join(f"{i} 0" for square in SQUARES for i in square)}</p></polylist>
   </mesh></geometry></library_geometries>
   <library_visual_scenes><visual_scene id="s"><node><scale>8 8 40</scale><node><translate>0 0 0.25</translate>
     <rotate>0 0 1 90</rotate><instance_geometry url="#g"/></node></node></visual_scene></library_visual_scenes>
