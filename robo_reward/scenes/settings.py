@@ -19,14 +19,18 @@ BASES = ("fixed", "free")
 
 
 class FieldChange(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
-    """Description of a state field that replaces the derived one.
+    """Change of a state field, or of all that match a pattern.
 
     Args:
+        name: another name, such as `cup_position`, or `cup_*` for the pattern `body_3_*`.
+        hide: whether the field is left out.
         description: one sentence for the reader, human or language model.
         role: one of `robo_reward.envs.state.ROLES`.
         typical: usual range of each component.
     """
 
+    name: str = ""
+    hide: bool = False
     description: str = ""
     role: str = ""
     typical: tuple[float, float] | None = None
@@ -38,7 +42,7 @@ class StateSettings(msgspec.Struct, forbid_unknown_fields=True):
     Args:
         include: patterns of field names, such as `ball_*`; empty: all.
         exclude: patterns of field names to leave out.
-        fields: changed descriptions, by field.
+        fields: other names and descriptions, by field or pattern.
     """
 
     include: list[str] = []

@@ -5,9 +5,7 @@ from __future__ import annotations
 import fnmatch
 import logging
 from pathlib import Path
-from typing import Any
 
-import msgspec
 import mujoco
 import numpy as np
 
@@ -28,7 +26,7 @@ from robo_reward.scenes.model_file import (
 )
 from robo_reward.scenes.randomisation import SceneRanges
 from robo_reward.scenes.rules import set_rule
-from robo_reward.scenes.sensors import add_state_sensors, rename_fields
+from robo_reward.scenes.sensors import add_state_sensors
 from robo_reward.scenes.servos import AddedActuators, add_actuators
 from robo_reward.scenes.settings import SceneSettings, load_scene_settings
 from robo_reward.scenes.starts import StartDistribution
@@ -91,10 +89,8 @@ class SceneTask(Task):
             spec.visual.headlight.ambient, spec.visual.headlight.diffuse = [0.4] * 3, [0.6] * 3
         if not any(camera.name for camera in spec.cameras):
             _add_overview_camera(spec, model_path)
-        measured = add_state_sensors(spec, model_path, settings.state.include, settings.state.exclude)
-        self.model = measured.model
-        changes = {name: _drop_empty(change) for name, change in settings.state.fields.items()}
-        self.spec = rename_fields(measured.state, changes)
+        state = settings.state
+        self.model, self.spec = add_state_sensors(spec, model_path, state.include, state.exclude, state.fields)
         self.substeps = _count_substeps(self.model, settings.rate, model_path)
         self.horizon = settings.horizon
         self._starts = StartDistribution(self.model, settings.start)
@@ -156,10 +152,6 @@ def _make_controller(
     return (
         SiteDelta(model, settings, home, rate_hz) if settings.kind == "ee_delta" else ActuatorController(model, rate_hz)
     )
-
-
-def _drop_empty(change: Any) -> dict[str, Any]:
-    return {name: value for name, value in msgspec.structs.asdict(change).items() if value}
 
 
 def _require_goal(task: SceneTask, path: Path) -> None:

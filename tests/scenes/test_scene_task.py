@@ -114,6 +114,36 @@ def test_a_scene_file_is_a_task(scene: Path) -> None:
     assert again.spec == task.spec and np.array_equal(again.observation.matrix, task.observation.matrix)
 
 
+def test_fields_are_renamed_described_and_hidden(scene: Path) -> None:
+    state = """
+state:
+  fields:
+    puck_*: {name: disc_*, role: object}
+    disc: {}
+    slider_velocity: {hide: true}
+    slider_displacement: {name: rail, description: where the cart is, typical: [-1, 1]}
+"""
+    text = SCENE[: SCENE.index("state:")].replace("norm(puck_position", "norm(disc_position") + state
+    scene.write_text(text)
+    with pytest.raises(UnknownName, match="state field 'disc'"):
+        make_task(str(scene))
+    scene.write_text(text.replace("    disc: {}\n", ""))
+    task = make_task(str(scene))
+    task.check()  # the sensors have the new names, too
+    assert "disc_velocity" in task.spec and "disc_contact" in task.spec and "puck_position" not in task.spec
+    assert "slider_velocity" not in task.spec and task.spec["rail"].description == "where the cart is"
+    sim = BatchSim(task, 3, seed=0)
+    np.testing.assert_allclose(sim.state.disc_position[:, :2], sim.qpos[:, 1:3])
+    np.testing.assert_allclose(sim.state.rail, sim.qpos[:, 0])
+    sim.close()
+    scene.write_text(text.replace("    disc: {}\n", "").replace("disc_*", "disc"))
+    with pytest.raises(UsageError, match="the name 'disc' would be that of 5 fields"):
+        make_task(str(scene))
+    scene.write_text(text.replace("    disc: {}\n", "").replace("name: rail", "name: disc_position"))
+    with pytest.raises(UsageError, match="'disc_position' appears twice"):
+        make_task(str(scene))
+
+
 def test_episodes_start_with_velocities(scene: Path) -> None:
     text = SCENE.replace("slider: [-0.2, 0.0]", "slider: {position: 0.1, velocity: [0.5, 1.0]}")
     scene.write_text(text.replace("yaw: [-1.0, 1.0]", "vy: 0.3, vx: [-0.2, 0.2]"))
