@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import cv2
 import pytest
 
 from robo_reward.cli.app import main
@@ -71,3 +72,19 @@ def test_tasks_shows_a_scene_file_and_checks_it(folder: Path, capsys: pytest.Cap
     assert "puck_position" in shown and "success at the start" in shown and "actuators" in shown
     assert main(["tasks", "name=scene.yaml", "success=puck_x > 0"]) == 1
     assert "make the rule stricter" in " ".join(capsys.readouterr().out.split())
+
+
+def test_task_check_draws_the_cameras_and_needs_no_goal(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["task", "puck.xml"]) == 0
+    shown = " ".join(capsys.readouterr().out.split())
+    assert "no goal yet" in shown and "success='norm(puck_position - goal_position) < 0.05'" in shown
+    assert "state.puck_velocity" in shown and not (folder / "checks").exists()
+    assert main(["task", "scene.yaml", "--check", "out=seen"]) == 0
+    shown = " ".join(capsys.readouterr().out.split())
+    assert "success at the start" in shown and "seen/scene-scene/overview.png" in shown
+    frame = cv2.imread(str(folder / "seen" / "scene-scene" / "overview.png"))
+    assert frame is not None and frame.shape == (480, 640, 3) and frame.std() > 5
+    assert main(["task", "puck.xml", "--check"]) == 0
+    assert "random actions" in capsys.readouterr().out
+    assert main(["task"]) == 2
+    assert main(["task", "scene.yaml", "--chek"]) == 2

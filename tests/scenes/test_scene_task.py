@@ -350,3 +350,15 @@ def test_the_check_finds_actuators_without_effect_and_fields_that_never_change(s
     model.write_text(PUCK.replace('gear="10"', 'gear="0"'))
     found = findings(model, goal="Push.", success="puck_x > 0.7")
     assert not found["actuator effect"] and not found["state"]
+
+
+def test_the_check_finds_fixed_objects_and_places_out_of_reach(scene: Path) -> None:
+    found = {f.name: f for f in check_task(make_task(str(scene)))}
+    assert "objects" not in found and found["reach"].ok
+    scene.write_text(SCENE.replace("x: [0.7, 0.9]", "x: 3.0"))
+    found = {f.name: f for f in check_task(make_task(str(scene)))}
+    assert not found["reach"].ok and "goal is up to 2.0" in found["reach"].value
+    model = scene.with_name("puck.xml")
+    model.write_text(PUCK.replace("<freejoint/>", ""))
+    found = {f.name: f for f in check_task(make_task(str(model), goal="Push the puck.", success="slider_velocity > 1"))}
+    assert "puck, which is fixed" in found["objects"].value and "freejoint" in found["objects"].remedy
