@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+
 import mujoco
 import numpy as np
 
@@ -10,9 +12,11 @@ from robo_reward.envs.model.names import GOAL, OBJECT, split_words
 from robo_reward.envs.model.parts import ModelParts
 from robo_reward.envs.state import State
 from robo_reward.envs.task import Task
+from robo_reward.errors import UsageError
 from robo_reward.finding import Finding
 from robo_reward.scenes.starts import SCALAR_JOINTS
 
+log = logging.getLogger(__name__)
 WORLDS = 64
 """Number of episodes; half of them with random actions, half with extreme ones."""
 HOLD = 25
@@ -23,6 +27,27 @@ SOFT = 0.1
 """Sag of an arm under gravity that is reported [m]."""
 DEEP = 0.005
 """Penetration of two bodies at the start that is reported [m]."""
+
+
+def check_rules_at_start(task: Task) -> None:
+    """Logs a warning if the success rule holds at most starts already: it may be meant so, as in "Stay upright.".
+
+    Raises:
+        UsageError: the failure rule holds there.
+    """
+    sim = BatchSim(task, 16, seed=0, threads=1)
+    failing, success = task.failure(sim.state), float(np.mean(task.success(sim.state)))
+    sim.close()
+    if failing is not None and np.mean(failing) > 0.5:
+        raise UsageError(
+            f"failure={task.failure_rule!r} holds in {np.mean(failing) * 100:.0f} % of the starts, so that episodes "
+            "end at once: change the rule or the start"
+        )
+    if success > 0.5:
+        log.warning(
+            "success=%r holds in %.0f %% of the starts already: a policy that does nothing may succeed, unless the "
+            "goal is to stay so", task.success_rule, success * 100,
+        )  # fmt: skip
 
 
 def check_task(task: Task, seed: int = 0) -> list[Finding]:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import gymnasium
 import mujoco
 import numpy as np
 import pytest
+import yaml
+from msgspec import convert
 
 from robo_reward.cli.arguments.choices import register_scene
 from robo_reward.envs.batch import BatchSim
@@ -17,6 +20,7 @@ from robo_reward.envs.task import make_task
 from robo_reward.envs.vec import SB3VecEnv
 from robo_reward.errors import BadArtifact, UnknownName, UsageError
 from robo_reward.scenes.check import check_task
+from robo_reward.scenes.end_effector import ROTATIONS, ActionSettings
 from robo_reward.scenes.model_file import ModelFileError, compile_model, load_model_spec
 from robo_reward.scenes.sensors import add_state_sensors
 from robo_reward.scenes.task import SceneTask
@@ -362,3 +366,39 @@ def test_the_check_finds_fixed_objects_and_places_out_of_reach(scene: Path) -> N
     model.write_text(PUCK.replace("<freejoint/>", ""))
     found = {f.name: f for f in check_task(make_task(str(model), goal="Push the puck.", success="slider_velocity > 1"))}
     assert "puck, which is fixed" in found["objects"].value and "freejoint" in found["objects"].remedy
+
+
+def test_a_model_without_names_is_a_task(tmp_path: Path) -> None:
+    path = tmp_path / "nameless.xml"
+    path.write_text(
+        """<mujoco><worldbody>
+        <body><joint name="j"/><geom size="0.1"/>
+          <body pos="0 0 0.3"><joint type="slide"/><geom size="0.1"/><site pos="0 0 0.1"/></body></body>
+        <body pos="2 0 0"><freejoint/><geom type="box" size=".1 .1 .1"/></body>
+        </worldbody><actuator><motor joint="j"/></actuator></mujoco>"""
+    )
+    task = make_task(str(path), goal="Turn.", success="j_angle > 1")
+    assert {"j_angle", "joint_1_displacement", "box_position", "box_spin"} <= set(task.spec.names)
+    assert task.action.names == ("j",) and task.cameras == ("overview",)
+    assert not [f for f in check_task(task) if f.needed and not f.ok]
+
+
+def test_a_missing_mesh_is_named_with_its_folder(tmp_path: Path) -> None:
+    path = tmp_path / "arm.xml"
+    path.write_text(
+        '<mujoco><compiler meshdir="assets"/><asset><mesh name="a" file="link.stl"/></asset><worldbody/></mujoco>'
+    )
+    with pytest.raises(ModelFileError, match=r"assets/link\.stl.*is not there.*count from"):
+        make_task(str(path), goal="Go.", success="x > 1")
+
+
+def test_the_scene_of_the_documentation_is_a_task(tmp_path: Path) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "own_scene.md").read_text()
+    blocks = re.findall(r"```text\n(.*?)```", page, re.DOTALL)
+    (tmp_path / "puck.xml").write_text(next(block for block in blocks if block.startswith("<mujoco>")))
+    path = tmp_path / "scene.yaml"
+    path.write_text(next(block for block in blocks if block.startswith("model: puck.xml")))
+    task = make_task(str(path))
+    assert "rail_displacement" in task.spec and len({v.delay for v in task.variants(np.random.default_rng(0), 9)}) == 9
+    action = convert(yaml.safe_load(next(b for b in blocks if b.startswith("action:")))["action"], ActionSettings)
+    assert action.kind == "ee_delta" and action.rotation in ROTATIONS
