@@ -137,7 +137,7 @@ class ModelState:
             role, what = self._parts.classify_body(body), self._parts.describe_body(body)
             free, still = self._parts.is_free(body), role == "goal"
             quantities = ["position", "rotation"] + ["velocity"] * (not still) + ["spin"] * (free and not still)
-            name = make_identifier(self._parts.get_body_name(body), f"body_{body}")
+            name = self._parts.make_body_name(body)
             name = self._names.claim_subject(name, "body", tuple(quantities))
             reach = (-self._reach, self._reach)
             self._add_field(
@@ -214,7 +214,7 @@ class ModelState:
     def _add_forces(self) -> bool:
         before = len(self._fields)
         for body in self._parts.list_contact_bodies():
-            wanted = make_identifier(self._parts.get_body_name(body), f"body_{body}")
+            wanted = self._parts.make_body_name(body)
             name = self._names.claim_subject(wanted, "body", ("contact",))
             what = f"sum of the normal contact forces on {self._parts.describe_body(body)}"
             self._add_field(Field(f"{name}_contact", (), "N", what, "contact", typical=(0, 100)), "force", body)

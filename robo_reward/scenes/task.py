@@ -5,29 +5,32 @@ from __future__ import annotations
 import fnmatch
 import logging
 from pathlib import Path
-from typing import Any
 
-import msgspec
 import mujoco
 import numpy as np
 
 from robo_reward.envs.batch import BatchSim
 from robo_reward.envs.model.names import make_identifier
 from robo_reward.envs.state import State, StateSpec
-from robo_reward.envs.task import Observable, ObservationSpec, Start, Task
+from robo_reward.envs.task import Observable, ObservationSpec, Start, Task, Variant
 from robo_reward.errors import UnknownName, UsageError
 from robo_reward.scenes.actuators import ActuatorController
+from robo_reward.scenes.end_effector import KINDS, ActionSettings, SiteDelta
 from robo_reward.scenes.model_file import (
     ModelFileError,
     compile_model,
     compute_digest,
     find_model_files,
+    is_urdf,
     load_model_spec,
 )
-from robo_reward.scenes.rules import StateCondition
-from robo_reward.scenes.sensors import add_state_sensors, rename_fields
+from robo_reward.scenes.randomisation import SceneRanges
+from robo_reward.scenes.rules import set_rule
+from robo_reward.scenes.sensors import add_state_sensors
+from robo_reward.scenes.servos import AddedActuators, add_actuators
 from robo_reward.scenes.settings import SceneSettings, load_scene_settings
 from robo_reward.scenes.starts import StartDistribution
+from robo_reward.scenes.urdf_robots.reader import UrdfError, free_base, read_urdf_joints
 
 log = logging.getLogger(__name__)
 OVERVIEW = "overview"
@@ -51,6 +54,7 @@ class SceneTask(Task):
         success: the condition of success, instead of the file's.
         failure: the condition of failure, instead of the file's.
         digest: of the files when the run began; a warning is logged if they have changed.
+        draft: whether goal and success rule may be missing: to look at the fields first. Success is then never true.
 
     Attributes:
         files: files that a process must be able to read to build the task again.
@@ -62,14 +66,21 @@ class SceneTask(Task):
     """
 
     def __init__(
-        self, file: str | Path, *, goal: str = "", success: str = "", failure: str = "", digest: str = ""
+        self,
+        file: str | Path,
+        *,
+        goal: str = "",
+        success: str = "",
+        failure: str = "",
+        digest: str = "",
+        draft: bool = False,
     ) -> None:
         path = Path(file).expanduser().absolute()
         path = path.resolve() if path.is_symlink() else path
         settings = load_scene_settings(path)
         model_path = (path.parent / settings.model).absolute()
         self.id = f"scene/{make_identifier(path.stem, 'scene')}"
-        spec = load_model_spec(model_path)
+        spec = _load_robot(model_path, settings)
         self.files = (path, *find_model_files(model_path))
         found = compute_digest(self.files)
         if digest and digest != found:
@@ -78,25 +89,24 @@ class SceneTask(Task):
             spec.visual.headlight.ambient, spec.visual.headlight.diffuse = [0.4] * 3, [0.6] * 3
         if not any(camera.name for camera in spec.cameras):
             _add_overview_camera(spec, model_path)
-        measured = add_state_sensors(spec, model_path, settings.state.include, settings.state.exclude)
-        self.model = measured.model
-        changes = {name: _drop_empty(change) for name, change in settings.state.fields.items()}
-        self.spec = rename_fields(measured.state, changes)
+        state = settings.state
+        self.model, self.spec = add_state_sensors(spec, model_path, state.include, state.exclude, state.fields)
         self.substeps = _count_substeps(self.model, settings.rate, model_path)
-        self.controller: ActuatorController = ActuatorController(self.model, 1.0 / self.control_dt)
         self.horizon = settings.horizon
         self._starts = StartDistribution(self.model, settings.start)
+        self.controller = _make_controller(self.model, settings.action, self._starts.pose, 1.0 / self.control_dt)
+        self._ranges = SceneRanges(self.model, settings.ranges) if settings.ranges else None
         self.cameras = _choose_cameras(self.model, settings)
-        self.goal, self.success_rule = _require_goal(self, path, goal or settings.goal, success or settings.success)
+        self.goal, self.success_rule = goal or settings.goal, success or settings.success
+        if not draft:
+            _require_goal(self, path)
         # Before the rules are set, so that they do not change what a policy observes.
-        self._success = self._failure = None
         self.observation = ObservationSpec(self.spec, [Observable(self.spec.names[0])])
         self.observation = _measure_observation(self, settings.observation)
-        self._success = StateCondition(self.success_rule, self.spec)
-        self.failure_rule = failure or settings.failure
-        self._failure = StateCondition(self.failure_rule, self.spec) if self.failure_rule else None
+        self.expert_reward = set_rule(self, "success", self.success_rule).source if self.success_rule else ""
+        if failure or settings.failure:
+            set_rule(self, "failure", failure or settings.failure)
         self.ends_on_success = settings.ends_on_success
-        self.expert_reward = self._success.source
         self.training_steps = settings.steps
         given = {"goal": goal, "success": success, "failure": failure}
         self.options = {"file": str(path), "digest": found, **{name: text for name, text in given.items() if text}}
@@ -111,38 +121,56 @@ class SceneTask(Task):
             act[:, address] = held[:, actuator]
         return start._replace(act=act)
 
+    def variants(self, rng: np.random.Generator, n: int) -> list[Variant]:
+        """Returns the physics of n worlds: all the same, or drawn from the ranges of the scene file."""
+        return [self._ranges.sample(rng) for _ in range(n)] if self._ranges else [Variant(self.model)] * n
+
     def success(self, state: State) -> np.ndarray:
-        return np.zeros(state.batch_shape, bool) if self._success is None else self._success(state)
-
-    def failure(self, state: State) -> np.ndarray | None:
-        return None if self._failure is None else self._failure(state)
+        return np.zeros(state.batch_shape, bool)  # replaced by the rule
 
 
-def _drop_empty(change: Any) -> dict[str, Any]:
-    return {name: value for name, value in msgspec.structs.asdict(change).items() if value}
+def _load_robot(path: Path, settings: SceneSettings) -> mujoco.MjSpec:
+    """Returns the editable model of a scene, with the base and the actuators that the scene file asks for."""
+    spec = load_model_spec(path)
+    try:
+        if settings.base == "free":
+            free_base(spec)
+    except UrdfError as error:
+        raise ModelFileError(path, error.problem, error.remedy) from error
+    added = settings.actuators or (AddedActuators() if is_urdf(path) else None)
+    if added is not None:
+        add_actuators(spec, added, read_urdf_joints(path) if is_urdf(path) else {})
+    return spec
 
 
-def _require_goal(task: SceneTask, path: Path, goal: str, success: str) -> tuple[str, str]:
-    """Returns goal and success rule.
+def _make_controller(
+    model: mujoco.MjModel, settings: ActionSettings, home: np.ndarray, rate_hz: float
+) -> ActuatorController | SiteDelta:
+    """Returns the action convention that a scene file names."""
+    if settings.kind not in KINDS:
+        raise UnknownName("action.kind", settings.kind, KINDS)
+    return (
+        SiteDelta(model, settings, home, rate_hz) if settings.kind == "ee_delta" else ActuatorController(model, rate_hz)
+    )
 
-    Raises:
-        UsageError: one is missing; names fields for an example of a rule.
-    """
-    if not goal:
+
+def _require_goal(task: SceneTask, path: Path) -> None:
+    """Raises an error if goal or success rule are missing; it names fields, for an example of a rule."""
+    if not task.goal:
         raise UsageError(
             f"{path.name} has no goal: give goal='Throw the ball into the basket.', or a line `goal:` in it"
         )
-    if not success:
-        example = _make_example_rule(task.spec)
+    if not task.success_rule:
+        example = make_example_rule(task.spec)
         raise UsageError(
-            f"{path.name} has no success rule, so that nothing says whether the goal {goal!r} is reached: give "
+            f"{path.name} has no success rule, so that nothing says whether the goal {task.goal!r} is reached: give "
             f"success={example!r}, or a line `success:` in it. Fields: {', '.join(task.spec.names[:60])}"
             + (" ..." if len(task.spec.names) > 60 else "")
         )
-    return goal, success
 
 
-def _make_example_rule(spec: StateSpec) -> str:
+def make_example_rule(spec: StateSpec) -> str:
+    """Returns a rule on fields of a state, to show how one is written."""
     places = [f for f in spec if f.quantity == "position" and f.shape == (3,)]
     objects = [f.name for f in places if f.role in ("object", "hand")]
     goals = [f.name for f in places if f.role == "goal"]
