@@ -3,8 +3,9 @@
     python -m benchmarks.foreign_scenes --json FILE [--only NAME,NAME] [--scenes DIR] [--menagerie DIR]
 
 The files are used as their packages ship them: gymnasium, dm_control, and MuJoCo Menagerie (`--menagerie`, else the
-folder MENAGERIE_ROOT). `--scenes DIR` is one more folder in which packages are looked for, such as the site-packages of
-another environment. A small scene file beside the model gives the start distribution where a user would write one.
+folder MENAGERIE_ROOT). `--scenes DIR`, else the folder FOREIGN_SCENES, is one more folder in which packages are looked
+for, such as the site-packages of another environment. A small scene file beside the model gives the start distribution
+where a user would write one.
 """
 
 from __future__ import annotations
@@ -95,6 +96,7 @@ SCENES: Mapping[str, ForeignScene] = {
 def find_model(scene: ForeignScene, scenes: str = "", menagerie: str = "") -> Path | None:
     """Returns the path of a scene's model, or None if its package is not installed."""
     menagerie = menagerie or os.environ.get("MENAGERIE_ROOT", "")
+    scenes = scenes or os.environ.get("FOREIGN_SCENES", "")
     if scene.package == "menagerie":
         folders = [Path(menagerie)] if menagerie else []
     else:

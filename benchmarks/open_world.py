@@ -6,7 +6,6 @@ plain Python that is called with one state at a time, or torch on the batch, as 
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -85,7 +84,7 @@ def measure_foreign_speed(quick: bool) -> dict[str, Any]:
     """Returns how fast `BatchSim` steps models of other packages, as a share of MuJoCo's own loop in C."""
     ratios: dict[str, float] = {}
     for name, scene in SCENES.items():
-        model = find_model(scene, os.environ.get("FOREIGN_SCENES", ""))
+        model = find_model(scene)
         if model is None:
             print(f"{name}: {scene.package} is not installed")
             continue
