@@ -82,6 +82,7 @@ SCENES: Mapping[str, ForeignScene] = {
         "Push the object to the goal.",
         "norm(object_position - goal_position) < 0.1",
         {"start": {"joints": {"obj_slidex": [-0.3, -0.2], "obj_slidey": [-0.2, 0.2]}}},
+        ("search.steps=600000",),
     ),
     "ur5e": ForeignScene(
         "menagerie",
@@ -89,7 +90,17 @@ SCENES: Mapping[str, ForeignScene] = {
         "Raise the tool to a height of 0.9 m.",
         "abs(attachment_site_height - 0.9) < 0.03",
     ),
-    "go2": ForeignScene("menagerie", "unitree_go2/scene.xml", "Walk forward.", "base_x > 1 and base_height > 0.2"),
+    "go2": ForeignScene(
+        "menagerie",
+        "unitree_go2/scene.xml",
+        "Stand up.",
+        "base_height > 0.3",
+        {
+            "horizon": 75,
+            "actuators": {"kind": "position", "replace": True, "stiffness": 40.0, "damping": 1.0, "effort": 23.7},
+        },
+        ("search.steps=120000",),
+    ),
 }
 
 
@@ -120,7 +131,7 @@ def search_scene(name: str, scene: ForeignScene, model: Path, more: list[str]) -
     with tempfile.TemporaryDirectory() as folder:
         task = write_scene(scene, model, Path(folder), name)
         command = [sys.executable, "-m", "robo_reward.cli", "search", f"task={task}", f"goal={scene.goal}",
-                   f"success={scene.success}", "writer=offline", "runs=runs", "run=run", "videos=0",
+                   f"success={scene.success}", "writer=offline", "runs=runs", "run=run", "videos=0", "search.rounds=1",
                    *scene.search, *more]  # fmt: skip
         begun, used = time.perf_counter(), os.times()
         ended = subprocess.run(command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
