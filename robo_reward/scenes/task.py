@@ -94,7 +94,9 @@ class SceneTask(Task):
         self.substeps = _count_substeps(self.model, settings.rate, model_path)
         self.horizon = settings.horizon
         self._starts = StartDistribution(self.model, settings.start)
-        self.controller = _make_controller(self.model, settings.action, self._starts.pose, 1.0 / self.control_dt)
+        self.controller: ActuatorController | SiteDelta = _make_controller(
+            self.model, settings.action, self._starts.pose, 1.0 / self.control_dt
+        )
         self._ranges = SceneRanges(self.model, settings.ranges) if settings.ranges else None
         self.cameras = _choose_cameras(self.model, settings)
         self.goal, self.success_rule = goal or settings.goal, success or settings.success

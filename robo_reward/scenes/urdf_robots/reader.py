@@ -40,7 +40,7 @@ class UrdfError(UsageError):
 
 
 class UrdfJoint(NamedTuple):
-    """What a URDF says about a movable joint beyond MuJoCo's model.
+    """Properties of a movable joint that MuJoCo does not read from a URDF.
 
     Attributes:
         effort: largest force or torque [N or N m]; 0 if there is none.
