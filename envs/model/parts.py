@@ -138,6 +138,18 @@ class ModelParts:
                 found.append((site, role))
         return found
 
+    def list_goal_geoms(self) -> list[int]:
+        """Returns the geoms that are named as goals and are neither part of a goal body nor marked by a goal site."""
+        model = self._model
+        marked = {int(model.site_bodyid[site]) for site, role in self.list_sites() if role == "goal"}
+        found = []
+        for geom in range(model.ngeom):
+            body = int(model.geom_bodyid[geom])
+            goal = split_words(model.geom(geom).name) & GOAL and body not in marked
+            if goal and self.classify_body(int(self.owner[body])) != "goal":
+                found.append(geom)
+        return found
+
     def list_contact_bodies(self) -> list[int]:
         """Returns the bodies whose contact force is worth a field: objects, robot feet, hands and fingers."""
         model, found = self._model, []

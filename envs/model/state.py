@@ -39,10 +39,12 @@ class ModelState:
     """Reads the state of a model, in the order of `spec`.
 
     Of every named body that can move: position, rotation and velocity of its frame in the world; of every joint that
-    is not a free one: angle or displacement, and its rate; of named sites: position; every sensor; and the contact
-    force on the ends of the robot and on objects. Bodies that cannot move are left out, unless they are goals.
+    is not a free one: angle or displacement, and its rate; of named sites, and of geoms named as goals: position; every
+    sensor; and the contact force on the ends of the robot and on objects. Bodies that cannot move are left out, unless
+    they are goals.
 
-    Reading gathers from one array of everything: `[xpos, xquat, v, ω, qpos, qvel, site_xpos, sensordata, force]`, with
+    Reading gathers from one array of everything: `[xpos, xquat, v, ω, qpos, qvel, site_xpos, geom_xpos, sensordata,
+    force]`, with
     the velocity of body i at its frame's origin, `v_i = v_c + ω × (x_i - c)`, where c is the point of MuJoCo's `cvel`.
 
     Args:
@@ -56,8 +58,8 @@ class ModelState:
     def __init__(self, model: mujoco.MjModel) -> None:
         self.model, self._parts, self._names = model, ModelParts(model), UniqueNames()
         sizes = {"xpos": 3 * model.nbody, "xquat": 4 * model.nbody, "v": 3 * model.nbody, "w": 3 * model.nbody}
-        sizes |= {"qpos": model.nq, "qvel": model.nv, "site": 3 * model.nsite, "sensor": model.nsensordata}
-        sizes |= {"force": model.nbody}
+        sizes |= {"qpos": model.nq, "qvel": model.nv, "site": 3 * model.nsite, "geom": 3 * model.ngeom}
+        sizes |= {"sensor": model.nsensordata, "force": model.nbody}
         self._start = dict(zip(sizes, np.cumsum([0, *sizes.values()]).tolist(), strict=False))
         self._fields: list[Field] = []
         self.sources: dict[str, tuple[str, int]] = {}
@@ -66,6 +68,7 @@ class ModelState:
         self._add_bodies()
         self._add_joints()
         self._add_sites()
+        self._add_goal_geoms()
         self._add_sensors()
         self._has_forces = self._add_forces()
         self.spec = StateSpec(self._fields)
@@ -95,7 +98,8 @@ class ModelState:
         spin = data.cvel[:, :3]
         arm = data.xpos - data.subtree_com[model.body_rootid]
         velocity = data.cvel[:, 3:] + np.cross(spin, arm)
-        blocks = (data.xpos, data.xquat, velocity, spin, data.qpos, data.qvel, data.site_xpos, data.sensordata)
+        blocks = (data.xpos, data.xquat, velocity, spin, data.qpos, data.qvel)
+        blocks += (data.site_xpos, data.geom_xpos, data.sensordata)
         force = self._compute_contact_forces(data) if self._has_forces else np.zeros(model.nbody)
         return np.concatenate([*(block.ravel() for block in blocks), force])[self._gather]
 
@@ -184,6 +188,13 @@ class ModelState:
             name = self._names.claim_subject(make_identifier(original, f"site_{site}"), "site", ("position",))
             what, reach = f"position of site {original!r}", (-self._reach, self._reach)
             self._add_field(Field(f"{name}_position", (3,), "m", what, role, typical=reach), "site", 3 * site)
+
+    def _add_goal_geoms(self) -> None:
+        for geom in self._parts.list_goal_geoms():
+            original = self.model.geom(geom).name
+            name = self._names.claim_subject(make_identifier(original, f"geom_{geom}"), "geom", ("position",))
+            what, reach = f"position of the goal {original!r}", (-self._reach, self._reach)
+            self._add_field(Field(f"{name}_position", (3,), "m", what, "goal", typical=reach), "geom", 3 * geom)
 
     def _add_sensors(self) -> None:
         for index in range(self.model.nsensor):

@@ -95,6 +95,8 @@ def add_state_sensors(
             _add_sensor(spec, field.name, _OF_BODY[block], _OBJECT.mjOBJ_XBODY, body)
         elif block == "site":
             _add_sensor(spec, field.name, _SENSOR.mjSENS_FRAMEPOS, _OBJECT.mjOBJ_SITE, named.site(at // 3).name)
+        elif block == "geom":
+            _add_sensor(spec, field.name, _SENSOR.mjSENS_FRAMEPOS, _OBJECT.mjOBJ_GEOM, named.geom(at // 3).name)
         elif block == "force":
             body = named.body(_find_contact_end(model, reader, at)).name
             _add_touch_sensor(spec, field.name, body, 10 * model.stat.extent)

@@ -87,7 +87,7 @@ class SceneSettings(msgspec.Struct, forbid_unknown_fields=True):
     state: StateSettings = msgspec.field(default_factory=StateSettings)
     observation: list[str] = []
     cameras: list[str] = []
-    steps: int = 200_000
+    steps: int = 400_000
 
 
 def load_scene_settings(path: Path) -> SceneSettings:

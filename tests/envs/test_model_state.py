@@ -242,6 +242,24 @@ def test_many_equals_one_by_one(zoo: mujoco.MjModel, rng: np.random.Generator):
         reader.read_state(mujoco.MjData(mujoco.MjModel.from_xml_string("<mujoco/>")))
 
 
+def test_a_geom_that_is_named_as_a_goal_has_a_position():
+    text = """<mujoco><worldbody>
+    <geom name="target" type="sphere" size=".05" pos="0.1 0.2 0.3"/><geom name="floor" type="plane" size="1 1 1"/>
+    <body name="arm"><joint name="a"/><geom size=".1"/><geom name="goal pad" pos="1 0 0" size=".1"/></body>
+    <body name="goal" mocap="true"><geom name="goal_ball" size=".1"/></body>
+    <body name="b" pos="3 0 0"><joint name="b"/><geom name="goal_mark" size=".1"/><site name="goal_site"/></body>
+    </worldbody><actuator><motor joint="a"/></actuator></mujoco>"""
+    model = mujoco.MjModel.from_xml_string(text)
+    data, reader = mujoco.MjData(model), ModelState(model)
+    data.qpos[0] = 0.5
+    mujoco.mj_forward(model, data)
+    state = reader.spec.view(reader.read_state(data))
+    np.testing.assert_array_equal(state.target_position, [0.1, 0.2, 0.3])
+    np.testing.assert_allclose(state.goal_pad_position, data.geom("goal pad").xpos)
+    assert {f.name for f in reader.spec if f.role == "goal" and f.quantity == "position"} == {
+        "target_position", "goal_pad_position", "goal_position", "goal_site_position"}  # fmt: skip
+
+
 def test_an_empty_model_has_an_empty_state():
     model = mujoco.MjModel.from_xml_string("<mujoco/>")
     assert ModelState(model).read_state(mujoco.MjData(model)).shape == (0,)
