@@ -6,6 +6,7 @@ import hashlib
 import re
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 from xml.etree import ElementTree
 
 import mujoco
@@ -69,6 +70,12 @@ def compile_model(spec: mujoco.MjSpec, path: Path) -> mujoco.MjModel:
         return spec.compile()
     except (ValueError, mujoco.FatalError) as error:
         raise _to_model_error(path, error) from error
+
+
+def delete_element(spec: mujoco.MjSpec, element: Any) -> None:
+    """Removes an element from an editable model; MuJoCo 4 has another method for it than MuJoCo 3.3."""
+    remove: Any = getattr(spec, "delete", None)
+    remove(element) if remove else element.delete()
 
 
 def find_model_files(path: Path) -> tuple[Path, ...]:

@@ -14,7 +14,7 @@ from msgspec import structs
 from robo_reward.envs.model.state import ModelState
 from robo_reward.envs.state import MAX_DIM, Field, StateSpec
 from robo_reward.errors import UnknownName, UsageError
-from robo_reward.scenes.model_file import compile_model
+from robo_reward.scenes.model_file import compile_model, delete_element
 
 if TYPE_CHECKING:
     from robo_reward.scenes.settings import FieldChange
@@ -85,7 +85,7 @@ def add_state_sensors(
                 own[index].name = fields[name].name
                 measured.append(fields[name])
             else:
-                own[index].delete()
+                delete_element(spec, own[index])
     for name, (block, at) in reader.sources.items():
         if block == "sensor" or name not in fields:
             continue

@@ -40,7 +40,7 @@ class UrdfError(UsageError):
 
 
 class UrdfJoint(NamedTuple):
-    """What a URDF says about a movable joint beyond MuJoCo's model.
+    """Properties of a movable joint that MuJoCo does not read from a URDF.
 
     Attributes:
         effort: largest force or torque [N or N m]; 0 if there is none.
@@ -89,9 +89,10 @@ def load_urdf_spec(path: Path) -> mujoco.MjSpec:
     joints = read_urdf_joints(path)
     for name, joint in joints.items():
         if joint.mimic in joints:
-            data = [joint.offset, joint.factor, *[0.0] * 9]
-            kind = mujoco.mjtEq.mjEQ_JOINT
-            spec.add_equality(type=kind, name1=name, name2=joint.mimic, objtype=mujoco.mjtObj.mjOBJ_JOINT, data=data)
+            kind, joints_follow = mujoco.mjtEq.mjEQ_JOINT, mujoco.mjtObj.mjOBJ_JOINT
+            equality = spec.add_equality(type=kind, name1=name, name2=joint.mimic, objtype=joints_follow)
+            # Of the polynomial in the other joint's position; the size of `data` depends on the version of MuJoCo.
+            equality.data = [joint.offset, joint.factor, *[0.0] * (len(equality.data) - 2)]
     _exclude_overlaps(spec)
     return spec
 

@@ -121,7 +121,7 @@ class SceneFacts:
         self.spec, self.rate = spec, rate
         grouped: dict[str, list[Field]] = {}
         for field in spec:
-            if _READABLE.fullmatch(field.name) and not keyword.iskeyword(field.name):
+            if field.role != "hidden" and _READABLE.fullmatch(field.name) and not keyword.iskeyword(field.name):
                 grouped.setdefault(field.subject, []).append(field)
         self.items = tuple(SceneObject(name, tuple(fields)) for name, fields in grouped.items())
         self._actions, self._kind = tuple(action_names), action_kind
