@@ -12,7 +12,7 @@ from xml.etree import ElementTree
 import mujoco
 
 from robo_reward.errors import UsageError
-from robo_reward.scenes.urdf_robots.reader import UrdfError, find_urdf_meshes, load_urdf_spec
+from robo_reward.scenes.urdf_robots.reader import UrdfError, find_urdf_files, load_urdf_spec
 
 MODEL_SUFFIXES = (".xml", ".mjcf", ".urdf")
 MAX_FILES = 4096
@@ -88,7 +88,7 @@ def find_model_files(path: Path) -> tuple[Path, ...]:
     """
     _require_model_file(path)
     if is_urdf(path):
-        return tuple(dict.fromkeys(f for file in (path, *find_urdf_meshes(path)) for f in (file, file.resolve())))
+        return tuple(dict.fromkeys(f for file in (path, *find_urdf_files(path)) for f in (file, file.resolve())))
     models: dict[Path, Path] = {}  # of each XML file, the folder from which its file names count
     names: set[str] = set()
     folders = {""}

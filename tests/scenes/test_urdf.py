@@ -207,6 +207,12 @@ def test_odd_inertia_is_replaced_and_told(urdf: Path, caplog: pytest.LogCaptureF
 def test_jobs_may_read_its_meshes(urdf: Path) -> None:
     names = {path.name for path in find_model_files(urdf)}
     assert names == {"arm.urdf", "cube.stl", "cube.dae", "cube.obj"}
+    other = urdf.parents[1].rename(urdf.parents[2] / "checkout")  # a folder with another name than its package
+    urdf = other / "urdf" / "arm.urdf"
+    with pytest.raises(ModelFileError, match="is not there"):
+        load_model_spec(urdf)
+    (other / "package.xml").write_text("<package><name>arm_description</name></package>")
+    assert {path.name for path in find_model_files(urdf)} == names | {"package.xml"}
     task = make_task(str(urdf), **RULES)
     assert isinstance(task, SceneTask) and set(task.files) >= set(find_model_files(urdf))
 
