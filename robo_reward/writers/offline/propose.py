@@ -15,7 +15,7 @@ from robo_reward.writers.offline.evolve import annotate_recipe, improve_recipe, 
 from robo_reward.writers.offline.plan import STYLES, choose_style, compose_recipe
 from robo_reward.writers.offline.render import render_program
 from robo_reward.writers.offline.scene import SceneFacts
-from robo_reward.writers.offline.sentence import parse_sentence
+from robo_reward.writers.offline.sentence import Sentence, find_hand_words, parse_sentence
 from robo_reward.writers.offline.terms import Recipe, Term
 from robo_reward.writers.writer import WriteRequest
 
@@ -37,13 +37,19 @@ def draw_proposals(request: WriteRequest, k: int) -> list[Proposal]:
     return [breeder.draw_program(index) for index in range(request.first, request.first + k)]
 
 
+def read_request(request: WriteRequest) -> tuple[Sentence, SceneFacts]:
+    """Returns the parsed goal of a request, and its scene with the hand that the goal names."""
+    sentence = parse_sentence(request.goal)
+    action, sides = request.action, find_hand_words(sentence)
+    return sentence, SceneFacts(request.spec, action.names, action.kind, sides, request.start)
+
+
 class _ProposalSampler:
     """Draws programs for one request and remembers them, so that no two are the same."""
 
     def __init__(self, request: WriteRequest) -> None:
         self.request = request
-        self.sentence = parse_sentence(request.goal)
-        self.scene = SceneFacts(request.spec, request.action.names, request.action.kind)
+        self.sentence, self.scene = read_request(request)
         feedback = request.feedback
         self.scored = [] if feedback is None else [feedback.best, *feedback.others]
         self.parents = read_recipes(self.scored)

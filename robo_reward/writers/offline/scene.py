@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import keyword
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -28,10 +28,17 @@ class SceneObject:
     Args:
         name: of the subject, such as `cube`.
         fields: in the order of the state.
+        code: expression of its position, for a place that the sentence describes; it is no field of the state.
     """
 
     name: str
     fields: tuple[Field, ...]
+    code: str = ""
+
+    @property
+    def position_code(self) -> str:
+        """Expression of its position in a program, (B, 3) or (3,) [m]."""
+        return self.code or f"state.{self.position.name if self.position is not None else ''}"
 
     @property
     def role(self) -> str:
@@ -112,15 +119,26 @@ class SceneFacts:
         spec: the fields.
         action_names: of the action's components.
         action_kind: `native` when the names carry no meaning.
+        hand_words: words that tell one of several hands from the others, such as `left`.
+        start: field -> lowest and highest value of each component when an episode begins, as far as it is known.
     """
 
-    def __init__(self, spec: StateSpec, action_names: Iterable[str] = (), action_kind: str = "native") -> None:
+    def __init__(
+        self,
+        spec: StateSpec,
+        action_names: Iterable[str] = (),
+        action_kind: str = "native",
+        hand_words: Iterable[str] = (),
+        start: Mapping[str, Sequence[tuple[float, float]]] | None = None,
+    ) -> None:
         grouped: dict[str, list[Field]] = {}
         for field in spec:
             if _READABLE.fullmatch(field.name) and not keyword.iskeyword(field.name):
                 grouped.setdefault(field.subject, []).append(field)
         self.items = tuple(SceneObject(name, tuple(fields)) for name, fields in grouped.items())
-        self._actions, self._kind = tuple(action_names), action_kind
+        self.spec = spec
+        self._actions, self._kind, self._hand_words = tuple(action_names), action_kind, frozenset(hand_words)
+        self._start = start or {}
 
     def find_objects(self, quantity: str, *roles: str) -> list[SceneObject]:
         """Returns the objects that have a quantity, of the given roles or of any."""
@@ -133,16 +151,40 @@ class SceneFacts:
             found = [t for t in self.find_objects("position", *roles) if _MOUNTED.isdisjoint(t.name_tokens)]
             if "body" in roles:
                 found = [t for t in found if not _HANDS.isdisjoint(t.name_tokens)]
+            named = [t for t in found if self._hand_words and self._is_meant(t)]
             if found:  # the shortest name: `hand` before `right_hand`, which is often the arm's last link
-                return min(found, key=lambda t: len(set(t.name_tokens) - _HANDS))
+                return min(named or found, key=lambda t: len(set(t.name_tokens) - _HANDS))
         return None
+
+    @property
+    def only_object(self) -> SceneObject | None:
+        """What `it` means in a sentence without nouns: the only object that can be moved, if there is one."""
+        found = self.find_objects("position", "object")
+        return found[0] if len(found) == 1 else None
+
+    def is_hand(self, item: SceneObject) -> bool:
+        """Returns whether an object is the hand, under this or another of its names."""
+        return item is self.hand or (item.role in ("hand", "gripper") and self.hand is not None)
 
     @cached_property
     def gripper(self) -> Field | None:
         """The width between the fingers, if actions can change it."""
         widths = [f for t in self.items for f in t.fields if f.role == "gripper" and f.shape == () and f.unit in "m1"]
         commanded = self._kind == "native" or any("grip" in n or "finger" in n for n in self._actions)
-        return widths[0] if widths and commanded else None
+        meant = [f for t in self.items for f in t.fields if f in widths and self._is_meant(t)]
+        return (meant or widths)[0] if widths and commanded else None
+
+    def _is_meant(self, item: SceneObject) -> bool:
+        """Returns whether the words that tell hands apart name this object."""
+        return all(
+            any(word == token or are_synonyms(word, token) for token in item.name_tokens) or word in item.head_nouns
+            for word in self._hand_words
+        )
+
+    def find_start(self, field: Field, axis: int = 0) -> tuple[float, float] | None:
+        """Returns the lowest and highest value of a component when an episode begins, if they are known."""
+        found = self._start.get(field.name)
+        return None if found is None else (float(found[axis][0]), float(found[axis][1]))
 
     @cached_property
     def root(self) -> SceneObject | None:
