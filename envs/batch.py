@@ -10,6 +10,7 @@ import mujoco
 import numpy as np
 from mujoco.rollout import Rollout
 
+from robo_reward.envs.judgement import judge_states, start_memory
 from robo_reward.envs.state import State, Transitions
 from robo_reward.envs.task import Task, Variant
 from robo_reward.errors import UsageError, WrongShape
@@ -107,7 +108,6 @@ class BatchSim:
         self._trace = np.zeros((n, task.substeps, self._nstate))
         self._sensors = np.zeros((n, task.substeps, model.nsensordata))
         self.elapsed = np.zeros(n, dtype=np.int64)
-        self.state = State(task.spec, np.zeros((n, task.spec.dim)))
         self.reset()
 
     def reset(self, seed: int | None = None) -> State:
@@ -115,6 +115,7 @@ class BatchSim:
         if seed is not None:
             self._seed_generators(seed)
         self.state = State(self.task.spec, np.zeros((self.n, self.task.spec.dim)))
+        self._memory = start_memory(self.task, self.state)  # of the rules over time, (N, M)
         self._restart_worlds(np.arange(self.n))
         return self.state
 
@@ -149,9 +150,7 @@ class BatchSim:
 
     def _judge_state(self, state: State) -> tuple[np.ndarray, np.ndarray]:
         """Returns success and the end of the episode by failure or success, (N,) bool each."""
-        failure = self.task.failure(state)
-        failed = np.zeros(self.n, bool) if failure is None else failure
-        success = np.asarray(self.task.success(state), bool) & ~failed
+        success, failed, self._memory = judge_states(self.task, state, self._memory)
         return success, failed | success if self.task.ends_on_success else failed
 
     def observation(self) -> np.ndarray:
@@ -175,6 +174,7 @@ class BatchSim:
             "controls": self._controls,
             "elapsed": self.elapsed,
             "past": self._control_history,
+            **({"memory": self._memory} if self._memory.size else {}),
         }
         return {
             **{k: v.copy() for k, v in state.items()},
@@ -196,6 +196,7 @@ class BatchSim:
         self._extend_control_history()
         self.elapsed[:] = snapshot["elapsed"]
         self.state = State(self.task.spec, np.array(snapshot["state"]))
+        self._memory = np.array(snapshot["memory"]) if "memory" in snapshot else start_memory(self.task, self.state)
         set_rng_words(self.rng, snapshot["rng"])
 
     def close(self) -> None:
@@ -235,6 +236,8 @@ class BatchSim:
         physics = np.zeros((len(worlds), self._nstate))
         model = self.task.model
         physics[:, 1 : 1 + model.nq] = start.qpos
+        if start.qvel is not None:
+            physics[:, 1 + model.nq : 1 + model.nq + model.nv] = start.qvel
         if start.act is not None:
             first = 1 + model.nq + model.nv
             physics[:, first : first + model.na] = start.act
@@ -247,6 +250,7 @@ class BatchSim:
         self._physics[worlds], self._controls[worlds] = physics, controls
         self._control_history[worlds] = controls[:, None]
         self.state.array[worlds] = sensors[:, 0]
+        self._memory[worlds] = start_memory(self.task, self.state.rows(worlds))
         self.elapsed[worlds] = 0
 
     def _seed_generators(self, seed: int) -> None:

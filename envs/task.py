@@ -163,11 +163,13 @@ class Start(NamedTuple):
         qpos: (n, nq).
         mocap: (n, 7 * nmocap): all mocap positions [m], then all mocap quaternions, as MuJoCo orders its state.
         act: (n, na): actuator activations; None: zeros.
+        qvel: (n, nv): generalised velocities; None: zeros.
     """
 
     qpos: np.ndarray
     mocap: np.ndarray
     act: np.ndarray | None = None
+    qvel: np.ndarray | None = None
 
 
 class Variant(NamedTuple):
@@ -208,6 +210,24 @@ class Controller(Protocol):
         ...
 
 
+class TimedRule(Protocol):
+    """A condition on the course of an episode, evaluated after each control step for many worlds at once.
+
+    Attributes:
+        memory_size: numbers that it remembers of each world.
+    """
+
+    memory_size: int
+
+    def start(self, state: State) -> np.ndarray:
+        """Returns the memory (n, memory_size) at the start states of n episodes."""
+        ...
+
+    def advance(self, state: State, memory: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Returns whether the rule holds after a step (n,) bool, and the next memory (n, memory_size)."""
+        ...
+
+
 class Task(ABC):
     """A goal in one MuJoCo scene, with a named state, a success test, cameras and an action convention.
 
@@ -235,6 +255,7 @@ class Task(ABC):
         failure_rule: the condition that ends an episode as failed, as a sentence; empty if there is none.
         ends_on_success: whether an episode ends when the goal is fulfilled.
         files: files that a process must be able to read to build the task.
+        timed_rules: rules over time, by `success` and `failure`; they replace the methods of these names.
     """
 
     id: str
@@ -254,6 +275,7 @@ class Task(ABC):
     failure_rule: str = ""
     ends_on_success: bool = False
     files: tuple[Path, ...] = ()
+    timed_rules: Mapping[str, TimedRule] = MappingProxyType({})
 
     @property
     def action(self) -> ActionSpec:

@@ -16,6 +16,7 @@ import msgspec
 import numpy as np
 
 from robo_reward.data.episode import Episode, EpisodeStore
+from robo_reward.envs.judgement import judge_episode
 from robo_reward.envs.state import StateSpec
 from robo_reward.envs.task import Task
 from robo_reward.errors import BadArtifact, RoboRewardError
@@ -455,8 +456,7 @@ class SuccessLabeler:
         Returns None where the task's test raises an error, so that the episode is kept.
         """
         try:
-            success = np.array(self.task.success(episode.spec.view(episode.state[1:])), bool)
-            return success.reshape(len(episode))
+            return judge_episode(self.task, episode.state).reshape(len(episode))
         except Exception as error:  # noqa: BLE001  tasks are plug-ins: the episode is kept whatever error they raise
             log.warning("the task cannot tell whether this episode succeeded: %s", error)
             return None

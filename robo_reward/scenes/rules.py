@@ -1,7 +1,10 @@
 """Rules for success and failure: one condition on named state fields, in the language of reward programs.
 
+`held`, `ever` and `count` look back over the episode (`robo_reward.scenes.operators`).
+
     success: "norm(ball_position - basket_position) < 0.1"
     failure: "torso_height < 0.7 or abs(torso_tilt) > 1.0"
+    success: "held(norm(ball_position - cup_position) < 0.05, 3.0) and count(hand_z > 1) >= 2"
 
 A rule is translated to a reward program and compiled by the same compiler, so that it is checked the same way.
 """
@@ -13,12 +16,19 @@ from itertools import pairwise
 
 import numpy as np
 
-from robo_reward.envs.state import State, StateSpec, Transitions
+from robo_reward.envs.state import Field, State, StateSpec, Transitions
 from robo_reward.envs.task import Task
 from robo_reward.errors import UnknownName, UsageError
 from robo_reward.language.builtins import FUNCTIONS as language_functions
 from robo_reward.language.language import compile_program
 from robo_reward.language.problems import ProgramError
+from robo_reward.scenes.operators import (
+    OPERATORS,
+    OperatorError,
+    extract_operators,
+    find_operator,
+    remove_operators,
+)
 
 COMPONENTS = {"x": 0, "y": 1, "z": 2, "height": 2}
 """`SUBJECT_x`, `_y`, `_z` and `_height` are components of the field `SUBJECT_position`."""
@@ -39,6 +49,7 @@ class ConditionError(UsageError):
 
     def __init__(self, rule: str, problem: str, remedy: str) -> None:
         super().__init__(f"rule {rule!r}: {problem}. Remedy: {remedy}")
+        self.problem, self.remedy = problem, remedy
 
 
 class StateCondition:
@@ -83,6 +94,102 @@ class StateCondition:
         return (total > 0.5).reshape(state.batch_shape)
 
 
+class RuleOverTime:
+    """A condition on the course of an episode, with the operators `held`, `ever` and `count`.
+
+    Each operator remembers two numbers of each world: its own (`Operator.slot`), and whether its condition was true in
+    the last state. The rule and the conditions are programs on the state, extended by the operators' own numbers.
+
+    Args:
+        text: such as `held(norm(ball_position - cup_position) < 0.05, 3.0)`.
+        spec: the fields that it may name.
+        dt: control period [s].
+        longest: length of an episode [s].
+
+    Attributes:
+        memory_size: numbers that it remembers of each world.
+        source: a reward program: 1.0 where the conditions under the operators hold.
+
+    Raises:
+        ConditionError: the text is not a condition in the language.
+        UnknownName: it names a field that the state does not have.
+    """
+
+    def __init__(self, text: str, spec: StateSpec, dt: float, longest: float) -> None:
+        self.text, self.spec = " ".join(text.split()), spec
+        try:
+            rule, self._operators = extract_operators(self.text, dt, longest)
+        except OperatorError as error:
+            raise ConditionError(self.text, error.problem, error.remedy) from error
+        self.memory_size = 2 * len(self._operators)
+        slots = [Field(operator.slot) for operator in self._operators]
+        self._extended = StateSpec([*spec, *slots])
+        self._conditions = [self._compile(operator.condition) for operator in self._operators]
+        self._rule = self._compile(rule)
+        self.source = StateCondition(remove_operators(self.text), spec).source
+
+    def start(self, state: State) -> np.ndarray:
+        """Returns the memory (n, memory_size) at the start states of n episodes."""
+        memory = np.zeros((len(state), self.memory_size))
+        for index, operator in enumerate(self._operators):
+            holds = self._conditions[index](self._extend(state, memory))
+            memory[:, 2 * index] = holds if operator.kind == "ever" else 0.0
+            memory[:, 2 * index + 1] = holds
+        return memory
+
+    def advance(self, state: State, memory: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Returns whether the rule holds after a step (n,) bool, and the next memory (n, memory_size)."""
+        memory = memory.copy()
+        for index, operator in enumerate(self._operators):  # inner operators come first
+            holds = self._conditions[index](self._extend(state, memory))
+            value, before = memory[:, 2 * index], memory[:, 2 * index + 1] > 0.5
+            memory[:, 2 * index], memory[:, 2 * index + 1] = operator.advance(holds, before, value), holds
+        return self._rule(self._extend(state, memory)), memory
+
+    def __call__(self, state: State) -> np.ndarray:
+        """Returns whether the rule holds (...,) bool for episodes that consist of one state each."""
+        flat = State(self.spec, state.array.reshape(-1, self.spec.dim))
+        return self._rule(self._extend(flat, self.start(flat))).reshape(state.batch_shape)
+
+    def _extend(self, state: State, memory: np.ndarray) -> State:
+        return State(self._extended, np.concatenate([state.array, memory[:, ::2]], axis=1))
+
+    def _compile(self, condition: str) -> StateCondition:
+        try:
+            return StateCondition(condition, self._extended)
+        except ConditionError as error:
+            problem, remedy = error.problem, error.remedy
+            for operator in reversed(self._operators):
+                problem, remedy = (part.replace(operator.slot, operator.source) for part in (problem, remedy))
+            raise ConditionError(self.text, problem, remedy) from error
+
+
+def make_rule(text: str, task: Task) -> StateCondition | RuleOverTime:
+    """Returns the condition that a text says about the states, or the course of the episodes, of a task.
+
+    Raises:
+        ConditionError: the text is not a condition in the language.
+        UnknownName: it names a field that the state does not have.
+    """
+    try:
+        uses_time = find_operator(ast.parse(text.strip(), mode="eval")) is not None
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        uses_time = False  # `StateCondition` says what is wrong
+    if uses_time and len(text) <= MAX_LENGTH:
+        return RuleOverTime(text, task.spec, task.control_dt, task.horizon * task.control_dt)
+    return StateCondition(text, task.spec)
+
+
+def set_rule(task: Task, name: str, text: str) -> StateCondition | RuleOverTime:
+    """Gives a task a rule for `success` or `failure`, and returns it."""
+    rule = make_rule(text, task)
+    setattr(task, name, rule)
+    setattr(task, f"{name}_rule", rule.text)
+    others = {key: value for key, value in task.timed_rules.items() if key != name}
+    task.timed_rules = {**others, **({name: rule} if isinstance(rule, RuleOverTime) else {})}
+    return rule
+
+
 def apply_rules(task: Task, goal: str = "", success: str = "", failure: str = "") -> None:
     """Gives a task another goal sentence and conditions of success and failure; an empty text changes nothing.
 
@@ -96,11 +203,9 @@ def apply_rules(task: Task, goal: str = "", success: str = "", failure: str = ""
     if goal:
         task.goal = goal
     if success:
-        rule = StateCondition(success, task.spec)
-        task.success, task.success_rule, task.expert_reward = rule, rule.text, rule.source
+        task.expert_reward = set_rule(task, "success", success).source
     if failure:
-        task.failure = StateCondition(failure, task.spec)
-        task.failure_rule = task.failure.text
+        set_rule(task, "failure", failure)
     given = {"goal": goal, "success": success, "failure": failure}
     task.options = {**task.options, **{name: text for name, text in given.items() if text}}
 
@@ -115,11 +220,13 @@ def _translate(text: str, spec: StateSpec) -> str:
         raise ConditionError(
             text, f"it is not an expression ({error})", "write for example 'cube_height > 0.1'"
         ) from error
-    if not _is_condition(tree.body):
+    is_condition = _is_condition(tree.body)
+    translated = _Translator(text, spec).visit(tree.body)  # names what does not exist first
+    if not is_condition:
         raise ConditionError(
             text, "it is a number, not a condition", f"compare it with something, as in '{text} < 0.05'"
         )
-    return ast.unparse(ast.fix_missing_locations(_Translator(text, spec).visit(tree.body)))
+    return ast.unparse(ast.fix_missing_locations(translated))
 
 
 def _is_condition(node: ast.expr) -> bool:
@@ -154,7 +261,9 @@ class _Translator(ast.NodeTransformer):
             node.args = [self.visit(argument) for argument in node.args]
             return node
         if name and name not in FUNCTIONS:
-            raise UnknownName(f"function in the rule {self.text!r}", name, (*FUNCTIONS, *LANGUAGE_FUNCTIONS))
+            raise UnknownName(
+                f"function in the rule {self.text!r}", name, (*FUNCTIONS, *OPERATORS, *LANGUAGE_FUNCTIONS)
+            )
         arguments = [self.visit(argument) for argument in node.args]
         keywords = [ast.keyword(k.arg, self.visit(k.value)) for k in node.keywords]
         if name == "norm":

@@ -24,7 +24,7 @@ from robo_reward.scenes.model_file import (
     find_model_files,
     load_model_spec,
 )
-from robo_reward.scenes.rules import StateCondition
+from robo_reward.scenes.rules import set_rule
 from robo_reward.scenes.sensors import add_state_sensors, rename_fields
 from robo_reward.scenes.settings import SceneSettings, load_scene_settings
 from robo_reward.scenes.starts import StartDistribution
@@ -89,14 +89,12 @@ class SceneTask(Task):
         self.cameras = _choose_cameras(self.model, settings)
         self.goal, self.success_rule = _require_goal(self, path, goal or settings.goal, success or settings.success)
         # Before the rules are set, so that they do not change what a policy observes.
-        self._success = self._failure = None
         self.observation = ObservationSpec(self.spec, [Observable(self.spec.names[0])])
         self.observation = _measure_observation(self, settings.observation)
-        self._success = StateCondition(self.success_rule, self.spec)
-        self.failure_rule = failure or settings.failure
-        self._failure = StateCondition(self.failure_rule, self.spec) if self.failure_rule else None
+        self.expert_reward = set_rule(self, "success", self.success_rule).source
+        if failure or settings.failure:
+            set_rule(self, "failure", failure or settings.failure)
         self.ends_on_success = settings.ends_on_success
-        self.expert_reward = self._success.source
         self.training_steps = settings.steps
         given = {"goal": goal, "success": success, "failure": failure}
         self.options = {"file": str(path), "digest": found, **{name: text for name, text in given.items() if text}}
@@ -112,10 +110,7 @@ class SceneTask(Task):
         return start._replace(act=act)
 
     def success(self, state: State) -> np.ndarray:
-        return np.zeros(state.batch_shape, bool) if self._success is None else self._success(state)
-
-    def failure(self, state: State) -> np.ndarray | None:
-        return None if self._failure is None else self._failure(state)
+        return np.zeros(state.batch_shape, bool)  # replaced by the rule
 
 
 def _drop_empty(change: Any) -> dict[str, Any]:
