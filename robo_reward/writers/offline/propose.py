@@ -41,7 +41,7 @@ def read_request(request: WriteRequest) -> tuple[Sentence, SceneFacts]:
     """Returns the parsed goal of a request, and its scene with the hand that the goal names."""
     sentence = parse_sentence(request.goal)
     action, sides = request.action, find_hand_words(sentence)
-    return sentence, SceneFacts(request.spec, action.names, action.kind, sides, request.start)
+    return sentence, SceneFacts(request.spec, action.names, action.kind, action.rate_hz, sides, request.start)
 
 
 class _ProposalSampler:

@@ -42,8 +42,8 @@ class SceneObject:
 
     @property
     def role(self) -> str:
-        """Role of its first field."""
-        return self.fields[0].role
+        """Role of its first field that has one: a sensor of a model may have the name of a body."""
+        return next((f.role for f in self.fields if f.role != "other"), "other")
 
     @cached_property
     def description(self) -> str:
@@ -119,6 +119,7 @@ class SceneFacts:
         spec: the fields.
         action_names: of the action's components.
         action_kind: `native` when the names carry no meaning.
+        rate: actions per second [Hz].
         hand_words: words that tell one of several hands from the others, such as `left`.
         start: field -> lowest and highest value of each component when an episode begins, as far as it is known.
     """
@@ -128,9 +129,12 @@ class SceneFacts:
         spec: StateSpec,
         action_names: Iterable[str] = (),
         action_kind: str = "native",
+        rate: float = 25.0,
+        rate: actions per second [Hz].
         hand_words: Iterable[str] = (),
         start: Mapping[str, Sequence[tuple[float, float]]] | None = None,
     ) -> None:
+        self.rate = rate
         grouped: dict[str, list[Field]] = {}
         for field in spec:
             if _READABLE.fullmatch(field.name) and not keyword.iskeyword(field.name):
