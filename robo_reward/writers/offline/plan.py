@@ -186,9 +186,11 @@ def _plan_handling(builder: TermBuilder, sentence: Sentence) -> list[Term]:
     amount = next((c.amount.value for c in clauses if c.amount is not None and c.amount.unit == "m"), None)
     hand = builder.scene.hand
     item = hand if item is not None and builder.scene.is_hand(item) else item
-    if item is not None and where is None and sentence.direction is not None or (item is hand and "lift" in intents):
-        moved = places.find_goal_of_displacement(builder.scene, sentence, item, set(intents)) if item else None
-        if moved is not None and item is not None and {"push", "move", "carry", "open", "lift"} & set(intents):
+    if item is not None and (
+        (where is None and sentence.direction is not None) or (item is hand and "lift" in intents)
+    ):
+        moved = places.find_goal_of_displacement(builder.scene, sentence, item, set(intents))
+        if moved is not None and {"push", "move", "carry", "open", "lift"} & set(intents):
             return builder.build_reach_terms(moved) if item is hand else builder.build_push_terms(item, moved)
     if hand is not None and (item is hand or set(intents) <= {"reach"}):
         words = where.target if where is not None else subject if item is not hand else ()

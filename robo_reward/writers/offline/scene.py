@@ -18,6 +18,8 @@ _MOUNTED = split_words("camera cam lens light lamp sensor imu mount bracket")
 """Devices mounted on a hand: they touch nothing, although their names may contain the hand's."""
 _ROOTS = split_words("torso trunk root pelvis base chassis hull body")
 _VAGUE = split_words("centre center orientation velocity linear angular position speed")
+MIN_BEGINNING = 5
+"""Letters that two words must share at the beginning to mean the same."""
 _READABLE = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,63}", re.ASCII)
 
 
@@ -112,6 +114,11 @@ class SceneObject:
         return plain[:24].strip("_") if ok else "object"
 
 
+def share_beginning(a: str, b: str) -> bool:
+    """Returns whether two words begin alike, as `microwave` and `microjoint` do."""
+    return min(len(a), len(b)) >= MIN_BEGINNING and a[:MIN_BEGINNING] == b[:MIN_BEGINNING]
+
+
 class SceneFacts:
     """The contents of a state, as objects.
 
@@ -130,7 +137,6 @@ class SceneFacts:
         action_names: Iterable[str] = (),
         action_kind: str = "native",
         rate: float = 25.0,
-        rate: actions per second [Hz].
         hand_words: Iterable[str] = (),
         start: Mapping[str, Sequence[tuple[float, float]]] | None = None,
     ) -> None:
@@ -233,4 +239,6 @@ class SceneFacts:
                 score += 2.0 if word in COLOURS else 1.0
             elif any(are_synonyms(word, token) for token in item.name_tokens) or are_synonyms(word, item.role):
                 score += 2.5
+            elif any(share_beginning(word, token) for token in item.name_tokens):
+                score += 0.9
         return score

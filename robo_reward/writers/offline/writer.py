@@ -15,7 +15,7 @@ class OfflineWriter:
 
     Args:
         folder: of the run; nothing is kept there, since the same request always gives the same answers.
-        strict: whether a sentence with words that are not understood is refused, where no success rule says what counts.
+        strict: whether words that are not understood are an error, where no success rule says what counts.
     """
 
     name = "offline"

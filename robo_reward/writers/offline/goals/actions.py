@@ -140,7 +140,8 @@ def _find_handling_action(action: Action, sentence: Sentence, scene: SceneFacts)
     besides = [t for t in (item, scene.hand) if t is not None]
     where = next((c for c in reversed(sentence.clauses) if c.target), None)
     if item is scene.hand or (clause.intent == "reach" and len(sentence.clauses) == 1):
-        wanted = clause.target or (where.target if where is not None else ()) or (words if item is not scene.hand else ())
+        own = words if item is not scene.hand else ()
+        wanted = clause.target or (where.target if where is not None else ()) or own
         others = [t for t in (scene.hand,) if t is not None]
         target = scene.find_best_match(wanted, "position", PLACES, others) if wanted else None
         item = scene.hand
@@ -151,11 +152,11 @@ def _find_handling_action(action: Action, sentence: Sentence, scene: SceneFacts)
     found = replace(action, kind="handling", item=item, target=target)
     if item is None:
         return replace(found, kind="", problem=f"nothing in the state is what {action.verb!r} should act on")
-    if target is not None and clause.target and set(clause.target) <= SUPPORTS and not scene.score_match(target, clause.target):
-        target = None
-        found = replace(found, target=None)
+    is_support = bool(clause.target) and set(clause.target) <= SUPPORTS
+    if target is not None and is_support and not scene.score_match(target, clause.target):
+        target, found = None, replace(found, target=None)
         if action.intent in _TO_PLACES:
-            problem = f"{action.verb!r} does not say where on the {clause.target[0]}: give coordinates, as in 'at x = 0.6'"
+            problem = f"{action.verb!r} does not say where on the {clause.target[0]}: give it as in 'at x = 0.6'"
             return replace(found, problem=problem)
     is_direct = target is None and sentence.direction is not None
     if is_direct and action.intent in ("push", "move", "open", "carry"):
@@ -180,5 +181,3 @@ def _check_amount(action: Action, sentence: Sentence) -> Action:
     if is_used:
         return action
     return replace(action, problem=f"{action.verb!r} has no use for {amount.value:g} {amount.unit}")
-
-

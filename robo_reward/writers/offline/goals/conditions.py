@@ -67,10 +67,23 @@ def derive_conditions(reading: Reading) -> Conditions:
         success = _derive_actions(reading, notes)
     if reading.sentence.requires_rest and reading.actions[0].kind != "locomotion":
         success += _derive_rest(reading.actions[-1].item, " and ")
+    success = _add_time(reading, success)
     limits = [find_limit(reading.scene, reading.sentence, phrase) for phrase in reading.sentence.phrases.prohibitions]
     failure = " or ".join(limit.violation for limit in limits if limit is not None)
     holds = all(action.intent == "balance" for action in reading.actions)
     return Conditions(success, failure, tuple(notes), holds)
+
+
+def _add_time(reading: Reading, success: str) -> str:
+    """Returns the condition, held for a while or fulfilled several times if the sentence asks for it."""
+    times = reading.sentence.phrases.times
+    if not times:
+        return success
+    if times[0].seconds:
+        return f"held({success}, {format_number(times[0].seconds)})"
+    if not times[0].times:
+        raise NoCondition(f"{times[0].text!r} does not say how often")
+    return f"count({success}) >= {times[0].times}"
 
 
 def _derive_actions(reading: Reading, notes: list[str]) -> str:
@@ -247,19 +260,31 @@ def _derive_stack(scene: SceneFacts, item: SceneObject, base: SceneObject) -> st
 def _derive_locomotion(reading: Reading, action: Action, notes: list[str]) -> str:
     scene, sentence = reading.scene, reading.sentence
     if action.intent == "jump":
-        raise NoCondition("a jump is over before the episode ends, and success is judged at its last step")
+        return _derive_jump(scene, action, notes)
     words = tuple(word for clause in sentence.clauses for word in clause.item)
     if action.intent in ("run", "move"):
         axis, sign = sentence.direction or (0, 1)
         upright = _derive_upright(scene, ()) if sentence.requires_upright else ""
         return _derive_run(reading, action, axis, sign, notes) + (f" and {upright}" if upright else "")
-    parts = [] if action.intent == "balance" and not (sentence.requires_upright or words) else [_derive_upright(scene, words)]
+    stands = action.intent == "balance" and not (sentence.requires_upright or words)
+    parts = [] if stands else [_derive_upright(scene, words)]
     if sentence.requires_rest:
         parts.append(_derive_rest(action.item or scene.root))
     found = " and ".join(part for part in parts if part)
     if not found:
         raise NoCondition("no field of the state shows it")
     return found
+
+
+def _derive_jump(scene: SceneFacts, action: Action, notes: list[str]) -> str:
+    root = scene.root
+    if root is None or root.position is None:
+        raise NoCondition("the height of the trunk is not in the state")
+    start = _require_start(scene, root.position, 2, 1)
+    if action.amount is None:
+        notes.append(f"no height is given: {USUAL_RISE:g} m")
+    rise = USUAL_RISE if action.amount is None else action.amount.value
+    return f"ever({_compare(format_component(root.position, 2), start + rise, 1)})"
 
 
 def _derive_run(reading: Reading, action: Action, axis: int, sign: int, notes: list[str]) -> str:
@@ -272,7 +297,8 @@ def _derive_run(reading: Reading, action: Action, axis: int, sign: int, notes: l
         notes.append(f"no speed is given: {USUAL_SPEED:g} m/s")
         return _compare(speed, sign * USUAL_SPEED, sign)
     if amount.unit == "m/s":
-        return f"abs({speed} {'-' if sign > 0 else '+'} {format_number(amount.value)}) < {format_number(amount.value / 5)}"
+        off = f"{speed} {'-' if sign > 0 else '+'} {format_number(amount.value)}"
+        return f"abs({off}) < {format_number(amount.value / 5)}"
     root = reading.scene.root
     if root is None or root.position is None:
         raise NoCondition("the place of the trunk is not in the state")

@@ -10,7 +10,15 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
-from robo_reward.writers.offline.lexicon import AVOID, DETERMINERS, NUMBER_WORDS, SUPPORTS, UNITS, stem_word
+from robo_reward.writers.offline.lexicon import (
+    AVOID,
+    DETERMINERS,
+    NUMBER_WORDS,
+    SUPPORTS,
+    UNITS,
+    split_words,
+    stem_word,
+)
 
 _NUMBER = r"-?\d+(?:\.\d+)?"
 _SPELLED = "|".join(NUMBER_WORDS)
@@ -28,7 +36,8 @@ _RELATIONS = {
 }  # fmt: skip
 """Relation -> (world axis, sign): as seen from the robot, x ahead, y to the left, z up."""
 _OFFSET = re.compile(
-    rf"(?:{_AMOUNT}\s+)?(?:\b(?:to|on|at)\s+the\s+)?\b(?P<r>{'|'.join(_RELATIONS)})\s+(?P<o>[^\d,.;:()]+)", re.IGNORECASE
+    rf"(?:{_AMOUNT}\s+)?(?:\b(?:to|on|at)\s+the\s+)?\b(?P<r>{'|'.join(_RELATIONS)})\s+(?P<o>[^\d,.;:()]+)",
+    re.IGNORECASE,
 )
 _PROHIBITION = re.compile(r"\b(?:without|do\s+not|not|never|avoid)\b\s*(?P<what>[^,.;:]*)", re.IGNORECASE)
 _TOOL = re.compile(r"\b(?:with|using)\s+(?P<what>(?:the|a|an|its|your)\s+[^\d,.;:()]+)", re.IGNORECASE)
@@ -38,9 +47,7 @@ _DURATION = re.compile(
 _REPETITION = re.compile(
     rf"\b(?:(?P<w>twice|thrice)|(?P<n>\d+|{_SPELLED})\s+times|again and again|repeatedly|back and forth)\b", re.I
 )
-_STOPS = frozenset(
-    "and then while without by with to onto into at on in for until as so or but before after from of".split()
-)
+_STOPS = split_words("and then while without by with to onto into at on in for until as so or but before after from of")
 _PREVENTED = (
     ("touch", "touch touching hit hitting contact contacting bump bumping collide colliding"),
     ("lift", "lift lifting raise raising"),

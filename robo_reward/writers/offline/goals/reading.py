@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from robo_reward.writers.offline.goals.actions import Action, find_actions
+from robo_reward.writers.offline.goals.phrases import TimePhrase
 from robo_reward.writers.offline.lexicon import (
     AVOID,
     COLOURS,
@@ -23,6 +24,7 @@ from robo_reward.writers.offline.lexicon import (
     TO,
     UNITS,
     UPRIGHT,
+    split_words,
     stem_word,
 )
 from robo_reward.writers.offline.plans.places import find_place, find_reference, find_subject
@@ -30,10 +32,10 @@ from robo_reward.writers.offline.plans.prohibitions import find_limit
 from robo_reward.writers.offline.scene import SceneFacts
 from robo_reward.writers.offline.sentence import Sentence, is_verb
 
-UNSUPPORTED = frozenset(
+UNSUPPORTED = split_words(
     "not never while when whenever unless if except only either all every each both between around through beside near "
     "next nearby beneath across against before after back away other another opposite half halfway side edge corner "
-    "middle who where faster slower until".split()
+    "middle who where faster slower until"
 )
 """Words that change what a sentence asks for in a way that the writer has no terms for."""
 _COLOURED = re.compile(r"\b(" + "|".join(sorted(COLOURS)) + r")\b")
@@ -94,7 +96,7 @@ def _read_words(sentence: Sentence, scene: SceneFacts, actions: tuple[Action, ..
     has_place = bool(sentence.phrases.places) and find_place(scene, sentence, subject) is not None
     placed = subject.name if has_place and subject is not None else ""
     for action, (start, end) in zip(actions, pairwise([*starts, len(tokens)]), strict=True):
-        yield WordMeaning(tokens[start], placed and f"{action.intent} {placed}" or action.describe())
+        yield WordMeaning(tokens[start], f"{action.intent} {placed}" if placed else action.describe())
         for i in range(start + 1, end):
             yield from _read_word(tokens, i, scene, action, action.kind == "locomotion")
 
@@ -109,6 +111,8 @@ def _read_word(
     amount = _read_amount(tokens, i)
     if amount is not None:
         yield from [WordMeaning(amount, "amount")] if amount else []
+    elif word.isdigit():
+        yield WordMeaning(word, _read_number_of_name(tokens, i, scene, action))
     elif word in UNSUPPORTED:
         yield WordMeaning(word, _find_name(scene, action, stem))
     elif word in COLOURS:
@@ -141,6 +145,13 @@ def _read_amount(tokens: tuple[str, ...], i: int) -> str | None:
     if is_amount(i):
         return f"{tokens[i]} {tokens[i + 1].rstrip('!')}"
     return "" if is_amount(i - 1) else None
+
+
+def _read_number_of_name(tokens: tuple[str, ...], i: int, scene: SceneFacts, action: Action | None) -> str:
+    """Returns the object whose name a number belongs to, as in `knob 1`; empty for any other number."""
+    noun = re.escape(stem_word(tokens[i - 1])) if i else ""
+    objects = action.objects if action is not None else scene.items
+    return next((t.fields[0].name for t in objects if noun and re.search(rf"{noun}\D{{0,8}}{tokens[i]}\b", t.name)), "")
 
 
 def _find_name(scene: SceneFacts, action: Action | None, stem: str) -> str:
@@ -203,8 +214,17 @@ def _read_phrases(sentence: Sentence, scene: SceneFacts) -> Iterator[WordMeaning
         hand = scene.hand
         is_hand = hand is not None and tool.words and all(scene.score_match(hand, (word,)) > 0 for word in tool.words)
         yield WordMeaning(tool.text, hand.fields[0].name if is_hand and hand is not None else "")
-    for time in phrases.times:
+    for time in phrases.times[:1]:
+        yield WordMeaning(time.text, describe_time(time))
+    for time in phrases.times[1:]:
         yield WordMeaning(time.text, "")
+
+
+def describe_time(time: TimePhrase) -> str:
+    """Returns the meaning of a duration or repetition; empty for "again and again", which gives no number."""
+    if time.seconds:
+        return f"held for {time.seconds:g} s at the end"
+    return f"{time.times} times" if time.times else ""
 
 
 def _find_problems(sentence: Sentence, scene: SceneFacts, actions: tuple[Action, ...]) -> Iterator[str]:
@@ -237,4 +257,3 @@ def _find_misplaced_verbs(actions: tuple[Action, ...]) -> Iterator[str]:
     for action in actions:
         if action.intent in ("open", "close", "turn", "jump", "swing", "release"):
             yield f"'{action.verb}' does not bring anything to a place"
-

@@ -213,9 +213,7 @@ class TermBuilder:
         )
         terms += self.build_precision_terms("precise", 1.0, gap, goal, "Be exact at the end.")
         if self.style.progress and item.velocity is not None:
-            way = SourceLine(
-                "way", f"({target.position_code} - {item.position_code}) / ({gap.local} + 0.02)[:, None]"
-            )
+            way = SourceLine("way", f"({target.position_code} - {item.position_code}) / ({gap.local} + 0.02)[:, None]")
             speed = f"np.clip(np.sum(state.{item.velocity.name} * way, axis=-1) / 0.2, -1.0, 1.0)"
             terms.append(
                 Term(

@@ -138,7 +138,9 @@ class Displacement:
     limit: float | None
 
 
-def find_displacement(scene: SceneFacts, sentence: Sentence, item: SceneObject, intents: set[str]) -> Displacement | None:
+def find_displacement(
+    scene: SceneFacts, sentence: Sentence, item: SceneObject, intents: set[str]
+) -> Displacement | None:
     """Returns the movement that a sentence asks for: lift by an amount, push to the left; None for another goal."""
     if item.position is None:
         return None

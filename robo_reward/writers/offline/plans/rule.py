@@ -153,7 +153,9 @@ def build_rule_terms(requirements: list[Requirement], style: Style, rate: float)
     gaps: list[SourceLine] = []
     share = 1.0 / max(len(requirements), 1)
     for index, wanted in enumerate(requirements):
-        local = f"{wanted.name[:32]}_gap" + (f"_{index + 1}" if any(wanted.name == r.name for r in requirements[:index]) else "")
+        local = f"{wanted.name[:32]}_gap" + (
+            f"_{index + 1}" if any(wanted.name == r.name for r in requirements[:index]) else ""
+        )
         gap = SourceLine(local, wanted.gap)
         gaps.append(gap)
         name = local.replace("_gap", "_near")
