@@ -358,7 +358,7 @@ def make_task(id: str, /, **options: Any) -> Task:
     if _is_scene(id):
         from robo_reward.scenes.task import SceneTask
 
-        known = ("file", "digest", *RULE_OPTIONS)
+        known = ("file", "digest", "draft", *RULE_OPTIONS)
         for option in options:
             if option not in known:
                 raise UnknownName("option of a scene file", option, RULE_OPTIONS)

@@ -2,24 +2,113 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
+from robo_reward.cli.confirm import propose_goal
+from robo_reward.cli.goals import (
+    BY_SCENE,
+    BY_TASK,
+    BY_USER,
+    GoalRecord,
+    derive_goal,
+    is_same_sentence,
+    read_own_goal,
+)
+from robo_reward.cli.terminal import Terminal
 from robo_reward.envs.task import Task, make_task
+from robo_reward.errors import UsageError
+from robo_reward.scenes.settings import load_scene_settings
+
+PROPOSE = "propose"
+"""The value of `success=` that asks a writer for a rule."""
 
 
-def make_configured_task(config: DictConfig) -> Task:
-    """Returns the task of a configuration with the keys `task`, `goal`, `success` and `failure`.
+def make_configured_task(config: DictConfig, arguments: Sequence[str] = ()) -> tuple[Task, GoalRecord]:
+    """Returns the task of a configuration with the keys `task`, `goal`, `success` and `failure`, and its goal.
 
-    A goal sentence alone leaves a task of robo-reward as it is: the search takes the sentence, success stays the
-    task's own. With `success`, or for a scene file, the sentence is the task's.
+    A goal sentence that differs from the task's own is measured by a rule of its own: the user's, one that a writer
+    proposes and the user confirms (`success=propose`), or the one that follows from the sentence. The rules that were
+    found are written into the configuration, so that they are part of what names the run.
 
     Raises:
-        UsageError: the task cannot be built, or a rule is not a condition on its state.
+        UsageError: the task cannot be built, a rule is not a condition on its state, or no rule follows from the goal.
     """
     options: Any = OmegaConf.to_container(config.task.options, resolve=True)
-    given = {name: config.get(name) for name in ("success", "failure") if config.get(name)}
-    if config.get("goal") and ("success" in given or config.task.id.startswith("scene/")):
-        given["goal"] = config.goal
-    return make_task(config.task.id, **{**options, **given})
+    goal, success, failure = (str(config.get(name) or "") for name in ("goal", "success", "failure"))
+    given = {name: text for name, text in (("success", success), ("failure", failure)) if text}
+    if not goal and not success and not config.task.id.startswith("scene/"):
+        task = make_task(config.task.id, **{**options, **given})
+        return task, GoalRecord(task.goal, task.success_rule, task.failure_rule, BY_TASK)
+    own_goal, own_rule = _find_own(config, options)
+    if success == PROPOSE:
+        sentence, runs = _require_sentence(config, goal or own_goal), str(config.get("runs") or "runs")
+        draft, writer = _make_draft(config, options), _find_writer(config)
+        record = propose_goal(Terminal(), draft, sentence, failure, writer, runs, arguments)
+    elif success:
+        named = {"goal": goal} if goal else {}
+        task = make_task(config.task.id, **{**options, **given, **named})
+        return task, _describe_own(config, task, goal or own_goal, BY_USER)
+    elif own_rule and (not goal or not own_goal or is_same_sentence(goal, own_goal)):
+        is_scene = config.task.id.startswith("scene/")
+        named = {"goal": goal} if goal and is_scene else {}
+        task = make_task(config.task.id, **{**options, **given, **named})
+        return task, _describe_own(config, task, goal or own_goal, BY_SCENE if is_scene else BY_TASK)
+    else:
+        writer = _find_writer(config)
+        offline, strict = "writer" in config and writer["name"] == "offline", bool(writer.get("strict", True))
+        draft = _make_draft(config, options)
+        record = derive_goal(draft, _require_sentence(config, goal or own_goal), failure, strict, offline)
+    rules = {"goal": record.goal, "success": record.success}
+    rules = {**rules, "failure": record.failure} if record.failure else rules
+    task = make_task(config.task.id, **{**options, **rules})
+    OmegaConf.update(config, "success", record.success)
+    OmegaConf.update(config, "failure", record.failure)
+    return task, record
+
+
+def _find_own(config: DictConfig, options: dict[str, Any]) -> tuple[str, str]:
+    """Returns goal and success rule of the task itself; empty where a scene file has none."""
+    if config.task.id.startswith("scene/"):
+        settings = load_scene_settings(Path(options["file"]))
+        return settings.goal, settings.success
+    task = make_task(config.task.id, **options)
+    return task.goal, task.success_rule
+
+
+def _make_draft(config: DictConfig, options: dict[str, Any]) -> Task:
+    """Returns the task without the user's rules; a scene without any."""
+    draft = {"draft": True} if config.task.id.startswith("scene/") else {}
+    return make_task(config.task.id, **{**options, **draft})
+
+
+def _find_writer(config: DictConfig) -> dict[str, Any]:
+    """Returns the writer of a verb, the offline writer where it has none."""
+    return OmegaConf.to_container(config.writer, resolve=True) if "writer" in config else {"name": "offline"}  # type: ignore[return-value]
+
+
+def _require_sentence(config: DictConfig, goal: str) -> str:
+    if not goal:
+        raise UsageError(f"{config.task.id} has no goal: give goal='Throw the ball into the basket.'")
+    return goal
+
+
+def _describe_own(config: DictConfig, task: Task, goal: str, by: str) -> GoalRecord:
+    """Returns the goal of a task whose rules are given; the offline writer must understand a sentence of the user.
+
+    Raises:
+        GoalNotUnderstood: it does not, and is strict.
+    """
+    record = GoalRecord(goal or task.goal, task.success_rule, task.failure_rule, by)
+    writer = _find_writer(config)
+    if by == BY_TASK or "writer" not in config or writer["name"] != "offline":
+        return record
+    if by == BY_USER and not config.get("goal") and not config.task.id.startswith("scene/"):
+        return record  # the sentence is the task's own
+    found = read_own_goal(task, record.goal)
+    if writer.get("strict", True):
+        found.require_clear("writer.strict=false goes on without these words.")
+    return GoalRecord(record.goal, record.success, record.failure, by, found.reading.words)

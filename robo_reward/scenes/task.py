@@ -51,6 +51,7 @@ class SceneTask(Task):
         success: the condition of success, instead of the file's.
         failure: the condition of failure, instead of the file's.
         digest: of the files when the run began; a warning is logged if they have changed.
+        draft: builds the task without goal and conditions, to find them; success never holds.
 
     Attributes:
         files: files that a process must be able to read to build the task again.
@@ -62,7 +63,14 @@ class SceneTask(Task):
     """
 
     def __init__(
-        self, file: str | Path, *, goal: str = "", success: str = "", failure: str = "", digest: str = ""
+        self,
+        file: str | Path,
+        *,
+        goal: str = "",
+        success: str = "",
+        failure: str = "",
+        digest: str = "",
+        draft: bool = False,
     ) -> None:
         path = Path(file).expanduser().absolute()
         path = path.resolve() if path.is_symlink() else path
@@ -87,12 +95,14 @@ class SceneTask(Task):
         self.horizon = settings.horizon
         self._starts = StartDistribution(self.model, settings.start)
         self.cameras = _choose_cameras(self.model, settings)
-        self.goal, self.success_rule = _require_goal(self, path, goal or settings.goal, success or settings.success)
+        self.goal, self.success_rule = goal or settings.goal, "" if draft else success or settings.success
+        if not draft:
+            _require_goal(self, path)
         # Before the rules are set, so that they do not change what a policy observes.
         self.observation = ObservationSpec(self.spec, [Observable(self.spec.names[0])])
         self.observation = _measure_observation(self, settings.observation)
-        self.expert_reward = set_rule(self, "success", self.success_rule).source
-        if failure or settings.failure:
+        self.expert_reward = "" if draft else set_rule(self, "success", self.success_rule).source
+        if (failure or settings.failure) and not draft:
             set_rule(self, "failure", failure or settings.failure)
         self.ends_on_success = settings.ends_on_success
         self.training_steps = settings.steps
@@ -117,29 +127,32 @@ def _drop_empty(change: Any) -> dict[str, Any]:
     return {name: value for name, value in msgspec.structs.asdict(change).items() if value}
 
 
-def _require_goal(task: SceneTask, path: Path, goal: str, success: str) -> tuple[str, str]:
-    """Returns goal and success rule.
+def _require_goal(task: SceneTask, path: Path) -> None:
+    """Raises an error for a scene without a goal or a success rule.
 
     Raises:
         UsageError: one is missing; names fields for an example of a rule.
     """
-    if not goal:
+    if not task.goal:
         raise UsageError(
             f"{path.name} has no goal: give goal='Throw the ball into the basket.', or a line `goal:` in it"
         )
-    if not success:
-        example = _make_example_rule(task.spec)
+    if not task.success_rule:
         raise UsageError(
-            f"{path.name} has no success rule, so that nothing says whether the goal {goal!r} is reached: give "
-            f"success={example!r}, or a line `success:` in it. Fields: {', '.join(task.spec.names[:60])}"
-            + (" ..." if len(task.spec.names) > 60 else "")
+            f"{path.name} has no success rule, so that nothing says whether the goal {task.goal!r} is reached: give "
+            f"{describe_rule_example(task.spec)}"
         )
-    return goal, success
+
+
+def describe_rule_example(spec: StateSpec) -> str:
+    """Returns an example of a success rule made of a state's fields, and the list of these."""
+    more = " ..." if len(spec.names) > 60 else ""
+    return f"success={_make_example_rule(spec)!r}. Fields: {', '.join(spec.names[:60])}{more}"
 
 
 def _make_example_rule(spec: StateSpec) -> str:
     places = [f for f in spec if f.quantity == "position" and f.shape == (3,)]
-    objects = [f.name for f in places if f.role in ("object", "hand")]
+    objects = [f.name for role in ("object", "hand") for f in places if f.role == role]
     goals = [f.name for f in places if f.role == "goal"]
     if objects and goals:
         return f"norm({objects[0]} - {goals[0]}) < 0.05"
