@@ -171,13 +171,29 @@ def make_rule(text: str, task: Task) -> StateCondition | RuleOverTime:
         ConditionError: the text is not a condition in the language.
         UnknownName: it names a field that the state does not have.
     """
+    return build_rule(text, task.spec, task.control_dt, task.horizon * task.control_dt)
+
+
+def build_rule(text: str, spec: StateSpec, dt: float, longest: float) -> StateCondition | RuleOverTime:
+    """Returns the condition that a text says about states, or about the course of episodes.
+
+    Args:
+        text: the condition.
+        spec: the fields that it may name.
+        dt: control period [s].
+        longest: length of an episode [s].
+
+    Raises:
+        ConditionError: the text is not a condition in the language.
+        UnknownName: it names a field that the state does not have.
+    """
     try:
         uses_time = find_operator(ast.parse(text.strip(), mode="eval")) is not None
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         uses_time = False  # `StateCondition` says what is wrong
     if uses_time and len(text) <= MAX_LENGTH:
-        return RuleOverTime(text, task.spec, task.control_dt, task.horizon * task.control_dt)
-    return StateCondition(text, task.spec)
+        return RuleOverTime(text, spec, dt, longest)
+    return StateCondition(text, spec)
 
 
 def set_rule(task: Task, name: str, text: str) -> StateCondition | RuleOverTime:

@@ -18,8 +18,8 @@ _MOUNTED = split_words("camera cam lens light lamp sensor imu mount bracket")
 """Devices mounted on a hand: they touch nothing, although their names may contain the hand's."""
 _ROOTS = split_words("torso trunk root pelvis base chassis hull body")
 _VAGUE = split_words("centre center orientation velocity linear angular position speed")
-MIN_BEGINNING = 5
-"""Letters that two words must share at the beginning to mean the same."""
+MIN_BEGINNING, MIN_INSIDE = 5, 4
+"""Letters that two words must share at the beginning, or a word must have inside a compound, to mean the same."""
 _READABLE = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,63}", re.ASCII)
 
 
@@ -117,6 +117,11 @@ class SceneObject:
 def share_beginning(a: str, b: str) -> bool:
     """Returns whether two words begin alike, as `microwave` and `microjoint` do."""
     return min(len(a), len(b)) >= MIN_BEGINNING and a[:MIN_BEGINNING] == b[:MIN_BEGINNING]
+
+
+def is_inside(word: str, token: str) -> bool:
+    """Returns whether a word is part of a compound, as the `door` of `microdoorroot`."""
+    return len(word) >= MIN_INSIDE and word in token
 
 
 class SceneFacts:
@@ -239,6 +244,6 @@ class SceneFacts:
                 score += 2.0 if word in COLOURS else 1.0
             elif any(are_synonyms(word, token) for token in item.name_tokens) or are_synonyms(word, item.role):
                 score += 2.5
-            elif any(share_beginning(word, token) for token in item.name_tokens):
+            elif any(share_beginning(word, token) or is_inside(word, token) for token in item.name_tokens):
                 score += 0.9
         return score

@@ -111,6 +111,8 @@ def _read_word(
     amount = _read_amount(tokens, i)
     if amount is not None:
         yield from [WordMeaning(amount, "amount")] if amount else []
+    elif word in ("high", "tall", "far", "long", "wide") and i >= 2 and _read_amount(tokens, i - 2):
+        return  # "30 cm high"
     elif word.isdigit():
         yield WordMeaning(word, _read_number_of_name(tokens, i, scene, action))
     elif word in UNSUPPORTED:
