@@ -33,7 +33,7 @@ class NotConfirmed(UsageError):
 
 @dataclass(frozen=True)
 class RuleProblem:
-    """Why a proposed rule cannot be used."""
+    """A reason why a proposed rule cannot be used."""
 
     reason: str
     remedy: str = ""

@@ -171,7 +171,7 @@ class ReportWord:
 
 @dataclass(frozen=True)
 class Measure:
-    """What counts as success in a run whose goal is not the task's own.
+    """The conditions of success and failure of a run whose goal is not the task's own.
 
     Attributes:
         success: the condition.

@@ -173,7 +173,7 @@ class SceneFacts:
 
     @property
     def only_object(self) -> SceneObject | None:
-        """What `it` means in a sentence without nouns: the only object that can be moved, if there is one."""
+        """The object that `it` means in a sentence without nouns: the only one that can be moved, or None."""
         found = self.find_objects("position", "object")
         return found[0] if len(found) == 1 else None
 

@@ -1,1 +1,1 @@
-"""What a goal sentence means: its phrases, the meaning of each word, and the condition of success that follows."""
+"""The meaning of a goal sentence: its phrases, the meaning of each word, and the condition of success that follows."""

@@ -1,4 +1,4 @@
-"""What the verbs of a sentence ask for: which kind of movement, of which object, to where, and how far."""
+"""The actions that the verbs of a sentence ask for: kind of movement, object, target and amount."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ class Action:
 
     @property
     def amount(self) -> Amount | None:
-        """How far, if given."""
+        """The amount of its clause, or None."""
         return self.clause.amount
 
     @property

@@ -91,7 +91,7 @@ class ToolPhrase(NamedTuple):
 
 
 class TimePhrase(NamedTuple):
-    """How long [s], or how often, something happens; 0 for neither."""
+    """A duration [s] or a number of repetitions; both are 0 where the sentence gives no number."""
 
     text: str
     seconds: float = 0.0

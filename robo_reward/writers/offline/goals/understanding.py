@@ -1,4 +1,4 @@
-"""What the offline writer understands of a goal: word by word, with the conditions that follow, or a refusal."""
+"""A goal as the offline writer understands it: word by word, with the conditions that follow, or a refusal."""
 
 from __future__ import annotations
 

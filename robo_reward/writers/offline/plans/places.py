@@ -90,7 +90,7 @@ def _build_place(item: SceneObject, given: dict[int, float], text: str) -> Scene
 def find_goal_of_displacement(
     scene: SceneFacts, sentence: Sentence, item: SceneObject, intents: set[str]
 ) -> SceneObject | None:
-    """Returns the place to which a movement by an amount leads, a little further than asked; None if unknown."""
+    """Returns the place to which a movement by an amount leads, a little further than asked; None where the start is not known."""
     shift = find_displacement(scene, sentence, item, intents)
     if shift is None or shift.limit is None:
         return None
@@ -128,7 +128,7 @@ class Displacement:
         sign: of the direction.
         amount: how far [m].
         is_given: whether the sentence gives the amount.
-        limit: the coordinate that is to be passed [m], from every start; None if the start is not known.
+        limit: the coordinate that is to be passed [m], from every start; None where the start is not known.
     """
 
     axis: int
