@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import asdict, dataclass
 
 import numpy as np
@@ -59,7 +58,7 @@ class GoalRecord:
         if self.words:
             console.print("read: " + "; ".join(f"{w.text} = {w.meaning or 'not understood'}" for w in self.words))
         for note in self.notes:
-            console.print(f"assumed: {note}")
+            console.print(f"note: {note}")
         by = f" (by {self.success_by})" if self.success_by != BY_TASK else ""
         console.print(f"success: {self.success}{by}")
         if self.failure:
@@ -89,11 +88,6 @@ def build_rule_request(task: Task, goal: str) -> WriteRequest:
 def make_answer(request: WriteRequest, writer: str, text: str) -> LedgerEntry:
     """Returns a ledger entry for conditions that were not asked from a server."""
     return LedgerEntry(writer, tuple(conversation(request)), {"seed": request.seed, "round": request.round}, 0, text)
-
-
-def is_same_sentence(a: str, b: str) -> bool:
-    """Returns whether two sentences differ in nothing but case, spaces and the full stop."""
-    return re.sub(r"\s+", " ", a).strip(" .").lower() == re.sub(r"\s+", " ", b).strip(" .").lower()
 
 
 def derive_goal(task: Task, goal: str, failure: str, strict: bool, offline: bool) -> GoalRecord:

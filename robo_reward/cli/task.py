@@ -15,13 +15,15 @@ from robo_reward.cli.goals import (
     BY_USER,
     GoalRecord,
     derive_goal,
-    is_same_sentence,
     read_own_goal,
 )
 from robo_reward.cli.terminal import Terminal
+from robo_reward.configs.values import SCENE_SUFFIXES
 from robo_reward.envs.task import Task, make_task
 from robo_reward.errors import UsageError
+from robo_reward.scenes.rules import is_same_sentence
 from robo_reward.scenes.settings import load_scene_settings
+from robo_reward.writers.offline.plans.rule import parse_requirements
 
 PROPOSE = "propose"
 """The value of `success=` that asks a writer for a rule."""
@@ -40,7 +42,7 @@ def make_configured_task(config: DictConfig, arguments: Sequence[str] = ()) -> t
     options: Any = OmegaConf.to_container(config.task.options, resolve=True)
     goal, success, failure = (str(config.get(name) or "") for name in ("goal", "success", "failure"))
     given = {name: text for name, text in (("success", success), ("failure", failure)) if text}
-    if not goal and not success and not config.task.id.startswith("scene/"):
+    if not goal and not success and not has_draft(config.task.id):
         task = make_task(config.task.id, **{**options, **given})
         return task, GoalRecord(task.goal, task.success_rule, task.failure_rule, BY_TASK)
     own_goal, own_rule = _find_own(config, options)
@@ -53,7 +55,7 @@ def make_configured_task(config: DictConfig, arguments: Sequence[str] = ()) -> t
         task = make_task(config.task.id, **{**options, **given, **named})
         return task, _describe_own(config, task, goal or own_goal, BY_USER)
     elif own_rule and (not goal or not own_goal or is_same_sentence(goal, own_goal)):
-        is_scene = config.task.id.startswith("scene/")
+        is_scene = has_draft(config.task.id)
         named = {"goal": goal} if goal and is_scene else {}
         task = make_task(config.task.id, **{**options, **given, **named})
         return task, _describe_own(config, task, goal or own_goal, BY_SCENE if is_scene else BY_TASK)
@@ -70,6 +72,36 @@ def make_configured_task(config: DictConfig, arguments: Sequence[str] = ()) -> t
     return task, record
 
 
+def add_derived_rules(name: str, rules: dict[str, str]) -> dict[str, str]:
+    """Returns the rules of `robo-reward tasks name=NAME`, with those that follow from another goal than the task's own.
+
+    Args:
+        name: of a task, or the path of a scene or model file.
+        rules: goal, success and failure as far as they are given.
+
+    Raises:
+        GoalNotUnderstood: words of the sentence are not understood.
+        NoSuccessRule: no condition follows from it.
+    """
+    goal = rules.get("goal", "")
+    if not goal or rules.get("success"):
+        return rules
+    is_scene = Path(name).suffix.lower() in SCENE_SUFFIXES
+    settings = load_scene_settings(Path(name)) if is_scene else None
+    draft = make_task(name, **({"draft": True} if is_scene else {}))
+    own, rule = (settings.goal, settings.success) if settings is not None else (draft.goal, draft.success_rule)
+    if rule and (not own or is_same_sentence(goal, own)):
+        return rules
+    record = derive_goal(draft, goal, rules.get("failure", ""), strict=True, offline=False)
+    found = {"goal": goal, "success": record.success, "failure": record.failure}
+    return {key: text for key, text in found.items() if text}
+
+
+def has_draft(id: str) -> bool:
+    """Returns whether a task can be built without goal and rule: one from a scene file."""
+    return id.startswith("scene/")
+
+
 def _find_own(config: DictConfig, options: dict[str, Any]) -> tuple[str, str]:
     """Returns goal and success rule of the task itself; empty where a scene file has none."""
     if config.task.id.startswith("scene/"):
@@ -81,7 +113,7 @@ def _find_own(config: DictConfig, options: dict[str, Any]) -> tuple[str, str]:
 
 def _make_draft(config: DictConfig, options: dict[str, Any]) -> Task:
     """Returns the task without the user's rules; a scene without any."""
-    draft = {"draft": True} if config.task.id.startswith("scene/") else {}
+    draft = {"draft": True} if has_draft(config.task.id) else {}
     return make_task(config.task.id, **{**options, **draft})
 
 
@@ -97,18 +129,23 @@ def _require_sentence(config: DictConfig, goal: str) -> str:
 
 
 def _describe_own(config: DictConfig, task: Task, goal: str, by: str) -> GoalRecord:
-    """Returns the goal of a task whose rules are given; the offline writer must understand a sentence of the user.
+    """Returns the goal of a task whose rules are given, as the offline writer reads it.
+
+    Where it does not understand the sentence, its rewards follow the rule alone.
 
     Raises:
-        GoalNotUnderstood: it does not, and is strict.
+        GoalNotUnderstood: no terms follow from the rule either, and the writer is strict.
     """
     record = GoalRecord(goal or task.goal, task.success_rule, task.failure_rule, by)
     writer = _find_writer(config)
     if by == BY_TASK or "writer" not in config or writer["name"] != "offline":
         return record
-    if by == BY_USER and not config.get("goal") and not config.task.id.startswith("scene/"):
+    if by == BY_USER and not config.get("goal") and not has_draft(config.task.id):
         return record  # the sentence is the task's own
     found = read_own_goal(task, record.goal)
-    if writer.get("strict", True):
+    notes: tuple[str, ...] = ()
+    if not found.reading.is_clear and parse_requirements(record.success, task.spec):
+        notes = ("not all of the sentence is understood: the rewards follow the rule alone",)
+    elif writer.get("strict", True):
         found.require_clear("writer.strict=false goes on without these words.")
-    return GoalRecord(record.goal, record.success, record.failure, by, found.reading.words)
+    return GoalRecord(record.goal, record.success, record.failure, by, found.reading.words, notes)

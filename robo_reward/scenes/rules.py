@@ -215,7 +215,10 @@ def apply_rules(task: Task, goal: str = "", success: str = "", failure: str = ""
     Raises:
         ConditionError: a text that is not a condition in the language.
         UnknownName: a field that the state does not have.
+        UsageError: another goal without a condition of success.
     """
+    if goal and not success:
+        require_same_goal(task.id, goal, task.goal)
     if goal:
         task.goal = goal
     if success:
@@ -224,6 +227,24 @@ def apply_rules(task: Task, goal: str = "", success: str = "", failure: str = ""
         set_rule(task, "failure", failure)
     given = {"goal": goal, "success": success, "failure": failure}
     task.options = {**task.options, **{name: text for name, text in given.items() if text}}
+
+
+def require_same_goal(name: str, goal: str, own: str) -> None:
+    """Raises an error for another goal than the one that the success of a task or scene measures.
+
+    Raises:
+        UsageError: the sentences differ.
+    """
+    if not is_same_sentence(goal, own):
+        raise UsageError(
+            f"{name}: the goal {goal!r} is not the one that its success measures ({own!r}): give success=... as well. "
+            "The command line derives a condition from the sentence where it can"
+        )
+
+
+def is_same_sentence(a: str, b: str) -> bool:
+    """Returns whether two sentences differ in nothing but case, spaces and the full stop."""
+    return " ".join(a.split()).strip(" .").lower() == " ".join(b.split()).strip(" .").lower()
 
 
 def _translate(text: str, spec: StateSpec) -> str:

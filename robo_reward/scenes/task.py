@@ -24,7 +24,7 @@ from robo_reward.scenes.model_file import (
     find_model_files,
     load_model_spec,
 )
-from robo_reward.scenes.rules import set_rule
+from robo_reward.scenes.rules import require_same_goal, set_rule
 from robo_reward.scenes.sensors import add_state_sensors, rename_fields
 from robo_reward.scenes.settings import SceneSettings, load_scene_settings
 from robo_reward.scenes.starts import StartDistribution
@@ -98,6 +98,8 @@ class SceneTask(Task):
         self.goal, self.success_rule = goal or settings.goal, "" if draft else success or settings.success
         if not draft:
             _require_goal(self, path)
+            if goal and settings.goal and not success:
+                require_same_goal(path.name, goal, settings.goal)
         # Before the rules are set, so that they do not change what a policy observes.
         self.observation = ObservationSpec(self.spec, [Observable(self.spec.names[0])])
         self.observation = _measure_observation(self, settings.observation)

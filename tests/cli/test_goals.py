@@ -12,6 +12,7 @@ import subprocess
 import sys
 import termios
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -20,16 +21,18 @@ import pytest
 
 from robo_reward.cli.app import compose_checked_config, main
 from robo_reward.cli.confirm import NotConfirmed
-from robo_reward.cli.goals import BY_SENTENCE, GoalRecord, NoSuccessRule, is_same_sentence
+from robo_reward.cli.goals import BY_SENTENCE, GoalRecord, NoSuccessRule
 from robo_reward.cli.task import make_configured_task
 from robo_reward.data.episode import Episode, EpisodeStore
 from robo_reward.envs.state import Field, StateSpec
-from robo_reward.envs.task import Task
-from robo_reward.errors import UnknownName
+from robo_reward.envs.task import Task, make_task
+from robo_reward.errors import UnknownName, UsageError
+from robo_reward.scenes.rules import is_same_sentence
 from robo_reward.scoring.judge import judge_recording
 from robo_reward.writers.ledger import Ledger
 from robo_reward.writers.offline.goals.understanding import GoalNotUnderstood
-from robo_reward.writers.writer import WriterError
+from robo_reward.writers.offline.writer import OfflineWriter
+from robo_reward.writers.writer import WriteRequest, WriterError
 from tests.scenes.test_scene_task import PUCK
 
 PUSH = "goal=Push the cube 5 cm to the left."
@@ -78,10 +81,24 @@ def test_a_scene_gets_its_rule_from_the_sentence(folder: Path):
     assert make("task=own.yaml", "goal=Push the puck to the goal.")[1].success_by == BY_SENTENCE
 
 
+def test_tasks_shows_the_rule_of_a_goal(folder: Path, capsys: pytest.CaptureFixture[str]):
+    assert main(["tasks", "name=panda/lift", "goal=Lift the cube 15 cm."]) == 0
+    assert "success: cube_height > 0.17" in capsys.readouterr().out
+    main(["tasks", "name=puck.xml", "goal=Push the puck to the goal."])
+    assert "success: norm(puck_position[:2] - goal_position[:2]) < 0.03" in capsys.readouterr().out
+
+
+def test_from_python_another_goal_needs_a_rule(folder: Path):
+    (folder / "own.yaml").write_text("model: puck.xml\ngoal: Push the puck.\nsuccess: puck_x > 0.9\n")
+    for name in ("panda/lift", "own.yaml"):
+        with pytest.raises(UsageError, match="give success="):
+            make_task(name, goal="Throw it away.")
+
+
 @pytest.mark.parametrize(("words", "error", "text"), [
     (["goal=Throw the cube."], GoalNotUnderstood, "'throw'.*nearest.*writer.strict=false"),
     (["goal=Throw the cube.", "writer.strict=false"], NoSuccessRule, "no verb.*success='cube_position"),
-    (["goal=Throw the cube.", "success=cube_x > 1"], GoalNotUnderstood, "'throw'"),
+    (["goal=Throw the cube.", "success=ever(cube_x > 1) and count(cube_x < 0) >= 2"], GoalNotUnderstood, "'throw'"),
     (["goal=Close the drawer.", "task=panda/drawer"], NoSuccessRule, "true at the start of 100% of the episodes"),
     (["goal=Lift the cube and hold it for 9 s."], NoSuccessRule, "9"),
     (["+task.success=a"], UnknownName, "Did you mean 'success'"),
@@ -92,10 +109,15 @@ def test_what_cannot_be_measured_is_refused_before_any_work(words: list[str], er
     assert getattr(caught.value, "exit_code", None) == 2
 
 
-def test_a_rule_of_the_user_frees_other_verbs_and_a_lax_writer_from_the_sentence():
+def test_with_a_rule_of_the_user_the_rewards_follow_the_rule_where_the_sentence_is_not_understood():
     assert make("goal=Throw the cube.", "success=cube_x > 1", verb="train")[1].success_by == "the user"
-    _, record = make("goal=Throw the cube.", "success=cube_x > 1", "writer.strict=false")
-    assert [word.text for word in record.words if not word.meaning] == ["throw"]
+    task, record = make("goal=Throw the cube.", "success=cube_x > 1")
+    assert [word.text for word in record.words if not word.meaning] == ["throw"] and "rule alone" in record.notes[0]
+    request = WriteRequest(task.goal, task.spec, task.action, success_rule=task.success_rule)
+    notes = [answer.source or "" for answer in OfflineWriter().write(request, 6)]
+    assert all("Meet the rule cube_position[:, 0] > 1" in text for text in notes)
+    alone = OfflineWriter().write(replace(request, goal="Lift the cube."), 4)[3].source or ""
+    assert "Meet the rule" not in alone  # a sentence that is understood may be followed alone
 
 
 @pytest.fixture

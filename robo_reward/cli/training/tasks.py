@@ -5,6 +5,7 @@ from __future__ import annotations
 from omegaconf import DictConfig
 from rich.table import Table
 
+from robo_reward.cli.task import add_derived_rules
 from robo_reward.cli.terminal import Terminal, build_findings_table
 from robo_reward.envs.task import RULE_OPTIONS, Task, list_task_options, make_task, task_names
 from robo_reward.errors import RoboRewardError
@@ -16,7 +17,7 @@ def run(config: DictConfig, arguments: list[str]) -> int:
     console = Terminal()
     if config.name:
         rules = {name: config[name] for name in RULE_OPTIONS if config[name]}
-        task = make_task(config.name, **rules)
+        task = make_task(config.name, **add_derived_rules(config.name, rules))
         _print_details(console, task)
         return _print_check(console, task) if config.check or task.files else 0
     table = Table(box=None, pad_edge=False)

@@ -26,6 +26,7 @@ _LENGTH = "|".join(sorted((unit for unit, (si, _) in UNITS.items() if si == "m")
 _AMOUNT = rf"(?P<n>{_NUMBER}|\b(?:{_SPELLED}))\s*(?P<u>{_LENGTH})\b"
 _COORDINATE = re.compile(rf"\b(?P<a>[xyz])\s*=\s*(?P<n>{_NUMBER})\s*(?P<u>mm|cm|m\b)?", re.IGNORECASE)
 _POINT = re.compile(rf"\b(?:at|to|in)\s+\(\s*({_NUMBER})\s*,\s*({_NUMBER})\s*(?:,\s*({_NUMBER})\s*)?\)", re.IGNORECASE)
+_HEIGHT = re.compile(rf"\b(?:to|at)\s+(?:a|the)?\s*height\s+(?:of\s+)?{_AMOUNT}", re.IGNORECASE)
 _GLUE = re.compile(r"(?:[\s,]|and\b|m\b)*", re.IGNORECASE)
 _BEFORE = re.compile(
     r"(?:\b(?:to|at|in)\s+)?(?:the\s+)?(?:\b(?:point|position|place|location|spot)\s+)?(?:\b(?:at|where)\s+)?$", re.I
@@ -166,6 +167,11 @@ def _take_coordinates(text: str, found: Phrases) -> str:
     if match is not None:
         values = tuple((axis, float(number)) for axis, number in enumerate(match.groups()) if number is not None)
         found.places.append(PlacePhrase(match[0], values))
+        return f"{text[: match.start()]} {text[match.end() :]}"
+    match = _HEIGHT.search(text)
+    if match is not None:
+        height = round(_parse_number(match["n"]) * UNITS[match["u"].lower()][1], 6)
+        found.places.append(PlacePhrase(match[0], ((2, height),)))
         return f"{text[: match.start()]} {text[match.end() :]}"
     matches = list(_COORDINATE.finditer(text))
     if not matches:

@@ -90,7 +90,10 @@ def _build_place(item: SceneObject, given: dict[int, float], text: str) -> Scene
 def find_goal_of_displacement(
     scene: SceneFacts, sentence: Sentence, item: SceneObject, intents: set[str]
 ) -> SceneObject | None:
-    """Returns the place to which a movement by an amount leads, a little further than asked; None where the start is not known."""
+    """Returns the place to which a movement by an amount leads, a little further than asked.
+
+    None where it is not known from where.
+    """
     shift = find_displacement(scene, sentence, item, intents)
     if shift is None or shift.limit is None:
         return None
