@@ -23,6 +23,8 @@ def measure_start_ranges(start: State) -> dict[str, list[tuple[float, float]]]:
     flat = start.array.reshape(-1, start.spec.dim)
     low, high = flat.min(axis=0).round(6), flat.max(axis=0).round(6)
     return {
-        field.name: [(float(low[i]), float(high[i])) for i in range(*start.spec.slice(field.name).indices(flat.shape[1]))]
+        field.name: [
+            (float(low[i]), float(high[i])) for i in range(*start.spec.slice(field.name).indices(flat.shape[1]))
+        ]
         for field in start.spec
     }

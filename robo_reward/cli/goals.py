@@ -108,7 +108,8 @@ def derive_goal(task: Task, goal: str, failure: str, strict: bool, offline: bool
     found = understand_goal(request)
     example = describe_rule_example(task.spec)
     if strict:
-        further = "writer.strict=false goes on without these words." if offline else f"Or give {example}"
+        further = f"Or give {example}; success=propose asks the writer for a rule"
+        further = "With success=... the rewards follow that rule." if offline else further
         found.require_clear(further)
     if found.conditions is None:
         raise NoSuccessRule(

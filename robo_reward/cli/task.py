@@ -124,7 +124,8 @@ def _find_writer(config: DictConfig) -> dict[str, Any]:
 
 def _require_sentence(config: DictConfig, goal: str) -> str:
     if not goal:
-        raise UsageError(f"{config.task.id} has no goal: give goal='Throw the ball into the basket.'")
+        name = Path(config.task.options.get("file", config.task.id)).name
+        raise UsageError(f"{name} has no goal: give goal='Throw the ball into the basket.', or a line `goal:` in it")
     return goal
 
 

@@ -96,7 +96,7 @@ def test_from_python_another_goal_needs_a_rule(folder: Path):
 
 
 @pytest.mark.parametrize(("words", "error", "text"), [
-    (["goal=Throw the cube."], GoalNotUnderstood, "'throw'.*nearest.*writer.strict=false"),
+    (["goal=Throw the cube."], GoalNotUnderstood, "'throw'.*nearest.*With success="),
     (["goal=Throw the cube.", "writer.strict=false"], NoSuccessRule, "no verb.*success='cube_position"),
     (["goal=Throw the cube.", "success=ever(cube_x > 1) and count(cube_x < 0) >= 2"], GoalNotUnderstood, "'throw'"),
     (["goal=Close the drawer.", "task=panda/drawer"], NoSuccessRule, "true at the start of 100% of the episodes"),
