@@ -116,15 +116,15 @@ def solve_damped_step(
     dq = J⁺ e + (I - J⁺ J) k p, with J⁺ = Jᵀ (J Jᵀ + λ² I)⁻¹ (Nakamura and Hanafusa 1986).
 
     Args:
-        jac: (n, 6, j).
-        error: the wanted Cartesian step, (n, 6) [m, rad].
+        jac: (n, 6, j), or its first rows (n, 3, j) where the orientation is free.
+        error: the wanted Cartesian step, (n, 6) [m, rad], or (n, 3) [m].
         posture: from the configuration to the preferred one, (n, j) [rad].
         damping: λ.
         posture_gain: k.
     """
     wanted = posture_gain * posture
     # The same as k p + J⁺ (e - J k p), which needs one linear solve.
-    gram = jac @ jac.transpose(0, 2, 1) + damping**2 * np.eye(6)
+    gram = jac @ jac.transpose(0, 2, 1) + damping**2 * np.eye(jac.shape[1])
     residual = error - np.einsum("nij,nj->ni", jac, wanted)
     return wanted + np.einsum("nji,nj->ni", jac, np.linalg.solve(gram, residual[..., None])[..., 0])
 

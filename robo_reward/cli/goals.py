@@ -13,7 +13,7 @@ from robo_reward.envs.state import State
 from robo_reward.envs.task import Task
 from robo_reward.errors import UsageError
 from robo_reward.scenes.rules import make_rule
-from robo_reward.scenes.task import describe_rule_example
+from robo_reward.scenes.task import make_example_rule
 from robo_reward.writers.chat import LEDGER
 from robo_reward.writers.ledger import Ledger, LedgerEntry
 from robo_reward.writers.offline.goals.reading import WordMeaning
@@ -21,6 +21,8 @@ from robo_reward.writers.offline.goals.understanding import Understanding, under
 from robo_reward.writers.prompt import conversation
 from robo_reward.writers.writer import WriteRequest
 
+MAX_LISTED = 60
+"""Number of fields that a message lists."""
 MAX_AT_START = 0.05
 """Share of the starts at which a rule may hold."""
 BY_USER, BY_SCENE, BY_TASK = "the user", "the scene file", "the task"
@@ -90,6 +92,13 @@ def make_answer(request: WriteRequest, writer: str, text: str) -> LedgerEntry:
     return LedgerEntry(writer, tuple(conversation(request)), {"seed": request.seed, "round": request.round}, 0, text)
 
 
+def describe_rule_example(task: Task) -> str:
+    """Returns an example of a success rule made of a task's fields, and the list of these."""
+    names = task.spec.names
+    more = " ..." if len(names) > MAX_LISTED else ""
+    return f"success={make_example_rule(task.spec)!r}. Fields: {', '.join(names[:MAX_LISTED])}{more}"
+
+
 def derive_goal(task: Task, goal: str, failure: str, strict: bool, offline: bool) -> GoalRecord:
     """Returns a goal with the conditions that follow from its sentence.
 
@@ -106,7 +115,7 @@ def derive_goal(task: Task, goal: str, failure: str, strict: bool, offline: bool
     """
     request = build_rule_request(task, goal)
     found = understand_goal(request)
-    example = describe_rule_example(task.spec)
+    example = describe_rule_example(task)
     if strict:
         further = f"Or give {example}; success=propose asks the writer for a rule"
         further = "With success=... the rewards follow that rule." if offline else further

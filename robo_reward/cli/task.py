@@ -21,6 +21,7 @@ from robo_reward.cli.terminal import Terminal
 from robo_reward.configs.values import SCENE_SUFFIXES
 from robo_reward.envs.task import Task, make_task
 from robo_reward.errors import UsageError
+from robo_reward.scenes.check import check_rules_at_start
 from robo_reward.scenes.rules import is_same_sentence
 from robo_reward.scenes.settings import load_scene_settings
 from robo_reward.writers.offline.plans.rule import parse_requirements
@@ -44,6 +45,8 @@ def make_configured_task(config: DictConfig, arguments: Sequence[str] = ()) -> t
     given = {name: text for name, text in (("success", success), ("failure", failure)) if text}
     if not goal and not success and not has_draft(config.task.id):
         task = make_task(config.task.id, **{**options, **given})
+        if given:
+            check_rules_at_start(task)
         return task, GoalRecord(task.goal, task.success_rule, task.failure_rule, BY_TASK)
     own_goal, own_rule = _find_own(config, options)
     if success == PROPOSE:
@@ -53,11 +56,13 @@ def make_configured_task(config: DictConfig, arguments: Sequence[str] = ()) -> t
     elif success:
         named = {"goal": goal} if goal else {}
         task = make_task(config.task.id, **{**options, **given, **named})
+        check_rules_at_start(task)
         return task, _describe_own(config, task, goal or own_goal, BY_USER)
     elif own_rule and (not goal or not own_goal or is_same_sentence(goal, own_goal)):
         is_scene = has_draft(config.task.id)
         named = {"goal": goal} if goal and is_scene else {}
         task = make_task(config.task.id, **{**options, **given, **named})
+        check_rules_at_start(task)
         return task, _describe_own(config, task, goal or own_goal, BY_SCENE if is_scene else BY_TASK)
     else:
         writer = _find_writer(config)

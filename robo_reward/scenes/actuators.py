@@ -2,17 +2,38 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import mujoco
 import numpy as np
 
 from robo_reward.envs.model.names import make_identifier
 from robo_reward.envs.task import ActionSpec
 from robo_reward.errors import UsageError
+from robo_reward.scenes.starts import SCALAR_JOINTS
 
 _POSITION, _VELOCITY = 1, 2
 _HINGE = int(mujoco.mjtJoint.mjJNT_HINGE)
 _JOINT_TRANSMISSIONS = (int(mujoco.mjtTrn.mjTRN_JOINT), int(mujoco.mjtTrn.mjTRN_JOINTINPARENT))
 _AFFINE = int(mujoco.mjtBias.mjBIAS_AFFINE)
+
+
+class Servo(NamedTuple):
+    """An actuator that holds a joint at a position: its control is `scale * position + offset`.
+
+    Attributes:
+        actuator: its index.
+        joint: the joint's index.
+        address: of the joint in `qpos`.
+        scale: change of the control per rad or m.
+        offset: control at position 0.
+    """
+
+    actuator: int
+    joint: int
+    address: int
+    scale: float
+    offset: float
 
 
 class ActuatorController:
@@ -25,6 +46,7 @@ class ActuatorController:
     Attributes:
         unlimited: names of actuators without a control range, whose range is taken from their joint, force limit or
             as [-1, 1].
+        servos: position servos on joints.
         filtered_servos: position servos whose target passes a filter: actuator, and index of its activation.
 
     Raises:
@@ -35,8 +57,7 @@ class ActuatorController:
         if not model.nu:
             raise UsageError(
                 "the model has no actuators, so that nothing can move it: add an <actuator> section, such as "
-                '<position joint="NAME" kp="100"/> for each joint. A URDF file cannot have one: attach it in an MJCF '
-                'file, <asset><model name="r" file="robot.urdf"/></asset> and <attach model="r" body="BASE" prefix=""/>'
+                '<position joint="NAME" kp="100"/> for each joint, or `actuators: {kind: position}` to a scene file'
             )
         self._model, self.unlimited = model, []
         names, scales, units = [], [], []
@@ -48,18 +69,21 @@ class ActuatorController:
             scales.append(float((high[index] - low[index]) / 2) or 1.0)
             units.append(_find_unit(model, index))
         self._middle, self._half = (low + high) / 2, (high - low) / 2
-        self._servos = [(i, *found) for i in range(model.nu) if (found := _find_servo_joint(model, i)) is not None]
+        self.servos = [found for i in range(model.nu) if (found := find_servo(model, i)) is not None]
         self.filtered_servos = [
-            (i, int(model.actuator_actadr[i])) for i, *_ in self._servos if model.actuator_actadr[i] >= 0
+            (s.actuator, int(model.actuator_actadr[s.actuator]))
+            for s in self.servos
+            if model.actuator_actadr[s.actuator] >= 0
         ]
+        self.low, self.high = low, high
         self.spec = ActionSpec("native", tuple(names), tuple(scales), tuple(units), round(rate_hz, 6))
 
     def start(self, qpos: np.ndarray) -> np.ndarray:
         """Returns the targets (n, nu) that hold the configuration `qpos` (n, nq): position servos at their joints."""
-        ctrl = np.repeat(np.clip(0.0, self._middle - self._half, self._middle + self._half)[None], len(qpos), axis=0)
-        for index, address, gear in self._servos:
-            ctrl[:, index] = qpos[:, address] * gear
-        return np.clip(ctrl, self._middle - self._half, self._middle + self._half)
+        ctrl = np.repeat(np.clip(0.0, self.low, self.high)[None], len(qpos), axis=0)
+        for servo in self.servos:
+            ctrl[:, servo.actuator] = servo.scale * qpos[:, servo.address] + servo.offset
+        return np.clip(ctrl, self.low, self.high)
 
     def advance(self, ctrl: np.ndarray, qpos: np.ndarray, action: np.ndarray) -> np.ndarray:
         """Returns the targets (n, nu) for actions (n, A) in [-1, 1]."""
@@ -73,9 +97,9 @@ class ActuatorController:
             return float(low), float(high)
         self.unlimited.append(_name_actuator(model, index))
         joint = _find_joint(model, index)
-        servo = _find_servo_joint(model, index)
+        servo = find_servo(model, index)
         if servo is not None and joint is not None and model.jnt_limited[joint]:
-            ends = model.jnt_range[joint] * servo[1]
+            ends = model.jnt_range[joint] * servo.scale + servo.offset
             return float(min(ends)), float(max(ends))
         if model.actuator_forcelimited[index] and servo is None:
             low, high = model.actuator_forcerange[index]
@@ -102,13 +126,18 @@ def _find_joint(model: mujoco.MjModel, index: int) -> int | None:
     return None
 
 
-def _find_servo_joint(model: mujoco.MjModel, index: int) -> tuple[int, float] | None:
-    """Returns the address in `qpos` and the gear of the joint that a position servo holds, or None for another."""
-    joint = _find_joint(model, index)
-    bias = model.actuator_biasprm[index]
-    if joint is None or int(model.actuator_biastype[index]) != _AFFINE or bias[_POSITION] >= 0:
+def find_servo(model: mujoco.MjModel, index: int) -> Servo | None:
+    """Returns the position servo that an actuator is, or None for another actuator.
+
+    The force is `gain ctrl + b0 + b1 gear q + ...`, with b1 < 0; it holds q where this is zero.
+    """
+    joint, gain = _find_joint(model, index), float(model.actuator_gainprm[index, 0])
+    bias, gear = model.actuator_biasprm[index], float(model.actuator_gear[index, 0])
+    is_servo = int(model.actuator_biastype[index]) == _AFFINE and bias[_POSITION] < 0 and gain * gear != 0
+    if joint is None or not is_servo or int(model.jnt_type[joint]) not in SCALAR_JOINTS:
         return None
-    return int(model.jnt_qposadr[joint]), float(model.actuator_gear[index, 0])
+    address = int(model.jnt_qposadr[joint])
+    return Servo(index, joint, address, float(-bias[_POSITION] * gear / gain), float(-bias[0] / gain))
 
 
 def _find_unit(model: mujoco.MjModel, index: int) -> str:

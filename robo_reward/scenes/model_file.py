@@ -6,11 +6,13 @@ import hashlib
 import re
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 from xml.etree import ElementTree
 
 import mujoco
 
 from robo_reward.errors import UsageError
+from robo_reward.scenes.urdf_robots.reader import UrdfError, find_urdf_meshes, load_urdf_spec
 
 MODEL_SUFFIXES = (".xml", ".mjcf", ".urdf")
 MAX_FILES = 4096
@@ -42,9 +44,16 @@ def load_model_spec(path: Path) -> mujoco.MjSpec:
     """
     _require_model_file(path)
     try:
-        return mujoco.MjSpec.from_file(str(path))
+        return load_urdf_spec(path) if is_urdf(path) else mujoco.MjSpec.from_file(str(path))
+    except UrdfError as error:
+        raise ModelFileError(path, error.problem, error.remedy) from error
     except (ValueError, mujoco.FatalError) as error:
         raise _to_model_error(path, error) from error
+
+
+def is_urdf(path: Path) -> bool:
+    """Returns whether a model file is a URDF."""
+    return path.suffix.lower() == ".urdf"
 
 
 def compile_model(spec: mujoco.MjSpec, path: Path) -> mujoco.MjModel:
@@ -63,6 +72,12 @@ def compile_model(spec: mujoco.MjSpec, path: Path) -> mujoco.MjModel:
         raise _to_model_error(path, error) from error
 
 
+def delete_element(spec: mujoco.MjSpec, element: Any) -> None:
+    """Removes an element from an editable model; MuJoCo 4 has another method for it than MuJoCo 3.3."""
+    remove: Any = getattr(spec, "delete", None)
+    remove(element) if remove else element.delete()
+
+
 def find_model_files(path: Path) -> tuple[Path, ...]:
     """Returns the files of a model: the model, what it includes or attaches, meshes, textures, height fields, skins.
 
@@ -72,6 +87,8 @@ def find_model_files(path: Path) -> tuple[Path, ...]:
         ModelFileError: there is no such file, or it has another suffix.
     """
     _require_model_file(path)
+    if is_urdf(path):
+        return tuple(dict.fromkeys(f for file in (path, *find_urdf_meshes(path)) for f in (file, file.resolve())))
     models: dict[Path, Path] = {}  # of each XML file, the folder from which its file names count
     names: set[str] = set()
     folders = {""}

@@ -10,19 +10,27 @@ import msgspec
 from robo_reward.envs.state import ROLES
 from robo_reward.errors import UnknownName, UsageError
 from robo_reward.files import load_yaml
+from robo_reward.scenes.end_effector import ActionSettings
 from robo_reward.scenes.model_file import MODEL_SUFFIXES
+from robo_reward.scenes.servos import AddedActuators
 from robo_reward.scenes.starts import StartSettings
+
+BASES = ("fixed", "free")
 
 
 class FieldChange(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
-    """Description of a state field that replaces the derived one.
+    """Change of a state field, or of all that match a pattern.
 
     Args:
+        name: another name, such as `cup_position`, or `cup_*` for the pattern `body_3_*`.
+        hide: whether the field is left out.
         description: one sentence for the reader, human or language model.
         role: one of `robo_reward.envs.state.ROLES`.
         typical: usual range of each component.
     """
 
+    name: str = ""
+    hide: bool = False
     description: str = ""
     role: str = ""
     typical: tuple[float, float] | None = None
@@ -34,7 +42,7 @@ class StateSettings(msgspec.Struct, forbid_unknown_fields=True):
     Args:
         include: patterns of field names, such as `ball_*`; empty: all.
         exclude: patterns of field names to leave out.
-        fields: changed descriptions, by field.
+        fields: other names and descriptions, by field or pattern.
     """
 
     include: list[str] = []
@@ -54,6 +62,10 @@ class SceneSettings(msgspec.Struct, forbid_unknown_fields=True):
         horizon: control steps per episode.
         rate: control steps per second [Hz]; rounded so that a control step is a whole number of physics steps.
         start: the start distribution.
+        base: `fixed` or `free`: whether the first body of a URDF is fixed to the world, or floats above a floor.
+        actuators: actuators to add; by default position servos on the joints of a URDF, none for MJCF.
+        action: the action convention; the model's actuators by default.
+        ranges: domain randomisation, such as `body/ball/mass: [0.5, 1.5]`, see `SceneRanges`.
         state: choice of the state's fields.
         observation: patterns of the fields that policies observe; empty: all that vary.
         cameras: names of the cameras; empty: all of the model, or an overview if it has none.
@@ -68,10 +80,14 @@ class SceneSettings(msgspec.Struct, forbid_unknown_fields=True):
     horizon: int = 150
     rate: float = 25.0
     start: StartSettings = msgspec.field(default_factory=StartSettings)
+    base: str = "fixed"
+    actuators: AddedActuators | None = None
+    action: ActionSettings = msgspec.field(default_factory=ActionSettings)
+    ranges: dict[str, tuple[float, float]] = {}
     state: StateSettings = msgspec.field(default_factory=StateSettings)
     observation: list[str] = []
     cameras: list[str] = []
-    steps: int = 200_000
+    steps: int = 400_000
 
 
 def load_scene_settings(path: Path) -> SceneSettings:
@@ -90,6 +106,8 @@ def load_scene_settings(path: Path) -> SceneSettings:
         raise UsageError(f"scene {path}: there is no such file. That folder has {near or 'no YAML file'}")
     _require_known_keys(document, SceneSettings, "")
     _require_known_keys(document.get("start"), StartSettings, "start.")
+    _require_known_keys(document.get("actuators"), AddedActuators, "actuators.")
+    _require_known_keys(document.get("action"), ActionSettings, "action.")
     _require_known_keys(document.get("state"), StateSettings, "state.")
     settings = load_yaml(path, SceneSettings, remedy="See docs/own_scene.md for the keys and their form")
     assert settings is not None
@@ -98,6 +116,8 @@ def load_scene_settings(path: Path) -> SceneSettings:
             f"scene {path}: horizon={settings.horizon} rate={settings.rate} steps={settings.steps}: expected positive "
             "numbers"
         )
+    if settings.base not in BASES:
+        raise UnknownName("base", settings.base, BASES)
     for name, change in settings.state.fields.items():
         if change.role and change.role not in ROLES:
             raise UnknownName(f"role of {name}", change.role, ROLES)

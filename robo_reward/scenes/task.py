@@ -5,29 +5,32 @@ from __future__ import annotations
 import fnmatch
 import logging
 from pathlib import Path
-from typing import Any
 
-import msgspec
 import mujoco
 import numpy as np
 
 from robo_reward.envs.batch import BatchSim
 from robo_reward.envs.model.names import make_identifier
 from robo_reward.envs.state import State, StateSpec
-from robo_reward.envs.task import Observable, ObservationSpec, Start, Task
+from robo_reward.envs.task import Observable, ObservationSpec, Start, Task, Variant
 from robo_reward.errors import UnknownName, UsageError
 from robo_reward.scenes.actuators import ActuatorController
+from robo_reward.scenes.end_effector import KINDS, ActionSettings, SiteDelta
 from robo_reward.scenes.model_file import (
     ModelFileError,
     compile_model,
     compute_digest,
     find_model_files,
+    is_urdf,
     load_model_spec,
 )
+from robo_reward.scenes.randomisation import SceneRanges
 from robo_reward.scenes.rules import require_same_goal, set_rule
-from robo_reward.scenes.sensors import add_state_sensors, rename_fields
+from robo_reward.scenes.sensors import add_state_sensors
+from robo_reward.scenes.servos import AddedActuators, add_actuators
 from robo_reward.scenes.settings import SceneSettings, load_scene_settings
 from robo_reward.scenes.starts import StartDistribution
+from robo_reward.scenes.urdf_robots.reader import UrdfError, free_base, read_urdf_joints
 
 log = logging.getLogger(__name__)
 OVERVIEW = "overview"
@@ -51,7 +54,7 @@ class SceneTask(Task):
         success: the condition of success, instead of the file's.
         failure: the condition of failure, instead of the file's.
         digest: of the files when the run began; a warning is logged if they have changed.
-        draft: builds the task without goal and conditions, to find them; success never holds.
+        draft: whether goal and success rule may be missing: to look at the fields first. Success is then never true.
 
     Attributes:
         files: files that a process must be able to read to build the task again.
@@ -77,7 +80,7 @@ class SceneTask(Task):
         settings = load_scene_settings(path)
         model_path = (path.parent / settings.model).absolute()
         self.id = f"scene/{make_identifier(path.stem, 'scene')}"
-        spec = load_model_spec(model_path)
+        spec = _load_robot(model_path, settings)
         self.files = (path, *find_model_files(model_path))
         found = compute_digest(self.files)
         if digest and digest != found:
@@ -86,16 +89,17 @@ class SceneTask(Task):
             spec.visual.headlight.ambient, spec.visual.headlight.diffuse = [0.4] * 3, [0.6] * 3
         if not any(camera.name for camera in spec.cameras):
             _add_overview_camera(spec, model_path)
-        measured = add_state_sensors(spec, model_path, settings.state.include, settings.state.exclude)
-        self.model = measured.model
-        changes = {name: _drop_empty(change) for name, change in settings.state.fields.items()}
-        self.spec = rename_fields(measured.state, changes)
+        state = settings.state
+        self.model, self.spec = add_state_sensors(spec, model_path, state.include, state.exclude, state.fields)
         self.substeps = _count_substeps(self.model, settings.rate, model_path)
-        self.controller: ActuatorController = ActuatorController(self.model, 1.0 / self.control_dt)
         self.horizon = settings.horizon
         self._starts = StartDistribution(self.model, settings.start)
+        self.controller: ActuatorController | SiteDelta = _make_controller(
+            self.model, settings.action, self._starts.pose, 1.0 / self.control_dt
+        )
+        self._ranges = SceneRanges(self.model, settings.ranges) if settings.ranges else None
         self.cameras = _choose_cameras(self.model, settings)
-        self.goal, self.success_rule = goal or settings.goal, "" if draft else success or settings.success
+        self.goal, self.success_rule = goal or settings.goal, success or settings.success
         if not draft:
             _require_goal(self, path)
             if goal and settings.goal and not success:
@@ -103,8 +107,8 @@ class SceneTask(Task):
         # Before the rules are set, so that they do not change what a policy observes.
         self.observation = ObservationSpec(self.spec, [Observable(self.spec.names[0])])
         self.observation = _measure_observation(self, settings.observation)
-        self.expert_reward = "" if draft else set_rule(self, "success", self.success_rule).source
-        if (failure or settings.failure) and not draft:
+        self.expert_reward = set_rule(self, "success", self.success_rule).source if self.success_rule else ""
+        if failure or settings.failure:
             set_rule(self, "failure", failure or settings.failure)
         self.ends_on_success = settings.ends_on_success
         self.training_steps = settings.steps
@@ -121,20 +125,41 @@ class SceneTask(Task):
             act[:, address] = held[:, actuator]
         return start._replace(act=act)
 
+    def variants(self, rng: np.random.Generator, n: int) -> list[Variant]:
+        """Returns the physics of n worlds: all the same, or drawn from the ranges of the scene file."""
+        return [self._ranges.sample(rng) for _ in range(n)] if self._ranges else [Variant(self.model)] * n
+
     def success(self, state: State) -> np.ndarray:
         return np.zeros(state.batch_shape, bool)  # replaced by the rule
 
 
-def _drop_empty(change: Any) -> dict[str, Any]:
-    return {name: value for name, value in msgspec.structs.asdict(change).items() if value}
+def _load_robot(path: Path, settings: SceneSettings) -> mujoco.MjSpec:
+    """Returns the editable model of a scene, with the base and the actuators that the scene file asks for."""
+    spec = load_model_spec(path)
+    try:
+        if settings.base == "free":
+            free_base(spec)
+    except UrdfError as error:
+        raise ModelFileError(path, error.problem, error.remedy) from error
+    added = settings.actuators or (AddedActuators() if is_urdf(path) else None)
+    if added is not None:
+        add_actuators(spec, added, read_urdf_joints(path) if is_urdf(path) else {})
+    return spec
+
+
+def _make_controller(
+    model: mujoco.MjModel, settings: ActionSettings, home: np.ndarray, rate_hz: float
+) -> ActuatorController | SiteDelta:
+    """Returns the action convention that a scene file names."""
+    if settings.kind not in KINDS:
+        raise UnknownName("action.kind", settings.kind, KINDS)
+    return (
+        SiteDelta(model, settings, home, rate_hz) if settings.kind == "ee_delta" else ActuatorController(model, rate_hz)
+    )
 
 
 def _require_goal(task: SceneTask, path: Path) -> None:
-    """Raises an error for a scene without a goal or a success rule.
-
-    Raises:
-        UsageError: one is missing; names fields for an example of a rule.
-    """
+    """Raises an error if goal or success rule are missing; it names fields, for an example of a rule."""
     if not task.goal:
         raise UsageError(
             f"{path.name} has no goal: give goal='Throw the ball into the basket.', or a line `goal:` in it"
@@ -149,10 +174,11 @@ def _require_goal(task: SceneTask, path: Path) -> None:
 def describe_rule_example(spec: StateSpec) -> str:
     """Returns an example of a success rule made of a state's fields, and the list of these."""
     more = " ..." if len(spec.names) > 60 else ""
-    return f"success={_make_example_rule(spec)!r}. Fields: {', '.join(spec.names[:60])}{more}"
+    return f"success={make_example_rule(spec)!r}. Fields: {', '.join(spec.names[:60])}{more}"
 
 
-def _make_example_rule(spec: StateSpec) -> str:
+def make_example_rule(spec: StateSpec) -> str:
+    """Returns a rule on fields of a state, to show how one is written."""
     places = [f for f in spec if f.quantity == "position" and f.shape == (3,)]
     objects = [f.name for role in ("object", "hand") for f in places if f.role == role]
     goals = [f.name for f in places if f.role == "goal"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
 
 import numpy as np
@@ -26,7 +27,7 @@ def judge_naively(heights: np.ndarray, seconds: float) -> dict[str, bool]:
     return {
         f"held(ball_z > 0.5, {seconds})": len(up) > steps and bool(up[-steps - 1 :].all()),
         "ever(ball_z > 0.5)": bool(up.any()),
-        "count(ball_z > 0.5) >= 2": sum(bool(b and not a) for a, b in zip(up, up[1:], strict=False)) >= 2,
+        "count(ball_z > 0.5) >= 2": sum(bool(b and not a) for a, b in itertools.pairwise(up)) >= 2,
     }
 
 

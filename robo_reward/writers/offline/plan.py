@@ -61,7 +61,7 @@ def compose_recipe(sentence: Sentence, scene: SceneFacts, style: Style, rule: st
     builder = TermBuilder(scene, style, rule)
     wanted = parse_requirements(rule, scene.spec) if rule and style.basis != "sentence" else []
     terms = [] if wanted and style.basis == "rule" else _plan_sentence(builder, sentence)
-    terms += build_rule_terms(wanted, style, scene.rate)
+    terms += build_rule_terms(wanted, builder)
     terms = [
         *terms,
         *_build_rest_terms(builder, sentence, terms),

@@ -9,9 +9,9 @@ from typing import NamedTuple
 from robo_reward.envs.state import StateSpec
 from robo_reward.errors import UsageError
 from robo_reward.scenes.rules import StateCondition
+from robo_reward.writers.offline.plans.manipulation import TermBuilder
 from robo_reward.writers.offline.terms import (
     SourceLine,
-    Style,
     Term,
     build_closeness_term,
     format_number,
@@ -27,6 +27,7 @@ _SPEEDS = {"m": 1.0, "rad": 2.0, "m/s": 2.0, "rad/s": 10.0, "N": 50.0}
 _ENDS = re.compile(r"; (?:an episode ends at once|success ends an episode).*", re.DOTALL)
 """What `reward_search.eureka.describe_rules` adds to a rule."""
 _OVER_TIME = re.compile(r"^(?:held|ever|count)\((.*?)(?:,\s*[\d.]+)?\)(?:\s*[<>]=?\s*\d+)?$", re.DOTALL)
+_WORD = re.compile(r"\b[a-z]\w*")
 _FIELD = re.compile(r"\bstate\.(\w+)")
 
 
@@ -92,7 +93,7 @@ def _build_requirement(node: ast.Compare, spec: StateSpec) -> Requirement | None
     scale, speed = _SCALES.get(unit, 0.2), _SPEEDS.get(unit, 1.0)
     limit, below = _read_number(large), _read_number(small)
     if limit is not None and limit > 0 and _is_distance(small):  # all the way, beyond what is asked
-        gap, tight = ast.unparse(small), limit
+        gap, tight, scale = ast.unparse(small), limit, max(scale, limit)
     elif limit is not None:
         gap, tight = f"np.maximum({ast.unparse(small)} - {_shift(limit, -1, scale)}, 0.0)", 0.5 * scale
         scale = max(scale, abs(limit) / 2)
@@ -141,33 +142,46 @@ def _name_quantity(node: ast.expr) -> str:
     return subject if quantity == "position" and subject else field[1]
 
 
-def build_rule_terms(requirements: list[Requirement], style: Style, rate: float) -> list[Term]:
+def build_rule_terms(requirements: list[Requirement], builder: TermBuilder) -> list[Term]:
     """Returns terms that come close to all requirements: closeness to each, progress, and all of them met.
 
-    Args:
-        requirements: of the rule.
-        style: the choices of this composition.
-        rate: actions per second [Hz].
+    An object moves only if it is touched: where a requirement is about an object, the hand is brought to it.
     """
+    style, rate = builder.style, builder.scene.rate
     terms: list[Term] = []
     gaps: list[SourceLine] = []
     share = 1.0 / max(len(requirements), 1)
     for index, wanted in enumerate(requirements):
-        local = f"{wanted.name[:32]}_gap" + (
-            f"_{index + 1}" if any(wanted.name == r.name for r in requirements[:index]) else ""
-        )
+        again = any(wanted.name == other.name for other in requirements[:index])
+        local = f"{wanted.name[:32]}_gap" + (f"_{index + 1}" if again else "")
         gap = SourceLine(local, wanted.gap)
         gaps.append(gap)
-        name = local.replace("_gap", "_near")
-        note = f"Meet the rule {wanted.text}."
+        name, note = local.replace("_gap", "_near"), f"Meet the rule {wanted.text}."
         terms.append(build_closeness_term(style, name, 2.0 * share * style.stage, gap, wanted.scale, note))
-        past = SourceLine(f"{local}_before", wanted.gap.replace("state.", "previous."))
-        change = f"np.clip({format_number(rate / wanted.speed)} * ({past.local} - {local}), -1.0, 1.0)"
-        name = local.replace("_gap", "_progress")
-        value = SourceLine(name, format_product(share, change))
-        terms.append(Term(name, (gap, past, value), "Progress towards it counts at once."))
+        note = "Progress towards it counts at once."
+        terms.append(_build_progress_term(local.replace("_gap", "_progress"), share, gap, rate / wanted.speed, note))
     if requirements and style.precise:
         misses = [f"({gap.local} / {format_number(r.tight)}) ** 2" for gap, r in zip(gaps, requirements, strict=True)]
         met = SourceLine("met", format_product(style.stage, f"np.exp(-({' + '.join(misses)}))"))
         terms.append(Term("met", (*gaps, met), "All at once is what counts."))
-    return terms
+    return [*_build_approach_terms(requirements, builder), *terms]
+
+
+def _build_progress_term(name: str, weight: float, gap: SourceLine, steps: float, note: str) -> Term:
+    """Returns a term for the decrease of a gap in one step, in units of 1 / `steps`; it leads from any distance."""
+    past = SourceLine(f"{gap.local}_before", gap.code.replace("state.", "previous."))
+    change = f"np.clip({format_number(steps)} * ({past.local} - {gap.local}), -1.0, 1.0)"
+    return Term(name, (gap, past, SourceLine(name, format_product(weight, change))), note)
+
+
+def _build_approach_terms(requirements: list[Requirement], builder: TermBuilder) -> list[Term]:
+    """Returns terms that bring the hand to the first object that the requirements name."""
+    hand, named = builder.scene.hand, [name for wanted in requirements for name in _WORD.findall(wanted.text)]
+    items = builder.scene.find_objects("position", "object", "part")
+    item = next((t for name in named for t in items if t is not hand and any(f.name == name for f in t.fields)), None)
+    gap = builder.build_distance_line(hand, item)
+    if item is None or gap is None:
+        return []
+    note = f"Bring {builder.hand_phrase} to {item.noun_phrase}."
+    near = build_closeness_term(builder.style, "contact_near", 0.5, gap, 0.2, note)
+    return [near, _build_progress_term("contact_progress", 1.0, gap, builder.scene.rate, note)]

@@ -1,0 +1,1 @@
+"""Robots in URDF files: their meshes, inertia and joints as a MuJoCo model."""
