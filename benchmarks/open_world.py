@@ -18,6 +18,7 @@ from benchmarks.published_programs import INSIDE, OUTSIDE
 from benchmarks.published_programs.program import ACTION_DIMS, SPECS, PublishedProgram
 from benchmarks.published_programs.reference import evaluate_original
 from benchmarks.simulation import measure_ratio_to_raw
+from benchmarks.vector_environments import measure_vector_environments
 from robo_reward.language.language import ProgramError, RewardProgram, compile_program
 from robo_reward.language.validation.samples import sample_typical_transitions
 
@@ -96,6 +97,7 @@ def measure_foreign_speed(quick: bool) -> dict[str, Any]:
 PARTS: Mapping[str, Callable[[bool], dict[str, Any]]] = {
     "normaliser": measure_normaliser,
     "foreign": measure_foreign_speed,
+    "vector": measure_vector_environments,
 }
 """Name of a part -> its measurement, called with `--quick`; each returns its own rows."""
 TARGETS = {
@@ -103,6 +105,7 @@ TARGETS = {
     "normaliser_accepted": ">= 0.90",
     "normaliser_equal": ">= 1.0",
     "normaliser_refused_rightly": ">= 1.0",
+    "fast_vs_gymnasium_vector": ">= 10",
 }
 
 

@@ -32,7 +32,7 @@ class RecordConfig:
     """The keys of `robo-reward record`.
 
     Args:
-        by: expert (scripted), or keyboard: you drive in this terminal
+        by: expert (scripted); keyboard: you drive in this terminal; or a run folder, whose policy acts
         episodes: number of episodes to add
         to: the episode store; empty: demos/TASK in the current folder
         cameras: cameras to record, side by side in one video
@@ -50,7 +50,7 @@ class RecordConfig:
 
     groups: ClassVar[dict[str, str | None]] = {"task": "panda/lift"}
 
-    by: Literal["expert", "keyboard"] = "expert"
+    by: str = "expert"
     episodes: Positive = 8
     to: str = ""
     cameras: Names = ("front",)

@@ -9,7 +9,6 @@ import gymnasium as gym
 import numpy as np
 from gymnasium.vector import AutoresetMode
 
-from robo_reward.envs.batch import BatchSim
 from robo_reward.envs.task import Task, make_task
 from robo_reward.errors import UnknownName
 
@@ -65,7 +64,7 @@ class TaskEnv(gym.Env):
         **options: Any,
     ) -> None:
         self.task = make_task(task, **options) if isinstance(task, str) else task
-        self.sim = BatchSim(self.task, 1, None, resolve_reward(self.task, reward), threads=1)
+        self.sim = self.task.make_worlds(1, None, resolve_reward(self.task, reward), threads=1)
         self.observation_space, self.action_space = make_spaces(self.task)
         self.render_mode, self.camera = render_mode, camera or self.task.cameras[0]
         self._renderer: Any = None
@@ -136,7 +135,7 @@ class TaskVectorEnv(gym.vector.VectorEnv):
         **options: Any,
     ) -> None:
         self.task = make_task(task, **options) if isinstance(task, str) else task
-        self.sim = BatchSim(self.task, num_envs, seed, resolve_reward(self.task, reward))
+        self.sim = self.task.make_worlds(num_envs, seed, resolve_reward(self.task, reward))
         self.num_envs = num_envs
         self.metadata = {**TaskEnv.metadata, "autoreset_mode": AutoresetMode.SAME_STEP}
         self.single_observation_space, self.single_action_space = make_spaces(self.task)

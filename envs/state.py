@@ -22,9 +22,10 @@ LONGEST_OUTLINE = 80
 """Most fields of a state that are described one by one."""
 SHARED_ROLES = ("body", "joint", "part", "contact", "other")
 """Roles of fields that a long outline describes together; hands, objects and goals keep their own lines."""
-ROLES = ("hand", "gripper", "object", "part", "goal", "body", "joint", "contact", "other")
+ROLES = ("hand", "gripper", "object", "part", "goal", "body", "joint", "contact", "other", "hidden")
 """Roles of fields: the arm's `hand` and its `gripper`, a free `object`, a moving `part` of a mechanism
-(a handle, a drawer), a `goal`, any other `body`, a robot `joint`, a `contact`, or something else."""
+(a handle, a drawer), a `goal`, any other `body`, a robot `joint`, a `contact`, or something else. Written programs
+neither see nor read a `hidden` field: what the code of an environment itself computes, such as its own reward."""
 
 
 @dataclass(frozen=True)
@@ -156,12 +157,13 @@ class StateSpec:
 
         Of more than `LONGEST_OUTLINE` fields, those of alike bodies and joints share their lines.
         """
-        groups = _group_alike(self.fields) if len(self.fields) > LONGEST_OUTLINE else {}
-        width = max((len(f.name) for f in self.fields if f.name not in groups), default=0)
-        lines = [_describe_field(f, f.name, width, f.description) for f in self.fields if f.name not in groups]
+        shown = tuple(field for field in self.fields if field.role != "hidden")
+        groups = _group_alike(shown) if len(shown) > LONGEST_OUTLINE else {}
+        width = max((len(f.name) for f in shown if f.name not in groups), default=0)
+        lines = [_describe_field(f, f.name, width, f.description) for f in shown if f.name not in groups]
         for subjects in dict.fromkeys(groups.values()):
             lines.append(f"For each SUBJECT of {', '.join(subjects)}:")
-            first = [f for f in self.fields if groups.get(f.name) == subjects and f.subject == subjects[0]]
+            first = [f for f in shown if groups.get(f.name) == subjects and f.subject == subjects[0]]
             width = max(len(f"SUBJECT_{f.quantity}") for f in first)
             for f in first:
                 said = re.sub(r"'[^']*'", "SUBJECT", f.description, count=1)

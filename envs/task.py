@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, ClassVar, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol
 
 import msgspec
 import mujoco
@@ -20,6 +20,10 @@ from robo_reward.envs.state import MAX_DIM, State, StateSpec
 from robo_reward.errors import UnknownName, UsageError, WrongShape
 from robo_reward.files import convert_json
 from robo_reward.registry import Registry
+
+if TYPE_CHECKING:
+    from robo_reward.envs.worlds import Worlds
+    from robo_reward.rewards.contract import StepReward
 
 
 @dataclass(frozen=True)
@@ -75,13 +79,13 @@ class Observable:
 
     Args:
         field: the state field.
-        scale: divides, so that usual values lie in [-1, 1]; in the field's unit.
+        scale: divides, so that usual values lie in [-1, 1]; in the field's unit, one for all components or one each.
         minus: another field of the same shape to subtract (a relative position), or none.
         centre: numbers to subtract instead.
     """
 
     field: str
-    scale: float = 1.0
+    scale: float | tuple[float, ...] = 1.0
     minus: str = ""
     centre: tuple[float, ...] = ()
 
@@ -119,11 +123,11 @@ class ObservationSpec:
             size = state[part.field].size
             block = slice(column, column + size)
             # (field - minus) / scale as rows of the matrix, -centre / scale as the offset
-            self.matrix[state.slice(part.field), block] += np.eye(size) / part.scale
+            self.matrix[state.slice(part.field), block] += np.eye(size) / np.asarray(part.scale)
             if part.minus:
-                self.matrix[state.slice(part.minus), block] -= np.eye(size) / part.scale
+                self.matrix[state.slice(part.minus), block] -= np.eye(size) / np.asarray(part.scale)
             if part.centre:
-                self.offset[block] = -np.asarray(part.centre) / part.scale
+                self.offset[block] = -np.asarray(part.centre) / np.asarray(part.scale)
             column += size
 
     def __call__(self, state: State) -> np.ndarray:
@@ -146,11 +150,13 @@ class ObservationSpec:
         form = convert_json(value, ObservationForm, "observation")
         state = StateSpec.from_json(form.state)
         for part in form.parts:
-            numbers = (part.scale, *part.centre)
-            if part.scale == 0 or not np.isfinite(numbers).all():
+            scales = np.atleast_1d(part.scale)
+            if not scales.all() or not np.isfinite((*scales, *part.centre)).all():
                 raise UsageError(f"observation of {part.field!r} has scale {part.scale} and centre {part.centre}")
             if part.minus and state[part.minus].size != state[part.field].size:
                 raise UsageError(f"observation of {part.field!r} less {part.minus!r}: their sizes differ")
+            if len(scales) not in (1, state[part.field].size):
+                raise UsageError(f"observation of {part.field!r} has a scale of {len(scales)} numbers")
             if part.centre and len(part.centre) != state[part.field].size:
                 raise UsageError(f"observation of {part.field!r} has a centre of {len(part.centre)} numbers")
         return cls(state, form.parts)
@@ -250,6 +256,7 @@ class Task(ABC):
         training_steps: usual training budget [environment steps]; or one for each first argument of a built-in class
             (a robot, a stick).
         ppo_params: settings of PPO that suit the task better than its defaults.
+        max_worlds: the largest number of worlds that is worth stepping together.
         options: JSON from which `make_task(id, **options)` builds the same task; those at their defaults are left
             out.
         failure_rule: the condition that ends an episode as failed, as a sentence; empty if there is none.
@@ -271,6 +278,7 @@ class Task(ABC):
     expert_reward: str
     training_steps: int | Mapping[str, int] = 200_000
     ppo_params: ClassVar[Mapping[str, Any]] = MappingProxyType({})
+    max_worlds: int = 1_000_000
     options: Mapping[str, Any] = MappingProxyType({})
     failure_rule: str = ""
     ends_on_success: bool = False
@@ -308,6 +316,14 @@ class Task(ABC):
         """True if an episode may end before its horizon."""
         return self.ends_on_success or self.failure(State(self.spec, np.zeros((1, self.spec.dim)))) is not None
 
+    def make_worlds(
+        self, n: int, seed: int | None = 0, reward: StepReward | None = None, threads: int | None = None
+    ) -> Worlds:
+        """Returns N worlds of this task that are stepped together; the arguments are those of `BatchSim`."""
+        from robo_reward.envs.batch import BatchSim
+
+        return BatchSim(self, n, seed, reward, threads)
+
     def expert(self, state: State) -> np.ndarray:
         """Returns a scripted action (..., A) for each state.
 
@@ -344,7 +360,8 @@ def make_task(id: str, /, **options: Any) -> Task:
     """Builds a task by its id, such as `panda/lift`, or from a scene file, such as `my_scene.yaml` or `arm.xml`.
 
     Args:
-        id: one of `task_names()`, or the path of a scene (YAML) or model file (MJCF, URDF).
+        id: one of `task_names()`, the path of a scene (YAML) or model file (MJCF, URDF), or an environment of another
+            package, such as `gymnasium/Hopper-v5`.
         options: passed to the task, e.g. `control="joint_delta"`, `assets="menagerie"`. Every task takes `goal` (a
             sentence), `success` and `failure` (conditions on its state, see `robo_reward.scenes.rules`).
 
@@ -354,7 +371,12 @@ def make_task(id: str, /, **options: Any) -> Task:
             condition on the state.
     """
     from robo_reward.envs import catalogue  # registers the built-in tasks
+    from robo_reward.envs.suites.catalogue import is_environment
 
+    if is_environment(id):
+        from robo_reward.scenes.environments import make_environment_task
+
+        return make_environment_task(id, options)
     if _is_scene(id):
         from robo_reward.scenes.task import SceneTask
 
@@ -404,6 +426,10 @@ def list_task_options(id: str) -> tuple[str, ...]:
         UnknownName: no such task.
         BrokenPlugin: a task of another package that cannot be imported.
     """
+    from robo_reward.envs.suites.catalogue import is_environment, list_environment_options
+
+    if is_environment(id):
+        return list_environment_options(id)
     factory, argument = _load_factory(id)
     kinds = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
     try:
@@ -421,6 +447,12 @@ def find_training_defaults(id: str) -> TrainingDefaults:
         UnknownName: no such task.
         BrokenPlugin: a task of another package that cannot be imported.
     """
+    from robo_reward.envs.suites.catalogue import describe_environment, is_environment
+
+    if is_environment(id):
+        from robo_reward.envs.suites.environment import EnvironmentTask
+
+        return TrainingDefaults(describe_environment(id).training_steps, dict(EnvironmentTask.ppo_params))
     factory, argument = _load_factory(id)
     steps: Any = getattr(factory, "training_steps", Task.training_steps)
     if isinstance(steps, Mapping):

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 from stable_baselines3.common.vec_env import VecEnv
 
-from robo_reward.envs.batch import BatchSim, StepResult
+from robo_reward.envs.batch import StepResult
 from robo_reward.envs.gym import make_spaces
+from robo_reward.envs.worlds import Worlds
 from robo_reward.errors import UsageError
 
 if TYPE_CHECKING:
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 class EpisodeScorer(Protocol):
     """Scores whole episodes of all worlds, see `policies.judge`."""
 
-    def begin_episodes(self, sim: BatchSim) -> None:
+    def begin_episodes(self, sim: Worlds) -> None:
         """Records that all worlds begin an episode."""
         ...
 
@@ -41,7 +42,7 @@ class EpisodeScorer(Protocol):
 
 
 class SB3VecEnv(VecEnv):
-    """N worlds of a `BatchSim` as one SB3 `VecEnv`, for any SB3 algorithm.
+    """N worlds of a task as one SB3 `VecEnv`, for any SB3 algorithm.
 
     Each `info` of a finished episode holds `episode` (return, length), `is_success` (success at the last step),
     `terms` (sum of each reward term), `terminal_observation`, and `TimeLimit.truncated`, which is False where the task
@@ -57,7 +58,7 @@ class SB3VecEnv(VecEnv):
         UsageError: a judge of whole episodes for a task whose episodes may end early.
     """
 
-    def __init__(self, sim: BatchSim, judge: EpisodeScorer | None = None) -> None:
+    def __init__(self, sim: Worlds, judge: EpisodeScorer | None = None) -> None:
         self.sim, self.judge = sim, judge
         task = sim.task
         if judge is not None and task.ends_early:

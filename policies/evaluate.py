@@ -10,8 +10,8 @@ import numpy as np
 
 from robo_reward.checks.proportion import wilson_interval
 from robo_reward.configs.training import EvaluateConfig
-from robo_reward.envs.batch import BatchSim
 from robo_reward.envs.task import Task
+from robo_reward.envs.worlds import Worlds
 from robo_reward.policies.judge import EpisodeRewardScorer
 from robo_reward.policies.policy import Policy
 from robo_reward.rewards.contract import EpisodeReward, StepReward
@@ -86,7 +86,7 @@ def evaluate_policy(
             which seeds training does not use.
         reward: the reward whose return is reported, or None.
         threads: of the simulator.
-        worlds: how many episodes run in parallel.
+        worlds: how many episodes run in parallel, at most `task.max_worlds`.
     """
     found = run_episodes(task, policy, episodes, seed, reward, threads, worlds)
     hits = int(found.success.sum())
@@ -119,9 +119,9 @@ def run_episodes(
         worlds: how many episodes run in parallel.
         report: called with the number of finished episodes after each batch.
     """
-    n = min(episodes, worlds)
+    n = min(episodes, worlds, task.max_worlds)
     judge = EpisodeRewardScorer(task, reward, n) if isinstance(reward, EpisodeReward) else None
-    sim = BatchSim(task, n, seed, None if isinstance(reward, EpisodeReward) else reward, threads)
+    sim = task.make_worlds(n, seed, None if isinstance(reward, EpisodeReward) else reward, threads)
     successes, held, returns, starts = [], [], [], []
     try:
         # ceil(episodes / n) batches of whole episodes; surplus episodes of the last batch are dropped below.
@@ -148,7 +148,7 @@ def run_episodes(
 
 
 def _run_batch(
-    sim: BatchSim, policy: Policy, judge: EpisodeRewardScorer | None
+    sim: Worlds, policy: Policy, judge: EpisodeRewardScorer | None
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Runs one episode in every world; returns success, share of steps with success, and return, (N,) each."""
     good, total = np.zeros(sim.n), np.zeros(sim.n)

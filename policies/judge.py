@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 
 from robo_reward.data.collect import Recorder
-from robo_reward.envs.batch import BatchSim, StepResult
+from robo_reward.envs.batch import StepResult
 from robo_reward.envs.task import Task
+from robo_reward.envs.worlds import Worlds
 from robo_reward.errors import UsageError
 from robo_reward.rewards.contract import EpisodeReward, RewardOutput, StatefulReward
 
@@ -25,7 +26,7 @@ class EpisodeRewardScorer:
     def __init__(self, task: Task, reward: EpisodeReward, worlds: int) -> None:
         self.reward, self._recorder = reward, Recorder(task, worlds, reward.frames)
 
-    def begin_episodes(self, sim: BatchSim) -> None:
+    def begin_episodes(self, sim: Worlds) -> None:
         """Starts an episode in all worlds."""
         self._recorder.begin_episodes(sim)
 

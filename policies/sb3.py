@@ -16,7 +16,6 @@ from stable_baselines3.common.logger import configure
 from stable_baselines3.common.noise import NormalActionNoise
 
 from robo_reward.configs.training import TrainConfig
-from robo_reward.envs.batch import BatchSim
 from robo_reward.envs.rendering.gl import block_triton_import
 from robo_reward.envs.task import Task
 from robo_reward.envs.vec import SB3VecEnv
@@ -205,9 +204,9 @@ def _create_environment(
     worlds = chosen["worlds"]
     if isinstance(reward, EpisodeReward):
         chosen.update(fit_settings_to_episodes(chosen, task.horizon))
-        env = SB3VecEnv(BatchSim(task, worlds, seed, None, threads), EpisodeRewardScorer(task, reward, worlds))
+        env = SB3VecEnv(task.make_worlds(worlds, seed, None, threads), EpisodeRewardScorer(task, reward, worlds))
     else:
-        env = SB3VecEnv(BatchSim(task, worlds, seed, reward, threads))
+        env = SB3VecEnv(task.make_worlds(worlds, seed, reward, threads))
     del chosen["worlds"]
     return env
 

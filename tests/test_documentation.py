@@ -60,6 +60,8 @@ NOT_RUN = {
 """Verb -> why its commands do not run, apart from blocks that are marked slow. The arguments are always checked."""
 SHORTER = {"steps=200_000": "steps=2_048", '"steps": 100_000': '"steps": 4_096'}
 """Budgets of trainings in Python blocks -> those with which they run here."""
+OWN_FILES = ("task=puck.xml", "name=scene.yaml", "task=gymnasium/cart:Cart-v0")
+"""Files that pages tell the reader to write; test_command_line.py of tests/scenes and tests/envs/suites runs these."""
 UNCHECKED = {
     "git": "no network in tests",
     "cd": "a folder that the line before makes",
@@ -149,8 +151,7 @@ def check_command(command: list[str]) -> None:
             if "--json" in given:
                 at = given.index("--json")
                 given[at : at + 2] = [f"json={given[at + 1]}"]
-            # The files of docs/own_scene.md are not there; tests/scenes/test_command_line.py runs its commands.
-            compose_checked_config(verb, [word for word in given if word not in ("task=puck.xml", "name=scene.yaml")])
+            compose_checked_config(verb, [word for word in given if word not in OWN_FILES])
     elif program == "make":
         subprocess.run(["make", "-n", *arguments], cwd=ROOT, check=True, capture_output=True)
     elif program == "python":

@@ -10,6 +10,7 @@ from typing import Any, Literal
 import mujoco
 import numpy as np
 
+from robo_reward.envs.model.drawing import count_drawn, write_drawn
 from robo_reward.envs.rendering import gl
 from robo_reward.envs.rendering.gl import NoRenderer
 from robo_reward.errors import RoboRewardError, UnknownName, UsageError, WrongShape
@@ -18,6 +19,8 @@ __all__ = ["NoRenderer", "Quality", "Renderer"]
 
 Quality = Literal["fast", "high"]
 MAX_SIDE = 8192
+OVERVIEW = "overview"
+"""Camera of a model that has none of its own: the free camera that looks at the whole scene."""
 _SAMPLES = {"fast": 0, "high": 4}
 _SHADOW_MAP = {"fast": 0, "high": 4096}
 # Vertices of round shapes: no visible difference in small frames, and software rendering is twice as fast.
@@ -86,7 +89,8 @@ class Renderer:
 
         Args:
             qpos: (n, nq).
-            mocap: (n, 7 * nmocap), or one for all (7 * nmocap,), or none.
+            mocap: (n, 7 * nmocap), or one for all (7 * nmocap,), or none; with the arrays of `envs.model.drawing`
+                behind it where an environment changes its model, (n, 7 * nmocap + K).
 
         Returns:
             (n, H, W, 3) uint8.
@@ -96,11 +100,13 @@ class Renderer:
         """
         qpos, mocap = self._validate_arrays(np.asarray(qpos, float), mocap)
         frames = np.empty((len(qpos), self.height, self.width, 3), np.uint8)
-        split = 3 * self._model.nmocap
+        split, end = 3 * self._model.nmocap, 7 * self._model.nmocap
         for index in range(len(qpos)):
             self._data.qpos[:] = qpos[index]
             self._data.mocap_pos.flat = mocap[index, :split]
-            self._data.mocap_quat.flat = mocap[index, split:]
+            self._data.mocap_quat.flat = mocap[index, split:end]
+            if mocap.shape[1] > end:
+                write_drawn(self._model, mocap[index, end:])
             self._update_positions()
             self._draw_frame(self._data, frames[index])
         return frames
@@ -122,9 +128,10 @@ class Renderer:
         if mocap is None:
             mocap = _get_rest_mocap(self._model)
         mocap = np.asarray(mocap, float)
-        if mocap.shape not in ((size,), (len(qpos), size)):
+        longer = size + count_drawn(self._model)
+        if mocap.shape not in ((size,), (len(qpos), size), (len(qpos), longer)):
             raise WrongShape("mocap", mocap.shape, f"({len(qpos)}, {size}) or ({size},)")
-        return qpos, np.broadcast_to(mocap, (len(qpos), size))
+        return qpos, np.broadcast_to(mocap, (len(qpos), mocap.shape[-1]))
 
     def _update_positions(self) -> None:
         # Kinematics only: rendering needs neither collisions nor dynamics.
@@ -216,10 +223,12 @@ def _copy_for_offscreen(model: mujoco.MjModel, width: int, height: int, quality:
 
 def _make_camera(model: mujoco.MjModel, camera: str | int) -> mujoco.MjvCamera:
     view = mujoco.MjvCamera()
+    mujoco.mjv_defaultFreeCamera(model, view)
     if camera == "":
-        mujoco.mjv_defaultFreeCamera(model, view)
         return view
     names = [model.camera(i).name for i in range(model.ncam)]
+    if camera == OVERVIEW and OVERVIEW not in names:
+        return view
     if isinstance(camera, str):
         if camera not in names:
             raise UnknownName("camera", camera, [n for n in names if n])

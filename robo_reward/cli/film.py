@@ -10,7 +10,6 @@ from omegaconf import DictConfig
 
 from robo_reward.cli.folder import RunFolder
 from robo_reward.cli.terminal import Terminal
-from robo_reward.envs.batch import BatchSim
 from robo_reward.envs.rendering.gl import NoRenderer
 from robo_reward.envs.rendering.render import render_frames
 from robo_reward.envs.task import Task
@@ -74,7 +73,7 @@ def film_episodes(
         UnknownName: no such camera.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    sim = BatchSim(task, episodes, seed, threads=1)
+    sim = task.make_worlds(episodes, seed, threads=1)
     snapshots = [[(sim.qpos[i].copy(), sim.mocap[i].copy())] for i in range(episodes)]
     success, running = np.zeros(episodes, bool), np.ones(episodes, bool)
     while running.any():

@@ -19,6 +19,7 @@ from robo_reward.cli.goals import (
 )
 from robo_reward.cli.terminal import Terminal
 from robo_reward.configs.values import SCENE_SUFFIXES
+from robo_reward.envs.suites.catalogue import is_environment
 from robo_reward.envs.task import Task, make_task
 from robo_reward.errors import UsageError
 from robo_reward.scenes.check import check_rules_at_start
@@ -32,6 +33,18 @@ PROPOSE = "propose"
 
 def make_configured_task(config: DictConfig, arguments: Sequence[str] = ()) -> tuple[Task, GoalRecord]:
     """Returns the task of a configuration with the keys `task`, `goal`, `success` and `failure`, and its goal.
+
+    Raises:
+        UsageError: the task cannot be built, a rule is not a condition on its state, or no rule follows from the goal.
+    """
+    task, record = _settle_goal(config, arguments)
+    if config.task.options.get("fast"):
+        config.task.params = dict(task.ppo_params)  # not those of environments that are stepped by their own code
+    return task, record
+
+
+def _settle_goal(config: DictConfig, arguments: Sequence[str]) -> tuple[Task, GoalRecord]:
+    """Returns the task and its goal: given, derived from the sentence, or proposed.
 
     A goal sentence that differs from the task's own is measured by a rule of its own: the user's, one that a writer
     proposes and the user confirms (`success=propose`), or the one that follows from the sentence. The rules that were
@@ -93,7 +106,7 @@ def add_derived_rules(name: str, rules: dict[str, str]) -> dict[str, str]:
         return rules
     is_scene = Path(name).suffix.lower() in SCENE_SUFFIXES
     settings = load_scene_settings(Path(name)) if is_scene else None
-    draft = make_task(name, **({"draft": True} if is_scene else {}))
+    draft = make_task(name, **({"draft": True} if is_scene or is_environment(name) else {}))
     own, rule = (settings.goal, settings.success) if settings is not None else (draft.goal, draft.success_rule)
     if rule and (not own or is_same_sentence(goal, own)):
         return rules
@@ -103,8 +116,8 @@ def add_derived_rules(name: str, rules: dict[str, str]) -> dict[str, str]:
 
 
 def has_draft(id: str) -> bool:
-    """Returns whether a task can be built without goal and rule: one from a scene file."""
-    return id.startswith("scene/")
+    """Returns whether a task can be built without goal and rule: from a scene file, or an environment of others."""
+    return id.startswith("scene/") or is_environment(id)
 
 
 def _find_own(config: DictConfig, options: dict[str, Any]) -> tuple[str, str]:
@@ -112,7 +125,7 @@ def _find_own(config: DictConfig, options: dict[str, Any]) -> tuple[str, str]:
     if config.task.id.startswith("scene/"):
         settings = load_scene_settings(Path(options["file"]))
         return settings.goal, settings.success
-    task = make_task(config.task.id, **options)
+    task = _make_draft(config, options)
     return task.goal, task.success_rule
 
 

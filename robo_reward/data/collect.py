@@ -8,10 +8,11 @@ from typing import Any
 import numpy as np
 
 from robo_reward.data.episode import Episode
-from robo_reward.envs.batch import BatchSim, StepResult
+from robo_reward.envs.batch import StepResult
 from robo_reward.envs.rendering.frames import FrameRenderer, FrameSpec
 from robo_reward.envs.state import State
 from robo_reward.envs.task import Task
+from robo_reward.envs.worlds import Worlds
 
 Actor = Callable[[State], np.ndarray]
 """Maps states (N, D) to actions (N, A): a `task.expert`, a script, or a policy on `task.observation`."""
@@ -41,7 +42,7 @@ class Recorder:
         self.length = -1
         self._steps = np.full(worlds, steps)  # of each world's episode
 
-    def begin_episodes(self, sim: BatchSim) -> None:
+    def begin_episodes(self, sim: Worlds) -> None:
         """Records the first state of new episodes."""
         self.length = 0
         self._steps[:] = self.task.horizon
@@ -103,7 +104,7 @@ def collect_episodes(
         meta: kept with each episode; `seed`, `world`, `fps` and the frames' cameras are added.
         threads: of the simulator.
     """
-    sim, recorder = BatchSim(task, episodes, seed, threads=threads), Recorder(task, episodes, frames)
+    sim, recorder = task.make_worlds(episodes, seed, threads=threads), Recorder(task, episodes, frames)
     try:
         recorder.begin_episodes(sim)
         while not recorder.add_step(sim.step(actor(sim.state))):

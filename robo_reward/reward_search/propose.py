@@ -7,7 +7,6 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from robo_reward.envs.batch import BatchSim
 from robo_reward.envs.state import State, Transitions
 from robo_reward.envs.task import Task
 from robo_reward.language.language import ProgramError, RewardProgram, compile_program
@@ -25,8 +24,8 @@ def sample_random_rollout(task: Task, seed: int = 0, worlds: int = 16, steps: in
 
     The action of each world drifts in its own direction, with noise, so that hands move far and touch objects.
     """
-    rng = np.random.default_rng(seed)
-    sim = BatchSim(task, worlds, seed, threads=1)
+    rng, worlds = np.random.default_rng(seed), min(worlds, task.max_worlds)
+    sim = task.make_worlds(worlds, seed, threads=1)
     drift = rng.uniform(-1, 1, (worlds, task.action.dim))
     parts = []
     for step in range(min(steps, task.horizon)):
@@ -69,6 +68,10 @@ class ProgramValidator:
         except ProgramError as refused:
             problems = refused.problems[:MAX_PROBLEMS_SHOWN]
             return None, [CandidateProblem("language", p.reason, p.remedy, p.line, source) for p in problems], []
+        hidden = [name for name in program.fields if self.task.spec[name].role == "hidden"]
+        if hidden:
+            reason = f"it reads {', '.join(hidden)}, which the environment's own code computes"
+            return None, [CandidateProblem("language", reason, "read the fields of the outline", None, source)], []
         try:
             report = probe(program, self.batch)
         except _FAILURES as error:

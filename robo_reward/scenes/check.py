@@ -7,7 +7,6 @@ import logging
 import mujoco
 import numpy as np
 
-from robo_reward.envs.batch import BatchSim
 from robo_reward.envs.model.names import GOAL, OBJECT, split_words
 from robo_reward.envs.model.parts import ModelParts
 from robo_reward.envs.state import State
@@ -18,7 +17,8 @@ from robo_reward.scenes.starts import SCALAR_JOINTS
 
 log = logging.getLogger(__name__)
 WORLDS = 64
-"""Number of episodes; half of them with random actions, half with extreme ones."""
+"""Most episodes; fewer where a task says that fewer worlds are worth stepping together. Half have random actions, half
+extreme ones."""
 HOLD = 25
 """Control steps for which extreme actions are held."""
 FAR = 0.1
@@ -35,7 +35,7 @@ def check_rules_at_start(task: Task) -> None:
     Raises:
         UsageError: the failure rule holds there.
     """
-    sim = BatchSim(task, 16, seed=0, threads=1)
+    sim = task.make_worlds(min(16, task.max_worlds), 0)
     failing, success = task.failure(sim.state), float(np.mean(task.success(sim.state)))
     sim.close()
     if failing is not None and np.mean(failing) > 0.5:
@@ -61,16 +61,17 @@ def check_task(task: Task, seed: int = 0) -> list[Finding]:
         task: the task to check.
         seed: of the random episodes.
     """
-    rng, sim = np.random.default_rng(seed), BatchSim(task, WORLDS, seed)
+    rng, n = np.random.default_rng(seed), min(WORLDS, task.max_worlds)
+    sim = task.make_worlds(n, seed)
     first = State(task.spec, sim.state.array.copy())
     qpos, mocap = sim.qpos.copy(), sim.mocap.copy()
-    states, success, failed = [first.array], np.zeros(WORLDS, bool), np.zeros(WORLDS, bool)
-    action, extreme = np.zeros((WORLDS, task.action.dim)), np.zeros((WORLDS // 2, task.action.dim))
+    states, success, failed = [first.array], np.zeros(n, bool), np.zeros(n, bool)
+    action, extreme = np.zeros((n, task.action.dim)), np.zeros((n // 2, task.action.dim))
     for step in range(task.horizon):
         action = np.clip(0.8 * action + 0.4 * rng.uniform(-1.5, 1.5, action.shape), -1, 1)
         if step % HOLD == 0:
-            extreme = rng.choice([-1.0, 1.0], (WORLDS // 2, task.action.dim))
-        action[: WORLDS // 2] = extreme  # half of the worlds go as far as they can
+            extreme = rng.choice([-1.0, 1.0], (n // 2, task.action.dim))
+        action[: n // 2] = extreme  # half of the worlds go as far as they can
         result = sim.step(action)
         states.append(result.transitions.state.array.copy())
         success |= result.success
@@ -99,13 +100,13 @@ def _check_success(task: Task, first: State, success: np.ndarray, failed: np.nda
         Finding(
             "success at the start",
             at_start < 0.05,
-            f"true in {at_start:.0%} of {WORLDS} starts",
+            f"true in {at_start:.0%} of {len(first)} starts",
             "" if at_start < 0.05 else "make the rule stricter, or start farther from the goal",
         ),
         Finding(
             "success by chance",
             random < 0.5,
-            f"reached in {random:.0%} of {WORLDS} episodes" + ("" if random else "; a reward has to lead there"),
+            f"reached in {random:.0%} of {len(first)} episodes" + ("" if random else "; a reward has to lead there"),
             "" if random < 0.5 else "the rule is reached by chance: success will not tell good policies from bad ones",
             needed=False,
         ),
@@ -135,7 +136,8 @@ def _check_fields(task: Task, seen: np.ndarray) -> Finding:
     still = [
         field.name
         for field in task.spec
-        if field.role != "goal" and np.ptp(seen[..., task.spec.slice(field.name)], axis=(0, 1)).max() < 1e-9
+        if field.role not in ("goal", "hidden")
+        and np.ptp(seen[..., task.spec.slice(field.name)], axis=(0, 1)).max() < 1e-9
     ]
     text = f"{len(task.spec.names)} fields, {len(still)} of them never change"
     named = f": {', '.join(still[:8])}{' ...' if len(still) > 8 else ''}" if still else ""
@@ -234,7 +236,7 @@ def _has_effect(task: Task, index: int) -> bool:
     """Returns whether one component of the action changes the state of a world."""
     ends = []
     for value in (-1.0, 1.0):
-        sim = BatchSim(task, 1, seed=0, threads=1)
+        sim = task.make_worlds(1, seed=0, threads=1)
         action = np.zeros((1, task.action.dim))
         action[0, index] = value
         for _ in range(max(1, min(5, task.horizon - 1))):
@@ -256,7 +258,7 @@ def _check_starts(task: Task, qpos: np.ndarray, mocap: np.ndarray) -> list[Findi
     deepest, pair = 0.0, ""
     for row in range(min(len(qpos), 16)):
         data.qpos[:] = qpos[row]
-        data.mocap_pos.flat, data.mocap_quat.flat = np.split(mocap[row], [3 * model.nmocap])
+        data.mocap_pos.flat, data.mocap_quat.flat = np.split(mocap[row, : 7 * model.nmocap], [3 * model.nmocap])
         mujoco.mj_forward(model, data)
         for contact in data.contact:
             if contact.dist < deepest:

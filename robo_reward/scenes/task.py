@@ -55,6 +55,7 @@ class SceneTask(Task):
         failure: the condition of failure, instead of the file's.
         digest: of the files when the run began; a warning is logged if they have changed.
         draft: whether goal and success rule may be missing: to look at the fields first. Success is then never true.
+        settings: instead of those of the file, which is then a model.
 
     Attributes:
         files: files that a process must be able to read to build the task again.
@@ -74,10 +75,11 @@ class SceneTask(Task):
         failure: str = "",
         digest: str = "",
         draft: bool = False,
+        settings: SceneSettings | None = None,
     ) -> None:
         path = Path(file).expanduser().absolute()
         path = path.resolve() if path.is_symlink() else path
-        settings = load_scene_settings(path)
+        settings = settings or load_scene_settings(path)
         model_path = (path.parent / settings.model).absolute()
         self.id = f"scene/{make_identifier(path.stem, 'scene')}"
         spec = _load_robot(model_path, settings)
@@ -101,7 +103,7 @@ class SceneTask(Task):
         self.cameras = _choose_cameras(self.model, settings)
         self.goal, self.success_rule = goal or settings.goal, success or settings.success
         if not draft:
-            _require_goal(self, path)
+            require_goal(self, path.name)
             if goal and settings.goal and not success:
                 require_same_goal(path.name, goal, settings.goal)
         # Before the rules are set, so that they do not change what a policy observes.
@@ -158,16 +160,18 @@ def _make_controller(
     )
 
 
-def _require_goal(task: SceneTask, path: Path) -> None:
+def require_goal(task: Task, name: str) -> None:
     """Raises an error if goal or success rule are missing; it names fields, for an example of a rule."""
     if not task.goal:
         raise UsageError(
-            f"{path.name} has no goal: give goal='Throw the ball into the basket.', or a line `goal:` in it"
+            f"{name} has no goal: give goal='Throw the ball into the basket.', or, in a scene file, a line `goal:`"
         )
     if not task.success_rule:
+        example, names = make_example_rule(task.spec), [f.name for f in task.spec if f.role != "hidden"]
         raise UsageError(
-            f"{path.name} has no success rule, so that nothing says whether the goal {task.goal!r} is reached: give "
-            f"{describe_rule_example(task.spec)}"
+            f"{name} has no success rule, so that nothing says whether the goal {task.goal!r} is reached: give "
+            f"success={example!r}, or, in a scene file, a line `success:`. Fields: {', '.join(names[:60])}"
+            + (" ..." if len(names) > 60 else "")
         )
 
 

@@ -13,5 +13,8 @@ import sys
 
 if "pytest" in sys.modules:  # failures then show the values that were compared
     sys.modules["pytest"].register_assert_rewrite(
-        *(f"{__name__}.{name}" for name in ("arm", "encoder", "episode_reward", "executor", "reward", "task", "writer"))
+        *(
+            f"{__name__}.{name}"
+            for name in ("arm", "encoder", "episode_reward", "executor", "reward", "task", "worlds", "writer")
+        )
     )

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import numpy as np
 
-from robo_reward.envs.batch import BatchSim
 from robo_reward.envs.state import State
 from robo_reward.envs.task import Task
 from robo_reward.errors import UsageError
@@ -47,7 +46,7 @@ class TaskContract:
     def test_any_action_leaves_the_state_finite(self) -> None:
         task = self.make_task()
         rng = np.random.default_rng(0)
-        sim = BatchSim(task, 4, seed=0)
+        sim = task.make_worlds(4, seed=0)
         try:
             sim.reset()
             for _ in range(min(task.horizon, 30)):

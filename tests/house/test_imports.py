@@ -35,6 +35,7 @@ PARENTS = ("robo_reward", "robo_reward.rewards", "robo_reward.hardware")
 # Upward and late, inside a function: a name that a user may type is looked up where it is known.
 LATE = {
     ("robo_reward.envs.task", "robo_reward.scenes.task"),  # a task from a scene file
+    ("robo_reward.envs.task", "robo_reward.scenes.environments"),  # a task from an environment of another package
     ("robo_reward.envs.task", "robo_reward.scenes.rules"),  # success="norm(...) < 0.1"
     ("robo_reward.envs.gym", "robo_reward.language.language"),  # reward="expert"
     ("robo_reward.rewards.artifact", "robo_reward.language.language"),  # a stored reward of the kind "program"

@@ -149,6 +149,32 @@ def register_option(group: str, name: str) -> bool:
     return free
 
 
+def is_environment(value: str) -> bool:
+    """Returns whether the value of `task=` is an environment of another package."""
+    from robo_reward.envs.suites.catalogue import is_environment
+
+    return is_environment(value)
+
+
+def register_environment(value: str) -> str:
+    """Makes an environment of another package known to Hydra as an option of `task=` and returns the option's name.
+
+    Raises:
+        UnknownName: no such environment.
+        UsageError: its package is not installed, or does not fit others.
+    """
+    from hydra.core.config_store import ConfigStore
+
+    from robo_reward.envs.model.names import make_identifier
+
+    node, _ = read_settings("task", value)
+    suite, _, name = value.partition("/")
+    # an id may have characters that Hydra does not take, such as the colon of `my_package:Mine-v0`
+    option = f"{make_identifier(name, suite)}_{hashlib.sha256(value.encode()).hexdigest()[:8]}"
+    ConfigStore.instance().store(group=f"task/{suite}", name=option, node=node, package="task", provider=suite)
+    return f"{suite}/{option}"
+
+
 def is_scene_file(value: str) -> bool:
     """Returns whether the value of `task=` is the path of a scene or model file."""
     return Path(value).suffix.lower() in SCENE_SUFFIXES

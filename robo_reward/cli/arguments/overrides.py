@@ -14,11 +14,13 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from robo_reward.cli.arguments.choices import (
+    is_environment,
     is_own_group,
     is_own_option,
     is_scene_file,
     list_group_options,
     list_options,
+    register_environment,
     register_option,
     register_scene,
 )
@@ -29,6 +31,9 @@ from robo_reward.errors import UnknownName, UsageError
 
 FREE = ("policy.params", "task.params", "task.options", "writer.extra", "settings", "encoder")
 """Mappings that take any key: the algorithm, the task or the encoder checks them."""
+
+SHORT = {"fast": "task.options.fast"}
+"""Keys that stand for another one, in verbs with a task."""
 
 SENTENCES = ("goal", "success", "failure", "instructions")
 """Texts that are taken literally, even `null`, which clears any other text."""
@@ -105,12 +110,13 @@ def prepare_overrides(
         register_option("task", task)
     for override in overrides:
         key, value = _split_override(override)
+        key = SHORT.get(key, key) if "task" in groups else key
         own = is_own_group(key, config_dir)
         if key in groups or own:
             options = [part.strip() for part in (value.split(",") if sweep else [value])]
             for index, option in enumerate(options):
-                if key == "task" and is_scene_file(option):
-                    options[index] = register_scene(option)
+                if key == "task" and (is_scene_file(option) or is_environment(option)):
+                    options[index] = register_scene(option) if is_scene_file(option) else register_environment(option)
                     continue
                 _check_option(key, option, config_dir)
                 found.free += [key] if register_option(key, option) else []

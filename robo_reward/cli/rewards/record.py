@@ -1,4 +1,4 @@
-"""`robo-reward record`: demonstrations of a task, by its scripted expert or by a person at the keyboard."""
+"""`robo-reward record`: episodes of a task, by its scripted expert, a person at the keyboard or a trained policy."""
 
 from __future__ import annotations
 
@@ -16,10 +16,11 @@ from robo_reward.data.collect import collect_episodes
 from robo_reward.data.episode import Episode, EpisodeStore
 from robo_reward.data.keyboard import AGAIN, HELP, KEEP, KeyboardHand, raw_keys, read_key, render_half_blocks
 from robo_reward.data.script import make_demonstrator, trim_episode
-from robo_reward.envs.batch import BatchSim
 from robo_reward.envs.rendering.frames import FrameRenderer, FrameSpec
 from robo_reward.envs.task import Task
+from robo_reward.envs.worlds import Worlds
 from robo_reward.errors import UnknownName, UsageError
+from robo_reward.policies.policy import load_policy
 
 PATIENCE = 3  # horizon of a slow demonstrator, as a multiple of the usual one
 PACES = (0.7, 1.3)  # range of random speed factors, as human demonstrators vary
@@ -28,8 +29,8 @@ NEVER = 10**9
 
 def run(config: DictConfig, arguments: list[str]) -> int:
     """Adds episodes to a store one by one; those already recorded stay when the run is stopped."""
-    if config.by not in ("expert", "keyboard"):
-        raise UnknownName("way to record", config.by, ("expert", "keyboard"))
+    if config.by not in ("expert", "keyboard") and not Path(config.by).exists():
+        raise UnknownName("way to record", config.by, ("expert", "keyboard"), "Or give a run folder: by=runs/NAME")
     if config.episodes < 1:
         raise UsageError(f"episodes={config.episodes}: expected at least one")
     if not 0 < config.speed <= 1:
@@ -46,7 +47,8 @@ def run(config: DictConfig, arguments: list[str]) -> int:
     store = EpisodeStore(folder, frames=config.frames)
     begun = len(store)
     try:
-        (_record_expert if config.by == "expert" else _record_keyboard)(task, frames, store, config, console)
+        record = {"expert": _record_expert, "keyboard": _record_keyboard}.get(config.by, _record_policy)
+        record(task, frames, store, config, console)
     finally:
         console.print(f"{len(store) - begun} episodes added; store: {folder}", soft_wrap=True, highlight=False)
     console.print(f"next: robo-reward discover demos={folder}", soft_wrap=True, highlight=False)
@@ -72,6 +74,19 @@ def _record_expert(task: Task, frames: FrameSpec, store: EpisodeStore, config: D
         )
 
 
+def _record_policy(task: Task, frames: FrameSpec, store: EpisodeStore, config: DictConfig, console: Terminal) -> None:
+    policy = load_policy(config.by).require_compatible(task)
+    for number in range(config.episodes):
+        seed = config.seed + len(store)
+        about = {"by": "policy", "policy": str(config.by)}
+        (episode,) = collect_episodes(
+            task, lambda state: policy.act(task.observation(state)), 1, seed, frames, about, threads=1
+        )
+        store.append(episode)
+        done = "done" if episode.is_successful else "not done"
+        console.print(f"{number + 1}/{config.episodes}  seed {seed}  {len(episode)} steps  {done}")
+
+
 def _record_keyboard(task: Task, frames: FrameSpec, store: EpisodeStore, config: DictConfig, console: Terminal) -> None:
     KeyboardHand(task.action)  # raises before any rendering if keys cannot control the task
     task.horizon = NEVER  # no time limit for a person
@@ -95,7 +110,7 @@ def _drive_episode(task: Task, filmer: FrameRenderer, seed: int, head: str, view
     Raises:
         KeyboardInterrupt: Ctrl-C, or the end of the input.
     """
-    sim, hand = BatchSim(task, 1, seed, threads=1), KeyboardHand(task.action)  # one thread: no pool to close
+    sim, hand = task.make_worlds(1, seed, threads=1), KeyboardHand(task.action)  # one thread: no pool to close
     states, actions, success = [sim.state.array[0].copy()], [], []
     pictures = [filmer(sim.qpos, sim.mocap)[0]]
     _show_state(sim, pictures[-1], head, False, hand, 0, view)
@@ -125,7 +140,7 @@ def _drive_episode(task: Task, filmer: FrameRenderer, seed: int, head: str, view
 
 
 def _show_state(
-    sim: BatchSim, frame: np.ndarray, head: str, done: bool, hand: KeyboardHand, step: int, view: bool
+    sim: Worlds, frame: np.ndarray, head: str, done: bool, hand: KeyboardHand, step: int, view: bool
 ) -> None:
     """Shows the picture, and below it one line that is rewritten at every key."""
     x, y, z = sim.state.hand_position[0]

@@ -18,7 +18,7 @@ from robo_reward.cli.sittings import recorded_sitting
 from robo_reward.cli.task import make_configured_task
 from robo_reward.cli.terminal import Terminal
 from robo_reward.envs.arm.base import ArmTask
-from robo_reward.envs.task import Task
+from robo_reward.envs.task import Task, task_names
 from robo_reward.errors import UnknownName
 from robo_reward.jobs.executors import EXECUTORS, JobExecutor
 from robo_reward.policies.algorithms import merge_settings
@@ -36,7 +36,7 @@ def run(config: DictConfig, arguments: list[str]) -> int:
     console = Terminal()
     begun = time.monotonic()
     task, goal_record = make_configured_task(config, arguments)
-    config.goal = config.goal or (task.goal if task.files else "")  # the report does not read scene files
+    config.goal = config.goal or (task.goal if task.id not in task_names() else "")  # the report builds no such task
     settings = read_search_settings(config)
     if config.camera and config.camera not in task.cameras:
         raise UnknownName("camera", config.camera, task.cameras)

@@ -12,6 +12,7 @@ from robo_reward.cli.task import add_derived_rules
 from robo_reward.cli.terminal import Terminal, build_findings_table
 from robo_reward.configs.values import SCENE_SUFFIXES
 from robo_reward.envs.rendering.render import NoRenderer, Renderer
+from robo_reward.envs.suites.catalogue import is_environment, list_environments
 from robo_reward.envs.task import RULE_OPTIONS, Task, list_task_options, make_task, task_names
 from robo_reward.errors import RoboRewardError, UsageError
 from robo_reward.rewards.perceptual.picture import write_png
@@ -28,7 +29,7 @@ def run(config: DictConfig, arguments: list[str]) -> int:
     if config.name:
         task = _make_task(config, console)
         _print_details(console, task)
-        return _print_check(console, task) if config.check or task.files else 0
+        return _print_check(console, task) if config.check or task.id.startswith("scene/") else 0
     table = Table(box=None, pad_edge=False)
     for column in ("task", "goal", "success"):
         table.add_column(column)
@@ -43,6 +44,7 @@ def run(config: DictConfig, arguments: list[str]) -> int:
     console.print(table, soft_wrap=False)
     for problem in broken:
         console.print(f"left out: {problem}", style="yellow")
+    console.print(f"\nEnvironments of other packages: {', '.join(list_environments())}", soft_wrap=True)
     console.print("\n`robo-reward task panda/lift` shows one in detail.")
     return 0
 
@@ -92,14 +94,14 @@ def _make_task(config: DictConfig, console: Terminal) -> Task:
         UsageError: another goal than the task's own, from which no rule follows; for a scene file it is only printed.
     """
     options = {name: config[name] for name in RULE_OPTIONS if config[name]}
-    is_file = Path(config.name).suffix.lower() in SCENE_SUFFIXES
+    may_lack = Path(config.name).suffix.lower() in SCENE_SUFFIXES or is_environment(config.name)
     try:
         options = add_derived_rules(config.name, options)
     except UsageError as error:
-        if not is_file:
+        if not may_lack:
             raise
         console.print(str(error), style="yellow")
-    return make_task(config.name, **options, **({"draft": True} if is_file else {}))
+    return make_task(config.name, **options, **({"draft": True} if may_lack else {}))
 
 
 def _print_check(console: Terminal, task: Task) -> int:
@@ -118,6 +120,7 @@ def _print_details(console: Terminal, task: Task) -> None:
     parts = [f"{n} (1 = {s:g} {u})" for n, s, u in zip(action.names, action.scale, action.units, strict=True)]
     console.print(f"action {action.kind}: {', '.join(parts)}", highlight=False)
     console.print(f"cameras: {', '.join(task.cameras)}", highlight=False)
-    options = RULE_OPTIONS if task.files else (*list_task_options(task.id), *RULE_OPTIONS)
+    own = () if task.id.startswith("scene/") else list_task_options(task.id)
+    options = [*(name for name in own if name != "draft"), *(name for name in RULE_OPTIONS if name not in own)]
     console.print(f"options: {', '.join(options)}\n", highlight=False)
     console.print(task.spec.outline(), highlight=False, markup=False, soft_wrap=True)

@@ -148,7 +148,7 @@ class SceneFacts:
         self.rate = rate
         grouped: dict[str, list[Field]] = {}
         for field in spec:
-            if _READABLE.fullmatch(field.name) and not keyword.iskeyword(field.name):
+            if field.role != "hidden" and _READABLE.fullmatch(field.name) and not keyword.iskeyword(field.name):
                 grouped.setdefault(field.subject, []).append(field)
         self.items = tuple(SceneObject(name, tuple(fields)) for name, fields in grouped.items())
         self.spec = spec
