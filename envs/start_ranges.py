@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from robo_reward.envs.batch import BatchSim
 from robo_reward.envs.state import State
 from robo_reward.envs.task import Task
 
@@ -12,7 +11,7 @@ WORLDS = 64
 
 def sample_start_states(task: Task, worlds: int = WORLDS) -> State:
     """Returns the start states (worlds, D) of a few episodes, always the same."""
-    sim = BatchSim(task, worlds, seed=0, threads=1)
+    sim = task.make_worlds(min(worlds, task.max_worlds), seed=0, threads=1)
     state = State(task.spec, sim.state.array.copy())
     sim.close()
     return state
