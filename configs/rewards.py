@@ -193,6 +193,7 @@ class ScoreConfig:
         camera: camera of the data that the reward reads; empty: the one of the reward's own name
         fps: frame rate of folders of pictures, which do not store one [Hz]
         bad_below: label episodes with a lower score bad and others good; null: label by success where it is known
+        success: condition on the state at the end by which episodes count as successes; empty: as the data says
         listed: number of worst and of best episodes that are printed and shown on the page
         pictures: most episodes that get a picture: the worst, and the best that are listed
         sidecar: also write robo_reward_scores.json and robo_reward_progress.parquet into the folder of the data
@@ -209,6 +210,7 @@ class ScoreConfig:
     camera: str = ""
     fps: Above0 = 20.0
     bad_below: RealOrNull = None
+    success: str = ""
     listed: Positive = 5
     pictures: Natural = 1000
     sidecar: Flag = False

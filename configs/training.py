@@ -14,7 +14,8 @@ class SearchConfig:
 
     Args:
         goal: the goal sentence; empty: the task's default
-        success: condition of success, such as success="cube_height > 0.1"; empty: the task's own
+        success: condition of success, such as success="cube_height > 0.1"; propose: the writer proposes one; empty: the
+            task's own, or for a goal of yours the one that follows from the sentence
         failure: condition that ends an episode as failed; empty: the task's own
         seed: random seed; the same seed gives the same run
         run: name of the run folder; empty: built from verb, task, seed and a hash of the settings
@@ -54,7 +55,8 @@ class TrainConfig:
 
     Args:
         goal: the goal sentence; empty: the task's default
-        success: condition of success, such as success="cube_height > 0.1"; empty: the task's own
+        success: condition of success, such as success="cube_height > 0.1"; propose: the writer proposes one; empty: the
+            task's own, or for a goal of yours the one that follows from the sentence
         failure: condition that ends an episode as failed; empty: the task's own
         steps: environment steps
         seed: random seed; the same seed gives the same run
@@ -128,6 +130,8 @@ class CompareConfig:
         b: as many runs or policies as in a; or a reward
         metric: success: compare policies; reward: compare rewards; auto: policies where both sides have one
         episodes: per run and seed
+        success: for policies: another condition of success than that of the trainings
+        failure: for policies: another condition that ends an episode as failed
         task: with task=NAME: another task than that of the training
         seeds: seeds of initial states and physics, in a range separate from the training seeds
         require: exit with 1 unless shown: better (A succeeds more often) or not_worse (A loses at most the margin)
@@ -144,6 +148,8 @@ class CompareConfig:
     b: str
     metric: Literal["auto", "success", "reward"] = "auto"
     episodes: Positive = 200
+    success: str = ""
+    failure: str = ""
     task: TaskOptions = field(default_factory=TaskOptions)
     seeds: Seeds = (0,)
     require: Literal["none", "better", "not_worse"] = "none"

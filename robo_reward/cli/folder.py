@@ -17,7 +17,7 @@ from omegaconf import DictConfig, OmegaConf
 from robo_reward.cli.arguments.secrets import mask_value
 from robo_reward.cli.provenance import collect_provenance
 from robo_reward.errors import BadArtifact, RoboRewardError
-from robo_reward.files import load_yaml, write_json, write_text
+from robo_reward.files import load_json, load_yaml, write_json, write_text
 from robo_reward.rewards.contract import fingerprint_spec
 
 PLACE = ("run", "runs", "videos", "camera", "executor")
@@ -147,6 +147,11 @@ class RunFolder:
     def save_provenance(self, **more: Any) -> None:
         """Writes `provenance.json`: command, versions, git revision, machine, and what is given."""
         self.save("provenance.json", {**collect_provenance(self.arguments), **more})
+
+    def add_provenance(self, **more: Any) -> None:
+        """Adds entries to `provenance.json`."""
+        known = load_json(self.path / "provenance.json", dict[str, Any], remedy="Delete it") or {}
+        self.save("provenance.json", {**known, **more})
 
 
 @contextmanager

@@ -25,7 +25,7 @@ from robo_reward.scenes.model_file import (
     load_model_spec,
 )
 from robo_reward.scenes.randomisation import SceneRanges
-from robo_reward.scenes.rules import set_rule
+from robo_reward.scenes.rules import require_same_goal, set_rule
 from robo_reward.scenes.sensors import add_state_sensors
 from robo_reward.scenes.servos import AddedActuators, add_actuators
 from robo_reward.scenes.settings import SceneSettings, load_scene_settings
@@ -104,6 +104,8 @@ class SceneTask(Task):
         self.goal, self.success_rule = goal or settings.goal, success or settings.success
         if not draft:
             require_goal(self, path.name)
+            if goal and settings.goal and not success:
+                require_same_goal(path.name, goal, settings.goal)
         # Before the rules are set, so that they do not change what a policy observes.
         self.observation = ObservationSpec(self.spec, [Observable(self.spec.names[0])])
         self.observation = _measure_observation(self, settings.observation)
@@ -173,10 +175,16 @@ def require_goal(task: Task, name: str) -> None:
         )
 
 
+def describe_rule_example(spec: StateSpec) -> str:
+    """Returns an example of a success rule made of a state's fields, and the list of these."""
+    more = " ..." if len(spec.names) > 60 else ""
+    return f"success={make_example_rule(spec)!r}. Fields: {', '.join(spec.names[:60])}{more}"
+
+
 def make_example_rule(spec: StateSpec) -> str:
     """Returns a rule on fields of a state, to show how one is written."""
     places = [f for f in spec if f.quantity == "position" and f.shape == (3,)]
-    objects = [f.name for f in places if f.role in ("object", "hand")]
+    objects = [f.name for role in ("object", "hand") for f in places if f.role == role]
     goals = [f.name for f in places if f.role == "goal"]
     if objects and goals:
         return f"norm({objects[0]} - {goals[0]}) < 0.05"

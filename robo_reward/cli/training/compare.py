@@ -71,6 +71,9 @@ def _is_reward(side: Sequence[Path]) -> bool:
 def _compare_policies(config: DictConfig, sides: Sequence[Sequence[Path]]) -> int:
     console = Terminal()
     chosen: Any = OmegaConf.to_container(config.task) if config.get("task") else {}
+    rules = {name: config[name] for name in ("success", "failure") if config[name]}
+    if rules:
+        chosen["options"] = {**chosen.get("options", {}), **rules}
     a, b = ([_load_contender(path, chosen) for path in side] for side in sides)
     task = _require_same_task([*a, *b], [path for side in sides for path in side])
     console.print(f"A: {', '.join(map(str, sides[0]))}\nB: {', '.join(map(str, sides[1]))}")

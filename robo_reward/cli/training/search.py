@@ -12,6 +12,7 @@ from omegaconf import DictConfig, OmegaConf
 from robo_reward.checks.proportion import format_success
 from robo_reward.cli.film import film_run
 from robo_reward.cli.folder import RunFolder, open_run
+from robo_reward.cli.goals import GoalRecord
 from robo_reward.cli.robot.view import SearchView
 from robo_reward.cli.sittings import recorded_sitting
 from robo_reward.cli.task import make_configured_task
@@ -34,7 +35,7 @@ def run(config: DictConfig, arguments: list[str]) -> int:
     """Runs or resumes a search in its folder; returns 0 when it is finished, also for a success of 0."""
     console = Terminal()
     begun = time.monotonic()
-    task = make_configured_task(config)
+    task, goal_record = make_configured_task(config, arguments)
     config.goal = config.goal or (task.goal if task.id not in task_names() else "")  # the report builds no such task
     settings = read_search_settings(config)
     if config.camera and config.camera not in task.cameras:
@@ -42,7 +43,8 @@ def run(config: DictConfig, arguments: list[str]) -> int:
     with open_run(config, arguments, arguments[0], keep_provenance=True) as run:
         folder = run.path
         writer = make_writer(_to_container(config.writer), folder)
-        _print_greeting(console, task, config, folder, settings)
+        _print_greeting(console, task, config, folder, settings, goal_record)
+        goal_record.save(run)
         view = SearchView(console, folder / "jobs")
         try:
             with recorded_sitting(folder / "sittings.json", begun):
@@ -79,14 +81,13 @@ def _to_container(node: Any) -> Any:
     return OmegaConf.to_container(node, resolve=True)
 
 
-def _print_greeting(console: Terminal, task: Task, config: DictConfig, folder: Path, settings: SearchSettings) -> None:
-    console.print(f"\n{config.goal or task.goal}", style="bold")
+def _print_greeting(
+    console: Terminal, task: Task, config: DictConfig, folder: Path, settings: SearchSettings, goal: GoalRecord
+) -> None:
+    console.print(f"\n{goal.goal}", style="bold")
     console.print(f"task {task.id}, writer {config.writer.name}, seed {config.seed}: ", end="")
     console.print(f"{settings.rounds} rounds of {settings.candidates} programs, {settings.steps:,} steps each at most")
-    console.print(f"success: {task.success_rule}", highlight=False, markup=False)
-    if config.goal and not config.success and task.goal != config.goal:
-        text = "Success is measured by the task's own rule, not by this goal; give success=... to measure the goal."
-        console.print(text, style="yellow")
+    goal.print(console)
     console.print(f"run folder: {folder}\n", soft_wrap=True)
 
 

@@ -8,6 +8,7 @@ import numpy as np
 from omegaconf import DictConfig
 from rich.table import Table
 
+from robo_reward.cli.task import add_derived_rules
 from robo_reward.cli.terminal import Terminal, build_findings_table
 from robo_reward.configs.values import SCENE_SUFFIXES
 from robo_reward.envs.rendering.render import NoRenderer, Renderer
@@ -26,7 +27,7 @@ def run(config: DictConfig, arguments: list[str]) -> int:
     """Lists all tasks, or shows one in detail; returns 1 if its check finds something that prevents training."""
     console = Terminal()
     if config.name:
-        task = _make_task(config)
+        task = _make_task(config, console)
         _print_details(console, task)
         return _print_check(console, task) if config.check or task.id.startswith("scene/") else 0
     table = Table(box=None, pad_edge=False)
@@ -56,7 +57,8 @@ def run_one(config: DictConfig, arguments: list[str]) -> int:
     """
     if not config.name:
         raise UsageError("name a task or a scene file, such as `robo-reward task scene.yaml --check`")
-    console, task = Terminal(), _make_task(config)
+    console = Terminal()
+    task = _make_task(config, console)
     _print_details(console, task)
     if not config.check:
         console.print("\n--check runs random episodes and says what will go wrong before training.")
@@ -85,10 +87,20 @@ def draw_cameras(task: Task, folder: Path) -> list[Path]:
     return paths
 
 
-def _make_task(config: DictConfig) -> Task:
-    """Returns the task of a configuration; a scene file may still lack its goal and success rule."""
+def _make_task(config: DictConfig, console: Terminal) -> Task:
+    """Returns the task of a configuration; a scene file may still lack its goal and success rule.
+
+    Raises:
+        UsageError: another goal than the task's own, from which no rule follows; for a scene file it is only printed.
+    """
     options = {name: config[name] for name in RULE_OPTIONS if config[name]}
     may_lack = Path(config.name).suffix.lower() in SCENE_SUFFIXES or is_environment(config.name)
+    try:
+        options = add_derived_rules(config.name, options)
+    except UsageError as error:
+        if not may_lack:
+            raise
+        console.print(str(error), style="yellow")
     return make_task(config.name, **options, **({"draft": True} if may_lack else {}))
 
 

@@ -12,6 +12,7 @@ from omegaconf import DictConfig, OmegaConf
 from robo_reward.checks.proportion import format_success
 from robo_reward.cli.film import film_run
 from robo_reward.cli.folder import RunFolder, open_run
+from robo_reward.cli.goals import BY_TASK
 from robo_reward.cli.interrupt import stop_on_signals
 from robo_reward.cli.task import make_configured_task
 from robo_reward.cli.terminal import Terminal
@@ -30,16 +31,19 @@ def run(config: DictConfig, arguments: list[str]) -> int:
     """Trains in a run folder, or goes on where it was stopped; returns 130 if it was stopped again."""
     console = Terminal()
     begun = time.monotonic()
-    task = make_configured_task(config)
+    task, goal = make_configured_task(config, arguments)
     if config.camera and config.camera not in task.cameras:
         raise UnknownName("camera", config.camera, task.cameras)
     merge_settings(config.policy.algorithm, merge_parameters(config))
     reward = load_chosen_reward(task, config.reward)
     _print_changes(console, reward)
     with open_run(config, arguments, "train") as run:
+        goal.save(run)
         if reward:
             save_reward(reward, run.path / "reward")
         console.print(f"{task.id}: {config.policy.algorithm}, {config.steps:,} steps; {run.path}", soft_wrap=True)
+        if goal.success_by != BY_TASK:
+            goal.print(console)
         with stop_on_signals() as stop:
             training = train_policy(
                 task,
