@@ -20,6 +20,7 @@ from robo_reward.masking import MASK
 from robo_reward.rewards.artifact import save_reward
 from robo_reward.rewards.preference.align import METHODS, Alignment, learn_reward, load_frames
 from robo_reward.rewards.preference.held_out import FEWEST, HeldOutResult
+from robo_reward.scoring.resemblance import build_thumbnails, save_thumbnails
 from robo_reward.vision.choose import choose_encoder
 
 
@@ -44,6 +45,7 @@ def run(config: DictConfig, arguments: list[str]) -> int:
             frames, answers, encoder, shown, config.method, settings, **options, report=_make_reporter(console)
         )
         save_reward(found.reward, folder / "reward")
+        save_thumbnails(build_thumbnails([frames[name] for name in found.clips]), folder / "reward")
         seconds = {"load": round(loaded - begun, 2), "learn": round(time.monotonic() - loaded, 2)}
         run.save("scores.json", found.scores)
         run.save("result.json", _summarise_result(config, found, shown, seconds))
