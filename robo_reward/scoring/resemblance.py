@@ -1,4 +1,4 @@
-"""Whether the pictures of a task resemble those that a reward has learnt from."""
+"""Resemblance of the pictures of a task to those that a reward has learnt from."""
 
 from __future__ import annotations
 
