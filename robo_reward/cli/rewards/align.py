@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +30,7 @@ def run(config: DictConfig, arguments: list[str]) -> int:
     console, begun = Terminal(), time.monotonic()
     if config.method not in METHODS:
         raise UnknownName("method", config.method, METHODS)
-    answers, clips = read_preferences(config.preferences, config.annotator)
+    answers, clips = read_preferences(config.preferences, config.annotator, config.clips)
     shown = FrameSpec(find_cameras(config.camera, clips), config.size)
     subject = Path(str(config.preferences)).parent.parent.name or "preferences"
     with open_run(config, arguments, "align", subject) as run:
@@ -53,8 +54,13 @@ def run(config: DictConfig, arguments: list[str]) -> int:
     return 0
 
 
-def read_preferences(where: str, annotator: str = "") -> tuple[list[Answer], list[Clip]]:
+def read_preferences(where: str, annotator: str = "", folder: str = "") -> tuple[list[Answer], list[Clip]]:
     """Returns the answers of a store and the clips that they are about.
+
+    Args:
+        where: a store, a folder with one, a file of answers, or the URL of a database.
+        annotator: whose answers; empty: all.
+        folder: where clips are looked up that a file names without a folder, or that were moved.
 
     Raises:
         UsageError: there is no store, or it holds no answers yet.
@@ -70,7 +76,7 @@ def read_preferences(where: str, annotator: str = "") -> tuple[list[Answer], lis
         if found is None:
             raise UsageError(f"no preferences at {where}: give the SOURCE of `robo-reward label`, or a database URL")
         where = str(found)
-    with open_preferences(where) as store:
+    with open_preferences(where, Path(folder) if folder else None) as store:
         answers, clips = store.load_answers(annotator), store.load_clips()
         known = store.list_annotators()
     if annotator and annotator not in known:
@@ -78,7 +84,13 @@ def read_preferences(where: str, annotator: str = "") -> tuple[list[Answer], lis
     wanted = {clip for answer in answers for clip in answer.clips}
     if not wanted:
         raise UsageError(f"{where} holds no answers yet: `robo-reward label` asks for them")
-    return answers, [clip for name, clip in clips.items() if name in wanted]
+    return answers, [_find_moved_clip(clip, folder) for name, clip in clips.items() if name in wanted]
+
+
+def _find_moved_clip(clip: Clip, folder: str) -> Clip:
+    """Returns a clip with its path in a folder, if it is there and no longer at its own path."""
+    there = Path(folder) / Path(clip.path).name
+    return replace(clip, path=str(there)) if folder and not Path(clip.path).exists() and there.exists() else clip
 
 
 def find_cameras(camera: str, clips: list[Clip]) -> tuple[str, ...]:
