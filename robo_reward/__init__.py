@@ -8,6 +8,7 @@ Names are imported when they are first used, so that the import itself takes a f
 from __future__ import annotations
 
 import importlib
+import importlib.util
 import sys
 from typing import TYPE_CHECKING, Any
 
@@ -98,5 +99,32 @@ def __dir__() -> list[str]:
     return sorted({*globals(), *_MODULES})
 
 
-if "gymnasium" in sys.modules:  # `gymnasium.make("robo_reward:RoboReward/PandaLift-v0")` imports this package
+def _register_with_gymnasium() -> None:
     importlib.import_module("robo_reward.envs.gym_registration").register_tasks()
+
+
+class _GymnasiumImport:
+    """Registers the tasks as soon as gymnasium has been imported, however late that is."""
+
+    def find_spec(self, fullname: str, path: Any, target: Any = None) -> Any:
+        if fullname != "gymnasium":
+            return None
+        sys.meta_path.remove(self)
+        spec = importlib.util.find_spec(fullname)
+        if spec is not None and spec.loader is not None:
+            execute = spec.loader.exec_module
+
+            def execute_and_register(module: Any) -> None:
+                execute(module)
+                if "robo_reward.envs" not in sys.modules:  # which registers them itself
+                    _register_with_gymnasium()
+
+            setattr(spec.loader, "exec_module", execute_and_register)  # noqa: B010  a method of this loader alone
+        return spec
+
+
+# `gymnasium.make("robo_reward:RoboReward/PandaLift-v0")` imports this package, and finds it imported at times.
+if "gymnasium" in sys.modules:
+    _register_with_gymnasium()
+else:
+    sys.meta_path.insert(0, _GymnasiumImport())

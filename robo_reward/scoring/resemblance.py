@@ -85,7 +85,7 @@ def describe_strange_pictures(task: Task, frames: FrameSpec, known: np.ndarray) 
     try:
         sim.reset()
         with FrameRenderer(task, frames) as draw:
-            found = measure_resemblance(known, build_thumbnails(draw(sim.qpos, sim.mocap)[:, None]))
+            found = measure_resemblance(known, build_thumbnails(list(draw(sim.qpos, sim.mocap)[:, None])))
     finally:
         sim.close()
     if found >= ALIKE:
