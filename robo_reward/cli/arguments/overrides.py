@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from robo_reward.cli.arguments.choices import (
+    PATHS,
     is_own_group,
     is_own_option,
     is_scene_file,
@@ -142,7 +143,8 @@ def _split_override(override: str) -> tuple[str, str]:
 def _check_option(group: str, value: str, config_dir: str | None) -> None:
     known = list_options(group, config_dir)
     if value != "null" and value not in known:
-        raise UnknownName(f"value of {group}", value, known)
+        remedy = f"Or give {PATHS[group]}." if group in PATHS else ""
+        raise UnknownName(f"value of {group}", value, known, remedy)
     if group != "task" and is_own_option(group, value, config_dir) and value in list_group_options(group):
         raise UsageError(f"--config-dir {config_dir}: robo-reward has a {group}={value} of its own; rename this file")
 
