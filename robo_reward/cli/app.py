@@ -160,7 +160,9 @@ def _find_config_dir(flags: list[str]) -> str | None:
         name, equals, given = flag.partition("=")
         if name in ("--config-dir", "-cd"):
             folder = given if equals else value
-            if not folder or not Path(folder).is_dir():
+            if not folder:
+                raise UsageError(f"{name} needs a folder of configuration files: {name} FOLDER")
+            if not Path(folder).is_dir():
                 raise UsageError(f"{name} {folder}: no such folder; give one that contains configuration files")
         elif flag.startswith("-") and name not in FLAGS:
             raise UnknownName("flag", flag, FLAGS)

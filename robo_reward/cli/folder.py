@@ -22,7 +22,7 @@ from robo_reward.rewards.contract import fingerprint_spec
 
 PLACE = ("run", "runs", "videos", "camera", "executor")
 """Keys that do not change the result of a run, only where and how fast it runs and what is filmed."""
-ADDED = (("workspace", None), ("table", 0.0), ("min_chroma", 0.12))
+ADDED = (("workspace", None), ("table", 0.0), ("min_chroma", 0.12), ("clips", ""))
 """Keys that runs of earlier versions lack, with the value that reproduces their behaviour."""
 PATIENCE = (
     "base_url",

@@ -131,11 +131,12 @@ def _add_to_store(store: PreferenceStore, clips: list[Clip], events: list[Event]
 
 
 @contextmanager
-def open_preferences(where: Path | str) -> Iterator[PreferenceStore]:
+def open_preferences(where: Path | str, folder: Path | None = None) -> Iterator[PreferenceStore]:
     """Opens a store, or a file written by `export_preferences` as a temporary store.
 
     Args:
         where: as for `PreferenceStore`, or a file that `import_preferences` reads.
+        folder: where the clips of a file of another project are looked up; None for the folder of the file.
 
     Raises:
         BadAnswer: a row of the file is not a valid answer.
@@ -144,8 +145,8 @@ def open_preferences(where: Path | str) -> Iterator[PreferenceStore]:
         with PreferenceStore(where) as store:
             yield store
         return
-    with TemporaryDirectory() as folder, PreferenceStore(folder) as store:
-        import_preferences(store, where)
+    with TemporaryDirectory() as place, PreferenceStore(place) as store:
+        import_preferences(store, where, folder)
         yield store
 
 

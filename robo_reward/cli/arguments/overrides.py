@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from robo_reward.cli.arguments.choices import (
+    PATHS,
     is_environment,
     is_own_group,
     is_own_option,
@@ -148,7 +149,8 @@ def _split_override(override: str) -> tuple[str, str]:
 def _check_option(group: str, value: str, config_dir: str | None) -> None:
     known = list_options(group, config_dir)
     if value != "null" and value not in known:
-        raise UnknownName(f"value of {group}", value, known)
+        remedy = f"Or give {PATHS[group]}." if group in PATHS else ""
+        raise UnknownName(f"value of {group}", value, known, remedy)
     if group != "task" and is_own_option(group, value, config_dir) and value in list_group_options(group):
         raise UsageError(f"--config-dir {config_dir}: robo-reward has a {group}={value} of its own; rename this file")
 
@@ -213,9 +215,23 @@ def _unknown_key_error(verb: str, key: str, config: Any) -> UsageError:
     group = key.partition(".")[0]
     if key.startswith(tuple(f"{root}." for root in FREE)) and group in find_verb_groups(verb):
         return UsageError(f"{key}: give {group}=NAME as well; `robo-reward {verb} --help` lists the names")
-    return UnknownName(
-        "key", key, {*list_config_keys(config), *find_verb_groups(verb)}, f"`robo-reward {verb} --help` explains them."
-    )
+    known = {*list_config_keys(config), *find_verb_groups(verb)}
+    remedy = f"`robo-reward {verb} --help` explains them."
+    longer = _find_longer_keys(key, known)
+    if longer:
+        return UsageError(f"unknown key {key!r}. Did you mean {' or '.join(map(repr, longer))}? {remedy}")
+    return UnknownName("key", key, known, remedy)
+
+
+def _find_longer_keys(key: str, known: set[str]) -> list[str]:
+    """Returns up to three keys that end with a key: `policy.params.gamma` for `params.gamma` and for `gamma`."""
+    from robo_reward.policies.algorithms import DEFAULTS
+
+    group, _, name = key.partition(".")
+    if "policy.params" in known and (name if group == "params" else key) in {n for d in DEFAULTS.values() for n in d}:
+        return [f"policy.params.{name or key}"]
+    free = [f"{root}.{name}" for root in FREE if name and root in known and root.endswith(f".{group}")]
+    return (free or sorted(one for one in known if one.endswith(f".{key}")))[:3]
 
 
 def _is_parsable(value: str, sweep: bool) -> bool:

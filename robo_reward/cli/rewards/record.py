@@ -36,7 +36,7 @@ def run(config: DictConfig, arguments: list[str]) -> int:
     if not 0 < config.speed <= 1:
         raise UsageError(f"speed={config.speed}: expected above 0, at most 1")
     task, goal = make_configured_task(config, arguments)
-    frames = FrameSpec(tuple(config.cameras), config.size)
+    frames = FrameSpec(tuple(config.cameras) or tuple(task.cameras[:1]), config.size)
     for camera in frames.cameras:
         if camera not in task.cameras:
             raise UnknownName("camera", camera, task.cameras)

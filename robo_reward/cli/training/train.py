@@ -24,6 +24,7 @@ from robo_reward.policies.sb3 import CurvePoint, TrainingResult, train_policy
 from robo_reward.report.runs import report_train
 from robo_reward.rewards.artifact import load_reward, save_reward
 from robo_reward.rewards.contract import EpisodeReward, StepReward
+from robo_reward.scoring.resemblance import describe_strange_pictures, load_thumbnails, save_thumbnails
 from robo_reward.seeds import FILM_SEEDS
 
 
@@ -37,10 +38,16 @@ def run(config: DictConfig, arguments: list[str]) -> int:
     merge_settings(config.policy.algorithm, merge_parameters(config))
     reward = load_chosen_reward(task, config.reward)
     _print_changes(console, reward)
+    frames = reward.frames if isinstance(reward, EpisodeReward) else None
+    known = load_thumbnails(Path(config.reward.path)) if frames and config.reward.kind == "artifact" else None
+    if frames and known is not None and (warning := describe_strange_pictures(task, frames, known)):
+        console.print(f"warning: {warning}", style="yellow", soft_wrap=True, highlight=False)
     with open_run(config, arguments, "train") as run:
         goal.save(run)
         if reward:
             save_reward(reward, run.path / "reward")
+        if known is not None:
+            save_thumbnails(known, run.path / "reward")
         console.print(f"{task.id}: {config.policy.algorithm}, {config.steps:,} steps; {run.path}", soft_wrap=True)
         if goal.success_by != BY_TASK:
             goal.print(console)

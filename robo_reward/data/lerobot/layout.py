@@ -93,7 +93,7 @@ def load_info(root: Path) -> LeRobotInfo:
         BadArtifact: there is none, it cannot be read, or it is of a version that is not read.
     """
     path = root / INFO
-    info = load_json(path, LeRobotInfo, MAX_META, "Download the data set again", follow=True)
+    info = load_json(path, LeRobotInfo, MAX_META, "Download the LeRobot data set again", follow=True)
     if info is None:
         raise BadArtifact(path, "there is no such file", "Give the folder of a LeRobot data set")
     if not info.codebase_version.startswith(VERSIONS):
