@@ -11,11 +11,13 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterable
-from importlib.metadata import PackageNotFoundError, version
+from importlib.metadata import PackageNotFoundError, distributions, version
 from pathlib import Path
 
 import numpy as np
+from packaging.requirements import Requirement
 
+from robo_reward.envs.suites.packages import OLDEST, VersionClash, check_versions
 from robo_reward.errors import RoboRewardError
 from robo_reward.finding import Finding
 
@@ -25,10 +27,14 @@ EXTRAS = {
     "data": ("pyarrow", "h5py"),
     "minari": ("minari", "pyarrow", "h5py"),
     "metaworld": ("metaworld",),
+    "robotics": ("gymnasium-robotics",),
+    "dm_control": ("dm-control",),
     "label": ("starlette", "uvicorn"),
     "postgres": ("psycopg",),
     "parquet": ("pyarrow",),
 }
+OPENCV = ("opencv-python", "opencv-contrib-python", "opencv-contrib-python-headless")
+"""Other builds of OpenCV: each writes the same folder `cv2` as the headless one."""
 _LAYERS = """
 import json, sys
 from pathlib import Path
@@ -52,6 +58,7 @@ def diagnose(folder: Path | str = ".") -> list[Finding]:
     checks: list[Callable[[], Iterable[Finding]]] = [
         _check_python,
         _check_packages,
+        _check_opencv,
         lambda: _check_machine(Path(folder)),
         _check_rendering,
         _check_video,
@@ -72,6 +79,26 @@ def _check_packages() -> Iterable[Finding]:
     for name in PACKAGES:
         found = _installed_version(name)
         yield Finding(name, bool(found), found or "not installed", "" if found else "pip install robo-reward")
+
+
+def _check_opencv() -> Iterable[Finding]:
+    """Finds a second build of OpenCV, which overwrites files of the first, and the packages that brought it."""
+    second = [name for name in OPENCV if _installed_version(name)]
+    if not second:
+        return
+    users = sorted(
+        package.metadata["Name"]
+        for package in distributions()
+        if any(need.name in second and need.marker is None for need in map(Requirement, package.requires or ()))
+    )
+    brought = f", brought by {', '.join(users)}" if users else ""
+    yield Finding(
+        "one OpenCV",
+        False,
+        f"{', '.join(second)} writes into the same folder cv2 as opencv-python-headless{brought}",
+        f"pip uninstall -y {' '.join(second)}; pip install --force-reinstall --no-deps opencv-python-headless"
+        + (f"; install {users[0]} with --no-deps, and what else it needs by name" if users else ""),
+    )
 
 
 def _check_machine(folder: Path) -> Iterable[Finding]:
@@ -162,9 +189,23 @@ def _check_extras() -> Iterable[Finding]:
         found = {name: _installed_version(name) for name in names}
         complete = all(found.values())
         value = ", ".join(f"{name} {number or 'not installed'}" for name, number in found.items())
+        if clash := _find_clash(names):
+            yield Finding(f"extra [{extra}]", False, value, clash)
+            continue
         yield Finding(
             f"extra [{extra}]", complete, value, "" if complete else f"pip install 'robo-reward[{extra}]', if wanted"
         )
+
+
+def _find_clash(names: Iterable[str]) -> str:
+    """Returns why an installed suite does not work with the installed MuJoCo; empty if it does."""
+    try:
+        for name in names:
+            if name in OLDEST:
+                check_versions(name)
+    except VersionClash as clash:
+        return str(clash)
+    return ""
 
 
 def _installed_version(name: str) -> str:

@@ -89,3 +89,31 @@ def test_the_verb_prints_remedies_as_they_are(monkeypatch: pytest.MonkeyPatch, c
     monkeypatch.setattr("robo_reward.cli.training.doctor.diagnose", lambda: [finding])
     assert main(["doctor"]) == 0
     assert "robo-reward[franka]" in capsys.readouterr().out
+
+
+def install(folder: Path, name: str, number: str, *needs: str) -> None:
+    metadata = folder / f"{name.replace('-', '_')}-{number}.dist-info"
+    metadata.mkdir(parents=True)
+    lines = [f"Metadata-Version: 2.1\nName: {name}\nVersion: {number}", *(f"Requires-Dist: {need}" for need in needs)]
+    (metadata / "METADATA").write_text("\n".join(lines) + "\n")
+
+
+def test_a_second_opencv_is_named_with_what_brought_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    assert not list(doctor._check_opencv())
+    install(tmp_path, "opencv-python", "5.0.0")
+    install(tmp_path, "robosuite", "1.5.2", "numpy>=1.13", "opencv-python>=4")
+    install(tmp_path, "sees-well", "1.0", "opencv-python-headless>=4")
+    monkeypatch.syspath_prepend(tmp_path)
+    (finding,) = doctor._check_opencv()
+    assert not finding.ok and "brought by robosuite" in finding.value and "sees-well" not in finding.value
+    assert finding.remedy.startswith("pip uninstall -y opencv-python;") and "robosuite with --no-deps" in finding.remedy
+
+
+def test_a_suite_that_does_not_fit_mujoco_is_no_complete_extra(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    install(tmp_path, "metaworld", "3.0.0", "mujoco>=3.0.0")
+    monkeypatch.syspath_prepend(tmp_path)
+    found = {finding.name: finding for finding in doctor._check_extras()}
+    assert (
+        not found["extra [metaworld]"].ok
+        and "pip install --upgrade 'metaworld>=3.1'" in found["extra [metaworld]"].remedy
+    )

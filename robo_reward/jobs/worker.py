@@ -12,6 +12,7 @@ import faulthandler
 import importlib
 import json
 import os
+import re
 import signal
 import sys
 import threading
@@ -130,7 +131,7 @@ def explain_refusal(error: BaseException) -> str:
 
 
 def _is_refusal(error: BaseException) -> bool:
-    """Returns whether one error looks like a refused system call."""
+    """Returns whether one error looks like a refused system call, or names a file that may not be read."""
     import socket
 
     numbers = (errno.EPERM, errno.EACCES)
@@ -139,7 +140,19 @@ def _is_refusal(error: BaseException) -> bool:
     if isinstance(error, socket.gaierror):  # the resolver does not report that its socket was refused
         return True
     # The loader of shared libraries reports the cause in its text only.
-    return isinstance(error, ImportError | OSError) and any(os.strerror(n) in str(error) for n in numbers)
+    if isinstance(error, ImportError | OSError) and any(os.strerror(n) in str(error) for n in numbers):
+        return True
+    return any(_is_unreadable(path) for path in re.findall(r"['\"](/[^'\"\n]+)['\"]", str(error)[:4000])[:8])
+
+
+def _is_unreadable(path: str) -> bool:
+    """Returns whether a file exists but may not be read; MuJoCo says of such a file that it is empty."""
+    try:
+        if Path(path).is_file():
+            Path(path).open("rb").close()
+    except OSError as error:
+        return error.errno in (errno.EPERM, errno.EACCES)
+    return False
 
 
 def _is_memory_error(error: BaseException) -> bool:

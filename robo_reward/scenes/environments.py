@@ -128,8 +128,8 @@ def set_environment_rules(task: EnvironmentTask, goal: str = "", success: str = 
         ConditionError: a rule is not a condition on the state.
     """
     rule = success or ("" if task.source.success else task.source.success_rule)
-    own = task.failure_rule
-    apply_rules(task, goal, rule, failure)
+    own, task.goal = task.failure_rule, goal or task.goal
+    apply_rules(task, "", rule, failure)
     task.expert_reward = OWN_REWARD
     if failure and own:
         task.failure_rule = f"{task.failure_rule}, or {own}"

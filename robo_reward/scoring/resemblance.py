@@ -8,7 +8,6 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from robo_reward.envs.batch import BatchSim
 from robo_reward.envs.rendering.frames import FrameRenderer, FrameSpec
 from robo_reward.envs.task import Task
 from robo_reward.errors import BadArtifact
@@ -81,7 +80,7 @@ def describe_strange_pictures(task: Task, frames: FrameSpec, known: np.ndarray) 
         frames: that it reads.
         known: the result of `load_thumbnails`.
     """
-    sim = BatchSim(task, STARTS, seed=0, threads=1)
+    sim = task.make_worlds(STARTS, seed=0, threads=1)
     try:
         sim.reset()
         with FrameRenderer(task, frames) as draw:

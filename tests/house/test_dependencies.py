@@ -56,7 +56,7 @@ def test_tests_and_benchmarks_import_only_what_setup_installs():
 
 def test_constraints_cover_what_is_declared():
     pinned = distributions([line for line in (ROOT / "constraints.txt").read_text().splitlines() if line[:1] != "#"])
-    apart = {"robo-reward", "setuptools"} | EXTRAS["metaworld"]
+    apart = {"robo-reward", "setuptools"}
     assert not BASE.union(*EXTRAS.values()) - pinned - apart
 
 

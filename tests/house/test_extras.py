@@ -14,14 +14,21 @@ from tests.house.test_wheel import archives
 
 __all__ = ["archives"]
 
-METAWORLD = """
-import metaworld
-benchmark = metaworld.MT1("reach-v3", seed=0)
-environment = benchmark.train_classes["reach-v3"]()
-environment.set_task(benchmark.train_tasks[0])
-environment.reset()
-environment.step(environment.action_space.sample())
+SUITE = """
+import importlib
+for id in {ids}:
+    suite, name = id.split("/")
+    source = importlib.import_module("robo_reward.envs.suites." + suite).describe(name)
+    env = source.make()
+    env.reset(seed=0)
+    env.step(env.action_space.sample())
+    assert set(source.measure(env)) == {{field.name for field in source.fields}}
 """
+SUITES = {
+    "metaworld": "metaworld/reach-v3",
+    "robotics": "robotics/FetchPush-v4",
+    "dm_control": "dm_control/finger-spin",
+}
 
 REALSENSE = """
 from robo_reward.errors import MissingExtra
@@ -50,7 +57,8 @@ USES = {
     "spacemouse": "import pyspacemouse",
     "serve": "import websockets.sync.server",
     "docs": "import material, mkdocs, mkdocstrings_handlers.python",
-    "metaworld": METAWORLD,
+    **{extra: SUITE.format(ids=[id]) for extra, id in SUITES.items()},
+    "suites": SUITE.format(ids=list(SUITES.values())),
 }
 """Extra -> a program that needs what it brings."""
 

@@ -319,3 +319,25 @@ def calls_plugin(job: JobContext) -> dict[str, Any]:
 
     (entry,) = (e for e in entry_points(group="robo_reward.tasks") if e.name == "mylab/left")
     return entry.load()(job)
+
+
+def loads_model(job: JobContext) -> dict[str, Any]:
+    """MuJoCo says of a file that it may not open that it is empty."""
+    import mujoco
+
+    return {"bodies": mujoco.MjModel.from_xml_path(str(job.spec["path"])).nbody}
+
+
+def steps_environments(job: JobContext) -> dict[str, Any]:
+    import importlib
+
+    moved = {}
+    for module, name in job.spec["environments"].items():
+        importlib.import_module(module)
+        suite = importlib.import_module(f"robo_reward.envs.suites.{module.removeprefix('gymnasium_')}")
+        env = suite.describe(name).make()
+        env.reset(seed=0)
+        before = env.unwrapped.data.qpos.copy()
+        env.step(env.action_space.sample())
+        moved[module] = bool((env.unwrapped.data.qpos != before).any())
+    return {"moved": moved}

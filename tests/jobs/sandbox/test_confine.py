@@ -195,7 +195,22 @@ def test_of_a_folder_that_an_installer_puts_on_the_path_only_the_modules_are_rea
     assert not {path for path in found - wanted if path.is_relative_to(tmp_path)}
 
 
-@pytest.mark.parametrize("entry", ["reads", "resolves", "loads_library"])
+ENVIRONMENTS = {
+    "dm_control": "finger-spin",
+    "gymnasium_robotics": "FetchPush-v4",
+    "metaworld": "drawer-open-v3",
+}
+
+
+def test_a_job_can_step_the_environments_of_other_packages(make_job: MakeJob):
+    """They import glfw, which looks for its library with a program unless it is told where it is."""
+    for module in ENVIRONMENTS:
+        pytest.importorskip(module, reason="needs the extra `suites`")
+    found = run_job(make_job("steps_environments", environments=ENVIRONMENTS).folder, timeout=100)
+    assert found == {"moved": dict.fromkeys(ENVIRONMENTS, True)}
+
+
+@pytest.mark.parametrize("entry", ["reads", "resolves", "loads_library", "loads_model"])
 def test_a_refusal_names_the_sandbox(make_job: MakeJob, tmp_path: Path, entry: str):
     (tmp_path / "secret").write_text("x")
     with pytest.raises(JobFailed, match="The job's sandbox may have refused this"):
