@@ -27,7 +27,7 @@ from robo_reward.cli.arguments.quoting import quote_text, unquote_text
 from robo_reward.cli.arguments.structured import find_verb_groups
 from robo_reward.errors import UnknownName, UsageError
 
-FREE = ("policy.params", "task.params", "task.options", "writer.extra", "settings", "encoder")
+FREE = ("policy.params", "task.params", "task.options", "writer.extra", "settings", "encoder", "logger_options")
 """Mappings that take any key: the algorithm, the task or the encoder checks them."""
 
 SENTENCES = ("goal", "success", "failure", "instructions")

@@ -13,6 +13,7 @@ from robo_reward.checks.proportion import format_success
 from robo_reward.cli.film import film_run
 from robo_reward.cli.folder import RunFolder, open_run
 from robo_reward.cli.robot.view import SearchView
+from robo_reward.cli.run_loggers import log_results, open_run_loggers, read_logger_keys
 from robo_reward.cli.sittings import recorded_sitting
 from robo_reward.cli.task import make_configured_task
 from robo_reward.cli.terminal import Terminal
@@ -20,11 +21,13 @@ from robo_reward.envs.arm.base import ArmTask
 from robo_reward.envs.task import Task
 from robo_reward.errors import UnknownName
 from robo_reward.jobs.executors import EXECUTORS, JobExecutor
+from robo_reward.loggers.group import check_loggers
 from robo_reward.policies.algorithms import merge_settings
 from robo_reward.policies.evaluate import Evaluation, evaluate_policy
 from robo_reward.policies.policy import load_policy
 from robo_reward.report.runs import report_search
 from robo_reward.reward_search.eureka import Eureka, SearchOutcome
+from robo_reward.reward_search.job_curves import forward_job_curves
 from robo_reward.reward_search.settings import SearchSettings
 from robo_reward.seeds import FILM_SEEDS, WINNER_SEEDS
 from robo_reward.writers.writer import make_writer
@@ -39,7 +42,11 @@ def run(config: DictConfig, arguments: list[str]) -> int:
     settings = read_search_settings(config)
     if config.camera and config.camera not in task.cameras:
         raise UnknownName("camera", config.camera, task.cameras)
-    with open_run(config, arguments, arguments[0], keep_provenance=True) as run:
+    check_loggers(*read_logger_keys(config))
+    with (
+        open_run(config, arguments, arguments[0], keep_provenance=True) as run,
+        open_run_loggers(console, config, run.path) as loggers,
+    ):
         folder = run.path
         writer = make_writer(_to_container(config.writer), folder)
         _print_greeting(console, task, config, folder, settings)
@@ -50,8 +57,10 @@ def run(config: DictConfig, arguments: list[str]) -> int:
                     options = _filter_job_options(task, {**_to_container(config.task.options), **task.options})
                     goal = config.goal or task.goal
                     search = Eureka(task, goal, writer, executor, folder, settings, options, view.handle_event)
-                    outcome = search.run()
+                    with forward_job_curves(folder / "jobs", loggers.log_point):
+                        outcome = search.run()
                 evaluation = _evaluate_winner(console, task, config, outcome, run)
+                log_results(loggers, folder)
         finally:
             page = _write_report(folder)
     _print_outcome(console, outcome, evaluation, folder, page, begun)
