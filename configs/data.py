@@ -34,18 +34,21 @@ class ExportConfig:
 
     Args:
         source: an episode store or a run, a LeRobot data set, a robomimic file, a Minari data set (its folder, or
-            minari:ID)
-        to: lerobot (version 3), robomimic (HDF5) or minari (HDF5)
-        out: a new folder: the LeRobot data set, the folder of robomimic's demo.hdf5, or Minari's MINARI_DATASETS_PATH
+            minari:ID); for onnx and torchscript: a run, or the policy folder in it
+        to: lerobot (version 3), robomimic (HDF5) or minari (HDF5); for a policy: onnx or torchscript
+        out: a new folder: the LeRobot data set, the folder of robomimic's demo.hdf5, or Minari's
+            MINARI_DATASETS_PATH; for a policy: a new file
         frames: keep, or drop: states and actions only
         cameras: cameras to keep, by name; empty list: all
+        input: input of the exported policy: state in SI units (its normalisation is in the file), or observation
     """
 
     source: str
-    to: Literal["lerobot", "robomimic", "minari"]
+    to: Literal["lerobot", "robomimic", "minari", "onnx", "torchscript"]
     out: str
     frames: Literal["keep", "drop"] = "keep"
     cameras: Names = ()
+    input: Literal["state", "observation"] = "state"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -108,7 +108,7 @@ VERBS = {
         bare="source",
     ),
     "export": Verb(
-        "write episodes as a LeRobot, robomimic or Minari data set",
+        "write episodes as a LeRobot, robomimic or Minari data set, or a policy as ONNX or TorchScript",
         "robo_reward.cli.data.exchange:run_export",
         "robo_reward.configs.data:ExportConfig",
         "robo-reward export demos/panda-lift to=lerobot out=FOLDER",

@@ -67,8 +67,9 @@ class WandbLogger:
         prefix = f"{curve}/" if curve else ""
         if curve not in self._curves:
             self._curves.add(curve)
-            self._run.define_metric(f"{prefix}steps", hidden=True)
-            self._run.define_metric(f"{prefix}*", step_metric=f"{prefix}steps")
+            escaped = prefix.replace(".", "\\.")  # a plain dot would be a level of a nested metric
+            self._run.define_metric(f"{escaped}steps", hidden=True)
+            self._run.define_metric(f"{escaped}*", step_metric=f"{escaped}steps")
         self._run.log({f"{prefix}steps": step, **{f"{prefix}{name}": value for name, value in values.items()}})
 
     def log_video(self, name: str, path: Path) -> None:
