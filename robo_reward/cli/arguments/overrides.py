@@ -19,6 +19,7 @@ from robo_reward.cli.arguments.choices import (
     is_scene_file,
     list_group_options,
     list_options,
+    register_algorithm,
     register_option,
     register_scene,
 )
@@ -105,12 +106,16 @@ def prepare_overrides(
         register_option("task", task)
     for override in overrides:
         key, value = _split_override(override)
+        key = "policy" if key == "policy.algorithm" and "policy" in groups else key
         own = is_own_group(key, config_dir)
         if key in groups or own:
             options = [part.strip() for part in (value.split(",") if sweep else [value])]
             for index, option in enumerate(options):
                 if key == "task" and is_scene_file(option):
                     options[index] = register_scene(option)
+                    continue
+                if key == "policy" and ":" in option:
+                    options[index] = register_algorithm(option)
                     continue
                 _check_option(key, option, config_dir)
                 found.free += [key] if register_option(key, option) else []
@@ -140,8 +145,12 @@ def _split_override(override: str) -> tuple[str, str]:
 
 
 def _check_option(group: str, value: str, config_dir: str | None) -> None:
+    from robo_reward.policies.algorithms import require_no_memory
+
     known = list_options(group, config_dir)
     if value != "null" and value not in known:
+        if group == "policy":
+            require_no_memory(value)
         raise UnknownName(f"value of {group}", value, known)
     if group != "task" and is_own_option(group, value, config_dir) and value in list_group_options(group):
         raise UsageError(f"--config-dir {config_dir}: robo-reward has a {group}={value} of its own; rename this file")

@@ -17,6 +17,7 @@ from robo_reward.cli.run_loggers import log_results, open_run_loggers, read_logg
 from robo_reward.cli.sittings import recorded_sitting
 from robo_reward.cli.task import make_configured_task
 from robo_reward.cli.terminal import Terminal
+from robo_reward.cli.training.train import merge_parameters
 from robo_reward.envs.arm.base import ArmTask
 from robo_reward.envs.task import Task
 from robo_reward.errors import UnknownName
@@ -70,10 +71,9 @@ def run(config: DictConfig, arguments: list[str]) -> int:
 def read_search_settings(config: DictConfig) -> SearchSettings:
     """Returns the settings of a search from its configuration; the user's own override those that suit the task."""
     values = {k: v for k, v in _to_container(config.search).items() if k != "name"}
-    given = _to_container(config.policy.params)
-    if given or config.policy.algorithm != "ppo":
-        merge_settings(config.policy.algorithm, given)  # reports a misspelt setting before the first job
-    params = {**(_to_container(config.task.params) if config.policy.algorithm == "ppo" else {}), **given}
+    params = merge_parameters(config)
+    if config.policy.params or config.policy.algorithm != "ppo":
+        merge_settings(config.policy.algorithm, params)  # reports a misspelt setting before the first job
     values["rungs"] = tuple(values["rungs"])
     return SearchSettings(**values, algorithm=config.policy.algorithm, params=params, seed=config.seed)
 

@@ -21,7 +21,7 @@ from robo_reward.envs.task import Task
 from robo_reward.errors import UnknownName, UsageError
 from robo_reward.language.language import RewardProgram, compile_program
 from robo_reward.loggers.group import LoggerGroup, check_loggers
-from robo_reward.policies.algorithms import merge_settings
+from robo_reward.policies.algorithms import find_base_algorithm, merge_settings
 from robo_reward.policies.sb3 import CurvePoint, TrainingResult, train_policy
 from robo_reward.report.runs import report_train
 from robo_reward.rewards.artifact import load_reward, save_reward
@@ -100,7 +100,9 @@ def _print_changes(console: Terminal, reward: StepReward | EpisodeReward | None)
 
 def merge_parameters(config: DictConfig) -> dict[str, Any]:
     """Returns the algorithm settings that suit the task, overridden by the user's."""
-    hints: Any = OmegaConf.to_container(config.task.params) if config.policy.algorithm == "ppo" else {}
+    hints: Any = (
+        OmegaConf.to_container(config.task.params) if find_base_algorithm(config.policy.algorithm) == "ppo" else {}
+    )
     given: Any = OmegaConf.to_container(config.policy.params)
     return {**hints, **given}
 
