@@ -56,16 +56,21 @@ class PreferencesConfig:
     """The keys of `robo-reward preferences`.
 
     Args:
-        action: the only action so far; `robo-reward preferences import FILE` is short for it
-        file: a table with the columns chosen and rejected (.csv, .jsonl, .parquet), Label Studio's JSON, B-Pref's
-            arrays (.npz), or our export
-        to: where answers are stored: a folder, a file, or postgresql://...; empty: the folder of the file
+        action: import or export; `robo-reward preferences import FILE` and `export STORE` are short for it
+        file: import: a table with the columns chosen and rejected (.csv, .jsonl, .parquet), Label Studio's JSON,
+            B-Pref's arrays (.npz), or our export; export: the store, a folder, a file or postgresql://...
+        to: import: where answers are stored: a folder, a file, or postgresql://...; empty: the folder of the file;
+            export: the new file: .jsonl or .parquet (everything), or .csv (comparisons)
         clips: folder in which the clips that the file names are looked up; empty: the folder of the file
         annotator: name of the annotator where the file names none
+        left: for Label Studio: name in its data of the clip on the left, where names do not say it
+        right: for Label Studio: name in its data of the clip on the right
     """
 
-    action: Literal["import"] = "import"
+    action: Literal["import", "export"] = "import"
     file: str
     to: str = ""
     clips: str = ""
     annotator: str = "imported"
+    left: str = ""
+    right: str = ""

@@ -135,12 +135,12 @@ VERBS = {
         bare="source",
     ),
     "preferences": Verb(
-        "import people's preferences from CSV, JSONL, Parquet, Label Studio or arrays",
+        "import people's preferences from CSV, JSONL, Parquet, Label Studio or arrays, or export a store",
         "robo_reward.cli.data.preferences:run",
         "robo_reward.configs.data:PreferencesConfig",
         "robo-reward preferences import FILE clips=FOLDER",
         bare="file",
-        actions=("import",),
+        actions=("import", "export"),
     ),
     "align": Verb(
         "learn a reward from people's comparisons of clips, by RAPL or Bradley-Terry",
