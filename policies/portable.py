@@ -126,7 +126,7 @@ def export_torchscript(policy: MLPPolicy, path: Path, inputs: Inputs = "state") 
     for kind, *arrays in _list_layers(policy, inputs):
         if kind == "Gemm":
             weight, bias = map(torch.from_numpy, arrays)
-            linear = nn.Linear(*weight.shape)
+            linear = nn.Linear(weight.shape[0], weight.shape[1])
             linear.weight.data, linear.bias.data = weight.T.contiguous(), bias
             modules.append(linear)
         elif kind == "Clip":

@@ -22,7 +22,6 @@ from robo_reward.labelling.foreign import ENDINGS, import_pyarrow, read_foreign
 from robo_reward.labelling.store import Clip, Event, PreferenceStore, event_from_json
 
 FORMATS = (".csv", ".jsonl", ".parquet")
-_COLUMNS = ("chosen", "rejected", "tie", "annotator", "seconds", "created", "text")
 _BATCH = 500
 _LONGEST = MAX_LINE  # [bytes] of one row
 
@@ -180,14 +179,13 @@ def _check_format(path: Path) -> Path:
 def _write_comparisons(store: PreferenceStore, file: TextIO) -> None:
     """Writes a row for each comparison of two clips; a ranking of K clips has K (K - 1) / 2."""
     clips = store.load_clips()
-    table = csv.DictWriter(file, _COLUMNS)
-    table.writeheader()
+    table = csv.writer(file)
+    table.writerow(("chosen", "rejected", "tie", "annotator", "seconds", "created", "text"))
     for answer in store.load_answers():
         for pair in extract_pairs([answer]):
             chosen, rejected = (clips[key].path if key in clips else key for key in (pair.winner, pair.loser))
-            about = {"seconds": answer.seconds, "created": answer.created, "text": answer.text}
-            row = {"chosen": chosen, "rejected": rejected, "tie": int(pair.tie), "annotator": answer.annotator}
-            table.writerow(row | about)
+            about = answer.annotator, answer.seconds, answer.created, answer.text
+            table.writerow((chosen, rejected, int(pair.tie), *about))
 
 
 def _write_parquet(rows: list[dict[str, Any]], path: Path) -> None:

@@ -7,9 +7,9 @@ file holds B-Pref's arrays, see `labelling.segments`.
 
 Sources of Label Studio's form: its task format (labelstud.io/guide/task_format) and the editor's source
 (HumanSignal/label-studio, web/libs/editor/src/tags/control/Pairwise.js and regions/Result.js). A `Pairwise` result has
-the value `{"selected": "left"}` or `right` (no result where nothing was chosen) and the tag's own name as `to_name`: an export
-does not say which entry of `data` was shown on the left. That follows from names such as video1 and video2, or left
-and right; otherwise the caller says it.
+the value `{"selected": "left"}` or `right` (no result where nothing was chosen) and the tag's own name as `to_name`:
+an export does not say which entry of `data` was shown on the left. That follows from names such as video1 and video2,
+or left and right; otherwise the caller says it.
 
 The same file gives the same answers each time, so that a second import adds nothing.
 """

@@ -54,7 +54,7 @@ class WandbLogger:
                 resume="allow" if mode == "online" else None,  # offline, `wandb sync` joins the sittings by the id
                 dir=str(run.folder),
                 config=dict(run.config),
-                mode=mode,  # type: ignore[arg-type]
+                mode=mode,
                 settings=quiet,
             )
         except wandb.Error as error:
