@@ -5,7 +5,19 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import ClassVar, Literal
 
-from robo_reward.configs.values import Above0, Flag, Mappings, Names, Natural, Positive, Real, Seed, Seeds, Share
+from robo_reward.configs.values import (
+    Above0,
+    Flag,
+    Mappings,
+    NameOrNames,
+    Names,
+    Natural,
+    Positive,
+    Real,
+    Seed,
+    Seeds,
+    Share,
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,6 +34,8 @@ class SearchConfig:
         runs: folder that contains the run folders
         videos: number of episodes of the final policy to record
         camera: camera of the videos; empty: the first of the task
+        logger: wandb, trackio, rerun, or several, such as [wandb,rerun]; TensorBoard files are always written
+        logger_options: options of a logger, such as logger_options.wandb.project=NAME
     """
 
     groups: ClassVar[dict[str, str | None]] = {
@@ -40,6 +54,8 @@ class SearchConfig:
     runs: str = "runs"
     videos: Natural = 3
     camera: str = ""
+    logger: NameOrNames = ("tensorboard",)
+    logger_options: Mappings = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,6 +82,8 @@ class TrainConfig:
         runs: folder that contains the run folders
         videos: number of episodes of the final policy to record
         camera: from which camera; empty: the first of the task
+        logger: wandb, trackio, rerun, or several, such as [wandb,rerun]; TensorBoard files are always written
+        logger_options: options of a logger, such as logger_options.wandb.project=NAME
     """
 
     groups: ClassVar[dict[str, str | None]] = {"task": "panda/lift", "reward": "expert", "policy": "ppo"}
@@ -81,6 +99,8 @@ class TrainConfig:
     runs: str = "runs"
     videos: Natural = 2
     camera: str = ""
+    logger: NameOrNames = ("tensorboard",)
+    logger_options: Mappings = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -20,8 +20,8 @@ from robo_reward.errors import BadArtifact, RoboRewardError
 from robo_reward.files import load_json, load_yaml, write_json, write_text
 from robo_reward.rewards.contract import fingerprint_spec
 
-PLACE = ("run", "runs", "videos", "camera", "executor")
-"""Keys that do not change the result of a run, only where and how fast it runs and what is filmed."""
+PLACE = ("run", "runs", "videos", "camera", "executor", "logger", "logger_options")
+"""Keys that do not change the result of a run: where and how fast it runs, what is filmed, where it is logged."""
 ADDED = (("workspace", None), ("table", 0.0), ("min_chroma", 0.12), ("clips", ""))
 """Keys that runs of earlier versions lack, with the value that reproduces their behaviour."""
 PATIENCE = (

@@ -118,7 +118,7 @@ VERBS = {
         bare="source",
     ),
     "export": Verb(
-        "write episodes as a LeRobot, robomimic or Minari data set",
+        "write episodes as a LeRobot, robomimic or Minari data set, or a policy as ONNX or TorchScript",
         "robo_reward.cli.data.exchange:run_export",
         "robo_reward.configs.data:ExportConfig",
         "robo-reward export demos/panda-lift to=lerobot out=FOLDER",
@@ -145,12 +145,12 @@ VERBS = {
         bare="source",
     ),
     "preferences": Verb(
-        "import people's preferences from CSV, JSONL, Parquet, Label Studio or arrays",
+        "import people's preferences from CSV, JSONL, Parquet, Label Studio or arrays, or export a store",
         "robo_reward.cli.data.preferences:run",
         "robo_reward.configs.data:PreferencesConfig",
         "robo-reward preferences import FILE clips=FOLDER",
         bare="file",
-        actions=("import",),
+        actions=("import", "export"),
     ),
     "align": Verb(
         "learn a reward from people's comparisons of clips, by RAPL or Bradley-Terry",

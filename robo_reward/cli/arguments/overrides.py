@@ -21,6 +21,7 @@ from robo_reward.cli.arguments.choices import (
     is_scene_file,
     list_group_options,
     list_options,
+    register_algorithm,
     register_environment,
     register_option,
     register_scene,
@@ -30,7 +31,7 @@ from robo_reward.cli.arguments.quoting import quote_text, unquote_text
 from robo_reward.cli.arguments.structured import find_verb_groups
 from robo_reward.errors import UnknownName, UsageError
 
-FREE = ("policy.params", "task.params", "task.options", "writer.extra", "settings", "encoder")
+FREE = ("policy.params", "task.params", "task.options", "writer.extra", "settings", "encoder", "logger_options")
 """Mappings that take any key: the algorithm, the task or the encoder checks them."""
 
 SHORT = {"fast": "task.options.fast"}
@@ -112,12 +113,16 @@ def prepare_overrides(
     for override in overrides:
         key, value = _split_override(override)
         key = SHORT.get(key, key) if "task" in groups else key
+        key = "policy" if key == "policy.algorithm" and "policy" in groups else key
         own = is_own_group(key, config_dir)
         if key in groups or own:
             options = [part.strip() for part in (value.split(",") if sweep else [value])]
             for index, option in enumerate(options):
                 if key == "task" and (is_scene_file(option) or is_environment(option)):
                     options[index] = register_scene(option) if is_scene_file(option) else register_environment(option)
+                    continue
+                if key == "policy" and ":" in option:
+                    options[index] = register_algorithm(option)
                     continue
                 _check_option(key, option, config_dir)
                 found.free += [key] if register_option(key, option) else []
@@ -147,8 +152,12 @@ def _split_override(override: str) -> tuple[str, str]:
 
 
 def _check_option(group: str, value: str, config_dir: str | None) -> None:
+    from robo_reward.policies.algorithms import require_no_memory
+
     known = list_options(group, config_dir)
     if value != "null" and value not in known:
+        if group == "policy":
+            require_no_memory(value)
         remedy = f"Or give {PATHS[group]}." if group in PATHS else ""
         raise UnknownName(f"value of {group}", value, known, remedy)
     if group != "task" and is_own_option(group, value, config_dir) and value in list_group_options(group):

@@ -124,7 +124,7 @@ def _require_same_task(contenders: Sequence[Contender], paths: Sequence[Path]) -
             named = [f"{t.id} {dict(t.options) or ''}".strip() for t in (first, task)]
             raise UsageError(
                 f"{paths[0]} was trained on {named[0]} and {path} on {named[1]}. "
-                f"Give task=NAME to run both on one task, such as task={first.id}"
+                f"Give task=NAME to run both on one task, such as task={first.options.get('file', first.id)}"
             )
     return first
 

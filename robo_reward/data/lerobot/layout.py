@@ -43,9 +43,13 @@ class Feature(msgspec.Struct):
     @property
     def is_picture(self) -> bool:
         """True for a video or for pictures in colour; depth maps are not read."""
+        return self.dtype in ("video", "image") and not self.is_depth_map
+
+    @property
+    def is_depth_map(self) -> bool:
+        """True for a video or for pictures of distances."""
         about = self.info or {}
-        is_depth = about.get("is_depth_map") or about.get("video.is_depth_map")
-        return self.dtype in ("video", "image") and not is_depth
+        return bool(about.get("is_depth_map") or about.get("video.is_depth_map"))
 
 
 class LeRobotInfo(msgspec.Struct):
