@@ -34,18 +34,21 @@ class ExportConfig:
 
     Args:
         source: an episode store or a run, a LeRobot data set, a robomimic file, a Minari data set (its folder, or
-            minari:ID)
-        to: lerobot (version 3), robomimic (HDF5) or minari (HDF5)
-        out: a new folder: the LeRobot data set, the folder of robomimic's demo.hdf5, or Minari's MINARI_DATASETS_PATH
+            minari:ID); for onnx and torchscript: a run, or the policy folder in it
+        to: lerobot (version 3), robomimic (HDF5) or minari (HDF5); for a policy: onnx or torchscript
+        out: a new folder: the LeRobot data set, the folder of robomimic's demo.hdf5, or Minari's
+            MINARI_DATASETS_PATH; for a policy: a new file
         frames: keep, or drop: states and actions only
         cameras: cameras to keep, by name; empty list: all
+        input: input of the exported policy: state in SI units (its normalisation is in the file), or observation
     """
 
     source: str
-    to: Literal["lerobot", "robomimic", "minari"]
+    to: Literal["lerobot", "robomimic", "minari", "onnx", "torchscript"]
     out: str
     frames: Literal["keep", "drop"] = "keep"
     cameras: Names = ()
+    input: Literal["state", "observation"] = "state"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,16 +56,21 @@ class PreferencesConfig:
     """The keys of `robo-reward preferences`.
 
     Args:
-        action: the only action so far; `robo-reward preferences import FILE` is short for it
-        file: a table with the columns chosen and rejected (.csv, .jsonl, .parquet), Label Studio's JSON, B-Pref's
-            arrays (.npz), or our export
-        to: where answers are stored: a folder, a file, or postgresql://...; empty: the folder of the file
+        action: import or export; `robo-reward preferences import FILE` and `export STORE` are short for it
+        file: import: a table with the columns chosen and rejected (.csv, .jsonl, .parquet), Label Studio's JSON,
+            B-Pref's arrays (.npz), or our export; export: the store, a folder, a file or postgresql://...
+        to: import: where answers are stored: a folder, a file, or postgresql://...; empty: the folder of the file;
+            export: the new file: .jsonl or .parquet (everything), or .csv (comparisons)
         clips: folder in which the clips that the file names are looked up; empty: the folder of the file
         annotator: name of the annotator where the file names none
+        left: for Label Studio: name in its data of the clip on the left, where names do not say it
+        right: for Label Studio: name in its data of the clip on the right
     """
 
-    action: Literal["import"] = "import"
+    action: Literal["import", "export"] = "import"
     file: str
     to: str = ""
     clips: str = ""
     annotator: str = "imported"
+    left: str = ""
+    right: str = ""

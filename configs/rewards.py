@@ -35,7 +35,7 @@ class RecordConfig:
         by: expert (scripted); keyboard: you drive in this terminal; or a run folder, whose policy acts
         episodes: number of episodes to add
         to: the episode store; empty: demos/TASK in the current folder
-        cameras: cameras to record, side by side in one video
+        cameras: cameras to record, side by side in one video; empty list: the first of the task
         frames: exact: lossless, as a reward will see them; mp4: ten times smaller, slightly changed
         size: width and height of one camera's frame [pixels]
         seed: seed of the initial states and of the expert's noise; the number of episodes already in the store is added
@@ -53,7 +53,7 @@ class RecordConfig:
     by: str = "expert"
     episodes: Positive = 8
     to: str = ""
-    cameras: Names = ("front",)
+    cameras: Names = ()
     frames: Frames = "exact"
     size: Side = FRAME_SIZE
     seed: Seed = 0
@@ -141,6 +141,7 @@ class AlignConfig:
         min_chroma: with encoder=colour_slots: colours below this chroma, such as those of a white and grey arm, are
             ignored
         preferences: answers of `robo-reward label`: its SOURCE, a file, or postgresql://...
+        clips: folder with the videos, where a file of answers names them without a folder or they were moved
         method: rapl, rapl-code (settings of the reference code), or bt (Bradley-Terry, the usual baseline)
         settings: overrides of the method's settings, such as settings.steps=500
         annotator: learn from this annotator only; empty: from all
@@ -156,6 +157,7 @@ class AlignConfig:
 
     min_chroma: NotNegative = 0.12
     preferences: str
+    clips: str = ""
     method: str = "rapl"
     settings: Mappings = field(default_factory=dict)
     annotator: str = ""
@@ -174,10 +176,12 @@ class CheckConfig:
     Args:
         run: a run of `robo-reward align`
         preferences: answers to evaluate the reward on; empty: those it was learnt from, and any added since
+        clips: folder with the videos, where a file of answers names them without a folder or they were moved
     """
 
     run: str
     preferences: str = ""
+    clips: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -193,6 +197,7 @@ class ScoreConfig:
         camera: camera of the data that the reward reads; empty: the one of the reward's own name
         fps: frame rate of folders of pictures, which do not store one [Hz]
         bad_below: label episodes with a lower score bad and others good; null: label by success where it is known
+        success: condition on the state at the end by which episodes count as successes; empty: as the data says
         listed: number of worst and of best episodes that are printed and shown on the page
         pictures: most episodes that get a picture: the worst, and the best that are listed
         sidecar: also write robo_reward_scores.json and robo_reward_progress.parquet into the folder of the data
@@ -209,6 +214,7 @@ class ScoreConfig:
     camera: str = ""
     fps: Above0 = 20.0
     bad_below: RealOrNull = None
+    success: str = ""
     listed: Positive = 5
     pictures: Natural = 1000
     sidecar: Flag = False

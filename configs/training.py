@@ -5,7 +5,19 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import ClassVar, Literal
 
-from robo_reward.configs.values import Above0, Flag, Mappings, Names, Natural, Positive, Real, Seed, Seeds, Share
+from robo_reward.configs.values import (
+    Above0,
+    Flag,
+    Mappings,
+    NameOrNames,
+    Names,
+    Natural,
+    Positive,
+    Real,
+    Seed,
+    Seeds,
+    Share,
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -14,13 +26,16 @@ class SearchConfig:
 
     Args:
         goal: the goal sentence; empty: the task's default
-        success: condition of success, such as success="cube_height > 0.1"; empty: the task's own
+        success: condition of success, such as success="cube_height > 0.1"; propose: the writer proposes one; empty: the
+            task's own, or for a goal of yours the one that follows from the sentence
         failure: condition that ends an episode as failed; empty: the task's own
         seed: random seed; the same seed gives the same run
         run: name of the run folder; empty: built from verb, task, seed and a hash of the settings
         runs: folder that contains the run folders
         videos: number of episodes of the final policy to record
         camera: camera of the videos; empty: the first of the task
+        logger: wandb, trackio, rerun, or several, such as [wandb,rerun]; TensorBoard files are always written
+        logger_options: options of a logger, such as logger_options.wandb.project=NAME
     """
 
     groups: ClassVar[dict[str, str | None]] = {
@@ -39,6 +54,8 @@ class SearchConfig:
     runs: str = "runs"
     videos: Natural = 3
     camera: str = ""
+    logger: NameOrNames = ("tensorboard",)
+    logger_options: Mappings = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,7 +71,8 @@ class TrainConfig:
 
     Args:
         goal: the goal sentence; empty: the task's default
-        success: condition of success, such as success="cube_height > 0.1"; empty: the task's own
+        success: condition of success, such as success="cube_height > 0.1"; propose: the writer proposes one; empty: the
+            task's own, or for a goal of yours the one that follows from the sentence
         failure: condition that ends an episode as failed; empty: the task's own
         steps: environment steps
         seed: random seed; the same seed gives the same run
@@ -64,6 +82,8 @@ class TrainConfig:
         runs: folder that contains the run folders
         videos: number of episodes of the final policy to record
         camera: from which camera; empty: the first of the task
+        logger: wandb, trackio, rerun, or several, such as [wandb,rerun]; TensorBoard files are always written
+        logger_options: options of a logger, such as logger_options.wandb.project=NAME
     """
 
     groups: ClassVar[dict[str, str | None]] = {"task": "panda/lift", "reward": "expert", "policy": "ppo"}
@@ -79,6 +99,8 @@ class TrainConfig:
     runs: str = "runs"
     videos: Natural = 2
     camera: str = ""
+    logger: NameOrNames = ("tensorboard",)
+    logger_options: Mappings = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -128,6 +150,8 @@ class CompareConfig:
         b: as many runs or policies as in a; or a reward
         metric: success: compare policies; reward: compare rewards; auto: policies where both sides have one
         episodes: per run and seed
+        success: for policies: another condition of success than that of the trainings
+        failure: for policies: another condition that ends an episode as failed
         task: with task=NAME: another task than that of the training
         seeds: seeds of initial states and physics, in a range separate from the training seeds
         require: exit with 1 unless shown: better (A succeeds more often) or not_worse (A loses at most the margin)
@@ -144,6 +168,8 @@ class CompareConfig:
     b: str
     metric: Literal["auto", "success", "reward"] = "auto"
     episodes: Positive = 200
+    success: str = ""
+    failure: str = ""
     task: TaskOptions = field(default_factory=TaskOptions)
     seeds: Seeds = (0,)
     require: Literal["none", "better", "not_worse"] = "none"
@@ -171,6 +197,27 @@ class TasksConfig:
     success: str = ""
     failure: str = ""
     check: Flag = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class TaskConfig:
+    """The keys of `robo-reward task`.
+
+    Args:
+        name: a task, or a scene or model file; it may still lack goal and success rule
+        goal: with a scene file without one: the goal sentence
+        success: another condition of success
+        failure: another condition of failure
+        check: run random episodes and report what will go wrong in training, with a picture of each camera
+        out: folder for the pictures
+    """
+
+    name: str = ""
+    goal: str = ""
+    success: str = ""
+    failure: str = ""
+    check: Flag = False
+    out: str = "checks"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -18,6 +18,7 @@ Positive = Annotated[int, Meta(ge=1, le=2**53, description="a whole number from 
 Seed = Annotated[int, Meta(ge=0, lt=2**31, description="a whole number from 0 to 2147483647")]
 Seeds = Annotated[Sequence[Seed], Meta(min_length=1, description="a list of whole numbers from 0, such as [0,1,2]")]
 Names = Annotated[Sequence[str], Meta(description="a list of names, such as [front]")]
+NameOrNames = Annotated[str | Sequence[str], Meta(description="a name, or a list of names, such as [wandb,rerun]")]
 Real = Annotated[float, Meta(ge=-1e300, le=1e300, description="a number")]
 Reals = Annotated[Sequence[Real], Meta(description="a list of numbers, such as [0.1,0.2]")]
 Shares = Annotated[Sequence[Real], Meta(description="a list of shares, such as [0.4,1.0]")]

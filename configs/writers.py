@@ -5,14 +5,20 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
-from robo_reward.configs.values import Above0, Mappings, Natural, NotNegative, OrNull, Positive
+from robo_reward.configs.values import Above0, Flag, Mappings, Natural, NotNegative, OrNull, Positive
 
 LedgerMode = Literal["record", "replay", "strict", "off"]
 
 
 @dataclass(frozen=True)
 class OfflineConfig:
-    """No network: composes programs from the goal sentence and the state's fields."""
+    """No network: composes programs from the goal sentence and the state's fields.
+
+    Args:
+        strict: refuse a goal sentence of yours with words that are not understood; false: go on without them
+    """
+
+    strict: Flag = True
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ from copy import deepcopy
 from typing import Any
 
 from robo_reward.errors import MissingExtra, UnknownName, UsageError
+from robo_reward.policies.own_algorithm import is_own_algorithm, load_own_class
 from robo_reward.policies.setting_values import check_values
 
 SB3 = ("A2C", "DDPG", "PPO", "SAC", "TD3")
@@ -53,20 +54,30 @@ parallel worlds are fastest on two cores. `final_learning_rate` makes the rate f
 `action_noise` of an off-policy algorithm is the standard deviation of Gaussian noise on its actions."""
 
 
-def load_algorithm_class(name: str) -> type:
-    """Returns the SB3 or sb3-contrib class of an algorithm.
-
-    Raises:
-        UnknownName: no such algorithm.
-        UsageError: its policies cannot be saved.
-        MissingExtra: it lives in sb3-contrib, which is not installed.
-    """
-    key = name.lower()
-    if key == RECURRENT:
+def require_no_memory(name: str) -> None:
+    """Raises UsageError for the algorithm whose policies cannot be saved."""
+    if name.lower() == RECURRENT:
         raise UsageError(
             "RecurrentPPO trains a recurrent policy, which policy.json cannot store. Use ppo: the tasks report "
             "velocities, so a policy needs no memory"
         )
+
+
+def load_algorithm_class(name: str) -> type:
+    """Returns the SB3 or sb3-contrib class of an algorithm, or the user's own class of `module:Class`.
+
+    Raises:
+        UnknownName: no such algorithm.
+        UsageError: its policies cannot be saved, or a module that cannot be imported.
+        MissingExtra: it lives in sb3-contrib, which is not installed.
+    """
+    if is_own_algorithm(name):
+        cls = load_own_class(name)
+        for base in cls.__mro__:
+            require_no_memory(base.__name__)
+        return cls
+    key = name.lower()
+    require_no_memory(key)
     if key not in ALGORITHMS:
         raise UnknownName("algorithm", name, ALGORITHMS)
     contrib = "robo_reward.policies.ars" if key == "ars" else "sb3_contrib"
@@ -77,6 +88,42 @@ def load_algorithm_class(name: str) -> type:
         raise MissingExtra("sb3_contrib", "", f"algorithm {name!r}") from None
 
 
+def find_base_algorithm(name: str) -> str:
+    """Returns the name of the built-in algorithm that an algorithm is, or that an own class is derived from.
+
+    Empty for an own class that is derived from none of them.
+
+    Raises:
+        UnknownName: no such algorithm.
+        UsageError: a module that cannot be imported.
+    """
+    if not is_own_algorithm(name):
+        return name.lower()
+    packages = ("stable_baselines3", "sb3_contrib", "robo_reward")
+    for base in load_algorithm_class(name).__mro__:
+        if base.__name__.lower() in ALGORITHMS and base.__module__.partition(".")[0] in packages:
+            return base.__name__.lower()
+    return ""
+
+
+def _find_defaults(name: str, valid: set[str]) -> dict[str, Any]:
+    """Returns the default settings of an algorithm; of an own class those of its base that it takes."""
+    base = find_base_algorithm(name)
+    defaults = DEFAULTS[base] if base else {"worlds": 32}
+    return {key: value for key, value in defaults.items() if key in valid or not is_own_algorithm(name)}
+
+
+def _find_parameters(cls: type) -> set[str]:
+    """Returns the arguments of a class, including those that its constructor passes on to its bases as `**kwargs`."""
+    found: set[str] = set()
+    for base in cls.__mro__:
+        parameters = inspect.signature(base.__init__).parameters
+        found |= {p.name for p in parameters.values() if p.kind not in (p.VAR_KEYWORD, p.VAR_POSITIONAL)}
+        if "__init__" in vars(base) and not any(p.kind is p.VAR_KEYWORD for p in parameters.values()):
+            break
+    return found
+
+
 def merge_settings(name: str, given: Mapping[str, Any]) -> dict[str, Any]:
     """Returns the defaults of an algorithm overridden by the user's settings; `policy_kwargs` are merged.
 
@@ -85,16 +132,17 @@ def merge_settings(name: str, given: Mapping[str, Any]) -> dict[str, Any]:
         UsageError: a value of the wrong type, or out of range.
     """
     cls = load_algorithm_class(name)
-    merged = deepcopy({**DEFAULTS[name.lower()], **given})  # a copy: SB3 modifies policy_kwargs
-    if given.get("policy_kwargs"):
-        merged["policy_kwargs"] = {**DEFAULTS[name.lower()].get("policy_kwargs", {}), **given["policy_kwargs"]}
     reserved = {"self", "policy", "env", "seed", "device", "tensorboard_log", "verbose", "_init_setup_model"}
-    valid = {*inspect.signature(cls.__init__).parameters, "worlds", "final_learning_rate"} - reserved
+    valid = {*_find_parameters(cls), "worlds", "final_learning_rate"} - reserved
+    defaults = _find_defaults(name, valid)
+    merged = deepcopy({**defaults, **given})  # a copy: SB3 modifies policy_kwargs
+    if given.get("policy_kwargs"):
+        merged["policy_kwargs"] = {**defaults.get("policy_kwargs", {}), **given["policy_kwargs"]}
     for key in merged:
         if key not in valid:
             raise UnknownName(f"setting of {name}", key, valid)
     check_values(name, cls, {key: value for key, value in given.items() if key != "action_noise"})
-    if name.lower() == "ars":
+    if find_base_algorithm(name) == "ars":
         merged.setdefault("n_eval_episodes", merged["worlds"])  # one episode per world for each candidate
     if merged.get("final_learning_rate") is not None and "learning_rate" not in merged:
         raise UsageError(f"final_learning_rate={merged['final_learning_rate']} of {name} needs a learning_rate too")

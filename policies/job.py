@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from robo_reward.envs.task import make_task
+from robo_reward.policies.own_algorithm import register_sources
 from robo_reward.policies.sb3 import train_policy
 from robo_reward.rewards.artifact import build_reward
 
@@ -19,9 +20,10 @@ def run(job: JobContext) -> dict[str, Any]:
 
     The spec holds `task`, `options`, `reward` (a reward spec, or null for the sparse success), `algorithm`,
     `params`, `steps`, `until`, `seed`, `start` (a checkpoint folder to go on from, seen from the job's folder, or
-    null) and `episodes`.
+    null) and `episodes`; with an own algorithm also `algorithm_sources`, from `find_sources`.
     """
     spec = job.spec
+    register_sources(spec.get("algorithm_sources", {}))
     task = make_task(spec["task"], **spec.get("options", {}))
     reward = build_reward(spec["reward"]) if spec["reward"] else None
     training = train_policy(

@@ -21,11 +21,12 @@ from robo_reward.envs.task import Task
 from robo_reward.envs.vec import SB3VecEnv
 from robo_reward.errors import RoboRewardError, UsageError
 from robo_reward.files import atomic_path
-from robo_reward.policies.algorithms import load_algorithm_class, merge_settings
+from robo_reward.policies.algorithms import find_base_algorithm, load_algorithm_class, merge_settings
 from robo_reward.policies.checkpoint import get_random_state, load_checkpoint, save_checkpoint
 from robo_reward.policies.evaluate import Evaluation, evaluate_policy
 from robo_reward.policies.export import export_policy
 from robo_reward.policies.judge import EpisodeRewardScorer, fit_settings_to_episodes, relabel_rollout
+from robo_reward.policies.own_algorithm import is_own_algorithm
 from robo_reward.policies.policy import MLPPolicy
 from robo_reward.policies.tensorboard_log import quiet_tensorboard
 from robo_reward.rewards.contract import EpisodeReward, StepReward
@@ -121,7 +122,7 @@ def train_policy(
         reward: the reward to maximise; None means the sparse success. A reward of whole episodes is spread over
             their steps before the algorithm learns from them; rollouts are then whole episodes.
         folder: where checkpoint, logs (`progress.csv`, TensorBoard) and the policy go.
-        algorithm: an SB3 or sb3-contrib name, any case.
+        algorithm: an SB3 or sb3-contrib name, any case, or `module:Class` of a class derived from one.
         steps: the whole budget, which schedules refer to.
         seed: of worlds, network and exploration.
         params: settings over the defaults of `policies.algorithms`.
@@ -188,7 +189,7 @@ def _save_policy(model: Any, task: Task, algorithm: str, seed: int, folder: Path
     meta = {
         "task": task.id,
         "options": dict(task.options),
-        "algorithm": algorithm.lower(),
+        "algorithm": algorithm if is_own_algorithm(algorithm) else algorithm.lower(),
         "steps": model.num_timesteps,
         "seed": seed,
     }
@@ -225,8 +226,11 @@ def _build_model(algorithm: str, chosen: dict[str, Any], env: SB3VecEnv, seed: i
             raise UsageError(f"action_noise={noise!r}: expected the standard deviation of Gaussian noise, from 0")
         size = env.sim.task.action.dim
         chosen["action_noise"] = NormalActionNoise(np.zeros(size), np.full(size, float(noise)))
-    policy = "LinearPolicy" if algorithm.lower() == "ars" else "MlpPolicy"
-    return load_algorithm_class(algorithm)(policy, env, seed=seed, device="cpu", verbose=0, **chosen)
+    cls: Any = load_algorithm_class(algorithm)
+    policy = "LinearPolicy" if find_base_algorithm(algorithm) == "ars" else "MlpPolicy"
+    if policy not in cls.policy_aliases:
+        raise UsageError(f"{algorithm} has no {policy} in its policy_aliases, only {', '.join(cls.policy_aliases)}")
+    return cls(policy, env, seed=seed, device="cpu", verbose=0, **chosen)
 
 
 def _load_start_checkpoint(watcher: _TrainingMonitor, model: Any, env: SB3VecEnv, start: Path | None) -> None:

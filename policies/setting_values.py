@@ -43,7 +43,8 @@ def check_values(name: str, cls: type, given: Mapping[str, Any]) -> None:
     Raises:
         UsageError: the message names the setting, its value and what was expected.
     """
-    hints = {**cls.__init__.__annotations__, **_OURS}
+    constructors = [vars(base)["__init__"] for base in reversed(cls.__mro__) if "__init__" in vars(base)]
+    hints = {k: v for init in constructors for k, v in getattr(init, "__annotations__", {}).items()} | _OURS
     for key, value in given.items():
         if callable(value):  # a schedule or a class, passed from Python
             continue

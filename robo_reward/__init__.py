@@ -8,6 +8,7 @@ Names are imported when they are first used, so that the import itself takes a f
 from __future__ import annotations
 
 import importlib
+import importlib.util
 import sys
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +26,7 @@ _MODULES = {
     "align": "api",
     "check": "api",
     "collect_episodes": "data.collect",
+    "compare": "api",
     "compile_program": "language.language",
     "discover": "api",
     "evaluate": "api",
@@ -36,6 +38,7 @@ _MODULES = {
     "open_episodes": "data.formats",
     "record": "api",
     "save_reward": "rewards.artifact",
+    "score": "api",
     "search": "api",
     "task_names": "envs.task",
     "train": "api",
@@ -55,6 +58,7 @@ __all__ = [
     "align",
     "check",
     "collect_episodes",
+    "compare",
     "compile_program",
     "discover",
     "evaluate",
@@ -66,13 +70,14 @@ __all__ = [
     "open_episodes",
     "record",
     "save_reward",
+    "score",
     "search",
     "task_names",
     "train",
 ]
 
 if TYPE_CHECKING:
-    from robo_reward.api import Run, RunStopped, align, check, discover, evaluate, record, search, train
+    from robo_reward.api import Run, RunStopped, align, check, compare, discover, evaluate, record, score, search, train
     from robo_reward.data.collect import collect_episodes
     from robo_reward.data.episode import Episode, EpisodeStore
     from robo_reward.data.formats import export_episodes, import_episodes, open_episodes
@@ -98,5 +103,32 @@ def __dir__() -> list[str]:
     return sorted({*globals(), *_MODULES})
 
 
-if "gymnasium" in sys.modules:  # `gymnasium.make("robo_reward:RoboReward/PandaLift-v0")` imports this package
+def _register_with_gymnasium() -> None:
     importlib.import_module("robo_reward.envs.gym_registration").register_tasks()
+
+
+class _GymnasiumImport:
+    """Registers the tasks as soon as gymnasium has been imported, however late that is."""
+
+    def find_spec(self, fullname: str, path: Any, target: Any = None) -> Any:
+        if fullname != "gymnasium":
+            return None
+        sys.meta_path.remove(self)
+        spec = importlib.util.find_spec(fullname)
+        if spec is not None and spec.loader is not None:
+            execute = spec.loader.exec_module
+
+            def execute_and_register(module: Any) -> None:
+                execute(module)
+                if "robo_reward.envs" not in sys.modules:  # which registers them itself
+                    _register_with_gymnasium()
+
+            setattr(spec.loader, "exec_module", execute_and_register)  # noqa: B010  a method of this loader alone
+        return spec
+
+
+# `gymnasium.make("robo_reward:RoboReward/PandaLift-v0")` imports this package, and finds it imported at times.
+if "gymnasium" in sys.modules:
+    _register_with_gymnasium()
+else:
+    sys.meta_path.insert(0, _GymnasiumImport())

@@ -63,6 +63,8 @@ def test_a_policy_is_trained_on_an_own_program_and_acts(tmp_path: Path, monkeypa
     action = policy.act(np.zeros(policy.observation.dim))
     assert action.shape == (task.action.dim,)
     assert rr.evaluate("runs/mine", episodes=4).episodes == 4
+    found = rr.compare(run, "runs/mine", episodes=4)
+    assert found["difference"] == 0.0 and found["low"] <= 0.0 <= found["high"], found
     with pytest.raises(rr.RoboRewardError, match="steps was 2048, now 4096"):
         rr.train("panda/reach", program, steps=4_096, episodes=4, videos=0, run="mine")
     again = rr.train("panda/reach", "runs/mine/reward", steps=2_048, episodes=4, videos=0)
@@ -120,6 +122,9 @@ def test_demonstrations_are_recorded_where_they_are_asked_for(tmp_path: Path, mo
     monkeypatch.chdir(tmp_path)
     store = rr.record(settings={"task": "panda/reach"}, episodes=1, to="", size=32)
     assert len(store) == 1 and store.folder == Path("demos/panda-reach")
+    task = rr.make_task("panda/reach")
+    found = rr.score(store.folder, rr.compile_program(SOURCE, task.spec, task.action.dim), pictures=0)
+    assert found["episodes"] == found["successes"] == len(found["scores"]) == 1
     with pytest.raises(rr.UsageError, match="unknown verb"):
         run_verb("recrod", {})
 

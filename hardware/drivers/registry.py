@@ -93,7 +93,8 @@ def resolve_task(robot: str, task_id: str, options: Mapping[str, Any], trained_o
     arm, _, what = name.partition("/")
     if not task_id and robot in ("fr3", "panda") and arm != robot and f"{robot}/{what}" in task_names():
         name = f"{robot}/{what}"
-    task: Task = make_task(name, **options)
+    # The file of a scene is not known here, and no scene is a task of an arm.
+    task: Task | None = None if arm == "scene" else make_task(name, **options)
     if not isinstance(task, ArmTask) or task.arm.joint_count != 7:
         raise UsageError(f"{name} is not a task of a Franka arm; choose one of panda/… or fr3/…")
     if robot in ("fr3", "panda") and task.arm.name != robot:

@@ -139,6 +139,8 @@ def _split_arguments(verb: str, arguments: list[str]) -> tuple[list[str], list[s
     for argument in arguments:
         if expected == "--json":
             typed.append(f"json={quote_text(argument)}")
+        elif not expected and argument.removeprefix("--") in VERBS[verb].switches and argument.startswith("--"):
+            typed.append(f"{argument[2:]}=true")
         elif expected or (argument.startswith("-") and argument.partition("=")[0] != "--json"):
             flags.append(argument)
         elif argument.startswith("--json="):
@@ -158,7 +160,9 @@ def _find_config_dir(flags: list[str]) -> str | None:
         name, equals, given = flag.partition("=")
         if name in ("--config-dir", "-cd"):
             folder = given if equals else value
-            if not folder or not Path(folder).is_dir():
+            if not folder:
+                raise UsageError(f"{name} needs a folder of configuration files: {name} FOLDER")
+            if not Path(folder).is_dir():
                 raise UsageError(f"{name} {folder}: no such folder; give one that contains configuration files")
         elif flag.startswith("-") and name not in FLAGS:
             raise UnknownName("flag", flag, FLAGS)

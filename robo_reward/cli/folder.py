@@ -17,12 +17,12 @@ from omegaconf import DictConfig, OmegaConf
 from robo_reward.cli.arguments.secrets import mask_value
 from robo_reward.cli.provenance import collect_provenance
 from robo_reward.errors import BadArtifact, RoboRewardError
-from robo_reward.files import load_yaml, write_json, write_text
+from robo_reward.files import load_json, load_yaml, write_json, write_text
 from robo_reward.rewards.contract import fingerprint_spec
 
-PLACE = ("run", "runs", "videos", "camera", "executor")
-"""Keys that do not change the result of a run, only where and how fast it runs and what is filmed."""
-ADDED = (("workspace", None), ("table", 0.0), ("min_chroma", 0.12))
+PLACE = ("run", "runs", "videos", "camera", "executor", "logger", "logger_options")
+"""Keys that do not change the result of a run: where and how fast it runs, what is filmed, where it is logged."""
+ADDED = (("workspace", None), ("table", 0.0), ("min_chroma", 0.12), ("clips", ""))
 """Keys that runs of earlier versions lack, with the value that reproduces their behaviour."""
 PATIENCE = (
     "base_url",
@@ -147,6 +147,11 @@ class RunFolder:
     def save_provenance(self, **more: Any) -> None:
         """Writes `provenance.json`: command, versions, git revision, machine, and what is given."""
         self.save("provenance.json", {**collect_provenance(self.arguments), **more})
+
+    def add_provenance(self, **more: Any) -> None:
+        """Adds entries to `provenance.json`."""
+        known = load_json(self.path / "provenance.json", dict[str, Any], remedy="Delete it") or {}
+        self.save("provenance.json", {**known, **more})
 
 
 @contextmanager

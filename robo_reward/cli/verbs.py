@@ -22,6 +22,7 @@ class Verb:
         paths: keys whose value may be a path: key -> what `key=PATH` is rewritten to.
         bare: the keys that bare paths mean, in order, separated by spaces.
         actions: words that are a value of the key `action`.
+        switches: keys that may be written as `--KEY` instead of `KEY=true`.
     """
 
     summary: str
@@ -31,6 +32,7 @@ class Verb:
     paths: dict[str, tuple[str, ...]] = field(default_factory=dict)
     bare: str = ""
     actions: tuple[str, ...] = ()
+    switches: tuple[str, ...] = ()
 
     def expand_arguments(self, arguments: Sequence[str], is_key: Callable[[str], bool]) -> list[str]:
         """Returns the overrides that arguments mean.
@@ -81,6 +83,14 @@ VERBS = {
         "robo_reward.configs.training:TasksConfig",
         "robo-reward tasks name=panda/push",
     ),
+    "task": Verb(
+        "show a task or scene file, and check what will go wrong before training",
+        "robo_reward.cli.training.tasks:run_one",
+        "robo_reward.configs.training:TaskConfig",
+        "robo-reward task scene.yaml --check",
+        bare="name",
+        switches=("check",),
+    ),
     "search": Verb(
         "find a reward program for a goal sentence and train a policy on it",
         "robo_reward.cli.training.search:run",
@@ -108,7 +118,7 @@ VERBS = {
         bare="source",
     ),
     "export": Verb(
-        "write episodes as a LeRobot, robomimic or Minari data set",
+        "write episodes as a LeRobot, robomimic or Minari data set, or a policy as ONNX or TorchScript",
         "robo_reward.cli.data.exchange:run_export",
         "robo_reward.configs.data:ExportConfig",
         "robo-reward export demos/panda-lift to=lerobot out=FOLDER",
@@ -135,12 +145,12 @@ VERBS = {
         bare="source",
     ),
     "preferences": Verb(
-        "import people's preferences from CSV, JSONL, Parquet, Label Studio or arrays",
+        "import people's preferences from CSV, JSONL, Parquet, Label Studio or arrays, or export a store",
         "robo_reward.cli.data.preferences:run",
         "robo_reward.configs.data:PreferencesConfig",
         "robo-reward preferences import FILE clips=FOLDER",
         bare="file",
-        actions=("import",),
+        actions=("import", "export"),
     ),
     "align": Verb(
         "learn a reward from people's comparisons of clips, by RAPL or Bradley-Terry",

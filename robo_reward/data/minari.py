@@ -17,8 +17,9 @@ import msgspec
 import numpy as np
 
 from robo_reward.data.episode import Episode, EpisodeStore
-from robo_reward.data.hdf5 import require_own_arrays
-from robo_reward.data.pictures import is_map, is_picture, join_cameras
+from robo_reward.data.hdf5 import MAX_EPISODE, open_hdf5, require_own_arrays
+from robo_reward.data.lerobot.places import read_columns
+from robo_reward.data.pictures import is_map, is_picture, join_cameras, warn_of_maps
 from robo_reward.data.summary import (
     DataSummary,
     EpisodeSource,
@@ -291,10 +292,59 @@ def iterate_minari_episodes(dataset: Any, numbers: Sequence[int] | None = None) 
     Raises:
         BadArtifact: it is damaged.
     """
+    chosen = dataset.episode_indices if numbers is None else numbers
+    for number in chosen:
+        try:
+            with _bounded_pictures(_count_rows(dataset, int(number))):
+                episode = next(iter(dataset.iterate_episodes([number])))
+        except _DAMAGED as error:
+            raise BadArtifact(
+                dataset.id, f"an episode of the Minari data set cannot be read: {error}", _AGAIN
+            ) from error
+        yield episode
+
+
+def _count_rows(dataset: Any, number: int) -> int:
+    """Returns the number of rows of an episode's longest array, without reading it."""
+    folder = Path(dataset.storage.data_path)
+    if (folder / _HDF5).is_file():
+        with open_hdf5(folder / _HDF5) as file:
+            rows = [1]
+            file[f"episode_{number}"].visititems(lambda _, item: rows.extend(getattr(item, "shape", ())[:1]))
+            return max(rows)
+    import pyarrow.dataset
+
+    for path in sorted((folder / str(number)).rglob("*.parquet")):
+        read_columns(path)  # refuses a small file that takes too much memory, which Minari reads without a limit
+    about = {"format": dataset.storage.FORMAT, "ignore_prefixes": ["_", ".", "metadata.json"]}
+    return max(1, pyarrow.dataset.dataset(str(folder / str(number)), **about).count_rows())
+
+
+@contextmanager
+def _bounded_pictures(rows: int) -> Iterator[None]:
+    """Makes Minari refuse JPEG files that would unpack to more than `MAX_EPISODE` bytes, one in each row.
+
+    Minari decodes all pictures of an episode at once; Pillow sees the size in a file's header and refuses more than
+    twice `MAX_IMAGE_PIXELS`.
+
+    Raises:
+        ValueError: a picture is too large.
+    """
     try:
-        yield from dataset.iterate_episodes(numbers)
-    except _DAMAGED as error:
-        raise BadArtifact(dataset.id, f"an episode of the Minari data set cannot be read: {error}", _AGAIN) from error
+        from PIL import Image
+    except ImportError:  # Minari names what it lacks
+        yield
+        return
+    before = Image.MAX_IMAGE_PIXELS
+    Image.MAX_IMAGE_PIXELS = max(1, MAX_EPISODE // (3 * rows) // 2)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+            yield
+    except Image.DecompressionBombError as error:
+        raise ValueError(f"its {rows} pictures take more than {MAX_EPISODE >> 30} GiB in memory: {error}") from error
+    finally:
+        Image.MAX_IMAGE_PIXELS = before
 
 
 def _read_episode_metadata(dataset: Any, number: int) -> dict[str, Any]:
@@ -358,8 +408,10 @@ def _list_numbers(values: Mapping[str, Any], prefix: str = "") -> dict[str, np.n
         if isinstance(value, Mapping):
             found |= _list_numbers(value, f"{name}_")
         elif isinstance(value, np.ndarray) and value.dtype.kind in "biuf" and value.ndim:
-            is_read = not is_picture(value) and not is_map(name, value)
-            found |= {name: value} if is_read else {}
+            if is_map(name, value):
+                warn_of_maps("Minari data set", (name,))
+            elif not is_picture(value):
+                found[name] = value
     return found
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
+from functools import cache
 from typing import Any
 
 import cv2
@@ -26,6 +27,13 @@ def is_map(name: str, values: Any) -> bool:
     dimensions = getattr(values, "ndim", 0)
     is_named = name.lower().split("_")[-1] in ("depth", "segmentation")
     return not is_picture(values) and (dimensions >= 4 or (dimensions == 3 and is_named))
+
+
+@cache
+def warn_of_maps(where: str, names: tuple[str, ...]) -> None:
+    """Logs, once for each data set, that it has maps of numbers which are left out."""
+    if names:
+        log.warning("%s: maps of depth or segmentation are not read: %s", where, ", ".join(names))
 
 
 def decode_picture(data: bytes) -> np.ndarray | None:

@@ -19,7 +19,7 @@ import numpy as np
 
 from robo_reward.data.episode import Episode
 from robo_reward.data.hdf5 import AGAIN, count_bytes, get_array, import_h5py, open_hdf5, require_size
-from robo_reward.data.pictures import is_map, is_picture, join_cameras
+from robo_reward.data.pictures import is_map, is_picture, join_cameras, warn_of_maps
 from robo_reward.data.summary import (
     DataSummary,
     EpisodeSource,
@@ -200,6 +200,7 @@ def _convert_demo(demo: Any, about: dict[str, Any], has_success: bool, frames: b
         for name, array in arrays.items()
         if array.dtype.kind in "biuf" and not is_picture(array) and not is_map(name, array)
     ]
+    warn_of_maps(demo.file.filename, tuple(name for name, array in arrays.items() if is_map(name, array)))
     fields, parts = [], []
     for name in names:
         values = arrays[name][()]

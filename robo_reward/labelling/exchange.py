@@ -1,23 +1,27 @@
-"""Exports a store's whole history to JSONL or Parquet and imports it again; entries in both are merged by uuid."""
+"""Exports a store's whole history to JSONL or Parquet and imports it again; entries in both are merged by uuid.
+
+CSV holds the comparisons that count, for spreadsheets and other projects: no history, no answers without a choice.
+"""
 
 from __future__ import annotations
 
+import csv
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TextIO
 
 import msgspec
 
 from robo_reward.errors import BadArtifact, UnknownName, UsageError
 from robo_reward.files import MAX_LINE, atomic_path, convert_json, open_regular, parse_json, write_text
-from robo_reward.labelling.answers import TEXT_LIMIT, BadAnswer, is_text
+from robo_reward.labelling.answers import TEXT_LIMIT, BadAnswer, extract_pairs, is_text
 from robo_reward.labelling.foreign import ENDINGS, import_pyarrow, read_foreign
 from robo_reward.labelling.store import Clip, Event, PreferenceStore, event_from_json
 
-FORMATS = (".jsonl", ".parquet")
+FORMATS = (".csv", ".jsonl", ".parquet")
 _BATCH = 500
 _LONGEST = MAX_LINE  # [bytes] of one row
 
@@ -45,20 +49,24 @@ class ImportCounts(NamedTuple):
 
 
 def export_preferences(store: PreferenceStore, path: Path | str) -> Path:
-    """Writes all clips and the whole history to a file, atomically.
+    """Writes all clips and the whole history to a file, atomically; to CSV, the comparisons of two clips.
 
     Each row is one clip, answer or undo: `row` names the type, `value` is its JSON in Parquet; in JSONL the
     value's keys are on the same level as `row`. Parquet also has the columns that people filter by.
 
     Args:
         store: the store to export.
-        path: ends in `.jsonl` or `.parquet`.
+        path: ends in `.csv`, `.jsonl` or `.parquet`.
 
     Raises:
         UnknownName: an unsupported file extension.
         MissingExtra: Parquet without pyarrow.
     """
     path = _check_format(Path(path))
+    if path.suffix == ".csv":
+        with atomic_path(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
+            _write_comparisons(store, file)
+        return path
     rows = list(iter_export_rows(store))
     if path.suffix == ".jsonl":
         write_text(path, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
@@ -69,7 +77,11 @@ def export_preferences(store: PreferenceStore, path: Path | str) -> Path:
 
 
 def import_preferences(
-    store: PreferenceStore, path: Path | str, folder: Path | None = None, annotator: str = "imported"
+    store: PreferenceStore,
+    path: Path | str,
+    folder: Path | None = None,
+    annotator: str = "imported",
+    sides: tuple[str, str] | None = None,
 ) -> ImportCounts:
     """Adds the contents of a file to the store; importing the same file twice changes nothing.
 
@@ -78,6 +90,7 @@ def import_preferences(
         path: an export of ours, or a file of another project, see `labelling.foreign`.
         folder: where the clips of a file of another project are looked up; None for the folder of the file.
         annotator: name of the annotator where a file of another project names none.
+        sides: for Label Studio: names of the left and the right clip, see `read_foreign`.
 
     Raises:
         BadAnswer: a row is not a valid answer; the message names it. The rows before it may be in the store.
@@ -89,7 +102,7 @@ def import_preferences(
     if not path.is_file():
         raise UsageError(f"no file {path} to import preferences from")
     if is_foreign(path):
-        found = read_foreign(path, folder, annotator)
+        found = read_foreign(path, folder, annotator, sides)
         return _add_to_store(store, found.clips, list(found.answers))
     clips: list[Clip] = []
     events: list[Event] = []
@@ -131,11 +144,12 @@ def _add_to_store(store: PreferenceStore, clips: list[Clip], events: list[Event]
 
 
 @contextmanager
-def open_preferences(where: Path | str) -> Iterator[PreferenceStore]:
+def open_preferences(where: Path | str, folder: Path | None = None) -> Iterator[PreferenceStore]:
     """Opens a store, or a file written by `export_preferences` as a temporary store.
 
     Args:
         where: as for `PreferenceStore`, or a file that `import_preferences` reads.
+        folder: where the clips of a file of another project are looked up; None for the folder of the file.
 
     Raises:
         BadAnswer: a row of the file is not a valid answer.
@@ -144,8 +158,8 @@ def open_preferences(where: Path | str) -> Iterator[PreferenceStore]:
         with PreferenceStore(where) as store:
             yield store
         return
-    with TemporaryDirectory() as folder, PreferenceStore(folder) as store:
-        import_preferences(store, where)
+    with TemporaryDirectory() as place, PreferenceStore(place) as store:
+        import_preferences(store, where, folder)
         yield store
 
 
@@ -161,6 +175,18 @@ def _check_format(path: Path) -> Path:
     if path.suffix not in FORMATS:
         raise UnknownName("format of preferences", path.suffix or path.name, FORMATS)
     return path
+
+
+def _write_comparisons(store: PreferenceStore, file: TextIO) -> None:
+    """Writes a row for each comparison of two clips; a ranking of K clips has K (K - 1) / 2."""
+    clips = store.load_clips()
+    table = csv.writer(file)
+    table.writerow(("chosen", "rejected", "tie", "annotator", "seconds", "created", "text"))
+    for answer in store.load_answers():
+        for pair in extract_pairs([answer]):
+            chosen, rejected = (clips[key].path if key in clips else key for key in (pair.winner, pair.loser))
+            about = answer.annotator, answer.seconds, answer.created, answer.text
+            table.writerow((chosen, rejected, int(pair.tie), *about))
 
 
 def _write_parquet(rows: list[dict[str, Any]], path: Path) -> None:

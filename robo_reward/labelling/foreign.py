@@ -2,8 +2,14 @@
 
 A table (`.csv`, `.jsonl`, `.parquet`) has a row per comparison with the columns `chosen` and `rejected`, which name
 videos; `tie` (1 or true), `annotator`, `seconds`, `created` and `text` may stand beside them. A `.json` file is what
-Label Studio exports of a project with a `Pairwise` tag, or with `Choices` of left, right and equal. A `.npz` file holds
-B-Pref's arrays, see `labelling.segments`.
+Label Studio exports, as JSON, of a project with a `Pairwise` tag, or with `Choices` of left, right and equal. A `.npz`
+file holds B-Pref's arrays, see `labelling.segments`.
+
+Sources of Label Studio's form: its task format (labelstud.io/guide/task_format) and the editor's source
+(HumanSignal/label-studio, web/libs/editor/src/tags/control/Pairwise.js and regions/Result.js). A `Pairwise` result has
+the value `{"selected": "left"}` or `right` (no result where nothing was chosen) and the tag's own name as `to_name`:
+an export does not say which entry of `data` was shown on the left. That follows from names such as video1 and video2,
+or left and right; otherwise the caller says it.
 
 The same file gives the same answers each time, so that a second import adds nothing.
 """
@@ -12,7 +18,9 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import parse_qs, unquote, urlsplit
@@ -20,6 +28,7 @@ from urllib.parse import parse_qs, unquote, urlsplit
 from robo_reward.errors import MissingExtra, UsageError
 from robo_reward.files import MAX_LINE, parse_json, read_bytes
 from robo_reward.labelling.answers import Answer, BadAnswer
+from robo_reward.labelling.clips import ENDINGS as VIDEO_ENDINGS
 from robo_reward.labelling.clips import UnusableVideo, hash_content
 from robo_reward.labelling.segments import ForeignPreferences, build_answer, read_arrays
 from robo_reward.labelling.store import Clip
@@ -29,7 +38,9 @@ MAX_FILE = 1 << 30  # [bytes]
 _EQUAL = ("tie", "equal", "same", "both", "neither", "similar")
 
 
-def read_foreign(path: Path, clips: Path | None = None, annotator: str = "imported") -> ForeignPreferences:
+def read_foreign(
+    path: Path, clips: Path | None = None, annotator: str = "imported", sides: tuple[str, str] | None = None
+) -> ForeignPreferences:
     """Returns the clips and answers of a file of another project.
 
     Args:
@@ -37,6 +48,7 @@ def read_foreign(path: Path, clips: Path | None = None, annotator: str = "import
         clips: folder in which the clips are looked up; for arrays, where their episode store is created. None: the
             folder of the file.
         annotator: name of the annotator where the file names none.
+        sides: for Label Studio: names in `data` of the left and the right clip; None: they follow from the names.
 
     Raises:
         BadAnswer: a row that is not a comparison; the message names it.
@@ -46,7 +58,8 @@ def read_foreign(path: Path, clips: Path | None = None, annotator: str = "import
     if path.suffix == ".npz":
         return read_arrays(path, folder, annotator)
     rows: dict[str, Callable[[Path], Iterator[Mapping[str, Any] | _Comparison]]]
-    rows = {".csv": _read_csv, ".jsonl": _read_jsonl, ".parquet": _read_parquet, ".json": _read_label_studio}
+    rows = {".csv": _read_csv, ".jsonl": _read_jsonl, ".parquet": _read_parquet}
+    rows[".json"] = partial(_read_label_studio, sides=sides)
     if path.suffix not in rows:
         raise UsageError(f"{path} is not a file of preferences; supported are {', '.join(ENDINGS)}")
     finder = _ClipFinder(folder)
@@ -185,21 +198,26 @@ def _parse_row(row: Mapping[str, Any], form: str) -> _Comparison:
     )
 
 
-def _read_label_studio(path: Path) -> Iterator[_Comparison]:
+def _read_label_studio(path: Path, sides: tuple[str, str] | None) -> Iterator[_Comparison]:
     """Yields the comparisons of Label Studio's JSON export; annotations that were cancelled are left out."""
     for task in parse_json(_read_bytes(path), list[dict[str, Any]], path):
         data, annotations = task.get("data"), task.get("annotations")
         if not isinstance(data, dict) or not isinstance(annotations, list):
-            raise BadAnswer(f"{path}: task {task.get('id')!r} has no data or no annotations, as Label Studio's have")
+            raise BadAnswer(
+                f"{path}: task {task.get('id')!r} has no data or no annotations, as Label Studio's have; "
+                "export the project as JSON, not as JSON-MIN"
+            )
         for annotation in annotations:
             if not annotation.get("was_cancelled"):
-                yield _parse_annotation(task, data, annotation)
+                yield _parse_annotation(task, data, annotation, sides)
 
 
-def _parse_annotation(task: dict[str, Any], data: dict[str, Any], annotation: dict[str, Any]) -> _Comparison:
+def _parse_annotation(
+    task: dict[str, Any], data: dict[str, Any], annotation: dict[str, Any], sides: tuple[str, str] | None
+) -> _Comparison:
     where = f"annotation {annotation.get('id')!r} of task {task.get('id')!r}"
     results = [r for r in annotation.get("result", ()) if r.get("type") in ("pairwise", "choices")]
-    names = _find_pair(data, results, where)
+    names = _find_pair(data, results, where, sides)
     ranking: tuple[tuple[str, ...], ...] = ()
     if results:
         value = results[0].get("value", {})
@@ -225,16 +243,47 @@ def _parse_annotation(task: dict[str, Any], data: dict[str, Any], annotation: di
     )
 
 
-def _find_pair(data: dict[str, Any], results: list[dict[str, Any]], where: str) -> tuple[str, str]:
-    """Returns the two clips of a task, left then right: those that the tag names, else the two texts in its data."""
+def _find_pair(
+    data: dict[str, Any], results: list[dict[str, Any]], where: str, sides: tuple[str, str] | None
+) -> tuple[str, str]:
+    """Returns the two clips of a task, left then right.
+
+    Raises:
+        BadAnswer: its data does not have two clips, or does not say which of them is on the left.
+    """
     named = str(results[0].get("to_name", "")).split(",") if results else []
     texts = {key: value for key, value in data.items() if isinstance(value, str)}
-    if len(named) == 2 and all(name in texts for name in named):
-        return texts[named[0]], texts[named[1]]
-    if len(texts) != 2:
+    if sides or (len(named) == 2 and all(name in texts for name in named)):
+        left, right = sides or named
+        if left not in texts or right not in texts:
+            raise BadAnswer(f"{where}: its data has the texts {', '.join(texts) or 'none'}, not {left} and {right}")
+        return texts[left], texts[right]
+    videos = [key for key, value in texts.items() if _get_suffix(value) in VIDEO_ENDINGS]
+    keys = videos if len(videos) == 2 else list(texts)
+    if len(keys) != 2:
         raise BadAnswer(f"{where}: its data has the texts {', '.join(texts) or 'none'}, expected those of two clips")
-    left, right = texts.values()
-    return left, right
+    left, right = _order_sides(keys, where)
+    return texts[left], texts[right]
+
+
+def _order_sides(keys: list[str], where: str) -> list[str]:
+    """Returns two names in the order left, right: left_clip and right_clip, video1 and video2, a and b."""
+    for key, other in (keys, keys[::-1]):
+        if "left" in key.lower() and "right" in other.lower():
+            return [key, other]
+    matches = [re.fullmatch(r"(.*?)(\d+|(?<![a-z])[a-z]|[A-Z])", key) for key in keys]
+    first, second = matches
+    if first and second and first[1] == second[1] and first[2].isdigit() == second[2].isdigit():
+        return sorted(keys, key=lambda key: (len(key), key))
+    raise BadAnswer(
+        f"{where}: the names {' and '.join(keys)} do not say which clip was on the left; give left=NAME and right=NAME"
+    )
+
+
+def _get_suffix(name: str) -> str:
+    """Returns the ending of a clip's name, which may be an address, in small letters."""
+    parts = urlsplit(name)
+    return Path(parse_qs(parts.query).get("d", [parts.path])[0]).suffix.lower()
 
 
 def _read_bytes(path: Path) -> bytes:

@@ -1,4 +1,10 @@
-"""Preferences between segments of trajectories, as B-Pref and offline data sets keep them in arrays."""
+"""Preferences between segments of trajectories, as B-Pref and offline data sets keep them in arrays.
+
+Sources: the `RewardModel` of B-Pref (rll-research/BPref, reward_model.py: `put_queries`, `get_label` and the buffers
+`buffer_seg1`, `buffer_seg2` and `buffer_label`), whose labels are 1 where the second segment has the larger return and
+-1 for segments that are equally good; and the preference data sets of Preference Transformer and its successors, whose
+labels (N, 2) are (1, 0) where the first is better, (0, 1) where the second is, and (1/2, 1/2) for both.
+"""
 
 from __future__ import annotations
 
@@ -37,11 +43,11 @@ def read_arrays(path: Path, folder: Path, annotator: str) -> ForeignPreferences:
     """Returns the comparisons of arrays in the manner of B-Pref; their segments become episodes of a new store.
 
     Args:
-        path: an npz file with either `sa_t_1` and `sa_t_2` (N, T, D), state and action side by side, or
-            `observations`, `actions`, `observations_2` and `actions_2` (N, T, ...); with `frames_1` and `frames_2`
-            (N, T, H, W, 3) uint8 if there are pictures; and with `labels`: (N,) or (N, 1) with 0 where the first
-            segment is better, 1 where the second is and -1 where both are equal, or (N, 2) with the probability that
-            each is better.
+        path: an npz file with either `sa_t_1` and `sa_t_2`, or `buffer_seg1` and `buffer_seg2`, (N, T, D), state and
+            action side by side, or `observations`, `actions`, `observations_2` and `actions_2` (N, T, ...); with
+            `frames_1` and `frames_2` (N, T, H, W, 3) uint8 if there are pictures; and with `labels` or `buffer_label`:
+            (N,) or (N, 1) with 0 where the first segment is better, 1 where the second is and -1 where both are equal,
+            or (N, 2) with the probability that each is better.
         folder: the store is `NAME-segments` in it.
         annotator: name of the annotator.
 
@@ -52,7 +58,7 @@ def read_arrays(path: Path, folder: Path, annotator: str) -> ForeignPreferences:
     with open_arrays(path, MAX_ARRAYS) as arrays:
         found = {name: arrays[name] for name in arrays}
     segments = [_find_segments(found, path, side) for side in (1, 2)]
-    labels = _parse_labels(found.get("labels"), len(segments[0].states), path)
+    labels = _parse_labels(found.get("labels", found.get("buffer_label")), len(segments[0].states), path)
     pairs = list(zip(*map(_make_episodes, segments), strict=True))
     keys = [tuple(map(_hash_episode, pair)) for pair in pairs]
     answers = []
@@ -126,7 +132,8 @@ def _make_episodes(segments: _Segments) -> list[Episode]:
 
 def _find_segments(arrays: Mapping[str, np.ndarray], path: Path, side: int) -> _Segments:
     suffix = "" if side == 1 else "_2"
-    both, states = arrays.get(f"sa_t_{side}"), arrays.get(f"observations{suffix}")
+    both = arrays.get(f"sa_t_{side}", arrays.get(f"buffer_seg{side}"))
+    states = arrays.get(f"observations{suffix}")
     actions = arrays.get(f"actions{suffix}")
     states = both if states is None else states
     if states is None or states.ndim < 3 or states.dtype.kind not in "biuf" or states.shape[1] < 2:

@@ -162,6 +162,33 @@ class Reproduce:
 
 
 @dataclass(frozen=True)
+class ReportWord:
+    """A word or phrase of the goal sentence and its meaning; empty if it was not understood."""
+
+    text: str
+    meaning: str = ""
+
+
+@dataclass(frozen=True)
+class Measure:
+    """The conditions of success and failure of a run whose goal is not the task's own.
+
+    Attributes:
+        success: the condition.
+        failure: the condition that ends an episode as failed; empty for none.
+        success_by: who wrote them.
+        words: how the writer read the goal sentence.
+        notes: what was assumed.
+    """
+
+    success: str
+    failure: str = ""
+    success_by: str = ""
+    words: tuple[ReportWord, ...] = ()
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
 class RunReport:
     """All data shown on the page.
 
@@ -180,6 +207,7 @@ class RunReport:
     candidates: tuple[CandidateRow, ...] = ()
     refused: tuple[RefusedRow, ...] = ()
     winner: Winner | None = None
+    measure: Measure | None = None
     curves: tuple[Curve, ...] = ()
     rungs: tuple[int, ...] = ()
     videos: tuple[ReportClip, ...] = ()

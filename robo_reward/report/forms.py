@@ -48,6 +48,23 @@ class SearchForm(msgspec.Struct):
     finals: list[TrainingForm]
 
 
+class WordForm(msgspec.Struct):
+    """A word of the goal."""
+
+    text: Text
+    meaning: Text
+
+
+class GoalForm(msgspec.Struct):
+    """`goal.json`."""
+
+    success: Text
+    failure: Text = ""
+    success_by: Text = ""
+    words: Annotated[list[WordForm], msgspec.Meta(max_length=1000)] = []
+    notes: Annotated[list[Text], msgspec.Meta(max_length=1000)] = []
+
+
 class TaskForm(msgspec.Struct):
     """`task` of a configuration."""
 

@@ -14,9 +14,11 @@ from robo_reward.report.data import (
     Costs,
     Curve,
     Headline,
+    Measure,
     PhaseTiming,
     RefusedRow,
     ReportClip,
+    ReportWord,
     Reproduce,
     RunReport,
     Series,
@@ -25,6 +27,7 @@ from robo_reward.report.data import (
 from robo_reward.report.forms import (
     CandidateForm,
     ConfigForm,
+    GoalForm,
     ProvenanceForm,
     SearchConfigForm,
     SearchForm,
@@ -74,6 +77,7 @@ def report_search(folder: Path) -> Path:
         goal=_find_goal(config),
         task=config.task.id,
         kind="search",
+        measure=_load_measure(folder),
         headline=_build_headline(evaluation, search, sum(sittings)),
         candidates=tuple(_build_candidate_row(c, winner) for c in candidates),
         refused=tuple(row for c in candidates for row in _build_refused_rows(c)),
@@ -98,6 +102,7 @@ def report_train(folder: Path) -> Path:
         goal=_find_goal(config),
         task=config.task.id,
         kind="train",
+        measure=_load_measure(folder),
         headline=Headline(**_rate_fields(result.evaluation), seconds=result.seconds, steps=result.steps),
         winner=Winner(
             _read_program(folder) or f"# reward: {config.reward.kind}", terms=_build_term_series(result.points)
@@ -156,6 +161,15 @@ def _find_goal(config: ConfigForm) -> str:
     except RoboRewardError as problem:  # the task's package is not installed here
         log.warning("%s", problem)
         return config.task.id
+
+
+def _load_measure(folder: Path) -> Measure | None:
+    """Returns what counts as success, if the run has a goal of its own."""
+    found = _load_optional(folder / "goal.json", GoalForm)
+    if found is None:
+        return None
+    words = tuple(ReportWord(word.text, word.meaning) for word in found.words)
+    return Measure(found.success, found.failure, found.success_by, words, tuple(found.notes))
 
 
 def _rate_fields(evaluation: EvaluationForm) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from robo_reward.envs.start_ranges import measure_start_ranges, sample_start_states
 from robo_reward.envs.task import Task
 from robo_reward.errors import RoboRewardError
 from robo_reward.files import write_json
@@ -101,6 +102,7 @@ class Eureka:
         )
         self.outcome = SearchOutcome()
         self._rewards: dict[str, dict[str, Any]] = {}  # spec of each accepted program, by candidate id
+        self._start: dict[str, list[tuple[float, float]]] = {}  # values of each field when episodes begin
         self._folders: dict[str, Path] = {}  # job folder of each candidate's last rung
 
     def run(self) -> SearchOutcome:
@@ -110,6 +112,7 @@ class Eureka:
             SearchFailed: not one program could be trained.
         """
         validator = ProgramValidator(self.task, sample_random_rollout(self.task, self.settings.seed))
+        self._start = measure_start_ranges(sample_start_states(self.task))
         for restart in range(self.settings.restarts):
             self._run_restart(restart, validator)
         finished = [c for c in self.outcome.candidates if c.status == "finished"]
@@ -136,6 +139,7 @@ class Eureka:
                 seed=self.settings.seed + 1000 * restart,
                 success_rule=describe_rules(self.task),
                 feedback=feedback,
+                start=self._start,
             )
             fresh = self._run_round(request, validator, seen, lambda i, r=round_, p=prefix: f"{p}{r + 1}.{i + 1}")
             parent = feedback.best.name if feedback and feedback.best else None

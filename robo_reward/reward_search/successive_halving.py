@@ -15,6 +15,7 @@ from robo_reward.files import write_text
 from robo_reward.jobs.executors import JobExecutor
 from robo_reward.jobs.failures import JobTimedOut
 from robo_reward.jobs.job import Job
+from robo_reward.policies.own_algorithm import compute_digest, find_sources, is_own_algorithm
 from robo_reward.reward_search.candidate import Candidate, rank_candidates
 from robo_reward.reward_search.job_validation import check_outcome, require_usable_job, set_aside, was_set_aside
 from robo_reward.reward_search.settings import SearchSettings
@@ -70,6 +71,9 @@ class CandidateTrainer:
             # Relative, since all job folders are siblings: a run can be moved, or started from any directory.
             "start": f"../{start.name}/checkpoint" if start else None,
         }
+        sources = find_sources(self.settings.algorithm) if is_own_algorithm(self.settings.algorithm) else {}
+        if sources:
+            spec |= {"algorithm_sources": sources, "algorithm_digest": compute_digest(sources)}
         folder = self.folder / f"{name.replace('/', '-')}-{fingerprint_spec(spec)[:8]}"
         try:
             require_usable_job(folder, again=not was_set_aside(folder))
@@ -79,7 +83,8 @@ class CandidateTrainer:
             Job.create(folder, spec)
         write_text(folder / "reward.py", reward["source"])
         timeout = self.settings.compute_time_limit(until)
-        return folder, self.executor.submit_job(folder, timeout=timeout, read=[*self.read, *([start] if start else [])])
+        read = [*self.read, *([start] if start else []), *map(Path, sources.values())]
+        return folder, self.executor.submit_job(folder, timeout=timeout, read=read)
 
 
 def run_successive_halving(

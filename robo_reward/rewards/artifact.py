@@ -265,7 +265,7 @@ def _read_document(folder: Path) -> DocumentForm:
     path = folder / "reward.json"
     document = load_json(path, dict[str, Any], MAX_DOCUMENT, REMEDY)
     if document is None:
-        raise BadArtifact(folder, "there is no reward.json", "Give the folder that save_reward wrote")
+        raise BadArtifact(folder, "there is no reward.json", "Give a run that has a reward, or the folder of one")
     if document.get("format") != FORMAT:
         raise BadArtifact(path, f"it is not of the format {FORMAT!r}", REMEDY)
     if document.get("version") != VERSION:

@@ -97,8 +97,8 @@ class StateCondition:
 class RuleOverTime:
     """A condition on the course of an episode, with the operators `held`, `ever` and `count`.
 
-    Each operator remembers two numbers of each world: its own (`Operator.slot`), and whether its condition was true in
-    the last state. The rule and the conditions are programs on the state, extended by the operators' own numbers.
+    Each operator remembers two numbers of each world: its own (`RuleOperator.slot`), and whether its condition was
+    true in the last state. The rule and the conditions are programs on the state, extended by these numbers.
 
     Args:
         text: such as `held(norm(ball_position - cup_position) < 0.05, 3.0)`.
@@ -171,13 +171,29 @@ def make_rule(text: str, task: Task) -> StateCondition | RuleOverTime:
         ConditionError: the text is not a condition in the language.
         UnknownName: it names a field that the state does not have.
     """
+    return build_rule(text, task.spec, task.control_dt, task.horizon * task.control_dt)
+
+
+def build_rule(text: str, spec: StateSpec, dt: float, longest: float) -> StateCondition | RuleOverTime:
+    """Returns the condition that a text says about states, or about the course of episodes.
+
+    Args:
+        text: the condition.
+        spec: the fields that it may name.
+        dt: control period [s].
+        longest: length of an episode [s].
+
+    Raises:
+        ConditionError: the text is not a condition in the language.
+        UnknownName: it names a field that the state does not have.
+    """
     try:
         uses_time = find_operator(ast.parse(text.strip(), mode="eval")) is not None
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         uses_time = False  # `StateCondition` says what is wrong
     if uses_time and len(text) <= MAX_LENGTH:
-        return RuleOverTime(text, task.spec, task.control_dt, task.horizon * task.control_dt)
-    return StateCondition(text, task.spec)
+        return RuleOverTime(text, spec, dt, longest)
+    return StateCondition(text, spec)
 
 
 def set_rule(task: Task, name: str, text: str) -> StateCondition | RuleOverTime:
@@ -199,7 +215,10 @@ def apply_rules(task: Task, goal: str = "", success: str = "", failure: str = ""
     Raises:
         ConditionError: a text that is not a condition in the language.
         UnknownName: a field that the state does not have.
+        UsageError: another goal without a condition of success.
     """
+    if goal and not success:
+        require_same_goal(task.id, goal, task.goal)
     if goal:
         task.goal = goal
     if success:
@@ -208,6 +227,24 @@ def apply_rules(task: Task, goal: str = "", success: str = "", failure: str = ""
         set_rule(task, "failure", failure)
     given = {"goal": goal, "success": success, "failure": failure}
     task.options = {**task.options, **{name: text for name, text in given.items() if text}}
+
+
+def require_same_goal(name: str, goal: str, own: str) -> None:
+    """Raises an error for another goal than the one that the success of a task or scene measures.
+
+    Raises:
+        UsageError: the sentences differ.
+    """
+    if not is_same_sentence(goal, own):
+        raise UsageError(
+            f"{name}: the goal {goal!r} is not the one that its success measures ({own!r}): give success=... as well. "
+            "The command line derives a condition from the sentence where it can"
+        )
+
+
+def is_same_sentence(a: str, b: str) -> bool:
+    """Returns whether two sentences differ in nothing but case, spaces and the full stop."""
+    return " ".join(a.split()).strip(" .").lower() == " ".join(b.split()).strip(" .").lower()
 
 
 def _translate(text: str, spec: StateSpec) -> str:

@@ -5,16 +5,14 @@ from __future__ import annotations
 import fnmatch
 import logging
 from pathlib import Path
-from typing import Any
 
-import msgspec
 import mujoco
 import numpy as np
 
 from robo_reward.envs.batch import BatchSim
 from robo_reward.envs.model.names import make_identifier
 from robo_reward.envs.state import State, StateSpec
-from robo_reward.envs.task import Observable, ObservationSpec, Start, Task
+from robo_reward.envs.task import Observable, ObservationSpec, Start, Task, Variant
 from robo_reward.errors import UnknownName, UsageError
 from robo_reward.scenes.actuators import ActuatorController
 from robo_reward.scenes.end_effector import KINDS, ActionSettings, SiteDelta
@@ -26,8 +24,9 @@ from robo_reward.scenes.model_file import (
     is_urdf,
     load_model_spec,
 )
-from robo_reward.scenes.rules import set_rule
-from robo_reward.scenes.sensors import add_state_sensors, rename_fields
+from robo_reward.scenes.randomisation import SceneRanges
+from robo_reward.scenes.rules import require_same_goal, set_rule
+from robo_reward.scenes.sensors import add_state_sensors
 from robo_reward.scenes.servos import AddedActuators, add_actuators
 from robo_reward.scenes.settings import SceneSettings, load_scene_settings
 from robo_reward.scenes.starts import StartDistribution
@@ -92,18 +91,21 @@ class SceneTask(Task):
             spec.visual.headlight.ambient, spec.visual.headlight.diffuse = [0.4] * 3, [0.6] * 3
         if not any(camera.name for camera in spec.cameras):
             _add_overview_camera(spec, model_path)
-        measured = add_state_sensors(spec, model_path, settings.state.include, settings.state.exclude)
-        self.model = measured.model
-        changes = {name: _drop_empty(change) for name, change in settings.state.fields.items()}
-        self.spec = rename_fields(measured.state, changes)
+        state = settings.state
+        self.model, self.spec = add_state_sensors(spec, model_path, state.include, state.exclude, state.fields)
         self.substeps = _count_substeps(self.model, settings.rate, model_path)
         self.horizon = settings.horizon
         self._starts = StartDistribution(self.model, settings.start)
-        self.controller = _make_controller(self.model, settings.action, self._starts.pose, 1.0 / self.control_dt)
+        self.controller: ActuatorController | SiteDelta = _make_controller(
+            self.model, settings.action, self._starts.pose, 1.0 / self.control_dt
+        )
+        self._ranges = SceneRanges(self.model, settings.ranges) if settings.ranges else None
         self.cameras = _choose_cameras(self.model, settings)
         self.goal, self.success_rule = goal or settings.goal, success or settings.success
         if not draft:
             require_goal(self, path.name)
+            if goal and settings.goal and not success:
+                require_same_goal(path.name, goal, settings.goal)
         # Before the rules are set, so that they do not change what a policy observes.
         self.observation = ObservationSpec(self.spec, [Observable(self.spec.names[0])])
         self.observation = _measure_observation(self, settings.observation)
@@ -124,6 +126,10 @@ class SceneTask(Task):
         for actuator, address in self.controller.filtered_servos:
             act[:, address] = held[:, actuator]
         return start._replace(act=act)
+
+    def variants(self, rng: np.random.Generator, n: int) -> list[Variant]:
+        """Returns the physics of n worlds: all the same, or drawn from the ranges of the scene file."""
+        return [self._ranges.sample(rng) for _ in range(n)] if self._ranges else [Variant(self.model)] * n
 
     def success(self, state: State) -> np.ndarray:
         return np.zeros(state.batch_shape, bool)  # replaced by the rule
@@ -154,10 +160,6 @@ def _make_controller(
     )
 
 
-def _drop_empty(change: Any) -> dict[str, Any]:
-    return {name: value for name, value in msgspec.structs.asdict(change).items() if value}
-
-
 def require_goal(task: Task, name: str) -> None:
     """Raises an error if goal or success rule are missing; it names fields, for an example of a rule."""
     if not task.goal:
@@ -173,10 +175,16 @@ def require_goal(task: Task, name: str) -> None:
         )
 
 
+def describe_rule_example(spec: StateSpec) -> str:
+    """Returns an example of a success rule made of a state's fields, and the list of these."""
+    more = " ..." if len(spec.names) > 60 else ""
+    return f"success={make_example_rule(spec)!r}. Fields: {', '.join(spec.names[:60])}{more}"
+
+
 def make_example_rule(spec: StateSpec) -> str:
     """Returns a rule on fields of a state, to show how one is written."""
     places = [f for f in spec if f.quantity == "position" and f.shape == (3,)]
-    objects = [f.name for f in places if f.role in ("object", "hand")]
+    objects = [f.name for role in ("object", "hand") for f in places if f.role == role]
     goals = [f.name for f in places if f.role == "goal"]
     if objects and goals:
         return f"norm({objects[0]} - {goals[0]}) < 0.05"

@@ -34,7 +34,10 @@ def conversation(request: WriteRequest) -> Messages:
 
     System and task come first; after a round the best program as if the model had just written it, with the results
     of its training. Nothing older: the context does not grow. A repair ends with the refused program and its problems.
+    A request for a rule has a prompt of its own.
     """
+    if request.wants == "rule":
+        return _build_rule_conversation(request)
     messages = [
         _make_message("system", render_system_prompt(request)),
         _make_message("user", render_task_prompt(request)),
@@ -46,6 +49,26 @@ def conversation(request: WriteRequest) -> Messages:
         messages.append(_make_message("assistant", _quote_refused_answer(request.repair.source)))
         messages.append(_make_message("user", render_repair_prompt(request.repair)))
     return messages
+
+
+def _build_rule_conversation(request: WriteRequest) -> Messages:
+    messages = [_make_message("user", render_rule_prompt(request))]
+    if request.repair is not None:
+        problems = [_format_problem(p) for p in request.repair.problems[:MAX_PROBLEMS_SHOWN]]
+        messages.append(
+            _make_message("assistant", request.repair.source.strip()[:MAX_QUOTED_PROSE] or "(no condition)")
+        )
+        messages.append(_make_message("user", _render_template("rule_repair", problems=problems)))
+    return messages
+
+
+def render_rule_prompt(request: WriteRequest) -> str:
+    """Returns the prompt for a condition of success: goal, state, start values and the language of conditions."""
+    start = [
+        (name, ", ".join(f"{low:.3g}" if low == high else f"{low:.3g} to {high:.3g}" for low, high in ranges))
+        for name, ranges in request.start.items()
+    ]
+    return _render_template("rule", goal=request.goal.strip(), outline=request.spec.outline(), start=start)
 
 
 def render_system_prompt(request: WriteRequest) -> str:

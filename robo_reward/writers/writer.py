@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 from robo_reward.envs.state import StateSpec
 from robo_reward.envs.task import ActionSpec
@@ -128,6 +128,8 @@ class WriteRequest:
         feedback: of earlier rounds, or `None` in the first.
         repair: a refused program that is to be repaired, or `None`.
         first: number of the first sample, so that repairs and restarts ask for samples of their own.
+        start: field -> lowest and highest value of each component when an episode begins; may be empty.
+        wants: what is asked for: a reward program, or a condition of success for the goal.
     """
 
     goal: str
@@ -139,6 +141,8 @@ class WriteRequest:
     feedback: Feedback | None = None
     repair: RejectedAnswer | None = None
     first: int = 0
+    start: Mapping[str, Sequence[tuple[float, float]]] = field(default_factory=dict)
+    wants: Literal["program", "rule"] = "program"
 
 
 class Writer(Protocol):

@@ -77,6 +77,7 @@ def test_answers_become_a_reward_that_trains_a_policy(
         extra = [] if policy == "ppo" else ["policy.params.learning_starts=100", "policy.params.gradient_steps=1"]
         where = [f"reward={tmp_path / 'rapl'}", f"policy={policy}", runs, f"run=train-{policy}"]
         assert run("train", f"task={TASK}", *where, *quick, *extra) == 0
+        assert "nothing in common" not in capsys.readouterr().out
         trained = json.loads((tmp_path / f"train-{policy}" / "result.json").read_text())
         assert trained["steps"] == 240 and "matching" in trained["points"][-1]["terms"]
 

@@ -7,6 +7,8 @@ import pytest
 
 from robo_reward.cli import main
 from robo_reward.cli.robot import deploy
+from robo_reward.errors import UsageError
+from robo_reward.hardware.drivers.registry import resolve_task
 from tests.hardware.rigs import Inline, Person
 
 
@@ -64,3 +66,8 @@ def test_settings_that_make_no_sense_end_with_2(
 ) -> None:
     assert deployed(tmp_path, monkeypatch, "steady", words) == 2
     assert words.partition("=")[0] in capsys.readouterr().err
+
+
+def test_a_policy_of_a_scene_is_for_no_arm() -> None:
+    with pytest.raises(UsageError, match="scene/puck is not a task of a Franka arm"):
+        resolve_task("mujoco", "", {}, "scene/puck")

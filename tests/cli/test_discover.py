@@ -13,6 +13,7 @@ from robo_reward.data.episode import EpisodeStore
 from robo_reward.envs.video.files import write_video
 from robo_reward.rewards.artifact import load_reward
 from robo_reward.rewards.perceptual.reward import PerceptualReward
+from robo_reward.scoring.resemblance import load_thumbnails
 from tests.rewards.perceptual.scenes import LENGTHS, clip, episode
 
 FAST = ["encoder=pixels", "encoder.size=12", "size=24", "min_size=3", "pictures=2"]
@@ -46,6 +47,16 @@ def test_from_videos_to_a_reward(videos: Path, capsys: pytest.CaptureFixture[str
     page = (folder / "report.html").read_text()
     assert page.count("data:image/png;base64,") == 2 and "http" not in page.replace("http-equiv", "")
     assert (folder / "steps.png").stat().st_size > 5000
+
+
+def test_a_reward_of_other_pictures_is_told_before_it_trains(videos: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["discover", f"demos={videos}", "steps=2", *FAST, "run=dots"]) == 0
+    tiny = ["steps=60", "policy.params.worlds=1", "policy.params.batch_size=30", "episodes=1", "videos=0"]
+    capsys.readouterr()
+    assert main(["train", "task=panda/reach", "reward=runs/dots", *tiny, "run=it"]) == 0
+    before, warning, after = capsys.readouterr().out.partition("nothing in common")
+    assert warning and "60 steps" not in before and "success 0.00" in after  # a result: the exit code is 0
+    assert load_thumbnails(Path("runs/it")) is not None  # another training on runs/it is told as well
 
 
 def test_the_same_command_gives_the_same_reward(videos: Path) -> None:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -95,6 +96,15 @@ def test_the_provenance_is_of_the_last_start_or_of_the_first(tmp_path: Path) -> 
     assert read_command("train", "seed=0", keep=True) == "robo-reward train seed=0"
     assert read_command("train", "videos=1", keep=True) == "robo-reward train seed=0"
     assert read_command("train", "videos=1", keep=False) == "robo-reward train videos=1"
+
+
+def test_the_command_of_a_run_can_be_pasted_into_a_shell(tmp_path: Path) -> None:
+    sentence = 'goal=Don\'t drop it (10 cm); lift, $HOME & `x` "y" *'
+    arguments = ["search", "task=panda/lift", sentence, "success=norm(a - b) < 0.1 and c > 2", "runs=a b"]
+    with open_run(config(tmp_path, run="mine"), arguments, "search") as run:
+        command = json.loads((run.path / "provenance.json").read_text())["command"]
+    script = command.replace("robo-reward", r"printf '%s\n'", 1)
+    assert subprocess.check_output(["sh", "-c", script], text=True).splitlines() == arguments
 
 
 @pytest.mark.parametrize("content", [b"", b"[1]", b"\xff", b"a: ${oc.env:HOME", b"[" * 100_000, None])

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from robo_reward.data.episode import Episode, EpisodeStore
+from robo_reward.data.lerobot.places import read_columns
 from robo_reward.data.lerobot.reader import LeRobotReader, open_lerobot
 from robo_reward.data.lerobot.stats import aggregate_stats, compute_stats
 from robo_reward.data.lerobot.writer import write_lerobot
@@ -361,3 +362,30 @@ def test_cameras_are_named_in_the_order_of_the_frames(tmp_path: Path, cameras: l
     assert list(chosen) == cameras
     for camera in cameras:
         np.testing.assert_array_equal(chosen[camera], whole[camera])
+
+
+def test_a_picture_that_is_stored_once_for_many_rows_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    picture = np.random.default_rng(0).bytes(100_000)
+    path = tmp_path / "pictures.parquet"
+    pq.write_table(pa.table({"image": [{"bytes": picture}] * 2000, "other": [picture] * 2000}), path)
+    assert path.stat().st_size < 400_000  # 400 MB in memory
+    monkeypatch.setattr("robo_reward.data.lerobot.places.MAX_TABLE", 50 << 20)
+    monkeypatch.setattr("robo_reward.data.lerobot.places.BATCH", 1 << 20)
+    before = pa.total_allocated_bytes()
+    with pytest.raises(BadArtifact, match=r"pictures\.parquet: its columns take \d{8} bytes in memory"):
+        read_columns(path, ("image",))
+    assert pa.total_allocated_bytes() - before < 50 << 20
+    monkeypatch.setattr("robo_reward.data.lerobot.places.MAX_TABLE", 210 << 20)
+    assert read_columns(path, ("image",)).equals(pq.read_table(path, columns=["image"]))
+
+
+def test_depth_maps_are_named_and_left_out(tmp_path: Path, caplog: pytest.LogCaptureFixture):
+    foreign(tmp_path)
+    path = tmp_path / "meta" / "info.json"
+    info = json.loads(path.read_text())
+    about = {"dtype": "video", "shape": [8, 8, 1], "names": None, "info": {"video.is_depth_map": True}}
+    info["features"]["observation.images.top_depth"] = about
+    path.write_text(json.dumps(info))
+    reader = LeRobotReader(tmp_path)
+    assert "top_depth" not in reader.cameras
+    assert "maps of depth or segmentation are not read: observation.images.top_depth" in caplog.text

@@ -46,6 +46,13 @@ def version_3(root: Path) -> Path:
     return described(root, "v3.0")
 
 
+def test_a_description_without_its_parts_is_said_to_be_lerobot_s(tmp_path: Path) -> None:
+    root = described(tmp_path / "set", "v2.1")
+    (root / "meta" / "info.json").write_text('{"codebase_version": "v2.1", "fps": 30, "total_episodes": 2}')
+    with pytest.raises(BadArtifact, match=r"`features`\. Download the LeRobot data set again"):
+        load_demonstrations(root)
+
+
 def test_version_2_can_be_read_one_camera_at_a_time(tmp_path: Path) -> None:
     root = version_2(tmp_path / "sets" / "mine")
     camera = root / "videos" / "chunk-000" / FRONT

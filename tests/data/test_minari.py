@@ -218,3 +218,40 @@ def test_maps_among_observations_are_not_read():
 
     tree = {"camera": {"depth": np.zeros((3, 8, 8, 1), np.float32), "flat_depth": np.zeros((3, 8, 8))}}
     assert list(_list_numbers({**tree, "arm": np.zeros((3, 2, 2))})) == ["arm"]
+
+
+@pytest.mark.parametrize("data_format", ["hdf5", "arrow", "parquet"])
+def test_jpegs_that_unpack_to_too_much_are_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, data_format: str
+) -> None:
+    spaces = gymnasium.spaces
+    monkeypatch.setenv("MINARI_DATASETS_PATH", str(tmp_path))
+    steps, picture = 4, spaces.Box(0, 255, (40, 60, 3), np.uint8)
+    frames = np.random.default_rng(0).integers(0, 255, (steps + 1, 40, 60, 3), np.uint8)
+    buffer = EpisodeBuffer(
+        id=0,
+        observations={"camera": frames, "arm": np.zeros((steps + 1, 2), np.float32)},
+        actions=np.zeros((steps, 1), np.float32),
+        rewards=[0.0] * steps,
+        terminations=[False] * steps,
+        truncations=[False] * steps,
+    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        dataset = minari.create_dataset_from_buffers(
+            f"own/{data_format}-v0",
+            buffer=[buffer],
+            observation_space=spaces.Dict({"camera": picture, "arm": spaces.Box(-1, 1, (2,))}),
+            action_space=spaces.Box(-1, 1, (1,)),
+            data_format=data_format,
+        )
+    monkeypatch.setattr("robo_reward.data.minari.MAX_EPISODE", frames.nbytes + 3)
+    (episode,) = import_minari(dataset, frames=True)
+    assert episode.frames is not None and episode.frames.shape == frames.shape
+    monkeypatch.setattr("robo_reward.data.minari.MAX_EPISODE", frames.nbytes // 2)
+    with pytest.raises(BadArtifact, match="its 5 pictures take more than"):
+        list(import_minari(dataset, frames=True))
+    if data_format == "parquet":
+        monkeypatch.setattr("robo_reward.data.lerobot.places.MAX_TABLE", 1000)
+        with pytest.raises(BadArtifact, match="bytes in memory, expected at most 1000"):
+            list(import_minari(dataset, frames=True))

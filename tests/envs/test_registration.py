@@ -25,19 +25,24 @@ from tests.house.source import ROOT
 
 
 @pytest.mark.parametrize(
-    ("before", "prefix"),
-    [("", "robo_reward:"), ("", "robo_reward.envs:"), ("import robo_reward", "robo_reward.envs:")],
+    ("before", "prefixes"),
+    [
+        ("", ("robo_reward:",)),
+        ("", ("robo_reward.envs:",)),
+        ("import robo_reward", ("robo_reward:", "", "robo_reward.envs:")),
+    ],
 )
-def test_gymnasium_makes_a_task_by_name(before: str, prefix: str) -> None:
+def test_gymnasium_makes_a_task_by_name(before: str, prefixes: tuple[str, ...]) -> None:
     script = (
         f"{before}\nimport gymnasium\n"
-        f"environment = gymnasium.make('{prefix}RoboReward/PandaReach-v0', reward='sparse')\n"
-        "environment.reset(seed=0)\n"
-        "print(environment.spec.id)\n"
+        f"for prefix in {prefixes}:\n"
+        "    environment = gymnasium.make(f'{prefix}RoboReward/PandaReach-v0', reward='sparse')\n"
+        "    environment.reset(seed=0)\n"
+        "    print(environment.spec.id)\n"
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    assert "RoboReward/PandaReach-v0" in done.stdout
+    assert done.stdout.split() == ["RoboReward/PandaReach-v0"] * len(prefixes)
 
 
 TOUCH = '''

@@ -10,7 +10,7 @@ from tests.house.source import LINKED, ROOT, imports, modules
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 OWN = {"robo_reward", "tests", "benchmarks", *LINKED}  # bare LINKED names: test_imports.py speaks of those
 BROUGHT = {"markupsafe", "typing-extensions"}  # a part of jinja2's and torch's own interface
-PROVIDERS = packages_distributions()
+PROVIDERS = {"rerun": ["rerun-sdk"], **packages_distributions()}  # rerun: also where it is not installed
 
 
 def distributions(requirements: list[str]) -> set[str]:
@@ -56,7 +56,9 @@ def test_tests_and_benchmarks_import_only_what_setup_installs():
 
 def test_constraints_cover_what_is_declared():
     pinned = distributions([line for line in (ROOT / "constraints.txt").read_text().splitlines() if line[:1] != "#"])
-    apart = {"robo-reward", "setuptools"}
+    # Tests that need these install them into a folder of their own, see tests/extra_packages.py.
+    installed_apart = EXTRAS["wandb"] | EXTRAS["trackio"] | EXTRAS["rerun"] | EXTRAS["onnx"]
+    apart = {"robo-reward", "setuptools"} | installed_apart
     assert not BASE.union(*EXTRAS.values()) - pinned - apart
 
 

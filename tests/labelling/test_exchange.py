@@ -145,3 +145,19 @@ def test_align_learns_from_an_exported_file(
     words = ["align", "preferences=answers.jsonl", "method=bt", "settings.steps=3", "camera=front"]
     assert main(words) == 0
     assert "6 answers, 2 clips" in capsys.readouterr().out
+
+
+def test_clips_are_found_in_the_folder_that_is_given(tmp_path: Path) -> None:
+    for name, colour in (("a", 20), ("b", 200)):
+        write_video(tmp_path / "old" / f"{name}.mp4", np.full((4, 16, 16, 3), colour, np.uint8), fps=20)
+    (tmp_path / "answers.csv").write_text("chosen,rejected\na.mp4,b.mp4\n")
+    with pytest.raises(UsageError, match="give clips=FOLDER"):
+        read_preferences(str(tmp_path / "answers.csv"))
+    answers, clips = read_preferences(str(tmp_path / "answers.csv"), folder=str(tmp_path / "old"))
+    assert len(answers) == 1 and sorted(Path(clip.path).name for clip in clips) == ["a.mp4", "b.mp4"]
+    with PreferenceStore(tmp_path / "p.db") as store:
+        store.add_clips(clips)
+        store.add(*answers)
+    (tmp_path / "old").rename(tmp_path / "new")
+    _, moved = read_preferences(str(tmp_path / "p.db"), folder=str(tmp_path / "new"))
+    assert all(Path(clip.path).is_file() for clip in moved) and len(moved) == 2

@@ -103,7 +103,7 @@ def annotation(number: int, result: list[dict[str, Any]], **more: Any) -> dict[s
 
 def test_label_studio(folder: Path, tmp_path: Path):
     def select(side: str) -> list[dict[str, Any]]:
-        return [{"type": "pairwise", "from_name": "pw", "to_name": "video1,video2", "value": {"selected": side}}]
+        return [{"type": "pairwise", "from_name": "pw", "to_name": "pw", "value": {"selected": side}}]
 
     def choose(side: str) -> list[dict[str, Any]]:
         return [{"type": "choices", "from_name": "c", "to_name": "left", "value": {"choices": [side]}}]
@@ -132,6 +132,45 @@ def test_label_studio(folder: Path, tmp_path: Path):
     with PreferenceStore(tmp_path / "store.db") as store:
         last = store.load_answers()[-1]
         assert last.is_skipped and last.seconds == 4.25 and last.created == "2026-03-09T22:16:08.728353+00:00"
+
+
+def pairwise(data: dict[str, str], side: str = "left", to: str = "pw") -> list[dict[str, Any]]:
+    result = [{"type": "pairwise", "from_name": "pw", "to_name": to, "value": {"selected": side}}]
+    return [{"id": 1, "data": data, "annotations": [annotation(1, result)]}]
+
+
+@pytest.mark.parametrize(
+    ("names", "sides"),
+    [
+        (("video2", "video10"), None),
+        (("clip_a", "clip_b"), None),
+        (("clipA", "clipB"), None),
+        (("leftVideo", "rightVideo"), None),
+        (("new", "baseline"), ("new", "baseline")),
+    ],
+)
+@pytest.mark.parametrize("swap", [False, True])
+def test_the_left_clip_follows_from_names_not_from_their_order(
+    folder: Path, tmp_path: Path, names: tuple[str, str], sides: tuple[str, str] | None, swap: bool
+):
+    data = {names[0]: "/data/upload/1/clip00.mp4", names[1]: "s3://bucket/clip01.mp4", "goal": "Lift it."}
+    path = tmp_path / "project.json"
+    path.write_text(json.dumps(pairwise(dict(reversed(data.items())) if swap else data)))
+    assert read(path, folder=folder, sides=sides) == [("clip00.mp4", "clip01.mp4", False, "7")]
+
+
+def test_sides_that_are_not_known_are_asked_for(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    path = tmp_path / "project.json"
+    path.write_text(json.dumps(pairwise({"new": "clip00.mp4", "baseline": "clip01.mp4"}, "right")))
+    words = ["preferences", "import", str(path), f"clips={folder}", f"to={tmp_path / 'store.db'}"]
+    assert main(words) == 2
+    assert "new and baseline do not say which clip was on the left; give left=NAME" in capsys.readouterr().err
+    assert main([*words, "left=new", "right=bseline"]) == 2
+    assert "texts new, baseline, not new and bseline" in capsys.readouterr().err
+    assert main([*words, "left=new", "right=baseline"]) == 0
+    with PreferenceStore(tmp_path / "store.db") as store:
+        (pair,) = extract_pairs(store.load_answers())
+        assert names_of(store)[pair.winner] == "clip01.mp4"
 
 
 @pytest.mark.parametrize(
@@ -183,6 +222,18 @@ def test_arrays_in_the_manner_of_b_pref(tmp_path: Path, form: str, pictures: boo
     first, second = (answers[0].clips[0], answers[1].clips[1])
     assert answers[0].ranking[0] == (first,) and answers[1].ranking[0] == (second,) and answers[2].is_all_tied
     assert answers[3].ranking[0] == (answers[3].clips[1],)
+
+
+def test_the_buffers_of_b_pref(tmp_path: Path):
+    content = arrays()
+    named = {"buffer_seg1": content["sa_t_1"], "buffer_seg2": content["sa_t_2"], "buffer_label": content["labels"]}
+    np.savez(tmp_path / "one.npz", allow_pickle=False, **content)
+    np.savez(tmp_path / "other.npz", allow_pickle=False, **named)
+    found = []
+    for name in ("one.npz", "other.npz"):
+        with open_preferences(tmp_path / name) as store:
+            found.append([answer.ranking for answer in store.load_answers()])
+    assert found[0] == found[1]
 
 
 def test_offline_data_sets_with_observations_and_actions(tmp_path: Path):
@@ -258,7 +309,45 @@ def test_the_command(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture
     assert "0 answers added, 3 already there" in capsys.readouterr().out
     assert main(["preferences", "import", str(tmp_path / "gone.csv")]) == 2
     assert main(["preferences", "import", str(path), "clips=gone"]) == 2
-    assert main(["preferences", "action=export", f"file={path}"]) == 2
+    assert main(["preferences", "import", str(path), "left=a"]) == 2
     np.savez(tmp_path / "pairs.npz", allow_pickle=False, **arrays())
     assert main(["preferences", "import", str(tmp_path / "pairs.npz"), f"to={tmp_path / 'other.db'}"]) == 0
     assert "no pictures" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("ending", [".csv", ".jsonl", ".parquet"])
+def test_a_store_goes_out_and_comes_back(folder: Path, tmp_path: Path, ending: str, capsys: pytest.CaptureFixture[str]):
+    path = write_table(tmp_path / "answers.csv", ROWS)
+    rows = [{"chosen": "clip00.mp4", "rejected": "clip02.mp4", "text": "Smoother, «quieter».", "seconds": 1.25}]
+    more = write_table(tmp_path / "more.jsonl", rows)
+    with PreferenceStore(tmp_path / "store.db") as store:
+        for file in (path, more):
+            import_preferences(store, file, folder)
+        before = store.load_answers()
+    out = tmp_path / "new" / f"ours{ending}"
+    words = ["preferences", "export", str(tmp_path / "store.db"), f"to={out}"]
+    assert main(words) == 0
+    assert "4 answers about 3 clips; exported to" in capsys.readouterr().out
+    assert main(["preferences", "import", str(out), f"to={tmp_path / 'again.db'}"]) == 0
+    assert "4 answers added" in capsys.readouterr().out
+    with PreferenceStore(tmp_path / "again.db") as store:
+        after = store.load_answers()
+    assert [(a.clips, a.ranking, a.annotator, a.seconds, a.created, a.text) for a in after] == [
+        (tuple(clip for group in a.ranking for clip in group), a.ranking, a.annotator, a.seconds, a.created, a.text)
+        if ending == ".csv"
+        else (a.clips, a.ranking, a.annotator, a.seconds, a.created, a.text)
+        for a in before
+    ]
+    assert main(words) == 2
+    assert "nothing is overwritten" in capsys.readouterr().err
+
+
+def test_what_cannot_be_exported_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    for words, said in (
+        ([str(tmp_path / "gone.db"), "to=a.csv"], "there is no store of preferences at"),
+        ([str(tmp_path)], "to=... is missing"),
+        ([str(tmp_path), f"to={tmp_path / 'a.txt'}"], "format of preferences"),
+    ):
+        assert main(["preferences", "export", *words]) == 2
+        assert said in capsys.readouterr().err
+    assert not (tmp_path / "a.txt").exists()

@@ -189,6 +189,9 @@ def test_what_is_no_store(tmp_path: Path) -> None:
         PreferenceStore(tmp_path / "other.db")
     with pytest.raises(UsageError, match="no folder"):
         PreferenceStore(tmp_path / "nowhere" / "p.db")
+    with pytest.raises(UsageError, match=r"make the folder, or give a file such as .*nowhere\.db"):
+        PreferenceStore(tmp_path / "nowhere")
+    assert not list(tmp_path.glob("nowhere*"))
     with pytest.raises(UsageError, match="postgresql://"):
         PreferenceStore("mysql://host/database")
     with pytest.raises(UsageError, match="not a database URL"):

@@ -202,6 +202,7 @@ def test_every_problem_is_reported_with_line_reason_and_remedy() -> None:
         (value("tanh(state.opening)"), 2, "np.tanh"),
         (value("max(state.opening, 0.1)"), 2, "np.maximum"),
         (value("state.opening.mean()"), 2, "np.mean(x, axis=-1)"),
+        (value("state.opening / (1.0 - 1.0) + 1.0 / 0.0"), 2, "np.maximum(y, 1e-6)"),
         (value("(state.opening > 0.1).astype(float)"), 2, "np.where"),
         (value("state.joints.T[0]"), 2, "rows are worlds"),
         (value("0.1 < state.opening < 0.2"), 2, "(low < x) & (x < high)"),

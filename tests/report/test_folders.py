@@ -35,7 +35,7 @@ CANDIDATES = [
 ]  # fmt: skip
 SEARCH = {"candidates": CANDIDATES, "winner": "1.1", "policy": "p", "finals": [TRAINING]}
 PROVENANCE = {
-    "command": "robo-reward search",
+    "command": "robo-reward search 'goal=Lift it, gently.'",
     "created": "2026-01-02T03:04:05+00:00",
     "versions": {"numpy": "2"},
     "git": {"revision": "abc", "dirty": True},
@@ -85,7 +85,13 @@ def training(tmp_path: Path) -> Path:
 def test_whole_folders_have_pages(search: Path, training: Path) -> None:
     page = report_run(search).read_text()
     assert base64.b64encode(VIDEO).decode() in page
-    for text in ("Reach the goal.", "robo-reward search", "sitting 2", "no such field", "it crashed"):
+    for text in (
+        "Reach the goal.",
+        "robo-reward search &#39;goal=Lift it, gently.&#39;",
+        "sitting 2",
+        "no such field",
+        "it crashed",
+    ):
         assert text in page
     assert "/secret/place" not in page
     assert "the reward" in report_run(training).read_text()

@@ -43,6 +43,12 @@ PLUGGED = {
     "robot": PluginGroup("robo_reward.robots", "kind", {}, ("host",)),
 }
 
+PATHS = {
+    "task": "a path: FILE.xml with a MuJoCo model, or FILE.yaml with a scene",
+    "reward": "a path: FILE.py with a reward program, or a folder with a reward in it",
+}
+"""Group -> what may be given instead of an option's name."""
+
 
 @cache
 def list_group_options(group: str) -> tuple[str, ...]:
@@ -202,3 +208,19 @@ def register_scene(value: str) -> str:
     option = f"{name}_{hashlib.sha256(str(path).encode()).hexdigest()[:8]}"  # two files may have one name
     ConfigStore.instance().store(group="task/scene", name=option, node=node, package="task", provider="task")
     return f"scene/{option}"
+
+
+def register_algorithm(value: str) -> str:
+    """Makes an algorithm of `module:Class` known to Hydra as an option of `policy=` and returns the option's name.
+
+    Raises:
+        UsageError: there is no such module.
+    """
+    from hydra.core.config_store import ConfigStore
+
+    from robo_reward.policies.own_algorithm import compute_digest, find_sources
+
+    node = {"algorithm": value, "params": {}, "digest": compute_digest(find_sources(value))}
+    option = f"own_{hashlib.sha256(value.encode()).hexdigest()[:8]}"
+    ConfigStore.instance().store(group="policy", name=option, node=node, package="policy", provider="policy")
+    return option

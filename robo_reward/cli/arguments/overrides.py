@@ -14,12 +14,14 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from robo_reward.cli.arguments.choices import (
+    PATHS,
     is_environment,
     is_own_group,
     is_own_option,
     is_scene_file,
     list_group_options,
     list_options,
+    register_algorithm,
     register_environment,
     register_option,
     register_scene,
@@ -29,7 +31,7 @@ from robo_reward.cli.arguments.quoting import quote_text, unquote_text
 from robo_reward.cli.arguments.structured import find_verb_groups
 from robo_reward.errors import UnknownName, UsageError
 
-FREE = ("policy.params", "task.params", "task.options", "writer.extra", "settings", "encoder")
+FREE = ("policy.params", "task.params", "task.options", "writer.extra", "settings", "encoder", "logger_options")
 """Mappings that take any key: the algorithm, the task or the encoder checks them."""
 
 SHORT = {"fast": "task.options.fast"}
@@ -111,12 +113,16 @@ def prepare_overrides(
     for override in overrides:
         key, value = _split_override(override)
         key = SHORT.get(key, key) if "task" in groups else key
+        key = "policy" if key == "policy.algorithm" and "policy" in groups else key
         own = is_own_group(key, config_dir)
         if key in groups or own:
             options = [part.strip() for part in (value.split(",") if sweep else [value])]
             for index, option in enumerate(options):
                 if key == "task" and (is_scene_file(option) or is_environment(option)):
                     options[index] = register_scene(option) if is_scene_file(option) else register_environment(option)
+                    continue
+                if key == "policy" and ":" in option:
+                    options[index] = register_algorithm(option)
                     continue
                 _check_option(key, option, config_dir)
                 found.free += [key] if register_option(key, option) else []
@@ -146,9 +152,14 @@ def _split_override(override: str) -> tuple[str, str]:
 
 
 def _check_option(group: str, value: str, config_dir: str | None) -> None:
+    from robo_reward.policies.algorithms import require_no_memory
+
     known = list_options(group, config_dir)
     if value != "null" and value not in known:
-        raise UnknownName(f"value of {group}", value, known)
+        if group == "policy":
+            require_no_memory(value)
+        remedy = f"Or give {PATHS[group]}." if group in PATHS else ""
+        raise UnknownName(f"value of {group}", value, known, remedy)
     if group != "task" and is_own_option(group, value, config_dir) and value in list_group_options(group):
         raise UsageError(f"--config-dir {config_dir}: robo-reward has a {group}={value} of its own; rename this file")
 
@@ -213,9 +224,23 @@ def _unknown_key_error(verb: str, key: str, config: Any) -> UsageError:
     group = key.partition(".")[0]
     if key.startswith(tuple(f"{root}." for root in FREE)) and group in find_verb_groups(verb):
         return UsageError(f"{key}: give {group}=NAME as well; `robo-reward {verb} --help` lists the names")
-    return UnknownName(
-        "key", key, {*list_config_keys(config), *find_verb_groups(verb)}, f"`robo-reward {verb} --help` explains them."
-    )
+    known = {*list_config_keys(config), *find_verb_groups(verb)}
+    remedy = f"`robo-reward {verb} --help` explains them."
+    longer = _find_longer_keys(key, known)
+    if longer:
+        return UsageError(f"unknown key {key!r}. Did you mean {' or '.join(map(repr, longer))}? {remedy}")
+    return UnknownName("key", key, known, remedy)
+
+
+def _find_longer_keys(key: str, known: set[str]) -> list[str]:
+    """Returns up to three keys that end with a key: `policy.params.gamma` for `params.gamma` and for `gamma`."""
+    from robo_reward.policies.algorithms import DEFAULTS
+
+    group, _, name = key.partition(".")
+    if "policy.params" in known and (name if group == "params" else key) in {n for d in DEFAULTS.values() for n in d}:
+        return [f"policy.params.{name or key}"]
+    free = [f"{root}.{name}" for root in FREE if name and root in known and root.endswith(f".{group}")]
+    return (free or sorted(one for one in known if one.endswith(f".{key}")))[:3]
 
 
 def _is_parsable(value: str, sweep: bool) -> bool:

@@ -118,7 +118,17 @@ def parse_value(key: str, value: Any, kind: Any) -> Any:
     try:
         return msgspec.convert(_parse_number(value, kind), kind)
     except msgspec.ValidationError:
-        raise UsageError(f"{key}={_format_value(value)}: expected {_describe_type(kind)}") from None
+        hint = _suggest_list(key, value, kind)
+        raise UsageError(f"{key}={_format_value(value)}: expected {_describe_type(kind)}{hint}") from None
+
+
+def _suggest_list(key: str, value: Any, kind: Any) -> str:
+    """Returns the value in brackets as a suggestion, where a list of it would be valid."""
+    try:
+        msgspec.convert([value], kind)
+    except msgspec.ValidationError:
+        return ""
+    return f". Did you mean {key}=[{value}]?"
 
 
 def _parse_number(value: Any, kind: Any) -> Any:

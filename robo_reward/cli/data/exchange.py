@@ -1,9 +1,10 @@
-"""`robo-reward import` and `robo-reward export`: episodes from and to the formats of other projects."""
+"""`robo-reward import` and `robo-reward export`: episodes from and to the formats of other projects, and policies."""
 
 from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import Any
 
 from omegaconf import DictConfig
 
@@ -13,6 +14,8 @@ from robo_reward.data.minari import find_minari
 from robo_reward.data.output import require_absent
 from robo_reward.data.summary import DataSummary
 from robo_reward.envs.task import make_task
+from robo_reward.policies.policy import load_policy
+from robo_reward.policies.portable import describe_interface, export_onnx, export_torchscript
 
 
 def run_import(config: DictConfig, arguments: list[str]) -> int:
@@ -36,13 +39,16 @@ def run_import(config: DictConfig, arguments: list[str]) -> int:
 
 
 def run_export(config: DictConfig, arguments: list[str]) -> int:
-    """Writes episodes as a new data set of another project.
+    """Writes episodes as a new data set of another project, or a policy as a file that runs without robo-reward.
 
     Raises:
-        UsageError: there are no episodes, the folder exists, or the episodes do not belong together.
+        UsageError: there are no episodes or no policy, `out` exists, or the episodes do not belong together.
+        MissingExtra: the package for the format is not installed.
     """
     out = Path(config.out)
     require_absent(out)
+    if config.to in ("onnx", "torchscript"):
+        return _export_policy(config, out)
     source = open_episodes(config.source, list(config.cameras))
     summary = export_episodes(source, config.to, out, config.frames == "keep")
     console = Terminal()
@@ -50,6 +56,31 @@ def run_export(config: DictConfig, arguments: list[str]) -> int:
     console.print(f"exported to {out}")
     console.print(f"open it with: {_format_opening(config.to, out)}")
     return 0
+
+
+def _export_policy(config: DictConfig, out: Path) -> int:
+    policy = load_policy(config.source)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    export = export_onnx if config.to == "onnx" else export_torchscript
+    export(policy, out, config.input)
+    console = Terminal()
+    for end in ("input", "output"):
+        about = describe_interface(policy, config.input)[end]
+        console.print(f"{end}: {about['name']} {about['dtype']} (N, {about['shape'][1]})", highlight=False)
+        for part in about["parts"]:
+            console.print(f"  {_format_part(part)}", highlight=False, markup=False)
+    console.print(f"exported to {out}", soft_wrap=True)
+    return 0
+
+
+def _format_part(part: dict[str, Any]) -> str:
+    """Returns the meaning of a block of a portable policy's input or output on one line."""
+    minus = f" - {part['minus']}" if part.get("minus") else f" - {part['centre']}" if part.get("centre") else ""
+    if "scale_unit" in part:
+        return f"{part['size']} x ({part['name']}{minus}) / ({part['scale']:g} {part['scale_unit']})"
+    if "scale" in part:
+        return f"{part['name']}: 1.0 is {part['scale']:g} {part['unit']}"
+    return f"{part['size']} x {part['name']} [{part['unit']}]"
 
 
 def _print_summary(console: Terminal, summary: DataSummary) -> None:

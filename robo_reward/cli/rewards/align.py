@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from robo_reward.masking import MASK
 from robo_reward.rewards.artifact import save_reward
 from robo_reward.rewards.preference.align import METHODS, Alignment, learn_reward, load_frames
 from robo_reward.rewards.preference.held_out import FEWEST, HeldOutResult
+from robo_reward.scoring.resemblance import build_thumbnails, save_thumbnails
 from robo_reward.vision.choose import choose_encoder
 
 
@@ -28,7 +30,7 @@ def run(config: DictConfig, arguments: list[str]) -> int:
     console, begun = Terminal(), time.monotonic()
     if config.method not in METHODS:
         raise UnknownName("method", config.method, METHODS)
-    answers, clips = read_preferences(config.preferences, config.annotator)
+    answers, clips = read_preferences(config.preferences, config.annotator, config.clips)
     shown = FrameSpec(find_cameras(config.camera, clips), config.size)
     subject = Path(str(config.preferences)).parent.parent.name or "preferences"
     with open_run(config, arguments, "align", subject) as run:
@@ -44,6 +46,7 @@ def run(config: DictConfig, arguments: list[str]) -> int:
             frames, answers, encoder, shown, config.method, settings, **options, report=_make_reporter(console)
         )
         save_reward(found.reward, folder / "reward")
+        save_thumbnails(build_thumbnails([frames[name] for name in found.clips]), folder / "reward")
         seconds = {"load": round(loaded - begun, 2), "learn": round(time.monotonic() - loaded, 2)}
         run.save("scores.json", found.scores)
         run.save("result.json", _summarise_result(config, found, shown, seconds))
@@ -51,8 +54,13 @@ def run(config: DictConfig, arguments: list[str]) -> int:
     return 0
 
 
-def read_preferences(where: str, annotator: str = "") -> tuple[list[Answer], list[Clip]]:
+def read_preferences(where: str, annotator: str = "", folder: str = "") -> tuple[list[Answer], list[Clip]]:
     """Returns the answers of a store and the clips that they are about.
+
+    Args:
+        where: a store, a folder with one, a file of answers, or the URL of a database.
+        annotator: whose answers; empty: all.
+        folder: where clips are looked up that a file names without a folder, or that were moved.
 
     Raises:
         UsageError: there is no store, or it holds no answers yet.
@@ -68,7 +76,7 @@ def read_preferences(where: str, annotator: str = "") -> tuple[list[Answer], lis
         if found is None:
             raise UsageError(f"no preferences at {where}: give the SOURCE of `robo-reward label`, or a database URL")
         where = str(found)
-    with open_preferences(where) as store:
+    with open_preferences(where, Path(folder) if folder else None) as store:
         answers, clips = store.load_answers(annotator), store.load_clips()
         known = store.list_annotators()
     if annotator and annotator not in known:
@@ -76,7 +84,13 @@ def read_preferences(where: str, annotator: str = "") -> tuple[list[Answer], lis
     wanted = {clip for answer in answers for clip in answer.clips}
     if not wanted:
         raise UsageError(f"{where} holds no answers yet: `robo-reward label` asks for them")
-    return answers, [clip for name, clip in clips.items() if name in wanted]
+    return answers, [_find_moved_clip(clip, folder) for name, clip in clips.items() if name in wanted]
+
+
+def _find_moved_clip(clip: Clip, folder: str) -> Clip:
+    """Returns a clip with its path in a folder, if it is there and no longer at its own path."""
+    there = Path(folder) / Path(clip.path).name
+    return replace(clip, path=str(there)) if folder and not Path(clip.path).exists() and there.exists() else clip
 
 
 def find_cameras(camera: str, clips: list[Clip]) -> tuple[str, ...]:

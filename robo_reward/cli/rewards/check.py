@@ -33,6 +33,7 @@ class AlignForm(msgspec.Struct):
 
     preferences: str = ""
     annotator: str = ""
+    clips: str = ""
 
 
 class LearntAnswerIds(msgspec.Struct):
@@ -70,7 +71,7 @@ def run(config: DictConfig, arguments: list[str]) -> int:
             f"{folder} contains a reward of single steps; check evaluates rewards learnt by `robo-reward align`"
         )
     where, annotator = (config.preferences, "") if config.preferences else (settings.preferences, settings.annotator)
-    answers, clips = read_preferences(where, annotator)
+    answers, clips = read_preferences(where, annotator, config.clips or settings.clips)
     try:
         learnt = _load_learnt(folder)
     except BadArtifact as problem:

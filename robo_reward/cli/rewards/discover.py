@@ -29,6 +29,7 @@ from robo_reward.rewards.perceptual.discover import (
 from robo_reward.rewards.perceptual.picture import draw_discovery, draw_steps, write_png
 from robo_reward.rewards.perceptual.reward import PerceptualReward, compute_curves, encode_clips
 from robo_reward.scoring.fit import resize_frames, select_cameras
+from robo_reward.scoring.resemblance import build_thumbnails, save_thumbnails
 from robo_reward.vision.choose import choose_encoder
 from robo_reward.vision.encoder import Encoder
 
@@ -57,6 +58,7 @@ def run(config: DictConfig, arguments: list[str]) -> int:
         found, reward = _learn_reward(config, steps, features, encoder, frames, demos[0].fps)
         clock.record_lap("discover")
         save_reward(reward, folder / "reward")
+        save_thumbnails(build_thumbnails([demo.frames for demo in demos]), folder / "reward")
         pictures = _draw_pictures(folder, demos, features, found, reward, config.pictures)
         result = _summarise_result(demos, found, reward, frames, clock.seconds)
         run.save("result.json", result)

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 from omegaconf import DictConfig
 
+from robo_reward.cli.goals import BY_TASK
 from robo_reward.cli.task import make_configured_task
 from robo_reward.cli.terminal import Terminal
 from robo_reward.data.collect import collect_episodes
@@ -34,13 +35,15 @@ def run(config: DictConfig, arguments: list[str]) -> int:
         raise UsageError(f"episodes={config.episodes}: expected at least one")
     if not 0 < config.speed <= 1:
         raise UsageError(f"speed={config.speed}: expected above 0, at most 1")
-    task = make_configured_task(config)
-    frames = FrameSpec(tuple(config.cameras), config.size)
+    task, goal = make_configured_task(config, arguments)
+    frames = FrameSpec(tuple(config.cameras) or tuple(task.cameras[:1]), config.size)
     for camera in frames.cameras:
         if camera not in task.cameras:
             raise UnknownName("camera", camera, task.cameras)
     folder = Path(config.to or f"demos/{task.id.replace('/', '-')}")
     console = Terminal()
+    if goal.success_by != BY_TASK:
+        goal.print(console)
     store = EpisodeStore(folder, frames=config.frames)
     begun = len(store)
     try:

@@ -26,6 +26,7 @@ from robo_reward.report.scores import ScoresPage, write_scores_page
 from robo_reward.rewards.perceptual.picture import write_png
 from robo_reward.scoring.fit import FittedReward, load_fitted_reward
 from robo_reward.scoring.journal import ScoreJournal
+from robo_reward.scoring.judge import judge_recording
 from robo_reward.scoring.picture import draw_score, draw_strip
 from robo_reward.scoring.score import RankedEpisode, ScoredEpisode, compute_success_auc, pick_ends, rank_episodes
 from robo_reward.scoring.tables import build_row, write_csv, write_progress
@@ -63,7 +64,7 @@ def run(config: DictConfig, arguments: list[str]) -> int:
         console.print(f"{len(items)} episodes of {config.data}; {folder}")
         (folder / "strips").mkdir(exist_ok=True)
         with journal.open_for_append():
-            done = _score_items(console, items, reward, journal, folder, stop)
+            done = _score_items(console, items, reward, journal, folder, stop, config.success)
         if done.stopped:
             console.print(f"stopped after {len(journal.episodes)} episodes; the same command goes on from here")
             return 130
@@ -115,6 +116,7 @@ def _score_items(
     journal: ScoreJournal,
     folder: Path,
     stop: StopRequest,
+    rule: str = "",
 ) -> _Sitting:
     """Scores what the journal lacks; an episode that cannot be read or scored gets one line."""
     done = _Sitting()
@@ -127,7 +129,7 @@ def _score_items(
             break
         try:
             episode = item.load()
-            scored = _score_episode(item, episode, reward)
+            scored = _score_episode(item, episode, reward, rule)
         except (RoboRewardError, OSError) as error:
             done.problems[item.name] = str(error)
             console.print(f"{number}/{len(items)}  {item.name}: {error}", style="yellow")
@@ -140,8 +142,9 @@ def _score_items(
     return done
 
 
-def _score_episode(item: DataItem, episode: Episode, reward: FittedReward) -> ScoredEpisode:
+def _score_episode(item: DataItem, episode: Episode, reward: FittedReward, rule: str = "") -> ScoredEpisode:
     success = episode.is_successful if is_success_known(episode) else None
+    success = judge_recording(rule, episode) if rule else success
     return ScoredEpisode(item.name, item.stamp, success, reward.compute(episode).tolist())
 
 

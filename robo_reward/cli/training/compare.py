@@ -71,6 +71,9 @@ def _is_reward(side: Sequence[Path]) -> bool:
 def _compare_policies(config: DictConfig, sides: Sequence[Sequence[Path]]) -> int:
     console = Terminal()
     chosen: Any = OmegaConf.to_container(config.task) if config.get("task") else {}
+    rules = {name: config[name] for name in ("success", "failure") if config[name]}
+    if rules:
+        chosen["options"] = {**chosen.get("options", {}), **rules}
     a, b = ([_load_contender(path, chosen) for path in side] for side in sides)
     task = _require_same_task([*a, *b], [path for side in sides for path in side])
     console.print(f"A: {', '.join(map(str, sides[0]))}\nB: {', '.join(map(str, sides[1]))}")
@@ -121,7 +124,7 @@ def _require_same_task(contenders: Sequence[Contender], paths: Sequence[Path]) -
             named = [f"{t.id} {dict(t.options) or ''}".strip() for t in (first, task)]
             raise UsageError(
                 f"{paths[0]} was trained on {named[0]} and {path} on {named[1]}. "
-                f"Give task=NAME to run both on one task, such as task={first.id}"
+                f"Give task=NAME to run both on one task, such as task={first.options.get('file', first.id)}"
             )
     return first
 

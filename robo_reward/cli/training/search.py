@@ -12,19 +12,24 @@ from omegaconf import DictConfig, OmegaConf
 from robo_reward.checks.proportion import format_success
 from robo_reward.cli.film import film_run
 from robo_reward.cli.folder import RunFolder, open_run
+from robo_reward.cli.goals import GoalRecord
 from robo_reward.cli.robot.view import SearchView
+from robo_reward.cli.run_loggers import log_results, open_run_loggers, read_logger_keys
 from robo_reward.cli.sittings import recorded_sitting
 from robo_reward.cli.task import make_configured_task
 from robo_reward.cli.terminal import Terminal
+from robo_reward.cli.training.train import merge_parameters
 from robo_reward.envs.arm.base import ArmTask
 from robo_reward.envs.task import Task, task_names
 from robo_reward.errors import UnknownName
 from robo_reward.jobs.executors import EXECUTORS, JobExecutor
+from robo_reward.loggers.group import check_loggers
 from robo_reward.policies.algorithms import merge_settings
 from robo_reward.policies.evaluate import Evaluation, evaluate_policy
 from robo_reward.policies.policy import load_policy
 from robo_reward.report.runs import report_search
 from robo_reward.reward_search.eureka import Eureka, SearchOutcome
+from robo_reward.reward_search.job_curves import forward_job_curves
 from robo_reward.reward_search.settings import SearchSettings
 from robo_reward.seeds import FILM_SEEDS, WINNER_SEEDS
 from robo_reward.writers.writer import make_writer
@@ -34,15 +39,20 @@ def run(config: DictConfig, arguments: list[str]) -> int:
     """Runs or resumes a search in its folder; returns 0 when it is finished, also for a success of 0."""
     console = Terminal()
     begun = time.monotonic()
-    task = make_configured_task(config)
+    task, goal_record = make_configured_task(config, arguments)
     config.goal = config.goal or (task.goal if task.id not in task_names() else "")  # the report builds no such task
     settings = read_search_settings(config)
     if config.camera and config.camera not in task.cameras:
         raise UnknownName("camera", config.camera, task.cameras)
-    with open_run(config, arguments, arguments[0], keep_provenance=True) as run:
+    check_loggers(*read_logger_keys(config))
+    with (
+        open_run(config, arguments, arguments[0], keep_provenance=True) as run,
+        open_run_loggers(console, config, run.path) as loggers,
+    ):
         folder = run.path
         writer = make_writer(_to_container(config.writer), folder)
-        _print_greeting(console, task, config, folder, settings)
+        _print_greeting(console, task, config, folder, settings, goal_record)
+        goal_record.save(run)
         view = SearchView(console, folder / "jobs")
         try:
             with recorded_sitting(folder / "sittings.json", begun):
@@ -50,8 +60,10 @@ def run(config: DictConfig, arguments: list[str]) -> int:
                     options = _filter_job_options(task, {**_to_container(config.task.options), **task.options})
                     goal = config.goal or task.goal
                     search = Eureka(task, goal, writer, executor, folder, settings, options, view.handle_event)
-                    outcome = search.run()
+                    with forward_job_curves(folder / "jobs", loggers.log_point):
+                        outcome = search.run()
                 evaluation = _evaluate_winner(console, task, config, outcome, run)
+                log_results(loggers, folder)
         finally:
             page = _write_report(folder)
     _print_outcome(console, outcome, evaluation, folder, page, begun)
@@ -61,10 +73,9 @@ def run(config: DictConfig, arguments: list[str]) -> int:
 def read_search_settings(config: DictConfig) -> SearchSettings:
     """Returns the settings of a search from its configuration; the user's own override those that suit the task."""
     values = {k: v for k, v in _to_container(config.search).items() if k != "name"}
-    given = _to_container(config.policy.params)
-    if given or config.policy.algorithm != "ppo":
-        merge_settings(config.policy.algorithm, given)  # reports a misspelt setting before the first job
-    params = {**(_to_container(config.task.params) if config.policy.algorithm == "ppo" else {}), **given}
+    params = merge_parameters(config)
+    if config.policy.params or config.policy.algorithm != "ppo":
+        merge_settings(config.policy.algorithm, params)  # reports a misspelt setting before the first job
     values["rungs"] = tuple(values["rungs"])
     return SearchSettings(**values, algorithm=config.policy.algorithm, params=params, seed=config.seed)
 
@@ -79,14 +90,13 @@ def _to_container(node: Any) -> Any:
     return OmegaConf.to_container(node, resolve=True)
 
 
-def _print_greeting(console: Terminal, task: Task, config: DictConfig, folder: Path, settings: SearchSettings) -> None:
-    console.print(f"\n{config.goal or task.goal}", style="bold")
+def _print_greeting(
+    console: Terminal, task: Task, config: DictConfig, folder: Path, settings: SearchSettings, goal: GoalRecord
+) -> None:
+    console.print(f"\n{goal.goal}", style="bold")
     console.print(f"task {task.id}, writer {config.writer.name}, seed {config.seed}: ", end="")
     console.print(f"{settings.rounds} rounds of {settings.candidates} programs, {settings.steps:,} steps each at most")
-    console.print(f"success: {task.success_rule}", highlight=False, markup=False)
-    if config.goal and not config.success and task.goal != config.goal:
-        text = "Success is measured by the task's own rule, not by this goal; give success=... to measure the goal."
-        console.print(text, style="yellow")
+    goal.print(console)
     console.print(f"run folder: {folder}\n", soft_wrap=True)
 
 

@@ -43,9 +43,13 @@ class Feature(msgspec.Struct):
     @property
     def is_picture(self) -> bool:
         """True for a video or for pictures in colour; depth maps are not read."""
+        return self.dtype in ("video", "image") and not self.is_depth_map
+
+    @property
+    def is_depth_map(self) -> bool:
+        """True for a video or for pictures of distances."""
         about = self.info or {}
-        is_depth = about.get("is_depth_map") or about.get("video.is_depth_map")
-        return self.dtype in ("video", "image") and not is_depth
+        return bool(about.get("is_depth_map") or about.get("video.is_depth_map"))
 
 
 class LeRobotInfo(msgspec.Struct):
@@ -93,7 +97,7 @@ def load_info(root: Path) -> LeRobotInfo:
         BadArtifact: there is none, it cannot be read, or it is of a version that is not read.
     """
     path = root / INFO
-    info = load_json(path, LeRobotInfo, MAX_META, "Download the data set again", follow=True)
+    info = load_json(path, LeRobotInfo, MAX_META, "Download the LeRobot data set again", follow=True)
     if info is None:
         raise BadArtifact(path, "there is no such file", "Give the folder of a LeRobot data set")
     if not info.codebase_version.startswith(VERSIONS):

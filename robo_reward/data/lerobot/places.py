@@ -13,6 +13,7 @@ from robo_reward.files import open_regular, parse_json, raise_as_bad_artifact
 
 AGAIN = "Download or write the data set again"
 MAX_TABLE = 4 << 30  # [bytes] in memory, of the columns of one Parquet file
+BATCH = 256 << 20  # [bytes] in memory, of the rows that are read at once where their size is not known before
 
 
 class EpisodePlace(NamedTuple):
@@ -100,26 +101,52 @@ def _read_places_2(root: Path, info: LeRobotInfo, videos: Sequence[str]) -> Iter
             )
 
 
-def read_columns(path: Path, wanted: Collection[str]) -> Any:
-    """Returns those of the wanted columns that a Parquet file has, as an Arrow table.
+def read_columns(path: Path, wanted: Collection[str] | None = None) -> Any:
+    """Returns those of the wanted columns that a Parquet file has, or all of them, as an Arrow table.
 
     Raises:
         BadArtifact: it is damaged, or needs more than `MAX_TABLE` bytes of memory, which a small file can.
     """
-    _, parquet = import_pyarrow()
+    arrow, parquet = import_pyarrow()
     with parquet_errors(path):
         about = parquet.read_metadata(path)
-        names = [name for name in about.schema.to_arrow_schema().names if name in wanted]
+        names = [name for name in about.schema.to_arrow_schema().names if wanted is None or name in wanted]
         groups = [about.row_group(number) for number in range(about.num_row_groups)]
-        parts = [group.column(number) for group in groups for number in range(group.num_columns)]
-        size = sum(
-            max(part.total_uncompressed_size, 8 * part.num_values)
-            for part in parts
+        parts = [
+            part
+            for group in groups
+            for part in (group.column(number) for number in range(group.num_columns))
             if any(f"{part.path_in_schema}.".startswith(f"{name}.") for name in names)
-        )
-        if size > MAX_TABLE:
-            raise BadArtifact(path, f"its columns take {size} bytes in memory, expected at most {MAX_TABLE}", AGAIN)
-        return parquet.read_table(path, columns=names)
+        ]
+        _require_memory(path, sum(_count_bytes(part) for part in parts))
+        if sum(_bound_bytes(part) for part in parts) <= MAX_TABLE:
+            return parquet.read_table(path, columns=names)
+        batches, size = [], 0
+        rows = max(1, BATCH // max(part.total_uncompressed_size for part in parts))
+        with parquet.ParquetFile(path) as file:
+            for batch in file.iter_batches(batch_size=rows, columns=names):
+                batches.append(batch)
+                size += batch.nbytes
+                _require_memory(path, size)
+            return arrow.Table.from_batches(batches, batches[0].schema if batches else file.schema_arrow)
+
+
+def _require_memory(path: Path, size: int) -> None:
+    if size > MAX_TABLE:
+        raise BadArtifact(path, f"its columns take {size} bytes in memory, expected at most {MAX_TABLE}", AGAIN)
+
+
+def _count_bytes(part: Any) -> int:
+    """Returns the bytes that a part of a column takes in memory if none of its values is stored once for several."""
+    return max(part.total_uncompressed_size, 8 * part.num_values)
+
+
+def _bound_bytes(part: Any) -> int:
+    """Returns the most bytes that a part of a column can take: a text or picture may be stored once for many rows."""
+    is_shared = any(encoding in ("PLAIN_DICTIONARY", "RLE_DICTIONARY") for encoding in part.encodings)
+    if is_shared and part.physical_type in ("BYTE_ARRAY", "FIXED_LEN_BYTE_ARRAY"):
+        return max(_count_bytes(part), part.num_values * part.total_uncompressed_size)
+    return _count_bytes(part)
 
 
 @contextmanager

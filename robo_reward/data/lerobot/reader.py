@@ -26,7 +26,7 @@ from robo_reward.data.lerobot.layout import (
     load_info,
 )
 from robo_reward.data.lerobot.places import AGAIN, EpisodePlace, find_episode_places, read_columns
-from robo_reward.data.pictures import decode_picture, join_cameras
+from robo_reward.data.pictures import decode_picture, join_cameras, warn_of_maps
 from robo_reward.data.summary import EpisodeSource, make_field_name
 from robo_reward.envs.state import Field, StateSpec
 from robo_reward.envs.video.loading import MAX_BYTES
@@ -67,6 +67,8 @@ class LeRobotReader:
             if camera not in known:
                 raise UnknownName(f"camera of {self.root}", camera, known)
         self.cameras = {camera: known[camera] for camera in cameras or known}
+        depth = (name for name, feature in self.info.features.items() if feature.is_depth_map)
+        warn_of_maps(str(self.root), tuple(depth))
         """Name of the camera -> name of the feature."""
         videos = [name for name in self.cameras.values() if self.info.features[name].dtype == "video"]
         self.places = find_episode_places(self.root, self.info, videos)

@@ -390,6 +390,8 @@ def _suggest_remedy(error: Exception, node: ast.AST, arguments: Sequence[Any]) -
         return f"write {function.usage}"
     if isinstance(error, TypeError):
         return "put comparisons in parentheses: (a < b) & (c < d); turn them into numbers with np.where(x, 1.0, 0.0)"
+    if isinstance(error, ArithmeticError):
+        return "keep divisors away from 0, as in x / np.maximum(y, 1e-6)"
     if isinstance(error, IndexError):
         return "look at the shapes in the outline of the state"
     return "write x[:, None] to multiply (B,) with (B, 3), or reduce vectors with np.sum(x, axis=-1)"

@@ -12,12 +12,12 @@ def split_words(text: str) -> frozenset[str]:
 
 VERBS = MappingProxyType(
     {
-        "reach": "reach touch approach contact hit tap poke point",
+        "reach": "reach touch approach contact tap poke point",
         "grasp": "grasp grab grip hold catch seize clasp",
         "lift": "lift raise pick hoist elevate levitate",
         "carry": "bring carry transport deliver transfer relocate",
         "move": "move position shift get send guide steer",
-        "push": "push slide shove nudge roll drag sweep kick scoot press",
+        "push": "push slide shove nudge roll drag sweep scoot press",
         "place": "place put stack set lay insert pile plug assemble pour load",
         "open": "open pull unlock uncover extend draw",
         "close": "close closed shut lock retract",
@@ -70,11 +70,15 @@ SYNONYMS = (
     split_words("cart slider trolley"),
     split_words("torso trunk body root pelvis base chassis root hull"),
     split_words("object thing item part"),
+    split_words("left l"),
+    split_words("right r"),
 )
 
 TO = split_words("to onto into toward towards until at in inside")
 ON = split_words("on atop over upon above")
 OTHER = split_words("from off with by against along through beside near under below across behind")
+SUPPORTS = split_words("table ground floor desk surface bench counter")
+"""What objects rest on: heights are counted from it."""
 DETERMINERS = split_words("the a an its this that his her their my your")
 NOISE = DETERMINERS | split_words(
     "and then it them as is are be without not don do does up down so such make makes let should must please can will "

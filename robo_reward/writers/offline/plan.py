@@ -7,18 +7,19 @@ from dataclasses import replace
 
 import numpy as np
 
-from robo_reward.writers.offline.plans import locomotion, mechanisms, stacking, turning
+from robo_reward.writers.offline.plans import locomotion, mechanisms, places, prohibitions, stacking, turning
 from robo_reward.writers.offline.plans.manipulation import TermBuilder
+from robo_reward.writers.offline.plans.rule import build_rule_terms, parse_requirements
 from robo_reward.writers.offline.scene import SceneFacts, SceneObject
 from robo_reward.writers.offline.sentence import Amount, Clause, Sentence
 from robo_reward.writers.offline.terms import Recipe, SourceLine, Style, Term, build_effort_term, rename_conflicts
 
 STYLES = (
     Style(),
-    Style(gate="soft", stage=1.5, ready=True),
+    Style(gate="soft", stage=1.5, ready=True, basis="rule"),
     Style(width=0.6, stage=1.5, precise=True, progress=True, effort=0.005),
-    Style(shape="exp", width=1.3, gate="soft", stage=2.0, precise=False),
-    Style(contact=False, stage=2.0, width=1.5, ready=True),
+    Style(shape="exp", width=1.3, gate="soft", stage=2.0, precise=False, basis="sentence"),
+    Style(contact=False, stage=2.0, width=1.5, ready=True, basis="rule"),
     Style(shape="inverse", width=1.2, progress=True, stage=1.5, effort=0.02),
 )
 """The first compositions, most common first."""
@@ -43,6 +44,7 @@ def choose_style(index: int, rng: np.random.Generator) -> Style:
         ready=bool(rng.random() < 0.5),
         progress=bool(rng.random() < 0.4),
         contact=bool(rng.random() < 0.7),
+        basis=str(rng.choice(["both", "both", "rule", "sentence"])),
     )
 
 
@@ -53,22 +55,32 @@ def compose_recipe(sentence: Sentence, scene: SceneFacts, style: Style, rule: st
         sentence: the goal.
         scene: the contents of the state.
         style: the choices in which compositions differ.
-        rule: the task's success rule in English, or empty; only its numbers are used.
+        rule: the task's success rule, or empty: of an English one only the numbers are used; of a condition on the
+            state each comparison becomes a term.
     """
     builder = TermBuilder(scene, style, rule)
-    terms = _apply_first_plan(
+    wanted = parse_requirements(rule, scene.spec) if rule and style.basis != "sentence" else []
+    terms = [] if wanted and style.basis == "rule" else _plan_sentence(builder, sentence)
+    terms += build_rule_terms(wanted, builder)
+    terms = [
+        *terms,
+        *_build_rest_terms(builder, sentence, terms),
+        *prohibitions.build_prohibition_terms(builder, sentence),
+        build_effort_term(style, sentence.requires_low_effort),
+    ]
+    return Recipe(rename_conflicts(_drop_duplicates(terms)), _join_notes(terms))
+
+
+def _plan_sentence(builder: TermBuilder, sentence: Sentence) -> list[Term]:
+    """Returns the terms of the first plan that applies to a sentence."""
+    return _apply_first_plan(
+        lambda: places.build_place_terms(builder, sentence) if sentence.phrases.places else [],
         lambda: _plan_mechanisms(builder, sentence),
         lambda: _plan_turning(builder, sentence),
         lambda: _plan_handling(builder, sentence),
         lambda: _plan_locomotion(builder, sentence),
         lambda: _plan_without_verb(builder, sentence),
     )
-    terms = [
-        *terms,
-        *_build_rest_terms(builder, sentence, terms),
-        build_effort_term(style, sentence.requires_low_effort),
-    ]
-    return Recipe(rename_conflicts(_drop_duplicates(terms)), _join_notes(terms))
 
 
 def _apply_first_plan(*plans: Callable[[], list[Term]]) -> list[Term]:
@@ -105,7 +117,7 @@ def _plan_mechanisms(builder: TermBuilder, sentence: Sentence) -> list[Term]:
         opening = clause.intent != "close"
         if clause.intent not in ("open", "close", "turn") and not (clause.intent == "push" and not clause.target):
             continue
-        item = _find_mechanism(builder.scene, clause)
+        item = find_mechanism(builder.scene, clause)
         if item is None:
             continue
         if found and found[-1][0] is item:  # as in "push the drawer closed": two verbs, one mechanism
@@ -133,7 +145,7 @@ def _plan_mechanisms(builder: TermBuilder, sentence: Sentence) -> list[Term]:
     return [*hold, mechanisms.hold_first_stage(before[0], main[0]), *main]
 
 
-def _find_mechanism(scene: SceneFacts, clause: Clause) -> SceneObject | None:
+def find_mechanism(scene: SceneFacts, clause: Clause) -> SceneObject | None:
     """Returns the object with an opening or an angle that a clause refers to."""
     fingers = clause.item and all(word == "gripper" for word in clause.item)
     candidates = [t for t in scene.find_objects("travel") if (t.role == "gripper") == bool(fingers)]
@@ -169,10 +181,17 @@ def _plan_handling(builder: TermBuilder, sentence: Sentence) -> list[Term]:
         return []
     subject = next((c.item for c in clauses if c.item), ())
     where = next((c for c in reversed(clauses) if c.target), None)
-    item = builder.scene.find_best_match(subject, "position", OBJECTS) if subject else None
+    item = builder.scene.find_best_match(subject, "position", OBJECTS) if subject else builder.scene.only_object
     intents = [c.intent for c in clauses]
     amount = next((c.amount.value for c in clauses if c.amount is not None and c.amount.unit == "m"), None)
     hand = builder.scene.hand
+    item = hand if item is not None and builder.scene.is_hand(item) else item
+    if item is not None and (
+        (where is None and sentence.direction is not None) or (item is hand and "lift" in intents)
+    ):
+        moved = places.find_goal_of_displacement(builder.scene, sentence, item, set(intents))
+        if moved is not None and {"push", "move", "carry", "open", "lift"} & set(intents):
+            return builder.build_reach_terms(moved) if item is hand else builder.build_push_terms(item, moved)
     if hand is not None and (item is hand or set(intents) <= {"reach"}):
         words = where.target if where is not None else subject if item is not hand else ()
         target = builder.scene.find_best_match(words, "position", PLACES, besides=(hand,))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import hashlib
+from dataclasses import replace
 from functools import cached_property
 from typing import NamedTuple
 
@@ -12,11 +13,13 @@ import numpy as np
 from robo_reward.language.language import ProgramError, compile_program
 from robo_reward.writers.offline import edits
 from robo_reward.writers.offline.evolve import annotate_recipe, improve_recipe, mutate_recipe, read_recipes
+from robo_reward.writers.offline.goals.reading import read_goal
 from robo_reward.writers.offline.plan import STYLES, choose_style, compose_recipe
+from robo_reward.writers.offline.plans.rule import parse_requirements
 from robo_reward.writers.offline.render import render_program
 from robo_reward.writers.offline.scene import SceneFacts
-from robo_reward.writers.offline.sentence import parse_sentence
-from robo_reward.writers.offline.terms import Recipe, Term
+from robo_reward.writers.offline.sentence import Sentence, find_hand_words, parse_sentence
+from robo_reward.writers.offline.terms import Recipe, Style, Term
 from robo_reward.writers.writer import WriteRequest
 
 MAX_ATTEMPTS = 20
@@ -37,13 +40,19 @@ def draw_proposals(request: WriteRequest, k: int) -> list[Proposal]:
     return [breeder.draw_program(index) for index in range(request.first, request.first + k)]
 
 
+def read_request(request: WriteRequest) -> tuple[Sentence, SceneFacts]:
+    """Returns the parsed goal of a request, and its scene with the hand that the goal names."""
+    sentence = parse_sentence(request.goal)
+    action, sides = request.action, find_hand_words(sentence)
+    return sentence, SceneFacts(request.spec, action.names, action.kind, action.rate_hz, sides, request.start)
+
+
 class _ProposalSampler:
     """Draws programs for one request and remembers them, so that no two are the same."""
 
     def __init__(self, request: WriteRequest) -> None:
         self.request = request
-        self.sentence = parse_sentence(request.goal)
-        self.scene = SceneFacts(request.spec, request.action.names, request.action.kind)
+        self.sentence, self.scene = read_request(request)
         feedback = request.feedback
         self.scored = [] if feedback is None else [feedback.best, *feedback.others]
         self.parents = read_recipes(self.scored)
@@ -98,14 +107,24 @@ class _ProposalSampler:
 
     def _compose_proposal(self, index: int, rng: np.random.Generator) -> Proposal:
         """Returns a composition from the sentence."""
-        style = choose_style(index, rng)
+        style = self._choose_style(index, rng)
         recipe = self.compose_variant(index, rng)
         said = f"Closeness falls like {style.shape}; {style.gate} gates; later stages weigh {style.stage:g} times more."
         return Proposal(render_program(recipe), f"{recipe.summary}\n\n{said}")
 
     def compose_variant(self, index: int, rng: np.random.Generator) -> Recipe:
         """Returns the recipe of a composition."""
-        return compose_recipe(self.sentence, self.scene, choose_style(index, rng), self.request.success_rule)
+        return compose_recipe(self.sentence, self.scene, self._choose_style(index, rng), self.request.success_rule)
+
+    def _choose_style(self, index: int, rng: np.random.Generator) -> Style:
+        """Returns the style of a composition; a sentence that is not understood leaves the rule as the only basis."""
+        style = choose_style(index, rng)
+        return replace(style, basis="rule") if self._follows_rule else style
+
+    @cached_property
+    def _follows_rule(self) -> bool:
+        has_terms = bool(parse_requirements(self.request.success_rule, self.request.spec))
+        return has_terms and not read_goal(self.sentence, self.scene).is_clear
 
     @cached_property
     def usual_recipes(self) -> list[Recipe]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import keyword
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -18,6 +18,8 @@ _MOUNTED = split_words("camera cam lens light lamp sensor imu mount bracket")
 """Devices mounted on a hand: they touch nothing, although their names may contain the hand's."""
 _ROOTS = split_words("torso trunk root pelvis base chassis hull body")
 _VAGUE = split_words("centre center orientation velocity linear angular position speed")
+MIN_BEGINNING, MIN_INSIDE = 5, 4
+"""Letters that two words must share at the beginning, or a word must have inside a compound, to mean the same."""
 _READABLE = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,63}", re.ASCII)
 
 
@@ -28,15 +30,22 @@ class SceneObject:
     Args:
         name: of the subject, such as `cube`.
         fields: in the order of the state.
+        code: expression of its position, for a place that the sentence describes; it is no field of the state.
     """
 
     name: str
     fields: tuple[Field, ...]
+    code: str = ""
+
+    @property
+    def position_code(self) -> str:
+        """Expression of its position in a program, (B, 3) or (3,) [m]."""
+        return self.code or f"state.{self.position.name if self.position is not None else ''}"
 
     @property
     def role(self) -> str:
-        """Role of its first field."""
-        return self.fields[0].role
+        """Role of its first field that has one: a sensor of a model may have the name of a body."""
+        return next((f.role for f in self.fields if f.role != "other"), "other")
 
     @cached_property
     def description(self) -> str:
@@ -105,6 +114,16 @@ class SceneObject:
         return plain[:24].strip("_") if ok else "object"
 
 
+def share_beginning(a: str, b: str) -> bool:
+    """Returns whether two words begin alike, as `microwave` and `microjoint` do."""
+    return min(len(a), len(b)) >= MIN_BEGINNING and a[:MIN_BEGINNING] == b[:MIN_BEGINNING]
+
+
+def is_inside(word: str, token: str) -> bool:
+    """Returns whether a word is part of a compound, as the `door` of `microdoorroot`."""
+    return len(word) >= MIN_INSIDE and word in token
+
+
 class SceneFacts:
     """The contents of a state, as objects.
 
@@ -112,15 +131,29 @@ class SceneFacts:
         spec: the fields.
         action_names: of the action's components.
         action_kind: `native` when the names carry no meaning.
+        rate: actions per second [Hz].
+        hand_words: words that tell one of several hands from the others, such as `left`.
+        start: field -> lowest and highest value of each component when an episode begins, as far as it is known.
     """
 
-    def __init__(self, spec: StateSpec, action_names: Iterable[str] = (), action_kind: str = "native") -> None:
+    def __init__(
+        self,
+        spec: StateSpec,
+        action_names: Iterable[str] = (),
+        action_kind: str = "native",
+        rate: float = 25.0,
+        hand_words: Iterable[str] = (),
+        start: Mapping[str, Sequence[tuple[float, float]]] | None = None,
+    ) -> None:
+        self.rate = rate
         grouped: dict[str, list[Field]] = {}
         for field in spec:
             if field.role != "hidden" and _READABLE.fullmatch(field.name) and not keyword.iskeyword(field.name):
                 grouped.setdefault(field.subject, []).append(field)
         self.items = tuple(SceneObject(name, tuple(fields)) for name, fields in grouped.items())
-        self._actions, self._kind = tuple(action_names), action_kind
+        self.spec = spec
+        self._actions, self._kind, self._hand_words = tuple(action_names), action_kind, frozenset(hand_words)
+        self._start = start or {}
 
     def find_objects(self, quantity: str, *roles: str) -> list[SceneObject]:
         """Returns the objects that have a quantity, of the given roles or of any."""
@@ -133,16 +166,40 @@ class SceneFacts:
             found = [t for t in self.find_objects("position", *roles) if _MOUNTED.isdisjoint(t.name_tokens)]
             if "body" in roles:
                 found = [t for t in found if not _HANDS.isdisjoint(t.name_tokens)]
+            named = [t for t in found if self._hand_words and self._is_meant(t)]
             if found:  # the shortest name: `hand` before `right_hand`, which is often the arm's last link
-                return min(found, key=lambda t: len(set(t.name_tokens) - _HANDS))
+                return min(named or found, key=lambda t: len(set(t.name_tokens) - _HANDS))
         return None
+
+    @property
+    def only_object(self) -> SceneObject | None:
+        """The object that `it` means in a sentence without nouns: the only one that can be moved, or None."""
+        found = self.find_objects("position", "object")
+        return found[0] if len(found) == 1 else None
+
+    def is_hand(self, item: SceneObject) -> bool:
+        """Returns whether an object is the hand, under this or another of its names."""
+        return item is self.hand or (item.role in ("hand", "gripper") and self.hand is not None)
 
     @cached_property
     def gripper(self) -> Field | None:
         """The width between the fingers, if actions can change it."""
         widths = [f for t in self.items for f in t.fields if f.role == "gripper" and f.shape == () and f.unit in "m1"]
         commanded = self._kind == "native" or any("grip" in n or "finger" in n for n in self._actions)
-        return widths[0] if widths and commanded else None
+        meant = [f for t in self.items for f in t.fields if f in widths and self._is_meant(t)]
+        return (meant or widths)[0] if widths and commanded else None
+
+    def _is_meant(self, item: SceneObject) -> bool:
+        """Returns whether the words that tell hands apart name this object."""
+        return all(
+            any(word == token or are_synonyms(word, token) for token in item.name_tokens) or word in item.head_nouns
+            for word in self._hand_words
+        )
+
+    def find_start(self, field: Field, axis: int = 0) -> tuple[float, float] | None:
+        """Returns the lowest and highest value of a component when an episode begins, if they are known."""
+        found = self._start.get(field.name)
+        return None if found is None else (float(found[axis][0]), float(found[axis][1]))
 
     @cached_property
     def root(self) -> SceneObject | None:
@@ -187,4 +244,6 @@ class SceneFacts:
                 score += 2.0 if word in COLOURS else 1.0
             elif any(are_synonyms(word, token) for token in item.name_tokens) or are_synonyms(word, item.role):
                 score += 2.5
+            elif any(share_beginning(word, token) or is_inside(word, token) for token in item.name_tokens):
+                score += 0.9
         return score

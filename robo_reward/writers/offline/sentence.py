@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 
+from robo_reward.writers.offline.goals.phrases import Phrases, extract_phrases
 from robo_reward.writers.offline.lexicon import (
     AVOID,
     COLOURS,
@@ -22,10 +24,11 @@ from robo_reward.writers.offline.lexicon import (
     UNITS,
     UPRIGHT,
     VERBS,
+    are_synonyms,
     stem_word,
 )
 
-_INTENT = {verb: intent for intent, verbs in reversed(list(VERBS.items())) for verb in verbs.split()}
+INTENTS = {verb: intent for intent, verbs in reversed(list(VERBS.items())) for verb in verbs.split()}
 _TOKEN = re.compile(r"\d+(?:\.\d+)?|m/s|[^\W\d_]+(?:['’]s)?|[%°.,;:]", re.UNICODE)
 MAX_TOKENS = 200
 """Maximum number of tokens of a goal; the rest is ignored."""
@@ -64,15 +67,17 @@ class Sentence:
 
     Args:
         clauses: in order.
-        words: all of it, lower case.
+        words: all that is outside of phrases, lower case.
         amounts: every number with a unit.
         direction: (axis, sign) of the world, if one is named.
+        phrases: places, prohibitions and others.
     """
 
     clauses: tuple[Clause, ...]
     words: tuple[str, ...]
     amounts: tuple[Amount, ...] = ()
     direction: tuple[int, int] | None = None
+    phrases: Phrases = field(default_factory=Phrases)
 
     def contains_any(self, group: frozenset[str]) -> bool:
         """Returns whether one of these words occurs."""
@@ -106,11 +111,12 @@ class Sentence:
 
 def parse_sentence(text: str) -> Sentence:
     """Parses a goal sentence; never fails, whatever the text."""
-    tokens = _split_tokens(text)
-    starts = [i for i in range(len(tokens)) if _is_verb(tokens, i)]
+    phrases = extract_phrases(text)
+    tokens = _mark_sides(_split_tokens(phrases.rest))
+    starts = [i for i in range(len(tokens)) if is_verb(tokens, i)]
     clauses: list[Clause] = []
     for start, end in pairwise([*starts, len(tokens)]):
-        clause = _parse_clause(_INTENT[tokens[start]], tokens[start + 1 : end])
+        clause = _parse_clause(INTENTS[tokens[start]], tokens[start + 1 : end])
         if clauses and not clause.item:
             clause = replace(clause, item=clauses[-1].item)
         if clauses and not clauses[-1].item:  # as in "open and empty the box": both verbs have one object
@@ -119,7 +125,17 @@ def parse_sentence(text: str) -> Sentence:
     if starts and clauses and not clauses[0].item:  # "make the hopper hop": the subject stands before the verb
         clauses[0] = replace(clauses[0], item=_filter_nouns(tokens[: starts[0]]))
     direction = next((DIRECTIONS[word] for word in tokens if word in DIRECTIONS), None)
-    return Sentence(tuple(clauses), tuple(tokens), tuple(parse_amounts(text)), direction)
+    return Sentence(tuple(clauses), tuple(tokens), tuple(parse_amounts(phrases.rest)), direction, phrases)
+
+
+def find_hand_words(sentence: Sentence) -> tuple[str, ...]:
+    """Returns the words that tell the hand of a sentence from another one: left or right."""
+    groups = [tool.words for tool in sentence.phrases.tools]
+    groups += [words for clause in sentence.clauses for words in (clause.item, clause.target)]
+    for words in groups:
+        if any(are_synonyms(word, "hand") for word in words):
+            return tuple(word for word in words if word in ("left", "right"))
+    return ()
 
 
 def parse_amounts(text: str) -> list[Amount]:
@@ -139,9 +155,20 @@ def _split_tokens(text: str) -> list[str]:
     return [f"{t.lower()}!" if i and len(t) == 1 and t.isupper() else t.lower() for i, t in enumerate(found)]
 
 
-def _is_verb(tokens: list[str], i: int) -> bool:
+def _mark_sides(tokens: list[str]) -> list[str]:
+    """Returns the tokens with `!` after a direction that belongs to a name, such as the left of `the left gripper`."""
+    marked = list(tokens)
+    for i in range(1, len(tokens) - 1):
+        after = tokens[i + 1]
+        is_noun = after.isalpha() and after not in NOISE | TO | ON | OTHER and after not in INTENTS
+        if tokens[i] in ("left", "right") and tokens[i - 1] in DETERMINERS and is_noun:
+            marked[i] = f"{tokens[i]}!"
+    return marked
+
+
+def is_verb(tokens: Sequence[str], i: int) -> bool:
     """Returns whether a token is a verb here: `the push button` holds none."""
-    if tokens[i] not in _INTENT:
+    if tokens[i] not in INTENTS:
         return False
     before = tokens[i - 1] if i else ""
     return before not in DETERMINERS and before not in COLOURS and before not in ("let", "top")
@@ -193,5 +220,7 @@ def _filter_nouns(tokens: list[str]) -> tuple[str, ...]:
     """Returns the stems of the tokens that may name objects."""
     ignored = NOISE | FAST | STILL | UPRIGHT | AVOID | GENTLE | DIRECTIONS.keys() | UNITS.keys() | TO | ON | OTHER
     return tuple(
-        stem_word(token.removesuffix("!")) for token in tokens if token not in ignored and token.rstrip("!").isalpha()
+        stem_word(token.removesuffix("!"))
+        for token in tokens
+        if token not in ignored and stem_word(token.rstrip("!")).isalpha()
     )

@@ -12,7 +12,7 @@ _AXES = ("forward", "sideways", "upward")
 def build_run_terms(scene: SceneFacts, style: Style, sentence: Sentence) -> list[Term]:
     """Returns terms for speed along a direction of the world, forward by default."""
     axis, sign = sentence.direction or (0, 1)
-    speed = _find_speed_expression(scene, axis)
+    speed = find_speed_expression(scene, axis)
     if speed is None:
         return []
     lines = [SourceLine("speed", f"{speed}" if sign > 0 else f"-{speed}")]
@@ -36,7 +36,7 @@ def build_run_terms(scene: SceneFacts, style: Style, sentence: Sentence) -> list
     return [Term(name, (*lines, SourceLine(name, format_product(style.stage, value))), note)]
 
 
-def _find_speed_expression(scene: SceneFacts, axis: int) -> str | None:
+def find_speed_expression(scene: SceneFacts, axis: int) -> str | None:
     """Returns the code of the trunk's velocity along an axis, or of a sliding root joint's velocity."""
     root = scene.root
     if root is not None and root.velocity is not None:
@@ -52,7 +52,7 @@ def build_upright_terms(scene: SceneFacts, style: Style, words: tuple[str, ...] 
     item = scene.find_best_match(words, "rotation", ("body",)) if words else None
     root = item or (scene.root if scene.root is not None and scene.root.rotation is not None else None)
     root = root or next(iter(scene.find_objects("rotation", "body", "object", "other")), None)
-    angle = _find_angle_name(scene, words)
+    angle = find_angle_name(scene, words)
     if angle is not None and (root is None or (words and item is None)):
         return [Term("upright", (SourceLine("upright", format_product(1.0, f"np.cos(state.{angle})")),), note)]
     if root is None or root.rotation is None:
@@ -62,7 +62,7 @@ def build_upright_terms(scene: SceneFacts, style: Style, words: tuple[str, ...] 
     return [Term("upright", (tilt, SourceLine("upright", format_product(1.0, value))), note)]
 
 
-def _find_angle_name(scene: SceneFacts, words: tuple[str, ...]) -> str | None:
+def find_angle_name(scene: SceneFacts, words: tuple[str, ...]) -> str | None:
     """Returns the name of the angle that words refer to, else of the only angle."""
     angles = [t for t in scene.find_objects("travel") if t.travel is not None and t.travel.unit == "rad"]
     named = [t for t in angles if scene.score_match(t, words) > 0]
@@ -76,7 +76,7 @@ def build_swing_up_terms(scene: SceneFacts, style: Style, words: tuple[str, ...]
     if not terms:
         return []
     last = terms[0].lines[-1].local
-    angle = _find_angle_name(scene, words)
+    angle = find_angle_name(scene, words)
     rate = next((t.rate for t in scene.find_objects("rate") if t.travel is not None and t.travel.name == angle), None)
     if rate is None:
         return terms

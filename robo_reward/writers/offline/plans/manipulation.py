@@ -69,7 +69,7 @@ class TermBuilder:
         if a is None or b is None or a.position is None or b.position is None:
             return None
         columns = "[:, :2]" if flat else ""
-        difference = f"state.{b.position.name} - state.{a.position.name}"
+        difference = f"{b.position_code} - {a.position_code}"
         code = f"np.linalg.norm(({difference}){columns}, axis=-1)" if flat else f"np.linalg.norm({difference}, axis=-1)"
         return SourceLine(f"{a.local_name}_to_{b.local_name}", code)
 
@@ -213,9 +213,7 @@ class TermBuilder:
         )
         terms += self.build_precision_terms("precise", 1.0, gap, goal, "Be exact at the end.")
         if self.style.progress and item.velocity is not None:
-            way = SourceLine(
-                "way", f"(state.{target.position.name} - state.{item.position.name}) / ({gap.local} + 0.02)[:, None]"
-            )
+            way = SourceLine("way", f"({target.position_code} - {item.position_code}) / ({gap.local} + 0.02)[:, None]")
             speed = f"np.clip(np.sum(state.{item.velocity.name} * way, axis=-1) / 0.2, -1.0, 1.0)"
             terms.append(
                 Term(
@@ -250,7 +248,7 @@ class TermBuilder:
             lines = [SourceLine("behind", f"{point} + np.array([{', '.join(map(format_number, vector))}])")]
         else:
             lines = [
-                SourceLine("course", f"(state.{target.position.name} - {point})[:, :2]"),
+                SourceLine("course", f"({target.position_code} - {point})[:, :2]"),
                 SourceLine("course_length", "np.linalg.norm(course, axis=-1) + 0.01"),
                 SourceLine("standoff", format_number(stand + FINGER_RADIUS / 2)),
                 SourceLine("back", "-standoff * course / course_length[:, None]"),

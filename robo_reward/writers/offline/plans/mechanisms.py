@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from robo_reward.writers.offline import facts
 from robo_reward.writers.offline.plans.manipulation import FINGER_RADIUS, TermBuilder
-from robo_reward.writers.offline.scene import SceneObject
+from robo_reward.writers.offline.scene import SceneObject, share_beginning
 from robo_reward.writers.offline.sentence import Amount
 from robo_reward.writers.offline.terms import SourceLine, Term, build_closeness_term, format_number, format_product
 
@@ -30,8 +30,9 @@ def find_grasp_part(builder: TermBuilder, mechanism: SceneObject) -> SceneObject
         for t in parts
         if any(re.search(rf"\b{re.escape(token)}", t.description.lower()) for token in mechanism.name_tokens)
     ]
+    alike = [t for t in parts if any(share_beginning(a, b) for a in t.name_tokens for b in mechanism.name_tokens)]
     held = [t for t in parts if t.role == "part"]
-    return next(iter(speaking + held), None)
+    return next(iter(speaking + alike + (held if len(held) == 1 else [])), None)
 
 
 def build_travel_terms(
@@ -58,6 +59,10 @@ def build_travel_terms(
     if travel is None:
         return []
     shut, wide = facts.parse_closed_and_open(travel)
+    if is_continuous(mechanism):  # its range has no end: an amount counts from where it starts
+        start = builder.scene.find_start(travel)
+        shut = 0.0 if start is None else start[1]
+        wide = shut + 2.0 * math.pi
     if amount is None and (least := facts.parse_minimum(builder.rule, travel.unit)) is not None and opening:
         amount = Amount(least, travel.unit)
     target = wide

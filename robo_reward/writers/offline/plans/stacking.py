@@ -58,7 +58,7 @@ def _build_placed_lines(
 ) -> tuple[SourceLine, ...]:
     """Returns the assignments of a factor `placed`."""
     assert item.position is not None and base.position is not None
-    here, there = f"state.{item.position.name}", f"state.{base.position.name}"
+    here, there = item.position_code, base.position_code
     return (
         SourceLine("aside", f"np.linalg.norm(({here} - {there})[:, :2], axis=-1)"),
         SourceLine("stack_height", format_number(apart)),

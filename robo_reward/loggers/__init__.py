@@ -1,0 +1,1 @@
+"""Loggers: where the curves and results of a run are sent besides its folder."""
