@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from robo_reward.cli.arguments.quoting import quote_text
 from robo_reward.errors import UsageError
+
+_FUNCTION = re.compile(r"(?:.+\.py|[^\W\d][\w.]*):[^\W\d][\w.]*")
 
 
 @dataclass(frozen=True)
@@ -54,6 +57,8 @@ class Verb:
                 elif " " in self.bare or self.actions:
                     raise UsageError(f"{argument!r} is one path too many. Such as: {self.example}")
                 found.append(f"{taken}={quote_text(argument)}")
+            elif key == "reward" and key in self.paths and is_function_reference(value):
+                found += ["reward=python", f"reward.function={quote_text(value)}"]
             elif key in self.paths and _is_path(value):
                 found += [text.format(quote_text(value)) for text in self.paths[key]]
             else:
@@ -64,6 +69,11 @@ class Verb:
 def _is_path(value: str) -> bool:
     is_named = value.startswith((".", "/", "~", "runs/")) or value.endswith(".py")
     return bool(value) and (is_named or Path(value).exists())
+
+
+def is_function_reference(value: str) -> bool:
+    """Returns whether the value of `reward=` names a Python function: `FILE.py:NAME` or `package.module:NAME`."""
+    return not Path(value).exists() and _FUNCTION.fullmatch(value) is not None
 
 
 REWARD = {"reward": ("reward=artifact", "reward.path={}")}

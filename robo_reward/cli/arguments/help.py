@@ -78,7 +78,13 @@ COMMENTS = {
     "task.params": "  # settings of PPO that suit the task",
 }
 """Of the keys of registered options, which stand in no configuration file."""
-PATHS = {"reward": "; or a path: FILE.py with a reward program, or a folder with a reward in it"}
+PATHS = {
+    "reward": (
+        "\n            or a path: a folder or run with a reward in it, or FILE.py with a reward program (confined)"
+        "\n            or FILE.py:NAME or package.module:NAME: a Python function (runs with your rights, not confined)"
+    )
+}
+"""What else than an option a group takes."""
 
 
 def _read_option_keys(group: str, option: str) -> list[str]:
