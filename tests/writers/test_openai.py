@@ -15,9 +15,9 @@ from typing import Any
 import pytest
 
 from robo_reward.errors import MissingExtra, UnknownName, UsageError
+from robo_reward.web.addresses import read_retry_after
 from robo_reward.writers import bounded_client
 from robo_reward.writers.budget import SpendingBudget
-from robo_reward.web.addresses import read_retry_after
 from robo_reward.writers.chat_server import MAX_BACKOFF, MalformedReply, RetryPolicy, parse_reply
 from robo_reward.writers.extract import MAX_ANSWER
 from robo_reward.writers.ledger import Ledger

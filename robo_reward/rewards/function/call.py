@@ -89,7 +89,7 @@ class FunctionCall:
         positional = [values[p.name] for p in self.parameters if not p.by_name]
         try:
             result = self.function(*positional, **{p.name: values[p.name] for p in self.parameters if p.by_name})
-        except Exception as error:  # noqa: BLE001 - the user's own code may raise anything
+        except Exception as error:
             raise InvalidReward(f"{self.name} fails: {describe_failure(error)}") from error
         total, terms = _split_result(result, self.name)
         return _to_array(total), {_clean_term_name(name): _to_array(value) for name, value in terms.items()}

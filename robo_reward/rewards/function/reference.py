@@ -88,7 +88,7 @@ def load_function(reference: str) -> tuple[Callable[..., Any], ModuleType]:
         module = _import_file(path, reference) if path.suffix == ".py" else _import_module(found["module"])
     except (UsageError, KeyboardInterrupt):
         raise
-    except BaseException as error:  # noqa: BLE001 - the user's own module may raise anything, even SystemExit
+    except BaseException as error:
         raise UsageError(f"{reference}: {found['module']} cannot be imported: {describe_failure(error)}") from error
     value: Any = module
     for name in found["name"].split("."):
@@ -99,7 +99,7 @@ def load_function(reference: str) -> tuple[Callable[..., Any], ModuleType]:
     if inspect.isclass(value):
         try:
             value = value()
-        except Exception as error:  # noqa: BLE001 - as above
+        except Exception as error:
             raise UsageError(f"{reference} is a class that cannot be made: {describe_failure(error)}") from error
     if not callable(value):
         raise UsageError(f"{reference} is {type(value).__name__}, which cannot be called. Name a function")

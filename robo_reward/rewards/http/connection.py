@@ -57,7 +57,7 @@ class ServerSettings:
         try:
             parts = urlsplit(self.url)
             is_address = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
-            is_address = is_address and " " < min(self.url) and max(self.url) <= "~"
+            is_address = is_address and min(self.url) > " " and max(self.url) <= "~"
         except ValueError:
             is_address = False
         if not is_address:
