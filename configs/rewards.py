@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import ClassVar, Literal
 
+from robo_reward.configs.training import TaskOptions
 from robo_reward.configs.values import (
     FRAME_SIZE,
     Above0,
@@ -223,15 +224,24 @@ class AlignConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class CheckConfig:
-    """The keys of `robo-reward check`.
+    """The keys of `robo-reward check`; without `task=`, the task and options of the run.
 
     Args:
-        run: a run of `robo-reward align`
-        preferences: answers to evaluate the reward on; empty: those it was learnt from, and any added since
+        run: a run or reward folder, FILE.py with a reward program, or FILE.py:NAME or package.module:NAME, a Python
+            function
+        task: with task=NAME: the task whose state a file or function reads
+        preferences: answers to evaluate the reward on; empty: those that a run of align was learnt from, and any added
+        seed: seed of the episodes on which a program or function is checked
+        json: also write the figures to this file
     """
 
+    groups: ClassVar[dict[str, str | None]] = {"task": None}
+
     run: str
+    task: TaskOptions = field(default_factory=TaskOptions)
     preferences: str = ""
+    seed: Seed = 0
+    json: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -25,6 +25,7 @@ _MODULES = {
     "align": "api",
     "check": "api",
     "collect_episodes": "data.collect",
+    "compare": "api",
     "compile_program": "language.language",
     "discover": "api",
     "evaluate": "api",
@@ -36,6 +37,7 @@ _MODULES = {
     "open_episodes": "data.formats",
     "record": "api",
     "save_reward": "rewards.artifact",
+    "score": "api",
     "search": "api",
     "task_names": "envs.task",
     "train": "api",
@@ -55,6 +57,7 @@ __all__ = [
     "align",
     "check",
     "collect_episodes",
+    "compare",
     "compile_program",
     "discover",
     "evaluate",
@@ -66,13 +69,14 @@ __all__ = [
     "open_episodes",
     "record",
     "save_reward",
+    "score",
     "search",
     "task_names",
     "train",
 ]
 
 if TYPE_CHECKING:
-    from robo_reward.api import Run, RunStopped, align, check, discover, evaluate, record, search, train
+    from robo_reward.api import Run, RunStopped, align, check, compare, discover, evaluate, record, score, search, train
     from robo_reward.data.collect import collect_episodes
     from robo_reward.data.episode import Episode, EpisodeStore
     from robo_reward.data.formats import export_episodes, import_episodes, open_episodes

@@ -87,6 +87,8 @@ def _select_settings(value: dict[str, Any], free: Sequence[str] = ()) -> dict[st
         kept["writer"] = {k: v for k, v in kept["writer"].items() if k not in PATIENCE}
     if isinstance(kept.get("reward"), dict):
         kept["reward"] = {k: v for k, v in kept["reward"].items() if k not in TRANSFER}
+    if isinstance(kept.get("search"), dict) and not kept["search"].get("initial"):  # runs of earlier versions lack it
+        kept["search"] = {k: v for k, v in kept["search"].items() if k != "initial"}
     return kept
 
 

@@ -15,7 +15,7 @@ from robo_reward.envs.rendering.frames import FrameSpec
 from robo_reward.envs.state import Transitions
 from robo_reward.envs.task import Task
 from robo_reward.errors import RoboRewardError, UsageError
-from robo_reward.files import load_json
+from robo_reward.files import load_json, read_bytes, write_text
 from robo_reward.language.language import ProgramError, RewardProgram, compile_program
 from robo_reward.language.validation.probes import probe
 from robo_reward.reward_search.propose import sample_random_rollout
@@ -93,6 +93,65 @@ def compile_file(path: Path, task: Task) -> RewardProgram:
         raise
 
 
+def load_initial_programs(console: Terminal, text: str, task: Task) -> list[RewardProgram]:
+    """Returns the programs of `search.initial`, checked before any training.
+
+    Args:
+        console: shows what was rewritten in them.
+        text: files, reward folders or runs, separated by commas.
+        task: whose state and action they read.
+
+    Raises:
+        UsageError: a place without a program, or one that the probes refuse.
+        ProgramError: a program that is not in the language, and cannot be rewritten into it.
+    """
+    found = []
+    parts = [text] if Path(text).exists() else [part.strip() for part in text.split(",") if part.strip()]
+    batch = sample_random_rollout(task) if parts else None
+    for part in parts:
+        path = Path(part)
+        if is_function_reference(part):
+            raise UsageError(
+                f"search.initial={part}: candidates are trained in confined processes, which do not run your own code. "
+                f"Give a file with a reward program; `robo-reward train reward={part}` trains on this function"
+            )
+        if path.suffix == ".py":
+            program = compile_file(path, task)
+        else:
+            reward = load_reward(path)
+            if not isinstance(reward, RewardProgram):
+                kind = reward.spec()["kind"]
+                raise UsageError(f"search.initial={part} holds a reward of the kind {kind!r}. Give a reward program")
+            program = compile_program(reward.source, task.spec, task.action.dim)
+        console.print(f"the search starts from {part}", highlight=False)
+        print_changes(console, program.changes)
+        assert batch is not None
+        report = probe(program, batch)
+        if not report.ok:
+            raise UsageError(f"search.initial={part} cannot be trained on:\n" + "\n".join(report.failures))
+        for warning in report.warnings:
+            console.print(f"  warning: {warning}", style="yellow", soft_wrap=True, markup=False, highlight=False)
+        found.append(program)
+    return found
+
+
+def keep_initial_programs(programs: list[RewardProgram], folder: Path) -> None:
+    """Writes the programs that a search starts from into its folder, where it may have begun before.
+
+    Raises:
+        RoboRewardError: it began from other programs.
+    """
+    for number, program in enumerate(programs, start=1):
+        path = folder / "initial" / f"{number}.py"
+        stored = read_bytes(path)
+        if stored is not None and stored.decode("utf-8", "replace") != program.source:
+            raise RoboRewardError(
+                f"{folder} began from another program, see {path}. Give another run=NAME, or restore the program"
+            )
+        path.parent.mkdir(exist_ok=True)
+        write_text(path, program.source)
+
+
 def describe_own_code(path: Path) -> str:
     """Returns the way to use a file as the Python that it is."""
     return f"To run the file as it is, as your own trusted Python: reward={path}:FUNCTION ({OWN_CODE})"
@@ -132,14 +191,23 @@ def keep_answers(reward: Any, config: DictConfig, folder: Path) -> None:
         reward.keep_answers(folder / "answers.jsonl")
 
 
-def examine_reward(console: Terminal, task: Task, reward: StepReward | EpisodeReward | None, seed: int = 0) -> None:
+def examine_reward(
+    console: Terminal, task: Task, reward: StepReward | EpisodeReward | None, seed: int = 0, where: str = ""
+) -> None:
     """Prints what there is to know about a user's own reward, and raises before a training that cannot work.
+
+    Args:
+        console: shows it.
+        task: on whose transitions the reward is tried.
+        reward: any; only programs and functions are examined.
+        seed: of the transitions.
+        where: what to add about a program that was rewritten.
 
     Raises:
         RoboRewardError: the reward fails on transitions of a random policy, or returns values that are not finite.
     """
     if isinstance(reward, RewardProgram):
-        print_changes(console, reward.changes, "; the run folder holds the result")
+        print_changes(console, reward.changes, where)
     if not isinstance(reward, FunctionReward):
         return
     batch = sample_random_rollout(task, seed)

@@ -159,10 +159,10 @@ VERBS = {
         "robo-reward align preferences=FOLDER method=rapl",
     ),
     "check": Verb(
-        "measure how well a learnt reward agrees with people, and with the ground truth if known",
+        "check a reward before training: a program, a function or a run; agreement with people and the ground truth",
         "robo_reward.cli.rewards.check:run",
         "robo_reward.configs.rewards:CheckConfig",
-        "robo-reward check runs/NAME",
+        "robo-reward check reward.py task=panda/lift",
         bare="run",
     ),
     "score": Verb(

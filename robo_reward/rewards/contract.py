@@ -155,7 +155,7 @@ class FunctionReward:
     Its parameters say by their names what they get: `state` (after the action), `action`, `previous`; `obs`, `next_obs`
     for flat arrays; or fields of the state. It may be written for numpy or torch, for a batch or for one world, and
     returns a number for each transition, alone or as `(total, {name: term})`. The form that suits it is found by trial
-    on the first batch. It is trusted code, which is not confined, and cannot be rebuilt from its spec, only named by it.
+    on the first batch. It is trusted code, which is not confined, and cannot be rebuilt from its spec, only named.
 
     Args:
         function: anything that can be called.

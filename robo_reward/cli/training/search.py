@@ -12,6 +12,7 @@ from omegaconf import DictConfig, OmegaConf
 from robo_reward.checks.proportion import format_success
 from robo_reward.cli.film import film_run
 from robo_reward.cli.folder import RunFolder, open_run
+from robo_reward.cli.reward import keep_initial_programs, load_initial_programs
 from robo_reward.cli.robot.view import SearchView
 from robo_reward.cli.sittings import recorded_sitting
 from robo_reward.cli.task import make_configured_task
@@ -39,8 +40,10 @@ def run(config: DictConfig, arguments: list[str]) -> int:
     settings = read_search_settings(config)
     if config.camera and config.camera not in task.cameras:
         raise UnknownName("camera", config.camera, task.cameras)
+    initial = load_initial_programs(console, settings.initial, task)
     with open_run(config, arguments, arguments[0], keep_provenance=True) as run:
         folder = run.path
+        keep_initial_programs(initial, folder)
         writer = make_writer(_to_container(config.writer), folder)
         _print_greeting(console, task, config, folder, settings)
         view = SearchView(console, folder / "jobs")
@@ -49,7 +52,7 @@ def run(config: DictConfig, arguments: list[str]) -> int:
                 with create_executor(config) as executor, view.live_display():
                     options = _filter_job_options(task, {**_to_container(config.task.options), **task.options})
                     goal = config.goal or task.goal
-                    search = Eureka(task, goal, writer, executor, folder, settings, options, view.handle_event)
+                    search = Eureka(task, goal, writer, executor, folder, settings, options, view.handle_event, initial)
                     outcome = search.run()
                 evaluation = _evaluate_winner(console, task, config, outcome, run)
         finally:

@@ -34,7 +34,7 @@ def run(config: DictConfig, arguments: list[str]) -> int:
         raise UnknownName("camera", config.camera, task.cameras)
     merge_settings(config.policy.algorithm, merge_parameters(config))
     reward = load_chosen_reward(task, config.reward, config.goal)
-    examine_reward(console, task, reward, config.seed)
+    examine_reward(console, task, reward, config.seed, "; the run folder holds the result")
     fingerprint = fingerprint_spec(reward.spec()) if reward else ""
     with open_run(config, arguments, "train", _name_run(task, config, fingerprint)) as run:
         if reward:
