@@ -174,7 +174,7 @@ def _name_side(side: Any) -> str:
 
 def _name_reward(given: dict[str, Any]) -> dict[str, Any]:
     """Returns settings in which a reward or a function of this process is a path or a name."""
-    from robo_reward.rewards.contract import EpisodeReward, StepReward
+    from robo_reward.rewards.contract import EpisodeReward, FunctionReward, StepReward
     from robo_reward.rewards.function.reference import PythonReward, hold_function
 
     reward = given["reward"]
@@ -184,6 +184,8 @@ def _name_reward(given: dict[str, Any]) -> dict[str, Any]:
         return {**given, "reward": reward.folder}
     if isinstance(reward, PythonReward):
         return {**given, "reward": "python", "reward.function": reward.name, "reward.framework": reward.framework}
+    if isinstance(reward, FunctionReward):
+        return {**_name_reward({**given, "reward": reward.function}), "reward.framework": reward.framework}
     if callable(reward) and not isinstance(reward, (StepReward, EpisodeReward)):
         return {**given, "reward": "python", "reward.function": hold_function(reward)}
     return {**given, "reward": _keep_reward(reward, Path(str(given.get("runs", "runs"))))}

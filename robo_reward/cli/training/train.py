@@ -36,7 +36,7 @@ def run(config: DictConfig, arguments: list[str]) -> int:
     reward = load_chosen_reward(task, config.reward, config.goal)
     examine_reward(console, task, reward, config.seed, "; the run folder holds the result")
     fingerprint = fingerprint_spec(reward.spec()) if reward else ""
-    with open_run(config, arguments, "train", _name_run(task, config, fingerprint)) as run:
+    with open_run(config, arguments, "train", name_run_subject(task, config, fingerprint)) as run:
         if reward:
             require_same_reward(run.path, fingerprint)
             save_reward(reward, run.path / "reward")
@@ -68,7 +68,7 @@ def run(config: DictConfig, arguments: list[str]) -> int:
     return 0
 
 
-def _name_run(task: Task, config: DictConfig, fingerprint: str) -> str:
+def name_run_subject(task: Task, config: DictConfig, fingerprint: str) -> str:
     """Returns the middle of the run folder's name: a file that is edited gives another run."""
     name = task.id.replace("/", "-")
     is_file = config.reward.kind == "python" or str(config.reward.get("path", "")).endswith(".py")
