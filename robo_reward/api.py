@@ -155,11 +155,16 @@ def compare(a: Any, b: Any, settings: Settings = None, **more: Any) -> dict[str,
         UsageError: a key or a value that does not fit.
     """
     given = {"a": _name_side(a), "b": _name_side(b), **(settings or {}), **more}
+    return _read_figures("compare", given)
+
+
+def _read_figures(verb: str, given: Mapping[str, Any]) -> dict[str, Any]:
+    """Runs a verb and returns what it writes as JSON, whatever its verdict is."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(str(given.get("json") or Path(folder) / "result.json"))
-        code, _ = _call_verb("compare", {**given, "json": path})
+        code, _ = _call_verb(verb, {**given, "json": path})
         if code and not path.is_file():
-            raise RunStopped(f"compare ended with exit code {code}")
+            raise RunStopped(f"{verb} ended with exit code {code}")
         return json.loads(path.read_text(encoding="utf-8"))
 
 
@@ -281,17 +286,18 @@ def discover(demos: Path | str, settings: Settings = None, **more: Any) -> Run:
     return run_verb("discover", {"demos": demos, **(settings or {}), **more})
 
 
-def check(run: Run | Path | str, settings: Settings = None, **more: Any) -> Run:
-    """Compares a learnt reward with people's answers, and with the truth where it is known (`robo-reward check`).
+def check(run: Any, settings: Settings = None, **more: Any) -> dict[str, Any]:
+    """Checks a reward: against people's answers, the truth where it is known, and mistakes (`robo-reward check`).
 
     Args:
-        run: of `align`.
+        run: a run or reward folder; or a reward program or a function, with `task`.
         settings: keys of the verb.
-        more: further keys.
+        more: further keys, such as `task` and `preferences`.
+
+    Returns:
+        The figures; `failures`, where a program has any, are reasons that it cannot be trained on.
     """
-    folder = run.folder if isinstance(run, Run) else Path(run)
-    run_verb("check", {"run": folder, **(settings or {}), **more})
-    return Run(folder)
+    return _read_figures("check", {"run": _name_side(run), **(settings or {}), **more})
 
 
 def run_verb(verb: str, settings: Mapping[str, Any]) -> Run:

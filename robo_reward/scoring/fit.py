@@ -61,7 +61,7 @@ class FittedReward:
 
     @property
     def changes(self) -> tuple[Change, ...]:
-        """What was rewritten in the text of a program, for the episodes so far."""
+        """The changes that made a reward program of the text, for the episodes so far."""
         return next((program.changes for program in self._programs.values() if program.changes), ())
 
     @property

@@ -13,6 +13,8 @@ import pytest
 import robo_reward as rr
 from robo_reward.cli.app import compose_config, main
 from robo_reward.cli.arguments.help import format_verb_help
+from robo_reward.cli.reward import load_initial_programs
+from robo_reward.cli.terminal import Terminal
 from robo_reward.cli.training.train import name_run_subject
 from robo_reward.cli.verbs import VERBS, is_function_reference
 from robo_reward.data.episode import EpisodeStore
@@ -154,6 +156,8 @@ def test_the_python_interface_scores_and_compares(here: Path) -> None:
     found = rr.compare("scored.py", right, data="mixed")
     assert found["metric"] == "reward" and -1 <= found["kendall_tau_of_episodes"] <= 1
     assert rr.compare(right, right, data="mixed")["spearman_of_steps_in_episodes"] == pytest.approx(1.0)
+    checked = rr.check(right, task="panda/reach")
+    assert checked["terms"]["total"]["mean"] == pytest.approx(0.5, abs=0.2) and not checked["failures"]
     with pytest.raises(rr.UsageError, match="define it with a name"):
         rr.train("panda/reach", lambda state: 0.0)
 
@@ -259,7 +263,9 @@ def test_a_search_starts_from_a_published_program(here: Path, capsys: pytest.Cap
     assert candidates["1.1"]["parent"] == "1.0"
     # Candidate 1.1 is a descendant of the program: its terms are the program's.
     assert '"reach"' in candidates["1.1"]["source"] and "np.exp(" in candidates["1.1"]["source"]
-    assert main([*words[:2], "search.initial=runs/one", *words[3:-2], "run=two", "policy.params.worlds=16"]) == 0
+    task = rr.make_task("panda/reach")
+    (again,) = load_initial_programs(Terminal(), "runs/one", task)  # an earlier run stands for its winner
+    assert again.canonical == rr.load_reward("runs/one").canonical
     Path("published.py").write_text(PUBLISHED.replace("-5.0", "-9.0"))
     assert main(words) == 1
     assert "began from another program" in capsys.readouterr().err

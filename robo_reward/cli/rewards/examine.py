@@ -1,4 +1,4 @@
-"""What `robo-reward check` finds out about a reward of single steps: a program or a Python function."""
+"""Checks of a reward of single steps, a program or a Python function, for `robo-reward check`."""
 
 from __future__ import annotations
 

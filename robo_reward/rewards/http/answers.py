@@ -12,7 +12,7 @@ import msgspec
 import numpy as np
 
 from robo_reward.files import Finite, read_bytes
-from robo_reward.rewards.http.protocols import Query
+from robo_reward.rewards.http.protocols import EpisodeQuery
 
 log = logging.getLogger(__name__)
 MAX_FILE = 4 << 30  # [bytes]
@@ -76,7 +76,7 @@ class AnswerStore:
             self._known[row.key] = {name: np.asarray(values, dtype=float) for name, values in row.values.items()}
 
 
-def compute_query_key(query: Query, about: str) -> str:
+def compute_query_key(query: EpisodeQuery, about: str) -> str:
     """Returns the key of a query: a digest of the server and protocol, the goal and every byte of the frames."""
     found = hashlib.blake2b(repr((about, query.goal, query.frames.shape)).encode(), digest_size=16)
     found.update(np.ascontiguousarray(query.frames).tobytes())

@@ -140,7 +140,7 @@ class RewardServer:
         return b"".join(parts)
 
     def _find_pause(self, error: Exception, attempt: int) -> float | None:
-        """Returns the wait before the next try [s], or None if there is none."""
+        """Returns the wait before the next try [s], or None where another try is useless."""
         if attempt >= self.settings.retries:
             return None
         asked = None

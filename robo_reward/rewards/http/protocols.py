@@ -31,7 +31,7 @@ Values = dict[str, np.ndarray]
 """Name -> a number for each frame that was sent."""
 
 
-class Query(NamedTuple):
+class EpisodeQuery(NamedTuple):
     """An episode as it is sent.
 
     Attributes:
@@ -52,7 +52,7 @@ class Protocol(NamedTuple):
         is_progress: whether the reward is progress in [0, 1].
     """
 
-    ask: Callable[[RewardServer, Sequence[Query], bool], list[Values]]
+    ask: Callable[[RewardServer, Sequence[EpisodeQuery], bool], list[Values]]
     outputs: tuple[str, ...]
     is_progress: bool
 
@@ -93,7 +93,7 @@ def find_protocol(name: str) -> Protocol:
     return PROTOCOLS[name]
 
 
-def _ask_simple(server: RewardServer, queries: Sequence[Query], frame_steps: bool) -> list[Values]:
+def _ask_simple(server: RewardServer, queries: Sequence[EpisodeQuery], frame_steps: bool) -> list[Values]:
     episodes = [
         {"goal": q.goal, "shape": list(q.frames.shape), "frames": base64.b64encode(q.frames.tobytes()).decode()}
         for q in queries
@@ -103,7 +103,7 @@ def _ask_simple(server: RewardServer, queries: Sequence[Query], frame_steps: boo
     return [{"reward": values} for values in _check_numbers(answer.rewards, queries, "rewards", server)]
 
 
-def _ask_robometer(server: RewardServer, queries: Sequence[Query], frame_steps: bool) -> list[Values]:
+def _ask_robometer(server: RewardServer, queries: Sequence[EpisodeQuery], frame_steps: bool) -> list[Values]:
     fields = {f"sample_{i}": json.dumps(_describe_sample(i, query)) for i, query in enumerate(queries)}
     if frame_steps:
         fields["use_frame_steps"] = "true"
@@ -120,7 +120,7 @@ def _ask_robometer(server: RewardServer, queries: Sequence[Query], frame_steps: 
     return [{"progress": p, "success": s} for p, s in zip(progress, success, strict=True)]
 
 
-def _describe_sample(index: int, query: Query) -> dict[str, object]:
+def _describe_sample(index: int, query: EpisodeQuery) -> dict[str, object]:
     """Returns the JSON field of one episode, in which a reference stands for the frames."""
     return {
         "sample_type": "progress",
@@ -163,7 +163,7 @@ def _parse_answer(data: bytes, schema: type[T], server: RewardServer, expected: 
 
 
 def _check_numbers(
-    rows: Sequence[Sequence[float]], queries: Sequence[Query], what: str, server: RewardServer
+    rows: Sequence[Sequence[float]], queries: Sequence[EpisodeQuery], what: str, server: RewardServer
 ) -> list[np.ndarray]:
     """Returns the numbers of each episode.
 

@@ -17,7 +17,7 @@ from robo_reward.errors import UnknownName, UsageError
 from robo_reward.rewards.contract import RewardOutput, validate_output
 from robo_reward.rewards.http.answers import AnswerStore, compute_query_key
 from robo_reward.rewards.http.connection import RewardServer, ServerSettings
-from robo_reward.rewards.http.protocols import Query, Values, find_protocol
+from robo_reward.rewards.http.protocols import EpisodeQuery, Values, find_protocol
 
 
 class HttpReward:
@@ -115,7 +115,7 @@ class HttpReward:
             return np.arange(count)
         return np.linspace(0, count - 1, self.max_frames).round().astype(int)
 
-    def _make_query(self, episode: Episode, places: np.ndarray) -> Query:
+    def _make_query(self, episode: Episode, places: np.ndarray) -> EpisodeQuery:
         assert self.frames is not None
         if episode.frames is None:
             raise UsageError(f"reward=http looks at frames, and an episode of {episode.task_id or 'no task'} has none")
@@ -123,12 +123,12 @@ class HttpReward:
         if not goal:
             raise UsageError("reward=http needs the goal as a sentence, which the data do not state. Give goal=...")
         limit = self.frames.size * (1 if episode.frames.shape[1] >= episode.frames.shape[2] else self._count_cameras())
-        return Query(goal, _shrink_frames(episode.frames[places], limit))
+        return EpisodeQuery(goal, _shrink_frames(episode.frames[places], limit))
 
     def _count_cameras(self) -> int:
         return len(self.frames.cameras) if self.frames else 1
 
-    def _ask(self, missing: Mapping[str, Query]) -> None:
+    def _ask(self, missing: Mapping[str, EpisodeQuery]) -> None:
         """Asks for what is missing and keeps each answer as it arrives."""
         groups: dict[tuple[int, ...], list[str]] = defaultdict(list)
         for key, query in missing.items():
