@@ -18,6 +18,7 @@ from robo_reward.errors import RoboRewardError, UsageError
 from robo_reward.files import load_json, read_bytes, write_text
 from robo_reward.language.language import ProgramError, RewardProgram, compile_program
 from robo_reward.language.validation.probes import probe
+from robo_reward.masking import mask_secrets
 from robo_reward.reward_search.propose import sample_random_rollout
 from robo_reward.rewards.artifact import load_reward
 from robo_reward.rewards.contract import EpisodeReward, FunctionReward, StepReward
@@ -65,7 +66,7 @@ def load_reward_for_data(config: DictConfig, camera: str = "") -> FittedReward:
     own = _create_own_reward(config, None, camera)
     if own is None:
         return load_fitted_reward(config.kind, config.get("path", ""), camera)
-    return FittedReward(own, config.url if config.kind == "http" else own.name, camera)
+    return FittedReward(own, mask_secrets(config.url) if isinstance(own, HttpReward) else own.name, camera)
 
 
 def load_named_reward(text: str, camera: str = "") -> FittedReward:

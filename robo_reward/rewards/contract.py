@@ -166,7 +166,8 @@ class FunctionReward:
     def __init__(
         self, function: Callable[..., Any], name: str = "", framework: Literal["auto", "numpy", "torch"] = "auto"
     ) -> None:
-        self.function, self.framework = function, framework
+        self.function = function
+        self.framework: Literal["auto", "numpy", "torch"] = framework
         self.name = name or getattr(function, "__name__", type(function).__name__)
         self._call: Any = None
 

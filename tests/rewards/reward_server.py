@@ -129,7 +129,7 @@ def read_form(path: str, headers: dict[str, str], body: bytes) -> Seen:
     fields, arrays = {}, {}
     for part in message.iter_parts():
         name = part.get_param("name", header="content-disposition")
-        content = part.get_payload(decode=True)
+        content: Any = part.get_payload(decode=True)
         if part.get_filename():
             assert part.get_filename() == f"{name}.npy" and part.get_content_type() == "application/octet-stream"
             arrays[name] = np.load(io.BytesIO(content), allow_pickle=False)

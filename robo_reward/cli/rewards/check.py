@@ -119,9 +119,10 @@ def _compare_with_people(
     fitted = FittedReward(reward, "the reward")
     totals = [fitted.compute(episode) for episode in episodes]
     found = compute_figures(clips, episodes, totals, answers, LearntForm(LearntAnswerIds([]), []))
-    shown = {name: value for name, value in found.items() if value is not None}
-    _print_figures(console, shown)
-    return shown
+    for name in [name for name, value in found.items() if value is None]:
+        del found[name]
+    _print_figures(console, found)
+    return found
 
 
 def _print_figures(console: Terminal, found: Mapping[str, float | list[float] | None]) -> None:
