@@ -177,7 +177,10 @@ def test_a_server_scores_a_data_set_and_is_not_asked_twice(
         server.replies = [lambda answer: answer, 500, 400]  # stops at the third request
         assert main(words) == 0
         assert "1 episodes could not be scored" in capsys.readouterr().out
-        asked = len(server.seen)
+        server.replies, asked = [401], len(server.seen)
+        assert main([*words, "key_env=", "answers=new.jsonl", "run=other"]) == 1  # ends at once: no episode will do
+        assert "reward.key_env=NAME" in capsys.readouterr().err and len(server.seen) == asked + 1
+        asked += 1
         assert main([*words, "timeout=60", "headers.X-Other=another"]) == 0
         assert len(server.seen) == asked + 1  # only what was missing
         assert {goal for seen in server.seen for goal in seen.goals} == {"Go down."}

@@ -16,7 +16,7 @@ from robo_reward.envs.rendering.frames import FrameSpec
 from robo_reward.envs.state import StateSpec
 from robo_reward.errors import UnknownName, UsageError
 from robo_reward.rewards.artifact import load_reward, save_reward
-from robo_reward.rewards.http.connection import RewardServerError, ServerSettings
+from robo_reward.rewards.http.connection import RewardServerError, ServerSettings, ServerUnavailable
 from robo_reward.rewards.http.reward import HttpReward
 from robo_reward.testing.episode_reward import EpisodeRewardContract
 from tests.rewards.reward_server import RewardServerScript, brightness, serve_rewards
@@ -160,7 +160,7 @@ def test_time_limits_and_servers_that_are_not_there(server: RewardServerScript) 
     with pytest.raises(RewardServerError, match=r"no answer within 0\.2 s.*Raise reward\.timeout"):
         make_reward(server, retries=0, timeout=0.2)(make_episode(4))
     gone = HttpReward(ServerSettings("http://127.0.0.1:1", retries=1, backoff=0.01))
-    with pytest.raises(RewardServerError, match=r"no connection: Connection refused \(2 tries\)\. Start the server"):
+    with pytest.raises(ServerUnavailable, match=r"no connection: Connection refused \(2 tries\)\. Start the server"):
         gone(make_episode(4))
 
 

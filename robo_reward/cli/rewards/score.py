@@ -24,6 +24,7 @@ from robo_reward.data.summary import is_success_known
 from robo_reward.errors import MissingExtra, RoboRewardError, UsageError
 from robo_reward.files import write_json
 from robo_reward.report.scores import ScoresPage, write_scores_page
+from robo_reward.rewards.http.connection import ServerUnavailable
 from robo_reward.rewards.perceptual.picture import write_png
 from robo_reward.scoring.fit import FittedReward
 from robo_reward.scoring.journal import ScoreJournal
@@ -131,6 +132,8 @@ def _score_items(
         try:
             episode = item.load()
             scored = _score_episode(item, episode, reward)
+        except ServerUnavailable:  # the other episodes would wait for it in vain, one after the other
+            raise
         except (RoboRewardError, OSError) as error:
             done.problems[item.name] = str(error)
             console.print(f"{number}/{len(items)}  {item.name}: {error}", style="yellow")

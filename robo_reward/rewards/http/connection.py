@@ -24,10 +24,16 @@ MAX_WAIT = 60.0  # [s] between two tries, unless the server asks for another
 MAX_RETRY_AFTER = 600.0  # [s]: a server that asks for a longer wait is given up
 RETRYABLE = (408, 409, 425, 429, 500, 502, 503, 504)
 """Answers after which the same request may succeed."""
+ONE_REQUEST = (400, 413, 422, 500)
+"""Answers that are about one request; after others, the next request would fail as well."""
 
 
 class RewardServerError(RoboRewardError):
     """A reward server cannot be reached, refuses, or answers something that is no reward."""
+
+
+class ServerUnavailable(RewardServerError):
+    """A reward server that cannot be reached or refuses us: it will not answer the next request either."""
 
 
 @dataclass(frozen=True)
@@ -106,7 +112,8 @@ class RewardServer:
         """Returns the answer to a request.
 
         Raises:
-            RewardServerError: there was no answer, also after the retries; the message says why and what to do.
+            ServerUnavailable: there was no answer, also after the retries; the message says why and what to do.
+            RewardServerError: it cannot answer this request.
         """
         headers = {"User-Agent": "robo-reward", **self.settings.build_headers(), "Content-Type": content_type}
         url = self.settings.url.rstrip("/") + path
@@ -117,7 +124,9 @@ class RewardServer:
             except (OSError, http.client.HTTPException) as error:
                 pause = self._find_pause(error, attempt)
                 if pause is None:
-                    raise RewardServerError(self._explain(url, error, attempt + 1)) from error
+                    code = error.code if isinstance(error, urllib.error.HTTPError) else 0
+                    kind = RewardServerError if code in ONE_REQUEST else ServerUnavailable
+                    raise kind(self._explain(url, error, attempt + 1)) from error
                 log.warning("%s: %s; next try in %.1f s", mask_secrets(url), self._describe(error), pause)
                 self._sleep(pause)
         raise AssertionError("unreachable")
