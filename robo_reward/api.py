@@ -65,9 +65,8 @@ class Run:
 
     @property
     def result(self) -> dict[str, Any]:
-        """The content of `result.json`, or of `scores.json`: what the run measured."""
-        name = "result.json" if (self.folder / "result.json").is_file() else "scores.json"
-        return json.loads((self.folder / name).read_text(encoding="utf-8"))
+        """The content of `result.json`: what the run measured."""
+        return json.loads((self.folder / "result.json").read_text(encoding="utf-8"))
 
     @property
     def report(self) -> Path:
@@ -123,20 +122,24 @@ def train(task: str = "panda/lift", reward: Any = "expert", settings: Settings =
     return run_verb("train", _name_reward({"task": task, "reward": reward, **(settings or {}), **more}))
 
 
-def score(data: Path | str, reward: Any = "expert", settings: Settings = None, **more: Any) -> Run:
-    """Scores every episode of a data set by a reward (`robo-reward score`); `result` of the run holds the scores.
+def score(data: Path | str, reward: Any = "expert", settings: Settings = None, **more: Any) -> dict[str, Any]:
+    """Scores every episode of a data set with a reward (`robo-reward score`).
 
     Args:
-        data: an episode store, a run, a folder of videos, or a LeRobot, robomimic or Minari data set.
+        data: an episode store, a run, videos, or a LeRobot, robomimic or Minari data set.
         reward: as of `train`.
         settings: keys of the verb.
         more: further keys, such as `by`, `camera`, `bad_below` and `run`.
+
+    Returns:
+        The content of the run's `scores.json`: the episodes from worst to best, and how well success is ranked.
 
     Raises:
         UsageError: a key or a value that does not fit, or data without what the reward reads.
         RunStopped: it was stopped.
     """
-    return run_verb("score", _name_reward({"data": data, "reward": reward, **(settings or {}), **more}))
+    run = run_verb("score", _name_reward({"data": data, "reward": reward, **(settings or {}), **more}))
+    return json.loads((run.folder / "scores.json").read_text(encoding="utf-8"))
 
 
 def compare(a: Any, b: Any, settings: Settings = None, **more: Any) -> dict[str, Any]:

@@ -150,9 +150,9 @@ def test_score_by_a_function_and_by_a_published_program(here: Path, capsys: pyte
 
 
 def test_the_python_interface_scores_and_compares(here: Path) -> None:
-    run = rr.score("mixed", "scored.py", run="one", pictures=1)
-    assert run.result["auc"] == 1.0 and run.folder == Path("runs/one")
-    assert rr.score("mixed", right, run="two", pictures=1).result["reward"].endswith("test_own_rewards:right")
+    found = rr.score("mixed", "scored.py", run="one", pictures=1)
+    assert found["auc"] == 1.0 and found == load("runs/one/scores.json")
+    assert rr.score("mixed", right, run="two", pictures=1)["reward"].endswith("test_own_rewards:right")
     found = rr.compare("scored.py", right, data="mixed")
     assert found["metric"] == "reward" and -1 <= found["kendall_tau_of_episodes"] <= 1
     assert rr.compare(right, right, data="mixed")["spearman_of_steps_in_episodes"] == pytest.approx(1.0)

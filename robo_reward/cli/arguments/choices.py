@@ -43,6 +43,13 @@ PLUGGED = {
     "robot": PluginGroup("robo_reward.robots", "kind", {}, ("host",)),
 }
 
+PATHS = {
+    "task": "a path: FILE.xml with a MuJoCo model, or FILE.yaml with a scene",
+    "reward": "a path: FILE.py with a reward program, or a folder with a reward in it; or FILE.py:NAME or "
+    "package.module:NAME: a Python function (it runs with your rights and is not confined)",
+}
+"""Group -> what may be given instead of an option's name."""
+
 
 @cache
 def list_group_options(group: str) -> tuple[str, ...]:

@@ -9,6 +9,7 @@ from importlib.resources import files
 from typing import TYPE_CHECKING
 
 from robo_reward.cli.arguments.choices import (
+    PATHS,
     is_registered,
     list_group_options,
     list_options,
@@ -58,7 +59,7 @@ def format_verb_help(verb: str, arguments: Sequence[str] = ()) -> str:
     groups = find_verb_groups(verb)
     if groups:
         text.append("Choices (group=option):")
-        text += [f"  {group:<9} {', '.join(list_options(group))}{PATHS.get(group, '')}" for group in groups]
+        text += [f"  {group:<9} {', '.join(list_options(group))}{_format_path(group)}" for group in groups]
         text.append("")
     text.append("Keys and their defaults:")
     text += [f"  {line}" for line in format_keys(list_verb_keys(verb))]
@@ -72,19 +73,16 @@ def format_verb_help(verb: str, arguments: Sequence[str] = ()) -> str:
     return "\n".join(text)
 
 
+def _format_path(group: str) -> str:
+    return f"; or {PATHS[group]}" if group in PATHS else ""
+
+
 COMMENTS = {
     "task.options": "  # passed to the task: control=joint_delta, ...; `robo-reward tasks name=ID` lists them",
     "task.steps": "  # usual training budget [environment steps]",
     "task.params": "  # settings of PPO that suit the task",
 }
 """Of the keys of registered options, which stand in no configuration file."""
-PATHS = {
-    "reward": (
-        "\n            or a path: a folder or run with a reward in it, or FILE.py with a reward program (confined)"
-        "\n            or FILE.py:NAME or package.module:NAME: a Python function (runs with your rights, not confined)"
-    )
-}
-"""What else than an option a group takes."""
 
 
 def _read_option_keys(group: str, option: str) -> list[str]:
