@@ -107,7 +107,7 @@ def load_initial_programs(console: Terminal, text: str, task: Task) -> list[Rewa
         ProgramError: a program that is not in the language, and cannot be rewritten into it.
     """
     found = []
-    parts = [text] if Path(text).exists() else [part.strip() for part in text.split(",") if part.strip()]
+    parts = [text] if text and Path(text).exists() else [part.strip() for part in text.split(",") if part.strip()]
     batch = sample_random_rollout(task) if parts else None
     for part in parts:
         path = Path(part)

@@ -253,6 +253,14 @@ def test_a_search_cannot_start_from_what_cannot_be_trained_on(
     assert not Path("runs").exists()
 
 
+def test_a_search_starts_from_several_programs_or_none(here: Path) -> None:
+    task = rr.make_task("panda/reach")
+    assert load_initial_programs(Terminal(), "", task) == []
+    Path("plain.py").write_text(PUBLISHED.replace("-5.0", "-2.0"))
+    found = load_initial_programs(Terminal(), "published.py, plain.py", task)
+    assert ["5.0" in program.source for program in found] == [True, False]
+
+
 @pytest.mark.slow
 def test_a_search_starts_from_a_published_program(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     settings = ["search.steps=4096", "search.candidates=2", "search.rounds=1", "search.final_seeds=0"]
