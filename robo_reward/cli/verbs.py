@@ -73,7 +73,7 @@ def _is_path(value: str) -> bool:
 
 def is_function_reference(value: str) -> bool:
     """Returns whether the value of `reward=` names a Python function: `FILE.py:NAME` or `package.module:NAME`."""
-    return not Path(value).exists() and _FUNCTION.fullmatch(value) is not None
+    return _FUNCTION.fullmatch(value) is not None and not Path(value).exists()
 
 
 REWARD = {"reward": ("reward=artifact", "reward.path={}")}
