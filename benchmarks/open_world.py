@@ -1,4 +1,4 @@
-"""What people bring themselves: programs, and how many of them are accepted with the values that they have.
+"""What people bring themselves: programs, how many of them are accepted with the values that they have; and scenes.
 
 The programs are in `benchmarks.published_programs`. Each accepted one is compared with its original on 200 states:
 plain Python that is called with one state at a time, or torch on the batch, as its authors run it.
@@ -12,10 +12,12 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks.foreign_scenes import SCENES, find_model
 from benchmarks.output import arguments, report
 from benchmarks.published_programs import INSIDE, OUTSIDE
 from benchmarks.published_programs.program import ACTION_DIMS, SPECS, PublishedProgram
 from benchmarks.published_programs.reference import evaluate_original
+from benchmarks.simulation import measure_ratio_to_raw
 from benchmarks.vector_environments import measure_vector_environments
 from robo_reward.language.language import ProgramError, RewardProgram, compile_program
 from robo_reward.language.validation.samples import sample_typical_transitions
@@ -79,12 +81,27 @@ def measure_normaliser(quick: bool) -> dict[str, Any]:
     }
 
 
+def measure_foreign_speed(quick: bool) -> dict[str, Any]:
+    """Returns how fast `BatchSim` steps models of other packages, as a share of MuJoCo's own loop in C."""
+    ratios: dict[str, float] = {}
+    for name, scene in SCENES.items():
+        model = find_model(scene)
+        if model is None:
+            print(f"{name}: {scene.package} is not installed")
+            continue
+        ratios[name] = measure_ratio_to_raw(model, scene.success, quick)
+    median = float(np.median(list(ratios.values()))) if ratios else None
+    return {"foreign_ratio_to_raw": median, "foreign_ratio": ratios}
+
+
 PARTS: Mapping[str, Callable[[bool], dict[str, Any]]] = {
     "normaliser": measure_normaliser,
+    "foreign": measure_foreign_speed,
     "vector": measure_vector_environments,
 }
 """Name of a part -> its measurement, called with `--quick`; each returns its own rows."""
 TARGETS = {
+    "foreign_ratio_to_raw": ">= 0.7",
     "normaliser_accepted": ">= 0.90",
     "normaliser_equal": ">= 1.0",
     "normaliser_refused_rightly": ">= 1.0",

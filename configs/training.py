@@ -174,6 +174,27 @@ class TasksConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
+class TaskConfig:
+    """The keys of `robo-reward task`.
+
+    Args:
+        name: a task, or a scene or model file; it may still lack goal and success rule
+        goal: with a scene file without one: the goal sentence
+        success: another condition of success
+        failure: another condition of failure
+        check: run random episodes and report what will go wrong in training, with a picture of each camera
+        out: folder for the pictures
+    """
+
+    name: str = ""
+    goal: str = ""
+    success: str = ""
+    failure: str = ""
+    check: Flag = False
+    out: str = "checks"
+
+
+@dataclass(frozen=True, kw_only=True)
 class ReportConfig:
     """The keys of `robo-reward report`.
 

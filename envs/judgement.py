@@ -12,8 +12,8 @@ if TYPE_CHECKING:
     from robo_reward.envs.task import Task
 
 
-class Verdict(NamedTuple):
-    """What the rules of a task say about the states of N worlds.
+class Judgement(NamedTuple):
+    """The result of a task's rules on the states of N worlds.
 
     Attributes:
         success: (N,) bool; never true where the episode has failed.
@@ -31,13 +31,13 @@ def start_memory(task: Task, state: State) -> np.ndarray:
     return np.concatenate([np.zeros((len(state), 0)), *(r.start(state) for r in task.timed_rules.values())], axis=1)
 
 
-def judge_states(task: Task, state: State, memory: np.ndarray) -> Verdict:
+def judge_states(task: Task, state: State, memory: np.ndarray) -> Judgement:
     """Returns success and failure of N worlds after a control step.
 
     Args:
         task: whose rules apply.
         state: the states after the step, batch shape (N,).
-        memory: of the states before it, from `start_memory` or the last verdict (N, M).
+        memory: of the states before it, from `start_memory` or the last judgement (N, M).
     """
     parts, found, at = [memory[:, :0]], {}, 0
     for name, rule in task.timed_rules.items():
@@ -49,7 +49,7 @@ def judge_states(task: Task, state: State, memory: np.ndarray) -> Verdict:
         failed = task.failure(state)
     failed = np.zeros(len(state), bool) if failed is None else np.asarray(failed, bool)
     success = found["success"] if "success" in found else np.asarray(task.success(state), bool)
-    return Verdict(success & ~failed, failed, np.concatenate(parts, axis=1))
+    return Judgement(success & ~failed, failed, np.concatenate(parts, axis=1))
 
 
 def judge_episode(task: Task, states: np.ndarray) -> np.ndarray:
@@ -63,7 +63,7 @@ def judge_episode(task: Task, states: np.ndarray) -> np.ndarray:
         return np.asarray(task.success(State(task.spec, states[1:])), bool)
     memory, success = start_memory(task, State(task.spec, states[:1])), []
     for row in range(1, len(states)):
-        verdict = judge_states(task, State(task.spec, states[row : row + 1]), memory)
-        success.append(verdict.success[0])
-        memory = verdict.memory
+        judged = judge_states(task, State(task.spec, states[row : row + 1]), memory)
+        success.append(judged.success[0])
+        memory = judged.memory
     return np.array(success, bool)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from functools import cached_property
@@ -17,6 +18,10 @@ from robo_reward.files import convert_json
 
 MAX_DIM, MAX_AXIS = 4096, 1024
 """Largest size of a state and of one axis of a field: a file must not cause arbitrarily large allocations."""
+LONGEST_OUTLINE = 80
+"""Most fields of a state that are described one by one."""
+SHARED_ROLES = ("body", "joint", "part", "contact", "other")
+"""Roles of fields that a long outline describes together; hands, objects and goals keep their own lines."""
 ROLES = ("hand", "gripper", "object", "part", "goal", "body", "joint", "contact", "other", "hidden")
 """Roles of fields: the arm's `hand` and its `gripper`, a free `object`, a moving `part` of a mechanism
 (a handle, a drawer), a `goal`, any other `body`, a robot `joint`, a `contact`, or something else. Written programs
@@ -148,14 +153,21 @@ class StateSpec:
         return State(self, np.concatenate(flat, axis=-1))
 
     def outline(self) -> str:
-        """Returns the text that a reward writer reads: a line per field with shape, unit, frame and meaning."""
-        shown = [field for field in self.fields if field.role != "hidden"]
-        width = max((len(f.name) for f in shown), default=0)
-        lines = []
-        for f in shown:
-            shape = "(B,)" if f.shape == () else f"(B, {', '.join(map(str, f.shape))})"
-            frame = "" if f.frame == "world" else f", in {f.frame}"
-            lines.append(f"state.{f.name:<{width}}  {shape:<7} [{f.unit}{frame}]  {f.description}")
+        """Returns the text that a reward writer reads: a line per field with shape, unit, frame and meaning.
+
+        Of more than `LONGEST_OUTLINE` fields, those of alike bodies and joints share their lines.
+        """
+        shown = tuple(field for field in self.fields if field.role != "hidden")
+        groups = _group_alike(shown) if len(shown) > LONGEST_OUTLINE else {}
+        width = max((len(f.name) for f in shown if f.name not in groups), default=0)
+        lines = [_describe_field(f, f.name, width, f.description) for f in shown if f.name not in groups]
+        for subjects in dict.fromkeys(groups.values()):
+            lines.append(f"For each SUBJECT of {', '.join(subjects)}:")
+            first = [f for f in shown if groups.get(f.name) == subjects and f.subject == subjects[0]]
+            width = max(len(f"SUBJECT_{f.quantity}") for f in first)
+            for f in first:
+                said = re.sub(r"'[^']*'", "SUBJECT", f.description, count=1)
+                lines.append("  " + _describe_field(f, f"SUBJECT_{f.quantity}", width, said))
         return "\n".join(lines)
 
     def to_json(self) -> list[dict[str, Any]]:
@@ -188,6 +200,26 @@ class StateSpec:
         from robo_reward.envs.model.state import build_state_spec
 
         return build_state_spec(model)
+
+
+def _describe_field(field: Field, name: str, width: int, description: str) -> str:
+    shape = "(B,)" if field.shape == () else f"(B, {', '.join(map(str, field.shape))})"
+    frame = "" if field.frame == "world" else f", in {field.frame}"
+    return f"state.{name:<{width}}  {shape:<7} [{field.unit}{frame}]  {description}"
+
+
+def _group_alike(fields: tuple[Field, ...]) -> dict[str, tuple[str, ...]]:
+    """Returns, for each field that is described together with others, the subjects that have the same quantities."""
+    kinds: dict[str, list[tuple[str, str, tuple[int, ...], str]]] = {}
+    for f in fields:
+        if f.subject != f.name:
+            kinds.setdefault(f.subject, []).append((f.quantity, f.role, f.shape, f.unit))
+    alike: dict[tuple[Any, ...], list[str]] = {}
+    for subject, quantities in kinds.items():
+        if all(role in SHARED_ROLES for _, role, _, _ in quantities):
+            alike.setdefault(tuple(quantities), []).append(subject)
+    shared = {subject: tuple(group) for group in alike.values() if len(group) > 2 for subject in group}
+    return {f.name: shared[f.subject] for f in fields if f.subject in shared and f.subject != f.name}
 
 
 class State:

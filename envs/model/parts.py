@@ -10,6 +10,7 @@ from robo_reward.envs.model.names import GOAL, GRIPPER, HAND, OBJECT, make_ident
 # As integers: the enumerations of mujoco 4 do not compare equal to numpy integers.
 _FREE, _BALL, _HINGE = (int(getattr(mujoco.mjtJoint, f"mjJNT_{name}")) for name in ("FREE", "BALL", "HINGE"))
 _WRAP_JOINT, _WRAP_SITE = int(mujoco.mjtWrap.mjWRAP_JOINT), int(mujoco.mjtWrap.mjWRAP_SITE)
+_MESH = int(mujoco.mjtGeom.mjGEOM_MESH)
 _WELD = int(mujoco.mjtEq.mjEQ_WELD)
 _ON_JOINT = (int(mujoco.mjtTrn.mjTRN_JOINT), int(mujoco.mjtTrn.mjTRN_JOINTINPARENT))
 _ON_SITE = (int(mujoco.mjtTrn.mjTRN_SITE), int(mujoco.mjtTrn.mjTRN_SLIDERCRANK))
@@ -40,6 +41,17 @@ class ModelParts:
     def get_body_name(self, body: int) -> str:
         """Returns the body's name, empty if it has none."""
         return self._model.body(body).name
+
+    def make_body_name(self, body: int) -> str:
+        """Returns an identifier: the body's name, else that of a geom or mesh, else the shape of its first geom."""
+        model, first = self._model, int(self._model.body_geomadr[body])
+        names = [self.get_body_name(body)]
+        for geom in range(first, first + int(model.body_geomnum[body])):
+            mesh = int(model.geom_dataid[geom]) if int(model.geom_type[geom]) == _MESH else -1
+            names += [model.geom(geom).name, model.mesh(mesh).name if mesh >= 0 else ""]
+        if first >= 0:
+            names.append(mujoco.mjtGeom(int(model.geom_type[first])).name.removeprefix("mjGEOM_").lower())
+        return make_identifier(next((name for name in names if name), ""), f"body_{body}")
 
     def list_bodies(self) -> list[int]:
         """Returns the bodies worth a field: named or free or mocap, and able to move or a goal."""
@@ -88,12 +100,12 @@ class ModelParts:
         return [j for j in mechanical if self.classify_body(self._get_joint_body(j)) not in ("object", "goal")]
 
     def make_joint_name(self, joint: int) -> str:
-        """Returns an identifier: the joint's name, else its body's with `_joint`."""
+        """Returns an identifier: the joint's name, else that of its body or the nearest named one, with `_joint`."""
         name = self._model.joint(joint).name
         if name:
             return make_identifier(name, f"joint_{joint}")
-        body = self.get_body_name(self._get_joint_body(joint))
-        return f"{make_identifier(body, 'body')}_joint" if body else f"joint_{joint}"
+        body = self.get_body_name(int(self.owner[self._get_joint_body(joint)]))
+        return f"{make_identifier(body, 'body')}_joint" if body not in ("", "world") else f"joint_{joint}"
 
     def describe_joint(self, joint: int) -> str:
         """Returns a phrase for the joint."""
@@ -124,6 +136,18 @@ class ModelParts:
             )
             if name and site not in routed and (role == "goal" or model.body_treeid[body] >= 0):
                 found.append((site, role))
+        return found
+
+    def list_goal_geoms(self) -> list[int]:
+        """Returns the geoms that are named as goals and are neither part of a goal body nor marked by a goal site."""
+        model = self._model
+        marked = {int(model.site_bodyid[site]) for site, role in self.list_sites() if role == "goal"}
+        found = []
+        for geom in range(model.ngeom):
+            body = int(model.geom_bodyid[geom])
+            goal = split_words(model.geom(geom).name) & GOAL and body not in marked
+            if goal and self.classify_body(int(self.owner[body])) != "goal":
+                found.append(geom)
         return found
 
     def list_contact_bodies(self) -> list[int]:

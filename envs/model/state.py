@@ -39,10 +39,12 @@ class ModelState:
     """Reads the state of a model, in the order of `spec`.
 
     Of every named body that can move: position, rotation and velocity of its frame in the world; of every joint that
-    is not a free one: angle or displacement, and its rate; of named sites: position; every sensor; and the contact
-    force on the ends of the robot and on objects. Bodies that cannot move are left out, unless they are goals.
+    is not a free one: angle or displacement, and its rate; of named sites, and of geoms named as goals: position; every
+    sensor; and the contact force on the ends of the robot and on objects. Bodies that cannot move are left out, unless
+    they are goals.
 
-    Reading gathers from one array of everything: `[xpos, xquat, v, ω, qpos, qvel, site_xpos, sensordata, force]`, with
+    Reading gathers from one array of everything: `[xpos, xquat, v, ω, qpos, qvel, site_xpos, geom_xpos, sensordata,
+    force]`, with
     the velocity of body i at its frame's origin, `v_i = v_c + ω × (x_i - c)`, where c is the point of MuJoCo's `cvel`.
 
     Args:
@@ -56,8 +58,8 @@ class ModelState:
     def __init__(self, model: mujoco.MjModel) -> None:
         self.model, self._parts, self._names = model, ModelParts(model), UniqueNames()
         sizes = {"xpos": 3 * model.nbody, "xquat": 4 * model.nbody, "v": 3 * model.nbody, "w": 3 * model.nbody}
-        sizes |= {"qpos": model.nq, "qvel": model.nv, "site": 3 * model.nsite, "sensor": model.nsensordata}
-        sizes |= {"force": model.nbody}
+        sizes |= {"qpos": model.nq, "qvel": model.nv, "site": 3 * model.nsite, "geom": 3 * model.ngeom}
+        sizes |= {"sensor": model.nsensordata, "force": model.nbody}
         self._start = dict(zip(sizes, np.cumsum([0, *sizes.values()]).tolist(), strict=False))
         self._fields: list[Field] = []
         self.sources: dict[str, tuple[str, int]] = {}
@@ -66,6 +68,7 @@ class ModelState:
         self._add_bodies()
         self._add_joints()
         self._add_sites()
+        self._add_goal_geoms()
         self._add_sensors()
         self._has_forces = self._add_forces()
         self.spec = StateSpec(self._fields)
@@ -95,7 +98,8 @@ class ModelState:
         spin = data.cvel[:, :3]
         arm = data.xpos - data.subtree_com[model.body_rootid]
         velocity = data.cvel[:, 3:] + np.cross(spin, arm)
-        blocks = (data.xpos, data.xquat, velocity, spin, data.qpos, data.qvel, data.site_xpos, data.sensordata)
+        blocks = (data.xpos, data.xquat, velocity, spin, data.qpos, data.qvel)
+        blocks += (data.site_xpos, data.geom_xpos, data.sensordata)
         force = self._compute_contact_forces(data) if self._has_forces else np.zeros(model.nbody)
         return np.concatenate([*(block.ravel() for block in blocks), force])[self._gather]
 
@@ -133,7 +137,7 @@ class ModelState:
             role, what = self._parts.classify_body(body), self._parts.describe_body(body)
             free, still = self._parts.is_free(body), role == "goal"
             quantities = ["position", "rotation"] + ["velocity"] * (not still) + ["spin"] * (free and not still)
-            name = make_identifier(self._parts.get_body_name(body), f"body_{body}")
+            name = self._parts.make_body_name(body)
             name = self._names.claim_subject(name, "body", tuple(quantities))
             reach = (-self._reach, self._reach)
             self._add_field(
@@ -185,6 +189,13 @@ class ModelState:
             what, reach = f"position of site {original!r}", (-self._reach, self._reach)
             self._add_field(Field(f"{name}_position", (3,), "m", what, role, typical=reach), "site", 3 * site)
 
+    def _add_goal_geoms(self) -> None:
+        for geom in self._parts.list_goal_geoms():
+            original = self.model.geom(geom).name
+            name = self._names.claim_subject(make_identifier(original, f"geom_{geom}"), "geom", ("position",))
+            what, reach = f"position of the goal {original!r}", (-self._reach, self._reach)
+            self._add_field(Field(f"{name}_position", (3,), "m", what, "goal", typical=reach), "geom", 3 * geom)
+
     def _add_sensors(self) -> None:
         for index in range(self.model.nsensor):
             sensor = self.model.sensor(index)
@@ -203,7 +214,7 @@ class ModelState:
     def _add_forces(self) -> bool:
         before = len(self._fields)
         for body in self._parts.list_contact_bodies():
-            wanted = make_identifier(self._parts.get_body_name(body), f"body_{body}")
+            wanted = self._parts.make_body_name(body)
             name = self._names.claim_subject(wanted, "body", ("contact",))
             what = f"sum of the normal contact forces on {self._parts.describe_body(body)}"
             self._add_field(Field(f"{name}_contact", (), "N", what, "contact", typical=(0, 100)), "force", body)

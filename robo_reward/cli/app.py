@@ -139,6 +139,8 @@ def _split_arguments(verb: str, arguments: list[str]) -> tuple[list[str], list[s
     for argument in arguments:
         if expected == "--json":
             typed.append(f"json={quote_text(argument)}")
+        elif not expected and argument.removeprefix("--") in VERBS[verb].switches and argument.startswith("--"):
+            typed.append(f"{argument[2:]}=true")
         elif expected or (argument.startswith("-") and argument.partition("=")[0] != "--json"):
             flags.append(argument)
         elif argument.startswith("--json="):

@@ -8,6 +8,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from robo_reward.envs.suites.catalogue import describe_environment, is_environment
 from robo_reward.envs.task import Task, make_task
+from robo_reward.scenes.check import check_rules_at_start
 
 
 def make_configured_task(config: DictConfig) -> Task:
@@ -17,7 +18,7 @@ def make_configured_task(config: DictConfig) -> Task:
     task's own. With `success`, or for a scene file or an environment without a goal, the sentence is the task's.
 
     Raises:
-        UsageError: the task cannot be built, or a rule is not a condition on its state.
+        UsageError: the task cannot be built, a rule is not a condition on its state, or it fails at the start.
     """
     options: Any = OmegaConf.to_container(config.task.options, resolve=True)
     given = {name: config.get(name) for name in ("success", "failure") if config.get(name)}
@@ -28,4 +29,6 @@ def make_configured_task(config: DictConfig) -> Task:
     task = make_task(id, **{**options, **given})
     if options.get("fast"):
         config.task.params = dict(task.ppo_params)  # not those of environments that are stepped by their own code
+    if given or task.id.startswith("scene/"):
+        check_rules_at_start(task)
     return task

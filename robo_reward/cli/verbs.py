@@ -22,6 +22,7 @@ class Verb:
         paths: keys whose value may be a path: key -> what `key=PATH` is rewritten to.
         bare: the keys that bare paths mean, in order, separated by spaces.
         actions: words that are a value of the key `action`.
+        switches: keys that may be written as `--KEY` instead of `KEY=true`.
     """
 
     summary: str
@@ -31,6 +32,7 @@ class Verb:
     paths: dict[str, tuple[str, ...]] = field(default_factory=dict)
     bare: str = ""
     actions: tuple[str, ...] = ()
+    switches: tuple[str, ...] = ()
 
     def expand_arguments(self, arguments: Sequence[str], is_key: Callable[[str], bool]) -> list[str]:
         """Returns the overrides that arguments mean.
@@ -80,6 +82,14 @@ VERBS = {
         "robo_reward.cli.training.tasks:run",
         "robo_reward.configs.training:TasksConfig",
         "robo-reward tasks name=panda/push",
+    ),
+    "task": Verb(
+        "show a task or scene file, and check what will go wrong before training",
+        "robo_reward.cli.training.tasks:run_one",
+        "robo_reward.configs.training:TaskConfig",
+        "robo-reward task scene.yaml --check",
+        bare="name",
+        switches=("check",),
     ),
     "search": Verb(
         "find a reward program for a goal sentence and train a policy on it",

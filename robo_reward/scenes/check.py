@@ -2,26 +2,60 @@
 
 from __future__ import annotations
 
+import logging
+
 import mujoco
 import numpy as np
 
+from robo_reward.envs.model.names import GOAL, OBJECT, split_words
+from robo_reward.envs.model.parts import ModelParts
 from robo_reward.envs.state import State
 from robo_reward.envs.task import Task
+from robo_reward.errors import UsageError
 from robo_reward.finding import Finding
 from robo_reward.scenes.starts import SCALAR_JOINTS
 
+log = logging.getLogger(__name__)
 WORLDS = 64
-"""Number of random episodes; fewer where a task says that fewer worlds are worth stepping together."""
+"""Most episodes; fewer where a task says that fewer worlds are worth stepping together. Half have random actions, half
+extreme ones."""
+HOLD = 25
+"""Control steps for which extreme actions are held."""
+FAR = 0.1
+"""Distance of objects and goals from all that the robot covers that is reported [m]."""
+SOFT = 0.1
+"""Sag of an arm under gravity that is reported [m]."""
 DEEP = 0.005
 """Penetration of two bodies at the start that is reported [m]."""
 
 
-def check_task(task: Task, seed: int = 0) -> list[Finding]:
-    """Runs random episodes and returns what stands out, with a remedy each.
+def check_rules_at_start(task: Task) -> None:
+    """Logs a warning if the success rule holds at most starts already: it may be meant so, as in "Stay upright.".
 
-    Checked are: success and failure at the start and under random actions, fields that never change, actuators without
-    a range or without effect, joint limits and penetration at the start, the stability of the physics, and the time
-    step.
+    Raises:
+        UsageError: the failure rule holds there.
+    """
+    sim = task.make_worlds(min(16, task.max_worlds), 0)
+    failing, success = task.failure(sim.state), float(np.mean(task.success(sim.state)))
+    sim.close()
+    if failing is not None and np.mean(failing) > 0.5:
+        raise UsageError(
+            f"failure={task.failure_rule!r} holds in {np.mean(failing) * 100:.0f} % of the starts, so that episodes "
+            "end at once: change the rule or the start"
+        )
+    if success > 0.5:
+        log.warning(
+            "success=%r holds in %.0f %% of the starts already: a policy that does nothing may succeed, unless the "
+            "goal is to stay so", task.success_rule, success * 100,
+        )  # fmt: skip
+
+
+def check_task(task: Task, seed: int = 0) -> list[Finding]:
+    """Runs episodes with random and extreme actions and returns what stands out, with a remedy each.
+
+    Checked are: success and failure at the start and under random actions, fields that never change, objects that
+    cannot move, objects and goals out of reach, actuators without a range or without effect, soft servos, joint limits
+    and penetration at the start, the stability of the physics, and the time step.
 
     Args:
         task: the task to check.
@@ -32,9 +66,12 @@ def check_task(task: Task, seed: int = 0) -> list[Finding]:
     first = State(task.spec, sim.state.array.copy())
     qpos, mocap = sim.qpos.copy(), sim.mocap.copy()
     states, success, failed = [first.array], np.zeros(n, bool), np.zeros(n, bool)
-    action = np.zeros((n, task.action.dim))
-    for _ in range(task.horizon):
+    action, extreme = np.zeros((n, task.action.dim)), np.zeros((n // 2, task.action.dim))
+    for step in range(task.horizon):
         action = np.clip(0.8 * action + 0.4 * rng.uniform(-1.5, 1.5, action.shape), -1, 1)
+        if step % HOLD == 0:
+            extreme = rng.choice([-1.0, 1.0], (n // 2, task.action.dim))
+        action[: n // 2] = extreme  # half of the worlds go as far as they can
         result = sim.step(action)
         states.append(result.transitions.state.array.copy())
         success |= result.success
@@ -42,9 +79,11 @@ def check_task(task: Task, seed: int = 0) -> list[Finding]:
     sim.close()
     seen = np.stack(states)
     return [
-        *_check_success(task, first, success, failed),
+        *(_check_success(task, first, success, failed) if task.success_rule else []),
         _check_physics(seen),
         _check_fields(task, seen),
+        *_check_objects(task),
+        *_check_reach(task, first, qpos),
         *_check_actuators(task),
         *_check_starts(task, qpos, mocap),
         _check_time_step(task),
@@ -52,7 +91,7 @@ def check_task(task: Task, seed: int = 0) -> list[Finding]:
 
 
 def _check_success(task: Task, first: State, success: np.ndarray, failed: np.ndarray) -> list[Finding]:
-    """Returns the findings on success and failure, at the start and under random actions."""
+    """Returns the findings on success and failure, at the start and by chance."""
     at_start = float(np.mean(task.success(first)))
     failing = task.failure(first)
     lost = 0.0 if failing is None else float(np.mean(failing))
@@ -65,7 +104,7 @@ def _check_success(task: Task, first: State, success: np.ndarray, failed: np.nda
             "" if at_start < 0.05 else "make the rule stricter, or start farther from the goal",
         ),
         Finding(
-            "success by random actions",
+            "success by chance",
             random < 0.5,
             f"reached in {random:.0%} of {len(first)} episodes" + ("" if random else "; a reward has to lead there"),
             "" if random < 0.5 else "the rule is reached by chance: success will not tell good policies from bad ones",
@@ -106,6 +145,65 @@ def _check_fields(task: Task, seen: np.ndarray) -> Finding:
     return Finding("state", not still, text + named, remedy, needed=False)
 
 
+def _check_objects(task: Task) -> list[Finding]:
+    """Returns the finding on bodies that the goal sentence names and that cannot move."""
+    model, said = task.model, split_words(task.goal)
+    fixed = [
+        name
+        for body in range(1, model.nbody)
+        if model.body_treeid[body] < 0 and model.body_mocapid[body] < 0
+        if split_words(name := model.body(body).name) & said & OBJECT and not split_words(name) & GOAL
+    ]
+    if not fixed:
+        return []
+    text = f"the goal names {', '.join(fixed)}, which is fixed to the world"
+    return [Finding("objects", False, text, "give the body a <freejoint/> if it is to be moved", needed=False)]
+
+
+def _check_reach(task: Task, first: State, qpos: np.ndarray) -> list[Finding]:
+    """Returns the finding on objects and goals that a robot with a fixed base cannot reach at the start."""
+    model, parts = task.model, ModelParts(task.model)
+    robot = [body for body in range(1, model.nbody) if parts.is_in_robot(body)]
+    joints = [j for j in range(model.njnt) if int(model.jnt_bodyid[j]) in robot]
+    slides = [j for j in joints if int(model.jnt_type[j]) != int(mujoco.mjtJoint.mjJNT_HINGE)]
+    if not robot or any(not model.jnt_limited[j] for j in slides):
+        return []  # it drives, floats or slides without end
+    reached = _sample_robot_places(model, robot, joints, qpos[0])
+    low, high = reached.min(axis=0), reached.max(axis=0)
+    far = []
+    for field in task.spec:
+        if field.shape == (3,) and field.quantity == "position" and field.role in ("object", "goal"):
+            places = first[field.name]
+            gap = float(np.linalg.norm(np.maximum(low - places, 0) + np.maximum(places - high, 0), axis=1).max())
+            if gap > FAR:
+                far.append(f"{field.subject} is up to {gap:.2f} m outside")
+    box = " x ".join(f"[{a:.2f}, {b:.2f}]" for a, b in zip(low, high, strict=True))
+    return [
+        Finding(
+            "reach",
+            not far,
+            f"the robot covers {box} m" + (f"; {', '.join(far)}" if far else ""),
+            "start nearer to the robot, if it has to touch them" if far else "",
+            needed=False,
+        )
+    ]
+
+
+def _sample_robot_places(model: mujoco.MjModel, robot: list[int], joints: list[int], qpos: np.ndarray) -> np.ndarray:
+    """Returns positions (K, 3) [m] of the robot's bodies, sites and geoms in random configurations."""
+    rng, data, found = np.random.default_rng(0), mujoco.MjData(model), []
+    sites = np.isin(model.site_bodyid, robot) & (model.site_group < 5)  # not the spheres of touch sensors
+    geoms = np.isin(model.geom_bodyid, robot)
+    for _ in range(400):
+        data.qpos[:] = qpos
+        for joint in joints:
+            low, high = model.jnt_range[joint] if model.jnt_limited[joint] else (-np.pi, np.pi)
+            data.qpos[model.jnt_qposadr[joint]] = rng.uniform(low, high)
+        mujoco.mj_kinematics(model, data)
+        found += [data.xpos[robot], data.site_xpos[sites], data.geom_xpos[geoms]]
+    return np.concatenate(found)
+
+
 def _check_actuators(task: Task) -> list[Finding]:
     """Returns the findings on actuators without a range and without effect."""
     model = task.model
@@ -121,6 +219,10 @@ def _check_actuators(task: Task) -> list[Finding]:
             needed=False,
         )
     ]
+    sag = float(getattr(task.controller, "sag", 0.0))
+    if sag > SOFT:
+        text = f"the arm sinks up to {sag * 100:.0f} cm under its own weight"
+        findings.append(Finding("servos", False, text, "raise their stiffness, or set gravcomp='1'", needed=False))
     idle = [task.action.names[i] for i in range(task.action.dim) if not _has_effect(task, i)]
     if idle:
         text = f"no effect on the positions in five control steps: {', '.join(idle[:8])}"

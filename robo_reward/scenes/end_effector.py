@@ -148,7 +148,7 @@ class SiteDelta:
         return ctrl
 
     def _compute_target_axes(self, pose: Pose, action: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Returns the axes (3, n) that the hand shall have."""
+        """Returns the wanted axes of the site (3, n)."""
         if self.rotation == "fixed":
             x, y, z = self._home_frame.T[..., None]
             return x, y, z

@@ -6,12 +6,13 @@ import hashlib
 import re
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 from xml.etree import ElementTree
 
 import mujoco
 
 from robo_reward.errors import UsageError
-from robo_reward.scenes.urdf_robots.reader import UrdfError, find_urdf_meshes, load_urdf_spec
+from robo_reward.scenes.urdf_robots.reader import UrdfError, find_urdf_files, load_urdf_spec
 
 MODEL_SUFFIXES = (".xml", ".mjcf", ".urdf")
 MAX_FILES = 4096
@@ -71,6 +72,12 @@ def compile_model(spec: mujoco.MjSpec, path: Path) -> mujoco.MjModel:
         raise _to_model_error(path, error) from error
 
 
+def delete_element(spec: mujoco.MjSpec, element: Any) -> None:
+    """Removes an element from an editable model; MuJoCo 4 has another method for it than MuJoCo 3.3."""
+    remove: Any = getattr(spec, "delete", None)
+    remove(element) if remove else element.delete()
+
+
 def find_model_files(path: Path) -> tuple[Path, ...]:
     """Returns the files of a model: the model, what it includes or attaches, meshes, textures, height fields, skins.
 
@@ -81,7 +88,7 @@ def find_model_files(path: Path) -> tuple[Path, ...]:
     """
     _require_model_file(path)
     if is_urdf(path):
-        return tuple(dict.fromkeys(f for file in (path, *find_urdf_meshes(path)) for f in (file, file.resolve())))
+        return tuple(dict.fromkeys(f for file in (path, *find_urdf_files(path)) for f in (file, file.resolve())))
     models: dict[Path, Path] = {}  # of each XML file, the folder from which its file names count
     names: set[str] = set()
     folders = {""}

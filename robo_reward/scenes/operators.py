@@ -14,7 +14,7 @@ SLOT = "rule_memory_"
 """Names of the numbers that operators remember begin with this."""
 
 
-class Operator(NamedTuple):
+class RuleOperator(NamedTuple):
     """One use of an operator in a rule.
 
     Attributes:
@@ -50,7 +50,7 @@ class OperatorError(ValueError):
         self.problem, self.remedy = problem, remedy
 
 
-def extract_operators(text: str, dt: float, longest: float) -> tuple[str, list[Operator]]:
+def extract_operators(text: str, dt: float, longest: float) -> tuple[str, list[RuleOperator]]:
     """Replaces the operators of a rule by comparisons of remembered numbers.
 
     Args:
@@ -86,7 +86,7 @@ def _get_kind(node: ast.Call) -> str:
 class _Extractor(ast.NodeTransformer):
     def __init__(self, dt: float, longest: float) -> None:
         self.dt, self.longest = dt, longest
-        self.found: list[Operator] = []
+        self.found: list[RuleOperator] = []
 
     def visit_Call(self, node: ast.Call) -> ast.AST:
         kind, source = _get_kind(node), ast.unparse(node)
@@ -97,7 +97,7 @@ class _Extractor(ast.NodeTransformer):
             raise OperatorError(f"{source} has other arguments", f"write {kind}(CONDITION)")
         condition = ast.unparse(self.visit(node.args[0]))
         slot = f"{SLOT}{len(self.found) + 1}"
-        self.found.append(Operator(kind, condition, slot, source))
+        self.found.append(RuleOperator(kind, condition, slot, source))
         if kind == "count":
             return ast.Name(slot)
         return ast.Compare(ast.Name(slot), [ast.GtE()], [ast.Constant(float(max(steps, 1)))])

@@ -97,8 +97,8 @@ class StateCondition:
 class RuleOverTime:
     """A condition on the course of an episode, with the operators `held`, `ever` and `count`.
 
-    Each operator remembers two numbers of each world: its own (`Operator.slot`), and whether its condition was true in
-    the last state. The rule and the conditions are programs on the state, extended by the operators' own numbers.
+    Each operator remembers two numbers of each world: its own (`RuleOperator.slot`), and whether its condition was
+    true in the last state. The rule and the conditions are programs on the state, extended by these numbers.
 
     Args:
         text: such as `held(norm(ball_position - cup_position) < 0.05, 3.0)`.

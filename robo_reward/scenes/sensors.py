@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import fnmatch
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import mujoco
+from msgspec import structs
 
 from robo_reward.envs.model.state import ModelState
 from robo_reward.envs.state import MAX_DIM, Field, StateSpec
 from robo_reward.errors import UnknownName, UsageError
-from robo_reward.scenes.model_file import compile_model
+from robo_reward.scenes.model_file import compile_model, delete_element
+
+if TYPE_CHECKING:
+    from robo_reward.scenes.settings import FieldChange
 
 _SENSOR, _OBJECT = mujoco.mjtSensor, mujoco.mjtObj
 _OF_BODY = {
@@ -42,6 +46,7 @@ def add_state_sensors(
     path: Path,
     include: Sequence[str] = (),
     exclude: Sequence[str] = (),
+    changes: Mapping[str, FieldChange] | None = None,
 ) -> MeasuredModel:
     """Adds a sensor for every field that `ModelState` finds, and compiles the model.
 
@@ -54,6 +59,7 @@ def add_state_sensors(
         path: the file, for error messages.
         include: patterns of field names, such as `ball_*`; only these are kept, or all if empty.
         exclude: patterns of field names to leave out.
+        changes: other names, descriptions and roles of fields, or that they are left out, by field or pattern.
 
     Raises:
         ModelFileError: MuJoCo refuses the model.
@@ -62,7 +68,11 @@ def add_state_sensors(
     """
     model = compile_model(spec, path)
     reader = ModelState(model)
-    names = _select_fields(reader.spec, include, exclude)
+    changed = _expand_changes(reader.spec.names, changes or {})
+    hidden = [name for name, change in changed.items() if change.hide]
+    chosen = _select_fields(reader.spec, include, [*exclude, *hidden])
+    fields = {f.name: _change_field(f, changed.get(f.name)) for f in reader.spec if f.name in chosen}
+    StateSpec(list(fields.values()))  # names each field once
     _name_elements(spec)
     named = compile_model(spec, path)  # the same model, in which every element has a name
     own = list(spec.sensors)
@@ -71,42 +81,62 @@ def add_state_sensors(
     for name, (block, at) in reader.sources.items():
         if block == "sensor":
             index = next(i for i in range(model.nsensor) if int(model.sensor_adr[i]) == at)
-            if name in names:
-                own[index].name = name
-                measured.append(reader.spec[name])
+            if name in fields:
+                own[index].name = fields[name].name
+                measured.append(fields[name])
             else:
-                own[index].delete()
+                delete_element(spec, own[index])
     for name, (block, at) in reader.sources.items():
-        if block == "sensor" or name not in names:
+        if block == "sensor" or name not in fields:
             continue
+        field = fields[name]
         if block in _OF_BODY:
             body = named.body(at // (4 if block == "xquat" else 3)).name
-            _add_sensor(spec, name, _OF_BODY[block], _OBJECT.mjOBJ_XBODY, body)
+            _add_sensor(spec, field.name, _OF_BODY[block], _OBJECT.mjOBJ_XBODY, body)
         elif block == "site":
-            _add_sensor(spec, name, _SENSOR.mjSENS_FRAMEPOS, _OBJECT.mjOBJ_SITE, named.site(at // 3).name)
+            _add_sensor(spec, field.name, _SENSOR.mjSENS_FRAMEPOS, _OBJECT.mjOBJ_SITE, named.site(at // 3).name)
+        elif block == "geom":
+            _add_sensor(spec, field.name, _SENSOR.mjSENS_FRAMEPOS, _OBJECT.mjOBJ_GEOM, named.geom(at // 3).name)
         elif block == "force":
             body = named.body(_find_contact_end(model, reader, at)).name
-            _add_touch_sensor(spec, name, body, 10 * model.stat.extent)
+            _add_touch_sensor(spec, field.name, body, 10 * model.stat.extent)
         else:
             joint = _find_joint(model, block, at)
             kind = _choose_joint_sensor(int(model.jnt_type[joint]), block)
-            _add_sensor(spec, name, kind, _OBJECT.mjOBJ_JOINT, named.joint(joint).name)
-        measured.append(reader.spec[name])
+            _add_sensor(spec, field.name, kind, _OBJECT.mjOBJ_JOINT, named.joint(joint).name)
+        measured.append(field)
     return MeasuredModel(compile_model(spec, path), StateSpec(measured))
 
 
-def rename_fields(state: StateSpec, changes: dict[str, dict[str, Any]]) -> StateSpec:
-    """Returns a state whose fields have other descriptions, roles or typical ranges.
+def _expand_changes(names: Sequence[str], changes: Mapping[str, FieldChange]) -> dict[str, FieldChange]:
+    """Returns the changes by field: a key may be a pattern, and a `*` in the new name is what its `*` matched.
 
     Raises:
-        UnknownName: no field of that name.
+        UnknownName: a key that matches no field.
+        UsageError: one name for several fields.
     """
-    fields = {field.name: field for field in state}
-    for name, values in changes.items():
-        if name not in fields:
-            raise UnknownName("state field", name, state.names)
-        fields[name] = replace(fields[name], **values)
-    return StateSpec(list(fields.values()))
+    found: dict[str, FieldChange] = {}
+    for pattern, change in changes.items():
+        matched = fnmatch.filter(names, pattern)
+        if not matched:
+            raise UnknownName("state field", pattern, names)
+        if change.name and len(matched) > 1 and not pattern.count("*") == change.name.count("*") == 1:
+            raise UsageError(
+                f"state.fields.{pattern}: the name {change.name!r} would be that of {len(matched)} fields; write one "
+                "`*` in both, such as 'body_3_*: {name: cup_*}'"
+            )
+        before, star, after = pattern.partition("*")
+        for name in matched:
+            kept = name[len(before) : len(name) - len(after)] if star else ""
+            new = structs.replace(change, name=change.name.replace("*", kept)) if change.name else change
+            found[name] = new
+    return found
+
+
+def _change_field(field: Field, change: FieldChange | None) -> Field:
+    """Returns a field with what is given in the scene file: name, description, role or typical range."""
+    keys = ("name", "description", "role", "typical")
+    return replace(field, **{key: value for key in keys if (value := getattr(change, key, None))})
 
 
 def _select_fields(state: StateSpec, include: Sequence[str], exclude: Sequence[str]) -> set[str]:

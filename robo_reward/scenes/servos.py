@@ -11,6 +11,7 @@ import mujoco
 import numpy as np
 
 from robo_reward.errors import UnknownName, UsageError
+from robo_reward.scenes.model_file import delete_element
 from robo_reward.scenes.starts import SCALAR_JOINTS
 
 if TYPE_CHECKING:
@@ -75,7 +76,7 @@ def add_actuators(spec: mujoco.MjSpec, settings: AddedActuators, known: Mapping[
     own = [a for a in spec.actuators if int(a.trntype) == int(mujoco.mjtTrn.mjTRN_JOINT) and a.target in wanted]
     if settings.replace:
         for actuator in own:
-            actuator.delete()
+            delete_element(spec, actuator)
     else:
         wanted -= {actuator.target for actuator in own}
     loads = _measure_loads(model)

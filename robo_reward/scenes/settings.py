@@ -19,14 +19,18 @@ BASES = ("fixed", "free")
 
 
 class FieldChange(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
-    """Description of a state field that replaces the derived one.
+    """Change of a state field, or of all that match a pattern.
 
     Args:
+        name: another name, such as `cup_position`, or `cup_*` for the pattern `body_3_*`.
+        hide: whether the field is left out.
         description: one sentence for the reader, human or language model.
         role: one of `robo_reward.envs.state.ROLES`.
         typical: usual range of each component.
     """
 
+    name: str = ""
+    hide: bool = False
     description: str = ""
     role: str = ""
     typical: tuple[float, float] | None = None
@@ -38,7 +42,7 @@ class StateSettings(msgspec.Struct, forbid_unknown_fields=True):
     Args:
         include: patterns of field names, such as `ball_*`; empty: all.
         exclude: patterns of field names to leave out.
-        fields: changed descriptions, by field.
+        fields: other names and descriptions, by field or pattern.
     """
 
     include: list[str] = []
@@ -61,6 +65,7 @@ class SceneSettings(msgspec.Struct, forbid_unknown_fields=True):
         base: `fixed` or `free`: whether the first body of a URDF is fixed to the world, or floats above a floor.
         actuators: actuators to add; by default position servos on the joints of a URDF, none for MJCF.
         action: the action convention; the model's actuators by default.
+        ranges: domain randomisation, such as `body/ball/mass: [0.5, 1.5]`, see `SceneRanges`.
         state: choice of the state's fields.
         observation: patterns of the fields that policies observe; empty: all that vary.
         cameras: names of the cameras; empty: all of the model, or an overview if it has none.
@@ -78,10 +83,11 @@ class SceneSettings(msgspec.Struct, forbid_unknown_fields=True):
     base: str = "fixed"
     actuators: AddedActuators | None = None
     action: ActionSettings = msgspec.field(default_factory=ActionSettings)
+    ranges: dict[str, tuple[float, float]] = {}
     state: StateSettings = msgspec.field(default_factory=StateSettings)
     observation: list[str] = []
     cameras: list[str] = []
-    steps: int = 200_000
+    steps: int = 400_000
 
 
 def load_scene_settings(path: Path) -> SceneSettings:

@@ -5,16 +5,14 @@ from __future__ import annotations
 import fnmatch
 import logging
 from pathlib import Path
-from typing import Any
 
-import msgspec
 import mujoco
 import numpy as np
 
 from robo_reward.envs.batch import BatchSim
 from robo_reward.envs.model.names import make_identifier
 from robo_reward.envs.state import State, StateSpec
-from robo_reward.envs.task import Observable, ObservationSpec, Start, Task
+from robo_reward.envs.task import Observable, ObservationSpec, Start, Task, Variant
 from robo_reward.errors import UnknownName, UsageError
 from robo_reward.scenes.actuators import ActuatorController
 from robo_reward.scenes.end_effector import KINDS, ActionSettings, SiteDelta
@@ -26,8 +24,9 @@ from robo_reward.scenes.model_file import (
     is_urdf,
     load_model_spec,
 )
+from robo_reward.scenes.randomisation import SceneRanges
 from robo_reward.scenes.rules import set_rule
-from robo_reward.scenes.sensors import add_state_sensors, rename_fields
+from robo_reward.scenes.sensors import add_state_sensors
 from robo_reward.scenes.servos import AddedActuators, add_actuators
 from robo_reward.scenes.settings import SceneSettings, load_scene_settings
 from robo_reward.scenes.starts import StartDistribution
@@ -92,14 +91,15 @@ class SceneTask(Task):
             spec.visual.headlight.ambient, spec.visual.headlight.diffuse = [0.4] * 3, [0.6] * 3
         if not any(camera.name for camera in spec.cameras):
             _add_overview_camera(spec, model_path)
-        measured = add_state_sensors(spec, model_path, settings.state.include, settings.state.exclude)
-        self.model = measured.model
-        changes = {name: _drop_empty(change) for name, change in settings.state.fields.items()}
-        self.spec = rename_fields(measured.state, changes)
+        state = settings.state
+        self.model, self.spec = add_state_sensors(spec, model_path, state.include, state.exclude, state.fields)
         self.substeps = _count_substeps(self.model, settings.rate, model_path)
         self.horizon = settings.horizon
         self._starts = StartDistribution(self.model, settings.start)
-        self.controller = _make_controller(self.model, settings.action, self._starts.pose, 1.0 / self.control_dt)
+        self.controller: ActuatorController | SiteDelta = _make_controller(
+            self.model, settings.action, self._starts.pose, 1.0 / self.control_dt
+        )
+        self._ranges = SceneRanges(self.model, settings.ranges) if settings.ranges else None
         self.cameras = _choose_cameras(self.model, settings)
         self.goal, self.success_rule = goal or settings.goal, success or settings.success
         if not draft:
@@ -124,6 +124,10 @@ class SceneTask(Task):
         for actuator, address in self.controller.filtered_servos:
             act[:, address] = held[:, actuator]
         return start._replace(act=act)
+
+    def variants(self, rng: np.random.Generator, n: int) -> list[Variant]:
+        """Returns the physics of n worlds: all the same, or drawn from the ranges of the scene file."""
+        return [self._ranges.sample(rng) for _ in range(n)] if self._ranges else [Variant(self.model)] * n
 
     def success(self, state: State) -> np.ndarray:
         return np.zeros(state.batch_shape, bool)  # replaced by the rule
@@ -152,10 +156,6 @@ def _make_controller(
     return (
         SiteDelta(model, settings, home, rate_hz) if settings.kind == "ee_delta" else ActuatorController(model, rate_hz)
     )
-
-
-def _drop_empty(change: Any) -> dict[str, Any]:
-    return {name: value for name, value in msgspec.structs.asdict(change).items() if value}
 
 
 def require_goal(task: Task, name: str) -> None:

@@ -127,6 +127,23 @@ def zoo() -> mujoco.MjModel:
     return mujoco.MjModel.from_xml_string(ZOO)
 
 
+def test_a_long_outline_describes_alike_parts_together() -> None:
+    legs = "".join(
+        f'<body name="leg_{i}" pos="{i} 0 0"><joint name="hip_{i}"/><geom size=".1"/></body>' for i in range(40)
+    )
+    xml = f"""<mujoco><worldbody><body name="trunk" pos="0 0 1"><freejoint/><geom size=".1"/>{legs}</body>
+      <body name="ball" pos="3 0 0"><freejoint/><geom size=".1"/></body></worldbody>
+      <actuator>{"".join(f'<motor joint="hip_{i}"/>' for i in range(40))}</actuator></mujoco>"""
+    spec = build_state_spec(mujoco.MjModel.from_xml_string(xml))
+    text = spec.outline()
+    assert len(spec.names) > 200 and len(text.splitlines()) < 40
+    assert "state.ball_position" in text and "state.trunk_position" in text
+    blocks = [block.partition(":") for block in text.split("For each SUBJECT of ")[1:]]
+    for field in spec:  # every field is there by its own name, or its subject in a list with its quantity
+        shared = [lines for subjects, _, lines in blocks if field.subject in subjects.split(", ")]
+        assert f"state.{field.name} " in text or f"state.SUBJECT_{field.quantity} " in "".join(shared), field.name
+
+
 def test_names_are_public_unique_identifiers(zoo: mujoco.MjModel):
     names = build_state_spec(zoo).names
     assert len(set(names)) == len(names)
@@ -134,7 +151,7 @@ def test_names_are_public_unique_identifiers(zoo: mujoco.MjModel):
     for name in ("cube_1_position", "cube_1_body_position", "robot_base_velocity", "left_hand_position"):
         assert name in names
     assert {"array_value", "sensor_2nd_angle", "lambda_value", "door_joint_angle", "door_joint_2_angle"} <= set(names)
-    assert "body_10_position" in names  # free, though without a name
+    assert "sphere_position" in names  # free, though without a name
     assert "table_position" not in names  # cannot move
 
 
@@ -169,7 +186,7 @@ def test_roles_and_units_of_the_zoo(zoo: mujoco.MjModel):
         "left_hand_joint_displacement": ("joint", "m"),
         "cube_1_spin": ("object", "rad/s"),
         "cube_1_contact": ("contact", "N"),
-        "body_10_velocity": ("object", "m/s"),
+        "sphere_velocity": ("object", "m/s"),
         "door_position": ("part", "m"),
         "sensor_2nd_angle": ("other", "rad"),
         "lambda_value": ("other", "rad/s"),
@@ -223,6 +240,24 @@ def test_many_equals_one_by_one(zoo: mujoco.MjModel, rng: np.random.Generator):
         reader.read_states(qpos, qvel[:2])
     with pytest.raises(WrongShape, match="another model"):
         reader.read_state(mujoco.MjData(mujoco.MjModel.from_xml_string("<mujoco/>")))
+
+
+def test_a_geom_that_is_named_as_a_goal_has_a_position():
+    text = """<mujoco><worldbody>
+    <geom name="target" type="sphere" size=".05" pos="0.1 0.2 0.3"/><geom name="floor" type="plane" size="1 1 1"/>
+    <body name="arm"><joint name="a"/><geom size=".1"/><geom name="goal pad" pos="1 0 0" size=".1"/></body>
+    <body name="goal" mocap="true"><geom name="goal_ball" size=".1"/></body>
+    <body name="b" pos="3 0 0"><joint name="b"/><geom name="goal_mark" size=".1"/><site name="goal_site"/></body>
+    </worldbody><actuator><motor joint="a"/></actuator></mujoco>"""
+    model = mujoco.MjModel.from_xml_string(text)
+    data, reader = mujoco.MjData(model), ModelState(model)
+    data.qpos[0] = 0.5
+    mujoco.mj_forward(model, data)
+    state = reader.spec.view(reader.read_state(data))
+    np.testing.assert_array_equal(state.target_position, [0.1, 0.2, 0.3])
+    np.testing.assert_allclose(state.goal_pad_position, data.geom("goal pad").xpos)
+    assert {f.name for f in reader.spec if f.role == "goal" and f.quantity == "position"} == {
+        "target_position", "goal_pad_position", "goal_position", "goal_site_position"}  # fmt: skip
 
 
 def test_an_empty_model_has_an_empty_state():

@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import cv2
 import pytest
 
-from robo_reward.cli.app import main
+from robo_reward.cli.app import compose_config, main
 from robo_reward.cli.arguments.overrides import prepare_overrides
+from robo_reward.cli.task import make_configured_task
 from robo_reward.policies.policy import load_policy
 from tests.scenes.test_scene_task import PUCK, SCENE
 
@@ -71,3 +73,30 @@ def test_tasks_shows_a_scene_file_and_checks_it(folder: Path, capsys: pytest.Cap
     assert "puck_position" in shown and "success at the start" in shown and "actuators" in shown
     assert main(["tasks", "name=scene.yaml", "success=puck_x > 0"]) == 1
     assert "make the rule stricter" in " ".join(capsys.readouterr().out.split())
+
+
+def test_task_check_draws_the_cameras_and_needs_no_goal(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["task", "puck.xml"]) == 0
+    shown = " ".join(capsys.readouterr().out.split())
+    assert "no goal yet" in shown and "success='norm(puck_position - goal_position) < 0.05'" in shown
+    assert "state.puck_velocity" in shown and not (folder / "checks").exists()
+    assert main(["task", "puck.xml", "--check", "out=seen"]) == 0
+    shown = " ".join(capsys.readouterr().out.split())
+    assert "extreme actions" in shown and "seen/scene-puck/overview.png" in shown
+    frame = cv2.imread(str(folder / "seen" / "scene-puck" / "overview.png"))
+    assert frame is not None and frame.shape == (480, 640, 3) and frame.std() > 5
+    assert main(["task"]) == 2
+    assert main(["task", "scene.yaml", "--chek"]) == 2
+
+
+def test_a_rule_that_is_true_at_the_start_is_told_before_training(
+    folder: Path, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    make_configured_task(compose_config("train", ["task=scene.yaml"]))
+    assert "starts" not in caplog.text
+    make_configured_task(compose_config("train", ["task=panda/lift", "success=cube_height > -1", "goal=Stay."]))
+    assert "'cube_height > -1' holds in 100 % of the starts" in caplog.text
+    for words in (["task=scene.yaml", "failure=puck_x > 0"], ["task=panda/lift", "failure=cube_height < 1"]):
+        assert main(["train", *words]) == 2
+        assert "holds in 100 % of the starts, so that episodes end at once" in " ".join(capsys.readouterr().err.split())
+    assert not (folder / "runs").exists()

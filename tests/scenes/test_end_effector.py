@@ -9,6 +9,7 @@ import mujoco
 import numpy as np
 import pytest
 
+from robo_reward.envs.arm.control import EndEffectorDelta
 from robo_reward.envs.batch import BatchSim
 from robo_reward.envs.model.chain import KinematicChain
 from robo_reward.envs.task import make_task
@@ -83,6 +84,7 @@ def test_poses_and_jacobians_are_those_of_mujoco(name: str) -> None:
 def test_the_arm_of_this_project_moves_as_with_its_own_controller(control: str) -> None:
     task = make_task("panda/reach", control=control)
     own, rng = task.controller, np.random.default_rng(0)
+    assert isinstance(own, EndEffectorDelta)
     home = np.zeros(task.model.nq)
     home[:7] = own.home
     settings = ActionSettings(
@@ -152,6 +154,7 @@ def test_an_arm_goes_where_the_actions_say(scene: Path) -> None:
     task = make_task(str(scene))
     assert task.action.names == ("dx", "dy", "dz", "droll", "dpitch", "dyaw", "gripper")
     assert task.action.scale == (0.01,) * 3 + (0.05,) * 3 + (1.0,) and task.action.units[3] == "rad"
+    assert isinstance(task.controller, SiteDelta)
     chain = KinematicChain(task.model, "tool")
     rng = np.random.default_rng(1)
     actions = rng.uniform(-0.6, 0.6, (8, 7))

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import gymnasium
 import mujoco
 import numpy as np
 import pytest
+import yaml
+from msgspec import convert
 
 from robo_reward.cli.arguments.choices import register_scene
 from robo_reward.envs.batch import BatchSim
@@ -17,6 +20,7 @@ from robo_reward.envs.task import make_task
 from robo_reward.envs.vec import SB3VecEnv
 from robo_reward.errors import BadArtifact, UnknownName, UsageError
 from robo_reward.scenes.check import check_task
+from robo_reward.scenes.end_effector import ROTATIONS, ActionSettings
 from robo_reward.scenes.model_file import ModelFileError, compile_model, load_model_spec
 from robo_reward.scenes.sensors import add_state_sensors
 from robo_reward.scenes.task import SceneTask
@@ -112,6 +116,36 @@ def test_a_scene_file_is_a_task(scene: Path) -> None:
     sim.close()
     again = make_task(task.id, **task.options)
     assert again.spec == task.spec and np.array_equal(again.observation.matrix, task.observation.matrix)
+
+
+def test_fields_are_renamed_described_and_hidden(scene: Path) -> None:
+    state = """
+state:
+  fields:
+    puck_*: {name: disc_*, role: object}
+    disc: {}
+    slider_velocity: {hide: true}
+    slider_displacement: {name: rail, description: where the cart is, typical: [-1, 1]}
+"""
+    text = SCENE[: SCENE.index("state:")].replace("norm(puck_position", "norm(disc_position") + state
+    scene.write_text(text)
+    with pytest.raises(UnknownName, match="state field 'disc'"):
+        make_task(str(scene))
+    scene.write_text(text.replace("    disc: {}\n", ""))
+    task = make_task(str(scene))
+    task.check()  # the sensors have the new names, too
+    assert "disc_velocity" in task.spec and "disc_contact" in task.spec and "puck_position" not in task.spec
+    assert "slider_velocity" not in task.spec and task.spec["rail"].description == "where the cart is"
+    sim = BatchSim(task, 3, seed=0)
+    np.testing.assert_allclose(sim.state.disc_position[:, :2], sim.qpos[:, 1:3])
+    np.testing.assert_allclose(sim.state.rail, sim.qpos[:, 0])
+    sim.close()
+    scene.write_text(text.replace("    disc: {}\n", "").replace("disc_*", "disc"))
+    with pytest.raises(UsageError, match="the name 'disc' would be that of 5 fields"):
+        make_task(str(scene))
+    scene.write_text(text.replace("    disc: {}\n", "").replace("name: rail", "name: disc_position"))
+    with pytest.raises(UsageError, match="'disc_position' appears twice"):
+        make_task(str(scene))
 
 
 def test_episodes_start_with_velocities(scene: Path) -> None:
@@ -269,7 +303,7 @@ def test_rules_and_rare_motion_do_not_change_what_a_policy_observes(scene: Path)
     far.write_text(SCENE.replace("x: [0.4, 0.6]", "x: 1.8"))
     task = make_task(str(far))
     part = next(p for p in task.observation.parts if p.field == "puck_position")
-    assert part.scale >= 0.1
+    assert np.min(part.scale) >= 0.1
 
 
 def test_a_keyframe_s_activation_holds_the_arm(tmp_path: Path) -> None:
@@ -320,3 +354,51 @@ def test_the_check_finds_actuators_without_effect_and_fields_that_never_change(s
     model.write_text(PUCK.replace('gear="10"', 'gear="0"'))
     found = findings(model, goal="Push.", success="puck_x > 0.7")
     assert not found["actuator effect"] and not found["state"]
+
+
+def test_the_check_finds_fixed_objects_and_places_out_of_reach(scene: Path) -> None:
+    found = {f.name: f for f in check_task(make_task(str(scene)))}
+    assert "objects" not in found and found["reach"].ok
+    scene.write_text(SCENE.replace("x: [0.7, 0.9]", "x: 3.0"))
+    found = {f.name: f for f in check_task(make_task(str(scene)))}
+    assert not found["reach"].ok and "goal is up to 2.0" in found["reach"].value
+    model = scene.with_name("puck.xml")
+    model.write_text(PUCK.replace("<freejoint/>", ""))
+    found = {f.name: f for f in check_task(make_task(str(model), goal="Push the puck.", success="slider_velocity > 1"))}
+    assert "puck, which is fixed" in found["objects"].value and "freejoint" in found["objects"].remedy
+
+
+def test_a_model_without_names_is_a_task(tmp_path: Path) -> None:
+    path = tmp_path / "nameless.xml"
+    path.write_text(
+        """<mujoco><worldbody>
+        <body><joint name="j"/><geom size="0.1"/>
+          <body pos="0 0 0.3"><joint type="slide"/><geom size="0.1"/><site pos="0 0 0.1"/></body></body>
+        <body pos="2 0 0"><freejoint/><geom type="box" size=".1 .1 .1"/></body>
+        </worldbody><actuator><motor joint="j"/></actuator></mujoco>"""
+    )
+    task = make_task(str(path), goal="Turn.", success="j_angle > 1")
+    assert {"j_angle", "joint_1_displacement", "box_position", "box_spin"} <= set(task.spec.names)
+    assert task.action.names == ("j",) and task.cameras == ("overview",)
+    assert not [f for f in check_task(task) if f.needed and not f.ok]
+
+
+def test_a_missing_mesh_is_named_with_its_folder(tmp_path: Path) -> None:
+    path = tmp_path / "arm.xml"
+    path.write_text(
+        '<mujoco><compiler meshdir="assets"/><asset><mesh name="a" file="link.stl"/></asset><worldbody/></mujoco>'
+    )
+    with pytest.raises(ModelFileError, match=r"assets/link\.stl.*is not there.*count from"):
+        make_task(str(path), goal="Go.", success="x > 1")
+
+
+def test_the_scene_of_the_documentation_is_a_task(tmp_path: Path) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "own_scene.md").read_text()
+    blocks = re.findall(r"```text\n(.*?)```", page, re.DOTALL)
+    (tmp_path / "puck.xml").write_text(next(block for block in blocks if block.startswith("<mujoco>")))
+    path = tmp_path / "scene.yaml"
+    path.write_text(next(block for block in blocks if block.startswith("model: puck.xml")))
+    task = make_task(str(path))
+    assert "rail_displacement" in task.spec and len({v.delay for v in task.variants(np.random.default_rng(0), 9)}) == 9
+    action = convert(yaml.safe_load(next(b for b in blocks if b.startswith("action:")))["action"], ActionSettings)
+    assert action.kind == "ee_delta" and action.rotation in ROTATIONS

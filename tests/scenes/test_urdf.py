@@ -58,7 +58,8 @@ COLLADA = f"""<?xml version="1.0"?>
     <source id="p"><float_array id="a" count="24">{" ".join(str(v) for v in CORNERS.ravel())}</float_array></source>
     <vertices id="v"><input semantic="POSITION" source="#p"/></vertices>
     <polylist count="6"><input semantic="VERTEX" source="#v" offset="0"/>
-      <input semantic="NORMAL" source="#n" offset="1"/><vcount>4 4 4 4 4 4</vcount><p>{" ".join(f"{i} 0" for square in SQUARES for i in square)}</p></polylist>
+      <input semantic="NORMAL" source="#n" offset="1"/><vcount>4 4 4 4 4 4</vcount>
+      <p>{" ".join(f"{i} 0" for square in SQUARES for i in square)}</p></polylist>
   </mesh></geometry></library_geometries>
   <library_visual_scenes><visual_scene id="s"><node><scale>8 8 40</scale><node><translate>0 0 0.25</translate>
     <rotate>0 0 1 90</rotate><instance_geometry url="#g"/></node></node></visual_scene></library_visual_scenes>
@@ -206,6 +207,12 @@ def test_odd_inertia_is_replaced_and_told(urdf: Path, caplog: pytest.LogCaptureF
 def test_jobs_may_read_its_meshes(urdf: Path) -> None:
     names = {path.name for path in find_model_files(urdf)}
     assert names == {"arm.urdf", "cube.stl", "cube.dae", "cube.obj"}
+    other = urdf.parents[1].rename(urdf.parents[2] / "checkout")  # a folder with another name than its package
+    urdf = other / "urdf" / "arm.urdf"
+    with pytest.raises(ModelFileError, match="is not there"):
+        load_model_spec(urdf)
+    (other / "package.xml").write_text("<package><name>arm_description</name></package>")
+    assert {path.name for path in find_model_files(urdf)} == names | {"package.xml"}
     task = make_task(str(urdf), **RULES)
     assert isinstance(task, SceneTask) and set(task.files) >= set(find_model_files(urdf))
 

@@ -94,7 +94,8 @@ def _read_geometry(geometry: ElementTree.Element) -> tuple[np.ndarray, np.ndarra
         stride = 1 + max(int(i.get("offset", "0")) for i in inputs)
         vertex = next(i for i in inputs if i.get("semantic") == "VERTEX")
         array = sources[positions[str(vertex.get("source")).removeprefix("#")].removeprefix("#")].find("float_array")
-        vertices.append(np.array((array.text if array is not None else "" or "").split(), float).reshape(-1, 3))
+        text = (array.text if array is not None else None) or ""
+        vertices.append(np.array(text.split(), float).reshape(-1, 3))
         rows = [
             np.array((p.text or "").split(), int)[int(vertex.get("offset", "0")) :: stride] for p in group.findall("p")
         ]

@@ -40,7 +40,7 @@ class UrdfError(UsageError):
 
 
 class UrdfJoint(NamedTuple):
-    """What a URDF says about a movable joint beyond MuJoCo's model.
+    """Properties of a movable joint that MuJoCo does not read from a URDF.
 
     Attributes:
         effort: largest force or torque [N or N m]; 0 if there is none.
@@ -89,9 +89,10 @@ def load_urdf_spec(path: Path) -> mujoco.MjSpec:
     joints = read_urdf_joints(path)
     for name, joint in joints.items():
         if joint.mimic in joints:
-            data = [joint.offset, joint.factor, *[0.0] * 9]
-            kind = mujoco.mjtEq.mjEQ_JOINT
-            spec.add_equality(type=kind, name1=name, name2=joint.mimic, objtype=mujoco.mjtObj.mjOBJ_JOINT, data=data)
+            kind, joints_follow = mujoco.mjtEq.mjEQ_JOINT, mujoco.mjtObj.mjOBJ_JOINT
+            equality = spec.add_equality(type=kind, name1=name, name2=joint.mimic, objtype=joints_follow)
+            # Of the polynomial in the other joint's position; the size of `data` depends on the version of MuJoCo.
+            equality.data = [joint.offset, joint.factor, *[0.0] * (len(equality.data) - 2)]
     _exclude_overlaps(spec)
     return spec
 
@@ -115,10 +116,14 @@ def read_urdf_joints(path: Path) -> dict[str, UrdfJoint]:
     return found
 
 
-def find_urdf_meshes(path: Path) -> tuple[Path, ...]:
-    """Returns the mesh files of a URDF that exist."""
-    found = (_find_mesh(str(mesh.get("filename")), path) for mesh in _parse(path).iter("mesh"))
-    return tuple(dict.fromkeys(file for file in found if file is not None))
+def find_urdf_files(path: Path) -> tuple[Path, ...]:
+    """Returns the mesh files of a URDF that exist, and the manifests that say where its packages are."""
+    names = [str(mesh.get("filename")) for mesh in _parse(path).iter("mesh")]
+    packages = {name.partition("://")[2].partition("/")[0] for name in names if name.startswith("package://")}
+    manifests = [parent / "package.xml" for parent in path.parents
+                 if any(_names_package(parent / "package.xml", package) for package in packages)]  # fmt: skip
+    meshes = (file for name in names if (file := _find_mesh(name, path)) is not None)
+    return tuple(dict.fromkeys((*meshes, *manifests)))
 
 
 def free_base(spec: mujoco.MjSpec) -> None:
@@ -242,7 +247,10 @@ def _list_places(name: str, path: Path) -> Iterator[Path]:
 
 
 def _names_package(manifest: Path, package: str) -> bool:
-    return manifest.is_file() and f"<name>{package}</name>" in manifest.read_text(errors="replace")
+    try:
+        return f"<name>{package}</name>" in manifest.read_text(errors="replace")
+    except OSError:  # there is none, or a confined process may not read it
+        return False
 
 
 def _correct_inertia(root: ElementTree.Element, path: Path) -> tuple[set[str], set[str]]:

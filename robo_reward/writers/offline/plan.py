@@ -9,16 +9,17 @@ import numpy as np
 
 from robo_reward.writers.offline.plans import locomotion, mechanisms, stacking, turning
 from robo_reward.writers.offline.plans.manipulation import TermBuilder
+from robo_reward.writers.offline.plans.rule import build_rule_terms, parse_requirements
 from robo_reward.writers.offline.scene import SceneFacts, SceneObject
 from robo_reward.writers.offline.sentence import Amount, Clause, Sentence
 from robo_reward.writers.offline.terms import Recipe, SourceLine, Style, Term, build_effort_term, rename_conflicts
 
 STYLES = (
     Style(),
-    Style(gate="soft", stage=1.5, ready=True),
+    Style(gate="soft", stage=1.5, ready=True, basis="rule"),
     Style(width=0.6, stage=1.5, precise=True, progress=True, effort=0.005),
-    Style(shape="exp", width=1.3, gate="soft", stage=2.0, precise=False),
-    Style(contact=False, stage=2.0, width=1.5, ready=True),
+    Style(shape="exp", width=1.3, gate="soft", stage=2.0, precise=False, basis="sentence"),
+    Style(contact=False, stage=2.0, width=1.5, ready=True, basis="rule"),
     Style(shape="inverse", width=1.2, progress=True, stage=1.5, effort=0.02),
 )
 """The first compositions, most common first."""
@@ -43,6 +44,7 @@ def choose_style(index: int, rng: np.random.Generator) -> Style:
         ready=bool(rng.random() < 0.5),
         progress=bool(rng.random() < 0.4),
         contact=bool(rng.random() < 0.7),
+        basis=str(rng.choice(["both", "both", "rule", "sentence"])),
     )
 
 
@@ -53,22 +55,30 @@ def compose_recipe(sentence: Sentence, scene: SceneFacts, style: Style, rule: st
         sentence: the goal.
         scene: the contents of the state.
         style: the choices in which compositions differ.
-        rule: the task's success rule in English, or empty; only its numbers are used.
+        rule: the task's success rule, or empty: of an English one only the numbers are used; of a condition on the
+            state each comparison becomes a term.
     """
     builder = TermBuilder(scene, style, rule)
-    terms = _apply_first_plan(
-        lambda: _plan_mechanisms(builder, sentence),
-        lambda: _plan_turning(builder, sentence),
-        lambda: _plan_handling(builder, sentence),
-        lambda: _plan_locomotion(builder, sentence),
-        lambda: _plan_without_verb(builder, sentence),
-    )
+    wanted = parse_requirements(rule, scene.spec) if rule and style.basis != "sentence" else []
+    terms = [] if wanted and style.basis == "rule" else _plan_sentence(builder, sentence)
+    terms += build_rule_terms(wanted, builder)
     terms = [
         *terms,
         *_build_rest_terms(builder, sentence, terms),
         build_effort_term(style, sentence.requires_low_effort),
     ]
     return Recipe(rename_conflicts(_drop_duplicates(terms)), _join_notes(terms))
+
+
+def _plan_sentence(builder: TermBuilder, sentence: Sentence) -> list[Term]:
+    """Returns the terms of the first plan that applies to a sentence."""
+    return _apply_first_plan(
+        lambda: _plan_mechanisms(builder, sentence),
+        lambda: _plan_turning(builder, sentence),
+        lambda: _plan_handling(builder, sentence),
+        lambda: _plan_locomotion(builder, sentence),
+        lambda: _plan_without_verb(builder, sentence),
+    )
 
 
 def _apply_first_plan(*plans: Callable[[], list[Term]]) -> list[Term]:

@@ -43,7 +43,7 @@ class _ProposalSampler:
     def __init__(self, request: WriteRequest) -> None:
         self.request = request
         self.sentence = parse_sentence(request.goal)
-        self.scene = SceneFacts(request.spec, request.action.names, request.action.kind)
+        self.scene = SceneFacts(request.spec, request.action.names, request.action.kind, request.action.rate_hz)
         feedback = request.feedback
         self.scored = [] if feedback is None else [feedback.best, *feedback.others]
         self.parents = read_recipes(self.scored)

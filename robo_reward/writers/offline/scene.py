@@ -35,8 +35,8 @@ class SceneObject:
 
     @property
     def role(self) -> str:
-        """Role of its first field."""
-        return self.fields[0].role
+        """Role of its first field that has one: a sensor of a model may have the name of a body."""
+        return next((f.role for f in self.fields if f.role != "other"), "other")
 
     @cached_property
     def description(self) -> str:
@@ -112,9 +112,13 @@ class SceneFacts:
         spec: the fields.
         action_names: of the action's components.
         action_kind: `native` when the names carry no meaning.
+        rate: actions per second [Hz].
     """
 
-    def __init__(self, spec: StateSpec, action_names: Iterable[str] = (), action_kind: str = "native") -> None:
+    def __init__(
+        self, spec: StateSpec, action_names: Iterable[str] = (), action_kind: str = "native", rate: float = 25.0
+    ) -> None:
+        self.spec, self.rate = spec, rate
         grouped: dict[str, list[Field]] = {}
         for field in spec:
             if field.role != "hidden" and _READABLE.fullmatch(field.name) and not keyword.iskeyword(field.name):

@@ -66,6 +66,8 @@ class Style:
         ready: whether first steps count more: a mechanism that begins to move, a body that stays tall.
         progress: whether motion towards the goal is rewarded as it happens.
         contact: whether the hand approaches the side from which the object must be moved.
+        basis: what the terms come from, where the success rule is a condition on the state: `sentence`, `rule` or
+            `both`.
     """
 
     shape: str = "tanh"
@@ -77,6 +79,7 @@ class Style:
     ready: bool = False
     progress: bool = False
     contact: bool = True
+    basis: str = "both"
 
 
 def format_number(value: float) -> str:
