@@ -18,7 +18,6 @@ import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from robo_reward.configs.training import EvaluateConfig
@@ -302,43 +301,6 @@ def check(run: Any, settings: Settings = None, **more: Any) -> dict[str, Any]:
         The figures; `failures`, where a program has any, are reasons that it cannot be trained on.
     """
     return _read_figures("check", {"run": _name_side(run), **(settings or {}), **more})
-
-
-def score(data: Path | str, reward: Any, settings: Settings = None, **more: Any) -> dict[str, Any]:
-    """Scores every episode of a data set with a reward (`robo-reward score`).
-
-    Args:
-        data: an episode store, a run, videos, or a LeRobot, robomimic or Minari data set.
-        reward: `expert`, the path of a reward folder or program, or a reward, such as a compiled program.
-        settings: keys of the verb.
-        more: further keys, such as `by`, `camera` and `run`.
-
-    Returns:
-        The content of the run's `scores.json`: the episodes from worst to best, and how well success is ranked.
-    """
-    given = {"data": data, "reward": reward, **(settings or {}), **more}
-    if not isinstance(reward, (str, Path)):
-        given["reward"] = _keep_reward(reward, Path(str(given.get("runs", "runs"))))
-    return json.loads((run_verb("score", given).folder / "scores.json").read_text(encoding="utf-8"))
-
-
-def compare(a: Run | Path | str, b: Run | Path | str, settings: Settings = None, **more: Any) -> dict[str, Any]:
-    """Compares two policies on the same initial states, or two rewards on the same episodes (`robo-reward compare`).
-
-    Args:
-        a: a run, its folder or the path of a reward.
-        b: the same.
-        settings: keys of the verb.
-        more: further keys, such as `episodes`, `seeds`, `task` and `data`.
-
-    Returns:
-        What `--json` writes: the difference with its interval, and the counts that it is made of.
-    """
-    sides = {name: one.folder if isinstance(one, Run) else one for name, one in (("a", a), ("b", b))}
-    with TemporaryDirectory() as folder:
-        found = Path(folder, "comparison.json")
-        run_verb("compare", {**sides, **(settings or {}), **more, "json": found})
-        return json.loads(found.read_text(encoding="utf-8"))
 
 
 def run_verb(verb: str, settings: Mapping[str, Any]) -> Run:
