@@ -99,7 +99,7 @@ SCENES: Mapping[str, ForeignScene] = {
             "horizon": 75,
             "actuators": {"kind": "position", "replace": True, "stiffness": 40.0, "damping": 1.0, "effort": 23.7},
         },
-        ("search.steps=120000",),
+        ("search.steps=150000",),
     ),
 }
 

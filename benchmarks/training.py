@@ -21,7 +21,8 @@ from stable_baselines3.common.monitor import Monitor
 
 from benchmarks.output import arguments, report
 from robo_reward.cli.app import compose_config
-from robo_reward.cli.training.train import load_chosen_reward, merge_parameters
+from robo_reward.cli.reward import load_chosen_reward
+from robo_reward.cli.training.train import merge_parameters
 from robo_reward.envs.gym import TaskEnv
 from robo_reward.envs.task import make_task
 from robo_reward.policies.sb3 import train_policy

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import ClassVar, Literal
 
+from robo_reward.configs.training import TaskOptions
 from robo_reward.configs.values import (
     FRAME_SIZE,
     Above0,
@@ -25,6 +26,60 @@ from robo_reward.configs.values import (
     Side,
     Whole,
 )
+
+
+@dataclass(frozen=True, kw_only=True)
+class PythonConfig:
+    """A Python function of yours. It runs with your rights and is not confined.
+
+    Args:
+        function: FILE.py:NAME or package.module:NAME; or NAME alone, with file=FILE.py
+        file: a Python file; empty: function names it
+        framework: what the function computes with: numpy, torch, or auto, which finds it by trial
+    """
+
+    function: str
+    file: str = ""
+    framework: Literal["auto", "numpy", "torch"] = "auto"
+
+
+@dataclass(frozen=True, kw_only=True)
+class HttpConfig:
+    """A reward model behind a server, which gets frames and goal of whole episodes.
+
+    Args:
+        url: address of the server, such as http://127.0.0.1:8001
+        protocol: simple (JSON, see docs/your_reward.md) or robometer (its evaluation server)
+        goal: the goal sentence; empty: the one of the task, or of each episode
+        cameras: cameras whose frames are sent, side by side; empty: front, or the first of the task
+        size: largest side of a frame that is sent [pixels]
+        max_frames: most frames of an episode that are sent, evenly spaced; 0: all
+        batch: episodes per request
+        output: with protocol=robometer: progress or success; empty: progress
+        frame_steps: with protocol=robometer: score each frame by those before it, which takes longer
+        timeout: for one request [s]
+        retries: retries after temporary failures (429, 5xx, no connection)
+        backoff: wait before the first retry [s], doubled each time; a Retry-After of the server takes precedence
+        key_env: environment variable with a key, which is sent as Authorization; empty: none
+        headers: further headers, such as {X-Key: $NAME}; $NAME stands for an environment variable
+        answers: file that keeps the answers, which are not asked for again; empty: answers.jsonl in the run folder
+    """
+
+    url: str
+    protocol: Literal["simple", "robometer"] = "simple"
+    goal: str = ""
+    cameras: Names = ()
+    size: Side = 224
+    max_frames: Natural = 16
+    batch: Positive = 8
+    output: str = ""
+    frame_steps: Flag = False
+    timeout: Above0 = 120.0
+    retries: Natural = 4
+    backoff: NotNegative = 1.0
+    key_env: str = ""
+    headers: Mappings = field(default_factory=dict)
+    answers: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -171,17 +226,26 @@ class AlignConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class CheckConfig:
-    """The keys of `robo-reward check`.
+    """The keys of `robo-reward check`; without `task=`, the task and options of the run.
 
     Args:
-        run: a run of `robo-reward align`
-        preferences: answers to evaluate the reward on; empty: those it was learnt from, and any added since
+        run: a run or reward folder, FILE.py with a reward program, or FILE.py:NAME or package.module:NAME, a Python
+            function
+        task: with task=NAME: the task whose state a file or function reads
+        preferences: answers to evaluate the reward on; empty: those that a run of align was learnt from, and any added
         clips: folder with the videos, where a file of answers names them without a folder or they were moved
+        seed: seed of the episodes on which a program or function is checked
+        json: also write the figures to this file
     """
 
+    groups: ClassVar[dict[str, str | None]] = {"task": None}
+
     run: str
+    task: TaskOptions = field(default_factory=TaskOptions)
     preferences: str = ""
     clips: str = ""
+    seed: Seed = 0
+    json: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)

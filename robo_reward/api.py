@@ -14,10 +14,10 @@ from __future__ import annotations
 
 import importlib
 import json
+import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from robo_reward.configs.training import EvaluateConfig
@@ -45,7 +45,6 @@ CHOICES = (
     "data",
     "a",
     "b",
-    "json",
 )
 """Keys whose values are written without quotes, as on the command line: names of options and paths."""
 
@@ -80,11 +79,15 @@ class Run:
 
         return load_policy(self.folder)
 
-    def load_reward(self) -> Any:
-        """Returns the reward that the run found, learnt or trained on."""
+    def load_reward(self, trusted: bool = False) -> Any:
+        """Returns the reward that the run found, learnt or trained on.
+
+        Args:
+            trusted: load also a Python function, which runs with your rights, or a reward that asks a server.
+        """
         from robo_reward.rewards.artifact import load_reward
 
-        return load_reward(self.folder / "reward")
+        return load_reward(self.folder / "reward", trusted=trusted)
 
 
 def search(task: str = "panda/lift", settings: Settings = None, **more: Any) -> Run:
@@ -107,7 +110,8 @@ def train(task: str = "panda/lift", reward: Any = "expert", settings: Settings =
 
     Args:
         task: a registered task.
-        reward: `expert`, `sparse`, the path of a reward folder or program, or a reward, such as a compiled program.
+        reward: `expert`, `sparse`, the path of a reward folder or program, the name of a Python function such as
+            `my.py:reward`, a function, or a reward, such as a compiled program.
         settings: keys of the verb, such as `{"policy.params.learning_rate": 1e-3}`.
         more: further keys, such as `policy`, `steps`, `seed` and `run`.
 
@@ -115,10 +119,84 @@ def train(task: str = "panda/lift", reward: Any = "expert", settings: Settings =
         UsageError: a key or a value that does not fit.
         RunStopped: it was stopped.
     """
-    given = {"task": task, "reward": reward, **(settings or {}), **more}
-    if not isinstance(given["reward"], (str, Path)):
-        given["reward"] = _keep_reward(given["reward"], Path(str(given.get("runs", "runs"))))
-    return run_verb("train", given)
+    return run_verb("train", _name_reward({"task": task, "reward": reward, **(settings or {}), **more}))
+
+
+def score(data: Path | str, reward: Any = "expert", settings: Settings = None, **more: Any) -> dict[str, Any]:
+    """Scores every episode of a data set with a reward (`robo-reward score`).
+
+    Args:
+        data: an episode store, a run, videos, or a LeRobot, robomimic or Minari data set.
+        reward: as of `train`.
+        settings: keys of the verb.
+        more: further keys, such as `by`, `camera`, `bad_below` and `run`.
+
+    Returns:
+        The content of the run's `scores.json`: the episodes from worst to best, and how well success is ranked.
+
+    Raises:
+        UsageError: a key or a value that does not fit, or data without what the reward reads.
+        RunStopped: it was stopped.
+    """
+    run = run_verb("score", _name_reward({"data": data, "reward": reward, **(settings or {}), **more}))
+    return json.loads((run.folder / "scores.json").read_text(encoding="utf-8"))
+
+
+def compare(a: Any, b: Any, settings: Settings = None, **more: Any) -> dict[str, Any]:
+    """Compares two policies on the same initial states, or two rewards on the same episodes (`robo-reward compare`).
+
+    Args:
+        a: a run or policy, or several in a list; or a reward: a run, its folder, a program or a function.
+        b: the same.
+        settings: keys of the verb.
+        more: further keys, such as `episodes`, `require` and, for rewards, `data`.
+
+    Returns:
+        What `--json` writes: for policies the difference with its interval, and with `require` whether it is `shown`.
+
+    Raises:
+        UsageError: a key or a value that does not fit.
+    """
+    given = {"a": _name_side(a), "b": _name_side(b), **(settings or {}), **more}
+    return _read_figures("compare", given)
+
+
+def _read_figures(verb: str, given: Mapping[str, Any]) -> dict[str, Any]:
+    """Runs a verb and returns what it writes as JSON, whatever its verdict is."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(str(given.get("json") or Path(folder) / "result.json"))
+        code, _ = _call_verb(verb, {**given, "json": path})
+        if code and not path.is_file():
+            raise RunStopped(f"{verb} ended with exit code {code}")
+        return json.loads(path.read_text(encoding="utf-8"))
+
+
+def _name_side(side: Any) -> str:
+    """Returns a side of a comparison as the command line takes it."""
+    if isinstance(side, (list, tuple)):
+        return ",".join(_name_side(part) for part in side)
+    if isinstance(side, Run):
+        return str(side.folder)
+    return str(_name_reward({"reward": side}).get("reward.function") or _name_reward({"reward": side})["reward"])
+
+
+def _name_reward(given: dict[str, Any]) -> dict[str, Any]:
+    """Returns settings in which a reward or a function of this process is a path or a name."""
+    from robo_reward.rewards.contract import EpisodeReward, FunctionReward, StepReward
+    from robo_reward.rewards.function.reference import PythonReward, hold_function
+
+    reward = given["reward"]
+    if isinstance(reward, (str, Path)):
+        return given
+    if isinstance(reward, Run):
+        return {**given, "reward": reward.folder}
+    if isinstance(reward, PythonReward):
+        return {**given, "reward": "python", "reward.function": reward.name, "reward.framework": reward.framework}
+    if isinstance(reward, FunctionReward):
+        return {**_name_reward({**given, "reward": reward.function}), "reward.framework": reward.framework}
+    if callable(reward) and not isinstance(reward, (StepReward, EpisodeReward)):
+        return {**given, "reward": "python", "reward.function": hold_function(reward)}
+    return {**given, "reward": _keep_reward(reward, Path(str(given.get("runs", "runs"))))}
 
 
 def _keep_reward(reward: Any, runs: Path) -> Path:
@@ -211,54 +289,18 @@ def discover(demos: Path | str, settings: Settings = None, **more: Any) -> Run:
     return run_verb("discover", {"demos": demos, **(settings or {}), **more})
 
 
-def check(run: Run | Path | str, settings: Settings = None, **more: Any) -> Run:
-    """Compares a learnt reward with people's answers, and with the truth where it is known (`robo-reward check`).
+def check(run: Any, settings: Settings = None, **more: Any) -> dict[str, Any]:
+    """Checks a reward: against people's answers, the truth where it is known, and mistakes (`robo-reward check`).
 
     Args:
-        run: of `align`.
+        run: a run or reward folder; or a reward program or a function, with `task`.
         settings: keys of the verb.
-        more: further keys.
-    """
-    folder = run.folder if isinstance(run, Run) else Path(run)
-    run_verb("check", {"run": folder, **(settings or {}), **more})
-    return Run(folder)
-
-
-def score(data: Path | str, reward: Any, settings: Settings = None, **more: Any) -> dict[str, Any]:
-    """Scores every episode of a data set with a reward (`robo-reward score`).
-
-    Args:
-        data: an episode store, a run, videos, or a LeRobot, robomimic or Minari data set.
-        reward: `expert`, the path of a reward folder or program, or a reward, such as a compiled program.
-        settings: keys of the verb.
-        more: further keys, such as `by`, `camera` and `run`.
+        more: further keys, such as `task` and `preferences`.
 
     Returns:
-        The content of the run's `scores.json`: the episodes from worst to best, and how well success is ranked.
+        The figures; `failures`, where a program has any, are reasons that it cannot be trained on.
     """
-    given = {"data": data, "reward": reward, **(settings or {}), **more}
-    if not isinstance(reward, (str, Path)):
-        given["reward"] = _keep_reward(reward, Path(str(given.get("runs", "runs"))))
-    return json.loads((run_verb("score", given).folder / "scores.json").read_text(encoding="utf-8"))
-
-
-def compare(a: Run | Path | str, b: Run | Path | str, settings: Settings = None, **more: Any) -> dict[str, Any]:
-    """Compares two policies on the same initial states, or two rewards on the same episodes (`robo-reward compare`).
-
-    Args:
-        a: a run, its folder or the path of a reward.
-        b: the same.
-        settings: keys of the verb.
-        more: further keys, such as `episodes`, `seeds`, `task` and `data`.
-
-    Returns:
-        What `--json` writes: the difference with its interval, and the counts that it is made of.
-    """
-    sides = {name: one.folder if isinstance(one, Run) else one for name, one in (("a", a), ("b", b))}
-    with TemporaryDirectory() as folder:
-        found = Path(folder, "comparison.json")
-        run_verb("compare", {**sides, **(settings or {}), **more, "json": found})
-        return json.loads(found.read_text(encoding="utf-8"))
+    return _read_figures("check", {"run": _name_side(run), **(settings or {}), **more})
 
 
 def run_verb(verb: str, settings: Mapping[str, Any]) -> Run:
@@ -272,16 +314,21 @@ def run_verb(verb: str, settings: Mapping[str, Any]) -> Run:
         UsageError: a key or a value that does not fit, before any work.
         RunStopped: it ended with another exit code than 0; what was done is kept.
     """
+    code, config = _call_verb(verb, settings)
+    if code:
+        raise RunStopped(f"{verb} ended with exit code {code}. Its progress is saved; the same call resumes it")
+    return Run(Path(config.get("runs", ".")) / str(config.get("run", "")))
+
+
+def _call_verb(verb: str, settings: Mapping[str, Any]) -> tuple[int, Any]:
+    """Runs a verb in this process and returns its exit code and its configuration."""
     from robo_reward.cli.app import compose_checked_config
     from robo_reward.cli.verbs import VERBS
 
     arguments = list(format_settings(settings))
     config = compose_checked_config(verb, arguments)
     module, _, function = VERBS[verb].entry.partition(":")
-    code = getattr(importlib.import_module(module), function)(config, [verb, *arguments])
-    if code:
-        raise RunStopped(f"{verb} ended with exit code {code}. Its progress is saved; the same call resumes it")
-    return Run(Path(config.get("runs", ".")) / str(config.get("run", "")))
+    return getattr(importlib.import_module(module), function)(config, [verb, *arguments]), config
 
 
 def format_settings(settings: Mapping[str, Any], prefix: str = "") -> Iterator[str]:

@@ -7,8 +7,12 @@ from collections.abc import Iterator
 from typing import Any
 
 MASK = "***"
-SECRET_NAMES = r"(?:[\w.\-]*(?:password|passwd|secret|api_?key|access_?key|auth_?token|token|authorization))"
+SECRET_NAMES = (
+    r"(?:[\w.\-]*(?:password|passwd|secret|api_?key|access_?key|auth_?token|token|authorization|headers\.[\w\-]+))"
+)
 """Pattern of the names whose values are secrets."""
+VARIABLE = re.compile(r"\$[A-Za-z_]\w*")
+"""A value that stands for an environment variable."""
 _URL = re.compile(r"(?P<scheme>[A-Za-z][\w+.\-]*://?[^\s:/@'\"]*):(?P<secret>[^\s'\"]+)@")
 _USER = re.compile(r"(?P<scheme>\b(?:https?|wss?)://)(?P<secret>[^\s:/@'\"]+)@")
 _QUERY = re.compile(rf"(?P<name>[?&]{SECRET_NAMES}=)(?P<secret>[^\s&#'\"]+)", re.I)
@@ -25,11 +29,13 @@ def mask_secrets(text: str) -> str:
 def mask_value(value: Any, name: str = "") -> Any:
     """Returns a JSON-like value with its secrets masked, by the form of a text or the name of its key."""
     if isinstance(value, dict):
-        return {key: mask_value(item, str(key)) for key, item in value.items()}
+        inside = "headers." if name == "headers" else ""  # any header of a request may hold a key
+        return {key: mask_value(item, f"{inside}{key}") for key, item in value.items()}
     if isinstance(value, list | tuple):
         return [mask_value(item, name) for item in value]
     if isinstance(value, str):
-        return MASK if value and _NAME.match(name) else mask_secrets(value)
+        is_secret = value and _NAME.match(name) and not VARIABLE.fullmatch(value)
+        return MASK if is_secret else mask_secrets(value)
     return value
 
 

@@ -100,7 +100,7 @@ def test_values_of_every_kind() -> None:
     assert set(VERBS) >= {"search", "train", "record", "align", "discover", "check"}
 
 
-@pytest.mark.parametrize("reward", [None, lambda state, action, previous: 0.0, 3])
+@pytest.mark.parametrize("reward", [None, 3])
 def test_what_is_no_reward_is_refused(reward: object, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     with pytest.raises(rr.UsageError, match="cannot be saved as a reward"):

@@ -11,7 +11,9 @@ from itertools import chain, count
 _RESERVED = frozenset(("array", "spec", "rows", "batch_shape"))
 
 GOAL = frozenset(("goal", "target", "destination", "desired", "waypoint"))
-HAND = frozenset(("hand", "palm", "tip", "tips", "fingertip", "fingertips", "ee", "eef", "effector", "tcp", "tool"))
+HAND = frozenset(
+    ("hand", "palm", "tip", "tips", "fingertip", "fingertips", "ee", "eef", "effector", "tcp", "tool", "attachment")
+)
 GRIPPER = frozenset(("gripper", "finger", "fingers", "claw", "jaw", "thumb", "pad"))
 OBJECT = frozenset(("object", "obj", "cube", "block", "box", "ball", "puck", "peg", "mug", "cup", "can", "bottle"))
 

@@ -38,6 +38,8 @@ PATIENCE = (
 )
 """Keys of a writer that set its address, time limits and prices, not its answers: a run that stopped at its budget
 continues in its folder, with its ledger, when the budget is raised."""
+TRANSFER = ("batch", "timeout", "retries", "backoff", "key_env", "headers", "answers")
+"""Keys of a reward behind a server that set how it is asked, not its answers."""
 
 
 class RunBusy(RoboRewardError):
@@ -83,6 +85,10 @@ def _select_settings(value: dict[str, Any], free: Sequence[str] = ()) -> dict[st
     kept = {k: v for k, v in value.items() if k not in PLACE and k not in free and (k, v) not in ADDED}
     if isinstance(kept.get("writer"), dict):
         kept["writer"] = {k: v for k, v in kept["writer"].items() if k not in PATIENCE}
+    if isinstance(kept.get("reward"), dict):
+        kept["reward"] = {k: v for k, v in kept["reward"].items() if k not in TRANSFER}
+    if isinstance(kept.get("search"), dict) and not kept["search"].get("initial"):  # runs of earlier versions lack it
+        kept["search"] = {k: v for k, v in kept["search"].items() if k != "initial"}
     return kept
 
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from robo_reward.cli.arguments.quoting import quote_text
 from robo_reward.errors import UsageError
+
+_FUNCTION = re.compile(r"(?:.+\.py|[^\W\d][\w.]*):[^\W\d][\w.]*")
 
 
 @dataclass(frozen=True)
@@ -56,6 +59,8 @@ class Verb:
                 elif " " in self.bare or self.actions:
                     raise UsageError(f"{argument!r} is one path too many. Such as: {self.example}")
                 found.append(f"{taken}={quote_text(argument)}")
+            elif key == "reward" and key in self.paths and is_function_reference(value):
+                found += ["reward=python", f"reward.function={quote_text(value)}"]
             elif key in self.paths and _is_path(value):
                 found += [text.format(quote_text(value)) for text in self.paths[key]]
             else:
@@ -66,6 +71,11 @@ class Verb:
 def _is_path(value: str) -> bool:
     is_named = value.startswith((".", "/", "~", "runs/")) or value.endswith(".py")
     return bool(value) and (is_named or Path(value).exists())
+
+
+def is_function_reference(value: str) -> bool:
+    """Returns whether the value of `reward=` names a Python function: `FILE.py:NAME` or `package.module:NAME`."""
+    return _FUNCTION.fullmatch(value) is not None and not Path(value).exists()
 
 
 REWARD = {"reward": ("reward=artifact", "reward.path={}")}
@@ -159,10 +169,10 @@ VERBS = {
         "robo-reward align preferences=FOLDER method=rapl",
     ),
     "check": Verb(
-        "measure how well a learnt reward agrees with people, and with the ground truth if known",
+        "check a reward before training: a program, a function or a run; agreement with people and the ground truth",
         "robo_reward.cli.rewards.check:run",
         "robo_reward.configs.rewards:CheckConfig",
-        "robo-reward check runs/NAME",
+        "robo-reward check reward.py task=panda/lift",
         bare="run",
     ),
     "score": Verb(

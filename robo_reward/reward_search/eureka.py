@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ from robo_reward.envs.task import Task
 from robo_reward.errors import RoboRewardError
 from robo_reward.files import write_json
 from robo_reward.jobs.executors import JobExecutor
+from robo_reward.language.program import RewardProgram
 from robo_reward.reward_search.candidate import Candidate, CandidateProblem, rank_candidates
 from robo_reward.reward_search.propose import ProgramValidator, propose_programs, sample_random_rollout
 from robo_reward.reward_search.settings import SearchSettings
@@ -82,6 +83,8 @@ class Eureka:
         settings: budget and algorithm of the search.
         options: of the task, for the workers.
         observe: called with the candidate and an event at every change of a candidate.
+        initial: programs of a person to start from: trained first, and the writer improves on the best of them (human
+            initialisation, section 4.3 of the paper).
     """
 
     def __init__(
@@ -94,9 +97,10 @@ class Eureka:
         settings: SearchSettings,
         options: dict[str, Any] | None = None,
         observe: Callable[[Candidate, str], None] = lambda candidate, event: None,
+        initial: Sequence[RewardProgram] = (),
     ) -> None:
         self.task, self.goal, self.writer, self.settings = task, goal or task.goal, writer, settings
-        self.folder, self.observe = folder, observe
+        self.folder, self.observe, self.initial = folder, observe, tuple(initial)
         self.trainer = CandidateTrainer(
             executor, folder / "jobs", task.id, options or {}, settings, observe, task.files
         )
@@ -113,8 +117,9 @@ class Eureka:
         """
         validator = ProgramValidator(self.task, sample_random_rollout(self.task, self.settings.seed))
         self._start = measure_start_ranges(sample_start_states(self.task))
+        initial = self._train_initial()
         for restart in range(self.settings.restarts):
-            self._run_restart(restart, validator)
+            self._run_restart(restart, validator, initial)
         finished = [c for c in self.outcome.candidates if c.status == "finished"]
         if not finished:
             self._save()
@@ -124,11 +129,26 @@ class Eureka:
         self._save()
         return self.outcome
 
-    def _run_restart(self, restart: int, validator: ProgramValidator) -> None:
+    def _train_initial(self) -> list[Candidate]:
+        """Trains the programs to start from, candidates 0 of the first round, and returns them."""
+        found, begun = [], time.monotonic()
+        for index, program in enumerate(self.initial):
+            name = "1.0" if len(self.initial) == 1 else f"1.0{chr(ord('a') + index)}"
+            candidate = Candidate(name, 0, index, program.source, status="accepted")
+            candidate.changes = [str(change) for change in program.changes]
+            self._rewards[name] = program.spec()
+            self.observe(candidate, candidate.status)
+            found.append(candidate)
+        self.outcome.candidates += found
+        self._folders |= run_successive_halving(self.trainer, found, self._rewards) if found else {}
+        self._add_wall_time("training candidates", begun)
+        return found
+
+    def _run_restart(self, restart: int, validator: ProgramValidator, initial: list[Candidate]) -> None:
         """Runs all rounds once, with a separate context for the writer."""
-        mine: list[Candidate] = []
-        seen: set[str] = set()
-        feedback = None
+        mine = list(initial)
+        seen = {program.fingerprint for program in self.initial}
+        feedback = self._make_feedback(mine, mine)
         for round_ in range(self.settings.rounds):
             prefix = f"r{restart + 1}/" if self.settings.restarts > 1 else ""
             request = WriteRequest(

@@ -36,6 +36,8 @@ class SearchSettings:
         faithful: Eureka as published: no rungs, elitism, repairs, confirmation or early end; `rungs`, `repairs`,
             `final_seeds` and `enough` do not count
         seed: random seed; the same seed gives the same search
+        initial: start from these programs: FILE.py or an earlier run, several separated by commas; they are trained
+            first, and the writer gets the best of them with its results
         timeout: time limit of one training job, after which it is ended [s]; 0: half an hour plus 50 ms per
             environment step, see `compute_time_limit`
     """
@@ -56,6 +58,7 @@ class SearchSettings:
     least_rounds: Whole = 2
     faithful: Flag = False
     seed: Seed = 0
+    initial: str = ""
     timeout: NotNegative = 0
 
     def __post_init__(self) -> None:

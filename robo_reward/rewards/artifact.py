@@ -11,7 +11,7 @@ import json
 import math
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import msgspec
 import numpy as np
@@ -122,14 +122,42 @@ class PerceptualForm(msgspec.Struct):
     weights: Digest
 
 
+class PythonForm(msgspec.Struct):
+    """The spec of a Python function of the user."""
+
+    function: Annotated[str, msgspec.Meta(max_length=4096)]
+    digest: Annotated[str, msgspec.Meta(pattern=r"\A([0-9a-f]{16})?\Z")]
+    framework: Literal["auto", "numpy", "torch"] = "auto"
+
+
+class HttpForm(msgspec.Struct):
+    """The spec of a reward model behind a server."""
+
+    url: Annotated[str, msgspec.Meta(max_length=4096)]
+    protocol: str
+    goal: str
+    frames: dict[str, Any]
+    max_frames: Annotated[int, msgspec.Meta(ge=0, le=2**31)]
+    output: str
+    frame_steps: bool = False
+
+
 FORMS: dict[str, type[msgspec.Struct]] = {
     "program": ProgramForm,
     "weighted": WeightedForm,
     "networks": NetworksForm,
     "matching": MatchingForm,
     "perceptual": PerceptualForm,
+    "python": PythonForm,
+    "http": HttpForm,
 }
 """Form of the spec of each built-in kind; factories of other packages check their own specs."""
+
+TRUSTED = {
+    "python": "runs code of its author with your rights. If it is yours, give the function itself: reward={function}",
+    "http": "sends frames to {url}. If that server is yours, give it itself: reward=http url=...",
+}
+"""Kinds that are loaded only where the caller trusts the folder -> why, with a remedy for the command line."""
 
 rewards: Registry[Any] = Registry("reward kind", "robo_reward.rewards")
 """Kind -> factory `(spec, weights) -> reward`, by the `kind` of `spec()`; other packages add theirs by entry points."""
@@ -191,7 +219,12 @@ def save_reward(reward: StepReward | EpisodeReward, folder: Path | str) -> Path:
 
 
 def load_reward(
-    folder: Path | str, *, state: StateSpec | None = None, action_dim: int | None = None, edited: bool = False
+    folder: Path | str,
+    *,
+    state: StateSpec | None = None,
+    action_dim: int | None = None,
+    edited: bool = False,
+    trusted: bool = False,
 ) -> Any:
     """Builds the reward that a folder holds.
 
@@ -199,10 +232,13 @@ def load_reward(
         folder: written by `save_reward`, or a run folder that holds one as `reward`.
         state: the state that the reward will get; refused if the reward was written for other fields.
         action_dim: A, the size of the actions it will get; refused if the reward was written for another.
-        edited: accept that `reward.py` or `reward.json` was changed by hand since it was saved.
+        edited: accept that `reward.py` or `reward.json` was changed by hand since it was saved, or the source of a
+            Python function.
+        trusted: load Python functions, which run with your rights, and rewards that send frames to a server.
 
     Raises:
         BadArtifact: not a reward folder, of a newer version, changed, or for another state or action.
+        UsageError: a reward that needs `trusted`.
     """
     folder = find_reward_folder(Path(folder))
     path = folder / "reward.json"
@@ -219,7 +255,24 @@ def load_reward(
                 convert_json(dict(part), FORMS[part["kind"]], f"{path} ({part['kind']})", REMEDY)
         for part in _list_parts(spec):
             _check_fit(path, part, state, action_dim)
+    if not trusted:
+        _require_no_trust(path, spec)
+    if edited:
+        spec = _map_parts(spec, lambda part: {**part, "digest": ""} if part.get("kind") == "python" else part)
+    with raise_as_bad_artifact(path, REMEDY):
         return build_reward(spec, _read_weights(spec, folder))
+
+
+def _require_no_trust(path: Path, spec: Mapping[str, Any]) -> None:
+    """Raises for a reward that runs code or sends data, which a folder from somewhere else must not do unasked.
+
+    Raises:
+        UsageError: the message says what it would do.
+    """
+    for part in _list_rewards(spec):
+        if part["kind"] in TRUSTED:
+            what = TRUSTED[part["kind"]].format(**part)
+            raise UsageError(f"{path}: this reward {what}, or in Python load_reward(..., trusted=True)")
 
 
 def find_reward_folder(path: Path) -> Path:
@@ -379,8 +432,22 @@ def _build_perceptual(spec: Mapping[str, Any], weights: Weights) -> Any:
     return perceptual_from_spec(spec, weights)
 
 
+def _build_python(spec: Mapping[str, Any], weights: Weights) -> Any:
+    from robo_reward.rewards.function.reference import build_python_reward  # imported here: only on request
+
+    return build_python_reward(spec["function"], spec["digest"], spec.get("framework", "auto"))
+
+
+def _build_http(spec: Mapping[str, Any], weights: Weights) -> Any:
+    from robo_reward.rewards.http.reward import http_from_spec  # imported here: a higher layer
+
+    return http_from_spec(spec)
+
+
 rewards.register("program", _build_program)
 rewards.register("networks", _build_networks)
 rewards.register("weighted", _build_weighted)
 rewards.register("matching", _build_matching)
 rewards.register("perceptual", _build_perceptual)
+rewards.register("python", _build_python)
+rewards.register("http", _build_http)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -15,6 +15,7 @@ from robo_reward.errors import RoboRewardError, WrongShape
 
 if TYPE_CHECKING:
     from robo_reward.data.episode import Episode
+    from robo_reward.rewards.function.call import FunctionCall
 
 MAX_TERMS = 32
 
@@ -149,21 +150,44 @@ def fingerprint_spec(spec: Mapping[str, Any]) -> str:
 
 
 class FunctionReward:
-    """A plain function as a step reward, for rewards written in Python by the user.
+    """A function of the user as a step reward.
 
-    It is trusted code and cannot be rebuilt from its spec, only named by it.
+    Its parameters say by their names what they get: `state` (after the action), `action`, `previous`; `obs`, `next_obs`
+    for flat arrays; or fields of the state. It may be written for numpy or torch, for a batch or for one world, and
+    returns a number for each transition, alone or as `(total, {name: term})`. The form that suits it is found by trial
+    on the first batch. It is trusted code, which is not confined, and cannot be rebuilt from its spec, only named.
 
     Args:
-        function: `(state, action, previous) -> (total (B,), {term: (B,)})`.
+        function: anything that can be called.
         name: what reports call it.
+        framework: what it computes with: `numpy`, `torch`, or `auto`.
     """
 
-    def __init__(self, function: Callable[..., tuple[Any, Mapping[str, Any]]], name: str = "") -> None:
-        self.function, self.name = function, name or function.__name__
+    def __init__(
+        self, function: Callable[..., Any], name: str = "", framework: Literal["auto", "numpy", "torch"] = "auto"
+    ) -> None:
+        self.function = function
+        self.framework: Literal["auto", "numpy", "torch"] = framework
+        self.name = name or getattr(function, "__name__", type(function).__name__)
+        self._call: Any = None
 
     def __call__(self, batch: Transitions) -> RewardOutput:
-        total, terms = self.function(batch.state, batch.action, batch.previous)
-        return validate_output(total, terms, len(batch.action))
+        if self._call is None and not len(batch.action):
+            return RewardOutput(np.zeros(0), {})
+        return self.prepare_call(batch)(batch)
+
+    def prepare_call(self, batch: Transitions) -> FunctionCall:
+        """Returns the function with the form in which it is called, found on this batch if it is the first.
+
+        Raises:
+            UnknownName: a parameter whose meaning is unknown.
+            InvalidReward: the function does not work in any form.
+        """
+        from robo_reward.rewards.function.call import choose_call  # imported here: it needs this module
+
+        if self._call is None:
+            self._call = choose_call(self.function, batch, self.name, self.framework)
+        return self._call
 
     def spec(self) -> dict[str, Any]:
         return {"kind": "function", "name": self.name}

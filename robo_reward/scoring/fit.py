@@ -18,9 +18,11 @@ from robo_reward.envs.task import make_task, task_names
 from robo_reward.errors import UnknownName, UsageError
 from robo_reward.language.grammar import STATES
 from robo_reward.language.language import compile_program
+from robo_reward.language.problems import Change
 from robo_reward.language.program import RewardProgram
 from robo_reward.rewards.artifact import load_reward
 from robo_reward.rewards.contract import EpisodeReward, StepReward, fingerprint_spec
+from robo_reward.rewards.http.reward import HttpReward
 from robo_reward.rewards.perceptual.reward import PerceptualReward
 from robo_reward.rewards.preference.align import crop_to_square
 from robo_reward.rewards.weighted import WeightedReward
@@ -40,7 +42,7 @@ class FittedReward:
 
     def __init__(self, reward: StepReward | EpisodeReward | str | None, name: str, camera: str = "") -> None:
         self.reward, self.name, self.camera = reward, name, camera
-        self._programs: dict[tuple[str, str, int], StepReward] = {}
+        self._programs: dict[tuple[str, str, int], RewardProgram] = {}
 
     @property
     def frames(self) -> FrameSpec | None:
@@ -50,12 +52,17 @@ class FittedReward:
     @property
     def is_bounded(self) -> bool:
         """True if the reward of a step is progress in [0, 1] by itself."""
-        return isinstance(self.reward, PerceptualReward)
+        return isinstance(self.reward, PerceptualReward) or getattr(self.reward, "is_progress", False)
 
     @property
     def is_ranked_by_end(self) -> bool:
         """True if the reward of a step says how far the task is, so that the last steps rank an episode."""
-        return self.is_bounded or not isinstance(self.reward, EpisodeReward)
+        return self.is_bounded or not isinstance(self.reward, EpisodeReward) or isinstance(self.reward, HttpReward)
+
+    @property
+    def changes(self) -> tuple[Change, ...]:
+        """The changes that made a reward program of the text, for the episodes so far."""
+        return next((program.changes for program in self._programs.values() if program.changes), ())
 
     @property
     def fingerprint(self) -> str:
@@ -107,6 +114,8 @@ class FittedReward:
             )
         chosen = (self.camera,) if self.camera else wanted.cameras
         frames = select_cameras(episode.frames, episode.meta.get("cameras", ()), chosen, "camera of the data")
+        if isinstance(reward, HttpReward):
+            return replace(episode, frames=frames)  # it scales them down itself
         if isinstance(reward, PerceptualReward):
             frames = resize_frames(frames, wanted)  # as `discover` shows it the demonstrations
         elif frames.shape[1:] != wanted.shape:
@@ -126,7 +135,7 @@ class FittedReward:
         key = (source, episode.spec.fingerprint, episode.action.shape[1])
         if key not in self._programs:
             require_fields(list_fields_read(source), episode.spec, self.name)
-            self._programs[key] = compile_program(source, episode.spec, episode.action.shape[1])
+            self._programs[key] = compile_program(source, episode.spec, episode.action.shape[1], normalise=True)
         return self._programs[key]
 
 

@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import json
 import logging
-import math
 import threading
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from email.utils import parsedate_to_datetime
 from typing import Any, NamedTuple
 from urllib.parse import parse_qsl, urlsplit
 
 from robo_reward.errors import MissingExtra, UnknownName, UsageError
 from robo_reward.language.characters import strip_hidden_characters
 from robo_reward.masking import MASK, find_secrets, mask_secrets
+from robo_reward.web.addresses import is_loopback, read_retry_after
 from robo_reward.writers.bounded_client import UnreadableReply, make_bounded_client
 from robo_reward.writers.writer import WriterError
 
@@ -85,15 +83,6 @@ def parse_reply(body: str) -> ChatReply:
         _read_token_count(usage.get("prompt_tokens")),
         _read_token_count(usage.get("completion_tokens")),
     )
-
-
-def is_loopback(url: str) -> bool:
-    """Returns whether a server runs on this machine."""
-    try:
-        host = urlsplit(url).hostname or ""
-    except ValueError:  # not a URL: `validate_url` reports it
-        return False
-    return host in ("localhost", "::1", "0.0.0.0") or host.startswith("127.")
 
 
 def validate_url(url: str) -> str:
@@ -204,7 +193,9 @@ class ChatServer:
                 error = MalformedReply(str(inner)) if isinstance(inner, UnreadableReply) else caught
                 if attempt == self._retry_policy.retries or not self._is_retryable(error):
                     raise self._explain_error(error, str(body["model"]), attempt + 1) from None
-                pause = self._retry_policy.compute_wait(attempt, read_retry_after(getattr(error, "response", None)))
+                pause = self._retry_policy.compute_wait(
+                    attempt, read_retry_after(getattr(getattr(error, "response", None), "headers", None))
+                )
                 if pause > MAX_RETRY_AFTER:
                     raise self._explain_error(error, str(body["model"]), attempt + 1) from None
                 log.info("%s: %s; next try in %.1f s", self.url, self._summarize_error(error), pause)
@@ -287,22 +278,6 @@ class ChatServer:
             f"{self.url} does not know model {model!r}, or has no chat completions there: {said}. Check writer.model, "
             "and that writer.base_url ends where the server's API begins, often in /v1"
         )
-
-
-def read_retry_after(response: Any) -> float | None:
-    """Returns the wait that the server asks for [s], or `None` if it does not ask for one."""
-    headers = getattr(response, "headers", None) or {}
-    for name, unit in (("retry-after-ms", 1e-3), ("retry-after", 1.0)):
-        try:
-            seconds = float(headers[name]) * unit
-        except (KeyError, ValueError):
-            continue
-        if math.isfinite(seconds):
-            return max(seconds, 0.0)
-    try:
-        return max(parsedate_to_datetime(headers["retry-after"]).timestamp() - time.time(), 0.0)
-    except (KeyError, ValueError, TypeError, IndexError, OverflowError):
-        return None
 
 
 def _join_text(content: Any) -> str:

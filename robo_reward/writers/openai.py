@@ -14,13 +14,13 @@ from typing import Any
 from robo_reward.configs.writers import OpenAIConfig
 from robo_reward.errors import UsageError
 from robo_reward.masking import find_secrets, mask_secrets, mask_value
+from robo_reward.web.addresses import is_loopback
 from robo_reward.writers.budget import MILLION, SpendingBudget, estimate_tokens
 from robo_reward.writers.chat import ChatRequest, ChatWriter
 from robo_reward.writers.chat_server import (
     ChatReply,
     ChatServer,
     RetryPolicy,
-    is_loopback,
     validate_key,
     validate_url,
 )

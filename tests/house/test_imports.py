@@ -13,9 +13,10 @@ LAYERS = (
      "robo_reward.configs"),
     ("robo_reward.registry", "robo_reward.files", "robo_reward.seeds", "robo_reward.web", "robo_reward.checks"),
     ("robo_reward.jobs", "robo_reward.envs", "robo_reward.loggers"),
-    ("robo_reward.rewards", "robo_reward.rewards.contract", "robo_reward.rewards.weighted"),
+    ("robo_reward.rewards", "robo_reward.rewards.contract", "robo_reward.rewards.weighted",
+     "robo_reward.rewards.function"),
     ("robo_reward.data", "robo_reward.rewards.artifact"),
-    ("robo_reward.language", "robo_reward.labelling", "robo_reward.vision"),
+    ("robo_reward.language", "robo_reward.labelling", "robo_reward.vision", "robo_reward.rewards.http"),
     ("robo_reward.scenes",),
     ("robo_reward.writers", "robo_reward.rewards.matching"),
     ("robo_reward.rewards.perceptual", "robo_reward.rewards.preference"),
@@ -42,6 +43,7 @@ LATE = {
     ("robo_reward.rewards.artifact", "robo_reward.rewards.matching.reward"),  # ... of the kind "matching"
     ("robo_reward.rewards.artifact", "robo_reward.rewards.preference.bradley_terry"),  # ... of the kind "networks"
     ("robo_reward.rewards.artifact", "robo_reward.rewards.perceptual.reward"),  # ... of the kind "perceptual"
+    ("robo_reward.rewards.artifact", "robo_reward.rewards.http.reward"),  # ... of the kind "http"
     (
         "robo_reward.reward_search.job_validation",
         "robo_reward.policies.policy",

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 
+from robo_reward.envs.state import Transitions
 from robo_reward.language.language import compile_program
 from robo_reward.language.validation.probes import ProbeReport, probe
 from robo_reward.language.validation.samples import sample_typical_transitions
-from robo_reward.rewards.contract import FunctionReward
+from robo_reward.rewards.contract import FunctionReward, RewardOutput
 from tests.language.programs import ACTION_DIM, FIVE_TERMS, SPEC, entry, value
 
 BATCH = sample_typical_transitions(SPEC, ACTION_DIM, 512, seed=7)
@@ -83,9 +86,13 @@ def test_order_is_found() -> None:
 
 
 def test_changed_inputs_are_found() -> None:
-    def reward(state, action, previous):
-        action[:] = np.sign(action)
-        return state.opening, {"a": state.opening}
+    class SignOfAction:
+        def __call__(self, batch: Transitions) -> RewardOutput:
+            batch.action[:] = np.sign(batch.action)
+            return RewardOutput(batch.state.opening, {"a": batch.state.opening})
+
+        def spec(self) -> dict[str, Any]:
+            return {"kind": "mine"}
 
     batch = sample_typical_transitions(SPEC, ACTION_DIM, 16)
-    assert any("inputs" in text for text in probe(FunctionReward(reward), batch).failures)
+    assert any("inputs" in text for text in probe(SignOfAction(), batch).failures)

@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 
 from robo_reward.cli.app import main
+from robo_reward.envs import batch as module
 from robo_reward.envs.arm.dynamics import Dynamics
 from robo_reward.envs.batch import BatchSim
 from robo_reward.envs.task import make_task
-from robo_reward.policies import evaluate as module
 from robo_reward.policies.evaluate import evaluate_policy
 from robo_reward.policies.policy import load_policy
 from robo_reward.seeds import EVALUATION_SEEDS

@@ -549,3 +549,20 @@ def test_a_hinge_without_limits_is_spun_by_its_velocity() -> None:
     assert "hinge_angle" not in endless
     assert "hinge_angle" in fields_read(SPINNER.format(limits='range="0 90"'), "Turn the spinner.")
     assert "hinge_angle" in fields_read(SPINNER.format(limits=""), "Turn the spinner by 90 degrees.")
+
+
+def test_a_search_that_starts_from_a_program_gets_descendants_and_usual_compositions() -> None:
+    """In the first round: every second answer is what it would be without the program, in the same order."""
+    source = (
+        "def compute_reward(state, action, previous):\n"
+        "    closeness = np.exp(-3.7 * np.linalg.norm(state.hand_position - state.cube_position, axis=-1))\n"
+        '    return closeness, {"closeness": closeness}\n'
+    )
+    task = make_task("panda/lift")
+    request = WriteRequest(task.goal, task.spec, task.action)
+    usual = [answer.source for answer in OfflineWriter().write(request, 2)]
+    scored = ScoredProgram("1.0", source, 0.1, terms={"closeness": [0.1, 0.2]}, curve=[0.0, 0.1])
+    found = [a.source for a in OfflineWriter().write(replace(request, feedback=Feedback(scored)), 4)]
+    assert [found[1], found[3]] == usual
+    for descendant in (found[0], found[2]):
+        assert descendant is not None and "closeness" in descendant and descendant != source

@@ -15,9 +15,10 @@ from typing import Any
 import pytest
 
 from robo_reward.errors import MissingExtra, UnknownName, UsageError
+from robo_reward.web.addresses import read_retry_after
 from robo_reward.writers import bounded_client
 from robo_reward.writers.budget import SpendingBudget
-from robo_reward.writers.chat_server import MAX_BACKOFF, MalformedReply, RetryPolicy, parse_reply, read_retry_after
+from robo_reward.writers.chat_server import MAX_BACKOFF, MalformedReply, RetryPolicy, parse_reply
 from robo_reward.writers.extract import MAX_ANSWER
 from robo_reward.writers.ledger import Ledger
 from robo_reward.writers.openai import OpenAIWriter
@@ -386,16 +387,12 @@ def test_waits_grow_to_a_bound_and_the_server_goes_first() -> None:
 
 
 def test_retry_after_in_all_its_forms() -> None:
-    class Response:
-        def __init__(self, **headers: str) -> None:
-            self.headers = {name.replace("_", "-"): value for name, value in headers.items()}
-
-    assert read_retry_after(Response(retry_after="7")) == 7.0
-    assert read_retry_after(Response(retry_after_ms="250", retry_after="7")) == 0.25
-    assert read_retry_after(Response(retry_after="-3")) == 0.0
-    soon = read_retry_after(Response(retry_after=formatdate(time.time() + 100, usegmt=True)))
+    assert read_retry_after({"retry-after": "7"}) == 7.0
+    assert read_retry_after({"retry-after-ms": "250", "retry-after": "7"}) == 0.25
+    assert read_retry_after({"retry-after": "-3"}) == 0.0
+    soon = read_retry_after({"retry-after": formatdate(time.time() + 100, usegmt=True)})
     assert soon == pytest.approx(100, abs=5)
-    for nothing in (None, Response(), Response(retry_after="soon"), Response(retry_after="nan")):
+    for nothing in (None, {}, {"retry-after": "soon"}, {"retry-after": "nan"}):
         assert read_retry_after(nothing) is None
 
 

@@ -45,7 +45,8 @@ PLUGGED = {
 
 PATHS = {
     "task": "a path: FILE.xml with a MuJoCo model, or FILE.yaml with a scene",
-    "reward": "a path: FILE.py with a reward program, or a folder with a reward in it",
+    "reward": "a path: FILE.py with a reward program, or a folder with a reward in it; or FILE.py:NAME or "
+    "package.module:NAME: a Python function (it runs with your rights and is not confined)",
 }
 """Group -> what may be given instead of an option's name."""
 

@@ -31,7 +31,16 @@ from robo_reward.cli.arguments.quoting import quote_text, unquote_text
 from robo_reward.cli.arguments.structured import find_verb_groups
 from robo_reward.errors import UnknownName, UsageError
 
-FREE = ("policy.params", "task.params", "task.options", "writer.extra", "settings", "encoder", "logger_options")
+FREE = (
+    "reward.headers",
+    "policy.params",
+    "task.params",
+    "task.options",
+    "writer.extra",
+    "settings",
+    "encoder",
+    "logger_options",
+)
 """Mappings that take any key: the algorithm, the task or the encoder checks them."""
 
 SHORT = {"fast": "task.options.fast"}
@@ -169,6 +178,10 @@ def _store_override(found: PreparedOverrides, verb: str, key: str, value: str, s
     from robo_reward.cli.arguments.schema import is_text
 
     known, default = _look_up(found.defaults, key)
+    inner = f"reward.{key}"
+    if not known and (_look_up(found.defaults, inner)[0] or _is_free(found, inner)):  # reward=http url=...
+        key = inner
+        known, default = _look_up(found.defaults, key)
     free = not known and _is_free(found, key)
     if not known and not free:
         raise _unknown_key_error(verb, key, found.defaults)

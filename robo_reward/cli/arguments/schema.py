@@ -158,4 +158,6 @@ def _missing_key_error(verb: str, key: str) -> UsageError:
 
     comment = find_comment(verb, key).removeprefix("give it as policy=RUN: ")
     wanted = {"policy_folder": "policy=RUN", "reward.path": "reward=PATH"}.get(key, f"{key}=...")
-    return UsageError(f"{wanted} is missing{': ' + comment if comment else ''}. Such as: {VERBS[verb].example}")
+    example = {"reward.url": "reward=http url=http://127.0.0.1:8001", "reward.function": "reward=my.py:my_reward"}
+    such_as = example.get(key, VERBS[verb].example)
+    return UsageError(f"{wanted} is missing{': ' + comment if comment else ''}. Such as: {such_as}")

@@ -8,7 +8,10 @@ from robo_reward.masking import MASK, SECRET_NAMES, mask_secrets, mask_value
 
 __all__ = ["mask_argument", "mask_value"]
 
-_PAIR = re.compile(rf"(?P<name>(?<![\w.\-]){SECRET_NAMES})(?P<mark>\s*[=:]\s*)(?P<secret>'[^']*'|[^\s,&;'\"}}]+)", re.I)
+_PAIR = re.compile(
+    rf"(?P<name>(?<![\w.\-]){SECRET_NAMES})(?P<mark>\s*[=:]\s*)(?!'?\$[A-Za-z_])(?P<secret>'[^']*'|[^\s,&;'\"}}]+)",
+    re.I,
+)
 _AS_TYPED = ("goal=", "instructions=", "run=", "runs=", "policy=", "reward=", "demos=", "source=")
 
 

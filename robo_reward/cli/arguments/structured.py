@@ -48,6 +48,10 @@ STRUCTURED: dict[str, dict[str, StructuredOption]] = {
     },
     "search": {"eureka": StructuredOption(_SEARCH, {"name": "eureka"}, ("algorithm", "params", "seed"))},
     "policy": {name: StructuredOption(_POLICY, {"algorithm": name}) for name in ALGORITHMS},
+    "reward": {
+        "python": StructuredOption("robo_reward.configs.rewards:PythonConfig", {"kind": "python"}),
+        "http": StructuredOption("robo_reward.configs.rewards:HttpConfig", {"kind": "http"}),
+    },
     "executor": {"local": StructuredOption("robo_reward.configs.training:ExecutorConfig", {"name": "local"})},
     "robot": {
         "mujoco": StructuredOption("robo_reward.configs.robots:MujocoConfig", {"kind": "mujoco"}),

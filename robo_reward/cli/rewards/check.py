@@ -1,7 +1,8 @@
-"""`robo-reward check`: does a reward agree with the people it was learnt from, and with the ground truth?"""
+"""`robo-reward check`: can a reward be trained on, and does it agree with people and with the ground truth?"""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import msgspec
@@ -10,7 +11,9 @@ from omegaconf import DictConfig
 
 from robo_reward.checks.rank import correlate_within_clips, spearman_correlation
 from robo_reward.cli.rewards.align import read_preferences
+from robo_reward.cli.rewards.examine import check_step_reward, choose_checked_task, load_checked_reward
 from robo_reward.cli.terminal import Terminal
+from robo_reward.cli.verbs import is_function_reference
 from robo_reward.configs.values import FRAME_SIZE
 from robo_reward.data.episode import Episode, EpisodeStore
 from robo_reward.envs.rendering.frames import FrameSpec
@@ -22,10 +25,11 @@ from robo_reward.labelling.answers import Answer
 from robo_reward.labelling.comparisons import build_comparisons, ranking_accuracy
 from robo_reward.labelling.store import Clip
 from robo_reward.language.language import compile_program
-from robo_reward.rewards.artifact import load_reward
-from robo_reward.rewards.contract import EpisodeReward
+from robo_reward.rewards.artifact import find_reward_folder, load_reward
+from robo_reward.rewards.contract import EpisodeReward, StepReward
 from robo_reward.rewards.preference.align import load_frames
 from robo_reward.rewards.preference.held_out import HeldOutAgreement, build_decided_comparisons, measure_agreement
+from robo_reward.scoring.fit import FittedReward
 
 
 class AlignForm(msgspec.Struct):
@@ -59,19 +63,40 @@ class LearntForm(msgspec.Struct):
 
 
 def run(config: DictConfig, arguments: list[str]) -> int:
-    """Evaluates the clips of the answers with the reward of a run and prints the figures.
-
-    The run's `result.json` says which answers and clips it has learnt from, each by its id.
-    """
+    """Checks the reward that is named, prints the figures, and returns 1 if it cannot be trained on."""
     console, folder = Terminal(), Path(config.run)
-    settings = _load_settings(folder)
-    reward = load_reward(folder / "reward")
-    if not isinstance(reward, EpisodeReward):
-        raise UsageError(
-            f"{folder} contains a reward of single steps; check evaluates rewards learnt by `robo-reward align`"
-        )
-    where, annotator = (config.preferences, "") if config.preferences else (settings.preferences, settings.annotator)
-    answers, clips = read_preferences(where, annotator, config.clips or settings.clips)
+    is_file = is_function_reference(config.run) or folder.suffix == ".py"
+    if not is_file and not (find_reward_folder(folder) / "reward.json").is_file():
+        raise UsageError(f"{str(folder)!r} holds no reward, and is not a run of `robo-reward align`, train or search")
+    reward = None if is_file else load_reward(folder)
+    if isinstance(reward, EpisodeReward):
+        found, usable = _check_episode_reward(console, config, folder, reward), True
+    else:
+        task = choose_checked_task(config)
+        step_reward = load_checked_reward(config.run, task)
+        found, usable = check_step_reward(console, task, step_reward, config.seed)
+        if config.preferences:
+            found |= _compare_with_people(console, config, step_reward)
+    if folder.is_dir():
+        write_json(folder / "check.json", found)
+    if config.json:
+        write_json(Path(config.json), found)
+    return 0 if usable else 1
+
+
+def _check_episode_reward(
+    console: Terminal, config: DictConfig, folder: Path, reward: EpisodeReward
+) -> dict[str, float | list[float] | None]:
+    """Evaluates the clips of the answers with a reward of whole episodes, and prints and returns the figures.
+
+    The `result.json` of a run of `align` says which answers and clips it has learnt from, each by its id.
+    """
+    if not config.preferences:
+        settings = _load_settings(folder)
+        where, annotator, folder_of_clips = settings.preferences, settings.annotator, config.clips or settings.clips
+    else:
+        where, annotator, folder_of_clips = config.preferences, "", config.clips
+    answers, clips = read_preferences(where, annotator, folder_of_clips)
     try:
         learnt = _load_learnt(folder)
     except BadArtifact as problem:
@@ -82,16 +107,37 @@ def run(config: DictConfig, arguments: list[str]) -> int:
     episodes = [clip_to_episode(clip, reward.frames) for clip in clips]
     totals = [output.total for output in reward.batch(episodes)]
     found = compute_figures(clips, episodes, totals, answers, learnt)
+    _print_figures(console, found)
+    return found
+
+
+def _compare_with_people(
+    console: Terminal, config: DictConfig, reward: StepReward
+) -> dict[str, float | list[float] | None]:
+    """Evaluates the clips of people's answers with a reward of single steps that has learnt from none of them."""
+    answers, clips = read_preferences(config.preferences, "", config.clips)
+    episodes = [clip_to_episode(clip, None) for clip in clips]
+    fitted = FittedReward(reward, "the reward")
+    totals = [fitted.compute(episode) for episode in episodes]
+    found = compute_figures(clips, episodes, totals, answers, LearntForm(LearntAnswerIds([]), []))
+    for name in [name for name, value in found.items() if value is None]:
+        del found[name]
+    _print_figures(console, found)
+    return found
+
+
+def _print_figures(console: Terminal, found: Mapping[str, float | list[float] | None]) -> None:
     for name, value in found.items():
         console.print(f"{name.replace('_', ' '):<46} {_format_value(value)}", highlight=False)
-    write_json(folder / "check.json", found)
-    return 0
 
 
 def _load_settings(folder: Path) -> AlignForm:
     found = load_yaml(folder / "config.yaml", AlignForm)
     if found is None or not (folder / "reward" / "reward.json").is_file():
-        raise UsageError(f"{folder} is not a run of `robo-reward align`: it lacks config.yaml or reward/")
+        raise UsageError(
+            f"{folder} is not a run of `robo-reward align`: it lacks config.yaml or reward/. "
+            "To check its reward against other answers, give preferences=FOLDER"
+        )
     return found
 
 

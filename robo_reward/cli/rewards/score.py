@@ -16,6 +16,7 @@ from omegaconf import DictConfig
 from robo_reward.cli.folder import open_run
 from robo_reward.cli.interrupt import StopRequest, stop_on_signals
 from robo_reward.cli.provenance import format_command
+from robo_reward.cli.reward import keep_answers, load_reward_for_data, print_changes
 from robo_reward.cli.terminal import Terminal
 from robo_reward.data.episode import Episode
 from robo_reward.data.items import DataItem, list_data_items
@@ -23,8 +24,9 @@ from robo_reward.data.summary import is_success_known
 from robo_reward.errors import MissingExtra, RoboRewardError, UsageError
 from robo_reward.files import write_json
 from robo_reward.report.scores import ScoresPage, write_scores_page
+from robo_reward.rewards.http.connection import ServerUnavailable
 from robo_reward.rewards.perceptual.picture import write_png
-from robo_reward.scoring.fit import FittedReward, load_fitted_reward
+from robo_reward.scoring.fit import FittedReward
 from robo_reward.scoring.journal import ScoreJournal
 from robo_reward.scoring.judge import judge_recording
 from robo_reward.scoring.picture import draw_score, draw_strip
@@ -54,12 +56,14 @@ def run(config: DictConfig, arguments: list[str]) -> int:
     os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")  # silences FFmpeg: this program reports broken videos itself
     console = Terminal()
     sidecar = _find_sidecar_folder(config.data) if config.sidecar else None
-    reward = load_fitted_reward(config.reward.kind, config.reward.get("path", ""), config.camera)
+    reward = load_reward_for_data(config.reward, config.camera)
     items = list_data_items(config.data, config.fps, frames=reward.frames is not None or config.pictures > 0)
     _require_fit(items, reward)
+    print_changes(console, reward.changes)
     subject = re.sub(r"[^\w.-]", "-", Path(str(config.data)).resolve().stem.replace(":", "-"))
     with open_run(config, arguments, "score", subject, free=SHOWN) as work, stop_on_signals() as stop:
         folder = work.path
+        keep_answers(reward.reward, config.reward, folder)
         journal = ScoreJournal(folder / f"scored-{reward.fingerprint}.jsonl")
         console.print(f"{len(items)} episodes of {config.data}; {folder}")
         (folder / "strips").mkdir(exist_ok=True)
@@ -130,6 +134,8 @@ def _score_items(
         try:
             episode = item.load()
             scored = _score_episode(item, episode, reward, rule)
+        except ServerUnavailable:  # the other episodes would wait for it in vain, one after the other
+            raise
         except (RoboRewardError, OSError) as error:
             done.problems[item.name] = str(error)
             console.print(f"{number}/{len(items)}  {item.name}: {error}", style="yellow")

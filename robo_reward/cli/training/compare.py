@@ -13,8 +13,10 @@ from omegaconf import DictConfig, OmegaConf
 from robo_reward.checks.interquartile import BootstrapInterval
 from robo_reward.checks.proportion import format_success, wilson_interval
 from robo_reward.checks.rank import kendall_tau, spearman_correlation
+from robo_reward.cli.reward import load_named_reward
 from robo_reward.cli.terminal import Terminal
 from robo_reward.cli.training.evaluate import choose_task
+from robo_reward.cli.verbs import is_function_reference
 from robo_reward.data.items import list_data_items
 from robo_reward.data.summary import is_success_known
 from robo_reward.envs.task import Task, make_task
@@ -24,7 +26,7 @@ from robo_reward.language.language import compile_program
 from robo_reward.policies.compare import Contender, PolicyComparison, compare_policies
 from robo_reward.policies.policy import find_policy_folder, load_policy
 from robo_reward.rewards.artifact import find_reward_folder
-from robo_reward.scoring.fit import FittedReward, load_fitted_reward
+from robo_reward.scoring.fit import FittedReward
 from robo_reward.scoring.score import ScoredEpisode, compute_success_auc, correlate_curves
 from robo_reward.seeds import EVALUATION_SEEDS
 
@@ -65,7 +67,11 @@ def _choose_metric(config: DictConfig, sides: Sequence[Sequence[Path]]) -> str:
 def _is_reward(side: Sequence[Path]) -> bool:
     if len(side) != 1:
         return False
-    return side[0].suffix == ".py" or (find_reward_folder(side[0]) / "reward.json").is_file()
+    return (
+        side[0].suffix == ".py"
+        or is_function_reference(str(side[0]))
+        or (find_reward_folder(side[0]) / "reward.json").is_file()
+    )
 
 
 def _compare_policies(config: DictConfig, sides: Sequence[Sequence[Path]]) -> int:
@@ -161,7 +167,7 @@ def _compare_rewards(config: DictConfig) -> int:
     if config.require != "none":
         raise UsageError(f"require={config.require} is for policies; rewards are not better or worse than each other")
     os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")  # silences FFmpeg: this program reports broken videos itself
-    rewards = [load_fitted_reward("artifact", path, config.camera) for path in (config.a, config.b)]
+    rewards = [load_named_reward(path, config.camera) for path in (config.a, config.b)]
     items = list_data_items(config.data, config.fps, frames=any(reward.frames is not None for reward in rewards))
     scored: list[tuple[ScoredEpisode, ScoredEpisode]] = []
     problems = {}

@@ -13,6 +13,7 @@ from robo_reward.checks.proportion import format_success
 from robo_reward.cli.film import film_run
 from robo_reward.cli.folder import RunFolder, open_run
 from robo_reward.cli.goals import GoalRecord
+from robo_reward.cli.reward import keep_initial_programs, load_initial_programs
 from robo_reward.cli.robot.view import SearchView
 from robo_reward.cli.run_loggers import log_results, open_run_loggers, read_logger_keys
 from robo_reward.cli.sittings import recorded_sitting
@@ -44,12 +45,14 @@ def run(config: DictConfig, arguments: list[str]) -> int:
     settings = read_search_settings(config)
     if config.camera and config.camera not in task.cameras:
         raise UnknownName("camera", config.camera, task.cameras)
+    initial = load_initial_programs(console, settings.initial, task)
     check_loggers(*read_logger_keys(config))
     with (
         open_run(config, arguments, arguments[0], keep_provenance=True) as run,
         open_run_loggers(console, config, run.path) as loggers,
     ):
         folder = run.path
+        keep_initial_programs(initial, folder)
         writer = make_writer(_to_container(config.writer), folder)
         _print_greeting(console, task, config, folder, settings, goal_record)
         goal_record.save(run)
@@ -59,7 +62,7 @@ def run(config: DictConfig, arguments: list[str]) -> int:
                 with create_executor(config) as executor, view.live_display():
                     options = _filter_job_options(task, {**_to_container(config.task.options), **task.options})
                     goal = config.goal or task.goal
-                    search = Eureka(task, goal, writer, executor, folder, settings, options, view.handle_event)
+                    search = Eureka(task, goal, writer, executor, folder, settings, options, view.handle_event, initial)
                     with forward_job_curves(folder / "jobs", loggers.log_point):
                         outcome = search.run()
                 evaluation = _evaluate_winner(console, task, config, outcome, run)

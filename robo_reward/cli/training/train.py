@@ -15,18 +15,18 @@ from robo_reward.cli.film import film_run
 from robo_reward.cli.folder import RunFolder, open_run
 from robo_reward.cli.goals import BY_TASK
 from robo_reward.cli.interrupt import stop_on_signals
+from robo_reward.cli.reward import examine_reward, keep_answers, load_chosen_reward, require_same_reward
 from robo_reward.cli.run_loggers import log_results, open_run_loggers, read_logger_keys
 from robo_reward.cli.task import make_configured_task
 from robo_reward.cli.terminal import Terminal
 from robo_reward.envs.task import Task
-from robo_reward.errors import UnknownName, UsageError
-from robo_reward.language.language import RewardProgram, compile_program
+from robo_reward.errors import UnknownName
 from robo_reward.loggers.group import LoggerGroup, check_loggers
 from robo_reward.policies.algorithms import find_base_algorithm, merge_settings
 from robo_reward.policies.sb3 import CurvePoint, TrainingResult, train_policy
 from robo_reward.report.runs import report_train
-from robo_reward.rewards.artifact import load_reward, save_reward
-from robo_reward.rewards.contract import EpisodeReward, StepReward
+from robo_reward.rewards.artifact import save_reward
+from robo_reward.rewards.contract import EpisodeReward, fingerprint_spec
 from robo_reward.scoring.resemblance import describe_strange_pictures, load_thumbnails, save_thumbnails
 from robo_reward.seeds import FILM_SEEDS
 
@@ -39,17 +39,21 @@ def run(config: DictConfig, arguments: list[str]) -> int:
     if config.camera and config.camera not in task.cameras:
         raise UnknownName("camera", config.camera, task.cameras)
     merge_settings(config.policy.algorithm, merge_parameters(config))
-    reward = load_chosen_reward(task, config.reward)
-    _print_changes(console, reward)
+    reward = load_chosen_reward(task, config.reward, config.goal)
+    examine_reward(console, task, reward, config.seed, "; the run folder holds the result")
     frames = reward.frames if isinstance(reward, EpisodeReward) else None
     known = load_thumbnails(Path(config.reward.path)) if frames and config.reward.kind == "artifact" else None
     if frames and known is not None and (warning := describe_strange_pictures(task, frames, known)):
         console.print(f"warning: {warning}", style="yellow", soft_wrap=True, highlight=False)
     check_loggers(*read_logger_keys(config))
-    with open_run(config, arguments, "train") as run, open_run_loggers(console, config, run.path) as loggers:
+    fingerprint = fingerprint_spec(reward.spec()) if reward else ""
+    subject = name_run_subject(task, config, fingerprint)
+    with open_run(config, arguments, "train", subject) as run, open_run_loggers(console, config, run.path) as loggers:
         goal.save(run)
         if reward:
+            require_same_reward(run.path, fingerprint)
             save_reward(reward, run.path / "reward")
+            keep_answers(reward, config.reward, run.path)
         if known is not None:
             save_thumbnails(known, run.path / "reward")
         console.print(f"{task.id}: {config.policy.algorithm}, {config.steps:,} steps; {run.path}", soft_wrap=True)
@@ -82,31 +86,11 @@ def run(config: DictConfig, arguments: list[str]) -> int:
     return 0
 
 
-def load_chosen_reward(task: Task, config: DictConfig) -> StepReward | EpisodeReward | None:
-    """Returns the reward that `reward=...` names, or None for the sparse success.
-
-    Raises:
-        UsageError: a path that holds no reward.
-        ProgramError: a program that is not in the language, and cannot be rewritten into it.
-    """
-    if config.kind == "sparse":
-        return None
-    if config.kind == "expert":
-        return compile_program(task.expert_reward, task.spec, task.action.dim)
-    path = Path(config.path)
-    if path.suffix == ".py":
-        if not path.is_file():
-            raise UsageError(f"no reward program at {path}")
-        return compile_program(path.read_text(), task.spec, task.action.dim, normalise=True)
-    return load_reward(path)
-
-
-def _print_changes(console: Terminal, reward: StepReward | EpisodeReward | None) -> None:
-    """Prints what was rewritten in a program of the user."""
-    if isinstance(reward, RewardProgram) and reward.changes:
-        console.print("the program was rewritten for the reward language; the run folder holds the result:")
-        for change in reward.changes:
-            console.print(f"  {change}", soft_wrap=True, highlight=False, markup=False)
+def name_run_subject(task: Task, config: DictConfig, fingerprint: str) -> str:
+    """Returns the middle of the run folder's name: a file that is edited gives another run."""
+    name = task.id.replace("/", "-")
+    is_file = config.reward.kind == "python" or str(config.reward.get("path", "")).endswith(".py")
+    return f"{name}-{fingerprint[:6]}" if is_file else name
 
 
 def merge_parameters(config: DictConfig) -> dict[str, Any]:

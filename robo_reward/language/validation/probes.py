@@ -43,12 +43,13 @@ class ProbeReport:
         return "\n".join(lines) or "no objections"
 
 
-def probe(program: StepReward, batch: Transitions) -> ProbeReport:
+def probe(program: StepReward, batch: Transitions, tolerance: float = _RELATIVE) -> ProbeReport:
     """Checks that a program depends on each transition alone, and examines the statistics of its terms.
 
     Args:
         program: any step reward.
         batch: realistic transitions, such as those of a random policy; preferably 256 or more.
+        tolerance: relative difference between batches of another length that counts as rounding.
     """
     report = ProbeReport()
     before = [array.copy() for array in _get_arrays(batch)]
@@ -57,7 +58,7 @@ def probe(program: StepReward, batch: Transitions) -> ProbeReport:
     except RoboRewardError as error:
         report.failures.append(f"it fails on ordinary transitions: {error}")
         return report
-    report.failures += _check_consistency(program, batch, output)
+    report.failures += _check_consistency(program, batch, output, tolerance)
     if any(not np.array_equal(old, new, equal_nan=True) for old, new in zip(before, _get_arrays(batch), strict=True)):
         report.failures.append("it changes its inputs: build new arrays")
     report.failures += _check_extremes(program, batch)
@@ -79,17 +80,17 @@ def make_extreme_transitions(spec: StateSpec, action_dim: int) -> dict[str, Tran
     }
 
 
-def _check_consistency(program: StepReward, batch: Transitions, output: RewardOutput) -> list[str]:
+def _check_consistency(program: StepReward, batch: Transitions, output: RewardOutput, tolerance: float) -> list[str]:
     """Returns a failure if repeated calls, the order or other transitions of a batch change a reward."""
     failures = []
-    if not _is_equal(program(batch), output, exactly=True):
+    if not _is_equal(program(batch), output, 0.0):
         failures.append("it is not deterministic: the same batch gives different numbers the second time")
     order = np.random.default_rng(0).permutation(len(batch.action))
-    if not _is_equal(program(batch.rows(order)), _select_rows(output, order)):
+    if not _is_equal(program(batch.rows(order)), _select_rows(output, order), tolerance):
         failures.append("it depends on the order of the batch: use axis=-1 in every reduction")
     for row in order[:4]:
         one = np.array([row])
-        if not _is_equal(program(batch.rows(one)), _select_rows(output, one)):
+        if not _is_equal(program(batch.rows(one)), _select_rows(output, one), tolerance):
             failures.append(
                 "a transition alone gets a different reward than in a batch: use axis=-1 in every reduction"
             )
@@ -111,7 +112,7 @@ def _check_extremes(program: StepReward, batch: Transitions) -> list[str]:
 def _check_statistics(output: RewardOutput, report: ProbeReport) -> None:
     """Adds failures and warnings about the spread and size of the terms to the report."""
     dead = [name for name, values in output.terms.items() if _is_constant(values)]
-    if len(dead) == len(output.terms) or _is_constant(output.total):
+    if (output.terms and len(dead) == len(output.terms)) or _is_constant(output.total):
         report.failures.append("the total or every term is the same for all transitions: nothing can be learnt from it")
     for name in dead:
         report.warnings.append(
@@ -155,6 +156,8 @@ def _find_rare_bonuses(output: RewardOutput, dead: list[str]) -> list[str]:
 
 def _find_unexplained_total(output: RewardOutput) -> str | None:
     """Returns a warning when the total is no weighted sum of the terms, else `None`."""
+    if not output.terms:
+        return None
     columns = np.stack([*output.terms.values(), np.ones_like(output.total)], axis=-1)
     weights, *_ = np.linalg.lstsq(columns, output.total, rcond=None)
     residual = float(np.std(output.total - columns @ weights))
@@ -171,10 +174,10 @@ def _select_rows(output: RewardOutput, index: np.ndarray) -> RewardOutput:
     return RewardOutput(output.total[index], {name: values[index] for name, values in output.terms.items()})
 
 
-def _is_equal(a: RewardOutput, b: RewardOutput, exactly: bool = False) -> bool:
+def _is_equal(a: RewardOutput, b: RewardOutput, tolerance: float) -> bool:
     if a.terms.keys() != b.terms.keys():
         return False
     pairs = [(a.total, b.total), *((a.terms[name], b.terms[name]) for name in a.terms)]
-    if exactly:
+    if tolerance == 0.0:
         return all(np.array_equal(x, y) for x, y in pairs)
-    return all(np.allclose(x, y, rtol=_RELATIVE, atol=_RELATIVE * (1.0 + np.abs(y).max(initial=0.0))) for x, y in pairs)
+    return all(np.allclose(x, y, rtol=tolerance, atol=tolerance * (1.0 + np.abs(y).max(initial=0.0))) for x, y in pairs)

@@ -74,9 +74,12 @@ class _ProposalSampler:
     def _draw_candidate(self, index: int, attempt: int, rng: np.random.Generator) -> Proposal:
         """Returns a proposal that may repeat a known program."""
         request = self.request
-        first = request.round == 0 and request.repair is None and attempt == 0
+        # A search that starts from a person's program gets descendants of it and usual compositions in turn.
+        is_usual = not self.scored or index % 2 == 1
+        first = request.round == 0 and request.repair is None and attempt == 0 and is_usual
         if first or not self.scored or request.repair is not None:
-            return self._compose_proposal(index if first else len(STYLES) + index, rng)
+            usual = index // 2 if self.scored else index
+            return self._compose_proposal(usual if first else len(STYLES) + index, rng)
         kind = _KINDS[index % len(_KINDS)]
         if kind == "fresh":
             return self._compose_proposal(len(STYLES) + index, rng)

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from robo_reward.envs.state import StateSpec
 from robo_reward.errors import UsageError
+from robo_reward.scenes.operators import remove_operators
 from robo_reward.scenes.rules import StateCondition
 from robo_reward.writers.offline.plans.manipulation import TermBuilder
 from robo_reward.writers.offline.terms import (
@@ -26,7 +27,6 @@ _SPEEDS = {"m": 1.0, "rad": 2.0, "m/s": 2.0, "rad/s": 10.0, "N": 50.0}
 """Usual rate of change, by unit and second."""
 _ENDS = re.compile(r"; (?:an episode ends at once|success ends an episode).*", re.DOTALL)
 """What `reward_search.eureka.describe_rules` adds to a rule."""
-_OVER_TIME = re.compile(r"^(?:held|ever|count)\((.*?)(?:,\s*[\d.]+)?\)(?:\s*[<>]=?\s*\d+)?$", re.DOTALL)
 _WORD = re.compile(r"\b[a-z]\w*")
 _FIELD = re.compile(r"\bstate\.(\w+)")
 
@@ -54,11 +54,9 @@ class Requirement(NamedTuple):
 def parse_requirements(rule: str, spec: StateSpec) -> list[Requirement]:
     """Returns the comparisons of a rule that hold together; empty if the text is no condition, such as a sentence."""
     text = _ENDS.sub("", rule).strip()
-    if (over_time := _OVER_TIME.match(text)) is not None:
-        text = over_time[1]
     try:
-        source = StateCondition(text, spec).source
-    except (UsageError, ValueError):
+        source = StateCondition(remove_operators(text), spec).source
+    except (UsageError, SyntaxError, ValueError, RecursionError):
         return []
     condition = next(n for n in ast.walk(ast.parse(source)) if isinstance(n, ast.Call)).args[0]
     return _collect_requirements(condition, spec)

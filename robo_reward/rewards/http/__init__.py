@@ -1,0 +1,1 @@
+"""Rewards that a server computes from the frames of an episode."""
