@@ -5,7 +5,6 @@ They confirm before anything moves, read what went wrong, and label whether an e
 
 from __future__ import annotations
 
-import select
 import signal
 import sys
 import termios
@@ -16,6 +15,7 @@ from types import FrameType
 from typing import NoReturn, Protocol
 
 from robo_reward.errors import UsageError
+from robo_reward.questions import read_line
 
 
 @contextmanager
@@ -110,8 +110,11 @@ class AtTerminal:
                 "a person must confirm before the arm moves, but standard input is not a terminal: run "
                 "it in one, or give confirm=false"
             )
-        self._print_line, self._ask = print_line, ask or self._read_line
+        self._print_line, self._ask = print_line, ask or self._ask_at_terminal
         self.stop: Callable[[], bool] = lambda: False
+
+    def _ask_at_terminal(self, question: str) -> str:
+        return read_line(question, lambda: self.stop(), drops_earlier=True)
 
     def confirm(self, question: str) -> bool:
         return self._read_answer(f"{question}? [enter: yes, n: no] ") in ("", "y", "yes")
@@ -139,25 +142,3 @@ class AtTerminal:
             self._print_line("")
             return None
         return None if self.stop() else typed
-
-    def _read_line(self, question: str) -> str:
-        """Returns the line typed after a question, as `input` does, but without its race with signals.
-
-        A signal between the prompt and the read of `input` is noted only when the read ends; here it is noted within
-        0.1 s, and so is a stop request from another thread. What was typed before the question is dropped: an Enter
-        pressed during an episode must not confirm anything.
-
-        Raises:
-            EOFError: standard input was closed.
-            KeyboardInterrupt: a stop was requested.
-        """
-        termios.tcflush(sys.stdin, termios.TCIFLUSH)
-        sys.stdout.write(question)
-        sys.stdout.flush()
-        while not select.select([sys.stdin], [], [], 0.1)[0]:
-            if self.stop():
-                raise KeyboardInterrupt
-        line = sys.stdin.readline()
-        if not line:
-            raise EOFError
-        return line

@@ -15,6 +15,7 @@ from robo_reward.cli.terminal import Terminal
 from robo_reward.envs.task import Task
 from robo_reward.errors import UsageError
 from robo_reward.masking import mask_secrets
+from robo_reward.questions import read_line
 from robo_reward.writers.chat import LEDGER
 from robo_reward.writers.ledger import Ledger, LedgerEntry
 from robo_reward.writers.offline.goals.understanding import understand_goal
@@ -152,7 +153,7 @@ def _confirm(console: Terminal, task: Task, proposal: GoalRecord, writer: str) -
 
 def _read_line(prompt: str) -> str:
     try:
-        return input(prompt).strip()
+        return read_line(prompt).strip()
     except EOFError:
         raise NotConfirmed("the terminal ended before the rule was confirmed: give success='...'") from None
 

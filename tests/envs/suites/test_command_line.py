@@ -47,7 +47,7 @@ def test_mistakes_are_told_before_work(folder, capsys):
         (["task=gymnasium/InvertedPendlum-v5"], "Did you mean 'InvertedPendulum-v5'"),
         (["task=gymnasium/CartPole-v1"], "no MuJoCo simulation inside"),
         (["task=gymnasium/cart:Cart-v0"], "has no goal"),
-        (["task=gymnasium/cart:CartSilent-v0", "goal=Reach the target."], "has no success rule"),
+        (["task=gymnasium/cart:CartSilent-v0", "goal=Reach the target."], "success=propose asks the writer"),
         ([PENDULUM, "fast=maybe"], "fast='maybe': expected true or false"),
         ([PENDULUM, "success=hinge_angel < 0.1"], "Did you mean 'hinge_angle'"),
         ([PENDULUM, "task.options.horizn=3"], "Did you mean 'horizon'"),
