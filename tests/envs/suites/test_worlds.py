@@ -190,6 +190,22 @@ def test_an_error_in_the_code_of_an_environment_is_told(threads):
     worlds.close()
 
 
+@pytest.mark.parametrize(
+    ("fault", "message"),
+    [("Diverges", "environment_observation: not finite"), ("Shrinks", "numbers, expected")],
+)
+def test_numbers_that_cannot_be_used_are_told(fault, message):
+    worlds = make_task(CART.format(fault), goal="Reach the target.").make_worlds(2, 0, threads=1)
+    with pytest.raises(EnvironmentFailed, match=message):
+        step_often(worlds, 40, push=1.0)
+    worlds.close()
+
+
+def test_a_reward_that_is_no_number_is_told_when_the_task_is_made():
+    with pytest.raises(EnvironmentFailed, match=r"`step`: TypeError: float.* 'NoneType'"):
+        make_task(CART.format("Reward"), goal="Reach the target.")
+
+
 @pytest.mark.slow
 def test_a_simulator_that_ends_its_process_is_told():
     worlds = make_task(CART.format("Dies"), goal="Reach the target.").make_worlds(2, 0, threads=2)
