@@ -19,7 +19,7 @@ from robo_reward.envs.state import State
 from robo_reward.envs.suites.reader import OBSERVATION, REWARD, SUCCESS, EnvironmentReader
 from robo_reward.envs.suites.source import EnvironmentSource
 from robo_reward.envs.task import ActionSpec, Observable, ObservationSpec, Start, Task
-from robo_reward.errors import UnknownName, UsageError
+from robo_reward.errors import UnknownName
 
 if TYPE_CHECKING:
     from robo_reward.envs.suites.worlds import EnvironmentWorlds
