@@ -174,3 +174,12 @@ def test_fast_expert_reward_is_that_of_gymnasium(name):
 def test_fast_is_refused_where_the_environment_does_more_than_hold_its_action():
     with pytest.raises(UsageError, match="fast=true: expected an environment of gymnasium's MujocoEnv"):
         make_task(f"{PACKAGE}:Cart-v0", fast=True, goal="Reach the target.")
+
+
+def test_other_weights_of_the_reward_are_not_taken_for_the_usual_ones():
+    usual, changed = (
+        make_task("gymnasium/Hopper-v5", fast=True, kwargs=kwargs)
+        for kwargs in ({"frame_skip": 2}, {"ctrl_cost_weight": 1.0})
+    )
+    assert "effort" in usual.expert_reward
+    assert "effort" not in changed.expert_reward and "torso_velocity" in changed.expert_reward
