@@ -14,6 +14,7 @@ import pytest
 
 from robo_reward.envs.rendering.gl import NoRenderer
 from robo_reward.envs.rendering.render import Renderer
+from robo_reward.envs.start_ranges import measure_start_ranges, sample_start_states
 from robo_reward.envs.suites.reader import EnvironmentFailed
 from robo_reward.envs.task import make_task
 from robo_reward.envs.vec import SB3VecEnv
@@ -117,6 +118,11 @@ def test_pictures_show_what_the_environment_moved_in_its_model():
     assert not np.array_equal(drawn[0], drawn[1])
     np.testing.assert_array_equal(drawn[0], at_rest[0])
     worlds.close()
+
+
+def test_writers_are_not_told_the_start_values_of_hidden_fields():
+    shown = measure_start_ranges(sample_start_states(HOPPER, 2))
+    assert "rootz_displacement" in shown and not any(name.startswith("environment_") for name in shown)
 
 
 def test_sb3_bootstraps_where_time_ran_out_and_not_where_the_pole_fell():
