@@ -18,7 +18,7 @@ def sample_start_states(task: Task, worlds: int = WORLDS) -> State:
 
 
 def measure_start_ranges(start: State) -> dict[str, list[tuple[float, float]]]:
-    """Returns field -> (lowest, highest) value of each component of start states."""
+    """Returns field -> (lowest, highest) value of each component of start states, for what a writer may see."""
     flat = start.array.reshape(-1, start.spec.dim)
     low, high = flat.min(axis=0).round(6), flat.max(axis=0).round(6)
     return {
@@ -26,4 +26,5 @@ def measure_start_ranges(start: State) -> dict[str, list[tuple[float, float]]]:
             (float(low[i]), float(high[i])) for i in range(*start.spec.slice(field.name).indices(flat.shape[1]))
         ]
         for field in start.spec
+        if field.role != "hidden"
     }

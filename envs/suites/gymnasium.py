@@ -79,7 +79,7 @@ def describe(name: str, kwargs: Mapping[str, Any] | None = None) -> EnvironmentS
     if known:
         changed = {} if not kwargs else {"terminates": True}
         settings = {"goal": known.goal, "success_rule": known.success, "terminates": known.terminates, **changed}
-        return EnvironmentSource(f"gymnasium/{name}", make, training_steps=known.steps, **settings)
+        return EnvironmentSource(f"gymnasium/{name}", make, training_steps=known.steps, end_is_failure=True, **settings)
     source = EnvironmentSource(f"gymnasium/{name}", make)
     if not _tells_success(source):
         return source

@@ -83,29 +83,29 @@ class EnvironmentReader:
         """Begins the episode that belongs to a seed.
 
         Raises:
-            EnvironmentFailed: the environment's code raised an error.
+            EnvironmentFailed: the environment's code raised an error, or returned numbers that cannot be used.
         """
         try:
             observation, _ = self.env.reset(seed=seed)
+            self._read(observation, 0.0, False)
         except Exception as error:
             raise self._explain(error, "reset") from error
         self.terminated = self.truncated = False
-        self._read(observation, 0.0, False)
 
     def step(self, action: np.ndarray) -> None:
         """Takes one step with an action in the environment's own units (A,).
 
         Raises:
-            EnvironmentFailed: the environment's code raised an error.
+            EnvironmentFailed: the environment's code raised an error, or returned numbers that cannot be used.
         """
         try:
             observation, reward, terminated, truncated, info = self.env.step(action.astype(self.env.action_space.dtype))
             success = bool(self.source.success(self.env, info)) if self.source.success else False
+            self._read(observation, float(reward), success)
         except Exception as error:
             raise self._explain(error, "step") from error
         self.info = info
         self.terminated, self.truncated = bool(terminated), bool(truncated)
-        self._read(observation, float(reward), success)
 
     def read_picture(self) -> np.ndarray:
         """Returns the part of a picture that `qpos` does not have: mocap poses, and arrays of the model."""
@@ -129,6 +129,17 @@ class EnvironmentReader:
         parts += [gym.spaces.flatten(self.env.observation_space, observation), reward]
         parts += [float(success)] if self.source.success else []
         self.state = np.concatenate([np.ravel(part) for part in parts], dtype=np.float64)
+        if len(self.state) != self.spec.dim:
+            raise EnvironmentFailed(
+                f"{self.source.id}: its state and observation have {len(self.state)} numbers, expected "
+                f"{self.spec.dim} as its spaces say"
+            )
+        if not np.isfinite(self.state).all():
+            fields = [name for name in self.spec.names if not np.isfinite(self.state[self.spec.slice(name)]).all()]
+            raise EnvironmentFailed(
+                f"{self.source.id}: {', '.join(fields)}: not finite. Its simulation has diverged, or its code divides "
+                "by zero; a smaller time step or range of actions may help"
+            )
 
     def _describe_fields(self) -> list[Field]:
         fields = [*(self._reader.spec if self._reader else ()), *self.source.fields]

@@ -36,6 +36,7 @@ class EnvironmentSource:
         horizon: control steps per episode; None: the environment's own time limit.
         control_dt: seconds between two actions [s]; None: `env.unwrapped.dt`.
         terminates: whether the environment may end an episode before its horizon.
+        end_is_failure: whether an episode that the environment ends has failed, so that it is no success.
         cameras: of the model, the first is the default; empty: all that have a name.
         action_names: of the components of an action; empty: the actuators' where there are as many.
         training_steps: usual training budget [environment steps].
@@ -53,6 +54,7 @@ class EnvironmentSource:
     horizon: int | None = None
     control_dt: float | None = None
     terminates: bool = True
+    end_is_failure: bool = False
     cameras: tuple[str, ...] = ()
     action_names: tuple[str, ...] = ()
     training_steps: int = 200_000

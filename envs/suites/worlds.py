@@ -94,7 +94,9 @@ class EnvironmentWorlds:
         transitions = Transitions(previous, action, self.state)
         reward = self.reward(transitions) if self.reward else None
         success, failed, self._memory = judge_states(self.task, self.state, self._memory)
-        terminated = (self._rows.terminated[:, 0] > 0) | failed | (success & self.task.ends_on_success)
+        ended_by_itself = self._rows.terminated[:, 0] > 0
+        success &= ~(ended_by_itself & self.task.source.end_is_failure)
+        terminated = ended_by_itself | failed | (success & self.task.ends_on_success)
         truncated = ((self._rows.truncated[:, 0] > 0) | (self.elapsed >= self.task.horizon)) & ~terminated
         self._require_equal_lengths(terminated | truncated)
         result = StepResult(

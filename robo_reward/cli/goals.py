@@ -25,7 +25,7 @@ MAX_LISTED = 60
 """Number of fields that a message lists."""
 MAX_AT_START = 0.05
 """Share of the starts at which a rule may hold."""
-BY_USER, BY_SCENE, BY_TASK = "the user", "the scene file", "the task"
+BY_USER, BY_SCENE, BY_SUITE, BY_TASK = "the user", "the scene file", "the environment", "the task"
 BY_SENTENCE = "the offline writer, from the goal sentence"
 
 
@@ -94,7 +94,7 @@ def make_answer(request: WriteRequest, writer: str, text: str) -> LedgerEntry:
 
 def describe_rule_example(task: Task) -> str:
     """Returns an example of a success rule made of a task's fields, and the list of these."""
-    names = task.spec.names
+    names = [field.name for field in task.spec if field.role != "hidden"]
     more = " ..." if len(names) > MAX_LISTED else ""
     return f"success={make_example_rule(task.spec)!r}. Fields: {', '.join(names[:MAX_LISTED])}{more}"
 

@@ -174,6 +174,11 @@ class FastEnvironmentTask(SceneTask):
             raise UsageError(
                 f"{source.id} fast=true: expected an environment of gymnasium's MujocoEnv with a model file"
             )
+        if source.success and not (success or draft):
+            raise UsageError(
+                f"{source.id} fast=true: success is what its own code reports, which does not run; give it as a rule, "
+                "such as success='norm(object_position - goal_position) < 0.05', or leave fast out"
+            )
         name = source.id.rpartition("/")[2].rpartition("-")[0]
         rules = FAST.get(name) if type(env).__module__.startswith("gymnasium.envs.mujoco") else None
         if rules is None and source.terminates and not failure:
@@ -194,7 +199,9 @@ class FastEnvironmentTask(SceneTask):
         _require_same_dynamics(source.id, self, self._reader)
         if getattr(env, "_exclude_current_positions_from_observation", False):
             self.observation = _leave_travel_out(self.observation)
-        if rules and rules.reward and not success:
+        kwargs = self._reader.env.spec.kwargs if self._reader.env.spec else {}
+        is_changed = any("reward" in name or "cost" in name for name in kwargs)  # `rules` has the usual weights
+        if rules and rules.reward and not (success or is_changed):
             self.expert_reward = _write_program(rules.reward, self)
 
     def sample(self, rng: np.random.Generator, n: int) -> Start:
@@ -216,6 +223,11 @@ def _require_same_dynamics(id: str, task: SceneTask, reader: EnvironmentReader) 
     Raises:
         UsageError: it is not.
     """
+    if task.action.dim != len(reader.action_low):
+        raise UsageError(
+            f"{id} fast=true: its own code makes targets of {task.action.dim} actuators from actions of "
+            f"{len(reader.action_low)} numbers; leave fast out"
+        )
     rng, data = np.random.default_rng(0), mujoco.MjData(task.model)
     reader.reset(0)
     before = reader.model.body_pos.copy(), reader.model.opt.timestep

@@ -24,7 +24,7 @@ def push() -> Task:
     return make_task("panda/push", ranges=RANGES)
 
 
-def mass(sim: BatchSim, world: int = 0) -> float:
+def mass(sim: Any, world: int = 0) -> float:
     return float(sim.variants[world].model.body_mass[sim.task.model.body("puck").id])
 
 

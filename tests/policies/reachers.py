@@ -19,7 +19,8 @@ def make_reacher(task: Task, give_up: Sequence[tuple[int, float]] = ()) -> MLPPo
         task: panda/reach.
         give_up: pairs of an axis, 0 to 2, and a bound [m]: goals beyond any of them are not reached.
     """
-    parts = {(part.field, part.minus): part for part in task.observation.parts}
+    scales = {(part.field, part.minus): np.broadcast_to(part.scale, 3) for part in task.observation.parts}
+    centres = {(part.field, part.minus): part.centre for part in task.observation.parts}
     offset = 0
     places = {}
     for part in task.observation.parts:
@@ -29,12 +30,12 @@ def make_reacher(task: Task, give_up: Sequence[tuple[int, float]] = ()) -> MLPPo
     hidden = np.zeros((task.observation.dim, 6 + len(give_up)), np.float32)
     bias = np.zeros(6 + len(give_up), np.float32)
     for axis in range(3):  # both signs of goal - hand, in action units
-        hidden[places[gap] + axis, axis] = parts[gap].scale / 0.04
-        hidden[places[gap] + axis, 3 + axis] = -parts[gap].scale / 0.04
+        hidden[places[gap] + axis, axis] = scales[gap][axis] / 0.04
+        hidden[places[gap] + axis, 3 + axis] = -scales[gap][axis] / 0.04
     for unit, (axis, bound) in enumerate(give_up, start=6):  # goal - bound = (goal - hand) + hand - bound
-        hidden[places[gap] + axis, unit] = GIVE_UP * parts[gap].scale
-        hidden[places[hand] + axis, unit] = GIVE_UP * parts[hand].scale
-        centre = parts[hand].centre[axis] if parts[hand].centre else 0.0
+        hidden[places[gap] + axis, unit] = GIVE_UP * scales[gap][axis]
+        hidden[places[hand] + axis, unit] = GIVE_UP * scales[hand][axis]
+        centre = centres[hand][axis] if centres[hand] else 0.0
         bias[unit] = GIVE_UP * (centre - bound)
     out = np.zeros((6 + len(give_up), task.action.dim), np.float32)
     out[:3, :3], out[3:6, :3] = np.eye(3), -np.eye(3)

@@ -44,7 +44,8 @@ PLUGGED = {
 }
 
 PATHS = {
-    "task": "a path: FILE.xml with a MuJoCo model, or FILE.yaml with a scene",
+    "task": "a path: FILE.xml with a MuJoCo model, or FILE.yaml with a scene; or an environment of another package: "
+    "gymnasium/ID, metaworld/NAME, robotics/ID, dm_control/DOMAIN-TASK",
     "reward": "a path: FILE.py with a reward program, or a folder with a reward in it; or FILE.py:NAME or "
     "package.module:NAME: a Python function (it runs with your rights and is not confined)",
 }
@@ -100,7 +101,8 @@ def find_plugins(group: str) -> dict[str, EntryPoint]:
 
 def is_registered(group: str, name: str) -> bool:
     """Returns whether an option is made from code, not read from a file: a task or another package's plug-in."""
-    return (group == "task" and name in list_group_options(group)) or name in find_plugins(group)
+    is_task = group == "task" and (name in list_group_options(group) or is_environment(name))
+    return is_task or name in find_plugins(group)
 
 
 def read_settings(group: str, name: str) -> tuple[dict[str, Any], bool]:

@@ -57,7 +57,7 @@ class Cart(gym.Env):
         mujoco.mj_forward(self.model, self.data)
         return self.observe(), {}
 
-    def step(self, action: np.ndarray) -> tuple[Any, float, bool, bool, dict[str, Any]]:
+    def step(self, action: np.ndarray) -> tuple[Any, Any, bool, bool, dict[str, Any]]:
         self.steps += 1
         if self.fault == "step" and self.steps > 30 and self.data.qpos[0] > 0.8:
             raise ValueError("the gripper is gone")
@@ -66,10 +66,12 @@ class Cart(gym.Env):
         self.data.ctrl[:] = action
         mujoco.mj_step(self.model, self.data, 5)
         gap = abs(self.data.qpos[0] - self.model.body("target").pos[0])
+        if self.fault in ("diverges", "shrinks") and self.data.qpos[0] > 0.8:
+            return np.full(3 if self.fault == "diverges" else 2, np.nan), -gap, False, False, {"is_success": 0.0}
         lost = bool(self.data.qpos[0] < -0.9)
         truncated = bool(self.cut and self.steps >= self.cut)
         info = {} if self.fault == "silent" else {"is_success": float(gap < 0.05)}
-        return self.observe(), -gap, lost, truncated, info
+        return self.observe(), None if self.fault == "reward" else -gap, lost, truncated, info
 
     def observe(self) -> Any:
         x, target = self.data.qpos[0], self.model.body("target").pos[0]
@@ -79,7 +81,9 @@ class Cart(gym.Env):
         return flat if self.fault else {"observation": flat, "achieved_goal": flat[:1], "desired_goal": flat[2:]}
 
 
-FAULTS = ("discrete", "unbounded", "pictures", "make", "forgets", "step", "dies", "silent")
+FAULTS = (
+    "discrete", "unbounded", "pictures", "make", "forgets", "step", "dies", "silent", "diverges", "shrinks", "reward"
+)  # fmt: skip
 PLACE = f"{__name__}:Cart"
 if "Cart-v0" not in gym.registry:
     gym.register("Cart-v0", PLACE, max_episode_steps=40)

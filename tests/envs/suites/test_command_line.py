@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from robo_reward.cli.app import main
+from robo_reward.cli.arguments.help import format_verb_help
 from robo_reward.cli.arguments.overrides import prepare_overrides
 from robo_reward.data.episode import EpisodeStore
 from robo_reward.policies.policy import load_policy
@@ -42,12 +43,19 @@ def test_fast_is_short_for_an_option_of_the_task():
         assert prepare_overrides("train", [PENDULUM, f"{key}=true"]).build_config().task.options.fast is True
 
 
+def test_help_shows_the_keys_of_an_environment():
+    assert "task.steps: 60000" in format_verb_help("train", [PENDULUM])
+
+
 def test_mistakes_are_told_before_work(folder, capsys):
     for words, text in (
         (["task=gymnasium/InvertedPendlum-v5"], "Did you mean 'InvertedPendulum-v5'"),
         (["task=gymnasium/CartPole-v1"], "no MuJoCo simulation inside"),
         (["task=gymnasium/cart:Cart-v0"], "has no goal"),
-        (["task=gymnasium/cart:CartSilent-v0", "goal=Reach the target."], "success=propose asks the writer"),
+        (
+            ["task=gymnasium/cart:CartSilent-v0", "goal=Reach the target."],
+            "cart_contact; success=propose asks the writer for a rule",
+        ),  # no hidden field is listed
         ([PENDULUM, "fast=maybe"], "fast='maybe': expected true or false"),
         ([PENDULUM, "success=hinge_angel < 0.1"], "Did you mean 'hinge_angle'"),
         ([PENDULUM, "task.options.horizn=3"], "Did you mean 'horizon'"),

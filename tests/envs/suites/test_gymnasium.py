@@ -1,5 +1,7 @@
 """Which environments become tasks, what is refused and how, and gymnasium's own at the speed of the batch simulator."""
 
+from typing import Any
+
 import gymnasium as gym
 import numpy as np
 import pytest
@@ -94,9 +96,10 @@ def test_a_written_program_may_not_read_what_the_environment_computes():
 def test_fast_dynamics_equal_those_of_gymnasium_step_by_step(name):
     """Each control step begins with a cold contact solver in `BatchSim`, so gymnasium's is made cold as well."""
     task = make_task(f"gymnasium/{name}", fast=True)
-    env, rng = gym.make(name).unwrapped, np.random.default_rng(2)
+    env: Any = gym.make(name).unwrapped
+    rng = np.random.default_rng(2)
     env.reset(seed=0)
-    worlds = task.make_worlds(2, 4, threads=1)
+    worlds: Any = task.make_worlds(2, 4, threads=1)
     for step in range(30):
         before = worlds._physics[0].copy()
         env.data.qpos[:], env.data.qvel[:] = np.split(before[1 : 1 + env.model.nq + env.model.nv], [env.model.nq])
@@ -114,7 +117,8 @@ def test_fast_dynamics_equal_those_of_gymnasium_step_by_step(name):
 
 @pytest.mark.parametrize("name", mark_large(["Hopper-v5", "Ant-v5", "Reacher-v5", "Pusher-v5"]))
 def test_fast_starts_are_those_of_gymnasium(name):
-    task, env = make_task(f"gymnasium/{name}", fast=True), gym.make(name).unwrapped
+    task: Any = make_task(f"gymnasium/{name}", fast=True)
+    env: Any = gym.make(name).unwrapped
     starts = task.sample(np.random.default_rng(7), 400)
     env.reset(seed=1)
     qpos, qvel = [], []
@@ -131,8 +135,9 @@ def test_fast_starts_are_those_of_gymnasium(name):
 @pytest.mark.parametrize("name", mark_large(["Hopper-v5", "Walker2d-v5", "Ant-v5", "InvertedPendulum-v5"]))
 def test_fast_episodes_end_where_those_of_gymnasium_end(name):
     """The state is measured one physics step earlier than gymnasium looks, so an end may come one step later."""
-    task, env = make_task(f"gymnasium/{name}", fast=True), gym.make(name, disable_env_checker=True)
-    worlds, rng, ends = task.make_worlds(1, 1, threads=1), np.random.default_rng(3), []
+    task, rng, ends = make_task(f"gymnasium/{name}", fast=True), np.random.default_rng(3), []
+    worlds: Any = task.make_worlds(1, 1, threads=1)
+    env: Any = gym.make(name, disable_env_checker=True)
     env.reset(seed=0)
     for _ in range(400):
         state = worlds._physics[0][1 : 1 + task.model.nq + task.model.nv]
@@ -149,7 +154,9 @@ def test_fast_expert_reward_is_that_of_gymnasium(name):
     task = make_task(f"gymnasium/{name}", fast=True)
     slow = make_task(f"gymnasium/{name}")
     reward = compile_program(task.expert_reward, task.spec, task.action.dim)
-    worlds, env, rng = task.make_worlds(1, 0, reward, threads=1), gym.make(name), np.random.default_rng(0)
+    worlds: Any = task.make_worlds(1, 0, reward, threads=1)
+    env: Any = gym.make(name)
+    rng = np.random.default_rng(0)
     assert "environment_reward" in slow.expert_reward and "own" in task.expert_reward
     env.reset(seed=0)
     env.unwrapped.set_state(*np.split(worlds._physics[0][1 : 1 + task.model.nq + task.model.nv], [task.model.nq]))
@@ -167,3 +174,12 @@ def test_fast_expert_reward_is_that_of_gymnasium(name):
 def test_fast_is_refused_where_the_environment_does_more_than_hold_its_action():
     with pytest.raises(UsageError, match="fast=true: expected an environment of gymnasium's MujocoEnv"):
         make_task(f"{PACKAGE}:Cart-v0", fast=True, goal="Reach the target.")
+
+
+def test_other_weights_of_the_reward_are_not_taken_for_the_usual_ones():
+    usual, changed = (
+        make_task("gymnasium/Hopper-v5", fast=True, kwargs=kwargs)
+        for kwargs in ({"frame_skip": 2}, {"ctrl_cost_weight": 1.0})
+    )
+    assert "effort" in usual.expert_reward
+    assert "effort" not in changed.expert_reward and "torso_velocity" in changed.expert_reward

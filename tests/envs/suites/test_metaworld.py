@@ -14,7 +14,7 @@ pytest.importorskip("metaworld", reason="needs the extra `metaworld`")
 from robo_reward.envs.suites import metaworld
 from robo_reward.envs.suites.metaworld_scenes import SCENES
 from robo_reward.envs.task import make_task
-from robo_reward.errors import UnknownName
+from robo_reward.errors import UnknownName, UsageError
 from tests.envs.suites.contract import check_source, measure
 
 pytestmark = pytest.mark.filterwarnings("ignore:Constant")  # of Meta-World's scripted policies, about themselves
@@ -128,6 +128,15 @@ def count_successes(name: str) -> int:
             return 1
     assert truncated
     return 0
+
+
+@pytest.mark.parametrize(
+    ("rules", "message"),
+    [({}, "success is what its own code reports"), ({"success": "hand_height > 1"}, "2 actuators from actions of 4")],
+)
+def test_fast_is_refused_with_the_reason(rules, message):
+    with pytest.raises(UsageError, match=message):
+        make_task("metaworld/reach-v3", fast=True, **rules)
 
 
 def apply_rule(rule: str, values: Any, scene: Any) -> bool | None:

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from typing import Any
 
 import gymnasium as gym
 import numpy as np
@@ -13,6 +14,7 @@ import pytest
 
 from robo_reward.envs.rendering.gl import NoRenderer
 from robo_reward.envs.rendering.render import Renderer
+from robo_reward.envs.start_ranges import measure_start_ranges, sample_start_states
 from robo_reward.envs.suites.reader import EnvironmentFailed
 from robo_reward.envs.task import make_task
 from robo_reward.envs.vec import SB3VecEnv
@@ -60,7 +62,8 @@ class TestBatchWorlds(WorldsContract):
 def test_worlds_equal_a_plain_loop(id, options):
     task, n = make_task(f"gymnasium/{id}", **options), 2
     reward = compile_program(task.expert_reward, task.spec, task.action.dim)
-    worlds, plain = task.make_worlds(n, 3, reward, threads=1), [gym.make(id) for _ in range(n)]
+    worlds: Any = task.make_worlds(n, 3, reward, threads=1)
+    plain: list[Any] = [gym.make(id) for _ in range(n)]
     seeds = np.random.default_rng(3)
     observed = [env.reset(seed=int(s))[0] for env, s in zip(plain, seeds.integers(2**31, size=n), strict=True)]
     rng, ended = np.random.default_rng(1), 0
@@ -117,10 +120,15 @@ def test_pictures_show_what_the_environment_moved_in_its_model():
     worlds.close()
 
 
+def test_writers_are_not_told_the_start_values_of_hidden_fields():
+    shown = measure_start_ranges(sample_start_states(HOPPER, 2))
+    assert "rootz_displacement" in shown and not any(name.startswith("environment_") for name in shown)
+
+
 def test_sb3_bootstraps_where_time_ran_out_and_not_where_the_pole_fell():
     seen = set()
     for horizon, push in ((5, 0.0), (400, 1.0)):
-        task = make_task("gymnasium/InvertedPendulum-v5", horizon=horizon)
+        task: Any = make_task("gymnasium/InvertedPendulum-v5", horizon=horizon)
         env = SB3VecEnv(task.make_worlds(2, 0, threads=1))
         env.reset()
         for _ in range(400):
@@ -149,6 +157,19 @@ def test_a_rule_of_failure_ends_an_episode_besides_the_environment():
     worlds.close()
 
 
+def test_a_robot_that_falls_has_no_success_in_its_last_step():
+    """It moves faster than the rule asks when the environment ends its episode."""
+    worlds: Any = HOPPER.make_worlds(1, 0, threads=1)
+    env = worlds._workers._readers[0].env.unwrapped
+    qpos, qvel = env.data.qpos.copy(), env.data.qvel.copy()
+    qpos[2], qvel[0] = 0.3, 3.0
+    env.set_state(qpos, qvel)
+    result = worlds.step(np.zeros((1, 3)))
+    assert result.terminated[0] and result.transitions.state.torso_velocity[0, 0] > 1.0
+    assert not result.success[0]
+    worlds.close()
+
+
 def test_an_environment_that_ignores_its_seed_is_said_not_to_continue_exactly(caplog):
     worlds = make_task(CART.format("Forgets"), goal="Reach the target.").make_worlds(2, 0, threads=1)
     worlds.step(np.zeros((2, 1)))
@@ -159,7 +180,7 @@ def test_an_environment_that_ignores_its_seed_is_said_not_to_continue_exactly(ca
 
 
 def test_a_world_that_is_cut_off_early_is_an_error_where_all_must_be_equally_long():
-    task = make_task(CART.format(""), goal="Reach the target.", kwargs={"cut": 7})
+    task: Any = make_task(CART.format(""), goal="Reach the target.", kwargs={"cut": 7})
     assert task.ends_early
     object.__setattr__(task.source, "terminates", False)
     worlds = task.make_worlds(1, 0, threads=1)
@@ -175,6 +196,22 @@ def test_an_error_in_the_code_of_an_environment_is_told(threads):
     worlds.close()
 
 
+@pytest.mark.parametrize(
+    ("fault", "message"),
+    [("Diverges", "environment_observation: not finite"), ("Shrinks", "numbers, expected")],
+)
+def test_numbers_that_cannot_be_used_are_told(fault, message):
+    worlds = make_task(CART.format(fault), goal="Reach the target.").make_worlds(2, 0, threads=1)
+    with pytest.raises(EnvironmentFailed, match=message):
+        step_often(worlds, 40, push=1.0)
+    worlds.close()
+
+
+def test_a_reward_that_is_no_number_is_told_when_the_task_is_made():
+    with pytest.raises(EnvironmentFailed, match=r"`step`: TypeError: float.* 'NoneType'"):
+        make_task(CART.format("Reward"), goal="Reach the target.")
+
+
 @pytest.mark.slow
 def test_a_simulator_that_ends_its_process_is_told():
     worlds = make_task(CART.format("Dies"), goal="Reach the target.").make_worlds(2, 0, threads=2)
@@ -183,7 +220,7 @@ def test_a_simulator_that_ends_its_process_is_told():
 
 
 def test_a_killed_process_is_told_and_none_is_left():
-    worlds = HOPPER.make_worlds(4, 0, threads=2)
+    worlds: Any = HOPPER.make_worlds(4, 0, threads=2)
     processes = list(worlds._workers._processes)
     os.kill(processes[1].pid, signal.SIGKILL)
     with pytest.raises(EnvironmentFailed, match=r"worlds 2 to 3 ended with exit code -9: it was killed"):
@@ -212,6 +249,7 @@ def test_no_process_is_left_behind(tmp_path, how):
         [sys.executable, script, how], stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=ROOT, start_new_session=True,
         env={**os.environ, "PYTHONPATH": str(ROOT)},
     ) as parent:  # fmt: skip
+        assert parent.stdout is not None
         pids = [int(word) for word in parent.stdout.readline().split()]
         assert len(pids) == 2
         if how == "ctrl-c":  # a terminal sends it to the whole group
