@@ -181,6 +181,8 @@ def _parse_clause(intent: str, tokens: list[str]) -> Clause:
     parts: dict[str, list[str]] = {"": []}
     current = ""
     for i, token in enumerate(tokens):
+        if token == "of" and tokens[i - 1] == "top":  # "on top of" is one preposition
+            continue
         if token in TO or token in ON or token in OTHER:
             kind = "to" if token in TO else "on" if token in ON else "of"
             current = kind if kind not in parts else "rest"

@@ -288,7 +288,7 @@ def _derive_jump(scene: SceneFacts, action: Action, notes: list[str]) -> str:
 
 
 def _derive_run(reading: Reading, action: Action, axis: int, sign: int, notes: list[str]) -> str:
-    code = find_speed_expression(reading.scene, axis)
+    sentence, code = reading.sentence, find_speed_expression(reading.scene, axis)
     if code is None:
         raise NoCondition("no velocity of a trunk is in the state")
     speed = code.removeprefix("state.").replace("[:, ", "[")
@@ -296,6 +296,8 @@ def _derive_run(reading: Reading, action: Action, axis: int, sign: int, notes: l
     if amount is None:
         notes.append(f"no speed is given: {USUAL_SPEED:g} m/s")
         return _compare(speed, sign * USUAL_SPEED, sign)
+    if amount.unit == "m/s" and {"least", "more"} & set(sentence.words):
+        return _compare(speed, sign * amount.value, sign)
     if amount.unit == "m/s":
         off = f"{speed} {'-' if sign > 0 else '+'} {format_number(amount.value)}"
         return f"abs({off}) < {format_number(amount.value / 5)}"
