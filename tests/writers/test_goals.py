@@ -206,6 +206,7 @@ REFUSED = {
     "Don't push the cube to the left, push it to the right.": "'Do not push the cube to the left'",
     "Don't push the cube, lift it.": "'Do not push the cube'",
     "Hold the cube 10 cm above the table for 3 seconds.": "no use for 0.1 m",
+    "Push the cube to the left at 5 cm/s": "no use for 0.05 m/s",
     "Swing the cube.": "'swing'",
     "Balance the cube on the hand.": "'balance'",
 }
@@ -330,6 +331,17 @@ class TestScenesOfOthers:
         conditions = understand_goal(request).conditions
         assert conditions is not None and f"{side}_gripper_position" in conditions.success
 
+    def test_speed_of_a_wheel(self):
+        spec, action = _build(SPINNER)
+        found = understand_goal(WriteRequest("Spin the spinner at 5 rad/s.", spec, action))
+        assert found.reading.is_clear and found.conditions is not None
+        assert found.conditions.success == "spin_velocity > 5.0"
+
+    def test_a_trunk_does_not_go_to_a_ball(self):
+        spec, action = _hopper(BALL)
+        with pytest.raises(GoalNotUnderstood, match="'walk' to the ball"):
+            OfflineWriter().write(WriteRequest("Walk to the ball.", spec, action), 1)
+
     def test_a_trunk(self):
         spec, action = _hopper()
         for sentence, word in (("Do a back flip.", "'back'"), ("Fetch the ball.", "'fetch'")):
@@ -339,6 +351,8 @@ class TestScenesOfOthers:
         for sentence, rule in (
             ("Hop forward at 2 m/s.", "abs(torso_velocity[0] - 2.0) < 0.4"),
             ("Run at at least 2 m/s.", "torso_velocity[0] > 2.0"),
+            ("Hop forward at 50 cm/s", "abs(torso_velocity[0] - 0.5) < 0.1"),
+            ("Jump 30 cm high twice.", "count(torso_height > 1.55) >= 2"),
             ("Run 3 m backwards.", "torso_x < -3.0"),
             ("Jump 30 cm high.", "ever(torso_height > 1.55)"),
         ):
@@ -346,11 +360,14 @@ class TestScenesOfOthers:
             assert found.reading.is_clear and found.conditions is not None and found.conditions.success == rule
 
 
-def _hopper() -> tuple[StateSpec, ActionSpec]:
-    text = """<mujoco><worldbody><body name="torso" pos="0 0 1.25"><joint name="rootx" type="slide" axis="1 0 0"/>
+BALL = '<body name="ball" pos="2 0 .1"><freejoint/><geom size=".1"/></body>'
+
+
+def _hopper(beside: str = "") -> tuple[StateSpec, ActionSpec]:
+    text = f"""<mujoco><worldbody><body name="torso" pos="0 0 1.25"><joint name="rootx" type="slide" axis="1 0 0"/>
       <joint name="rootz" type="slide" axis="0 0 1"/><geom type="capsule" fromto="0 0 .2 0 0 -.2" size=".05"/>
       <body name="leg" pos="0 0 -.2"><joint name="knee" axis="0 1 0" range="-150 0"/>
-      <geom type="capsule" fromto="0 0 0 0 0 -.5" size=".04"/></body></body></worldbody>
+      <geom type="capsule" fromto="0 0 0 0 0 -.5" size=".04"/></body></body>{beside}</worldbody>
       <actuator><motor joint="knee"/></actuator></mujoco>"""
     spec = StateSpec.from_model(mujoco.MjModel.from_xml_string(text))
     return spec, ActionSpec("native", ("knee",), (1.0,), ("1",), 20.0)

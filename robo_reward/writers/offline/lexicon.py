@@ -112,6 +112,11 @@ UNITS = MappingProxyType(
         "%": ("1", 0.01),
         "percent": ("1", 0.01),
         "m/s": ("m/s", 1.0),
+        "cm/s": ("m/s", 0.01),
+        "mm/s": ("m/s", 0.001),
+        "km/h": ("m/s", 1 / 3.6),
+        "rad/s": ("rad/s", 1.0),
+        "deg/s": ("rad/s", 0.017453292519943295),
     }
 )
 """Unit as written -> (SI unit, factor)."""

@@ -29,7 +29,7 @@ from robo_reward.writers.offline.lexicon import (
 )
 
 INTENTS = {verb: intent for intent, verbs in reversed(list(VERBS.items())) for verb in verbs.split()}
-_TOKEN = re.compile(r"\d+(?:\.\d+)?|m/s|[^\W\d_]+(?:['’]s)?|[%°.,;:]", re.UNICODE)
+_TOKEN = re.compile(r"\d+(?:\.\d+)?|[^\W\d_]+/[^\W\d_]+|[^\W\d_]+(?:['’]s)?|[%°.,;:]", re.UNICODE)
 MAX_TOKENS = 200
 """Maximum number of tokens of a goal; the rest is ignored."""
 

@@ -123,6 +123,10 @@ def _find_locomotion_action(action: Action, sentence: Sentence, scene: SceneFact
         if is_thing or find_speed_expression(scene, axis) is None:
             what = named.noun_phrase if named is not None else "the robot"
             return replace(action, item=named, problem=f"{action.verb!r} is a movement of a trunk, not of {what}")
+    words = action.clause.target
+    target = scene.find_best_match(words, "position", PLACES) if words and action.intent in ("run", "jump") else None
+    if target is not None and target.role != "body" and scene.score_match(target, words) > 0:
+        return replace(action, item=named, problem=f"{action.verb!r} to {target.noun_phrase} has no terms: use 'move'")
     if action.intent == "balance" and is_thing and not (UPRIGHT | STILL) & set(sentence.words) - {"stand", "balance"}:
         assert named is not None
         if action.verb not in ("balance", "stand"):
@@ -177,7 +181,8 @@ def _check_amount(action: Action, sentence: Sentence) -> Action:
         return action
     travel = action.item.travel if action.item is not None else None
     is_used = {
-        "mechanism": travel is not None and amount.unit in (travel.unit, "1"),
+        "mechanism": travel is not None
+        and (amount.unit in (travel.unit, "1") or (action.intent == "turn" and amount.unit == f"{travel.unit}/s")),
         "locomotion": amount.unit in ("m", "m/s") and action.intent in ("run", "jump", "move"),
         "handling": amount.unit == "m"
         and ("lift" in sentence.intents or action.uses_direction or "within" in sentence.words),

@@ -83,7 +83,8 @@ def _add_time(reading: Reading, success: str) -> str:
         return f"held({success}, {format_number(times[0].seconds)})"
     if not times[0].times:
         raise NoCondition(f"{times[0].text!r} does not say how often")
-    return f"count({success}) >= {times[0].times}"
+    once = success.removeprefix("ever(").removesuffix(")") if success.startswith("ever(") else success
+    return f"count({once}) >= {times[0].times}"
 
 
 def _derive_actions(reading: Reading, notes: list[str]) -> str:
@@ -164,6 +165,8 @@ def _derive_mechanism(reading: Reading, action: Action, notes: list[str]) -> str
         if amount is None:
             notes.append(f"no speed is given: {USUAL_SPIN:g} rad/s")
             return _compare(action.item.rate.name, sign * USUAL_SPIN, sign)
+        if amount.unit == action.item.rate.unit:
+            return _compare(action.item.rate.name, sign * amount.value, sign)
         start = _require_start(reading.scene, travel, 0, sign)
         return _compare(travel.name, start + sign * amount.value, sign)
     shut, wide = facts.parse_closed_and_open(travel)
