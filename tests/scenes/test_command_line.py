@@ -94,8 +94,9 @@ def test_a_rule_that_is_true_at_the_start_is_told_before_training(
 ) -> None:
     make_configured_task(compose_config("train", ["task=scene.yaml"]))
     assert "starts" not in caplog.text
-    make_configured_task(compose_config("train", ["task=panda/lift", "success=cube_height > -1", "goal=Stay."]))
-    assert "'cube_height > -1' holds in 100 % of the starts" in caplog.text
+    for rule in ("cube_height > -1", "held(cube_height > -1, 0.5)"):
+        make_configured_task(compose_config("train", ["task=panda/lift", f"success={rule}", "goal=Stay."]))
+        assert f"'{rule}' holds in 100 % of the starts" in caplog.text
     for words in (["task=scene.yaml", "failure=puck_x > 0"], ["task=panda/lift", "failure=cube_height < 1"]):
         assert main(["train", *words]) == 2
         assert "holds in 100 % of the starts, so that episodes end at once" in " ".join(capsys.readouterr().err.split())

@@ -56,6 +56,7 @@ def test_a_rule_is_the_condition_that_it_says(text: str, truth, array: np.ndarra
         ("[x for x in ball_position] < 1", UnknownName, "field in the rule.*'x'"),
         ("(lambda: 1)() < 2", ConditionError, "Remedy"),
         ("ball_x < 'a'", ConditionError, "Remedy"),
+        ("ball_x < 0.1 == True", ConditionError, "compares 0.1 with True"),
         ("-" * 400 + "ball_x < 1", ConditionError, "Remedy"),
     ],
 )

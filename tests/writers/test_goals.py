@@ -336,6 +336,8 @@ class TestScenesOfOthers:
         found = understand_goal(WriteRequest("Spin the spinner at 5 rad/s.", spec, action))
         assert found.reading.is_clear and found.conditions is not None
         assert found.conditions.success == "spin_velocity > 5.0"
+        (answer,) = OfflineWriter().write(WriteRequest("Spin the spinner at 5 rad/s.", spec, action), 1)
+        assert "np.clip(state.spin_velocity / 6.0, -1.0, 1.0)" in (answer.source or "")
 
     def test_a_trunk_does_not_go_to_a_ball(self):
         spec, action = _hopper(BALL)
