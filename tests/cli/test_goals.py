@@ -190,8 +190,8 @@ def test_run_folder_ledger_provenance_and_report_say_who_wrote_the_rule(folder: 
         "train",
         "task=panda/reach",
         "goal=Move the hand 10 cm to the left.",
-        "steps=512",
-        "episodes=2",
+        "steps=64",
+        "episodes=1",
         "videos=0",
     ]
     assert main([*words, "run=a"]) == 0

@@ -20,20 +20,20 @@ RULE = "norm(puck_position - goal_position) < 0.1"
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "puck.xml").write_text(PUCK)
-    (tmp_path / "scene.yaml").write_text(SCENE + "steps: 3000\n")
+    (tmp_path / "scene.yaml").write_text(SCENE + "steps: 500\n")
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
 
 def test_train_and_evaluate_a_scene_file(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    words = ["train", "task=scene.yaml", "failure=puck_height < -0.1", "run=a", "videos=1", "episodes=10"]
+    words = ["train", "task=scene.yaml", "failure=puck_height < -0.1", "run=a", "videos=1", "episodes=2"]
     assert main(words) == 0
     meta = load_policy(folder / "runs" / "a").meta
     assert meta["task"] == "scene/scene" and meta["options"]["failure"] == "puck_height < -0.1"
     assert (folder / "runs" / "a" / "videos").is_dir()
     monkeypatch.chdir("/")  # the scene is found from anywhere
-    assert main(["evaluate", str(folder / "runs" / "a"), "episodes=20", f"json={folder / 'e.json'}"]) == 0
-    assert json.loads((folder / "e.json").read_text())["episodes"] == 20
+    assert main(["evaluate", str(folder / "runs" / "a"), "episodes=4", f"json={folder / 'e.json'}"]) == 0
+    assert json.loads((folder / "e.json").read_text())["episodes"] == 4
 
 
 @pytest.mark.slow
