@@ -261,7 +261,7 @@ class BatchSim:
         """Sets the physics of some worlds, each drawn from its seed."""
         self._variant_seeds[worlds] = seeds
         for world, seed in zip(worlds.tolist(), seeds.tolist(), strict=True):
-            variant = self.task.variants(np.random.default_rng(seed), 1)[0]
+            variant = self.task.redraw_variant(self.variants[world], np.random.default_rng(seed))
             self.variants[world] = variant
             self._delay[world] = round(variant.delay / self.task.model.opt.timestep)
         self._extend_control_history()

@@ -303,6 +303,10 @@ class Task(ABC):
         """Returns the physics of n worlds: all the same, unless a task draws them."""
         return [Variant(self.model)] * n
 
+    def redraw_variant(self, variant: Variant, rng: np.random.Generator) -> Variant:
+        """Returns the physics of a world's next episode; a task may write it into the model of the last one."""
+        return self.variants(rng, 1)[0]
+
     @abstractmethod
     def success(self, state: State) -> np.ndarray:
         """Returns whether each state fulfils the goal, (...,) bool, from the state alone, never from a reward."""

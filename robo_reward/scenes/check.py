@@ -13,6 +13,8 @@ from robo_reward.envs.state import State
 from robo_reward.envs.task import Task
 from robo_reward.errors import UsageError
 from robo_reward.finding import Finding
+from robo_reward.scenes.operators import remove_operators
+from robo_reward.scenes.rules import StateCondition
 from robo_reward.scenes.starts import SCALAR_JOINTS
 
 log = logging.getLogger(__name__)
@@ -36,7 +38,10 @@ def check_rules_at_start(task: Task) -> None:
         UsageError: the failure rule holds there.
     """
     sim = task.make_worlds(min(16, task.max_worlds), 0)
-    failing, success = task.failure(sim.state), float(np.mean(task.success(sim.state)))
+    rule = task.success
+    if "success" in task.timed_rules:  # the time runs from the start
+        rule = StateCondition(remove_operators(task.success_rule), task.spec)
+    failing, success = task.failure(sim.state), float(np.mean(rule(sim.state)))
     sim.close()
     if failing is not None and np.mean(failing) > 0.5:
         raise UsageError(

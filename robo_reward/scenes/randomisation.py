@@ -73,6 +73,13 @@ QUANTITIES: dict[str, dict[str, Change]] = {
 """What can be drawn: a factor, but for the dry friction of a joint, which is added [N m or N]."""
 
 
+VARIED = (
+    "body_mass", "body_inertia", "geom_friction", "dof_damping", "dof_frictionloss", "dof_armature", "jnt_stiffness",
+    "actuator_gainprm", "actuator_biasprm", "actuator_forcerange",
+)  # fmt: skip
+"""The arrays of a model that the changes write to."""
+
+
 class ElementRange(NamedTuple):
     """One range of a scene file, and what it applies to.
 
@@ -128,10 +135,15 @@ class SceneRanges:
             if quantity == "strength":
                 self._require_force_limit(key, found)
 
-    def sample(self, rng: np.random.Generator) -> Variant:
-        """Returns the physics of one world."""
-        model = copy.copy(self._model)
-        model.opt.gravity = model.opt.gravity * rng.uniform(*self.gravity)
+    def sample(self, rng: np.random.Generator, used: mujoco.MjModel | None = None) -> Variant:
+        """Returns the physics of one world, in the model of an earlier sample if one is given.
+
+        A copy of a model with large meshes takes tens of milliseconds.
+        """
+        model = copy.copy(self._model) if used is None else used
+        for name in VARIED:
+            getattr(model, name)[:] = getattr(self._model, name)
+        model.opt.gravity = self._model.opt.gravity * rng.uniform(*self.gravity)
         for element in self.elements:
             for index, value in zip(
                 element.elements, rng.uniform(element.low, element.high, len(element.elements)), strict=True

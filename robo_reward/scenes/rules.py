@@ -322,6 +322,9 @@ class _Translator(ast.NodeTransformer):
         values = [self.visit(value) for value in (node.left, *node.comparators)]
         parts: list[ast.expr] = []
         for (left, right), operator in zip(pairwise(values), node.ops, strict=True):
+            if isinstance(left, ast.Constant) and isinstance(right, ast.Constant):
+                same = f"{ast.unparse(left)} with {ast.unparse(right)}"
+                raise ConditionError(self.text, f"it compares {same}", "compare a state field with a number")
             parts.append(ast.Compare(left, [operator], [right]))
         return _join(parts, ast.BitAnd())
 

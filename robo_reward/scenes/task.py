@@ -131,6 +131,11 @@ class SceneTask(Task):
         """Returns the physics of n worlds: all the same, or drawn from the ranges of the scene file."""
         return [self._ranges.sample(rng) for _ in range(n)] if self._ranges else [Variant(self.model)] * n
 
+    def redraw_variant(self, variant: Variant, rng: np.random.Generator) -> Variant:
+        if self._ranges is None:
+            return variant
+        return self._ranges.sample(rng, None if variant.model is self.model else variant.model)
+
     def success(self, state: State) -> np.ndarray:
         return np.zeros(state.batch_shape, bool)  # replaced by the rule
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import mujoco
@@ -9,8 +10,9 @@ import numpy as np
 import pytest
 
 from robo_reward.envs.batch import BatchSim
-from robo_reward.envs.task import make_task
+from robo_reward.envs.task import Variant, make_task
 from robo_reward.errors import BadArtifact, UnknownName, UsageError
+from robo_reward.scenes.randomisation import QUANTITIES
 from tests.scenes.test_scene_task import PUCK, SCENE
 
 
@@ -72,6 +74,25 @@ def test_worlds_move_as_their_own_models(scene: Path) -> None:
         np.testing.assert_allclose(result.qpos[world], data.qpos, atol=1e-9)
     assert len({float(q[0] - p[0]) for q, p in zip(result.qpos, first, strict=True)}) == 5
     sim.close()
+
+
+def test_the_next_episode_is_drawn_into_the_same_model(scene: Path) -> None:
+    ranges = {
+        "geom/puck/friction": [0.5, 1.5], "body/*/mass": [0.3, 3], "joint/slider/damping": [2, 3],
+        "joint/slider/friction": [0.1, 0.2], "joint/*/armature": [0.5, 2], "joint/slider/stiffness": [0.5, 2],
+        "actuator/push/gain": [0.9, 1.1], "actuator/push/strength": [0.5, 1.0], "gravity": [0.9, 1.0],
+    }  # fmt: skip
+    assert {key.split("/")[-1] for key in ranges} - {"gravity"} == {q for k in QUANTITIES.values() for q in k}
+    task, _ = make_variants(scene, json.dumps(ranges), 1)
+    used = task.redraw_variant(Variant(task.model), np.random.default_rng(1))
+    assert used.model is not task.model
+    again = task.redraw_variant(used, np.random.default_rng(2))
+    assert again.model is used.model
+    size = mujoco.mj_sizeModel(task.model)
+    fresh, reused = np.zeros(size, np.uint8), np.zeros(size, np.uint8)
+    mujoco.mj_saveModel(task.variants(np.random.default_rng(2), 1)[0].model, None, fresh)
+    mujoco.mj_saveModel(again.model, None, reused)
+    assert np.array_equal(fresh, reused)  # each bit, so that a resumed run goes on exactly
 
 
 @pytest.mark.parametrize(

@@ -197,6 +197,18 @@ REFUSED = {
     "Grasp the cube 10 cm to the left": "'left'",
     "Hebe den Würfel hoch": "'würfel'",
     "": "no verb",
+    "Lift the cube at most 5 cm.": "'most'",
+    "Lift the cube -10 cm.": "cannot be negative",
+    "Lift the cube 10 cm and move it 20 cm to the left.": "0.1 m and 0.2 m",
+    "Push the cube to the left and then to the right.": "two directions",
+    "Lift the cube 10 cm and move it to x = 0.5": "both an amount",
+    "Keep the hand at least 20 cm above the cube.": "'at least'",
+    "Don't push the cube to the left, push it to the right.": "'Do not push the cube to the left'",
+    "Don't push the cube, lift it.": "'Do not push the cube'",
+    "Hold the cube 10 cm above the table for 3 seconds.": "no use for 0.1 m",
+    "Push the cube to the left at 5 cm/s": "no use for 0.05 m/s",
+    "Swing the cube.": "'swing'",
+    "Balance the cube on the hand.": "'balance'",
 }
 
 
@@ -218,6 +230,17 @@ class TestRefusals:
         meanings = {word.text: word.meaning for word in reading.words}
         assert meanings["pick"] == "lift cube" and meanings["red"] == meanings["cube"] == "cube_position"
         assert meanings["15 cm"] == "amount" and meanings["gently"] == "less effort" and "heights" in meanings["table"]
+
+    @pytest.mark.parametrize("sentence", ["Push the puck out of the goal.", "Push the puck off the goal.",
+        "Push the puck beyond the goal by 5 cm."])  # fmt: skip
+    def test_away_from_a_goal_is_not_towards_it(self, sentence: str):
+        assert not understand(sentence, "panda/push").reading.is_clear
+
+    def test_within_a_distance_of_a_goal(self):
+        found = understand("Push the puck within 1 cm of the goal without touching it.", "panda/push")
+        assert found.reading.is_clear and found.conditions is not None
+        assert found.conditions.success == "norm(puck_position[:2] - goal_position[:2]) < 0.01"
+        assert "puck_position" in found.conditions.failure  # a goal cannot be touched
 
     def test_no_rule_beyond_the_range_of_a_mechanism(self):
         assert "range of only 0.16 m" in understand("Open the drawer by 30 cm.", "panda/drawer").reason
@@ -308,6 +331,19 @@ class TestScenesOfOthers:
         conditions = understand_goal(request).conditions
         assert conditions is not None and f"{side}_gripper_position" in conditions.success
 
+    def test_speed_of_a_wheel(self):
+        spec, action = _build(SPINNER)
+        found = understand_goal(WriteRequest("Spin the spinner at 5 rad/s.", spec, action))
+        assert found.reading.is_clear and found.conditions is not None
+        assert found.conditions.success == "spin_velocity > 5.0"
+        (answer,) = OfflineWriter().write(WriteRequest("Spin the spinner at 5 rad/s.", spec, action), 1)
+        assert "np.clip(state.spin_velocity / 6.0, -1.0, 1.0)" in (answer.source or "")
+
+    def test_a_trunk_does_not_go_to_a_ball(self):
+        spec, action = _hopper(BALL)
+        with pytest.raises(GoalNotUnderstood, match="'walk' to the ball"):
+            OfflineWriter().write(WriteRequest("Walk to the ball.", spec, action), 1)
+
     def test_a_trunk(self):
         spec, action = _hopper()
         for sentence, word in (("Do a back flip.", "'back'"), ("Fetch the ball.", "'fetch'")):
@@ -316,6 +352,9 @@ class TestScenesOfOthers:
         start = {"torso_position": [(0.0, 0.0), (0.0, 0.0), (1.25, 1.25)]}
         for sentence, rule in (
             ("Hop forward at 2 m/s.", "abs(torso_velocity[0] - 2.0) < 0.4"),
+            ("Run at at least 2 m/s.", "torso_velocity[0] > 2.0"),
+            ("Hop forward at 50 cm/s", "abs(torso_velocity[0] - 0.5) < 0.1"),
+            ("Jump 30 cm high twice.", "count(torso_height > 1.55) >= 2"),
             ("Run 3 m backwards.", "torso_x < -3.0"),
             ("Jump 30 cm high.", "ever(torso_height > 1.55)"),
         ):
@@ -323,11 +362,14 @@ class TestScenesOfOthers:
             assert found.reading.is_clear and found.conditions is not None and found.conditions.success == rule
 
 
-def _hopper() -> tuple[StateSpec, ActionSpec]:
-    text = """<mujoco><worldbody><body name="torso" pos="0 0 1.25"><joint name="rootx" type="slide" axis="1 0 0"/>
+BALL = '<body name="ball" pos="2 0 .1"><freejoint/><geom size=".1"/></body>'
+
+
+def _hopper(beside: str = "") -> tuple[StateSpec, ActionSpec]:
+    text = f"""<mujoco><worldbody><body name="torso" pos="0 0 1.25"><joint name="rootx" type="slide" axis="1 0 0"/>
       <joint name="rootz" type="slide" axis="0 0 1"/><geom type="capsule" fromto="0 0 .2 0 0 -.2" size=".05"/>
       <body name="leg" pos="0 0 -.2"><joint name="knee" axis="0 1 0" range="-150 0"/>
-      <geom type="capsule" fromto="0 0 0 0 0 -.5" size=".04"/></body></body></worldbody>
+      <geom type="capsule" fromto="0 0 0 0 0 -.5" size=".04"/></body></body>{beside}</worldbody>
       <actuator><motor joint="knee"/></actuator></mujoco>"""
     spec = StateSpec.from_model(mujoco.MjModel.from_xml_string(text))
     return spec, ActionSpec("native", ("knee",), (1.0,), ("1",), 20.0)

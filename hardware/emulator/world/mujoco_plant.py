@@ -12,6 +12,7 @@ import numpy as np
 from robo_reward.configs.emulation import EmulateConfig
 from robo_reward.envs.arm.base import ArmTask
 from robo_reward.envs.arm.model import Link, with_inertia
+from robo_reward.envs.judgement import judge_states, start_memory
 from robo_reward.envs.state import State
 from robo_reward.envs.task import Task
 from robo_reward.errors import UnknownName, UsageError, WrongShape
@@ -94,6 +95,7 @@ class MujocoPlant:
         self._hand = EmulatedHand()
         self._lock = threading.Lock()
         self._painter = RenderThread(task.model)
+        self._success, self._judged_at, self._memory = False, 0.0, np.zeros((1, 0))
         self.reset()
 
     def reset(self, q: np.ndarray | None = None) -> PlantState:
@@ -117,6 +119,7 @@ class MujocoPlant:
             self._place_mocap_bodies(start.mocap[0])
             self._hand.hold_width(float(self._data.qpos[7] + self._data.qpos[8]))
             self._state = self._read(self._hand)
+            self._start_rules()
         return self._state
 
     def rearrange(self) -> np.ndarray:
@@ -133,6 +136,7 @@ class MujocoPlant:
             self._data.qvel[things:] = 0.0
             self._data.qacc_warmstart[:] = 0.0
             self._place_mocap_bodies(start.mocap[0])
+            self._start_rules()
         return self.start
 
     def step(self, tau: np.ndarray, gripper: GripperCommand | None = None) -> PlantState:
@@ -154,6 +158,10 @@ class MujocoPlant:
             self._read.limit_finger_force(fingers.force)
             mujoco.mj_step(self._model, data)
             self._state = self._read(hand)
+            if self.task.timed_rules and data.time >= self._judged_at + self.task.control_dt - DT / 2:
+                self._judged_at += self.task.control_dt
+                judged = judge_states(self.task, self._view_task(), self._memory)
+                self._success, self._memory = bool(judged.success[0]), judged.memory
         return self._state
 
     def state(self) -> PlantState:
@@ -166,8 +174,8 @@ class MujocoPlant:
             return self.task.spec.view(self._data.sensordata.copy())
 
     def success(self) -> bool:
-        """Returns whether the task is done now."""
-        return bool(self.task.success(self.task_state()))
+        """Returns whether the task is done now; rules over time look back to the last arrangement of the objects."""
+        return self._success if self.task.timed_rules else bool(self.task.success(self.task_state()))
 
     def render(self, camera: str, size: int) -> np.ndarray:
         """Renders the scene now, uint8 (size, size, 3), as the task's own cameras see it.
@@ -186,6 +194,15 @@ class MujocoPlant:
     def close(self) -> None:
         """Releases the GL contexts; a second call has no effect."""
         self._painter.close()
+
+    def _view_task(self) -> State:
+        """Returns the named quantities of the task as a batch of one, (1, D)."""
+        return self.task.spec.view(self._data.sensordata[None].copy())
+
+    def _start_rules(self) -> None:
+        """Makes the rules over time forget what they have seen."""
+        self._success, self._judged_at = False, float(self._data.time)
+        self._memory = start_memory(self.task, self._view_task())
 
     def _place_mocap_bodies(self, mocap: np.ndarray) -> None:
         """Sets the poses of the mocap bodies and updates all sensors."""

@@ -58,7 +58,7 @@ def run(config: DictConfig, arguments: list[str]) -> int:
     sidecar = _find_sidecar_folder(config.data) if config.sidecar else None
     reward = load_reward_for_data(config.reward, config.camera)
     items = list_data_items(config.data, config.fps, frames=reward.frames is not None or config.pictures > 0)
-    _require_fit(items, reward)
+    _require_fit(items, reward, config.success)
     print_changes(console, reward.changes)
     subject = re.sub(r"[^\w.-]", "-", Path(str(config.data)).resolve().stem.replace(":", "-"))
     with open_run(config, arguments, "score", subject, free=SHOWN) as work, stop_on_signals() as stop:
@@ -98,10 +98,12 @@ def _find_sidecar_folder(data: str) -> Path:
     return folder
 
 
-def _require_fit(items: Sequence[DataItem], reward: FittedReward) -> None:
-    """Raises if the reward does not fit the first episode that can be read, before anything is written.
+def _require_fit(items: Sequence[DataItem], reward: FittedReward, rule: str) -> None:
+    """Raises if reward or rule do not fit the first episode that can be read, before anything is written.
 
     Raises:
+        ConditionError: the rule is not a condition on the episode's state.
+        UnknownName: the rule names a field that the episode does not have.
         UsageError: the message names what is missing.
     """
     for item in items:
@@ -110,6 +112,8 @@ def _require_fit(items: Sequence[DataItem], reward: FittedReward) -> None:
         except (RoboRewardError, OSError):
             continue  # reported when its turn comes
         reward.require_fit(episode)
+        if rule:
+            judge_recording(rule, episode)
         return
 
 

@@ -76,14 +76,14 @@ SYNONYMS = (
 
 TO = split_words("to onto into toward towards until at in inside")
 ON = split_words("on atop over upon above")
-OTHER = split_words("from off with by against along through beside near under below across behind")
+OTHER = split_words("of from off with by against along through beside near under below across behind")
 SUPPORTS = split_words("table ground floor desk surface bench counter")
 """What objects rest on: heights are counted from it."""
 DETERMINERS = split_words("the a an its this that his her their my your")
 NOISE = DETERMINERS | split_words(
     "and then it them as is are be without not don do does up down so such make makes let should must please can will "
     "while until when least most than more within all way top side middle centre center where shall there here out "
-    "away for robot's which who you we i one of as can"
+    "away for robot's which who you we i one as can"
 )
 
 UNITS = MappingProxyType(
@@ -112,6 +112,11 @@ UNITS = MappingProxyType(
         "%": ("1", 0.01),
         "percent": ("1", 0.01),
         "m/s": ("m/s", 1.0),
+        "cm/s": ("m/s", 0.01),
+        "mm/s": ("m/s", 0.001),
+        "km/h": ("m/s", 1 / 3.6),
+        "rad/s": ("rad/s", 1.0),
+        "deg/s": ("rad/s", 0.017453292519943295),
     }
 )
 """Unit as written -> (SI unit, factor)."""

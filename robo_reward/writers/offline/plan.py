@@ -129,9 +129,9 @@ def _plan_mechanisms(builder: TermBuilder, sentence: Sentence) -> list[Term]:
     first, last = found[0], found[-1]
     part = mechanisms.find_grasp_part(builder, first[0])
     hold = [] if part is None else mechanisms.build_hold_terms(builder, part, first[0], first[1])
-    if last[1] and last[2] is None and mechanisms.is_continuous(last[0]):
+    if last[1] and (last[2] is None or last[2].unit == "rad/s") and mechanisms.is_continuous(last[0]):
         _, sign = sentence.direction or (0, 1)
-        main = mechanisms.build_spin_terms(builder, last[0], sign, weight=5.0)
+        main = mechanisms.build_spin_terms(builder, last[0], sign, 5.0, last[2])
     else:
         main = mechanisms.build_travel_terms(builder, *last, name="opened" if last[1] else "closing", weight=5.0)
     if first is last:

@@ -29,7 +29,7 @@ from robo_reward.writers.offline.lexicon import (
 )
 
 INTENTS = {verb: intent for intent, verbs in reversed(list(VERBS.items())) for verb in verbs.split()}
-_TOKEN = re.compile(r"\d+(?:\.\d+)?|m/s|[^\W\d_]+(?:['’]s)?|[%°.,;:]", re.UNICODE)
+_TOKEN = re.compile(r"\d+(?:\.\d+)?|[^\W\d_]+/[^\W\d_]+|[^\W\d_]+(?:['’]s)?|[%°.,;:]", re.UNICODE)
 MAX_TOKENS = 200
 """Maximum number of tokens of a goal; the rest is ignored."""
 
@@ -181,6 +181,8 @@ def _parse_clause(intent: str, tokens: list[str]) -> Clause:
     parts: dict[str, list[str]] = {"": []}
     current = ""
     for i, token in enumerate(tokens):
+        if token == "of" and tokens[i - 1] == "top":  # "on top of" is one preposition
+            continue
         if token in TO or token in ON or token in OTHER:
             kind = "to" if token in TO else "on" if token in ON else "of"
             current = kind if kind not in parts else "rest"

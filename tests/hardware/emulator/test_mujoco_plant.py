@@ -39,6 +39,19 @@ def test_it_begins_as_the_task_does():
     sim.close()
 
 
+def test_a_rule_over_time_is_judged_while_it_runs():
+    task = make_task("panda/lift", goal="Wait.", success="held(cube_height > 0, 0.2)")
+    plant = MujocoPlant(task, seed=1)
+    for _ in range(2):
+        for _ in range(180):
+            plant.step(ZERO)
+        assert not plant.success()
+        for _ in range(40):
+            plant.step(ZERO)
+        assert plant.success()
+        plant.rearrange()
+
+
 def test_the_same_seed_gives_the_same_bits():
     task = make_task("panda/lift")
     ends = []

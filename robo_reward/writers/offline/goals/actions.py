@@ -123,11 +123,17 @@ def _find_locomotion_action(action: Action, sentence: Sentence, scene: SceneFact
         if is_thing or find_speed_expression(scene, axis) is None:
             what = named.noun_phrase if named is not None else "the robot"
             return replace(action, item=named, problem=f"{action.verb!r} is a movement of a trunk, not of {what}")
+    words = action.clause.target
+    target = scene.find_best_match(words, "position", PLACES) if words and action.intent in ("run", "jump") else None
+    if target is not None and target.role != "body" and scene.score_match(target, words) > 0:
+        return replace(action, item=named, problem=f"{action.verb!r} to {target.noun_phrase} has no terms: use 'move'")
     if action.intent == "balance" and is_thing and not (UPRIGHT | STILL) & set(sentence.words) - {"stand", "balance"}:
         assert named is not None
         if action.verb not in ("balance", "stand"):
             problem = f"{action.verb!r} does not say where {named.noun_phrase} should be"
             return replace(action, item=named, problem=problem)
+    if named is not None and named.role == "object" and (action.intent == "swing" or action.clause.target):
+        return replace(action, item=named, problem=f"{action.verb!r} with {named.noun_phrase} has no terms")
     return replace(action, kind="locomotion", item=named or scene.root, uses_direction=True)
 
 
@@ -152,6 +158,8 @@ def _find_handling_action(action: Action, sentence: Sentence, scene: SceneFacts)
     found = replace(action, kind="handling", item=item, target=target)
     if item is None:
         return replace(found, kind="", problem=f"nothing in the state is what {action.verb!r} should act on")
+    if target is item:
+        return replace(found, problem=f"{action.verb!r} names {item.noun_phrase} as object and as target")
     is_support = bool(clause.target) and set(clause.target) <= SUPPORTS
     if target is not None and is_support and not scene.score_match(target, clause.target):
         target, found = None, replace(found, target=None)
@@ -173,10 +181,11 @@ def _check_amount(action: Action, sentence: Sentence) -> Action:
         return action
     travel = action.item.travel if action.item is not None else None
     is_used = {
-        "mechanism": travel is not None and amount.unit in (travel.unit, "1"),
+        "mechanism": travel is not None
+        and (amount.unit in (travel.unit, "1") or (action.intent == "turn" and amount.unit == f"{travel.unit}/s")),
         "locomotion": amount.unit in ("m", "m/s") and action.intent in ("run", "jump", "move"),
         "handling": amount.unit == "m"
-        and (action.intent in ("lift", "grasp") or action.uses_direction or "within" in sentence.words),
+        and ("lift" in sentence.intents or action.uses_direction or "within" in sentence.words),
     }.get(action.kind, False)
     if is_used:
         return action

@@ -83,7 +83,8 @@ def _add_time(reading: Reading, success: str) -> str:
         return f"held({success}, {format_number(times[0].seconds)})"
     if not times[0].times:
         raise NoCondition(f"{times[0].text!r} does not say how often")
-    return f"count({success}) >= {times[0].times}"
+    once = success.removeprefix("ever(").removesuffix(")") if success.startswith("ever(") else success
+    return f"count({once}) >= {times[0].times}"
 
 
 def _derive_actions(reading: Reading, notes: list[str]) -> str:
@@ -164,6 +165,8 @@ def _derive_mechanism(reading: Reading, action: Action, notes: list[str]) -> str
         if amount is None:
             notes.append(f"no speed is given: {USUAL_SPIN:g} rad/s")
             return _compare(action.item.rate.name, sign * USUAL_SPIN, sign)
+        if amount.unit == action.item.rate.unit:
+            return _compare(action.item.rate.name, sign * amount.value, sign)
         start = _require_start(reading.scene, travel, 0, sign)
         return _compare(travel.name, start + sign * amount.value, sign)
     shut, wide = facts.parse_closed_and_open(travel)
@@ -288,7 +291,7 @@ def _derive_jump(scene: SceneFacts, action: Action, notes: list[str]) -> str:
 
 
 def _derive_run(reading: Reading, action: Action, axis: int, sign: int, notes: list[str]) -> str:
-    code = find_speed_expression(reading.scene, axis)
+    sentence, code = reading.sentence, find_speed_expression(reading.scene, axis)
     if code is None:
         raise NoCondition("no velocity of a trunk is in the state")
     speed = code.removeprefix("state.").replace("[:, ", "[")
@@ -296,6 +299,8 @@ def _derive_run(reading: Reading, action: Action, axis: int, sign: int, notes: l
     if amount is None:
         notes.append(f"no speed is given: {USUAL_SPEED:g} m/s")
         return _compare(speed, sign * USUAL_SPEED, sign)
+    if amount.unit == "m/s" and {"least", "more"} & set(sentence.words):
+        return _compare(speed, sign * amount.value, sign)
     if amount.unit == "m/s":
         off = f"{speed} {'-' if sign > 0 else '+'} {format_number(amount.value)}"
         return f"abs({off}) < {format_number(amount.value / 5)}"

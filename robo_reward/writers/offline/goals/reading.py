@@ -35,9 +35,10 @@ from robo_reward.writers.offline.sentence import Sentence, is_verb
 UNSUPPORTED = split_words(
     "not never while when whenever unless if except only either all every each both between around through beside near "
     "next nearby beneath across against before after back away other another opposite half halfway side edge corner "
-    "middle who where faster slower until"
+    "middle who where faster slower until most"
 )
 """Words that change what a sentence asks for in a way that the writer has no terms for."""
+_NEGATIVE = re.compile(r"(?<![\w.])-\s*\d")
 _COLOURED = re.compile(r"\b(" + "|".join(sorted(COLOURS)) + r")\b")
 
 
@@ -115,7 +116,7 @@ def _read_word(
         return  # "30 cm high"
     elif word.isdigit():
         yield WordMeaning(word, _read_number_of_name(tokens, i, scene, action))
-    elif word in UNSUPPORTED:
+    elif word in UNSUPPORTED or _leads_away(tokens, i, action):
         yield WordMeaning(word, _find_name(scene, action, stem))
     elif word in COLOURS:
         yield WordMeaning(word, _read_colour(tokens, i, scene, action))
@@ -133,6 +134,14 @@ def _read_word(
         yield WordMeaning(word, "the robot")
     else:
         yield WordMeaning(word, "")
+
+
+def _leads_away(tokens: tuple[str, ...], i: int, action: Action | None) -> bool:
+    """Returns whether a word takes something away from an object: `off the goal`, `out of the box`."""
+    if tokens[i] == "out":
+        return tokens[i + 1 : i + 2] == ("of",)
+    after = next((t for t in tokens[i + 1 :] if t not in NOISE), "")
+    return tokens[i] in ("from", "off") and action is not None and action.target is not None and after not in SUPPORTS
 
 
 def _read_amount(tokens: tuple[str, ...], i: int) -> str | None:
@@ -238,8 +247,7 @@ def _find_problems(sentence: Sentence, scene: SceneFacts, actions: tuple[Action,
         else:
             yield "no verb says what is to be done"
         return
-    if len(phrases.places) > 1:
-        yield "two places in one sentence"
+    yield from _find_surplus(sentence)
     if phrases.places and find_place(scene, sentence, find_subject(scene, sentence)) is not None:
         yield from _find_misplaced_verbs(actions)
         return
@@ -253,6 +261,24 @@ def _find_problems(sentence: Sentence, scene: SceneFacts, actions: tuple[Action,
     handled = {id(t): t for action in actions if action.kind == "handling" for t in action.objects[:1]}
     if len(handled) > 1:
         yield f"it acts on {' and '.join(t.noun_phrase for t in handled.values())}: ask for one of them"
+
+
+def _find_surplus(sentence: Sentence) -> Iterator[str]:
+    """Yields what a sentence holds twice, or with a sign or a bound, of which a condition would leave out a part."""
+    phrases, words = sentence.phrases, set(sentence.words)
+    amounts = [f"{amount.value:g} {amount.unit}" for amount in sentence.amounts]
+    if len(phrases.places) > 1:
+        yield "two places in one sentence"
+    if len(amounts) > 1:
+        yield f"the amounts {' and '.join(amounts)} in one sentence: give one"
+    elif amounts and phrases.places:
+        yield f"both an amount ({amounts[0]}) and a place ({phrases.places[0].text!r}): give one"
+    if phrases.places and words & {"least", "more"}:
+        yield "a place is met within a tolerance: it cannot be 'at least' or 'more than' a distance"
+    if len({DIRECTIONS[word] for word in sentence.words if word in DIRECTIONS}) > 1:
+        yield "two directions in one sentence"
+    if _NEGATIVE.search(phrases.rest):
+        yield "an amount cannot be negative: name the direction"
 
 
 def _find_misplaced_verbs(actions: tuple[Action, ...]) -> Iterator[str]:

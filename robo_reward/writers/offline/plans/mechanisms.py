@@ -106,14 +106,17 @@ def is_continuous(mechanism: SceneObject) -> bool:
     return high - low >= 2.0 * math.pi - 1e-3
 
 
-def build_spin_terms(builder: TermBuilder, mechanism: SceneObject, sign: int, weight: float) -> list[Term]:
+def build_spin_terms(
+    builder: TermBuilder, mechanism: SceneObject, sign: int, weight: float, wanted: Amount | None = None
+) -> list[Term]:
     """Returns a term that keeps a continuous mechanism turning.
 
-    It rewards angular velocity, since no angle is further than another.
+    It rewards angular velocity, up to a little more than the wanted one, since no angle is further than another.
     """
     rate = mechanism.rate
     assert rate is not None
-    speed = f"{'-' if sign < 0 else ''}state.{rate.name} / {format_number(MAX_SPIN)}"
+    enough = MAX_SPIN if wanted is None else 1.2 * wanted.value
+    speed = f"{'-' if sign < 0 else ''}state.{rate.name} / {format_number(enough)}"
     value = SourceLine("spin", format_product(weight * builder.style.stage, f"np.clip({speed}, -1.0, 1.0)"))
     return [Term("spin", (value,), f"Keep {mechanism.noun_phrase} turning: this counts most.")]
 

@@ -70,7 +70,9 @@ def find_limit(scene: SceneFacts, sentence: Sentence, phrase: ProhibitionPhrase)
     if phrase.kind == "lift" and (rest := find_rest_height(scene, item)) is not None:
         note = f"Leave {what} on its support."
         return Limit("low", f"state.{name}[:, 2]", f"{name}[2]", False, rest + MAX_RISE, note)
-    if phrase.kind == "move" and item.velocity is not None:
+    clauses = [clause.item for clause in sentence.clauses]
+    acted_on = [scene.find_best_match(words, "position", ()) if words else scene.only_object for words in clauses]
+    if phrase.kind == "move" and item.velocity is not None and not any(item is other for other in acted_on):
         speed = item.velocity.name
         code = f"np.linalg.norm(state.{speed}, axis=-1)"
         return Limit("unmoved", code, f"norm({speed})", False, MAX_SPEED, f"Leave {what} where it is.")
@@ -82,6 +84,8 @@ def find_prohibited_object(scene: SceneFacts, sentence: Sentence, phrase: Prohib
     if not phrase.words or phrase.words == ("it",):
         named = [scene.find_best_match(words, "position", ()) for c in sentence.clauses for words in (c.item, c.target)]
         found = [item for item in named if item is not None and not scene.is_hand(item)]
+        found = [item for item in found if item.role != "goal"] or found
         return found[-1] if found else scene.only_object
     found = scene.find_best_match(phrase.words, "position", ("object", "part", "other"))
-    return found if found is not None and scene.score_match(found, phrase.words) > 0 else None
+    is_named = found is not None and all(scene.score_match(found, (word,)) > 0 for word in phrase.words)
+    return found if is_named else None  # what else a prohibition says would be left out
