@@ -124,7 +124,10 @@ ONE_LINE = [
     ("search ++task.success=a", "unknown key 'task.success'"),
     ("search ~goal=a", "a key cannot be removed"),
     ("train task=Hopper", "Or give a path: FILE.xml with a MuJoCo model"),
-    ("train reward=my", "Available: artifact, expert, sparse. Or give a path: FILE.py with a reward program"),
+    (
+        "train reward=my",
+        "Available: artifact, expert, http, python, sparse. Or give a path: FILE.py with a reward program",
+    ),
     ("search writer=mine", "unknown value of writer 'mine'"),
     ("search policy=[x", "unknown value of policy '[x'"),
     ("search --config-dir nosuch", "--config-dir nosuch: no such folder"),

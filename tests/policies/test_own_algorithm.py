@@ -128,6 +128,9 @@ def test_settings_follow_the_class_and_its_bases(folder: Path) -> None:
             "policy=my_labb:MyPPO",
             "no module 'my_labb'; install its package, or start robo-reward in the folder",
         ),
+        ("policy=os:path", "is no algorithm of Stable-Baselines3"),
+        ("policy=sys:PPO", "unknown algorithm in sys 'PPO'"),
+        ("policy=__main__:PPO", "there is no module '__main__'"),
         ("policy=my-lab:MyPPO", "write an own algorithm as package.module:Class"),
         (f"policy={MINE} policy.params.bost=1", "Did you mean 'boost'?"),
         (
