@@ -126,7 +126,7 @@ ONE_LINE = [
     ("train task=Hopper", "Or give a path: FILE.xml with a MuJoCo model"),
     (
         "train reward=my",
-        "Available: artifact, expert, http, python, sparse. Or give a path: FILE.py with a reward program",
+        "artifact, expert, http, python, sparse. Or give a path: FILE.py with a reward program",
     ),
     ("search writer=mine", "unknown value of writer 'mine'"),
     ("search policy=[x", "unknown value of policy '[x'"),

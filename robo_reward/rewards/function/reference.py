@@ -135,9 +135,8 @@ def _describe_value(value: Any, depth: int = 4) -> str:
         return f"{kind} {digest_tensors({'': array})}" if array.dtype.kind in "fiubc" else kind
     inside: Any = value if isinstance(value, Mapping | list | tuple) else getattr(value, "__dict__", {})
     items = inside.items() if isinstance(inside, Mapping) else enumerate(inside)
-    return (
-        f"{kind}({', '.join(f'{key}: {_describe_value(item, depth - 1)}' for key, item in items)})" if depth else kind
-    )
+    parts = [f"{key}: {_describe_value(item, depth - 1)}" for key, item in items] if depth else []
+    return f"{kind}({', '.join(parts)})"
 
 
 def build_python_reward(reference: str, digest: str, framework: Framework) -> PythonReward:
