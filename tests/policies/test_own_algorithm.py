@@ -158,6 +158,12 @@ def test_what_is_wrong_is_told_before_anything_is_made(
     assert not (folder / "runs").exists()
 
 
+def test_a_class_that_cannot_be_made_is_told_in_one_line(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["train", "task=panda/reach", "policy=stable_baselines3:DQN", "policy.params.worlds=2"]) == 2
+    said = capsys.readouterr().err
+    assert "policy=stable_baselines3:DQN cannot be made for this task: AssertionError: The algorithm only" in said
+
+
 def test_policy_algorithm_is_the_same_as_policy(folder: Path) -> None:
     from robo_reward.cli.app import compose_config
 
