@@ -64,8 +64,8 @@ def find_sources(reference: str) -> dict[str, str]:
     """
     top = _find_top(reference)
     spec = importlib.util.find_spec(top)
-    places = list(spec.submodule_search_locations or ([spec.origin] if spec.origin else [])) if spec else []
-    return {top: str(Path(places[0]).resolve())} if places else {}
+    places = list(spec.submodule_search_locations or ([spec.origin] if spec.has_location else [])) if spec else []
+    return {top: str(Path(str(places[0])).resolve())} if places else {}
 
 
 def compute_digest(sources: Mapping[str, str]) -> str:
@@ -111,7 +111,7 @@ def _find_top(reference: str) -> str:
         sys.path.append(folder)  # last: installed modules come first
         importlib.invalidate_caches()
     top = module.partition(".")[0]
-    if top not in sys.modules and importlib.util.find_spec(top) is None:
+    if top == "__main__" or (top not in sys.modules and importlib.util.find_spec(top) is None):
         raise UsageError(
             f"policy={reference}: there is no module {top!r}; install its package, or start robo-reward in the folder "
             f"that holds {top}.py or {top}/__init__.py"

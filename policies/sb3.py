@@ -230,7 +230,13 @@ def _build_model(algorithm: str, chosen: dict[str, Any], env: SB3VecEnv, seed: i
     policy = "LinearPolicy" if find_base_algorithm(algorithm) == "ars" else "MlpPolicy"
     if policy not in cls.policy_aliases:
         raise UsageError(f"{algorithm} has no {policy} in its policy_aliases, only {', '.join(cls.policy_aliases)}")
-    return cls(policy, env, seed=seed, device="cpu", verbose=0, **chosen)
+    try:
+        return cls(policy, env, seed=seed, device="cpu", verbose=0, **chosen)
+    except Exception as error:
+        if not is_own_algorithm(algorithm):
+            raise
+        said = " ".join(f"{type(error).__name__}: {error}".split())[:300]
+        raise UsageError(f"policy={algorithm} cannot be made for this task: {said}") from error
 
 
 def _load_start_checkpoint(watcher: _TrainingMonitor, model: Any, env: SB3VecEnv, start: Path | None) -> None:

@@ -15,6 +15,8 @@ _HIDDEN = (
 )
 HIDDEN = re.compile(f"[{_HIDDEN}]")
 """Matches one character that a terminal or browser does not display as itself."""
+_FORMULA = re.compile(r"'*[=+\-@\t\r]")
+"""The beginning of a cell that spreadsheets read as a formula, with apostrophes before it or without."""
 
 
 def to_printable(text: str) -> str:
@@ -31,3 +33,13 @@ def _escape_character(character: str) -> str:
 def to_printable_name(name: str) -> str:
     """Returns the name of a file on one line: `to_printable`, with tab and newline escaped as well."""
     return to_printable(name).replace("\n", "\\n").replace("\t", "\\t")
+
+
+def to_cell(text: str) -> str:
+    """Returns a text for a CSV file that a spreadsheet does not run: a leading apostrophe keeps it from a formula."""
+    return f"'{text}" if _FORMULA.match(text) else text
+
+
+def from_cell(cell: str) -> str:
+    """Returns the text that `to_cell` was given."""
+    return cell[1:] if cell.startswith("'") and _FORMULA.match(cell) else cell

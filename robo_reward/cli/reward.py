@@ -21,11 +21,11 @@ from robo_reward.language.validation.probes import probe
 from robo_reward.masking import mask_secrets
 from robo_reward.reward_search.propose import sample_random_rollout
 from robo_reward.rewards.artifact import load_reward
-from robo_reward.rewards.contract import EpisodeReward, FunctionReward, StepReward
+from robo_reward.rewards.contract import EpisodeReward, FunctionReward, InvalidReward, StepReward
 from robo_reward.rewards.function.reference import PythonReward
 from robo_reward.rewards.http.connection import ServerSettings
 from robo_reward.rewards.http.reward import HttpReward
-from robo_reward.scoring.fit import FittedReward, load_fitted_reward
+from robo_reward.scoring.fit import FittedReward, load_fitted_reward, read_program
 
 SLOW = 20e-6  # [s] per transition: above this, a reward takes a good part of the training time
 SINGLE, EXACT = 1e-5, 1e-9
@@ -83,12 +83,9 @@ def compile_file(path: Path, task: Task) -> RewardProgram:
         UsageError: there is no such file.
         ProgramError: every problem of the program, and how to run the file as it is.
     """
-    if not path.is_file():
-        raise UsageError(f"no reward program at {path}")
+    source = read_program(path)
     try:
-        return compile_program(path.read_text(encoding="utf-8"), task.spec, task.action.dim, normalise=True)
-    except UnicodeDecodeError as error:
-        raise UsageError(f"{path} is not a text in UTF-8: {error}") from None
+        return compile_program(source, task.spec, task.action.dim, normalise=True)
     except ProgramError as error:
         error.args = (f"{path}: {error}\n{describe_own_code(path)}",)
         raise
@@ -236,7 +233,10 @@ def print_changes(console: Terminal, changes: Any, where: str = "") -> None:
 def find_warnings(reward: StepReward, batch: Transitions) -> list[str]:
     """Returns what the probes object to; a person's own function is used all the same."""
     is_single = isinstance(reward, FunctionReward) and reward.prepare_call(batch).form.framework == "torch"
-    report = probe(reward, batch, SINGLE if is_single else EXACT)
+    try:
+        report = probe(reward, batch, SINGLE if is_single else EXACT)
+    except InvalidReward as error:
+        return [f"on some of these transitions alone, or in another order, {error}"]
     random = [text for text in report.failures if "not deterministic" in text]  # what follows from it is not said
     return random or [*report.failures, *report.warnings]
 

@@ -20,6 +20,7 @@ from robo_reward.files import MAX_LINE, atomic_path, convert_json, open_regular,
 from robo_reward.labelling.answers import TEXT_LIMIT, BadAnswer, extract_pairs, is_text
 from robo_reward.labelling.foreign import ENDINGS, import_pyarrow, read_foreign
 from robo_reward.labelling.store import Clip, Event, PreferenceStore, event_from_json
+from robo_reward.printable import to_cell
 
 FORMATS = (".csv", ".jsonl", ".parquet")
 _BATCH = 500
@@ -185,8 +186,8 @@ def _write_comparisons(store: PreferenceStore, file: TextIO) -> None:
     for answer in store.load_answers():
         for pair in extract_pairs([answer]):
             chosen, rejected = (clips[key].path if key in clips else key for key in (pair.winner, pair.loser))
-            about = answer.annotator, answer.seconds, answer.created, answer.text
-            table.writerow((chosen, rejected, int(pair.tie), *about))
+            row = (chosen, rejected, int(pair.tie), answer.annotator, answer.seconds, answer.created, answer.text)
+            table.writerow([to_cell(value) if isinstance(value, str) else value for value in row])
 
 
 def _write_parquet(rows: list[dict[str, Any]], path: Path) -> None:

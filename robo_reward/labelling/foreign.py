@@ -32,6 +32,7 @@ from robo_reward.labelling.clips import ENDINGS as VIDEO_ENDINGS
 from robo_reward.labelling.clips import UnusableVideo, hash_content
 from robo_reward.labelling.segments import ForeignPreferences, build_answer, read_arrays
 from robo_reward.labelling.store import Clip
+from robo_reward.printable import from_cell
 
 ENDINGS = (".csv", ".jsonl", ".parquet", ".json", ".npz")
 MAX_FILE = 1 << 30  # [bytes]
@@ -152,7 +153,8 @@ def import_pyarrow() -> tuple[Any, Any]:
 def _read_csv(path: Path) -> Iterator[Mapping[str, Any]]:
     csv.field_size_limit(MAX_LINE)
     try:
-        yield from csv.DictReader(io.StringIO(_read_text(path)))
+        for row in csv.DictReader(io.StringIO(_read_text(path))):
+            yield {name: from_cell(cell) if isinstance(cell, str) else cell for name, cell in row.items()}
     except csv.Error as error:
         raise BadAnswer(f"{path} is not a table: {error}") from error
 

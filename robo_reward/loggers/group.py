@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import inspect
 import json
 import logging
@@ -13,12 +14,14 @@ from typing import Any
 
 import msgspec
 
-from robo_reward.errors import UnknownName
+from robo_reward.errors import MissingExtra, UnknownName
 from robo_reward.files import load_json, write_json
 from robo_reward.loggers.logger import LOGGERS, TENSORBOARD, LoggedRun, RunLogger
 from robo_reward.masking import mask_value
 
 STATE = "loggers.json"
+OWN_EXTRAS = ("wandb", "trackio", "rerun")
+"""Loggers whose name is also that of their package and of the extra that installs it."""
 
 log = logging.getLogger(__name__)
 
@@ -96,6 +99,7 @@ def check_loggers(names: str | Sequence[str], options: Mapping[str, Any]) -> dic
     Raises:
         UnknownName: no such logger, options of a logger that is not chosen, or an option that it does not have.
         BrokenPlugin: a logger of another package that cannot be imported.
+        MissingExtra: the package of a logger is not installed.
     """
     chosen = [names] if isinstance(names, str) else list(names)
     found: dict[str, dict[str, Any]] = {}
@@ -105,6 +109,8 @@ def check_loggers(names: str | Sequence[str], options: Mapping[str, Any]) -> dic
         if name != TENSORBOARD:
             found[name] = dict(options.get(name, {}))
             _check_options(name, found[name])
+            if name in OWN_EXTRAS and importlib.util.find_spec(name) is None:
+                raise MissingExtra(name, name, f"logger={name}")  # before there is a run folder
     for name in options:
         if name not in found:
             raise UnknownName("logger in logger_options", name, found, f"Choose it with logger={name}.")

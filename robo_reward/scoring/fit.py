@@ -157,10 +157,22 @@ def load_fitted_reward(kind: str, path: str, camera: str = "") -> FittedReward:
         raise UsageError("reward=sparse is the success that the data already states. Give reward=PATH or reward=expert")
     file = Path(path)
     if file.suffix == ".py":
-        if not file.is_file():
-            raise UsageError(f"no reward program at {path}")
-        return FittedReward(file.read_text(encoding="utf-8"), path, camera)
+        return FittedReward(read_program(file), path, camera)
     return FittedReward(load_reward(file), path, camera)
+
+
+def read_program(path: Path) -> str:
+    """Returns the text of a file with a reward program.
+
+    Raises:
+        UsageError: there is no such file, or it is no text in UTF-8.
+    """
+    if not path.is_file():
+        raise UsageError(f"no reward program at {path}")
+    try:
+        return path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise UsageError(f"{path} is not a text in UTF-8: {error}") from None
 
 
 def require_fields(fields: Sequence[str], spec: StateSpec, name: str) -> None:

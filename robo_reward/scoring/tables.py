@@ -12,6 +12,7 @@ import numpy as np
 
 from robo_reward.errors import MissingExtra
 from robo_reward.files import write_bytes, write_text
+from robo_reward.printable import to_cell
 from robo_reward.scoring.score import RankedEpisode
 
 COLUMNS = ("rank", "name", "index", "score", "total", "mean", "final", "progress", "steps", "success", "label")
@@ -41,7 +42,7 @@ def write_csv(path: Path, rows: Sequence[dict[str, Any]]) -> Path:
     table = csv.writer(text, lineterminator="\n")
     table.writerow(COLUMNS)
     for row in rows:
-        values = [row[name] for name in COLUMNS]
+        values = [to_cell(row[name]) if isinstance(row[name], str) else row[name] for name in COLUMNS]
         table.writerow(["" if v is None else str(v).lower() if isinstance(v, bool) else v for v in values])
     write_text(path, text.getvalue())
     return path

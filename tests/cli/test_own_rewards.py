@@ -201,7 +201,7 @@ def test_a_server_trains(here: Path) -> None:
     quick = ["steps=480", "episodes=2", "videos=0", "policy.params.worlds=4", "policy.params.batch_size=60", "size=32"]
     with serve_rewards(RewardServerScript()) as server:
         words = ["train", "task=panda/reach", "reward=http", f"url={server.url}", "protocol=robometer", *quick]
-        assert main([*words, "goal=Touch the sky.", "max_frames=4", "run=one"]) == 0
+        assert main([*words, "reward.goal=Touch the sky.", "max_frames=4", "run=one"]) == 0
         assert {goal for seen in server.seen for goal in seen.goals} == {"Touch the sky."}
         assert max(len(seen.frames) for seen in server.seen) == 4 and server.seen[0].frames[0].shape == (4, 32, 32, 3)
     assert set(load("runs/one/result.json")["points"][-1]["terms"]) == {"progress", "success"}

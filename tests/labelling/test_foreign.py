@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 from pathlib import Path
 from typing import Any
@@ -281,6 +282,20 @@ def test_files_of_other_kinds(tmp_path: Path):
             import_preferences(store, tmp_path / "answers.csv")
         with pytest.raises(UsageError, match="no file"):
             import_preferences(store, tmp_path / "gone.csv")
+
+
+@pytest.mark.parametrize("text", ["=HYPERLINK(1)", "- slower", "'=quoted", "it's", "+1", "@ann", "'plain'"])
+def test_comments_in_csv_are_no_formulas_and_come_back(folder: Path, tmp_path: Path, text: str):
+    path = write_table(tmp_path / "answers.jsonl", [{**ROWS[0], "annotator": text, "text": text}])
+    with PreferenceStore(tmp_path / "store.db") as store:
+        import_preferences(store, path, folder)
+        export_preferences(store, tmp_path / "ours.csv")
+    with (tmp_path / "ours.csv").open(newline="") as file:
+        cells = [cell for row in csv.reader(file) for cell in row]
+    assert cells and not [cell for cell in cells if cell[:1] in ("=", "+", "-", "@")]
+    with open_preferences(tmp_path / "ours.csv", folder) as store:
+        (answer,) = store.load_answers()
+    assert (answer.annotator, answer.text) == (text, text)
 
 
 def test_our_parquet_names_chosen_and_rejected(folder: Path, tmp_path: Path):

@@ -72,7 +72,7 @@ def test_wrong_names_are_answered_with_the_closest() -> None:
         check_loggers(["wandb"], {"wandb": {"projekt": "x"}})
     with pytest.raises(UnknownName, match="Choose it with logger=rerun"):
         check_loggers("tensorboard", {"rerun": {}})
-    assert check_loggers(["tensorboard", "wandb"], {}) == {"wandb": {}}
+    assert check_loggers(["tensorboard", "recorder"], {}) == {"recorder": {}}
 
 
 @pytest.mark.parametrize(("name", "module"), [("wandb", "wandb"), ("trackio", "trackio"), ("rerun", "rerun")])
@@ -83,6 +83,8 @@ def test_a_missing_package_is_answered_with_its_extra(
     message = rf"needs '{module}', which is not installed: pip install 'robo-reward\[{name}\]'"
     with pytest.raises(MissingExtra, match=message), open_loggers(tmp_path, name, {}, {}):
         pytest.fail("it was opened")
+    with pytest.raises(MissingExtra, match=message):  # as `train` and `search` do before there is a run folder
+        check_loggers(name, {})
 
 
 def test_a_broken_logger_of_another_package_is_named(tmp_path: Path) -> None:

@@ -128,6 +128,9 @@ def test_settings_follow_the_class_and_its_bases(folder: Path) -> None:
             "policy=my_labb:MyPPO",
             "no module 'my_labb'; install its package, or start robo-reward in the folder",
         ),
+        ("policy=os:path", "is no algorithm of Stable-Baselines3"),
+        ("policy=sys:PPO", "unknown algorithm in sys 'PPO'"),
+        ("policy=__main__:PPO", "there is no module '__main__'"),
         ("policy=my-lab:MyPPO", "write an own algorithm as package.module:Class"),
         (f"policy={MINE} policy.params.bost=1", "Did you mean 'boost'?"),
         (
@@ -153,6 +156,12 @@ def test_what_is_wrong_is_told_before_anything_is_made(
     assert main([verb, "task=panda/reach", *typed.split()]) == 2
     assert message in capsys.readouterr().err
     assert not (folder / "runs").exists()
+
+
+def test_a_class_that_cannot_be_made_is_told_in_one_line(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["train", "task=panda/reach", "policy=stable_baselines3:DQN", "policy.params.worlds=2"]) == 2
+    said = capsys.readouterr().err
+    assert "policy=stable_baselines3:DQN cannot be made for this task: AssertionError: The algorithm only" in said
 
 
 def test_policy_algorithm_is_the_same_as_policy(folder: Path) -> None:

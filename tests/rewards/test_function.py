@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -102,6 +103,12 @@ def changes_its_input(obs, action):
 def shape(state, action):
     return state.hand - state.goal
 
+def halves(obs: torch.Tensor):
+    return obs[:, 6].bfloat16()
+
+def exits(state, action):
+    raise SystemExit(3)
+
 def fails(state, action):
     return {}["key"]
 
@@ -146,6 +153,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         ("constant", np.full(23, 2.0), "all", 0),
         ("tensors", PROGRESS, "all", 1e-5),
         ("tensors_by_use", -DISTANCE, "all", 1e-5),
+        ("halves", AFTER[:, 6], "all", 1e-2),
         ("Scaled", 3.0 * AFTER[:, 6], "all", 1e-12),
         ("scaled.method", 3.0 * AFTER[:, 6], "all", 1e-12),
     ],
@@ -159,7 +167,9 @@ def test_every_form_gives_the_numbers_of_its_formula(
     assert output.total.dtype == np.float64
     assert str(reward.prepare_call(BATCH).form).startswith(worlds)
     one = BATCH.rows(np.array([7]))  # a batch of one, and a first batch of one
-    np.testing.assert_allclose(PythonReward(f"mine.py:{name}")(one).total, expected[[7]], rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(
+        PythonReward(f"mine.py:{name}")(one).total, expected[[7]], rtol=max(tolerance, 1e-5), atol=1e-5
+    )
     assert len(reward(BATCH.rows(slice(0, 0))).total) == 0
 
 
@@ -190,6 +200,7 @@ def test_the_simulation_is_not_changed(here: Path) -> None:
     [
         ("shape", "returns total of shape (5, 3)"),
         ("fails", "KeyError: 'key'"),
+        ("exits", "SystemExit: 3"),
         ("nothing", "returns NoneType"),
         ("text", "expected real numbers"),
         ("infinite", "total is inf at transition 0"),
@@ -254,6 +265,26 @@ def test_a_function_of_this_process() -> None:
     assert reward.spec()["function"] == f"{__name__}:closeness" and len(reward.digest) == 16
     with pytest.raises(UsageError, match="define it with a name"):
         hold_function(lambda state: 0.0)
+    with pytest.raises(UsageError, match="define it with a name"):
+        hold_function(functools.partial(closeness, action=None))
+
+
+def test_two_objects_of_one_class_are_two_rewards() -> None:
+    one, same, other = (PythonReward(hold_function(Gain(value))) for value in (1.0, 1.0, 2.0))
+    assert one.digest == same.digest != other.digest
+    one, other = (PythonReward(hold_function(Gain(value).method)) for value in (1.0, 2.0))
+    assert one.digest != other.digest
+
+
+class Gain:
+    def __init__(self, value: float) -> None:
+        self.value = value
+
+    def __call__(self, height: Any) -> Any:
+        return self.value * height
+
+    def method(self, height: Any) -> Any:
+        return self.value * height
 
 
 def closeness(state: Any, action: Any) -> Any:

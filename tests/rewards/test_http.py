@@ -190,9 +190,10 @@ def test_wrong_settings(server: RewardServerScript) -> None:
     for url in ("", "127.0.0.1:8000", "ftp://host", "http://", "http://host:0", "http://a b", "http://host:port"):
         with pytest.raises(UsageError, match="is no web address"):
             ServerSettings(url)
-    with pytest.raises(UsageError, match=r"holds a password") as raised:
-        ServerSettings("http://user:sesame@host")
-    assert "sesame" not in str(raised.value)
+    for url in ("http://user:sesame@host", "http://sesame@host", "http://host/v1?token=sesame"):
+        with pytest.raises(UsageError, match=r"holds a password or key") as raised:
+            ServerSettings(url)
+        assert "sesame" not in str(raised.value)
     with pytest.raises(UnknownName, match="protocol of a reward server"):
         make_reward(server, "soap")
     with pytest.raises(UnknownName, match="output of protocol=simple"):

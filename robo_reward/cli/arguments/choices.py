@@ -44,8 +44,9 @@ PLUGGED = {
 }
 
 PATHS = {
-    "task": "a path: FILE.xml with a MuJoCo model, or FILE.yaml with a scene; or an environment of another package: "
-    "gymnasium/ID, metaworld/NAME, robotics/ID, dm_control/DOMAIN-TASK",
+    "task": "a path: FILE.xml with a MuJoCo model, or FILE.yaml with a scene; or gymnasium/ID, metaworld/NAME, "
+    "robotics/ID, dm_control/DOMAIN-TASK: an environment of another package",
+    "policy": "package.module:Class: a class derived from one of Stable-Baselines3's",
     "reward": "a path: FILE.py with a reward program, or a folder with a reward in it; or FILE.py:NAME or "
     "package.module:NAME: a Python function (it runs with your rights and is not confined)",
 }

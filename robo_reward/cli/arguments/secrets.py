@@ -17,5 +17,8 @@ _AS_TYPED = ("goal=", "instructions=", "run=", "runs=", "policy=", "reward=", "d
 
 def mask_argument(argument: str) -> str:
     """Returns an argument of a command line with its secrets masked, by its form or the name of its key."""
+    name, equals, value = argument.partition("=")
+    if equals and (name.endswith("headers") or mask_value(value, name.lstrip("+")) == MASK):
+        return f"{name}={MASK}"  # the whole value: `reward.headers.Authorization=Bearer KEY`
     masked = mask_secrets(argument)
     return masked if masked.startswith(_AS_TYPED) else _PAIR.sub(rf"\g<name>\g<mark>{MASK}", masked)

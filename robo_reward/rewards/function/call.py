@@ -89,7 +89,7 @@ class FunctionCall:
         positional = [values[p.name] for p in self.parameters if not p.by_name]
         try:
             result = self.function(*positional, **{p.name: values[p.name] for p in self.parameters if p.by_name})
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             raise InvalidReward(f"{self.name} fails: {describe_failure(error)}") from error
         total, terms = _split_result(result, self.name)
         return _to_array(total), {_clean_term_name(name): _to_array(value) for name, value in terms.items()}
@@ -246,7 +246,8 @@ def _clean_term_name(name: Any) -> str:
 def _to_array(value: Any) -> Any:
     """Returns a number or an array of numpy; (B, 1) becomes (B,)."""
     if hasattr(value, "detach"):
-        value = value.detach().cpu().numpy()
+        value = value.detach().cpu()
+        value = (value.float() if str(value.dtype) == "torch.bfloat16" else value).numpy()
     try:
         array = np.asarray(value)
     except (ValueError, TypeError) as error:

@@ -5,6 +5,7 @@ Such a function is the user's own code. It runs with the user's rights in this p
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import importlib
 import importlib.util
@@ -12,13 +13,15 @@ import inspect
 import os
 import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import numpy as np
+
 from robo_reward.errors import BadArtifact, UnknownName, UsageError
-from robo_reward.rewards.contract import FunctionReward
+from robo_reward.rewards.contract import FunctionReward, digest_tensors
 from robo_reward.rewards.function.call import Framework, describe_failure
 
 _REFERENCE = re.compile(r"(?P<module>.+\.py|[^\W\d]\w*(?:\.\w+)*):(?P<name>[^\W\d]\w*(?:\.[^\W\d]\w*)*)")
@@ -34,8 +37,9 @@ class PythonReward(FunctionReward):
         framework: what the function computes with, see `robo_reward.rewards.function.call.choose_call`.
 
     Attributes:
-        digest: sixteen hex digits of the file that holds the function; empty where there is none. It says whether the
-            source has changed since a run; modules that the file imports do not count.
+        digest: sixteen hex digits of the file that holds the function, and of the attributes of an object of this
+            process; empty where there is none. It says whether the reward has changed since a run; modules that the
+            file imports do not count.
 
     Raises:
         UsageError: the function cannot be loaded; the message says why.
@@ -46,6 +50,8 @@ class PythonReward(FunctionReward):
         function, module = load_function(reference)
         super().__init__(function, reference, framework)
         self.digest = compute_source_digest(module)
+        if reference in _HELD and not inspect.isfunction(function):
+            self.digest = _add_attributes(self.digest, getattr(function, "__self__", function))
 
     def spec(self) -> dict[str, Any]:
         """Returns the function's name and the digest of its source."""
@@ -65,7 +71,7 @@ def hold_function(function: Callable[..., Any]) -> str:
     """
     owner = function if hasattr(function, "__qualname__") else type(function)
     reference = f"{owner.__module__}:{owner.__qualname__}"
-    if not is_reference(reference):
+    if not is_reference(reference) or isinstance(function, functools.partial):
         raise UsageError(f"reward={function!r:.80}: define it with a name at the top level of a module, or of a script")
     _HELD[reference] = function
     return reference
@@ -112,6 +118,25 @@ def compute_source_digest(module: ModuleType) -> str:
     if not path or not path.endswith(".py") or not os.path.isfile(path):
         return ""
     return hashlib.sha256(Path(path).read_bytes()).hexdigest()[:16]
+
+
+def _add_attributes(digest: str, function: Any) -> str:
+    """Returns the digest of a source and of an object made from it: `Reward(1.0)` and `Reward(2.0)` are two rewards."""
+    return hashlib.sha256(f"{digest} {_describe_value(function)}".encode()).hexdigest()[:16]
+
+
+def _describe_value(value: Any, depth: int = 4) -> str:
+    """Returns the type and content of an attribute as text; other processes give the same text."""
+    if value is None or isinstance(value, bool | int | float | str | bytes):
+        return repr(value)
+    kind = type(value).__qualname__
+    if hasattr(value, "__array__"):
+        array = np.asarray(value.detach().cpu() if hasattr(value, "detach") else value)
+        return f"{kind} {digest_tensors({'': array})}" if array.dtype.kind in "fiubc" else kind
+    inside: Any = value if isinstance(value, Mapping | list | tuple) else getattr(value, "__dict__", {})
+    items = inside.items() if isinstance(inside, Mapping) else enumerate(inside)
+    parts = [f"{key}: {_describe_value(item, depth - 1)}" for key, item in items] if depth else []
+    return f"{kind}({', '.join(parts)})"
 
 
 def build_python_reward(reference: str, digest: str, framework: Framework) -> PythonReward:

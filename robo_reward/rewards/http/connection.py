@@ -68,9 +68,9 @@ class ServerSettings:
             is_address = False
         if not is_address:
             raise UsageError(f"url={mask_secrets(self.url)} is no web address, such as http://127.0.0.1:8001")
-        if parts.username or parts.password:
+        if parts.username or parts.password or mask_secrets(self.url) != self.url:
             raise UsageError(
-                f"url={mask_secrets(self.url)} holds a password, which run folders would keep. "
+                f"url={mask_secrets(self.url)} holds a password or key, which run folders would keep. "
                 "Put the key into an environment variable and name it: reward.key_env=NAME"
             )
 
