@@ -269,6 +269,23 @@ def test_the_overview_camera_sees_the_scene(scene: Path) -> None:
     assert frame.std() > 5 and frame.mean() > 50  # a model without lights is not black
 
 
+def test_the_overview_camera_sees_an_arm_wherever_its_joints_are(tmp_path: Path) -> None:
+    (tmp_path / "arm.xml").write_text("""<mujoco><worldbody><body name="upper" pos="0 0 0.1">
+      <joint name="shoulder" axis="0 0 1" range="-170 170"/><geom type="capsule" size="0.03" fromto="0 0 0 0.4 0 0"/>
+      <body name="fore" pos="0.4 0 0"><joint name="elbow" axis="0 0 1" range="-150 150"/>
+      <geom type="capsule" size="0.03" fromto="0 0 0 0.6 0 0"/></body></body></worldbody>
+      <actuator><motor joint="shoulder" ctrlrange="-1 1"/><motor joint="elbow" ctrlrange="-1 1"/></actuator></mujoco>""")
+    task = make_task(str(tmp_path / "arm.xml"), draft=True)
+    data, camera = mujoco.MjData(task.model), task.model.camera("overview")
+    for shoulder in np.linspace(-2.9, 2.9, 13):
+        data.qpos[:] = shoulder, 0.0
+        mujoco.mj_forward(task.model, data)
+        tip = data.body("fore").xpos + data.body("fore").xmat.reshape(3, 3) @ (0.6, 0, 0)
+        right, up, depth = data.camera("overview").xmat.reshape(3, 3).T @ (tip - data.camera("overview").xpos)
+        edge = -depth * np.tan(np.deg2rad(task.model.cam_fovy[camera.id]) / 2)  # in a square picture
+        assert abs(right) < edge and abs(up) < edge
+
+
 def test_the_task_names_what_a_job_must_read(scene: Path) -> None:
     folder = scene.parent
     (folder / "meshes").mkdir()
