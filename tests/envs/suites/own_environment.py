@@ -45,6 +45,8 @@ class Cart(gym.Env):
             self.observation_space = gym.spaces.Box(0, 255, (64, 64, 3), np.uint8)
         if fault == "make":
             raise OSError("no such mesh: arm.stl")
+        if fault == "package":
+            import no_such_package  # noqa: F401  # pyright: ignore[reportMissingImports]
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict]:
         super().reset(seed=seed)
@@ -79,7 +81,7 @@ class Cart(gym.Env):
         return flat if self.fault else {"observation": flat, "achieved_goal": flat[:1], "desired_goal": flat[2:]}
 
 
-FAULTS = ("discrete", "unbounded", "pictures", "make", "forgets", "step", "dies", "silent")
+FAULTS = ("discrete", "unbounded", "pictures", "make", "package", "forgets", "step", "dies", "silent")
 PLACE = f"{__name__}:Cart"
 if "Cart-v0" not in gym.registry:
     gym.register("Cart-v0", PLACE, max_episode_steps=40)
