@@ -56,7 +56,7 @@ SCENES: Mapping[str, ForeignScene] = {
         "dm_control",
         "suite/finger.xml",
         "Spin the spinner.",
-        "abs(hinge_velocity) > 5",
+        "abs(hinge_velocity) > 3",
         {"start": {"joints": {"proximal": [-2.0, -1.0], "distal": [-0.5, 0.5], "hinge": [-3.1, 3.1]}}},
     ),
     "ball_in_cup": ForeignScene(
@@ -99,7 +99,7 @@ SCENES: Mapping[str, ForeignScene] = {
             "horizon": 75,
             "actuators": {"kind": "position", "replace": True, "stiffness": 40.0, "damping": 1.0, "effort": 23.7},
         },
-        ("search.steps=150000",),
+        ("search.steps=150000", "policy.params.policy_kwargs.log_std_init=-1.6"),
     ),
 }
 

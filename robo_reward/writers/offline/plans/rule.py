@@ -19,8 +19,9 @@ from robo_reward.writers.offline.terms import (
     format_product,
 )
 
-MARGIN = 0.1
-"""Share of a limit by which a policy should exceed it, so that the state at the end still meets the rule."""
+MARGIN, RATE_MARGIN = 0.1, 0.5
+"""Share of a limit by which a policy should exceed it, so that the state at the end still meets the rule; speeds vary
+more from step to step than places."""
 _SCALES = {"m": 0.2, "rad": 0.5, "m/s": 0.5, "rad/s": 2.0, "N": 5.0}
 """Distance within which closeness is felt, by unit."""
 _SPEEDS = {"m": 1.0, "rad": 2.0, "m/s": 2.0, "rad/s": 10.0, "N": 50.0}
@@ -93,19 +94,19 @@ def _build_requirement(node: ast.Compare, spec: StateSpec) -> Requirement | None
     if limit is not None and limit > 0 and _is_distance(small):  # all the way, beyond what is asked
         gap, tight, scale = ast.unparse(small), limit, max(scale, limit)
     elif limit is not None:
-        gap, tight = f"np.maximum({ast.unparse(small)} - {_shift(limit, -1, scale)}, 0.0)", 0.5 * scale
+        gap, tight = f"np.maximum({ast.unparse(small)} - {_shift(limit, -1, scale, unit)}, 0.0)", 0.5 * scale
         scale = max(scale, abs(limit) / 2)
     elif below is not None:
-        gap, tight = f"np.maximum({_shift(below, 1, scale)} - {_wrap(large)}, 0.0)", 0.5 * scale
+        gap, tight = f"np.maximum({_shift(below, 1, scale, unit)} - {_wrap(large)}, 0.0)", 0.5 * scale
         scale = max(scale, abs(below) / 2)
     else:
         gap, tight = f"np.maximum({ast.unparse(small)} - {_wrap(large)}, 0.0)", 0.5 * scale
     return Requirement(_FIELD.sub(r"\1", ast.unparse(node)), _name_quantity(node), gap, scale, tight, speed)
 
 
-def _shift(limit: float, sign: int, scale: float) -> str:
+def _shift(limit: float, sign: int, scale: float, unit: str) -> str:
     """Returns the limit moved by the margin, as code; parentheses around a negative one."""
-    value = limit + sign * MARGIN * max(abs(limit), scale)
+    value = limit + sign * (RATE_MARGIN if unit.endswith("/s") else MARGIN) * max(abs(limit), scale)
     return f"({format_number(value)})" if value < 0 else format_number(value)
 
 
