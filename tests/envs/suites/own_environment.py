@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 from typing import Any
 
@@ -46,7 +47,7 @@ class Cart(gym.Env):
         if fault == "make":
             raise OSError("no such mesh: arm.stl")
         if fault == "package":
-            import no_such_package  # noqa: F401  # pyright: ignore[reportMissingImports]
+            importlib.import_module("no_such_package")
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict]:
         super().reset(seed=seed)
