@@ -191,8 +191,10 @@ def _make_environment(source: EnvironmentSource) -> gym.Env:
         raise
     except Exception as error:
         installed = ", ".join(f"{name} {_find_version(name)}" for name in ("gymnasium", "mujoco", "numpy"))
+        missing = error.name if isinstance(error, ModuleNotFoundError) else None
+        remedy = f". If a package named {missing!r} provides it: pip install {missing}" if missing else ""
         raise UsageError(
-            f"{source.id} cannot be made: {type(error).__name__}: {error}. Installed: {installed}"
+            f"{source.id} cannot be made: {type(error).__name__}: {error}. Installed: {installed}{remedy}"
         ) from error
 
 

@@ -25,7 +25,7 @@ MAX_LISTED = 60
 """Number of fields that a message lists."""
 MAX_AT_START = 0.05
 """Share of the starts at which a rule may hold."""
-BY_USER, BY_SCENE, BY_SUITE, BY_TASK = "the user", "the scene file", "the environment", "the task"
+BY_USER, BY_SCENE, BY_ENVIRONMENT, BY_TASK = "the user", "the scene file", "the environment", "the task"
 BY_SENTENCE = "the offline writer, from the goal sentence"
 
 

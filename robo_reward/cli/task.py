@@ -10,8 +10,8 @@ from omegaconf import DictConfig, OmegaConf
 
 from robo_reward.cli.confirm import propose_goal
 from robo_reward.cli.goals import (
+    BY_ENVIRONMENT,
     BY_SCENE,
-    BY_SUITE,
     BY_TASK,
     BY_USER,
     GoalRecord,
@@ -73,11 +73,11 @@ def _settle_goal(config: DictConfig, arguments: Sequence[str]) -> tuple[Task, Go
         check_rules_at_start(task)
         return task, _describe_own(config, task, goal or own_goal, BY_USER)
     elif own_rule and (not goal or not own_goal or is_same_sentence(goal, own_goal)):
-        named = {"goal": goal} if goal and has_draft(config.task.id) else {}
+        keeps_goal = has_draft(config.task.id)
+        named = {"goal": goal} if goal and keeps_goal else {}
         task = make_task(config.task.id, **{**options, **given, **named})
         check_rules_at_start(task)
-        is_suite = is_environment(config.task.id)
-        by = BY_SUITE if is_suite else BY_SCENE if has_draft(config.task.id) else BY_TASK
+        by = BY_ENVIRONMENT if is_environment(config.task.id) else BY_SCENE if keeps_goal else BY_TASK
         return task, _describe_own(config, task, goal or own_goal, by)
     else:
         writer = _find_writer(config)

@@ -70,7 +70,7 @@ def check_task(task: Task, seed: int = 0) -> list[Finding]:
     sim = task.make_worlds(n, seed)
     first = State(task.spec, sim.state.array.copy())
     qpos, mocap = sim.qpos.copy(), sim.mocap.copy()
-    states, success, failed = [first.array], np.zeros(n, bool), np.zeros(n, bool)
+    states, ends, failed = [first.array], [], np.zeros(n, bool)  # ends: success at the end of each episode
     action, extreme = np.zeros((n, task.action.dim)), np.zeros((n // 2, task.action.dim))
     for step in range(task.horizon):
         action = np.clip(0.8 * action + 0.4 * rng.uniform(-1.5, 1.5, action.shape), -1, 1)
@@ -79,12 +79,12 @@ def check_task(task: Task, seed: int = 0) -> list[Finding]:
         action[: n // 2] = extreme  # half of the worlds go as far as they can
         result = sim.step(action)
         states.append(result.transitions.state.array.copy())
-        success |= result.success
+        ends += result.success[result.terminated | result.truncated].tolist()
         failed |= result.terminated & ~result.success
     sim.close()
     seen = np.stack(states)
     return [
-        *(_check_success(task, first, success, failed) if task.success_rule else []),
+        *(_check_success(task, first, np.array(ends, bool), failed) if task.success_rule else []),
         _check_physics(seen),
         _check_fields(task, seen),
         *_check_objects(task),
@@ -111,8 +111,9 @@ def _check_success(task: Task, first: State, success: np.ndarray, failed: np.nda
         Finding(
             "success by chance",
             random < 0.5,
-            f"reached in {random:.0%} of {len(first)} episodes" + ("" if random else "; a reward has to lead there"),
-            "" if random < 0.5 else "the rule is reached by chance: success will not tell good policies from bad ones",
+            f"true at the end of {random:.0%} of {len(success)} episodes"
+            + ("" if random else "; a reward has to lead there"),
+            "" if random < 0.5 else "random actions fulfil the rule: success will not tell good policies from bad ones",
             needed=False,
         ),
     ]

@@ -29,13 +29,14 @@ from robo_reward.scenes.rules import require_same_goal, set_rule
 from robo_reward.scenes.sensors import add_state_sensors
 from robo_reward.scenes.servos import AddedActuators, add_actuators
 from robo_reward.scenes.settings import SceneSettings, load_scene_settings
-from robo_reward.scenes.starts import StartDistribution
+from robo_reward.scenes.starts import SCALAR_JOINTS, StartDistribution
 from robo_reward.scenes.urdf_robots.reader import UrdfError, free_base, read_urdf_joints
 
 log = logging.getLogger(__name__)
 OVERVIEW = "overview"
 """Name of the camera that is added to a model without cameras."""
 _STATISTICS_WORLDS, _STATISTICS_STEPS = 32, 40
+_EXTENT_POSES = 32  # looked at to place the overview camera
 """Worlds and control steps with random actions from which the observation's normalisation is computed."""
 SMALLEST_SCALE = {"m": 0.1, "rad": 0.2, "m/s": 0.5, "rad/s": 1.0, "N": 5.0}
 """Smallest scale of an observed field by unit: random actions may not reach an object that a policy will move."""
@@ -223,18 +224,33 @@ def _choose_cameras(model: mujoco.MjModel, settings: SceneSettings) -> tuple[str
 
 
 def _add_overview_camera(spec: mujoco.MjSpec, path: Path) -> None:
-    """Adds a camera that sees the whole model from the front and above."""
+    """Adds a camera that sees the whole model, wherever its limited joints move it, from the front and above."""
     model = compile_model(spec, path)
-    data = mujoco.MjData(model)
-    mujoco.mj_forward(model, data)
-    moving = data.xpos[1:] if model.nbody > 1 else np.zeros((1, 3))
-    centre, reach = (moving.min(axis=0) + moving.max(axis=0)) / 2, max(float(np.ptp(moving, axis=0).max()), 0.5)
+    low, high = _measure_extent(model)
+    centre, radius = (low + high) / 2, max(float(np.linalg.norm(high - low)) / 2, 0.3)
+    distance = radius / np.sin(np.deg2rad(model.vis.global_.fovy) / 2)
     forward = np.array([-0.8, 0.35, -0.5]) / np.linalg.norm([-0.8, 0.35, -0.5])
     right = np.cross(forward, [0, 0, 1.0])
     right /= np.linalg.norm(right)
     quat = np.empty(4)
     mujoco.mju_mat2Quat(quat, np.stack([right, np.cross(right, forward), -forward], axis=1).ravel())
-    spec.worldbody.add_camera(name=OVERVIEW, pos=centre - 2.0 * reach * forward, quat=quat)
+    spec.worldbody.add_camera(name=OVERVIEW, pos=centre - distance * forward, quat=quat)
+
+
+def _measure_extent(model: mujoco.MjModel) -> tuple[np.ndarray, np.ndarray]:
+    """Returns the corners of a box around all bodies, in the model's pose and in random ones of its limited joints."""
+    data, rng = mujoco.MjData(model), np.random.default_rng(0)
+    joints = np.flatnonzero(np.isin(model.jnt_type, SCALAR_JOINTS) & (model.jnt_limited > 0))
+    shapes = model.body_weldid[model.geom_bodyid] > 0  # not those of fixed bodies, such as a large floor
+    radius = model.geom_rbound[shapes, None]
+    points = [np.zeros((0, 3))]
+    for pose in range(_EXTENT_POSES):
+        if pose > 0:
+            data.qpos[model.jnt_qposadr[joints]] = rng.uniform(*model.jnt_range[joints].T)
+        mujoco.mj_forward(model, data)
+        points += [data.xpos[1:].copy(), data.geom_xpos[shapes] - radius, data.geom_xpos[shapes] + radius]
+    corners = np.concatenate(points) if model.nbody > 1 else np.zeros((1, 3))
+    return corners.min(axis=0), corners.max(axis=0)
 
 
 def _measure_observation(task: SceneTask, patterns: list[str]) -> ObservationSpec:

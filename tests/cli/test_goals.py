@@ -79,6 +79,10 @@ def test_a_scene_gets_its_rule_from_the_sentence(folder: Path):
     assert make("task=own.yaml", "goal=Push the puck to the goal.")[1].success_by == BY_SENTENCE
 
 
+def test_an_environment_has_its_own_rule():
+    assert make("task=gymnasium/InvertedPendulum-v5")[1].success_by == "the environment"
+
+
 def test_tasks_shows_the_rule_of_a_goal(folder: Path, capsys: pytest.CaptureFixture[str]):
     assert main(["tasks", "name=panda/lift", "goal=Lift the cube 15 cm."]) == 0
     assert "success: cube_height > 0.17" in capsys.readouterr().out

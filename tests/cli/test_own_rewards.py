@@ -220,6 +220,17 @@ def test_check_takes_programs_and_functions(here: Path, capsys: pytest.CaptureFi
     assert 0 < total["min"] < total["mean"] < total["max"] < 1 and not found["failures"]
 
 
+def test_check_says_that_a_constant_truth_has_no_order(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Success, the only reward of this task that is known, never happens by chance."""
+    Path("far.xml").write_text("""<mujoco><worldbody><body name="puck"><joint name="rail" type="slide" damping="9"/>
+      <geom size="0.1"/></body></worldbody><actuator><motor joint="rail" ctrlrange="-1 1"/></actuator></mujoco>""")
+    Path("rail.py").write_text("def along(state, action):\n    return state.rail_displacement\n")
+    Path("far.yaml").write_text("model: far.xml\ngoal: Go.\nsuccess: rail_displacement > 9\n")
+    assert main(["check", "rail.py:along", "task=far.yaml", "--json", "out.json"]) == 0
+    assert load("out.json")["spearman_with_expert_reward"] is None
+    assert "no order: one of the two is constant" in capsys.readouterr().out
+
+
 def test_check_takes_runs_and_names_every_problem(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["train", "task=panda/reach", "reward=published.py", "run=one", *TINY]) == 0
     assert main(["check", "runs/one"]) == 0

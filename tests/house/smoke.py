@@ -31,11 +31,11 @@ def main(scripts: Path) -> None:
     finally:
         sim.close()
 
-    for verb in ("doctor", "tasks"):
-        command = [scripts / "robo-reward", verb]
+    for words in (["doctor"], ["tasks"], ["task", "gymnasium/InvertedPendulum-v5"]):
+        verb, command = " ".join(words), [scripts / "robo-reward", *words]
         done = subprocess.run(command, timeout=120, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
         assert done.returncode == 0, f"robo-reward {verb} ended with {done.returncode}:\n{done.stdout}"
-    print(f"robo-reward {distribution.version}: imports, data files, doctor, tasks")
+    print(f"robo-reward {distribution.version}: imports, data files, doctor, tasks, an environment of gymnasium")
 
 
 if __name__ == "__main__":

@@ -269,6 +269,24 @@ def test_the_overview_camera_sees_the_scene(scene: Path) -> None:
     assert frame.std() > 5 and frame.mean() > 50  # a model without lights is not black
 
 
+def test_the_overview_camera_sees_an_arm_wherever_its_joints_are(tmp_path: Path) -> None:
+    (tmp_path / "arm.xml").write_text("""<mujoco><worldbody><body name="upper" pos="0 0 0.1">
+      <joint name="shoulder" axis="0 0 1" range="-170 170"/><geom type="capsule" size="0.03" fromto="0 0 0 0.4 0 0"/>
+      <body name="fore" pos="0.4 0 0"><joint name="elbow" axis="0 0 1" range="-150 150"/>
+      <geom type="capsule" size="0.03" fromto="0 0 0 0.6 0 0"/></body></body></worldbody>
+      <actuator><motor joint="shoulder" ctrlrange="-1 1"/><motor joint="elbow" ctrlrange="-1 1"/></actuator>
+      </mujoco>""")
+    task = make_task(str(tmp_path / "arm.xml"), draft=True)
+    data, camera = mujoco.MjData(task.model), task.model.camera("overview")
+    for shoulder in np.linspace(-2.9, 2.9, 13):
+        data.qpos[:] = shoulder, 0.0
+        mujoco.mj_forward(task.model, data)
+        tip = data.body("fore").xpos + data.body("fore").xmat.reshape(3, 3) @ (0.6, 0, 0)
+        right, up, depth = data.camera("overview").xmat.reshape(3, 3).T @ (tip - data.camera("overview").xpos)
+        edge = -depth * np.tan(np.deg2rad(task.model.cam_fovy[camera.id]) / 2)  # in a square picture
+        assert abs(right) < edge and abs(up) < edge
+
+
 def test_the_task_names_what_a_job_must_read(scene: Path) -> None:
     folder = scene.parent
     (folder / "meshes").mkdir()
@@ -366,6 +384,16 @@ def test_the_check_finds_fixed_objects_and_places_out_of_reach(scene: Path) -> N
     model.write_text(PUCK.replace("<freejoint/>", ""))
     found = {f.name: f for f in check_task(make_task(str(model), goal="Push the puck.", success="slider_velocity > 1"))}
     assert "puck, which is fixed" in found["objects"].value and "freejoint" in found["objects"].remedy
+
+
+def test_success_by_chance_is_that_at_the_end(tmp_path: Path) -> None:
+    (tmp_path / "fall.xml").write_text(PUCK.replace('pos="0.5 0 0.05"', 'pos="0.5 0 1"', 1))
+    for rule, share in (
+        ("0.3 < puck_z and puck_z < 0.9", "0%"),
+        ("puck_z < 0.3", "100%"),
+    ):  # it falls through the first
+        found = {f.name: f for f in check_task(make_task(str(tmp_path / "fall.xml"), goal="Fall.", success=rule))}
+        assert found["success by chance"].value.startswith(f"true at the end of {share} of 64 episodes")
 
 
 def test_a_model_without_names_is_a_task(tmp_path: Path) -> None:

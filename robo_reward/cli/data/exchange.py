@@ -79,7 +79,8 @@ def _format_part(part: dict[str, Any]) -> str:
     if "scale_unit" in part:
         return f"{part['size']} x ({part['name']}{minus}) / ({part['scale']:g} {part['scale_unit']})"
     if "scale" in part:
-        return f"{part['name']}: 1.0 is {part['scale']:g} {part['unit']}"
+        unit = "" if part["unit"] == "1" else f" {part['unit']}"
+        return f"{part['name']}: 1.0 is {part['scale']:g}{unit}"
     return f"{part['size']} x {part['name']} [{part['unit']}]"
 
 

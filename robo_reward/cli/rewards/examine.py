@@ -111,10 +111,12 @@ def _compare_with_truth(console: Terminal, task: Task, reward: StepReward, seed:
         truth = compile_program(task.expert_reward, task.spec, task.action.dim)
         rho = _correlate_steps(reward, truth, [*shown, *episodes])
         found["spearman_with_expert_reward"] = rho
-        console.print(f"  Spearman's ρ with the expert reward over all steps: {rho:.3f}", highlight=False)
+        text = "no order: one of the two is constant" if rho is None else f"{rho:.3f}"
+        console.print(f"  Spearman's ρ with the expert reward over all steps: {text}", highlight=False)
     return found
 
 
-def _correlate_steps(reward: StepReward, truth: StepReward, episodes: list[Episode]) -> float:
+def _correlate_steps(reward: StepReward, truth: StepReward, episodes: list[Episode]) -> float | None:
+    """Returns Spearman's ρ over all steps, or None where one of the rewards never varies."""
     a, b = (np.concatenate([r(one.to_transitions()).total for one in episodes]) for r in (reward, truth))
-    return spearman_correlation(a, b)
+    return spearman_correlation(a, b) if np.ptp(a) > 0 and np.ptp(b) > 0 else None

@@ -117,7 +117,8 @@ def _print_details(console: Terminal, task: Task) -> None:
     rule = f"{task.success_rule}, at the last step" if task.success_rule else ""
     console.print(f"success: {rule or f'(no rule yet, such as success={make_example_rule(task.spec)!r})'}")
     console.print(f"episode: {task.horizon} steps at {action.rate_hz:g} Hz", highlight=False)
-    parts = [f"{n} (1 = {s:g} {u})" for n, s, u in zip(action.names, action.scale, action.units, strict=True)]
+    units = ["" if unit == "1" else f" {unit}" for unit in action.units]
+    parts = [f"{n} (1 = {s:g}{u})" for n, s, u in zip(action.names, action.scale, units, strict=True)]
     console.print(f"action {action.kind}: {', '.join(parts)}", highlight=False)
     console.print(f"cameras: {', '.join(task.cameras)}", highlight=False)
     own = () if task.id.startswith("scene/") else list_task_options(task.id)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 from typing import Any
 
@@ -45,6 +46,8 @@ class Cart(gym.Env):
             self.observation_space = gym.spaces.Box(0, 255, (64, 64, 3), np.uint8)
         if fault == "make":
             raise OSError("no such mesh: arm.stl")
+        if fault == "package":
+            importlib.import_module("no_such_package")
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict]:
         super().reset(seed=seed)
@@ -82,7 +85,7 @@ class Cart(gym.Env):
 
 
 FAULTS = (
-    "discrete", "unbounded", "pictures", "make", "forgets", "step", "dies", "silent", "diverges", "shrinks", "reward"
+    "discrete", "unbounded", "pictures", "make", "package", "forgets", "step", "dies", "silent", "diverges", "shrinks", "reward"
 )  # fmt: skip
 PLACE = f"{__name__}:Cart"
 if "Cart-v0" not in gym.registry:

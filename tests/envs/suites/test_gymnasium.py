@@ -42,6 +42,7 @@ def test_every_environment_of_gymnasium_has_a_goal_and_a_rule():
         (f"{PACKAGE}:CartUnbounded-v0", UsageError, "expected finite ranges"),
         (f"{PACKAGE}:CartPictures-v0", UsageError, "observes the state, not pictures"),
         (f"{PACKAGE}:CartMake-v0", UsageError, r"no such mesh: arm.stl. Installed: gymnasium \d.*mujoco \d"),
+        (f"{PACKAGE}:CartPackage-v0", UsageError, "No module named 'no_such_package'.*: pip install no_such_package"),
         (f"{PACKAGE}:Cart-v0", UsageError, "has no goal: give goal="),
     ],
 )
