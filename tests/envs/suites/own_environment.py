@@ -85,7 +85,8 @@ class Cart(gym.Env):
 
 
 FAULTS = (
-    "discrete", "unbounded", "pictures", "make", "package", "forgets", "step", "dies", "silent", "diverges", "shrinks", "reward"
+    "discrete", "unbounded", "pictures", "make", "package", "forgets", "step", "dies", "silent", "diverges", "shrinks",
+    "reward",
 )  # fmt: skip
 PLACE = f"{__name__}:Cart"
 if "Cart-v0" not in gym.registry:
