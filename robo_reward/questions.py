@@ -16,7 +16,7 @@ def read_line(question: str, stop: Callable[[], bool] = lambda: False, *, drops_
 
     Args:
         question: is printed first.
-        stop: returns True when nobody waits for the answer any more.
+        stop: returns True when the answer is no longer needed.
         drops_earlier: whether to drop what was typed before the question, so that an Enter pressed earlier confirms
             nothing.
 

@@ -170,7 +170,11 @@ def test_ctrl_c_at_the_question_leaves_nothing(
         return read_line(prompt)
 
     monkeypatch.setattr("robo_reward.cli.confirm.read_line", interrupt_while_waiting)
-    assert main(["train", PUSH, "success=propose", "run=a"]) == 130
+    old = signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored in a job of a shell without job control
+    try:
+        assert main(["train", PUSH, "success=propose", "run=a"]) == 130
+    finally:
+        signal.signal(signal.SIGINT, old)
     assert "by the offline writer" in capsys.readouterr().out and not (folder / "runs" / "a").exists()
 
 
