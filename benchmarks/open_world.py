@@ -110,7 +110,9 @@ TARGETS = {
 
 
 if __name__ == "__main__":
-    args = arguments(__doc__, part="only one part, by its name")
+    args = arguments(__doc__, part=f"only one part: {', '.join(PARTS)}")
+    if args.part and args.part not in PARTS:
+        raise SystemExit(f"--part {args.part}: choose from {', '.join(PARTS)}")
     chosen = {args.part: PARTS[args.part]} if args.part else PARTS
     values: dict[str, Any] = {}
     for measure in chosen.values():
