@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from robo_reward.files import Finite, load_json, write_json
+from robo_reward.periodic import repeat_in_thread
 
 PERIOD = 10.0
 """Interval at which the time of a running sitting is written [s], the most that a kill can lose."""
@@ -29,22 +29,17 @@ def recorded_sitting(path: Path, begun: float, period: float = PERIOD) -> Iterat
         BadArtifact: the file is not such a list.
     """
     earlier = load_json(path, list[Finite], remedy="Delete the file: it only stores how long the run took") or []
-    done = threading.Event()
 
     def write_times() -> None:
         write_json(path, [*earlier, round(time.monotonic() - begun, 3)])
 
-    def write_periodically() -> None:
-        while not done.wait(period):
-            with suppress(OSError):  # the run's own writes report a full disk
-                write_times()
+    def write_or_skip() -> None:
+        with suppress(OSError):  # the run's own writes report a full disk
+            write_times()
 
     write_times()
-    thread = threading.Thread(target=write_periodically, daemon=True)
-    thread.start()
     try:
-        yield
+        with repeat_in_thread(write_or_skip, period):
+            yield
     finally:
-        done.set()
-        thread.join()
         write_times()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import re
-import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,6 +14,7 @@ import msgspec
 from robo_reward.errors import BadArtifact
 from robo_reward.files import convert_json, is_regular
 from robo_reward.jobs.job import Job
+from robo_reward.periodic import repeat_in_thread
 from robo_reward.printable import to_printable_name
 from robo_reward.reward_search.job_validation import MAX_POINTS, CurvePointForm
 
@@ -68,17 +68,9 @@ def forward_job_curves(
     jobs: Path, log_point: Callable[[Mapping[str, Any], str], None], period: float = 2.0
 ) -> Iterator[None]:
     """Forwards the curves of jobs while the block runs, every `period` seconds and once after it."""
-    curves, done = JobCurves(jobs, log_point), threading.Event()
-
-    def forward_periodically() -> None:
-        while not done.wait(period):
-            curves.forward_new_points()
-
-    thread = threading.Thread(target=forward_periodically, daemon=True)
-    thread.start()
+    curves = JobCurves(jobs, log_point)
     try:
-        yield
+        with repeat_in_thread(curves.forward_new_points, period):
+            yield
     finally:
-        done.set()
-        thread.join()
         curves.forward_new_points()

@@ -89,23 +89,35 @@ def add_state_sensors(
     for name, (block, at) in reader.sources.items():
         if block == "sensor" or name not in fields:
             continue
-        field = fields[name]
-        if block in _OF_BODY:
-            body = named.body(at // (4 if block == "xquat" else 3)).name
-            _add_sensor(spec, field.name, _OF_BODY[block], _OBJECT.mjOBJ_XBODY, body)
-        elif block == "site":
-            _add_sensor(spec, field.name, _SENSOR.mjSENS_FRAMEPOS, _OBJECT.mjOBJ_SITE, named.site(at // 3).name)
-        elif block == "geom":
-            _add_sensor(spec, field.name, _SENSOR.mjSENS_FRAMEPOS, _OBJECT.mjOBJ_GEOM, named.geom(at // 3).name)
-        elif block == "force":
-            body = named.body(_find_contact_end(model, reader, at)).name
-            _add_touch_sensor(spec, field.name, body, 10 * model.stat.extent)
-        else:
-            joint = _find_joint(model, block, at)
-            kind = _choose_joint_sensor(int(model.jnt_type[joint]), block)
-            _add_sensor(spec, field.name, kind, _OBJECT.mjOBJ_JOINT, named.joint(joint).name)
-        measured.append(field)
+        _add_field_sensor(spec, model, named, reader, fields[name], block, at)
+        measured.append(fields[name])
     return MeasuredModel(compile_model(spec, path), StateSpec(measured))
+
+
+def _add_field_sensor(
+    spec: mujoco.MjSpec,
+    model: mujoco.MjModel,
+    named: mujoco.MjModel,
+    reader: ModelState,
+    field: Field,
+    block: str,
+    at: int,
+) -> None:
+    """Adds the sensor of a field that `ModelState` reads from index `at` of a block of `MjData`."""
+    if block in _OF_BODY:
+        body = named.body(at // (4 if block == "xquat" else 3)).name
+        _add_sensor(spec, field.name, _OF_BODY[block], _OBJECT.mjOBJ_XBODY, body)
+    elif block == "site":
+        _add_sensor(spec, field.name, _SENSOR.mjSENS_FRAMEPOS, _OBJECT.mjOBJ_SITE, named.site(at // 3).name)
+    elif block == "geom":
+        _add_sensor(spec, field.name, _SENSOR.mjSENS_FRAMEPOS, _OBJECT.mjOBJ_GEOM, named.geom(at // 3).name)
+    elif block == "force":
+        body = named.body(_find_contact_end(model, reader, at)).name
+        _add_touch_sensor(spec, field.name, body, 10 * model.stat.extent)
+    else:
+        joint = _find_joint(model, block, at)
+        kind = _choose_joint_sensor(int(model.jnt_type[joint]), block)
+        _add_sensor(spec, field.name, kind, _OBJECT.mjOBJ_JOINT, named.joint(joint).name)
 
 
 def _expand_changes(names: Sequence[str], changes: Mapping[str, FieldChange]) -> dict[str, FieldChange]:

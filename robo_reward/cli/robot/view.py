@@ -17,6 +17,7 @@ from rich.text import Text
 from robo_reward.cli.terminal import Terminal
 from robo_reward.errors import BadArtifact
 from robo_reward.files import Count, Share, load_json, parse_json, read_bytes
+from robo_reward.periodic import repeat_in_thread
 from robo_reward.reward_search.candidate import Candidate
 
 STYLE = {
@@ -97,20 +98,11 @@ class SearchView:
         if not self.console.is_terminal:
             yield
             return
-        done = threading.Event()
         with Live(self._build_table(), console=self.console, refresh_per_second=4) as live:
-
-            def redraw_periodically() -> None:
-                while not done.wait(0.5):
-                    live.update(self._build_table())
-
-            thread = threading.Thread(target=redraw_periodically, daemon=True)
-            thread.start()
             try:
-                yield
+                with repeat_in_thread(lambda: live.update(self._build_table()), 0.5):
+                    yield
             finally:
-                done.set()
-                thread.join()
                 live.update(self._build_table())
 
     def _print_event(self, text: str) -> None:
