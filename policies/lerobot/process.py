@@ -24,6 +24,7 @@ from robo_reward.policies.lerobot.child import BadFrame, pack_frame, read_frame
 CHILD = Path(__file__).with_name("child.py")
 START_TIMEOUT = 600.0  # [s] importing torch and lerobot for the first time compiles thousands of files
 ANSWER_TIMEOUT = 300.0  # [s]
+DOWNLOAD_TIMEOUT = 3600.0  # [s]
 LINES, LONGEST_LINE = 8, 300
 """Number and length of the last lines of the process's output that an error message shows."""
 MOST_CAUSE = 2000  # longest cause of a failure [characters]
@@ -163,6 +164,25 @@ class LeRobotProcess:
         for line in self.process.stdout:
             if text := line.decode(errors="replace").strip():
                 self._lines.append(text[:LONGEST_LINE])
+
+
+def download_checkpoint(python: Path, repository: str) -> Path:
+    """Returns the folder of a policy of the Hugging Face hub, downloaded by the Python that will run it.
+
+    Raises:
+        UsageError: there is no such policy, or no connection to the hub.
+    """
+    process = LeRobotProcess(python)
+    try:
+        head, _ = process.ask({"kind": "download", "repository": repository}, timeout=DOWNLOAD_TIMEOUT)
+    except LeRobotFailed as error:
+        raise UsageError(
+            f"{repository!r} is no folder here, and the Hugging Face hub does not give it: {error}. Copy the "
+            "checkpoint to this machine and give its folder"
+        ) from error
+    finally:
+        process.close()
+    return Path(str(head.get("path")))
 
 
 def _describe_exit(code: int | None) -> str:

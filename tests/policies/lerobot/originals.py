@@ -51,6 +51,7 @@ import numpy as np
 import torch
 from lerobot.configs.policies import PreTrainedConfig
 from lerobot.policies.factory import get_policy_class, make_pre_post_processors
+from lerobot.policies.utils import populate_queues
 
 torch.set_num_threads(1)
 root, out = sys.argv[1:]
@@ -62,7 +63,6 @@ for kind in ("state", "looks", "act"):
     policy = get_policy_class(config.type).from_pretrained(folder)
     before, after = make_pre_post_processors(config, pretrained_path=folder)
     names = [name for name in given.files if name in config.input_features]
-    queues = None
     policy.reset()
     rows = []
     # as in their evaluation: one observation at a time through the pre-processor, one action out of `select_action`
@@ -71,11 +71,10 @@ for kind in ("state", "looks", "act"):
         for name in names:
             values = torch.from_numpy(given[name][:, -1] if kind == "act" else given[name][:, step])
             batch[name] = values.permute(0, 3, 1, 2).float() / 255 if values.ndim == 4 else values
-        batch = before(batch)
+        batch = {name: values for name, values in before(batch).items() if name in names}
         if step + 1 < config.n_obs_steps:
             if config.image_features:
                 batch["observation.images"] = torch.stack([batch[name] for name in config.image_features], dim=-4)
-            from lerobot.policies.utils import populate_queues
             policy._queues = populate_queues(policy._queues, batch)
     torch.manual_seed(int(given["seed"]))
     noise = {} if kind == "act" else {"noise": torch.from_numpy(given["noise"])}
