@@ -21,19 +21,19 @@ REMEDY = "Give the folder that `save_pretrained` wrote, such as outputs/train/NA
 Size = Annotated[int, msgspec.Meta(ge=1, le=100_000)]
 
 
-class FeatureForm(msgspec.Struct):
+class LeRobotFeatureForm(msgspec.Struct):
     """An input or output of a policy."""
 
     type: str
     shape: Annotated[list[Size], msgspec.Meta(min_length=1, max_length=4)]
 
 
-class ConfigForm(msgspec.Struct):
+class LeRobotConfigForm(msgspec.Struct):
     """The part of `config.json` that is read here; LeRobot reads the rest."""
 
     type: str
-    input_features: dict[str, FeatureForm]
-    output_features: dict[str, FeatureForm]
+    input_features: dict[str, LeRobotFeatureForm]
+    output_features: dict[str, LeRobotFeatureForm]
     n_obs_steps: Size = 1
     n_action_steps: Size = 1
     horizon: Size = 1
@@ -45,7 +45,7 @@ class _DataSetForm(msgspec.Struct):
     root: str | None = None
 
 
-class TrainingForm(msgspec.Struct):
+class LeRobotTrainingForm(msgspec.Struct):
     """The part of `train_config.json` that names the data set."""
 
     dataset: _DataSetForm = msgspec.field(default_factory=_DataSetForm)
@@ -55,7 +55,7 @@ class _ColumnForm(msgspec.Struct):
     names: Any = None
 
 
-class InfoForm(msgspec.Struct):
+class DataSetInfoForm(msgspec.Struct):
     """The part of a data set's `meta/info.json` that says what its numbers are."""
 
     fps: Annotated[float, msgspec.Meta(gt=0, le=1e4)]
@@ -63,7 +63,7 @@ class InfoForm(msgspec.Struct):
 
 
 class TrainingData(NamedTuple):
-    """What the data set of a checkpoint says about its numbers.
+    """The rate and the names of the numbers of the data set of a checkpoint.
 
     Attributes:
         folder: the data set.
@@ -114,7 +114,7 @@ class Checkpoint:
             UnknownName: a policy of another type.
         """
         path = folder / "config.json"
-        form = load_json(path, ConfigForm, MAX_CONFIG, REMEDY, follow=True)
+        form = load_json(path, LeRobotConfigForm, MAX_CONFIG, REMEDY, follow=True)
         if form is None:
             raise UsageError(f"no LeRobot policy at {folder} (expected config.json and model.safetensors). {REMEDY}")
         if not (folder / "model.safetensors").is_file():
@@ -144,12 +144,12 @@ class Checkpoint:
         )  # fmt: skip
 
     def find_training_data(self) -> TrainingData | None:
-        """Returns what the data set says that the checkpoint was trained on, or None if it is not on this machine."""
-        found = load_json(self.folder / "train_config.json", TrainingForm, MAX_CONFIG, follow=True)
+        """Returns rate and names of the data set that it was trained on; None where that is not on this machine."""
+        found = load_json(self.folder / "train_config.json", LeRobotTrainingForm, MAX_CONFIG, follow=True)
         if found is None or not found.dataset.root:
             return None
         root = Path(found.dataset.root)
-        info = load_json(root / "meta" / "info.json", InfoForm, follow=True)
+        info = load_json(root / "meta" / "info.json", DataSetInfoForm, follow=True)
         if info is None:
             return None
         names = info.features.get(STATE, _ColumnForm()).names
@@ -162,7 +162,7 @@ def is_hub_id(value: str) -> bool:
     return HUB_ID.fullmatch(value) is not None and not Path(value).exists()
 
 
-def _read_inputs(form: ConfigForm, path: Path) -> tuple[dict[str, int], dict[str, tuple[int, int]]]:
+def _read_inputs(form: LeRobotConfigForm, path: Path) -> tuple[dict[str, int], dict[str, tuple[int, int]]]:
     """Returns the sizes of the vectors that a policy takes, and of the pictures."""
     sizes: dict[str, int] = {}
     pictures: dict[str, tuple[int, int]] = {}

@@ -59,7 +59,7 @@ def read_frame(receive: Callable[[int], bytes]) -> tuple[dict[str, Any], dict[st
     """Returns the head and the arrays of the next message.
 
     Args:
-        receive: returns exactly so many bytes of the stream.
+        receive: returns exactly the given number of bytes of the stream.
 
     Raises:
         BadFrame: the stream holds something else.

@@ -1,4 +1,4 @@
-"""What the inputs of a LeRobot policy are in a task: state fields and cameras."""
+"""The inputs of a LeRobot policy as state fields and cameras of a task."""
 
 from __future__ import annotations
 
@@ -128,7 +128,7 @@ def _require_same_actions(checkpoint: Checkpoint, task: Task, rate_hz: float, da
 
 
 def _find_state(checkpoint: Checkpoint, task: Task, data: TrainingData | None) -> tuple[str, ...]:
-    """Returns the state fields of `observation.state` that nobody gave: those that the data set names, or all."""
+    """Returns the default state fields of `observation.state`: those that the data set names, or all."""
     if not checkpoint.state:
         return ()
     if data is not None and (found := _find_fields(data.state, task.spec)):

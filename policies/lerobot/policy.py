@@ -1,4 +1,4 @@
-"""A LeRobot policy as one of ours: what its inputs are in a task, and its chunks of actions."""
+"""A LeRobot policy as one of ours, which returns chunks of actions."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class LeRobotSettings:
     sampling_steps: int = 0
 
 
-class ReadyForm(msgspec.Struct):
+class LoadedPolicyForm(msgspec.Struct):
     """The answer of the process that loaded a policy."""
 
     type: str
@@ -304,7 +304,7 @@ def _start_policy(
             },
             timeout=START_TIMEOUT,
         )
-        said = convert_json(head, ReadyForm, str(process.python), "Give another python=")
+        said = convert_json(head, LoadedPolicyForm, str(process.python), "Give another python=")
         _check_ready(said, checkpoint)
     except RoboRewardError:
         process.close()
@@ -312,7 +312,7 @@ def _start_policy(
     return LeRobotPolicy(settings, checkpoint, mapping, observation, action, {**meta, "lerobot": said.version}, process)
 
 
-def _check_ready(said: ReadyForm, checkpoint: Checkpoint) -> None:
+def _check_ready(said: LoadedPolicyForm, checkpoint: Checkpoint) -> None:
     """Checks that LeRobot loaded what the checkpoint describes, with actions in [-1, 1].
 
     Raises:
@@ -329,5 +329,5 @@ def _check_ready(said: ReadyForm, checkpoint: Checkpoint) -> None:
             checkpoint.folder,
             f"its training actions reach {largest:g}, but actions here lie in [-1, 1], as `robo-reward export "
             "to=lerobot` writes them",
-            "Train it on actions divided by the task's scale (`robo-reward tasks name=TASK` shows it)",
+            "Train it on actions divided by the task's scale (`robo-reward task TASK` shows it)",
         )

@@ -14,7 +14,7 @@ from collections import deque
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 
@@ -66,16 +66,16 @@ class LeRobotProcess:
 
     Args:
         python: an interpreter with lerobot.
-        script: the program that it runs.
+        script: the program that it runs; None: `child.py`.
     """
 
-    def __init__(self, python: Path, script: Path = CHILD) -> None:
+    def __init__(self, python: Path, script: Path | None = None) -> None:
         self.python = python
         self._lines: deque[str] = deque(maxlen=LINES)
         self._problem = ""
         self._channel, theirs = socket.socketpair()
         kept = {name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "ROBO_REWARD"))}
-        command = [str(python), str(script), str(theirs.fileno()), str(os.getpid())]
+        command = [str(python), str(script or CHILD), str(theirs.fileno()), str(os.getpid())]
         try:
             self.process = subprocess.Popen(
                 command,
@@ -91,9 +91,11 @@ class LeRobotProcess:
             raise LeRobotFailed(python, f"it cannot be started: {error.strerror or error}") from error
         finally:
             theirs.close()
-        self._reader = threading.Thread(target=self._collect_lines, name="lerobot-output", daemon=True)
-        self._reader.start()
-        self._end = weakref.finalize(self, _end_process, self.process, self._channel)
+        stdout: Any = self.process.stdout
+        reader = threading.Thread(target=_collect_lines, args=(stdout, self._lines), daemon=True)
+        reader.start()
+        # Not a method: the process also ends when nothing refers to this object any more.
+        self._end = weakref.finalize(self, _end_process, self.process, self._channel, reader)
 
     def ask(
         self, head: Mapping[str, Any], arrays: Mapping[str, np.ndarray] | None = None, timeout: float = ANSWER_TIMEOUT
@@ -156,14 +158,7 @@ class LeRobotProcess:
             problem = _describe_exit(self.process.poll())
         self._problem = problem
         self._end()
-        self._reader.join(1)
         raise LeRobotFailed(self.python, problem, list(self._lines))
-
-    def _collect_lines(self) -> None:
-        assert self.process.stdout is not None
-        for line in self.process.stdout:
-            if text := line.decode(errors="replace").strip():
-                self._lines.append(text[:LONGEST_LINE])
 
 
 def download_checkpoint(python: Path, repository: str) -> Path:
@@ -177,8 +172,8 @@ def download_checkpoint(python: Path, repository: str) -> Path:
         head, _ = process.ask({"kind": "download", "repository": repository}, timeout=DOWNLOAD_TIMEOUT)
     except LeRobotFailed as error:
         raise UsageError(
-            f"{repository!r} is no folder here, and the Hugging Face hub does not give it: {error}. Copy the "
-            "checkpoint to this machine and give its folder"
+            f"{repository!r} is no folder here, and the Hugging Face hub does not give it. Copy the checkpoint to this "
+            f"machine and give its folder. {error}"
         ) from error
     finally:
         process.close()
@@ -193,7 +188,15 @@ def _describe_exit(code: int | None) -> str:
     )
 
 
-def _end_process(process: subprocess.Popen[bytes], channel: socket.socket) -> None:
+def _collect_lines(stream: IO[bytes], lines: deque[str]) -> None:
+    """Keeps the last lines of a process's output until it ends."""
+    with stream:
+        for line in stream:
+            if text := line.decode(errors="replace").strip():
+                lines.append(text[:LONGEST_LINE])
+
+
+def _end_process(process: subprocess.Popen[bytes], channel: socket.socket, reader: threading.Thread) -> None:
     """Closes the connection, at which the process ends, and kills it if it does not."""
     channel.close()
     try:
@@ -201,3 +204,4 @@ def _end_process(process: subprocess.Popen[bytes], channel: socket.socket) -> No
     except subprocess.TimeoutExpired:
         process.kill()
         process.wait()
+    reader.join(1)  # a process that it started may hold its output open

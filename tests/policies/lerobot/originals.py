@@ -20,8 +20,8 @@ def stats(dim):
 
 
 def write(folder, kind, inputs, **settings):
-    features = {name: PolicyFeature(FeatureType.STATE if name == "observation.state" else FeatureType.ENV, (size[name],))
-                for name in inputs if name in size}
+    kinds = {"observation.state": FeatureType.STATE, "observation.environment_state": FeatureType.ENV}
+    features = {name: PolicyFeature(kinds[name], (size[name],)) for name in inputs if name in size}
     features |= {name: PolicyFeature(FeatureType.VISUAL, (3, 32, 32)) for name in inputs if name in cameras}
     actions = {"action": PolicyFeature(FeatureType.ACTION, (4,))}
     config = make_policy_config(kind, input_features=features, output_features=actions, device="cpu",
