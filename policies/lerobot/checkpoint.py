@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from dataclasses import dataclass
 from math import prod
@@ -42,6 +43,7 @@ class LeRobotConfigForm(msgspec.Struct):
 
 
 class _DataSetForm(msgspec.Struct):
+    repo_id: str = ""
     root: str | None = None
 
 
@@ -146,9 +148,9 @@ class Checkpoint:
     def find_training_data(self) -> TrainingData | None:
         """Returns rate and names of the data set that it was trained on; None where that is not on this machine."""
         found = load_json(self.folder / "train_config.json", LeRobotTrainingForm, MAX_CONFIG, follow=True)
-        if found is None or not found.dataset.root:
+        if found is None or not (found.dataset.root or found.dataset.repo_id):
             return None
-        root = Path(found.dataset.root)
+        root = Path(found.dataset.root or _find_lerobot_home() / found.dataset.repo_id)
         info = load_json(root / "meta" / "info.json", DataSetInfoForm, follow=True)
         if info is None:
             return None
@@ -160,6 +162,12 @@ class Checkpoint:
 def is_hub_id(value: str) -> bool:
     """Returns whether a value has the form of a repository of the Hugging Face hub, and no file has its name."""
     return HUB_ID.fullmatch(value) is not None and not Path(value).exists()
+
+
+def _find_lerobot_home() -> Path:
+    """Returns the folder in which LeRobot keeps data sets by their names."""
+    cache = Path(os.environ.get("HF_HOME") or Path.home() / ".cache" / "huggingface")
+    return Path(os.environ.get("HF_LEROBOT_HOME") or cache / "lerobot")
 
 
 def _read_inputs(form: LeRobotConfigForm, path: Path) -> tuple[dict[str, int], dict[str, tuple[int, int]]]:
