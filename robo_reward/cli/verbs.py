@@ -114,11 +114,18 @@ VERBS = {
         "robo-reward train task=panda/drawer reward=expert policy=sac",
         REWARD,
     ),
+    "clone": Verb(
+        "train a diffusion or flow policy to imitate demonstrations",
+        "robo_reward.cli.training.clone:run",
+        "robo_reward.configs.cloning:CloneConfig",
+        "robo-reward clone data=demos/panda-lift task=panda/lift policy=diffusion",
+        {"data": ("data={}",)},
+    ),
     "record": Verb(
-        "record demonstrations of a task: by its scripted expert, or by you at the keyboard",
+        "record demonstrations of a task: by its scripted expert, a policy, or you at the keyboard or SpaceMouse",
         "robo_reward.cli.rewards.record:run",
         "robo_reward.configs.rewards:RecordConfig",
-        "robo-reward record task=panda/drawer by=keyboard episodes=3",
+        "robo-reward record task=panda/drawer source=expert n=200",
     ),
     "import": Verb(
         "copy a LeRobot, robomimic or Minari data set into an episode store",
