@@ -1,5 +1,6 @@
 """A policy of chunks for tests: linear in its observations, its pictures and its noise, so that each of them counts."""
 
+import time
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,6 +21,7 @@ class LinearChunks:
     chunk: int = 6
     execute: int = 3
     noise: float = 0.3
+    hangs: bool = False
 
     def __post_init__(self) -> None:
         rng = np.random.default_rng(7)
@@ -34,6 +36,8 @@ class LinearChunks:
 
     def act(self, observations: Any, noise: np.ndarray | None = None) -> np.ndarray:
         self.asked.append(observations)
+        if self.hangs and len(self.asked) > 1:
+            time.sleep(60)
         states = observations["state"] if self.frames else observations
         assert states.shape[1:] == (self.history, self.observation.dim)
         rows = (states.reshape(len(states), -1) @ self.weight).reshape(len(states), self.chunk, self.action.dim)
@@ -57,8 +61,8 @@ def linear_chunks(task: Task, **changes: Any) -> LinearChunks:
 
 
 def load(text: str) -> LinearChunks:
-    """Loads `TASK CAMERAS SIZE HISTORY CHUNK EXECUTE` in the policy's process; CAMERAS is joined by + or is 0."""
-    task, cameras, size, history, chunk, execute = text.split()
+    """Loads `TASK CAMERAS SIZE HISTORY CHUNK EXECUTE [hangs]` in the policy's process; CAMERAS joined by +, or 0."""
+    task, cameras, size, history, chunk, execute, *rest = text.split()
     frames = None if cameras == "0" else FrameSpec(tuple(cameras.split("+")), int(size))
     given = {"history": int(history), "chunk": int(chunk), "execute": int(execute)}
-    return linear_chunks(make_task(task), frames=frames, **given)
+    return linear_chunks(make_task(task), frames=frames, hangs=bool(rest), **given)
