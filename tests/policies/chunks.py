@@ -27,6 +27,7 @@ class LinearChunks:
         rng = np.random.default_rng(7)
         size = (self.history * self.observation.dim, self.chunk * self.action.dim)
         self.weight = 0.2 * rng.normal(size=size).astype(np.float32)
+        self.size = self.frames.size if self.frames else 0
         self.noise_shape = (self.chunk + 2, self.action.dim)
         self.asked: list[Any] = []
         self.seeds: list[int] = []
@@ -45,7 +46,7 @@ class LinearChunks:
             rows = rows + self.noise * noise[:, : self.chunk]
         for i, camera in enumerate(self.frames.cameras if self.frames else ()):
             shown = observations[camera]
-            assert shown.dtype == np.uint8 and shown.shape[1:] == (self.history, *2 * (self.frames.size,), 3)
+            assert shown.dtype == np.uint8 and shown.shape[1:] == (self.history, self.size, self.size, 3)
             change = shown.astype(np.float32).mean(axis=(2, 3, 4)) / 255  # (B, To)
             rows = rows + (i + 1) * (change @ np.arange(1, self.history + 1))[:, None, None]
         return np.tanh(rows).astype(np.float32)

@@ -23,8 +23,8 @@ from robo_reward.hardware.perception.state_estimator import NoObjects, Observer
 from robo_reward.hardware.policy.observation import match_cameras
 from robo_reward.hardware.policy.process import PolicyProcess, PolicyReply
 from robo_reward.hardware.policy.teleop import TeleopInput
-from robo_reward.policies.chunk import ChunkSpec
 from robo_reward.policies.policy import PolicyMismatch
+from robo_reward.policies.rollout.chunk import ChunkSpec
 from tests.hardware.rigs import Inline, closed, simulated
 from tests.policies import chunks
 
