@@ -22,6 +22,7 @@ class LinearChunks:
     execute: int = 3
     noise: float = 0.3
     hangs: bool = False
+    scale: float = 1.0
 
     def __post_init__(self) -> None:
         rng = np.random.default_rng(7)
@@ -49,7 +50,7 @@ class LinearChunks:
             assert shown.dtype == np.uint8 and shown.shape[1:] == (self.history, self.size, self.size, 3)
             change = shown.astype(np.float32).mean(axis=(2, 3, 4)) / 255  # (B, To)
             rows = rows + (i + 1) * (change @ np.arange(1, self.history + 1))[:, None, None]
-        return np.tanh(rows).astype(np.float32)
+        return self.scale * np.tanh(rows).astype(np.float32)
 
     def require_compatible(self, task: Task) -> "LinearChunks":
         if self.action != task.action:
@@ -62,8 +63,10 @@ def linear_chunks(task: Task, **changes: Any) -> LinearChunks:
 
 
 def load(text: str) -> LinearChunks:
-    """Loads `TASK CAMERAS SIZE HISTORY CHUNK EXECUTE [hangs]` in the policy's process; CAMERAS joined by +, or 0."""
+    """Loads `TASK CAMERAS SIZE HISTORY CHUNK EXECUTE [hangs|gentle]` in a process; CAMERAS joined by +, or 0."""
     task, cameras, size, history, chunk, execute, *rest = text.split()
     frames = None if cameras == "0" else FrameSpec(tuple(cameras.split("+")), int(size))
     given = {"history": int(history), "chunk": int(chunk), "execute": int(execute)}
-    return linear_chunks(make_task(task), frames=frames, hangs=bool(rest), **given)
+    return linear_chunks(
+        make_task(task), frames=frames, hangs="hangs" in rest, scale=0.2 if "gentle" in rest else 1.0, **given
+    )
