@@ -18,7 +18,7 @@ REST = 0.023
 GRIP = 0.048
 """Distance of both grips from the fork's middle [m]."""
 
-HANDLE_WIDTH, HEAD_WIDTH = 0.012, 0.026
+HANDLE_WIDTH, HEAD_WIDTH = 0.016, 0.026
 """Widths of the handle and of the tines [m]."""
 
 BOWL, BOWL_HEIGHT = 0.095, 0.045
@@ -30,9 +30,9 @@ STEEL, WOOD, WHITE = ".72 .74 .78 1", ".45 .30 .18 1", ".95 .95 .92 1"
 FORK = f"""
 <body name="fork">
   <freejoint/>
-  <geom class="object" type="box" size=".032 {HANDLE_WIDTH / 2} .005" pos=".040 0 0" mass=".022" rgba=".15 .15 .17 1"/>
+  <geom class="object" type="box" size=".032 {HANDLE_WIDTH / 2} .006" pos=".040 0 .001" mass=".018" rgba=".15 .15 .17 1"/>
   <geom class="object" type="box" size=".018 .004 .005" pos="-.006 0 0" mass=".008" rgba="{STEEL}"/>
-  <geom class="object" type="box" size=".026 {HEAD_WIDTH / 2} .005" pos="-.048 0 0" mass=".020" group="3"/>
+  <geom class="object" type="box" size=".026 {HEAD_WIDTH / 2} .005" pos="-.048 0 0" mass=".017" group="3"/>
   <geom class="look" type="box" size=".008 {HEAD_WIDTH / 2} .004" pos="-.030 0 0" rgba="{STEEL}"/>
   {
     "".join(
@@ -109,7 +109,7 @@ class Fork(GripTask):
     expert_reward = EXPERT_REWARD
     training_steps = 800_000
     ppo_params: ClassVar = {"ent_coef": 0.002}
-    horizon = 110
+    horizon = 120
     thing = "fork"
     rest_height = REST
     widths: ClassVar[tuple[float, ...]] = (HANDLE_WIDTH, HEAD_WIDTH)
@@ -159,7 +159,7 @@ class Fork(GripTask):
 
     def place(self, rng: np.random.Generator, qpos: np.ndarray, mocap: np.ndarray) -> None:
         n = len(qpos)
-        qpos[:] = sample_free_bodies(rng, n, (0.45, -0.12, REST), (0.55, -0.02, REST), turn=0.1)
+        qpos[:] = sample_free_bodies(rng, n, (0.45, -0.12, REST), (0.55, -0.02, REST), turn=0.08)
         # mocap: positions of the rest and of the bowl, then their quaternions
         mocap[:, :2] = qpos[:, :2]
         mocap[:, 6:10] = qpos[:, 3:7]
@@ -174,7 +174,7 @@ class Fork(GripTask):
         """Plans the fork's next displacement: up out of the rest, over the bowl, then down into it."""
         gap = state.bowl_position - state.fork_position
         aside = np.linalg.norm(gap[..., :2], axis=-1)
-        over, high = aside < 0.012, gap[..., 2] < -0.075
+        over, high = aside < 0.015, gap[..., 2] < -0.07
         up = gap[..., 2] + np.where(over, 0.035, 0.10)
         way = np.where((high | over)[..., None], gap[..., :2], 0.0)
         return np.concatenate([way, up[..., None]], axis=-1)
