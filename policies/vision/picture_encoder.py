@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -49,6 +50,20 @@ class PictureEncoder(nn.Module):
         for name in ("mean", "std"):
             first: Any = networks[frames.cameras[0]]
             self.register_buffer(name, torch.tensor(getattr(first, name)).view(1, 3, 1, 1), persistent=False)
+
+    @classmethod
+    def rebuild(
+        cls, frames: FrameSpec, history: int, settings: VisionSettings, tensors: Mapping[str, torch.Tensor]
+    ) -> PictureEncoder:
+        """Returns an encoder with stored weights, the result of `state_dict`; published ones are not loaded first.
+
+        Raises:
+            RuntimeError: tensors of another encoder.
+        """
+        encoder = cls(frames, history, replace(settings, source="random"))
+        encoder.settings = settings
+        encoder.load_state_dict(dict(tensors))
+        return encoder
 
     def forward(self, pictures: Mapping[str, torch.Tensor], generator: torch.Generator | None = None) -> torch.Tensor:
         """Returns features (B, C): all of the oldest pictures first, camera by camera.

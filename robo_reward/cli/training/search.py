@@ -77,6 +77,11 @@ def read_search_settings(config: DictConfig) -> SearchSettings:
     """Returns the settings of a search from its configuration; the user's own override those that suit the task."""
     values = {k: v for k, v in _to_container(config.search).items() if k != "name"}
     params = merge_parameters(config)
+    if config.policy.observation:
+        raise UsageError(
+            f"policy.observation={list(config.policy.observation)}: a search trains its candidates on the state, which "
+            "is faster; train on what it finds with `robo-reward train reward=runs/NAME policy.observation=[front]`"
+        )
     if config.policy.params or config.policy.algorithm != "ppo":
         merge_settings(config.policy.algorithm, params)  # reports a misspelt setting before the first job
     values["rungs"] = tuple(values["rungs"])
