@@ -51,20 +51,6 @@ class PictureEncoder(nn.Module):
             first: Any = networks[frames.cameras[0]]
             self.register_buffer(name, torch.tensor(getattr(first, name)).view(1, 3, 1, 1), persistent=False)
 
-    @classmethod
-    def rebuild(
-        cls, frames: FrameSpec, history: int, settings: VisionSettings, tensors: Mapping[str, torch.Tensor]
-    ) -> PictureEncoder:
-        """Returns an encoder with stored weights, the result of `state_dict`; published ones are not loaded first.
-
-        Raises:
-            RuntimeError: tensors of another encoder.
-        """
-        encoder = cls(frames, history, replace(settings, source="random"))
-        encoder.settings = settings
-        encoder.load_state_dict(dict(tensors))
-        return encoder
-
     def forward(self, pictures: Mapping[str, torch.Tensor], generator: torch.Generator | None = None) -> torch.Tensor:
         """Returns features (B, C): all of the oldest pictures first, camera by camera.
 
@@ -113,6 +99,13 @@ class PictureEncoder(nn.Module):
             expected = f"(B, {self.history}, {size}, {size}, 3) uint8"
             raise WrongShape(f"pictures of {camera!r} ({part.dtype})", tuple(part.shape), expected)
         return part
+
+
+def create_unloaded(frames: FrameSpec, history: int, settings: VisionSettings) -> PictureEncoder:
+    """Returns an encoder for stored weights, to be loaded by `load_state_dict`; published ones are not loaded first."""
+    encoder = PictureEncoder(frames, history, replace(settings, source="random"))
+    encoder.settings = settings
+    return encoder
 
 
 def build_network(size: int, settings: VisionSettings) -> nn.Module:

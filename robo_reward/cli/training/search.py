@@ -22,7 +22,7 @@ from robo_reward.cli.terminal import Terminal
 from robo_reward.cli.training.train import merge_parameters
 from robo_reward.envs.arm.base import ArmTask
 from robo_reward.envs.task import Task, task_names
-from robo_reward.errors import UnknownName
+from robo_reward.errors import UnknownName, UsageError
 from robo_reward.jobs.executors import EXECUTORS, JobExecutor
 from robo_reward.loggers.group import check_loggers
 from robo_reward.policies.algorithms import merge_settings

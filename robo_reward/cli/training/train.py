@@ -24,7 +24,7 @@ from robo_reward.errors import UnknownName
 from robo_reward.loggers.group import LoggerGroup, check_loggers
 from robo_reward.policies.algorithms import find_base_algorithm, merge_settings
 from robo_reward.policies.sb3 import CurvePoint, TrainingResult, train_policy
-from robo_reward.policies.sight import LookingSettings, Sight
+from robo_reward.policies.vision.sight import LookingSettings, Sight
 from robo_reward.report.runs import report_train
 from robo_reward.rewards.artifact import save_reward
 from robo_reward.rewards.contract import EpisodeReward, fingerprint_spec

@@ -17,9 +17,9 @@ from robo_reward.errors import UnknownName, UsageError
 from robo_reward.memory import format_bytes, require_memory
 from robo_reward.policies.algorithms import find_base_algorithm
 from robo_reward.policies.export import export_perceptron
-from robo_reward.policies.observation import SIZE, choose_observation
-from robo_reward.policies.picture_policy import Eyes, PicturePolicy
-from robo_reward.policies.vision.picture_encoder import PictureEncoder
+from robo_reward.policies.vision.observation import SIZE, choose_observation
+from robo_reward.policies.vision.picture_policy import Eyes, PicturePolicy
+from robo_reward.policies.vision.picture_encoder import PictureEncoder, create_unloaded
 from robo_reward.policies.vision.settings import VisionSettings
 from robo_reward.vision.choose import BUILT_ONLY, FITTED, PUBLISHED, choose_encoder
 from robo_reward.vision.encoder import Encoder, encoders
@@ -133,7 +133,9 @@ class Sight:
         elif self.frames is not None and self.vision is not None:
             learnt = _find_extractor(model.policy).encoder.state_dict()
             copy = {name: tensor.detach().clone() for name, tensor in learnt.items()}
-            eyes = Eyes(self.frames, PictureEncoder.rebuild(self.frames, 1, self.vision, copy))
+            network = create_unloaded(self.frames, 1, self.vision)
+            network.load_state_dict(copy)
+            eyes = Eyes(self.frames, network)
         return PicturePolicy(*export_perceptron(model), self.observation, task.action, meta, eyes)
 
     def _count_bytes(self, observations: int) -> int:

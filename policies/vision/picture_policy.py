@@ -16,9 +16,9 @@ from robo_reward.envs.rendering.frames import FrameSpec
 from robo_reward.envs.task import ActionSpec, ObservationSpec, Task
 from robo_reward.errors import UsageError, WrongShape
 from robo_reward.files import convert_json, load_json, load_tensors, raise_as_bad_artifact, write_bytes, write_json
-from robo_reward.policies.observation import require_fitting_task
+from robo_reward.policies.vision.observation import require_fitting_task
 from robo_reward.policies.policy import FORMAT, MAX_DOCUMENT, MAX_WEIGHTS, REMEDY, compute_actions, parse_layers
-from robo_reward.policies.vision.picture_encoder import PictureEncoder
+from robo_reward.policies.vision.picture_encoder import PictureEncoder, create_unloaded
 from robo_reward.policies.vision.settings import VisionSettings
 from robo_reward.vision.encoder import Encoder, build_encoder
 
@@ -162,17 +162,15 @@ class PicturePolicy:
     def _check_pictures(self, given: Mapping[str, Any]) -> dict[str, np.ndarray]:
         if self.frames is None:
             return {}
-        size, found = self.frames.size, {}
+        shape, found = (1, self.frames.size, self.frames.size, 3), {}
         for camera in self.frames.cameras:
             if camera not in given:
-                raise UsageError(
-                    f"the policy looks through {', '.join(self.frames.cameras)}, but no pictures of {camera!r} are given"
-                )
+                cameras = ", ".join(self.frames.cameras)
+                raise UsageError(f"the policy looks through {cameras}, but no pictures of {camera!r} are given")
             part = np.asarray(given[camera])
-            if part.dtype != np.uint8 or part.ndim != 5 or part.shape[1:] != (1, size, size, 3):
-                raise WrongShape(
-                    f"pictures of {camera!r} ({part.dtype})", part.shape, f"(B, 1, {size}, {size}, 3) uint8"
-                )
+            if part.dtype != np.uint8 or part.shape[1:] != shape:
+                expected = f"(B, {', '.join(map(str, shape))}) uint8"
+                raise WrongShape(f"pictures of {camera!r} ({part.dtype})", part.shape, expected)
             found[camera] = part
         return found
 
@@ -233,8 +231,9 @@ def _load_eyes(frames: FrameSpec, described: dict[str, Any], tensors: dict[str, 
             raise ValueError(f"{name} has values that are not finite: the training diverged or the file is damaged")
     if described["kind"] == "network":
         own = {name: torch.from_numpy(np.array(tensor)) for name, tensor in tensors.items()}
-        settings = VisionSettings.from_json(described["settings"])
-        return Eyes(frames, PictureEncoder.rebuild(frames, 1, settings, own))
+        network = create_unloaded(frames, 1, VisionSettings.from_json(described["settings"]))
+        network.load_state_dict(own)
+        return Eyes(frames, network)
     if described["kind"] != "frozen":
         raise ValueError(f"it looks by {described['kind']!r:.40}, expected 'network' or 'frozen'")
     learnt: dict[str, dict[str, np.ndarray]] = {}
