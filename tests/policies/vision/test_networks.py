@@ -91,7 +91,10 @@ def test_training_crops_at_random_places_and_evaluation_at_the_centre() -> None:
     assert torch.equal(encoder(one), encoder(cut))  # what is outside the centre is not seen
 
 
-@pytest.mark.parametrize("network", SETTINGS)
+NETWORKS = [pytest.param(name, marks=pytest.mark.slow if name == "resnet18" else ()) for name in SETTINGS]
+
+
+@pytest.mark.parametrize("network", NETWORKS)
 def test_pictures_are_normalised_as_the_network_expects(network: str) -> None:
     encoder = make_encoder(network)
     if network == "timm":
@@ -109,7 +112,7 @@ def test_pictures_are_normalised_as_the_network_expects(network: str) -> None:
     np.testing.assert_allclose(found.numpy(), expected, atol=2e-6)
 
 
-@pytest.mark.parametrize("network", SETTINGS)
+@pytest.mark.parametrize("network", NETWORKS)
 def test_gradients_reach_every_trainable_weight_and_no_statistics_move(network: str) -> None:
     encoder = make_encoder(network).train()
     before = {name: buffer.clone() for name, buffer in encoder.named_buffers()}

@@ -24,7 +24,7 @@ from robo_reward.policies.vision.sight import LookingSettings, Sight
 SIZE = 48
 FIELDS = ("front", "hand_position")
 SMALL: dict[str, Any] = {
-    "ppo": {"worlds": 2, "n_steps": 8, "batch_size": 8, "n_epochs": 1},
+    "ppo": {"worlds": 2, "n_steps": 4, "batch_size": 4, "n_epochs": 1},
     "sac": {"worlds": 2, "learning_starts": 4, "batch_size": 8, "gradient_steps": 1, "buffer_size": 64},
 }
 
@@ -34,7 +34,7 @@ def reach() -> Task:
     return make_task("panda/reach")
 
 
-def train(task: Task, folder: Path, algorithm: str, looking: LookingSettings, steps: int = 32, **options: Any) -> Any:
+def train(task: Task, folder: Path, algorithm: str, looking: LookingSettings, steps: int = 16, **options: Any) -> Any:
     params = SMALL[algorithm]
     return train_policy(
         task, None, folder, algorithm, steps, seed=3, params=params, episodes=1, looking=looking, **options
@@ -57,11 +57,11 @@ def test_a_stopped_run_goes_on_bit_for_bit(
     reach.horizon, horizon = 6, reach.horizon
     try:
         whole = train(reach, tmp_path / "whole", algorithm, looking)
-        train(reach, tmp_path / "parts", algorithm, looking, until=16)
+        train(reach, tmp_path / "parts", algorithm, looking, until=8)
         rest = train(reach, tmp_path / "parts", algorithm, looking)
     finally:
         reach.horizon = horizon
-    assert whole.steps == rest.steps == 32
+    assert whole.steps == rest.steps == 16
     loaded = load_policy(tmp_path / "parts" / "policy")
     assert isinstance(loaded, PicturePolicy)
     assert loaded.observation.state.names == tuple(name for name in looking.observation if name == "hand_position")
@@ -115,7 +115,7 @@ def test_worlds_show_the_pictures_that_the_controller_shows(reach: Task) -> None
             return np.full((2, 1, reach.action.dim), 0.5)
 
     with PolicyController(Probe(), reach, 2) as controller:
-        shown = env.reset()
+        shown: Any = env.reset()
         for _ in range(3):
             controller.act(env.sim)
             np.testing.assert_array_equal(seen[-1]["state"][:, 0], shown["state"])
@@ -138,7 +138,7 @@ def test_worlds_show_the_pictures_that_the_controller_shows(reach: Task) -> None
 
 
 def test_a_subset_of_the_state_is_enough(reach: Task, tmp_path: Path) -> None:
-    found = train(reach, tmp_path, "ppo", LookingSettings(("hand_position", "goal_position")), steps=16)
+    found = train(reach, tmp_path, "ppo", LookingSettings(("hand_position", "goal_position")))
     policy = load_policy(tmp_path / "policy")
     assert policy.frames is None
     assert policy.observation.state.names == ("hand_position", "goal_position")
@@ -201,9 +201,13 @@ def test_pictures_that_do_not_fit_the_policy_are_refused(reach: Task, tmp_path: 
         policy.act({**good, "state": good["state"][:, :, :1]})
     with pytest.raises(UsageError, match="not finite in column 2"):
         policy.act({**good, "state": good["state"] * [1, 1, np.nan]})
-    with pytest.raises(PolicyMismatch, match="front"):
+    assert policy.require_compatible(reach) is policy
+    other = make_task("panda/reach")
+    other.cameras = ("side",)
+    with pytest.raises(PolicyMismatch, match="does not have; its cameras are side"):
+        policy.require_compatible(other)
+    with pytest.raises(PolicyMismatch, match="expects"):
         policy.require_compatible(make_task("magical/sweep-short"))
-    assert policy.require_compatible(make_task("panda/reach")) is policy
 
 
 def test_a_damaged_policy_is_refused(reach: Task, tmp_path: Path) -> None:
