@@ -51,19 +51,25 @@ class DiffusionModel(nn.Module):
         """(Tp, A) of the noise from which a chunk is drawn."""
         return self.settings.horizon, self.action.dim
 
-    def encode(self, state: Tensor, pictures: Mapping[str, Tensor] | None = None) -> Tensor:
+    def encode(
+        self,
+        state: Tensor,
+        pictures: Mapping[str, Tensor] | None = None,
+        generator: torch.Generator | None = None,
+    ) -> Tensor:
         """Returns the condition (B, C) of raw observations, which it normalises: features of pictures, then the state.
 
         Args:
             state: (B, To, O) as the task's observation gives them, oldest first.
             pictures: camera -> (B, To, h, w, 3) uint8, or None.
+            generator: of the random crops while training.
         """
         expected = (self.settings.history, self.observation.dim)
         if state.shape[1:] != expected:
             raise WrongShape("observation", tuple(state.shape), f"(B, To, O) = (B, {expected[0]}, {expected[1]})")
         numbers = self.observation.normalise(state).flatten(1)
         if self.pictures is not None:
-            return torch.cat([self.pictures(pictures or {}), numbers], dim=1)
+            return torch.cat([self.pictures(pictures or {}, generator), numbers], dim=1)
         if pictures:
             raise UsageError(f"this policy has no encoder for pictures of {', '.join(pictures)}")
         return numbers

@@ -20,7 +20,6 @@ from robo_reward.files import convert_json, load_tensors, raise_as_bad_artifact,
 from robo_reward.policies.diffusion.model import DiffusionModel
 from robo_reward.policies.diffusion.normaliser import MinMax
 from robo_reward.policies.diffusion.settings import DiffusionSettings
-from robo_reward.policies.vision.observation import require_fitting_task
 from robo_reward.policies.policy import (
     FORMAT,
     REMEDY,
@@ -28,6 +27,7 @@ from robo_reward.policies.policy import (
     load_policy_document,
     require_same_conventions,
 )
+from robo_reward.policies.vision.observation import require_fitting_task
 from robo_reward.policies.vision.picture_encoder import PictureEncoder, create_unloaded
 from robo_reward.policies.vision.settings import VisionSettings
 

@@ -16,8 +16,8 @@ from robo_reward.envs.rendering.frames import FrameSpec
 from robo_reward.envs.task import ActionSpec, ObservationSpec, Task
 from robo_reward.errors import UsageError, WrongShape
 from robo_reward.files import convert_json, load_json, load_tensors, raise_as_bad_artifact, write_bytes, write_json
-from robo_reward.policies.vision.observation import require_fitting_task
 from robo_reward.policies.policy import FORMAT, MAX_DOCUMENT, MAX_WEIGHTS, REMEDY, compute_actions, parse_layers
+from robo_reward.policies.vision.observation import require_fitting_task
 from robo_reward.policies.vision.picture_encoder import PictureEncoder, create_unloaded
 from robo_reward.policies.vision.settings import VisionSettings
 from robo_reward.vision.encoder import Encoder, build_encoder

@@ -18,8 +18,8 @@ from robo_reward.memory import format_bytes, require_memory
 from robo_reward.policies.algorithms import find_base_algorithm
 from robo_reward.policies.export import export_perceptron
 from robo_reward.policies.vision.observation import SIZE, choose_observation
-from robo_reward.policies.vision.picture_policy import Eyes, PicturePolicy
 from robo_reward.policies.vision.picture_encoder import PictureEncoder, create_unloaded
+from robo_reward.policies.vision.picture_policy import Eyes, PicturePolicy
 from robo_reward.policies.vision.settings import VisionSettings
 from robo_reward.vision.choose import BUILT_ONLY, FITTED, PUBLISHED, choose_encoder
 from robo_reward.vision.encoder import Encoder, encoders
