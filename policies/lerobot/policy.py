@@ -27,7 +27,7 @@ Observations = np.ndarray | Mapping[str, np.ndarray]
 
 @dataclass(frozen=True)
 class LeRobotSettings:
-    """Where a LeRobot policy is, and how it runs.
+    """The place of a LeRobot policy, and how it runs.
 
     Args:
         checkpoint: the folder that `save_pretrained` wrote.

@@ -31,7 +31,6 @@ PARTS = {
 def checkpoints(lerobot_python: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Small policies that LeRobot wrote, inputs of three worlds, and the answers of LeRobot itself."""
     root = tmp_path_factory.mktemp("checkpoints")
-    run_program(lerobot_python, MAKE, root)
     rng = np.random.default_rng(0)
     inputs = {
         "observation.state": rng.uniform(-0.5, 0.5, (3, 2, 4)).astype(np.float32),
@@ -42,7 +41,7 @@ def checkpoints(lerobot_python: str, tmp_path_factory: pytest.TempPathFactory) -
         "seed": np.random.default_rng(SEED).integers(2**31),
     }
     np.savez(root / "inputs.npz", allow_pickle=False, **inputs)
-    run_program(lerobot_python, ANSWER, root, root / "answers.npz")
+    run_program(lerobot_python, MAKE + ANSWER, root, root / "answers.npz")
     return root
 
 

@@ -74,7 +74,7 @@ def test_state_fields_come_in_their_units_from_worlds(tmp_path: Path, task: Task
     policy = open_policy(write_checkpoint(tmp_path / "theirs"), task)
     state = np.linspace(-1, 1, 24)
     from robo_reward.envs.state import State
-    from robo_reward.policies.controller import observe_state
+    from robo_reward.policies.rollout.history import observe_state
 
     seen = observe_state(policy.observation, State(task.spec, state[None]))
     np.testing.assert_array_equal(seen[0], np.float32(state[[0, 1, 2, 6]]))
