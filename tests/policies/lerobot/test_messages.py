@@ -106,6 +106,19 @@ def test_a_process_that_fails_is_ended_and_says_why(fault: str, said: str):
         process.ask({"kind": "echo"})
 
 
+def test_an_interrupted_query_is_not_answered_by_the_next(monkeypatch: pytest.MonkeyPatch):
+    def interrupt(self: LeRobotProcess, size: int, deadline: float) -> bytes:
+        raise KeyboardInterrupt
+
+    process = start()
+    with monkeypatch.context() as patch:
+        patch.setattr(LeRobotProcess, "_receive", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            process.ask({"kind": "echo", "x": 1})
+    with pytest.raises(LeRobotFailed, match="interrupted"):
+        process.ask({"kind": "echo", "x": 2})
+
+
 def test_an_interpreter_that_is_none(tmp_path: Path):
     with pytest.raises(UsageError, match=r"python=/nothing: expected the folder of a virtual environment .*uv venv"):
         find_python("/nothing")
@@ -118,6 +131,13 @@ def test_an_interpreter_that_is_none(tmp_path: Path):
     broken.chmod(0o755)
     with pytest.raises(LeRobotFailed, match="it cannot be started"):
         LeRobotProcess(broken)
+
+
+def test_a_python_without_lerobot():
+    process = LeRobotProcess(Path(sys.executable))
+    with pytest.raises(LeRobotFailed, match=r"No module named 'lerobot'. Install it there: uv pip install --python "):
+        process.ask({"kind": "load", "folder": "/nothing", "device": "", "sampling_steps": 0})
+    process.close()
 
 
 def test_a_policy_of_the_hub_is_downloaded_by_the_other_python(monkeypatch: pytest.MonkeyPatch):
