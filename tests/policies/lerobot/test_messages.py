@@ -143,9 +143,6 @@ def test_a_python_without_lerobot():
 def test_a_policy_of_the_hub_is_downloaded_by_the_other_python(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr("robo_reward.policies.lerobot.process.CHILD", FAKE)
     assert download_checkpoint(Path(sys.executable), "lerobot/act") == Path("/cache/lerobot/act")
-    monkeypatch.undo()
-    with pytest.raises(UsageError, match=r"'no/such' is no folder here, and the Hugging Face hub .* give its folder"):
-        download_checkpoint(Path(sys.executable), "no/such")  # offline, as all tests are
 
 
 def test_the_program_ends_with_its_parent():
