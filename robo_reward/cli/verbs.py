@@ -61,7 +61,7 @@ class Verb:
                 found.append(f"{taken}={quote_text(argument)}")
             elif key == "reward" and key in self.paths and is_function_reference(value):
                 found += ["reward=python", f"reward.function={quote_text(value)}"]
-            elif key in self.paths and _is_path(value):
+            elif key in self.paths and (_is_path(value) or (value and not is_key(key))):
                 found += [text.format(quote_text(value)) for text in self.paths[key]]
             else:
                 found.append(argument)
@@ -114,11 +114,18 @@ VERBS = {
         "robo-reward train task=panda/drawer reward=expert policy=sac",
         REWARD,
     ),
+    "clone": Verb(
+        "train a diffusion or flow policy to imitate demonstrations",
+        "robo_reward.cli.training.clone:run",
+        "robo_reward.configs.cloning:CloneConfig",
+        "robo-reward clone data=demos/panda-lift task=panda/lift policy=diffusion",
+        {"data": ("data={}",)},
+    ),
     "record": Verb(
-        "record demonstrations of a task: by its scripted expert, or by you at the keyboard",
+        "record demonstrations of a task: by its scripted expert, a policy, or you at the keyboard or SpaceMouse",
         "robo_reward.cli.rewards.record:run",
         "robo_reward.configs.rewards:RecordConfig",
-        "robo-reward record task=panda/drawer by=keyboard episodes=3",
+        "robo-reward record task=panda/drawer source=expert n=200",
     ),
     "import": Verb(
         "copy a LeRobot, robomimic or Minari data set into an episode store",
@@ -203,6 +210,13 @@ VERBS = {
         "robo_reward.configs.deployment:ServePolicyConfig",
         "robo-reward serve-policy policy=runs/NAME host=0.0.0.0",
         {"policy": ("policy_folder={}",)},
+    ),
+    "import-policy": Verb(
+        "make a LeRobot checkpoint (ACT or diffusion) a policy folder that evaluate, record and deploy take",
+        "robo_reward.cli.robot.lerobot:run_import",
+        "robo_reward.configs.deployment:ImportPolicyConfig",
+        "robo-reward import-policy CHECKPOINT python=VENV task=panda/lift out=policies/theirs",
+        bare="checkpoint",
     ),
     "calibrate": Verb(
         "calibrate a camera's lens and pose from pictures of a chessboard or a ChArUco board",

@@ -34,6 +34,7 @@ from robo_reward.errors import UnknownName, UsageError
 FREE = (
     "reward.headers",
     "policy.params",
+    "policy.encoder",
     "task.params",
     "task.options",
     "writer.extra",
