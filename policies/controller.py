@@ -10,8 +10,8 @@ from robo_reward.envs.rendering.frames import FrameRenderer
 from robo_reward.envs.task import ObservationSpec, Task
 from robo_reward.envs.worlds import Worlds
 from robo_reward.errors import WrongShape
-from robo_reward.policies.chunk import ChunkSpec
-from robo_reward.policies.history import ObservationHistory, observe_state, split_pictures
+from robo_reward.policies.rollout.chunk import ChunkSpec
+from robo_reward.policies.rollout.history import ObservationHistory, observe_state, split_pictures
 
 
 class PolicyController:

@@ -50,7 +50,7 @@ class Policy(Protocol):
     """Maps observations to actions."""
 
     def act(self, observation: Any, /) -> np.ndarray:
-        """Returns actions (N, A) in [-1, 1] for observations (N, O); chunks (N, H, A) where it decides on several."""
+        """Returns actions (N, A) in [-1, 1] for observations (N, O); or chunks, see `StoredPolicy`."""
         ...
 
 

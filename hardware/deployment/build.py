@@ -32,8 +32,8 @@ from robo_reward.hardware.policy.teleop import make_teleop
 from robo_reward.hardware.safety.filter import SafetyFilter
 from robo_reward.hardware.safety.limits import Workspace, policy_limits
 from robo_reward.hardware.safety.watchdog import Watchdog
-from robo_reward.policies.chunk import ChunkSpec
 from robo_reward.policies.policy import find_policy_folder
+from robo_reward.policies.rollout.chunk import ChunkSpec
 
 log = logging.getLogger(__name__)
 

@@ -152,7 +152,7 @@ class PolicyQueries:
         if self._queue.count_remaining(now) > spare:
             return False
         # A query is given up only when every action of its reply would come too late.
-        return all(now > start + (self._horizons.chunk - 0.5) * dt for start, _ in self._open.values())
+        return all(now > start + (self._count_usable_rows() - 0.5) * dt for start, _ in self._open.values())
 
     def _receive_reply(self, timeout: float) -> bool:
         """Receives one reply of the policy and queues its actions; returns False if none arrives within the time.
@@ -178,6 +178,7 @@ class PolicyQueries:
         if not self._horizons.is_single_step:
             rows = rows[: self._count_usable_rows()]
             self._late_steps.append(max(math.ceil((now - start) / self.rig.task.control_dt - PROMPT), 0))
+            now = self._step * self.rig.task.control_dt  # the action of the present step is still of use
         # Late only if every row of the chunk is for a step that has passed.
         if self._queue.add_chunk(start, rows, now) == len(rows):
             self.rig.watchdog.record_late_action()

@@ -33,7 +33,7 @@ from robo_reward.hardware.deployment.summary import DeploymentSummary, EpisodeSu
 from robo_reward.hardware.policy.compatibility import require_compatible
 from robo_reward.hardware.policy.observation import match_cameras
 from robo_reward.hardware.safety.recovery import Phase, Reaction, RecoveryStep
-from robo_reward.policies.chunk import ChunkSpec
+from robo_reward.policies.rollout.chunk import ChunkSpec
 
 log = logging.getLogger(__name__)
 MAX_CONFIRMATIONS = 10

@@ -14,7 +14,7 @@ from robo_reward.envs.state import State
 from robo_reward.envs.task import ObservationSpec
 from robo_reward.errors import RoboRewardError, UsageError
 from robo_reward.hardware.arm import ArmState
-from robo_reward.policies.history import list_seen_fields, observe_state
+from robo_reward.policies.rollout.history import list_seen_fields, observe_state
 
 ARM_FIELDS = ("hand_position", "hand_velocity", "gripper_opening", "joint_position")
 """State fields that are computed from the arm's own measurements."""

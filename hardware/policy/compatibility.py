@@ -6,8 +6,8 @@ from typing import Any
 
 from robo_reward.envs.arm.model import ARMS, ArmModel
 from robo_reward.envs.task import ActionSpec, ObservationSpec
-from robo_reward.policies.history import list_seen_fields
 from robo_reward.policies.policy import PolicyMismatch
+from robo_reward.policies.rollout.history import list_seen_fields
 
 
 def require_compatible(

@@ -11,8 +11,8 @@ from robo_reward.envs.rendering.frames import FrameSpec
 from robo_reward.envs.state import State
 from robo_reward.errors import UsageError
 from robo_reward.hardware.perception.state_estimator import Observer
-from robo_reward.policies.chunk import ChunkSpec
-from robo_reward.policies.history import ObservationHistory
+from robo_reward.policies.rollout.chunk import ChunkSpec
+from robo_reward.policies.rollout.history import ObservationHistory
 
 FIRST = np.zeros(1, np.int64)
 """Number of the one world of a history: the arm's."""

@@ -28,7 +28,7 @@ from robo_reward.hardware.policy.messages import (
 )
 from robo_reward.hardware.policy.sender import BackgroundSender
 from robo_reward.hardware.wire import pack_message, unpack_message
-from robo_reward.policies.chunk import ChunkSpec
+from robo_reward.policies.rollout.chunk import ChunkSpec
 
 THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 

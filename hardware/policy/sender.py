@@ -14,7 +14,7 @@ class BackgroundSender:
     would stop the stream of commands.
 
     Args:
-        send: sends one message and waits until it is sent; an `OSError` ends the thread.
+        send: sends one message and waits until it is sent; an error ends the thread.
     """
 
     def __init__(self, send: Callable[[bytes], None]) -> None:
@@ -41,6 +41,6 @@ class BackgroundSender:
         while (data := self._waiting.get()) is not None:
             try:
                 self._send(data)
-            except OSError as error:
-                self.failure = error
+            except (OSError, TypeError, ValueError) as error:  # a pipe that was closed meanwhile has no handle
+                self.failure = OSError(f"not sent: {error}")
                 return

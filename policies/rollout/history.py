@@ -9,7 +9,7 @@ import numpy as np
 from robo_reward.envs.rendering.frames import FrameSpec
 from robo_reward.envs.state import State
 from robo_reward.envs.task import ObservationSpec
-from robo_reward.policies.chunk import ChunkSpec
+from robo_reward.policies.rollout.chunk import ChunkSpec
 
 Observations = np.ndarray | dict[str, np.ndarray]
 """States (B, To, O), or for a policy that looks a mapping: `state`, and (B, To, h, w, 3) uint8 for each camera."""
