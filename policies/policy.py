@@ -32,7 +32,6 @@ FORMAT = 1
 LOADERS = {
     "mlp": "robo_reward.policies.policy:load_mlp",
     "diffusion": "robo_reward.policies.diffusion.policy:load_diffusion",
-    "lerobot": "robo_reward.policies.lerobot.policy:load_lerobot",
     "cnn": "robo_reward.policies.vision.picture_policy:load_picture_policy",
 }
 """Kind of a policy in `policy.json` -> `module:function` that reads its folder, imported when it is needed."""
@@ -51,7 +50,7 @@ class Policy(Protocol):
     """Maps observations to actions."""
 
     def act(self, observation: Any, /) -> np.ndarray:
-        """Returns actions (N, A) in [-1, 1] for observations (N, O); chunks (N, H, A) where it decides on several."""
+        """Returns actions (N, A) in [-1, 1] for observations (N, O); or chunks, see `StoredPolicy`."""
         ...
 
 
@@ -260,9 +259,7 @@ def load_policy_document(folder: Path) -> dict[str, Any]:
     """
     value = load_json(folder / "policy.json", dict[str, Any], MAX_DOCUMENT, REMEDY)
     if value is None:
-        is_lerobot = (folder / "config.json").is_file() and (folder / "model.safetensors").is_file()
-        remedy = ". A LeRobot policy is made one by `robo-reward import-policy`" if is_lerobot else ""
-        raise UsageError(f"no policy at {folder} (expected a folder with policy.json and policy.safetensors){remedy}")
+        raise UsageError(f"no policy at {folder} (expected a folder with policy.json and policy.safetensors)")
     return value
 
 

@@ -26,21 +26,15 @@ DIGEST_PICTURES = 64
 """Pictures of each camera that are part of a training's fingerprint, evenly spaced."""
 
 
-class PictureDemonstrations(Protocol):
-    """Demonstrations with pictures, such as a `DemonstrationSet`."""
+class Demonstrations(Protocol):
+    """Demonstrations of a task, such as a `DemonstrationSet`, which may also have pictures."""
 
     @property
     def episodes(self) -> tuple[Episode, ...]: ...
 
-    @property
-    def pictures(self) -> PictureStack | None: ...
-
-    @property
-    def first_pictures(self) -> np.ndarray: ...
-
 
 @dataclass(frozen=True)
-class LookingSettings:
+class ObservationSettings:
     """What a cloned policy observes, and how it learns to look.
 
     Args:
@@ -98,19 +92,22 @@ class PictureWindows:
 
     def __init__(
         self,
-        demonstrations: PictureDemonstrations,
+        demonstrations: Demonstrations,
         windows: Windows,
         frames: FrameSpec,
         history: int,
-        settings: LookingSettings,
+        settings: ObservationSettings,
         task: Task,
     ) -> None:
         self.frames, self.settings = frames, settings
-        self._arrays = _find_arrays(demonstrations.pictures, frames)
+        self._arrays = _find_arrays(getattr(demonstrations, "pictures", None), frames)
         steps = windows.step[:, None] + np.arange(1 - history, 1)  # (M, To)
-        self._rows = demonstrations.first_pictures[windows.episode][:, None] + np.maximum(steps, 0)
-        self.targets: Tensor | None = None
         episodes = demonstrations.episodes
+        counts = [len(episode) + 1 for episode in episodes]  # pictures, one of each state
+        first = np.cumsum([0, *counts[:-1]])
+        self._rows = first[windows.episode][:, None] + np.maximum(steps, 0)
+        _check_counts(self._arrays, sum(counts))
+        self.targets: Tensor | None = None
         if settings.auxiliary and all(has_task_fields(episode, task) for episode in episodes):
             seen = [task.observation(episode.states) for episode in episodes]
             pairs = zip(windows.episode, windows.step, strict=True)
@@ -151,3 +148,10 @@ def _find_arrays(stack: PictureStack | None, frames: FrameSpec) -> dict[str, np.
             raise WrongShape(f"pictures of {camera!r}", array.shape[1:], f"({frames.size}, {frames.size}, 3)")
         found[camera] = array
     return found
+
+
+def _check_counts(arrays: dict[str, np.ndarray], count: int) -> None:
+    """Raises WrongShape unless there is one picture of each camera for each state."""
+    for camera, array in arrays.items():
+        if len(array) != count:
+            raise WrongShape(f"pictures of {camera!r}", array.shape, f"({count}, h, w, 3), one for each state")
