@@ -10,7 +10,7 @@ import numpy as np
 from robo_reward.data.episode import Episode
 from robo_reward.envs.task import ObservationSpec
 from robo_reward.errors import UsageError
-from robo_reward.policies.history import observe_state
+from robo_reward.policies.rollout.history import observe_state
 
 
 @dataclass(frozen=True, eq=False)
