@@ -48,8 +48,8 @@ ACTIVATIONS = {
 class Policy(Protocol):
     """Maps observations to actions."""
 
-    def act(self, observation: np.ndarray) -> np.ndarray:
-        """Returns actions (N, A) in [-1, 1] for observations (N, O)."""
+    def act(self, observation: np.ndarray, /) -> np.ndarray:
+        """Returns actions (N, A) in [-1, 1] for observations (N, O); a policy that plans returns chunks (N, H, A)."""
         ...
 
 
@@ -220,7 +220,7 @@ class MetaForm(msgspec.Struct):
     options: dict[str, Any] = {}
 
 
-def require_same_conventions(policy: StoredPolicy, task: Task) -> None:
+def require_same_conventions(policy: Any, task: Task) -> None:
     """Checks that a task has the observation and action convention that a policy was trained for.
 
     Raises:
