@@ -214,7 +214,7 @@ class MetaForm(msgspec.Struct):
     options: dict[str, Any] = {}
 
 
-def require_same_conventions(policy: StoredPolicy, task: Task) -> None:
+def require_same_conventions(policy: Any, task: Task) -> None:
     """Checks that a task has the observation and action convention that a policy was trained for.
 
     Raises:
