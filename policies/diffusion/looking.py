@@ -40,7 +40,7 @@ class PictureDemonstrations(Protocol):
 
 
 @dataclass(frozen=True)
-class LookingSettings:
+class ObservationSettings:
     """What a cloned policy observes, and how it learns to look.
 
     Args:
@@ -102,7 +102,7 @@ class PictureWindows:
         windows: Windows,
         frames: FrameSpec,
         history: int,
-        settings: LookingSettings,
+        settings: ObservationSettings,
         task: Task,
     ) -> None:
         self.frames, self.settings = frames, settings
