@@ -50,7 +50,7 @@ class Policy(Protocol):
     """Maps observations to actions."""
 
     def act(self, observation: Any, /) -> np.ndarray:
-        """Returns actions (N, A) in [-1, 1] for observations (N, O); or chunks, see `StoredPolicy`."""
+        """Returns actions (N, A) in [-1, 1] for observations (N, O); chunks (N, H, A) where it decides on several."""
         ...
 
 
@@ -214,7 +214,7 @@ class MetaForm(msgspec.Struct):
     options: dict[str, Any] = {}
 
 
-def require_same_conventions(policy: StoredPolicy, task: Task) -> None:
+def require_same_conventions(policy: Any, task: Task) -> None:
     """Checks that a task has the observation and action convention that a policy was trained for.
 
     Raises:

@@ -20,7 +20,7 @@ MAX_BETA = 0.999
 class Network(Protocol):
     """Predicts something of the chunk's shape."""
 
-    def __call__(self, sample: Tensor, time: Tensor, condition: Tensor) -> Tensor:
+    def __call__(self, sample: Tensor, time: Tensor, condition: Tensor, /) -> Tensor:
         """Returns (B, Tp, A) for a noisy chunk (B, Tp, A), its time (B,) and the condition (B, C)."""
         ...
 
