@@ -55,7 +55,7 @@ class Policy(Protocol):
 
 
 class StoredPolicy(Protocol):
-    """What `load_policy` returns: a policy that maps observations to actions, or to chunks of actions.
+    """A policy of any kind, which maps observations to actions, or to chunks of actions.
 
     Attributes:
         observation: the state part of the observation; its size may be 0 for a policy that only looks.
