@@ -12,7 +12,7 @@ are scripted, those of D3IL are by people.
 
 from __future__ import annotations
 
-from itertools import product
+from itertools import pairwise, product
 
 import mujoco
 import numpy as np
@@ -38,9 +38,7 @@ ROWS: tuple[tuple[float, tuple[float, ...], float], ...] = (
 OBSTACLES = np.array([(x, y, radius) for y, row, radius in ROWS for x in row])
 """x, y and radius of each obstacle, (6, 3) [m]."""
 
-GAPS = tuple(
-    (row[0] - 0.06, *((a + b) / 2 for a, b in zip(row, row[1:], strict=False)), row[-1] + 0.06) for _, row, _ in ROWS
-)
+GAPS = tuple((row[0] - 0.06, *((a + b) / 2 for a, b in pairwise(row)), row[-1] + 0.06) for _, row, _ in ROWS)
 """x at which the scripted expert passes each gap of each row [m]."""
 
 TOUCH = 0.001
@@ -49,10 +47,7 @@ TOUCH = 0.001
 
 def scene_xml() -> str:
     """Returns the MJCF of the scene."""
-    obstacles = "".join(
-        f'<geom type="cylinder" size="{radius} .06" pos="{x} {y} .06" contype="1" conaffinity="2" rgba=".85 .20 .16 1"/>'
-        for x, y, radius in OBSTACLES
-    )
+    obstacles = "".join(f'<geom class="obstacle" size="{radius} .06" pos="{x} {y} .06"/>' for x, y, radius in OBSTACLES)
     return f"""
 <mujoco model="d3il_avoid">
   <compiler angle="radian" autolimits="true"/>
@@ -63,13 +58,16 @@ def scene_xml() -> str:
     <global offwidth="1280" offheight="960"/>
   </visual>
   <statistic center=".5 0 0" extent="1"/>
-  <default><default class="look"><geom contype="0" conaffinity="0" group="1" mass="0"/></default></default>
+  <default>
+    <default class="look"><geom contype="0" conaffinity="0" group="1" mass="0"/></default>
+    <default class="obstacle"><geom type="cylinder" contype="1" conaffinity="2" rgba=".85 .20 .16 1"/></default>
+  </default>
   <worldbody>
     <light pos=".3 -.8 1.8" dir=".1 .4 -1" diffuse=".5 .5 .5" specular=".2 .2 .2"/>
     <geom class="look" type="box" size=".45 .55 .02" pos=".5 .03 -.02" rgba=".74 .69 .62 1"/>
     <geom class="look" type="plane" size="4 4 .1" pos="0 0 -.75" rgba=".62 .65 .69 1"/>
     <geom class="look" type="box" size=".35 .005 .001" pos=".5 {FINISH} .001" rgba=".20 .75 .35 1"/>
-    <camera name="front" pos="1.30 .03 .95" xyaxes="0 1 0 -.76 0 .65" fovy="42"/>
+    <camera name="front" pos="1.30 .03 .95" xyaxes="0 1 0 -.76 0 .65" fovy="36"/>
     <camera name="top" pos=".5 .03 1.25" xyaxes="0 1 0 -1 0 0" fovy="45"/>
     {obstacles}
     {ROD}
