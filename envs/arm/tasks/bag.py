@@ -7,7 +7,7 @@ from typing import ClassVar
 import numpy as np
 
 from robo_reward.envs.arm.base import CENTRE, object_fields, object_sensors, sample_free_bodies
-from robo_reward.envs.arm.grips import GripTask
+from robo_reward.envs.arm.grips import CLOSE_CAMERA, GripTask
 from robo_reward.envs.state import Field, State
 from robo_reward.envs.task import Observable
 
@@ -100,7 +100,7 @@ class Bag(GripTask):
             typical=(-0.3, 0.7),
         ),
     )
-    bodies = BAG
+    bodies = BAG + CLOSE_CAMERA
     thing_sensors = (
         object_sensors("bag")
         + '<framepos name="edge_position" objtype="site" objname="edge"/>'

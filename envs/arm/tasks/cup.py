@@ -8,7 +8,7 @@ from typing import ClassVar
 import numpy as np
 
 from robo_reward.envs.arm.base import CENTRE, object_fields, object_sensors, sample_free_bodies
-from robo_reward.envs.arm.grips import GripTask
+from robo_reward.envs.arm.grips import CLOSE_CAMERA, GripTask
 from robo_reward.envs.state import Field, State
 from robo_reward.envs.task import Observable
 
@@ -114,7 +114,7 @@ class Cup(GripTask):
             typical=(-0.3, 0.7),
         ),
     )
-    bodies = cup_xml()
+    bodies = cup_xml() + CLOSE_CAMERA
     thing_sensors = (
         object_sensors("cup")
         + '<framepos name="handle_position" objtype="site" objname="handle"/>'

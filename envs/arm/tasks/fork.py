@@ -8,7 +8,7 @@ from typing import ClassVar
 import numpy as np
 
 from robo_reward.envs.arm.base import CENTRE, object_fields, object_sensors, sample_free_bodies
-from robo_reward.envs.arm.grips import GripTask
+from robo_reward.envs.arm.grips import CLOSE_CAMERA, GripTask
 from robo_reward.envs.state import Field, State
 from robo_reward.envs.task import Observable
 
@@ -142,7 +142,7 @@ class Fork(GripTask):
             typical=(-0.3, 0.7),
         ),
     )
-    bodies = FORK + FORK_REST + bowl_xml()
+    bodies = FORK + FORK_REST + bowl_xml() + CLOSE_CAMERA
     thing_sensors = (
         object_sensors("fork")
         + '<framepos name="handle_position" objtype="site" objname="handle"/>'
