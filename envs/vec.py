@@ -54,9 +54,14 @@ class SB3VecEnv(VecEnv):
             an algorithm that learns from steps relabels them with `pop_relabelled_rewards`, as `policies.sb3`
             does.
 
+    Attributes:
+        steps_per_action: environment steps that follow from one action of the algorithm.
+
     Raises:
         UsageError: a judge of whole episodes for a task whose episodes may end early.
     """
+
+    steps_per_action = 1
 
     def __init__(self, sim: Worlds, judge: EpisodeScorer | None = None) -> None:
         self.sim, self.judge = sim, judge
