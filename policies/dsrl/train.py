@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ from robo_reward.configs.training import TrainConfig
 from robo_reward.envs.task import Task
 from robo_reward.errors import UsageError
 from robo_reward.policies.algorithms import merge_settings
+from robo_reward.policies.alignment.job import FinetuneJob, FinetuneOutcome
 from robo_reward.policies.dsrl.chunk_policy import ChunkPolicy
 from robo_reward.policies.dsrl.noise_env import NoiseVecEnv
 from robo_reward.policies.dsrl.policy import DSRLPolicy, make_noise_spec
@@ -30,6 +31,7 @@ DEFAULTS: dict[str, Any] = {
     "gamma": 0.99,
     "batch_size": 512,
     "learning_rate": 1e-3,
+    "ent_coef": "auto_0.05",
     "buffer_size": 200_000,
     "learning_starts": 2_000,
     "train_freq": 1,
@@ -40,6 +42,9 @@ DEFAULTS: dict[str, Any] = {
 """Settings of SAC, and `worlds`, `action_magnitude`, `shared_noise`. `gamma` is the discount of an environment step;
 `learning_starts` and `buffer_size` count chunks. Target entropy and magnitude are those of the paper."""
 
+STEPS = 200_000
+"""The budget of `robo-reward finetune method=dsrl`, in environment steps."""
+
 
 @quiet_tensorboard()
 def train_dsrl(
@@ -47,7 +52,7 @@ def train_dsrl(
     policy: ChunkPolicy,
     reward: StepReward | EpisodeReward | None,
     folder: Path,
-    steps: int = 200_000,
+    steps: int = STEPS,
     seed: int = 0,
     params: Mapping[str, Any] | None = None,
     until: int | None = None,
@@ -164,3 +169,21 @@ def _export(model: Any, env: NoiseVecEnv, task: Task, meta: dict[str, Any]) -> D
     size = int(env.action_space.shape[0])  # type: ignore[index]
     actor = export_policy(model, task, {})
     return DSRLPolicy(replace(actor, action=make_noise_spec(env.policy, size, env.magnitude)), env.policy, meta)
+
+
+def finetune_dsrl(job: FinetuneJob) -> FinetuneOutcome:
+    """Runs `robo-reward finetune method=dsrl`: the outcome's policy is the frozen one with an actor for its noise."""
+    result = train_dsrl(
+        job.task,
+        job.policy,
+        job.reward,
+        job.folder,
+        steps=job.steps or STEPS,
+        seed=job.seed,
+        params=job.settings,
+        threads=job.threads or 1,
+        stop=job.stop,
+        report=lambda point: job.report(point.steps, {"success": point.success, "return": point.episode_return}),
+    )
+    details = {"seconds": result.seconds, "points": [asdict(point) for point in result.points]}
+    return FinetuneOutcome(None if result.stopped else result.policy, result.steps, details=details)
