@@ -15,9 +15,11 @@ ARM_TASKS = {
     for name in ("reach", "lift", "pick", "push", "stack", "drawer", "door")
 }
 """Tasks for an arm with a gripper: name to class."""
+MODE_TASKS = {name: f"robo_reward.envs.arm.tasks.{name}:{name.capitalize()}" for name in ("cup",)}
+"""Tasks for an arm with a gripper that can be solved in several ways, of which people prefer one."""
 PUSHER_TASKS = {name: f"robo_reward.envs.arm.tasks.{name}:{name.capitalize()}" for name in ("group", "clutter")}
 """Tasks for a board at the flange: the benchmark of rewards computed from camera images."""
-ARMS = {"panda": ARM_TASKS | PUSHER_TASKS, "fr3": ARM_TASKS, "ur5e": PUSHER_TASKS}
+ARMS = {"panda": ARM_TASKS | MODE_TASKS | PUSHER_TASKS, "fr3": ARM_TASKS | MODE_TASKS, "ur5e": PUSHER_TASKS}
 """The tasks of each arm."""
 MAGICAL_TASKS = {
     "robo_reward.envs.magical.sweep:Sweep": ("sweep-short", "sweep-medium", "sweep-long"),

@@ -263,6 +263,7 @@ class Task(ABC):
         ends_on_success: whether an episode ends when the goal is fulfilled.
         files: files that a process must be able to read to build the task.
         timed_rules: rules over time, by `success` and `failure`; they replace the methods of these names.
+        modes: names of the different ways to succeed, the one that people prefer first; empty if there is one way.
     """
 
     id: str
@@ -284,6 +285,7 @@ class Task(ABC):
     ends_on_success: bool = False
     files: tuple[Path, ...] = ()
     timed_rules: Mapping[str, TimedRule] = MappingProxyType({})
+    modes: tuple[str, ...] = ()
 
     @property
     def action(self) -> ActionSpec:
@@ -335,6 +337,26 @@ class Task(ABC):
             UsageError: the task has no scripted expert.
         """
         raise UsageError(f"task {self.id!r} has no scripted expert")
+
+    def expert_of_mode(self, state: State, mode: str) -> np.ndarray:
+        """Returns a scripted action (..., A) for each state, of the expert that solves the task in one way.
+
+        Args:
+            state: (..., D).
+            mode: one of `modes`.
+
+        Raises:
+            UsageError: the task has one way only.
+            UnknownName: no such mode.
+        """
+        raise UsageError(f"task {self.id!r} has no modes, so no expert of the mode {mode!r}. Use its `expert`")
+
+    def mode_of(self, states: State | np.ndarray) -> int:
+        """Returns the mode that the states (T, D) of an episode show, as an index into `modes`, or -1 for none.
+
+        It is for measuring only: no reward and no policy sees it.
+        """
+        return -1
 
     def check(self) -> None:
         """Checks that the model's sensors are the fields of the state.
