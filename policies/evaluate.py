@@ -12,6 +12,7 @@ from robo_reward.checks.proportion import wilson_interval
 from robo_reward.configs.training import EvaluateConfig
 from robo_reward.envs.task import Task
 from robo_reward.envs.worlds import Worlds
+from robo_reward.policies.controller import PolicyController
 from robo_reward.policies.judge import EpisodeRewardScorer
 from robo_reward.policies.policy import Policy
 from robo_reward.rewards.contract import EpisodeReward, StepReward
@@ -80,7 +81,7 @@ def evaluate_policy(
 
     Args:
         task: the task to run.
-        policy: the policy that acts.
+        policy: the policy that acts, of any kind that `PolicyController` runs.
         episodes: at least 1.
         seed: of the initial conditions and, where the task draws them, of the physics; `robo_reward.seeds` says
             which seeds training does not use.
@@ -107,11 +108,12 @@ def run_episodes(
     """Runs whole episodes of a deterministic policy and returns the outcome of each.
 
     Success counts at the last step only: passing through the goal is not enough. The initial states depend on the
-    task, the seed, `episodes` and `worlds` alone, so that two policies can be compared episode by episode.
+    task, the seed, `episodes` and `worlds` alone, so that two policies can be compared episode by episode. The noise
+    of a policy that samples its actions depends on the seed as well.
 
     Args:
         task: the task to run.
-        policy: the policy that acts.
+        policy: the policy that acts, of any kind that `PolicyController` runs.
         episodes: N, at least 1.
         seed: of the initial conditions and, where the task draws them, of the physics.
         reward: the reward of the returns, or None.
@@ -120,6 +122,7 @@ def run_episodes(
         report: called with the number of finished episodes after each batch.
     """
     n = min(episodes, worlds, task.max_worlds)
+    controller = PolicyController(policy, task, n, seed)
     judge = EpisodeRewardScorer(task, reward, n) if isinstance(reward, EpisodeReward) else None
     sim = task.make_worlds(n, seed, None if isinstance(reward, EpisodeReward) else reward, threads)
     successes, held, returns, starts = [], [], [], []
@@ -127,7 +130,7 @@ def run_episodes(
         # ceil(episodes / n) batches of whole episodes; surplus episodes of the last batch are dropped below.
         for batch in range(-(-episodes // n)):
             starts.append(sim.state.array.copy())
-            success, share, total = _run_batch(sim, policy, judge)
+            success, share, total = _run_batch(sim, controller, judge)
             successes.append(success)
             held.append(share)
             returns.append(total)
@@ -137,6 +140,7 @@ def run_episodes(
                 report(min((batch + 1) * n, episodes))
     finally:
         sim.close()
+        controller.close()
         if judge:
             judge.close()
     return EpisodeOutcomes(
@@ -148,15 +152,16 @@ def run_episodes(
 
 
 def _run_batch(
-    sim: Worlds, policy: Policy, judge: EpisodeRewardScorer | None
+    sim: Worlds, controller: PolicyController, judge: EpisodeRewardScorer | None
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Runs one episode in every world; returns success, share of steps with success, and return, (N,) each."""
     good, total = np.zeros(sim.n), np.zeros(sim.n)
     success, running = np.zeros(sim.n, bool), np.ones(sim.n, bool)
     if judge:
         judge.begin_episodes(sim)
+    controller.reset()
     for _ in range(sim.task.horizon):
-        result = sim.step(policy.act(sim.observation()))
+        result = sim.step(controller.act(sim))
         # An episode that ended early keeps its outcome for the remaining steps.
         success = np.where(running, result.success, success)
         good += success

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from robo_reward.data.episode import EpisodeStore
     from robo_reward.envs.task import Task
     from robo_reward.policies.evaluate import Evaluation
-    from robo_reward.policies.policy import MLPPolicy, Policy
+    from robo_reward.policies.policy import Policy
 
 Settings = Mapping[str, Any] | None
 CHOICES = (
@@ -73,8 +73,8 @@ class Run:
         """The path of the report, one self-contained page, where the verb writes one."""
         return self.folder / "report.html"
 
-    def load_policy(self) -> MLPPolicy:
-        """Returns the trained policy."""
+    def load_policy(self) -> Any:
+        """Returns the trained policy, of any kind that `load_policy` knows."""
         from robo_reward.policies.policy import load_policy
 
         return load_policy(self.folder)
@@ -234,12 +234,12 @@ def evaluate(
     from robo_reward.cli.training.evaluate import choose_task
     from robo_reward.envs.task import make_task
     from robo_reward.policies.evaluate import evaluate_policy
-    from robo_reward.policies.policy import MLPPolicy, load_policy
+    from robo_reward.policies.policy import load_policy
     from robo_reward.seeds import EVALUATION_SEEDS
 
     folder = policy.folder if isinstance(policy, Run) else Path(policy) if isinstance(policy, (str, Path)) else None
     actor: Any = policy if folder is None else load_policy(folder)
-    if isinstance(actor, MLPPolicy):
+    if hasattr(actor, "require_compatible"):
         if task is None or isinstance(task, str):  # with the task options of its training
             task = choose_task(actor, folder, {"id": task} if task else {})
         actor.require_compatible(task)

@@ -14,6 +14,7 @@ from robo_reward.envs.rendering.gl import NoRenderer
 from robo_reward.envs.rendering.render import render_frames
 from robo_reward.envs.task import Task
 from robo_reward.envs.video.files import write_video
+from robo_reward.policies.controller import PolicyController
 from robo_reward.policies.policy import Policy
 
 FILM_SIZE = (480, 360)  # width and height [px]
@@ -76,12 +77,13 @@ def film_episodes(
     sim = task.make_worlds(episodes, seed, threads=1)
     snapshots = [[(sim.qpos[i].copy(), sim.mocap[i].copy())] for i in range(episodes)]
     success, running = np.zeros(episodes, bool), np.ones(episodes, bool)
-    while running.any():
-        result = sim.step(policy.act(sim.observation()))
-        success = np.where(running, result.success, success)
-        running &= ~result.has_ended
-        for i in np.flatnonzero(running):
-            snapshots[i].append((sim.qpos[i].copy(), sim.mocap[i].copy()))
+    with PolicyController(policy, task, episodes, seed) as controller:
+        while running.any():
+            result = sim.step(controller.act(sim))
+            success = np.where(running, result.success, success)
+            running &= ~result.has_ended
+            for i in np.flatnonzero(running):
+                snapshots[i].append((sim.qpos[i].copy(), sim.mocap[i].copy()))
     sim.close()
     films, shown = [], camera or task.cameras[0]
     for i in range(episodes):

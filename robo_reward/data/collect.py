@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -16,6 +16,15 @@ from robo_reward.envs.worlds import Worlds
 
 Actor = Callable[[State], np.ndarray]
 """Maps states (N, D) to actions (N, A): a `task.expert`, a script, or a policy on `task.observation`."""
+
+
+@runtime_checkable
+class WorldActor(Protocol):
+    """Chooses the actions of all worlds of a simulator, such as a `PolicyController`."""
+
+    def act(self, sim: Worlds) -> np.ndarray:
+        """Returns the actions (N, A) of the present control step."""
+        ...
 
 
 class Recorder:
@@ -86,7 +95,7 @@ class Recorder:
 
 def collect_episodes(
     task: Task,
-    actor: Actor,
+    actor: Actor | WorldActor,
     episodes: int,
     seed: int = 0,
     frames: FrameSpec | None = None,
@@ -97,7 +106,8 @@ def collect_episodes(
 
     Args:
         task: the task to run.
-        actor: chooses the actions; called once a step with the states of all worlds.
+        actor: chooses the actions; called once a step with the states of all worlds, or with the simulator itself if
+            it has a method `act`.
         episodes: how many, all at once: memory is episodes x horizon x frame.
         seed: of the initial conditions.
         frames: how to render every state, or None for no frames.
@@ -107,7 +117,7 @@ def collect_episodes(
     sim, recorder = task.make_worlds(episodes, seed, threads=threads), Recorder(task, episodes, frames)
     try:
         recorder.begin_episodes(sim)
-        while not recorder.add_step(sim.step(actor(sim.state))):
+        while not recorder.add_step(sim.step(actor.act(sim) if isinstance(actor, WorldActor) else actor(sim.state))):
             pass
         return recorder.get_episodes({**(meta or {}), "seed": seed})
     finally:

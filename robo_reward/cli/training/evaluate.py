@@ -16,7 +16,7 @@ from robo_reward.envs.task import Task, make_task
 from robo_reward.errors import UsageError
 from robo_reward.files import load_yaml, write_json
 from robo_reward.policies.evaluate import evaluate_policy
-from robo_reward.policies.policy import MLPPolicy, load_policy
+from robo_reward.policies.policy import load_policy
 from robo_reward.seeds import EVALUATION_SEEDS
 
 
@@ -52,7 +52,7 @@ def run(config: DictConfig, arguments: list[str]) -> int:
     return 0
 
 
-def choose_task(policy: MLPPolicy, run: Path | None, chosen: dict[str, Any]) -> Task:
+def choose_task(policy: Any, run: Path | None, chosen: dict[str, Any]) -> Task:
     """Returns the task to evaluate a policy on.
 
     By default, that is the training task with its options; chosen options replace single ones of these. Another task
