@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import socket
 import struct
 import threading
@@ -15,6 +14,7 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 
 from robo_reward.configs.values import FRAME_SIZE
+from robo_reward.data.pictures import crop_square
 from robo_reward.errors import MissingExtra, RoboRewardError, UsageError
 from robo_reward.hardware.perception.calibration import Lens
 
@@ -388,15 +388,3 @@ class RealSenseCamera:
 
 def _undistort_image(image: np.ndarray, lens: Lens | None) -> np.ndarray:
     return image if lens is None else lens.undistort_image(image)
-
-
-def crop_square(image: np.ndarray, size: int) -> np.ndarray:
-    """Returns the middle square of a picture (H, W, 3), scaled to (size, size, 3)."""
-    import cv2
-
-    height, width = image.shape[:2]
-    side = min(height, width)
-    top, left = math.floor((height - side) / 2), math.floor((width - side) / 2)
-    middle = np.ascontiguousarray(image[top : top + side, left : left + side])
-    shrink = size < side
-    return cv2.resize(middle, (size, size), interpolation=cv2.INTER_AREA if shrink else cv2.INTER_LINEAR)

@@ -41,6 +41,8 @@ class Episode:
         reward: the output of a reward for the T steps, or None.
         frames: (T + 1, H, W, 3) uint8, or None.
         meta: JSON: seed, camera, policy, notes.
+        clean_action: (T, A) float, what an imitator learns where noise was added to the executed `action`: the
+            action of the expert or policy without the noise; None where both are the same.
 
     Raises:
         WrongShape: lengths or widths that do not belong together.
@@ -55,8 +57,11 @@ class Episode:
     reward: RewardOutput | None = None
     frames: np.ndarray | None = None
     meta: Mapping[str, Any] = field(default_factory=dict)
+    clean_action: np.ndarray | None = None
 
     def __post_init__(self) -> None:
+        if self.clean_action is not None:
+            object.__setattr__(self, "clean_action", np.asarray(self.clean_action, dtype=float))
         for name, kind in (("state", float), ("action", float), ("success", bool)):
             object.__setattr__(self, name, np.asarray(getattr(self, name), dtype=kind))
         _check_shapes(self)
@@ -89,7 +94,10 @@ def _check_shapes(episode: Episode) -> None:
         raise WrongShape("state", state.shape, f"(T + 1, D) = ({steps + 1}, {episode.spec.dim})")
     if success.shape != (steps,):
         raise WrongShape("success", success.shape, f"(T,) = ({steps},)")
-    for name, array in (("state", state), ("action", action)):
+    clean = action if episode.clean_action is None else episode.clean_action
+    if clean.shape != action.shape:
+        raise WrongShape("clean_action", clean.shape, f"that of action, {action.shape}")
+    for name, array in (("state", state), ("action", action), ("clean_action", clean)):
         if not np.isfinite(array).all():
             row = int(np.argmin(np.isfinite(array).all(axis=1)))
             raise UsageError(f"{name} is not finite at step {row} of an episode of {episode.task_id or 'no task'}")
@@ -247,6 +255,7 @@ class EpisodeStore:
                 reward=_read_reward(arrays, head),
                 frames=self._read_frames(arrays, head) if frames else None,
                 meta=head.meta,
+                clean_action=arrays.get("clean_action"),
             )
 
     def find_video(self, key: str) -> Path | None:
@@ -349,6 +358,8 @@ def _episode_to_arrays(episode: Episode, spec: str, video: str) -> dict[str, Any
         "frame_shape": [] if episode.frames is None else episode.frames.shape[1:3],
     }
     arrays = {"state": episode.state, "action": episode.action, "success": episode.success}
+    if episode.clean_action is not None:
+        arrays["clean_action"] = episode.clean_action
     if reward is not None:
         arrays["reward"] = np.stack([reward.total, *reward.terms.values()])  # (1 + terms, T)
     return {"head": np.frombuffer(json.dumps(head).encode(), np.uint8), **arrays}

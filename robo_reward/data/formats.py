@@ -112,6 +112,7 @@ def _open_store(folder: Path) -> EpisodeSource:
         len(keys),
         lambda frames: (add_rate(store.load(key, frames)) for key in keys),
         lambda number, frames: add_rate(store.load(keys[number], frames)),
+        keys,
     )
 
 

@@ -68,3 +68,14 @@ def join_cameras(parts: Mapping[str, np.ndarray], name: str) -> np.ndarray:
             frames = np.stack([cv2.resize(frame, (width, height), interpolation=cv2.INTER_AREA) for frame in frames])
         found.append(frames)
     return np.concatenate(found, axis=2)
+
+
+def crop_square(image: np.ndarray, size: int) -> np.ndarray:
+    """Returns the middle square of a picture (H, W, 3), scaled to (size, size, 3)."""
+    height, width = image.shape[:2]
+    side = min(height, width)
+    top, left = (height - side) // 2, (width - side) // 2
+    middle = np.ascontiguousarray(image[top : top + side, left : left + side])
+    if side == size:
+        return middle
+    return cv2.resize(middle, (size, size), interpolation=cv2.INTER_AREA if size < side else cv2.INTER_LINEAR)

@@ -124,7 +124,7 @@ def open_robomimic(path: Path | str) -> EpisodeSource:
         with open_hdf5(path) as file:
             return read_demo(file, names[number], frames)
 
-    return EpisodeSource("robomimic", str(path), len(names), iterate, load)
+    return EpisodeSource("robomimic", str(path), len(names), iterate, load, tuple(names))
 
 
 def is_robomimic(path: Path) -> bool:

@@ -56,5 +56,6 @@ def trim_episode(episode: Episode, rest: int) -> Episode:
         action=episode.action[:steps],
         success=episode.success[:steps],
         frames=None if episode.frames is None else episode.frames[: steps + 1],
+        clean_action=None if episode.clean_action is None else episode.clean_action[:steps],
         reward=None,
     )

@@ -30,6 +30,7 @@ class EpisodeSource:
         count: number of episodes.
         iterate: returns the episodes in order; its argument is whether to read their frames.
         load: returns the episode with a number, counted from 0, with or without frames; None: `iterate` finds it.
+        keys: what the source itself calls each episode, for messages; empty where numbers are all that it has.
     """
 
     format: str
@@ -37,6 +38,12 @@ class EpisodeSource:
     count: int
     iterate: Callable[[bool], Iterator[Episode]]
     load: Callable[[int, bool], Episode] | None = None
+    keys: tuple[str, ...] = ()
+
+    def name_episode(self, number: int) -> str:
+        """Returns an episode's number, counted from 0, its key and its file or folder, for messages."""
+        key = f" ({self.keys[number]})" if number < len(self.keys) else ""
+        return f"episode {number}{key} of {self.name}"
 
     def load_episode(self, number: int, frames: bool = True) -> Episode:
         """Returns one episode, also where others are damaged.
