@@ -108,12 +108,10 @@ def count_modes(task: Task, episodes: Sequence[Episode]) -> dict[str, int]:
 
 def find_modes(task: Task, episodes: Sequence[Episode]) -> np.ndarray:
     """Returns the mode (N,) of each episode, an index into `task.modes`, or -1 where it used none."""
-    return np.array([task.mode_of(episode.state) for episode in episodes], int)  # type: ignore[attr-defined]
+    return np.array([task.mode_of(episode.state) for episode in episodes], int)
 
 
-def measure_behaviour(
-    task: Task, policy: Any, episodes: int, seed: int, threads: int | None = None
-) -> Behaviour:
+def measure_behaviour(task: Task, policy: Any, episodes: int, seed: int, threads: int | None = None) -> Behaviour:
     """Runs whole episodes of a policy and counts successes and modes; the arguments are those of `roll_out`."""
     found = roll_out(task, policy, episodes, seed, threads=threads)
     successes = sum(episode.is_successful for episode in found)

@@ -33,7 +33,7 @@ class Chunks(NamedTuple):
         index = torch.from_numpy(np.ascontiguousarray(rows))
         return Chunks(self.state[index], self.action[index], self.mask[index])
 
-    def __add__(self, other: object) -> Chunks:  # type: ignore[override]
+    def __add__(self, other: object) -> Chunks:
         """Returns the chunks of both, one after the other."""
         if not isinstance(other, Chunks):
             return NotImplemented

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from robo_reward.errors import UnknownName, UsageError
 from robo_reward.policies.alignment.job import FinetuneJob, FinetuneOutcome
 
-_TRAIN = "robo_reward.policies.alignment.finetune"
+_PLACE = "robo_reward.policies.alignment"
 
 
 @dataclass(frozen=True)
@@ -32,16 +32,15 @@ class FinetuneMethod:
         return getattr(importlib.import_module(module), name)
 
 
+_BOTH = ("preferences", "reward")
 METHODS = {
-    "dpo": FinetuneMethod("Diffusion-DPO or flow-DPO on pairs", f"{_TRAIN}:finetune_dpo", ("preferences", "reward")),
-    "kto": FinetuneMethod("KTO on single episodes", f"{_TRAIN}:finetune_kto", ("preferences", "reward")),
-    "dro": FinetuneMethod(
-        "Diffusion-DRO: liked episodes against own samples", f"{_TRAIN}:finetune_dro", ("preferences", "reward")
-    ),
-    "clone": FinetuneMethod("cloning of the preferred half", f"{_TRAIN}:finetune_clone", ("preferences", "reward")),
-    "rwr": FinetuneMethod("reward-weighted cloning", f"{_TRAIN}:finetune_rwr", ("reward", "preferences")),
+    "dpo": FinetuneMethod("Diffusion-DPO or flow-DPO on pairs", f"{_PLACE}.finetune:finetune_dpo", _BOTH),
+    "kto": FinetuneMethod("KTO on single episodes", f"{_PLACE}.finetune:finetune_kto", _BOTH),
+    "dro": FinetuneMethod("Diffusion-DRO, liked against own samples", f"{_PLACE}.finetune:finetune_dro", _BOTH),
+    "clone": FinetuneMethod("cloning of the preferred half", f"{_PLACE}.finetune:finetune_clone", _BOTH),
+    "rwr": FinetuneMethod("reward-weighted cloning", f"{_PLACE}.finetune:finetune_rwr", _BOTH),
     "best_of_n": FinetuneMethod(
-        "acts with the best of N chunks by a reward", f"{_TRAIN}:finetune_best_of_n", ("preferences", "reward")
+        "acts with the best of N chunks", f"{_PLACE}.finetune_best_of_n:finetune_best_of_n", _BOTH
     ),
 }
 

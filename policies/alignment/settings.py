@@ -55,9 +55,13 @@ class AlignmentSettings:
             value = getattr(self, name)
             fits = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
             if not fits or value < 0 or (value == 0 and name != "anchor"):
-                raise UsageError(f"settings.{name}={value!r}: expected a number {'from' if name == 'anchor' else 'above'} 0")
+                raise UsageError(
+                    f"settings.{name}={value!r}: expected a number {'from' if name == 'anchor' else 'above'} 0"
+                )
         if self.share > 0.5:
-            raise UsageError(f"settings.share={self.share}: expected at most 0.5, or episodes are best and worst at once")
+            raise UsageError(
+                f"settings.share={self.share}: expected at most 0.5, or episodes are best and worst at once"
+            )
         if self.weights not in ("progress", "return"):
             raise UnknownName("kind of weights", str(self.weights), ("progress", "return"))
 

@@ -39,7 +39,7 @@ def run(config: DictConfig, arguments: list[str]) -> int:
     source = Path(config.policy)
     policy = load_policy(source)
     _require_chunks(policy, config.method)
-    task = choose_task(policy, source, {})  # type: ignore[arg-type]
+    task = choose_task(policy, source, {})
     policy.require_compatible(task)
     if config.camera and config.camera not in task.cameras:
         raise UnknownName("camera", config.camera, task.cameras)
