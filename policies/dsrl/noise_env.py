@@ -49,6 +49,7 @@ class NoiseVecEnv(SB3VecEnv):
     def step_wait(self) -> tuple[np.ndarray, np.ndarray, np.ndarray, list[dict[str, Any]]]:
         """Returns observations (N, O), discounted rewards (N,), ends (N,) and infos of one chunk."""
         noise = expand_noise(self._action, self.policy.noise_shape, self.magnitude)
+        self.policy.reset()  # no warm start from the previous chunk, which was perhaps another episode's
         chunk = self.policy.act(self._history, noise)  # (N, H, A)
         reward, ended = np.zeros(self.num_envs), np.zeros(self.num_envs, bool)
         infos: list[dict[str, Any]] = [{} for _ in range(self.num_envs)]

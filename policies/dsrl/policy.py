@@ -60,6 +60,7 @@ class DSRLPolicy:
         newest = np.asarray(states)
         newest = newest[:, -1] if newest.ndim == 3 else newest
         chosen = expand_noise(self.actor.act(newest), self.noise_shape, self.actor.action.scale[0])
+        self.frozen.reset()  # no warm start from the previous chunk, as in training
         return self.frozen.act(observations, chosen)
 
     def reset(self, seed: int = 0) -> None:

@@ -51,5 +51,10 @@ class ModePolicy:
         return self.reacher.save(folder)
 
 
-def make_mode_policy(task: Task) -> ModePolicy:
-    return ModePolicy(make_reacher(task))
+def make_mode_policy(task: Task, execute: int = 3) -> ModePolicy:
+    return ModePolicy(make_reacher(task), execute=execute)
+
+
+def near(state: Any, action: Any, previous: Any) -> Any:
+    distance = np.linalg.norm(state.goal_position - state.hand_position, axis=-1)
+    return 1 - np.tanh(5 * distance), {}
