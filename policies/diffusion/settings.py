@@ -7,18 +7,17 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any, Literal, get_args, get_type_hints
 
+from robo_reward.configs.cloning import ChunkPolicyConfig, NetworkName, Size
 from robo_reward.errors import UnknownName, UsageError
 from robo_reward.files import convert_json
 
 Objective = Literal["ddpm", "flow", "regression"]
-NetworkName = Literal["mlp", "unet", "transformer"]
-Size = Literal["cpu", "paper"]
 LARGEST_COUNT = 4096
 """The largest horizon and the largest number of diffusion steps."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class DiffusionSettings:
+class DiffusionSettings(ChunkPolicyConfig):
     """Settings of a chunk policy: what it predicts, how it samples, and how it is trained.
 
     With To = `history` and Tp = `horizon`, the network predicts Tp actions, the first for the oldest observation. The
@@ -26,19 +25,6 @@ class DiffusionSettings:
 
     Args:
         objective: `ddpm` predicts the noise, `flow` a velocity; `regression` predicts the chunk itself, as a baseline.
-        network: `mlp`, `unet` or `transformer`.
-        size: `cpu` trains in minutes on one core; `paper` is the size of the published policies.
-        history: To, number of observations, newest last.
-        horizon: Tp, number of predicted actions.
-        execute: number of actions that are executed before the next query, 1 to H.
-        train_steps: K, number of noise levels of `ddpm`.
-        sampling_steps: number of network evaluations per chunk: DDIM for `ddpm`, Euler for `flow`.
-        warm_start: share of the sampling steps that is skipped by starting from the previous chunk; 0: from noise.
-        learning_rate: the largest, after the warm-up; it falls to 0 along a cosine.
-        weight_decay: of AdamW.
-        warmup: updates in which the learning rate rises from 0.
-        ema_power: the average of the weights decays by 1 - (1 + update)^-power.
-        ema_max: the largest decay of the average.
 
     Raises:
         UnknownName: no such objective, network or size.
@@ -46,19 +32,6 @@ class DiffusionSettings:
     """
 
     objective: Objective = "ddpm"
-    network: NetworkName = "mlp"
-    size: Size = "cpu"
-    history: int = 1
-    horizon: int = 8
-    execute: int = 4
-    train_steps: int = 100
-    sampling_steps: int = 8
-    warm_start: float = 0.0
-    learning_rate: float = 1e-3
-    weight_decay: float = 1e-6
-    warmup: int = 200
-    ema_power: float = 0.75
-    ema_max: float = 0.999
 
     def __post_init__(self) -> None:
         for name, kind in (("objective", Objective), ("network", NetworkName), ("size", Size)):
@@ -97,7 +70,7 @@ class DiffusionSettings:
             BadArtifact: a value of another type.
             UsageError: values that do not fit together.
         """
-        hints, names = get_type_hints(cls), [field.name for field in fields(cls)]
+        hints, names = get_type_hints(cls, include_extras=True), [field.name for field in fields(cls)]
         for name in value:
             if name not in names:
                 raise UnknownName("setting of a diffusion policy", str(name), names)

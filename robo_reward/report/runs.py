@@ -26,6 +26,7 @@ from robo_reward.report.data import (
 )
 from robo_reward.report.forms import (
     CandidateForm,
+    CloneConfigForm,
     ConfigForm,
     GoalForm,
     ProvenanceForm,
@@ -33,6 +34,7 @@ from robo_reward.report.forms import (
     SearchForm,
     Sittings,
     TrainConfigForm,
+    VerbForm,
     Videos,
     WriterForm,
 )
@@ -61,7 +63,8 @@ def report_run(folder: Path) -> Path:
     if os.path.lexists(folder / "search.json"):
         return report_search(folder)
     if os.path.lexists(folder / "result.json") and os.path.lexists(folder / "config.yaml"):
-        return report_train(folder)
+        found = _load_optional(folder / "result.json", VerbForm)
+        return report_clone(folder) if found and found.verb == "clone" else report_train(folder)
     raise UsageError(f"{folder} holds no finished run: expected search.json, or result.json and config.yaml")
 
 
@@ -108,6 +111,24 @@ def report_train(folder: Path) -> Path:
             _read_program(folder) or f"# reward: {config.reward.kind}", terms=_build_term_series(result.points)
         ),
         curves=(Curve("policy", _build_success_series(result.points), config.policy.algorithm),),
+        videos=_load_videos(folder),
+        timings=(PhaseTiming("training", result.seconds),),
+        **_load_provenance(folder, config),
+    )
+    return save_report(report, folder)
+
+
+def report_clone(folder: Path) -> Path:
+    """Writes `report.html` of a policy that imitates demonstrations and returns its path."""
+    result, config = _load_required(folder / "result.json", TrainingForm), _load_config(folder, CloneConfigForm)
+    report = RunReport(
+        title=f"{config.task.id}: {config.policy} policy from demonstrations",
+        goal=_find_goal(config),
+        task=config.task.id,
+        kind="clone",
+        measure=_load_measure(folder),
+        headline=Headline(**_rate_fields(result.evaluation), seconds=result.seconds, steps=result.steps),
+        curves=(Curve("policy", _build_success_series(result.points), config.policy),),
         videos=_load_videos(folder),
         timings=(PhaseTiming("training", result.seconds),),
         **_load_provenance(folder, config),
