@@ -13,9 +13,11 @@ from robo_reward.configs.values import (
     Flag,
     Frames,
     Mappings,
+    NameOrNames,
     Names,
     Natural,
     NotNegative,
+    OrNull,
     Port,
     Portion,
     Positive,
@@ -86,17 +88,26 @@ class HttpConfig:
 class RecordConfig:
     """The keys of `robo-reward record`.
 
+    With `source=` or `n=` it records for cloning: many episodes at once, successes only, with clean actions beside
+    the noisy ones. With `by=` and `episodes=` it records a few for `discover`, at the pace of a person.
+
     Args:
-        by: expert (scripted); keyboard: you drive in this terminal; or a run folder, whose policy acts
+        source: for cloning: expert (scripted), policy (that of `policy=`), keyboard or spacemouse (you drive)
+        policy: for cloning: the run or folder of the policy that acts
+        n: for cloning: number of successful episodes that the store has in the end; 0: 200
+        by: for discover: expert (scripted); keyboard: you drive in this terminal; or a run folder, whose policy acts
         episodes: number of episodes to add
         to: the episode store; empty: demos/TASK in the current folder
-        cameras: cameras to record, side by side in one video; empty list: the first of the task
+        cameras: cameras to record, side by side in one video; empty list: the first of the task; for cloning: none
         frames: exact: lossless, as a reward will see them; mp4: ten times smaller, slightly changed
         size: width and height of one camera's frame [pixels]
-        seed: seed of the initial states and of the expert's noise; the number of episodes already in the store is added
-        speed: speed of the expert, varied by 30 % either way between episodes; 1: as fast as the action allows
-        noise: noise of the expert's actions, as a fraction of a full step
-        rest: frames recorded after the task is done
+        seed: seed of the initial states and of the noise; with `by=`, the number of episodes in the store is added
+        speed: by=expert: its speed, varied by 30 % either way between episodes; 1: as fast as the action allows
+        noise: noise of the actions that are executed, as a fraction of a full step; null: 0.12 for the expert, else 0
+        rest: by=: frames recorded after the task is done
+        modes: for cloning: ways to solve a task that has several: balanced (all, in equal numbers), or names of some
+        failures: for cloning: keep: episodes that fail go to a store beside it, FOLDER-failures; or drop
+        worlds: for cloning: number of episodes recorded side by side; 0: as many as suit task and memory
         goal: the goal sentence of a scene file without one
         success: another condition of success
         failure: another condition that ends an episode as failed
@@ -105,6 +116,9 @@ class RecordConfig:
 
     groups: ClassVar[dict[str, str | None]] = {"task": "panda/lift"}
 
+    source: str = ""
+    policy: str = ""
+    n: Natural = 0
     by: str = "expert"
     episodes: Positive = 8
     to: str = ""
@@ -113,8 +127,11 @@ class RecordConfig:
     size: Side = FRAME_SIZE
     seed: Seed = 0
     speed: Real = 0.5
-    noise: NotNegative = 0.12
+    noise: OrNull = None
     rest: Natural = 12
+    modes: NameOrNames = "balanced"
+    failures: Literal["keep", "drop"] = "keep"
+    worlds: Natural = 0
     goal: str = ""
     success: str = ""
     failure: str = ""

@@ -19,10 +19,17 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from typing import Any
 
-import numpy as np
-
 from robo_reward.errors import MissingExtra, UsageError
-from robo_reward.hardware.policy.process import PolicyDied, PolicyReply, answer, read_ready, read_reply, specification
+from robo_reward.hardware.policy.messages import (
+    PolicyDied,
+    PolicyReply,
+    answer,
+    pack_query,
+    read_ready,
+    read_reply,
+    specification,
+    warm_up,
+)
 from robo_reward.hardware.wire import MOST, BadMessage, pack_message, unpack_message
 
 log = logging.getLogger(__name__)
@@ -68,6 +75,7 @@ class PolicyServer:
         library = _import_library("websockets.sync.server")
         self._policy, self._token = policy, _check_token(token)
         self._lock = threading.Lock()
+        warm_up(policy)
         try:
             self._server = library.serve(
                 self._handle_connection,
@@ -154,11 +162,12 @@ class RemotePolicy:
         said = read_ready(self._ready_header)
         self.action, self.observation = said.action, said.observation
         self.meta: dict[str, Any] = said.meta
+        self.horizons, self._resets = said.horizons, 0
         self._thread = threading.Thread(target=self._receive_replies, name="policy-client", daemon=True)
         self._thread.start()
 
-    def send_observation(self, ticket: int, observation: np.ndarray) -> None:
-        self._send_message(pack_message({"kind": "ask", "ticket": ticket}, {"observation": np.asarray(observation)}))
+    def send_observation(self, ticket: int, observation: Any) -> None:
+        self._send_message(pack_query(ticket, observation))
 
     def receive_reply(self, timeout: float) -> PolicyReply | None:
         try:
@@ -172,7 +181,8 @@ class RemotePolicy:
     def reset(self) -> None:
         while self.receive_reply(0.0) is not None:  # drop replies to the last episode
             pass
-        self._send_message(pack_message({"kind": "reset"}))
+        self._send_message(pack_message({"kind": "reset", "seed": self._resets}))
+        self._resets += 1
 
     def close(self) -> None:
         self._closing.set()

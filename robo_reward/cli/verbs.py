@@ -115,10 +115,10 @@ VERBS = {
         REWARD,
     ),
     "record": Verb(
-        "record demonstrations of a task: by its scripted expert, or by you at the keyboard",
+        "record demonstrations of a task: by its scripted expert, a policy, or you at the keyboard or SpaceMouse",
         "robo_reward.cli.rewards.record:run",
         "robo_reward.configs.rewards:RecordConfig",
-        "robo-reward record task=panda/drawer by=keyboard episodes=3",
+        "robo-reward record task=panda/drawer source=expert n=200",
     ),
     "import": Verb(
         "copy a LeRobot, robomimic or Minari data set into an episode store",

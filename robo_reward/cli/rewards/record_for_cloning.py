@@ -1,0 +1,151 @@
+"""`robo-reward record source=...`: demonstrations for cloning, many at once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
+from pathlib import Path
+from time import monotonic
+
+from omegaconf import DictConfig
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from robo_reward.cli.folder import lock_run
+from robo_reward.cli.goals import BY_TASK
+from robo_reward.cli.interrupt import stop_on_signals
+from robo_reward.cli.task import make_configured_task
+from robo_reward.cli.terminal import Terminal
+from robo_reward.data.episode import EpisodeStore
+from robo_reward.data.recording import (
+    MakeActor,
+    RecordingProgress,
+    RecordingSettings,
+    WorldActor,
+    make_expert,
+    record_demonstrations,
+)
+from robo_reward.envs.rendering.frames import FrameSpec
+from robo_reward.envs.task import Task
+from robo_reward.errors import UnknownName, UsageError
+from robo_reward.policies.controller import PolicyController
+from robo_reward.policies.policy import load_policy
+
+SOURCES = ("expert", "policy", "keyboard", "spacemouse")
+USUAL_COUNT = 200
+USUAL_NOISE = 0.12
+INTERRUPTED = 130
+
+
+def record_for_cloning(config: DictConfig, arguments: list[str]) -> int:
+    """Records until the store has as many successful episodes as asked for; returns the exit code."""
+    source = config.source or ("policy" if config.policy else "expert")
+    if source not in SOURCES:
+        raise UnknownName("source", source, SOURCES, "Of a policy: source=policy policy=runs/NAME")
+    if (source == "policy") != bool(config.policy):
+        raise UsageError("source=policy needs policy=RUN, and policy=RUN no other source, such as policy=runs/NAME")
+    task, goal = make_configured_task(config, arguments)
+    settings = _make_settings(config, task, source)
+    make_actor = make_expert(task) if source == "expert" else _load_actor(task, config.policy)
+    console = Terminal()
+    if goal.success_by != BY_TASK:
+        goal.print(console)
+    folder = Path(config.to or f"demos/{task.id.replace('/', '-')}")
+    n = config.n or (config.episodes if _is_given("episodes", arguments) else USUAL_COUNT)
+    store = EpisodeStore(folder, frames=config.frames)
+    beside = folder.with_name(f"{folder.name}-failures")
+    failures = EpisodeStore(beside, frames=config.frames) if config.failures == "keep" else None
+    begun = monotonic()
+    with lock_run(folder), stop_on_signals() as stop, _show_progress(console, len(store), n) as report:
+        done = record_demonstrations(task, make_actor, store, n, settings, failures, stop, report)
+    _print_outcome(console, done, monotonic() - begun, folder, beside if failures is not None else None)
+    if done.kept < n:
+        console.print(f"stopped with {done.kept} of {n} episodes; the same command continues", style="yellow")
+        return INTERRUPTED
+    console.print(f"next: robo-reward clone data={folder} task={task.id} policy=diffusion")
+    return 0
+
+
+def _make_settings(config: DictConfig, task: Task, source: str) -> RecordingSettings:
+    """Returns the settings of the recording.
+
+    Raises:
+        UnknownName: the task has no such mode or camera.
+        UsageError: modes of a task that has one way only.
+    """
+    for camera in config.cameras:
+        if camera not in task.cameras:
+            raise UnknownName("camera", camera, task.cameras)
+    noise = USUAL_NOISE if source == "expert" else 0.0
+    if config.noise is not None:
+        noise = config.noise
+    if noise > 1:
+        raise UsageError(f"noise={noise:g}: expected at most 1, a full step")
+    return RecordingSettings(
+        source=source if source == "expert" else str(config.policy),
+        seed=config.seed,
+        noise=noise,
+        modes=_choose_modes(config, task) if source == "expert" else (),
+        frames=FrameSpec(tuple(config.cameras), config.size) if config.cameras else None,
+        worlds=config.worlds,
+    )
+
+
+def _choose_modes(config: DictConfig, task: Task) -> tuple[str, ...]:
+    if config.modes == "balanced":
+        return task.modes
+    names = (config.modes,) if isinstance(config.modes, str) else tuple(config.modes)
+    for name in names:
+        if not task.modes:
+            raise UsageError(f"modes={name}: task {task.id} has one way to succeed; leave modes= out")
+        if name not in task.modes:
+            raise UnknownName(f"mode of {task.id}", name, task.modes)
+    return tuple(dict.fromkeys(names))
+
+
+def _load_actor(task: Task, folder: str) -> MakeActor:
+    """Returns the maker of a policy's actor."""
+    policy = load_policy(folder).require_compatible(task)
+
+    @contextmanager
+    def make(seed: int, modes: Sequence[str]) -> Iterator[WorldActor]:
+        with closing(PolicyController(policy, task, len(modes), seed)) as controller:
+            yield controller.act
+
+    return make
+
+
+@contextmanager
+def _show_progress(console: Terminal, done: int, n: int) -> Iterator:
+    """Shows a bar of the episodes in the store; yields the function that moves it."""
+    columns = (
+        TextColumn("recording"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[note]}"),
+    )
+    with Progress(*columns, console=console, transient=True) as bar:
+        line = bar.add_task("", total=n, completed=done, note="")
+
+        def report(progress: RecordingProgress) -> None:
+            share = progress.succeeded / max(progress.tried, 1)
+            bar.update(line, completed=progress.kept, note=f"{share:.0%} of {progress.tried} succeed")
+
+        yield report
+
+
+def _print_outcome(
+    console: Terminal, done: RecordingProgress, seconds: float, folder: Path, failures: Path | None
+) -> None:
+    """Prints how many episodes there are, how many succeeded, and the speed."""
+    if done.tried:
+        speed = 60 * done.tried / max(seconds, 1e-9)
+        console.print(f"{done.succeeded} of {done.tried} episodes succeed; {speed:.0f} episodes a minute")
+    modes = ", ".join(f"{name} {count}" for name, count in sorted(done.modes.items()) if name)
+    console.print(f"{done.kept} demonstrations{f' ({modes})' if modes else ''}; store: {folder}")
+    if failures is not None and done.succeeded < done.tried:
+        console.print(f"failures: {failures}")
+
+
+def _is_given(key: str, arguments: Sequence[str]) -> bool:
+    return any(argument.startswith(f"{key}=") for argument in arguments)
