@@ -10,8 +10,7 @@ import numpy as np
 from robo_reward.data.episode import Episode
 from robo_reward.envs.task import Task, make_task
 from robo_reward.labelling.comparisons import NO_ANCHOR, Comparisons
-from robo_reward.policies.alignment.job import FinetuneJob
-from robo_reward.policies.alignment.ranked_episodes import RankedEpisodes
+from robo_reward.policies.alignment.job import FinetuneJob, RankedEpisodes
 from robo_reward.policies.diffusion.model import create_model
 from robo_reward.policies.diffusion.normaliser import MinMax
 from robo_reward.policies.diffusion.policy import DiffusionPolicy
