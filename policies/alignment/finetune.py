@@ -11,9 +11,9 @@ from torch import Tensor
 from robo_reward.errors import UsageError
 from robo_reward.policies.alignment.chunks import EpisodeChunks
 from robo_reward.policies.alignment.demonstrations import load_demonstrations
-from robo_reward.policies.alignment.job import FinetuneJob, FinetuneOutcome
+from robo_reward.policies.alignment.job import FinetuneJob, FinetuneOutcome, RankedEpisodes
 from robo_reward.policies.alignment.measure import measure_cloning_loss, measure_pairs
-from robo_reward.policies.alignment.ranked_episodes import RankedEpisodes, load_ranked_episodes, rank_rollouts
+from robo_reward.policies.alignment.ranked_episodes import load_ranked_episodes, rank_rollouts
 from robo_reward.policies.alignment.settings import AlignmentSettings
 from robo_reward.policies.alignment.train import copy_trainable, train_model
 from robo_reward.policies.alignment.updates import (
@@ -129,6 +129,8 @@ def load_ranked(job: FinetuneJob, settings: AlignmentSettings) -> tuple[RankedEp
 
     With a reward, the policy learns from its own episodes, ranked by the reward; the answers then measure only.
     """
+    if job.ranked is not None:
+        return job.ranked, None
     answered = load_ranked_episodes(job.preferences, job.task) if job.preferences else None
     if job.reward is not None:
         return rank_rollouts(job, settings.rollouts, settings.share), answered

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 
+from robo_reward.data.episode import Episode
 from robo_reward.envs.task import Task
 from robo_reward.labelling.answers import Answer
+from robo_reward.labelling.comparisons import Comparisons
 from robo_reward.labelling.store import Clip
 from robo_reward.rewards.contract import EpisodeReward, StepReward
 
@@ -46,6 +48,39 @@ class Preferences:
     clips: Mapping[str, Clip]
 
 
+@dataclass(frozen=True, eq=False)
+class RankedEpisodes:
+    """Episodes, pairs of them of which one is better, and a score of each.
+
+    Args:
+        episodes: N.
+        pairs: numbers of the better and the worse episode of each pair.
+        scores: (N,) larger is better: the reward of each, or the share of its comparisons that it won.
+    """
+
+    episodes: Sequence[Episode]
+    pairs: Comparisons
+    scores: np.ndarray
+
+    @property
+    def is_liked(self) -> np.ndarray:
+        """(N,) bool, whether an episode wins more of its pairs than it loses."""
+        return self._count_wins() > 0
+
+    @property
+    def is_disliked(self) -> np.ndarray:
+        """(N,) bool, whether an episode loses more of its pairs than it wins."""
+        return self._count_wins() < 0
+
+    def _count_wins(self) -> np.ndarray:
+        """Returns wins less losses of each episode (N,); ties count as neither."""
+        found = np.zeros(len(self.episodes))
+        decided = self.pairs.drop_ties()
+        np.add.at(found, decided.winner, 1.0)
+        np.add.at(found, decided.loser, -1.0)
+        return found
+
+
 @dataclass(frozen=True)
 class FinetuneJob:
     """The work of a method of fine-tuning.
@@ -56,6 +91,7 @@ class FinetuneJob:
         folder: of the run; a method keeps in it what it needs to resume.
         preferences: people's answers, or None.
         reward: any reward, or None.
+        ranked: episodes that are ranked already, in place of preferences and reward, or None.
         data: folder of demonstrations; empty: none.
         steps: gradient steps, or environment steps for reinforcement; 0: what suits the method.
         seed: of all random draws.
@@ -70,6 +106,7 @@ class FinetuneJob:
     folder: Path
     preferences: Preferences | None = None
     reward: StepReward | EpisodeReward | None = None
+    ranked: RankedEpisodes | None = None
     data: str = ""
     steps: int = 0
     seed: int = 0

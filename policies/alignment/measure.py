@@ -17,7 +17,7 @@ DRAWS = 8
 
 
 @torch.no_grad()
-def measure_cloning_loss(model: DiffusionModel, chunks: Chunks, most: int = 2048) -> float:
+def measure_cloning_loss(model: DiffusionModel, chunks: Chunks, most: int = 512) -> float:
     """Returns the cloning loss of chunks under a fixed noise, of at most `most` of them."""
     rows = np.linspace(0, len(chunks.state) - 1, min(most, len(chunks.state))).astype(int)
     kept = chunks.select(rows)
@@ -27,7 +27,7 @@ def measure_cloning_loss(model: DiffusionModel, chunks: Chunks, most: int = 2048
 
 @torch.no_grad()
 def measure_pairs(
-    model: DiffusionModel, reference: DiffusionModel, pairs: Comparisons, data: EpisodeChunks, most: int = 100
+    model: DiffusionModel, reference: DiffusionModel, pairs: Comparisons, data: EpisodeChunks, most: int = 50
 ) -> tuple[float, float]:
     """Returns the implicit preference accuracy of decided pairs, and the mean implicit reward of their winners.
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +14,7 @@ from robo_reward.errors import UsageError
 from robo_reward.labelling.comparisons import NO_ANCHOR, Comparisons, build_comparisons
 from robo_reward.labelling.store import Clip
 from robo_reward.policies.alignment.behaviour import roll_out
-from robo_reward.policies.alignment.job import FinetuneJob, Preferences
+from robo_reward.policies.alignment.job import FinetuneJob, Preferences, RankedEpisodes
 from robo_reward.policies.policy import PolicyMismatch
 from robo_reward.rewards.contract import EpisodeReward, RewardOutput, StepReward
 
@@ -22,39 +22,6 @@ BATCH = 25
 """Number of episodes that are run and scored together."""
 ROLLOUT_SEEDS = 500
 """First seed of the episodes that a reward ranks; training has the seeds below `VALIDATION_SEEDS`."""
-
-
-@dataclass(frozen=True, eq=False)
-class RankedEpisodes:
-    """Episodes, pairs of them of which one is better, and a score of each.
-
-    Args:
-        episodes: N.
-        pairs: numbers of the better and the worse episode of each pair.
-        scores: (N,) larger is better: the reward of each, or the share of its comparisons that it won.
-    """
-
-    episodes: Sequence[Episode]
-    pairs: Comparisons
-    scores: np.ndarray
-
-    @property
-    def is_liked(self) -> np.ndarray:
-        """(N,) bool, whether an episode wins more of its pairs than it loses."""
-        return self._count_wins() > 0
-
-    @property
-    def is_disliked(self) -> np.ndarray:
-        """(N,) bool, whether an episode loses more of its pairs than it wins."""
-        return self._count_wins() < 0
-
-    def _count_wins(self) -> np.ndarray:
-        """Returns wins less losses of each episode (N,); ties count as neither."""
-        found = np.zeros(len(self.episodes))
-        decided = self.pairs.drop_ties()
-        np.add.at(found, decided.winner, 1.0)
-        np.add.at(found, decided.loser, -1.0)
-        return found
 
 
 def load_ranked_episodes(preferences: Preferences, task: Task) -> RankedEpisodes:

@@ -40,7 +40,7 @@ def train_model(
     learning_rate: float,
     stop: Callable[[], bool],
     report: Callable[[int, Mapping[str, float]], None],
-    shown: int = 10,
+    shown: int = 5,
 ) -> int:
     """Trains a model in place with Adam and returns the number of updates done, less than `steps` if it was stopped.
 

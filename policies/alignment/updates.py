@@ -14,8 +14,8 @@ from robo_reward.policies.alignment.chunks import Chunks, Draw, EpisodeChunks, c
 from robo_reward.policies.alignment.dpo import compute_dpo_loss
 from robo_reward.policies.alignment.dro import compute_dro_loss
 from robo_reward.policies.alignment.implicit_reward import compute_implicit_reward
+from robo_reward.policies.alignment.job import RankedEpisodes
 from robo_reward.policies.alignment.kto import compute_kto_loss
-from robo_reward.policies.alignment.ranked_episodes import RankedEpisodes
 from robo_reward.policies.alignment.reward_weighting import compute_progress_weights, compute_return_weights
 from robo_reward.policies.alignment.settings import AlignmentSettings
 from robo_reward.policies.diffusion.model import DiffusionModel

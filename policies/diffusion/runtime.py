@@ -15,7 +15,6 @@ from robo_reward.errors import MissingExtra, UnknownName
 from robo_reward.policies.diffusion.policy import DiffusionPolicy
 from robo_reward.vision.runtime import RUNTIMES, compile_openvino
 
-
 MOST_SIZES = 8
 """Batch sizes for which a network is compiled; torch computes those that come after."""
 

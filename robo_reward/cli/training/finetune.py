@@ -9,19 +9,20 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from robo_reward.cli.film import film_run
+from robo_reward.cli.film import FILM_SIZE, film_episodes, film_run
 from robo_reward.cli.folder import RunFolder, open_run
 from robo_reward.cli.interrupt import StopRequest, stop_on_signals
 from robo_reward.cli.reward import examine_reward, load_chosen_reward, require_same_reward
 from robo_reward.cli.rewards.align import read_preferences
 from robo_reward.cli.terminal import Terminal
 from robo_reward.cli.training.evaluate import choose_task
+from robo_reward.envs.rendering.gl import NoRenderer
 from robo_reward.envs.task import Task
 from robo_reward.errors import UnknownName, UsageError
 from robo_reward.files import load_json, write_json
 from robo_reward.policies.alignment.behaviour import Behaviour, measure_behaviour
 from robo_reward.policies.alignment.job import FinetuneJob, FinetuneOutcome, Preferences
-from robo_reward.policies.alignment.methods import METHODS, find_method
+from robo_reward.policies.alignment.methods import find_method
 from robo_reward.policies.policy import load_policy
 from robo_reward.report.runs import report_run
 from robo_reward.rewards.artifact import save_reward
@@ -149,10 +150,23 @@ def _finish(
     for name in outcome.before.keys() & outcome.after.keys():
         line = f"{name.replace('_', ' ')}: {outcome.before[name]:.4g} before, {outcome.after[name]:.4g} after"
         console.print(line, highlight=False)
-    film_run(console, folder, task, policy, config, FILM_SEEDS)
+    _film_both(console, folder, task, config, policy)
     page = report_run(folder.path)
     console.print(f"policy: {folder.path / 'policy'}", soft_wrap=True, highlight=False)
     console.print(f"report: {page.resolve()}", soft_wrap=True, highlight=False)
 
 
-__all__ = ["METHODS", "run"]
+def _film_both(console: Terminal, folder: RunFolder, task: Task, config: DictConfig, policy: Any) -> None:
+    """Films the policy as it came and the aligned one from the same initial states."""
+    film_run(console, folder, task, policy, config, FILM_SEEDS)
+    try:
+        films = []
+        if config.videos:
+            place = folder.path / "videos" / "before"
+            before = load_policy(Path(config.policy))
+            films = film_episodes(task, before, place, config.videos, config.camera, FILM_SEEDS, FILM_SIZE)
+    except NoRenderer:
+        films = []  # said above
+    folder.save(
+        "videos_before.json", [{"path": str(f.path.relative_to(folder.path)), "success": f.success} for f in films]
+    )

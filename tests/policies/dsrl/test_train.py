@@ -55,7 +55,9 @@ def test_the_good_mode_is_found(tmp_path: Path) -> None:
     policy = make_mode_policy(TASK)
     before = evaluate_policy(TASK, policy, 30, EVALUATION_SEEDS, REWARD, 1)
     points: list[Any] = []
-    result = train_dsrl(TASK, policy, REWARD, tmp_path, 1_600, params=SMALL, episodes=30, points=4, report=points.append)
+    result = train_dsrl(
+        TASK, policy, REWARD, tmp_path, 1_600, params=SMALL, episodes=30, points=4, report=points.append
+    )
     assert before.mean_return is not None and before.mean_return < 12
     assert result.evaluation.mean_return is not None and result.evaluation.mean_return > 18
     assert result.steps == points[-1].steps + 48 * ((result.steps - points[-1].steps) // 48)
