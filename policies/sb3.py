@@ -74,7 +74,7 @@ class TrainingResult:
         stopped: whether the run was asked to stop before `until`.
     """
 
-    policy: MLPPolicy
+    policy: Any
     steps: int
     points: list[CurvePoint]
     evaluation: Evaluation

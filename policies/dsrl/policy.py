@@ -20,7 +20,7 @@ NOISE = "noise"
 """Kind of the actor's action specification; its scale is the magnitude of the noise."""
 
 
-@dataclass(frozen=True)
+@dataclass
 class DSRLPolicy:
     """A chunk policy that acts as `frozen.act(observations, noise = magnitude · actor(newest observation))`.
 
@@ -40,16 +40,12 @@ class DSRLPolicy:
         rows, columns = self.frozen.noise_shape
         if self.actor.action.dim not in (columns, rows * columns):
             raise WrongShape("noise", (self.actor.action.dim,), f"({columns},) or ({rows * columns},)")
+        frozen = self.frozen
+        self.observation, self.action, self.frames = frozen.observation, frozen.action, frozen.frames
+        self.history, self.chunk, self.execute = frozen.history, frozen.chunk, frozen.execute
+        self.noise_shape = frozen.noise_shape
 
-    observation = property(lambda self: self.frozen.observation)
-    action = property(lambda self: self.frozen.action)
-    frames = property(lambda self: self.frozen.frames)
-    history = property(lambda self: self.frozen.history)
-    chunk = property(lambda self: self.frozen.chunk)
-    execute = property(lambda self: self.frozen.execute)
-    noise_shape = property(lambda self: self.frozen.noise_shape)
-
-    def act(self, observations: Any, noise: np.ndarray | None = None) -> np.ndarray:
+    def act(self, observations: Any, /, noise: np.ndarray | None = None) -> np.ndarray:
         """Returns chunks (B, H, A) in [-1, 1] for observations (B, To, O), or (B, O), which count To times.
 
         Args:

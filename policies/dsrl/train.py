@@ -91,7 +91,12 @@ def train_dsrl(
         PolicyMismatch: the policy was made for another observation or action convention.
         TrainingFailed: numbers that are not finite.
     """
-    _require_trainable(task, policy, reward, steps)
+    _require_trainable(task, policy, steps)
+    if isinstance(reward, EpisodeReward):
+        raise UsageError(
+            "method=dsrl needs a reward of single steps, such as a program or the sparse success; this one scores "
+            "whole episodes"
+        )
     torch.set_num_threads(torch_threads)
     env, model = _create_learner(task, policy, reward, params or {}, seed, threads)
     budget, pause = (-(-count // policy.execute) for count in (steps, until or steps))  # SB3 counts chunks
@@ -129,7 +134,7 @@ def merge_dsrl_settings(given: Mapping[str, Any]) -> dict[str, Any]:
     return {**merge_settings("sac", {**defaults, **rest}), **own}
 
 
-def _require_trainable(task: Task, policy: Any, reward: Any, steps: int) -> None:
+def _require_trainable(task: Task, policy: Any, steps: int) -> None:
     if steps < 1:
         raise UsageError(f"steps is {steps}, expected a positive number")
     if not hasattr(policy, "noise_shape"):
@@ -141,11 +146,6 @@ def _require_trainable(task: Task, policy: Any, reward: Any, steps: int) -> None
         raise UsageError(
             f"the policy looks through {', '.join(policy.frames.cameras)}; method=dsrl needs one that reads the state, "
             "from `robo-reward clone` without observation="
-        )
-    if isinstance(reward, EpisodeReward):
-        raise UsageError(
-            "method=dsrl needs a reward of single steps, such as a program or the sparse success; this one scores "
-            "whole episodes"
         )
     policy.require_compatible(task)
 
@@ -166,7 +166,7 @@ def _create_learner(
 
 def _export(model: Any, env: NoiseVecEnv, task: Task, meta: dict[str, Any]) -> DSRLPolicy:
     """Returns the frozen policy with the deterministic actor of the model."""
-    size = int(env.action_space.shape[0])  # type: ignore[index]
+    size = int(env.action_space.shape[0])
     actor = export_policy(model, task, {})
     return DSRLPolicy(replace(actor, action=make_noise_spec(env.policy, size, env.magnitude)), env.policy, meta)
 

@@ -25,12 +25,11 @@ class ModePolicy:
     rng: np.random.Generator = field(default_factory=lambda: np.random.default_rng(0))
     seen: list[np.ndarray] = field(default_factory=list)
 
-    observation = property(lambda self: self.reacher.observation)
-    action = property(lambda self: self.reacher.action)
-    meta = property(lambda self: self.reacher.meta)
-    noise_shape = property(lambda self: (self.chunk, self.action.dim))
+    def __post_init__(self) -> None:
+        self.observation, self.action, self.meta = self.reacher.observation, self.reacher.action, self.reacher.meta
+        self.noise_shape = (self.chunk, self.action.dim)
 
-    def act(self, observations: np.ndarray, noise: np.ndarray | None = None) -> np.ndarray:
+    def act(self, observations: np.ndarray, /, noise: np.ndarray | None = None) -> np.ndarray:
         if observations.ndim == 2:
             observations = np.repeat(observations[:, None], self.history, axis=1)
         self.seen.append(observations.copy())
@@ -46,6 +45,9 @@ class ModePolicy:
     def require_compatible(self, task: Task) -> ModePolicy:
         self.reacher.require_compatible(task)
         return self
+
+    def with_meta(self, **more: Any) -> ModePolicy:
+        raise NotImplementedError
 
     def save(self, folder: Path) -> Path:
         return self.reacher.save(folder)

@@ -69,7 +69,7 @@ def test_a_chunk_is_cut_at_the_time_limit_and_the_history_begins_anew() -> None:
 def test_the_history_holds_consecutive_observations() -> None:
     env = make_env(3)
     env.reset()
-    observation = env.step(np.zeros((WORLDS, 12), np.float32))[0]
+    observation: Any = env.step(np.zeros((WORLDS, 12), np.float32))[0]
     env.step(np.zeros((WORLDS, 12), np.float32))
     sim = TASK.make_worlds(WORLDS, 5, FunctionReward(near), 1)
     sim.reset()
@@ -96,7 +96,8 @@ def test_nothing_of_the_next_episode_is_rewarded_after_an_early_end() -> None:
 
 def test_a_snapshot_goes_on_bit_for_bit() -> None:
     env, other = make_env(3), make_env(3)
-    env.reset(), other.reset()
+    for each in (env, other):
+        each.reset()
     rng = np.random.default_rng(0)
     actions = rng.uniform(-1, 1, (6, WORLDS, 12)).astype(np.float32)
     for action in actions[:3]:

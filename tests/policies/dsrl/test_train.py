@@ -107,7 +107,7 @@ def test_a_stopped_run_goes_on_bit_for_bit(tmp_path: Path) -> None:
 
 
 def assert_same(one: TrainingResult, other: TrainingResult) -> None:
-    actors = [result.policy.actor for result in (one, other)]  # type: ignore[attr-defined]
+    actors = [result.policy.actor for result in (one, other)]
     for a, b in zip(*((*actor.weights, *actor.biases) for actor in actors), strict=True):
         np.testing.assert_array_equal(a, b)
     assert one.evaluation == other.evaluation and one.steps == other.steps
