@@ -7,12 +7,11 @@ from typing import Any
 import numpy as np
 
 from robo_reward.envs.rendering.frames import FrameRenderer
-from robo_reward.envs.state import State
 from robo_reward.envs.task import ObservationSpec, Task
 from robo_reward.envs.worlds import Worlds
 from robo_reward.errors import WrongShape
-from robo_reward.policies.chunk import ChunkSpec
-from robo_reward.policies.history import ObservationHistory, split_pictures
+from robo_reward.policies.rollout.chunk import ChunkSpec
+from robo_reward.policies.rollout.history import ObservationHistory, observe_state, split_pictures
 
 
 class PolicyController:
@@ -115,24 +114,3 @@ class PolicyController:
             raise WrongShape("actions of the policy", actions.shape, f"({len(worlds)}, {self.chunk.chunk}, {dim})")
         self._actions[worlds] = actions[:, :count]
         self._left[worlds] = count
-
-
-def observe_state(observation: ObservationSpec, state: State) -> np.ndarray:
-    """Returns the observation (..., O) of states (..., D) that may have more fields than the observation's own state.
-
-    Raises:
-        UnknownName: the state lacks a field that the observation shows.
-    """
-    if observation.state == state.spec:
-        return observation(state)
-    seen = list_seen_fields(observation)
-    own = np.zeros((*state.batch_shape, observation.state.dim))
-    for name in seen:
-        own[..., observation.state.slice(name)] = state.array[..., state.spec.slice(name)]
-    return observation(State(observation.state, own))
-
-
-def list_seen_fields(observation: ObservationSpec) -> tuple[str, ...]:
-    """Returns the names of the state's fields that an observation is computed from."""
-    names = (name for part in observation.parts for name in (part.field, part.minus) if name)
-    return tuple(dict.fromkeys(names))

@@ -50,8 +50,8 @@ ACTIVATIONS = {
 class Policy(Protocol):
     """Maps observations to actions."""
 
-    def act(self, observation: np.ndarray) -> np.ndarray:
-        """Returns actions (N, A) in [-1, 1] for observations (N, O)."""
+    def act(self, observation: Any, /) -> np.ndarray:
+        """Returns actions (N, A) in [-1, 1] for observations (N, O); or chunks, see `StoredPolicy`."""
         ...
 
 

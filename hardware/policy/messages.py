@@ -15,8 +15,8 @@ from robo_reward.envs.task import ActionSpec, ObservationSpec
 from robo_reward.errors import BadArtifact, RoboRewardError
 from robo_reward.files import Count, Finite, convert_json
 from robo_reward.hardware.wire import BadMessage, pack_message, unpack_message
-from robo_reward.policies.chunk import MOST_CHUNK, MOST_HISTORY, ChunkSpec
-from robo_reward.policies.history import Observations
+from robo_reward.policies.rollout.chunk import MOST_CHUNK, MOST_HISTORY, ChunkSpec
+from robo_reward.policies.rollout.history import Observations
 
 T = TypeVar("T")
 MAX_CAUSE_LENGTH = 2000  # longest cause of a policy's failure [characters]
