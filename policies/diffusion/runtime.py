@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from robo_reward.errors import MissingExtra, UnknownName
+from robo_reward.errors import MissingExtra, UnknownName, UsageError
 from robo_reward.policies.diffusion.policy import DiffusionPolicy
 from robo_reward.vision.runtime import RUNTIMES, compile_openvino
 
@@ -51,19 +51,28 @@ class CompiledNetwork(nn.Module):
         return self._network[0].state_dict(*args, **kwargs)
 
 
-def with_runtime(policy: DiffusionPolicy, runtime: str = "auto", threads: int = 1) -> DiffusionPolicy:
+def with_runtime(policy: Any, runtime: str = "auto", threads: int = 1) -> Any:
     """Returns the policy with its network run by `torch`, `openvino`, or `auto`: OpenVINO if it is installed.
 
-    Their actions differ by less than 1e-4. A policy that runs on OpenVINO cannot be trained further.
+    The network's outputs differ by less than 1e-5, the actions by less than 1e-4. A policy that runs on OpenVINO cannot
+    be trained further. With `torch` and `auto`, a policy of another kind is returned as it is.
 
     Raises:
         UnknownName: no such runtime.
+        UsageError: `openvino` is asked for, and the policy is neither a diffusion nor a flow policy.
         MissingExtra: `openvino` is asked for and not installed.
     """
     if runtime not in RUNTIMES:
         raise UnknownName("runtime", runtime, RUNTIMES)
     if runtime == "torch" or (runtime == "auto" and not find_spec("openvino")):
         return policy
+    if not isinstance(policy, DiffusionPolicy):
+        if runtime == "auto":
+            return policy
+        raise UsageError(
+            f"runtime=openvino runs diffusion and flow policies, and this one is {type(policy).__name__}; take "
+            "runtime=torch"
+        )
     if not find_spec("openvino"):
         raise MissingExtra("openvino", "fast", "the policy runtime 'openvino'")
     model = copy.copy(policy.model)

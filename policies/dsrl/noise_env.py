@@ -9,7 +9,7 @@ import numpy as np
 
 from robo_reward.envs.vec import SB3VecEnv
 from robo_reward.envs.worlds import Worlds
-from robo_reward.policies.dsrl.chunk_policy import ChunkPolicy
+from robo_reward.policies.dsrl.noise_driven import NoiseDrivenPolicy
 
 
 class NoiseVecEnv(SB3VecEnv):
@@ -33,7 +33,7 @@ class NoiseVecEnv(SB3VecEnv):
     """
 
     def __init__(
-        self, sim: Worlds, policy: ChunkPolicy, magnitude: float, shared: bool = False, discount: float = 1.0
+        self, sim: Worlds, policy: NoiseDrivenPolicy, magnitude: float, shared: bool = False, discount: float = 1.0
     ) -> None:
         super().__init__(sim)
         self.policy, self.magnitude, self.discount = policy, magnitude, discount
@@ -80,7 +80,7 @@ class NoiseVecEnv(SB3VecEnv):
         self._history = np.array(snapshot["history"])
 
 
-def make_noise_space(policy: ChunkPolicy, shared: bool) -> gym.spaces.Box:
+def make_noise_space(policy: NoiseDrivenPolicy, shared: bool) -> gym.spaces.Box:
     """Returns the space of u: (A,) for noise that all rows share, else (Tp · A,)."""
     rows, columns = policy.noise_shape
     return gym.spaces.Box(-1.0, 1.0, (columns if shared else rows * columns,), np.float32)

@@ -12,7 +12,7 @@ import numpy as np
 from robo_reward.envs.task import ActionSpec, Task
 from robo_reward.errors import BadArtifact, WrongShape
 from robo_reward.files import load_json, write_json
-from robo_reward.policies.dsrl.chunk_policy import ChunkPolicy
+from robo_reward.policies.dsrl.noise_driven import NoiseDrivenPolicy
 from robo_reward.policies.dsrl.noise_env import expand_noise
 from robo_reward.policies.policy import FORMAT, MAX_DOCUMENT, REMEDY, MLPPolicy, load_policy
 
@@ -33,7 +33,7 @@ class DSRLPolicy:
     """
 
     actor: MLPPolicy
-    frozen: ChunkPolicy
+    frozen: NoiseDrivenPolicy
     meta: dict[str, Any]
 
     def __post_init__(self) -> None:
@@ -90,7 +90,7 @@ class DSRLForm(msgspec.Struct):
     meta: dict[str, Any]
 
 
-def make_noise_spec(policy: ChunkPolicy, size: int, magnitude: float) -> ActionSpec:
+def make_noise_spec(policy: NoiseDrivenPolicy, size: int, magnitude: float) -> ActionSpec:
     """Returns the specification of an actor's action: the initial noise of a chunk, chosen once for each chunk."""
     _, columns = policy.noise_shape
     names = tuple(f"noise{i // columns}_{policy.action.names[i % columns]}" for i in range(size))

@@ -14,7 +14,7 @@ from robo_reward.envs.task import Task
 from robo_reward.errors import UsageError
 from robo_reward.policies.algorithms import merge_settings
 from robo_reward.policies.alignment.job import FinetuneJob, FinetuneOutcome
-from robo_reward.policies.dsrl.chunk_policy import ChunkPolicy
+from robo_reward.policies.dsrl.noise_driven import NoiseDrivenPolicy
 from robo_reward.policies.dsrl.noise_env import NoiseVecEnv
 from robo_reward.policies.dsrl.policy import DSRLPolicy, make_noise_spec
 from robo_reward.policies.evaluate import evaluate_policy
@@ -49,7 +49,7 @@ STEPS = 200_000
 @quiet_tensorboard()
 def train_dsrl(
     task: Task,
-    policy: ChunkPolicy,
+    policy: NoiseDrivenPolicy,
     reward: StepReward | EpisodeReward | None,
     folder: Path,
     steps: int = STEPS,
@@ -151,7 +151,7 @@ def _require_trainable(task: Task, policy: Any, steps: int) -> None:
 
 
 def _create_learner(
-    task: Task, policy: ChunkPolicy, reward: StepReward | None, params: Mapping[str, Any], seed: int, threads: int
+    task: Task, policy: NoiseDrivenPolicy, reward: StepReward | None, params: Mapping[str, Any], seed: int, threads: int
 ) -> tuple[NoiseVecEnv, Any]:
     """Returns the worlds and the SB3 model."""
     chosen = merge_dsrl_settings(params)

@@ -9,7 +9,7 @@ import numpy as np
 from robo_reward.policies.policy import StoredPolicy
 
 
-class ChunkPolicy(StoredPolicy, Protocol):
+class NoiseDrivenPolicy(StoredPolicy, Protocol):
     """A policy that turns observations and initial noise into a chunk of actions.
 
     Attributes:
