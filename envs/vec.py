@@ -56,9 +56,14 @@ class SB3VecEnv(VecEnv):
             does.
         observer: what the algorithm sees; by default the task's own observation.
 
+    Attributes:
+        steps_per_action: environment steps that follow from one action of the algorithm.
+
     Raises:
         UsageError: a judge of whole episodes for a task whose episodes may end early.
     """
+
+    steps_per_action = 1
 
     def __init__(self, sim: Worlds, judge: EpisodeScorer | None = None, observer: Observer | None = None) -> None:
         self.sim, self.judge = sim, judge
