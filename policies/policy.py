@@ -49,13 +49,13 @@ ACTIVATIONS = {
 class Policy(Protocol):
     """Maps observations to actions."""
 
-    def act(self, observation: np.ndarray) -> np.ndarray:
-        """Returns actions (N, A) in [-1, 1] for observations (N, O)."""
+    def act(self, observation: np.ndarray, /) -> np.ndarray:
+        """Returns actions (N, A) in [-1, 1] for observations (N, O); a policy that plans returns chunks (N, H, A)."""
         ...
 
 
 class StoredPolicy(Protocol):
-    """What `load_policy` returns: a policy that maps observations to actions, or to chunks of actions.
+    """A policy of any kind, which maps observations to actions, or to chunks of actions.
 
     Attributes:
         observation: the state part of the observation; its size may be 0 for a policy that only looks.
@@ -221,7 +221,7 @@ class MetaForm(msgspec.Struct):
     options: dict[str, Any] = {}
 
 
-def require_same_conventions(policy: StoredPolicy, task: Task) -> None:
+def require_same_conventions(policy: Any, task: Task) -> None:
     """Checks that a task has the observation and action convention that a policy was trained for.
 
     Raises:

@@ -95,8 +95,8 @@ class DiffusionPolicy:
             observations: (B, O), which is taken for the whole history, or (B, To, O), oldest first; or a mapping with
                 `state` and a camera's pictures (B, To, h, w, 3) uint8 under its name.
             noise: (B, Tp, A) to start from; None: drawn from the policy's own generator.
-            previous: (B, Tp, A) of an earlier query with `warm_start`, moved to the present. None: with one world the
-                policy remembers its last prediction until `reset`; with several it starts from noise.
+            previous: with `warm_start`, an earlier chunk (B, Tp, A), moved to the present. None: from noise, except for
+                one world without given noise, of which the policy remembers the last prediction until `reset`.
 
         Raises:
             WrongShape: observations, noise or an earlier chunk of another size.
@@ -104,9 +104,10 @@ class DiffusionPolicy:
         """
         state, pictures = self._split_observations(observations)
         shape = (len(state), *self.noise_shape)
-        start = self._find_start(previous, shape)
+        remembers = noise is None and len(state) == 1 and self.settings.warm_start > 0
+        start = self._find_start(previous, shape, remembers)
         found = self.model.sample(self.model.encode(state, pictures), self._make_noise(noise, shape), previous=start)
-        self._previous = found if len(found) == 1 and self.settings.warm_start else None
+        self._previous = found if remembers else None
         first = self.history - 1
         return np.nan_to_num(found[:, first:].cpu().numpy())
 
@@ -172,7 +173,7 @@ class DiffusionPolicy:
             raise WrongShape("noise", tuple(found.shape), f"(B, Tp, A) = {shape}")
         return found
 
-    def _find_start(self, previous: np.ndarray | None, shape: tuple[int, ...]) -> Tensor | None:
+    def _find_start(self, previous: np.ndarray | None, shape: tuple[int, ...], remembers: bool) -> Tensor | None:
         """Returns the chunk to start from: the given one, or the last prediction moved by the executed actions."""
         if not self.settings.warm_start:
             return None
@@ -181,7 +182,7 @@ class DiffusionPolicy:
             if found.shape != shape:
                 raise WrongShape("previous chunk", tuple(found.shape), f"(B, Tp, A) = {shape}")
             return found
-        if self._previous is None or self._previous.shape != shape:
+        if self._previous is None or not remembers:
             return None
         kept = self._previous[:, self.execute :]
         return torch.cat((kept, kept[:, -1:].expand(-1, self.execute, -1)), 1)

@@ -114,6 +114,13 @@ VERBS = {
         "robo-reward train task=panda/drawer reward=expert policy=sac",
         REWARD,
     ),
+    "clone": Verb(
+        "train a diffusion or flow policy to imitate demonstrations",
+        "robo_reward.cli.training.clone:run",
+        "robo_reward.configs.cloning:CloneConfig",
+        "robo-reward clone data=demos/panda-lift task=panda/lift policy=diffusion",
+        {"data": ("data={}",)},
+    ),
     "record": Verb(
         "record demonstrations of a task: by its scripted expert, a policy, or you at the keyboard or SpaceMouse",
         "robo_reward.cli.rewards.record:run",
