@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from robo_reward.data.demonstrations import load_demonstration_set
+from robo_reward.data.cloning.demonstrations import load_demonstration_set
 from robo_reward.data.episode import Episode
 from robo_reward.policies.alignment.job import FinetuneJob
 

@@ -1,4 +1,4 @@
-"""What a method of `robo-reward finetune` gets and returns."""
+"""The input and the result of a method of `robo-reward finetune`."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class ChunkPolicy(Protocol):
 
 @dataclass(frozen=True)
 class Preferences:
-    """What people said.
+    """The answers of people.
 
     Args:
         answers: at least one.
