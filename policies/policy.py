@@ -32,8 +32,10 @@ FORMAT = 1
 LOADERS = {
     "mlp": "robo_reward.policies.policy:load_mlp",
     "diffusion": "robo_reward.policies.diffusion.policy:load_diffusion",
-    "lerobot": "robo_reward.policies.lerobot.policy:load_lerobot",
     "cnn": "robo_reward.policies.vision.picture_policy:load_picture_policy",
+    "lerobot": "robo_reward.policies.lerobot.policy:load_lerobot",
+    "dsrl": "robo_reward.policies.dsrl.policy:load_dsrl",
+    "best_of_n": "robo_reward.policies.alignment.best_of_n:load_best_of_n",
 }
 """Kind of a policy in `policy.json` -> `module:function` that reads its folder, imported when it is needed."""
 MAX_DOCUMENT = 8 << 20  # [bytes] of the JSON file
@@ -56,7 +58,7 @@ class Policy(Protocol):
 
 
 class StoredPolicy(Protocol):
-    """What `load_policy` returns: a policy that maps observations to actions, or to chunks of actions.
+    """A policy of any kind, which maps observations to actions, or to chunks of actions.
 
     Attributes:
         observation: the state part of the observation; its size may be 0 for a policy that only looks.
@@ -215,7 +217,7 @@ class MetaForm(msgspec.Struct):
     options: dict[str, Any] = {}
 
 
-def require_same_conventions(policy: StoredPolicy, task: Task) -> None:
+def require_same_conventions(policy: Any, task: Task) -> None:
     """Checks that a task has the observation and action convention that a policy was trained for.
 
     Raises:
@@ -260,9 +262,7 @@ def load_policy_document(folder: Path) -> dict[str, Any]:
     """
     value = load_json(folder / "policy.json", dict[str, Any], MAX_DOCUMENT, REMEDY)
     if value is None:
-        is_lerobot = (folder / "config.json").is_file() and (folder / "model.safetensors").is_file()
-        remedy = ". A LeRobot policy is made one by `robo-reward import-policy`" if is_lerobot else ""
-        raise UsageError(f"no policy at {folder} (expected a folder with policy.json and policy.safetensors){remedy}")
+        raise UsageError(f"no policy at {folder} (expected a folder with policy.json and policy.safetensors)")
     return value
 
 

@@ -28,7 +28,7 @@ from robo_reward.policies.diffusion.checkpoint import (
     save_clone_checkpoint,
 )
 from robo_reward.policies.diffusion.ema import WeightAverage
-from robo_reward.policies.diffusion.looking import LookingSettings, PictureDemonstrations, PictureWindows
+from robo_reward.policies.diffusion.looking import Demonstrations, ObservationSettings, PictureWindows
 from robo_reward.policies.diffusion.model import DiffusionModel, create_model
 from robo_reward.policies.diffusion.normaliser import MinMax
 from robo_reward.policies.diffusion.policy import DiffusionPolicy
@@ -107,7 +107,7 @@ class CloneResult:
 
 def clone_policy(
     task: Task,
-    demonstrations: PictureDemonstrations,
+    demonstrations: Demonstrations,
     folder: Path,
     settings: DiffusionSettings,
     steps: int = CloneConfig.steps,
@@ -123,7 +123,7 @@ def clone_policy(
     torch_threads: int = 1,
     checkpoint_seconds: float = 30.0,
     meta: dict[str, Any] | None = None,
-    looking: LookingSettings | None = None,
+    looking: ObservationSettings | None = None,
 ) -> CloneResult:
     """Trains a chunk policy on demonstrations, or continues from the checkpoint in `folder`.
 
@@ -198,11 +198,11 @@ def clone_policy(
 
 def _create_trainer(
     task: Task,
-    demonstrations: PictureDemonstrations,
+    demonstrations: Demonstrations,
     observation: ObservationSpec,
     frames: FrameSpec | None,
     settings: DiffusionSettings,
-    looking: LookingSettings | None,
+    looking: ObservationSettings | None,
     steps: int,
     batch: int,
     seed: int,
@@ -254,8 +254,8 @@ class Trainer:
         recorded = windows.action[windows.mask]
         bounds = MinMax.fit(windows.observation), MinMax.fit(recorded)
         self.pictures = pictures
-        look = (pictures.frames, pictures.settings.vision) if pictures is not None else ()
-        self.model = create_model(settings, *bounds, seed, *look)
+        frames, vision = (pictures.frames, pictures.settings.vision) if pictures is not None else (None, None)
+        self.model = create_model(settings, *bounds, seed, frames, vision)
         self.average: DiffusionModel = copy.deepcopy(self.model).eval().requires_grad_(False)
         self.ema = WeightAverage(self.model, self.average, settings.ema_power, settings.ema_max)
         self.auxiliary = AuxiliaryLayer.create(self.model, pictures, seed)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from typing import Any, Literal
 
 from robo_reward.errors import UnknownName, UsageError
@@ -15,7 +15,7 @@ SMALLEST_CROP = 32  # [pixels]
 
 @dataclass(frozen=True)
 class VisionSettings:
-    """How a policy sees the pictures of its cameras.
+    """Settings of the encoder of a policy's pictures.
 
     Args:
         network: `small`: three convolutions and keypoints by a soft-argmax, for processors without a GPU;
@@ -75,9 +75,14 @@ class VisionSettings:
 
     @classmethod
     def from_json(cls, value: dict[str, Any]) -> VisionSettings:
-        """Rebuilds settings from the value of `to_json`.
+        """Rebuilds settings from the value of `to_json`, or from some of them.
 
         Raises:
-            BadArtifact: the value is of another form.
+            UnknownName: a setting that does not exist.
+            BadArtifact: a value of another type.
         """
+        names = [one.name for one in fields(cls)]
+        for name in value:
+            if name not in names:
+                raise UnknownName("setting of vision", str(name), names)
         return convert_json(value, VisionSettings, "vision")

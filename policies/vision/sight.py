@@ -1,4 +1,4 @@
-"""What an algorithm of Stable-Baselines3 observes: chosen state fields, pictures, or features of pictures."""
+"""The observation of an algorithm of Stable-Baselines3: chosen state fields, pictures, or features of pictures."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ DEFAULT_BUFFER = 1 << 30  # [bytes] of a replay buffer with pictures, unless its
 
 @dataclass(frozen=True)
 class LookingSettings:
-    """What a policy observes, as the keys of `policy` say.
+    """Settings of the observation of a policy, as the keys of `policy` say.
 
     Args:
         observation: state fields and cameras; empty: the task's own observation.
@@ -103,7 +103,8 @@ class Sight:
             if "buffer_size" in chosen and "buffer_size" not in given:
                 chosen["buffer_size"] = min(chosen["buffer_size"], DEFAULT_BUFFER // self._count_bytes(2))
         if "buffer_size" in chosen or "n_steps" in chosen:
-            remedy = "Give a smaller policy.params.buffer_size, smaller pictures (policy.size), or policy.features=timm"
+            smaller = "policy.params.buffer_size or policy.picture_size"
+            remedy = f"Give a smaller {smaller}, or frozen features (policy.features=timm)"
             require_memory(self.measure_buffer(chosen), "the buffer of observations", remedy)
 
     def measure_buffer(self, chosen: Mapping[str, Any]) -> int:

@@ -175,6 +175,13 @@ VERBS = {
         "robo_reward.configs.rewards:AlignConfig",
         "robo-reward align preferences=FOLDER method=rapl",
     ),
+    "finetune": Verb(
+        "align a diffusion or flow policy with people's preferences or a reward",
+        "robo_reward.cli.training.finetune:run",
+        "robo_reward.configs.training:FinetuneConfig",
+        "robo-reward finetune policy=runs/NAME preferences=FOLDER method=dpo",
+        REWARD,
+    ),
     "check": Verb(
         "check a reward before training: a program, a function or a run; agreement with people and the ground truth",
         "robo_reward.cli.rewards.check:run",

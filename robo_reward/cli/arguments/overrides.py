@@ -40,6 +40,7 @@ FREE = (
     "writer.extra",
     "settings",
     "encoder",
+    "vision",
     "logger_options",
 )
 """Mappings that take any key: the algorithm, the task or the encoder checks them."""

@@ -112,7 +112,7 @@ def read_looking(config: DictConfig) -> LookingSettings:
     """Returns what the policy observes, as the keys of `policy` say."""
     policy = config.policy
     encoder: Any = OmegaConf.to_container(policy.encoder)
-    return LookingSettings(tuple(policy.observation), policy.size, policy.features, encoder)
+    return LookingSettings(tuple(policy.observation), policy.picture_size, policy.features, encoder)
 
 
 def describe_sight(

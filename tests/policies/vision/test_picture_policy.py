@@ -15,10 +15,10 @@ from robo_reward.envs.vec import SB3VecEnv
 from robo_reward.errors import BadArtifact, UnknownName, UsageError, WrongShape
 from robo_reward.policies.algorithms import merge_settings
 from robo_reward.policies.controller import PolicyController
-from robo_reward.policies.vision.observation import choose_observation
-from robo_reward.policies.vision.picture_policy import PicturePolicy
 from robo_reward.policies.policy import PolicyMismatch, load_policy
 from robo_reward.policies.sb3 import train_policy
+from robo_reward.policies.vision.observation import choose_observation
+from robo_reward.policies.vision.picture_policy import PicturePolicy
 from robo_reward.policies.vision.sight import LookingSettings, Sight
 
 SIZE = 48
