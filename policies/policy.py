@@ -262,7 +262,9 @@ def load_policy_document(folder: Path) -> dict[str, Any]:
     """
     value = load_json(folder / "policy.json", dict[str, Any], MAX_DOCUMENT, REMEDY)
     if value is None:
-        raise UsageError(f"no policy at {folder} (expected a folder with policy.json and policy.safetensors)")
+        is_lerobot = (folder / "config.json").is_file() and (folder / "model.safetensors").is_file()
+        remedy = ". A LeRobot policy is made one by `robo-reward import-policy`" if is_lerobot else ""
+        raise UsageError(f"no policy at {folder} (expected a folder with policy.json and policy.safetensors){remedy}")
     return value
 
 
