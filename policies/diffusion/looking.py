@@ -1,4 +1,4 @@
-"""What a cloned policy looks at, and the pictures of its training windows."""
+"""The observation of a cloned policy that looks, and the pictures of its training windows."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Demonstrations(Protocol):
 
 @dataclass(frozen=True)
 class ObservationSettings:
-    """What a cloned policy observes, and how it learns to look.
+    """Settings of a cloned policy that chooses what it observes.
 
     Args:
         names: state fields and cameras; empty: the task's own observation.
