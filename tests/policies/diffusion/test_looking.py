@@ -103,6 +103,7 @@ def test_other_pictures_are_another_training(tmp_path: Path) -> None:
         clone(tmp_path, demonstrations=darker)
 
 
+@pytest.mark.slow
 def test_a_policy_may_only_look(tmp_path: Path) -> None:
     found = clone(tmp_path, looking=ObservationSettings(("front",), SIZE, VISION, auxiliary=0.0), steps=2)
     policy = load_policy(tmp_path)
