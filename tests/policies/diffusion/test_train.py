@@ -20,6 +20,7 @@ from robo_reward.data.demonstrations import DemonstrationSet
 from robo_reward.envs.task import make_task
 from robo_reward.errors import BadArtifact, UsageError
 from robo_reward.policies.diffusion.ema import WeightAverage
+from robo_reward.policies.diffusion.networks.build import SIZES
 from robo_reward.policies.diffusion.policy import DiffusionPolicy
 from robo_reward.policies.diffusion.settings import DiffusionSettings
 from robo_reward.policies.diffusion.train import CloneResult, clone_policy
@@ -29,9 +30,15 @@ from robo_reward.policies.evaluate import evaluate_policy
 from robo_reward.policies.policy import load_policy
 from robo_reward.seeds import VALIDATION_SEEDS
 from tests.house.source import ROOT
-from tests.policies.diffusion.tiny import few, make_set, reach
+from tests.policies.diffusion.tiny import SMALL, few, make_set, reach
 
 SETTINGS = DiffusionSettings(sampling_steps=2, warmup=2)
+
+
+@pytest.fixture(autouse=True)
+def _small_network(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, sizes in SMALL.items():
+        monkeypatch.setitem(SIZES, name, sizes)
 
 
 def clone(
@@ -197,7 +204,9 @@ import sys, time
 from pathlib import Path
 from robo_reward.policies.diffusion.train import clone_policy
 from tests.policies.diffusion.test_train import SETTINGS
-from tests.policies.diffusion.tiny import few, reach
+from robo_reward.policies.diffusion.networks.build import SIZES
+from tests.policies.diffusion.tiny import SMALL, few, reach
+SIZES.update(SMALL)
 clone_policy(reach(), few(), Path(sys.argv[1]), SETTINGS, steps=40, batch=8, seed=3, episodes=2, evaluate_every=10**6,
              checkpoint_seconds=0, tick=lambda update, loss: (print(update, flush=True), time.sleep(0.02)))
 """

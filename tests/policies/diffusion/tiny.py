@@ -16,6 +16,9 @@ from robo_reward.policies.diffusion.normaliser import MinMax
 from robo_reward.policies.diffusion.policy import DiffusionPolicy
 from robo_reward.policies.diffusion.settings import DiffusionSettings
 
+SMALL = {("mlp", "cpu"): {"width": 32, "blocks": 1, "time_width": 8}}
+"""For `SIZES`: a network whose checkpoints are written in no time."""
+
 
 @cache
 def reach() -> Task:
