@@ -1,4 +1,4 @@
-"""Observations of worlds for a learner: the state, pictures of cameras, or features of pictures."""
+"""Observations of a learner: the state of the worlds, pictures of cameras, or features of pictures."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class PictureFeatures(Protocol):
         ...
 
 
-class WorldObserver(Protocol):
+class WorldsObserver(Protocol):
     """Turns worlds into the observations of a learner.
 
     Attributes:

@@ -108,6 +108,8 @@ class PolicyController:
         if (shape := self.chunk.noise_shape) is not None:
             noise = [self._noise[world].standard_normal(shape, np.float32) for world in worlds]
             arguments["noise"] = np.stack(noise)
+        if self.chunk.is_single_step and isinstance(observations, np.ndarray):  # of chosen fields
+            observations = observations[:, 0]
         actions = np.asarray(self.policy.act(observations, **arguments))
         count, dim = self._actions.shape[1:]
         if actions.ndim == 2 and self.chunk.chunk == 1:

@@ -33,6 +33,9 @@ LOADERS = {
     "mlp": "robo_reward.policies.policy:load_mlp",
     "diffusion": "robo_reward.policies.diffusion.policy:load_diffusion",
     "cnn": "robo_reward.policies.vision.picture_policy:load_picture_policy",
+    "lerobot": "robo_reward.policies.lerobot.policy:load_lerobot",
+    "dsrl": "robo_reward.policies.dsrl.policy:load_dsrl",
+    "best_of_n": "robo_reward.policies.alignment.best_of_n:load_best_of_n",
 }
 """Kind of a policy in `policy.json` -> `module:function` that reads its folder, imported when it is needed."""
 MAX_DOCUMENT = 8 << 20  # [bytes] of the JSON file
@@ -50,12 +53,12 @@ class Policy(Protocol):
     """Maps observations to actions."""
 
     def act(self, observation: Any, /) -> np.ndarray:
-        """Returns actions (N, A) in [-1, 1] for observations (N, O); or chunks, see `StoredPolicy`."""
+        """Returns actions (N, A) in [-1, 1] for observations (N, O); chunks (N, H, A) where it decides on several."""
         ...
 
 
 class StoredPolicy(Protocol):
-    """What `load_policy` returns: a policy that maps observations to actions, or to chunks of actions.
+    """A policy of any kind, which maps observations to actions, or to chunks of actions.
 
     Attributes:
         observation: the state part of the observation; its size may be 0 for a policy that only looks.
@@ -214,7 +217,7 @@ class MetaForm(msgspec.Struct):
     options: dict[str, Any] = {}
 
 
-def require_same_conventions(policy: StoredPolicy, task: Task) -> None:
+def require_same_conventions(policy: Any, task: Task) -> None:
     """Checks that a task has the observation and action convention that a policy was trained for.
 
     Raises:

@@ -1,4 +1,4 @@
-"""The observation of a cloned policy that looks, and the pictures of its training windows."""
+"""The observation of a cloned policy, and the pictures of its training windows."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from robo_reward.data.demonstration_checks import has_task_fields
+from robo_reward.data.cloning.checks import has_task_fields
+from robo_reward.data.cloning.picture_stack import PictureStack
 from robo_reward.data.episode import Episode
-from robo_reward.data.picture_stack import PictureStack
 from robo_reward.envs.rendering.frames import FrameSpec
 from robo_reward.envs.task import ObservationSpec, Task
 from robo_reward.errors import UsageError, WrongShape
@@ -35,7 +35,7 @@ class Demonstrations(Protocol):
 
 @dataclass(frozen=True)
 class ObservationSettings:
-    """Settings of a cloned policy that chooses what it observes.
+    """Settings of the observation of a cloned policy, and of how it learns from pictures.
 
     Args:
         names: state fields and cameras; empty: the task's own observation.

@@ -31,7 +31,7 @@ DEFAULT_BUFFER = 1 << 30  # [bytes] of a replay buffer with pictures, unless its
 
 @dataclass(frozen=True)
 class LookingSettings:
-    """Settings of what a policy observes, as the keys of `policy` say.
+    """Settings of the observation of a policy, as the keys of `policy` say.
 
     Args:
         observation: state fields and cameras; empty: the task's own observation.

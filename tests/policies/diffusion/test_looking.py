@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 import torch
 
+from robo_reward.data.cloning.picture_stack import PictureStack
 from robo_reward.data.collect import collect_episodes
 from robo_reward.data.episode import Episode
-from robo_reward.data.picture_stack import PictureStack
 from robo_reward.envs.rendering.frames import FrameSpec
 from robo_reward.envs.state import StateSpec
 from robo_reward.envs.task import Task, make_task
