@@ -296,3 +296,22 @@ def test_a_policy_that_hangs_over_large_pictures_does_not_stop_the_commands(depl
     finally:
         policy.process.kill()
         policy.close()
+
+
+def test_a_policy_of_single_steps_on_chosen_fields_needs_no_tracker_either(deployed: Any) -> None:
+    chosen = type(TASK.spec)([TASK.spec[name] for name in ("gripper_opening", "hand_position")])
+    policy = Inline("fr3/lift steady")
+    policy.observation = ObservationSpec(chosen, [Observable("hand_position", 0.3)])
+    shown: list[np.ndarray] = []
+    send = policy.send_observation
+    policy.send_observation = lambda ticket, observation: (shown.append(observation), send(ticket, observation))[1]
+    deployment = deployed(policy=policy, horizon=3)
+    deployment.rig.observer = Observer(TASK, NoObjects())
+    check_policy_compatibility(TASK, deployment.rig)
+    deployment.run()
+    episode = next(iter(deployment.store))
+    np.testing.assert_allclose(np.stack(shown), episode.states.hand_position[:3] / 0.3, atol=1e-6)
+    # The same view of another task is a mistake, not a choice.
+    policy.meta = {"task": "fr3/push"}
+    with pytest.raises(PolicyMismatch, match="'fr3/push'"):
+        check_policy_compatibility(TASK, deployment.rig)
