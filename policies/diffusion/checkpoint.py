@@ -35,7 +35,7 @@ class ClonePointForm(msgspec.Struct):
 
 
 class CloneProgress(msgspec.Struct):
-    """What training knows besides tensors.
+    """The state of a training besides its tensors.
 
     Args:
         fingerprint: of settings and data.

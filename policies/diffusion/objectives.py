@@ -1,4 +1,4 @@
-"""What a network learns to predict, and how a chunk is drawn from noise: DDPM, flow matching and plain regression.
+"""Objectives of a network, and the sampling of chunks from noise: DDPM, flow matching and plain regression.
 
 All chunks here are normalised to [-1, 1], (B, Tp, A). A network is called as `network(sample, time, condition)`.
 """

@@ -24,6 +24,7 @@ from robo_reward.report.data import (
     Series,
     Winner,
 )
+from robo_reward.report.finetune import FinetuneForm, SeedForm, build_finetune_report, caption_films
 from robo_reward.report.forms import (
     CandidateForm,
     CloneConfigForm,
@@ -33,6 +34,7 @@ from robo_reward.report.forms import (
     SearchConfigForm,
     SearchForm,
     Sittings,
+    TaskForm,
     TrainConfigForm,
     VerbForm,
     Videos,
@@ -46,7 +48,7 @@ STATUSES = {"duplicate": "refused", "training": "running", "accepted": "running"
 REMEDY = "Run the command that created the folder again: it resumes and rewrites this file"
 
 log = logging.getLogger(__name__)
-C = TypeVar("C", bound=ConfigForm)
+C = TypeVar("C", bound=ConfigForm | SeedForm)
 T = TypeVar("T")
 
 
@@ -64,7 +66,8 @@ def report_run(folder: Path) -> Path:
         return report_search(folder)
     if os.path.lexists(folder / "result.json") and os.path.lexists(folder / "config.yaml"):
         found = _load_optional(folder / "result.json", VerbForm)
-        return report_clone(folder) if found and found.verb == "clone" else report_train(folder)
+        writers = {"clone": report_clone, "finetune": report_finetune}
+        return writers.get(found.verb if found else "", report_train)(folder)
     raise UsageError(f"{folder} holds no finished run: expected search.json, or result.json and config.yaml")
 
 
@@ -115,6 +118,15 @@ def report_train(folder: Path) -> Path:
         timings=(PhaseTiming("training", result.seconds),),
         **_load_provenance(folder, config),
     )
+    return save_report(report, folder)
+
+
+def report_finetune(folder: Path) -> Path:
+    """Writes `report.html` of a fine-tuning and returns its path."""
+    result = _load_required(folder / "result.json", FinetuneForm)
+    config = ConfigForm(task=TaskForm(result.task), seed=_load_config(folder, SeedForm).seed)
+    films = [_load_optional(folder / name, Videos) or [] for name in ("videos_before.json", "videos.json")]
+    report = build_finetune_report(result, _find_goal(config), caption_films(*films), _load_provenance(folder, config))
     return save_report(report, folder)
 
 
