@@ -17,6 +17,7 @@ from robo_reward.configs.values import (
     Seed,
     Seeds,
     Share,
+    Side,
 )
 
 
@@ -126,6 +127,7 @@ class EvaluateConfig:
         task: with task=NAME: another task than that of the training
         seeds: seeds of initial states and physics, in a range separate from the training seeds
         min_success: exit with 1 if the lower end of the 95 % interval of the success rate is below this
+        runtime: torch, openvino (faster for diffusion and flow policies), or auto: OpenVINO if it is installed
         json: also write the results to this file
     """
 
@@ -138,7 +140,49 @@ class EvaluateConfig:
     task: TaskOptions = field(default_factory=TaskOptions)
     seeds: Seeds = (0,)
     min_success: Real = 0.0
+    runtime: Literal["torch", "openvino", "auto"] = "torch"
     json: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class FinetuneConfig:
+    """The keys of `robo-reward finetune`.
+
+    Args:
+        policy: a run or policy folder of `robo-reward clone`
+        preferences: answers about episodes of the policy: the SOURCE of `robo-reward label`, a file, or postgresql://...
+        method: dpo, kto, dro, clone (the preferred half), rwr (reward-weighted cloning), best_of_n, or dsrl
+        data: demonstrations that hold the policy; empty: those that it was cloned from, else the preferred episodes
+        annotator: learn from this annotator only; empty: from all
+        clips: folder with the clips, where they were moved
+        settings: overrides of the method's settings, such as settings.beta=100
+        steps: updates, or environment steps of dsrl; 0: what suits the method
+        seed: random seed; the same seed gives the same policy
+        episodes: episodes before and after, in which success and modes are counted
+        threads: threads of the simulator; 0: all cores
+        run: name of the run folder; empty: built from verb, task, method, seed and a hash of the settings
+        runs: folder that contains the run folders
+        videos: number of episodes of the aligned policy to record
+        camera: camera of the videos; empty: the first of the task
+    """
+
+    groups: ClassVar[dict[str, str | None]] = {"reward": None}
+
+    policy: str
+    preferences: str = ""
+    method: str = "dpo"
+    data: str = ""
+    annotator: str = ""
+    clips: str = ""
+    settings: Mappings = field(default_factory=dict)
+    steps: Natural = 0
+    seed: Seed = 0
+    episodes: Positive = 100
+    threads: Natural = 0
+    run: str = ""
+    runs: str = "runs"
+    videos: Natural = 2
+    camera: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -265,6 +309,15 @@ class PolicyConfig:
 
     Args:
         params: overrides of the default settings, such as policy.params.gamma=0.95
+        observation: what the policy observes: cameras and state fields, such as [front,hand_position]; empty: the
+            task's own observation
+        picture_size: width and height of the pictures of its cameras [pixels]
+        features: network for the pictures: small, nature or resnet18 learn with the policy; timm or pixels are frozen
+        encoder: options of a frozen network, such as policy.encoder.model=resnet18
     """
 
     params: Mappings = field(default_factory=dict)
+    observation: Names = ()
+    picture_size: Side = 96
+    features: str = "small"
+    encoder: Mappings = field(default_factory=dict)

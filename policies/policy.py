@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
 
 import msgspec
 import numpy as np
@@ -24,7 +25,19 @@ from robo_reward.files import (
     write_json,
 )
 
+if TYPE_CHECKING:
+    from robo_reward.envs.rendering.frames import FrameSpec
+
 FORMAT = 1
+LOADERS = {
+    "mlp": "robo_reward.policies.policy:load_mlp",
+    "diffusion": "robo_reward.policies.diffusion.policy:load_diffusion",
+    "cnn": "robo_reward.policies.vision.picture_policy:load_picture_policy",
+    "lerobot": "robo_reward.policies.lerobot.policy:load_lerobot",
+    "dsrl": "robo_reward.policies.dsrl.policy:load_dsrl",
+    "best_of_n": "robo_reward.policies.alignment.best_of_n:load_best_of_n",
+}
+"""Kind of a policy in `policy.json` -> `module:function` that reads its folder, imported when it is needed."""
 MAX_DOCUMENT = 8 << 20  # [bytes] of the JSON file
 MAX_WEIGHTS = 256 << 20  # [bytes] of the weights
 LARGEST = float(np.finfo(np.float32).max)
@@ -39,8 +52,63 @@ ACTIVATIONS = {
 class Policy(Protocol):
     """Maps observations to actions."""
 
-    def act(self, observation: np.ndarray) -> np.ndarray:
-        """Returns actions (N, A) in [-1, 1] for observations (N, O)."""
+    def act(self, observation: Any, /) -> np.ndarray:
+        """Returns actions (N, A) in [-1, 1] for observations (N, O); chunks (N, H, A) where it decides on several."""
+        ...
+
+
+class StoredPolicy(Protocol):
+    """A policy of any kind, which maps observations to actions, or to chunks of actions.
+
+    Attributes:
+        observation: the state part of the observation; its size may be 0 for a policy that only looks.
+        action: the action convention.
+        meta: its origin: task, algorithm, steps, seed.
+        frames: the cameras that it looks through and the size of their pictures; None: it sees the state only.
+        history: To, number of observations that it is given, newest last.
+        chunk: H, number of actions that `act` returns for each observation; the first is for the newest observation.
+        execute: number of actions that are executed before the next query, 1 to H.
+    """
+
+    @property
+    def observation(self) -> ObservationSpec: ...
+
+    @property
+    def action(self) -> ActionSpec: ...
+
+    @property
+    def meta(self) -> dict[str, Any]: ...
+
+    @property
+    def frames(self) -> FrameSpec | None: ...
+
+    @property
+    def history(self) -> int: ...
+
+    @property
+    def chunk(self) -> int: ...
+
+    @property
+    def execute(self) -> int: ...
+
+    def act(self, observation: Any, /) -> np.ndarray:
+        """Returns actions in [-1, 1]: (N, A) of an `MLPPolicy` for (N, O), else chunks (N, H, A)."""
+        ...
+
+    def reset(self, seed: int = 0) -> None:
+        """Forgets what the policy remembers of an episode and re-seeds its own random generator."""
+        ...
+
+    def require_compatible(self, task: Task) -> Any:
+        """Returns the policy itself if it fits the task; raises PolicyMismatch otherwise."""
+        ...
+
+    def save(self, folder: Path) -> Path:
+        """Writes `policy.json` and `policy.safetensors`."""
+        ...
+
+    def with_meta(self, **more: Any) -> Any:
+        """Returns the same policy with more metadata."""
         ...
 
 
@@ -61,6 +129,11 @@ class MLPPolicy:
         action: the action convention.
         meta: its origin: task, algorithm, steps, seed, reward fingerprint.
     """
+
+    frames: ClassVar[FrameSpec | None] = None
+    history: ClassVar[int] = 1
+    chunk: ClassVar[int] = 1
+    execute: ClassVar[int] = 1
 
     weights: tuple[np.ndarray, ...]
     biases: tuple[np.ndarray, ...]
@@ -90,14 +163,7 @@ class MLPPolicy:
             raise UsageError(
                 f"observation has a value that is not finite in column {column}; check the sensor that measured it"
             )
-        x = np.clip(observation, -LARGEST, LARGEST).astype(np.float32)
-        between = ACTIVATIONS[self.activation]
-        # Overflow is possible; every layer replaces values that are not finite.
-        with np.errstate(over="ignore", invalid="ignore"):
-            for weight, bias in zip(self.weights[:-1], self.biases[:-1], strict=True):
-                x = between(_replace_nonfinite(x @ weight + bias))
-            x = _replace_nonfinite(x @ self.weights[-1] + self.biases[-1])
-        return np.tanh(x) if self.squash else np.clip(x, -1.0, 1.0)
+        return compute_actions(observation, self.weights, self.biases, self.activation, self.squash)
 
     def require_compatible(self, task: Task) -> MLPPolicy:
         """Returns the policy itself if the task has the observation and action convention that it was trained for.
@@ -105,14 +171,11 @@ class MLPPolicy:
         Raises:
             PolicyMismatch: naming what differs.
         """
-        if self.action != task.action:
-            raise PolicyMismatch(f"the policy commands {self.action}, but {task.id} expects {task.action}")
-        if self.observation.to_json() != task.observation.to_json():
-            raise PolicyMismatch(
-                f"the policy, trained on {self.meta.get('task')!r}, sees {self.observation.dim} numbers of "
-                f"{self.observation.state!r}; {task.id} shows {task.observation.dim} of {task.spec!r}"
-            )
+        require_same_conventions(self, task)
         return self
+
+    def reset(self, seed: int = 0) -> None:
+        """Does nothing: a perceptron remembers nothing and draws nothing."""
 
     def save(self, folder: Path) -> Path:
         """Writes `policy.json` and `policy.safetensors`."""
@@ -154,33 +217,71 @@ class MetaForm(msgspec.Struct):
     options: dict[str, Any] = {}
 
 
-def load_policy(folder: str | Path) -> MLPPolicy:
-    """Reads a policy; nothing in its folder is executed or unpickled.
+def require_same_conventions(policy: Any, task: Task) -> None:
+    """Checks that a task has the observation and action convention that a policy was trained for.
+
+    Raises:
+        PolicyMismatch: naming what differs.
+    """
+    if policy.action != task.action:
+        raise PolicyMismatch(f"the policy commands {policy.action}, but {task.id} expects {task.action}")
+    if policy.observation.to_json() != task.observation.to_json():
+        raise PolicyMismatch(
+            f"the policy, trained on {policy.meta.get('task')!r}, sees {policy.observation.dim} numbers of "
+            f"{policy.observation.state!r}; {task.id} shows {task.observation.dim} of {task.spec!r}"
+        )
+
+
+def load_policy(folder: str | Path) -> Any:
+    """Reads a policy of any kind, a `StoredPolicy`; nothing in its folder is executed or unpickled.
 
     Args:
         folder: a policy folder, or a run folder that has one.
 
     Raises:
         UsageError: no policy there.
-        BadArtifact: another format, a damaged file, or weights that do not fit the observation and the action, or are
-            not finite.
+        BadArtifact: another format or kind, a damaged file, or weights that do not fit or are not finite.
     """
     folder = find_policy_folder(Path(folder))
-    path = folder / "policy.json"
-    value = load_json(path, dict[str, Any], MAX_DOCUMENT, REMEDY)
+    value = load_policy_document(folder)
+    kind = value.get("kind")
+    if value.get("format") != FORMAT or not isinstance(kind, str) or kind not in LOADERS:
+        found = f"it has format {value.get('format')!r:.40} {kind!r:.40}, expected {FORMAT} {' or '.join(LOADERS)}"
+        remedy = "Use a version of robo-reward that knows this format, or train again"
+        raise BadArtifact(folder / "policy.json", found, remedy)
+    module, _, function = LOADERS[kind].partition(":")
+    return getattr(importlib.import_module(module), function)(folder)
+
+
+def load_policy_document(folder: Path) -> dict[str, Any]:
+    """Returns the content of `policy.json`.
+
+    Raises:
+        UsageError: no policy there.
+        BadArtifact: a file that is no JSON object.
+    """
+    value = load_json(folder / "policy.json", dict[str, Any], MAX_DOCUMENT, REMEDY)
     if value is None:
         raise UsageError(f"no policy at {folder} (expected a folder with policy.json and policy.safetensors)")
-    if value.get("format") != FORMAT or value.get("kind") != "mlp":
-        found = f"it has format {value.get('format')!r:.40} {value.get('kind')!r:.40}, expected {FORMAT} 'mlp'"
-        raise BadArtifact(path, found, "Use a version of robo-reward that knows this format, or train again")
-    form = convert_json(value, PolicyForm, path, REMEDY)
+    return value
+
+
+def load_mlp(folder: Path) -> MLPPolicy:
+    """Reads the folder of an `MLPPolicy`.
+
+    Raises:
+        UsageError: no policy there.
+        BadArtifact: a damaged file, or weights that do not fit the observation and the action, or are not finite.
+    """
+    path = folder / "policy.json"
+    form = convert_json(load_policy_document(folder), PolicyForm, path, REMEDY)
     convert_json(form.meta, MetaForm, path, REMEDY)
     with raise_as_bad_artifact(path, REMEDY):
         observation, action = ObservationSpec.from_json(form.observation), ActionSpec.from_json(form.action)
     path = folder / "policy.safetensors"
     tensors = load_tensors(path, MAX_WEIGHTS, REMEDY)
     with raise_as_bad_artifact(path, REMEDY):
-        weights, biases = _parse_layers(tensors, observation.dim, action.dim)
+        weights, biases = parse_layers(tensors, observation.dim, action.dim)
     return MLPPolicy(weights, biases, form.activation, form.squash, observation, action, form.meta)
 
 
@@ -189,7 +290,28 @@ def find_policy_folder(path: Path) -> Path:
     return find_folder(path, "policy", "policy.json")
 
 
-def _parse_layers(
+def compute_actions(
+    inputs: np.ndarray,
+    weights: tuple[np.ndarray, ...],
+    biases: tuple[np.ndarray, ...],
+    activation: str,
+    squash: bool,
+) -> np.ndarray:
+    """Returns the output (N, A) in [-1, 1] of a perceptron for inputs (N, I), finite; its parts are as in `MLPPolicy`.
+
+    A sum that overflows counts as the largest float32, one that is undefined (∞ - ∞) as 0.
+    """
+    x = np.clip(inputs, -LARGEST, LARGEST).astype(np.float32)
+    between = ACTIVATIONS[activation]
+    # Overflow is possible; every layer replaces values that are not finite.
+    with np.errstate(over="ignore", invalid="ignore"):
+        for weight, bias in zip(weights[:-1], biases[:-1], strict=True):
+            x = between(_replace_nonfinite(x @ weight + bias))
+        x = _replace_nonfinite(x @ weights[-1] + biases[-1])
+    return np.tanh(x) if squash else np.clip(x, -1.0, 1.0)
+
+
+def parse_layers(
     tensors: Mapping[str, np.ndarray], inputs: int, outputs: int
 ) -> tuple[tuple[np.ndarray, ...], tuple[np.ndarray, ...]]:
     """Returns weights and biases of all layers, from the first to the last.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import logging
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
@@ -11,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from gymnasium import spaces
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.logger import configure
 from stable_baselines3.common.noise import NormalActionNoise
@@ -29,8 +31,12 @@ from robo_reward.policies.judge import EpisodeRewardScorer, fit_settings_to_epis
 from robo_reward.policies.own_algorithm import is_own_algorithm
 from robo_reward.policies.policy import MLPPolicy
 from robo_reward.policies.tensorboard_log import quiet_tensorboard
+from robo_reward.policies.vision.picture_policy import PicturePolicy
+from robo_reward.policies.vision.sight import LookingSettings, Sight
 from robo_reward.rewards.contract import EpisodeReward, StepReward
 from robo_reward.seeds import VALIDATION_SEEDS
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -74,7 +80,7 @@ class TrainingResult:
         stopped: whether the run was asked to stop before `until`.
     """
 
-    policy: MLPPolicy
+    policy: Any
     steps: int
     points: list[CurvePoint]
     evaluation: Evaluation
@@ -111,6 +117,7 @@ def train_policy(
     episodes: int = TrainConfig.episodes,
     stop: Callable[[], bool] = lambda: False,
     report: Callable[[CurvePoint], None] = lambda point: None,
+    looking: LookingSettings | None = None,
 ) -> TrainingResult:
     """Trains a policy, or continues from the checkpoint in `folder`.
 
@@ -135,20 +142,23 @@ def train_policy(
         episodes: of the evaluation at the end.
         stop: called before each rollout; True ends the run after saving.
         report: called with every new point of the curve.
+        looking: which state fields and cameras the policy observes; None: the task's own observation.
 
     Raises:
-        UsageError: a budget that is not positive, or an unknown algorithm or setting.
+        UsageError: a budget that is not positive, an unknown algorithm or setting, or pictures that do not fit into
+            memory.
         RoboRewardError: the actor is of a kind that cannot be saved; raised before the first step.
         TrainingFailed: the algorithm raised or produced numbers that are not finite.
     """
     if steps < 1:
         raise UsageError(f"steps is {steps}, expected a positive number")
     torch.set_num_threads(torch_threads)
-    env, model = _create_learner(task, reward, algorithm, params or {}, seed, threads)
+    sight = Sight(task, looking) if looking is not None and looking.observation else None
+    env, model = _create_learner(task, reward, algorithm, params or {}, seed, threads, sight)
     checkpoint, until = folder / "checkpoint", until or steps
-    watcher = _TrainingMonitor(checkpoint, env, steps, until, points, checkpoint_seconds, stop, report)
-    _run_training(model, env, watcher, folder / "log", start, steps, seed)
-    policy = _save_policy(model, task, algorithm, seed, folder / "policy")
+    watcher = TrainingMonitor(checkpoint, env, steps, until, points, checkpoint_seconds, stop, report)
+    run_training(model, env, watcher, folder / "log", start, steps, seed)
+    policy = _save_policy(model, task, algorithm, seed, folder / "policy", sight)
     evaluation = evaluate_policy(task, policy, episodes, VALIDATION_SEEDS + seed, reward, threads)
     progress = watcher.progress
     return TrainingResult(policy, model.num_timesteps, progress.points, evaluation, progress.seconds, watcher.stopped)
@@ -161,17 +171,25 @@ def _create_learner(
     params: Mapping[str, Any],
     seed: int,
     threads: int,
+    sight: Sight | None = None,
 ) -> tuple[SB3VecEnv, Any]:
     """Returns the worlds and the SB3 model; raises an error if the actor is of a kind that cannot be exported."""
     chosen = merge_settings(algorithm, params)
-    env = _create_environment(task, reward, chosen, seed, threads)
-    model = _build_model(algorithm, chosen, env, seed)
-    export_policy(model, task, {})  # fails before training if the actor cannot be exported
+    if sight is not None:
+        sight.adapt_settings(algorithm, chosen, params)
+        log.info(sight.describe(chosen))
+    env = _create_environment(task, reward, chosen, seed, threads, sight)
+    model = build_model(algorithm, chosen, env, seed)
+    _export(model, task, {}, sight)  # fails before training if the actor cannot be exported
     return env, model
 
 
-def _run_training(
-    model: Any, env: SB3VecEnv, watcher: _TrainingMonitor, log: Path, start: Path | None, steps: int, seed: int
+def _export(model: Any, task: Task, meta: dict[str, Any], sight: Sight | None) -> MLPPolicy | PicturePolicy:
+    return export_policy(model, task, meta) if sight is None else sight.export(model, task, meta)
+
+
+def run_training(
+    model: Any, env: SB3VecEnv, watcher: TrainingMonitor, log: Path, start: Path | None, steps: int, seed: int
 ) -> None:
     """Trains from the newest checkpoint on, then closes the log and the worlds."""
     model.set_logger(configure(str(log), ["tensorboard"]))
@@ -184,7 +202,9 @@ def _run_training(
         env.close()
 
 
-def _save_policy(model: Any, task: Task, algorithm: str, seed: int, folder: Path) -> MLPPolicy:
+def _save_policy(
+    model: Any, task: Task, algorithm: str, seed: int, folder: Path, sight: Sight | None
+) -> MLPPolicy | PicturePolicy:
     """Exports the policy, saves it with the facts of its training, and returns it."""
     meta = {
         "task": task.id,
@@ -193,26 +213,33 @@ def _save_policy(model: Any, task: Task, algorithm: str, seed: int, folder: Path
         "steps": model.num_timesteps,
         "seed": seed,
     }
-    policy = export_policy(model, task, meta)
+    policy = _export(model, task, meta, sight)
     policy.save(folder)
     return policy
 
 
 def _create_environment(
-    task: Task, reward: StepReward | EpisodeReward | None, chosen: dict[str, Any], seed: int, threads: int
+    task: Task,
+    reward: StepReward | EpisodeReward | None,
+    chosen: dict[str, Any],
+    seed: int,
+    threads: int,
+    sight: Sight | None,
 ) -> SB3VecEnv:
     """Returns the worlds to learn in; takes `worlds` from the settings and fits these to whole episodes."""
     worlds = chosen["worlds"]
+    observer = sight.make_observer(task) if sight is not None else None
     if isinstance(reward, EpisodeReward):
         chosen.update(fit_settings_to_episodes(chosen, task.horizon))
-        env = SB3VecEnv(task.make_worlds(worlds, seed, None, threads), EpisodeRewardScorer(task, reward, worlds))
+        judge = EpisodeRewardScorer(task, reward, worlds)
+        env = SB3VecEnv(task.make_worlds(worlds, seed, None, threads), judge, observer)
     else:
-        env = SB3VecEnv(task.make_worlds(worlds, seed, reward, threads))
+        env = SB3VecEnv(task.make_worlds(worlds, seed, reward, threads), observer=observer)
     del chosen["worlds"]
     return env
 
 
-def _build_model(algorithm: str, chosen: dict[str, Any], env: SB3VecEnv, seed: int) -> Any:
+def build_model(algorithm: str, chosen: dict[str, Any], env: SB3VecEnv, seed: int) -> Any:
     """Returns the SB3 model; `final_learning_rate` becomes a linear schedule, `action_noise` Gaussian noise."""
     block_triton_import()
     final = chosen.pop("final_learning_rate", None)
@@ -228,6 +255,7 @@ def _build_model(algorithm: str, chosen: dict[str, Any], env: SB3VecEnv, seed: i
         chosen["action_noise"] = NormalActionNoise(np.zeros(size), np.full(size, float(noise)))
     cls: Any = load_algorithm_class(algorithm)
     policy = "LinearPolicy" if find_base_algorithm(algorithm) == "ars" else "MlpPolicy"
+    policy = "MultiInputPolicy" if isinstance(env.observation_space, spaces.Dict) else policy
     if policy not in cls.policy_aliases:
         raise UsageError(f"{algorithm} has no {policy} in its policy_aliases, only {', '.join(cls.policy_aliases)}")
     try:
@@ -239,7 +267,7 @@ def _build_model(algorithm: str, chosen: dict[str, Any], env: SB3VecEnv, seed: i
         raise UsageError(f"policy={algorithm} cannot be made for this task: {said}") from error
 
 
-def _load_start_checkpoint(watcher: _TrainingMonitor, model: Any, env: SB3VecEnv, start: Path | None) -> None:
+def _load_start_checkpoint(watcher: TrainingMonitor, model: Any, env: SB3VecEnv, start: Path | None) -> None:
     """Loads the run's own checkpoint, else the one to start from."""
     model._last_obs = model._last_obs if model._last_obs is not None else env.reset()
     model._last_episode_starts = np.ones(env.num_envs, dtype=bool)
@@ -254,7 +282,7 @@ def _load_start_checkpoint(watcher: _TrainingMonitor, model: Any, env: SB3VecEnv
         )
 
 
-def _learn(model: Any, watcher: _TrainingMonitor, steps: int) -> None:
+def _learn(model: Any, watcher: TrainingMonitor, steps: int) -> None:
     left = watcher.until - model.num_timesteps
     if left <= 0:
         return
@@ -275,8 +303,19 @@ def _learn(model: Any, watcher: _TrainingMonitor, steps: int) -> None:
     watcher.save()
 
 
-class _TrainingMonitor(BaseCallback):
-    """Gathers the learning curve, saves checkpoints, pauses and stops."""
+class TrainingMonitor(BaseCallback):
+    """Gathers the learning curve, saves checkpoints, pauses and stops.
+
+    Args:
+        folder: of the checkpoint.
+        env: the worlds.
+        steps: the whole budget, as SB3 counts: one for each action of a world.
+        until: where to pause, in the same unit.
+        points: the number of points of the learning curve over the whole budget.
+        every: how often to save while running [s].
+        stop: called before each rollout; True ends the run after saving.
+        report: called with every new point of the curve.
+    """
 
     def __init__(
         self,
@@ -291,7 +330,7 @@ class _TrainingMonitor(BaseCallback):
     ) -> None:
         super().__init__()
         self.folder, self.env, self.until, self.every = folder, env, until, every
-        self.spacing = max(1, steps // points)  # environment steps between two points of the curve
+        self.spacing = max(1, steps * env.steps_per_action // points)  # environment steps between points of the curve
         self.stop, self.report = stop, report
         self.progress, self.stopped = TrainingProgress(), False
         self.begun = self.saved = time.monotonic()
@@ -329,7 +368,7 @@ class _TrainingMonitor(BaseCallback):
     def _on_rollout_start(self) -> None:
         """Saves, pauses or stops: a checkpoint is exact only between rollouts, when all data has been learnt from."""
         last = self.progress.points[-1].steps if self.progress.points else 0
-        if self.progress.episodes and self.num_timesteps - last >= self.spacing:
+        if self.progress.episodes and self._count_steps() - last >= self.spacing:
             self._add_point()
         if self.num_timesteps >= self.until or self.stop():
             self.stopped = self.num_timesteps < self.until  # False at a planned pause
@@ -338,10 +377,14 @@ class _TrainingMonitor(BaseCallback):
             self.save()
         self.random = None  # a checkpoint from here on resumes after the rollout
 
+    def _count_steps(self) -> int:
+        """Returns the environment steps so far."""
+        return self.num_timesteps * self.env.steps_per_action
+
     def _add_point(self) -> None:
         episodes, self.progress.episodes = self.progress.episodes, []
         point = CurvePoint(  # means over the episodes that ended since the previous point
-            self.num_timesteps,
+            self._count_steps(),
             float(np.mean([e["success"] for e in episodes])),
             float(np.mean([e["return"] for e in episodes])),
             {name: float(np.mean([e["terms"][name] for e in episodes])) for name in episodes[0]["terms"]},

@@ -19,10 +19,18 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from typing import Any
 
-import numpy as np
-
 from robo_reward.errors import MissingExtra, UsageError
-from robo_reward.hardware.policy.process import PolicyDied, PolicyReply, answer, read_ready, read_reply, specification
+from robo_reward.hardware.policy.messages import (
+    PolicyDied,
+    PolicyReply,
+    answer,
+    pack_query,
+    read_ready,
+    read_reply,
+    specification,
+    warm_up,
+)
+from robo_reward.hardware.policy.sender import BackgroundSender
 from robo_reward.hardware.wire import MOST, BadMessage, pack_message, unpack_message
 
 log = logging.getLogger(__name__)
@@ -68,6 +76,7 @@ class PolicyServer:
         library = _import_library("websockets.sync.server")
         self._policy, self._token = policy, _check_token(token)
         self._lock = threading.Lock()
+        warm_up(policy)
         try:
             self._server = library.serve(
                 self._handle_connection,
@@ -154,11 +163,13 @@ class RemotePolicy:
         said = read_ready(self._ready_header)
         self.action, self.observation = said.action, said.observation
         self.meta: dict[str, Any] = said.meta
+        self.horizons, self._resets = said.horizons, 0
+        self._sender = BackgroundSender(self._send_now) if self.horizons.frames else None
         self._thread = threading.Thread(target=self._receive_replies, name="policy-client", daemon=True)
         self._thread.start()
 
-    def send_observation(self, ticket: int, observation: np.ndarray) -> None:
-        self._send_message(pack_message({"kind": "ask", "ticket": ticket}, {"observation": np.asarray(observation)}))
+    def send_observation(self, ticket: int, observation: Any) -> None:
+        self._send_message(pack_query(ticket, observation))
 
     def receive_reply(self, timeout: float) -> PolicyReply | None:
         try:
@@ -172,15 +183,21 @@ class RemotePolicy:
     def reset(self) -> None:
         while self.receive_reply(0.0) is not None:  # drop replies to the last episode
             pass
-        self._send_message(pack_message({"kind": "reset"}))
+        self._send_message(pack_message({"kind": "reset", "seed": self._resets}))
+        self._resets += 1
 
     def close(self) -> None:
         self._closing.set()
+        if self._sender is not None:
+            self._sender.close()
         if self._connection is not None:
             self._connection.close()
         self._thread.join(3)
 
     def _send_message(self, data: bytes) -> None:
+        self._sender.put(data) if self._sender else self._send_now(data)
+
+    def _send_now(self, data: bytes) -> None:
         connection = self._connection
         if connection is None:
             return

@@ -61,7 +61,7 @@ class Verb:
                 found.append(f"{taken}={quote_text(argument)}")
             elif key == "reward" and key in self.paths and is_function_reference(value):
                 found += ["reward=python", f"reward.function={quote_text(value)}"]
-            elif key in self.paths and _is_path(value):
+            elif key in self.paths and (_is_path(value) or (value and not is_key(key))):
                 found += [text.format(quote_text(value)) for text in self.paths[key]]
             else:
                 found.append(argument)
@@ -113,6 +113,13 @@ VERBS = {
         "robo_reward.configs.training:TrainConfig",
         "robo-reward train task=panda/drawer reward=expert policy=sac",
         REWARD,
+    ),
+    "clone": Verb(
+        "train a diffusion or flow policy to imitate demonstrations",
+        "robo_reward.cli.training.clone:run",
+        "robo_reward.configs.cloning:CloneConfig",
+        "robo-reward clone data=demos/panda-lift task=panda/lift policy=diffusion",
+        {"data": ("data={}",)},
     ),
     "record": Verb(
         "record demonstrations of a task: by its scripted expert, a policy, or you at the keyboard or SpaceMouse",
@@ -168,6 +175,13 @@ VERBS = {
         "robo_reward.configs.rewards:AlignConfig",
         "robo-reward align preferences=FOLDER method=rapl",
     ),
+    "finetune": Verb(
+        "align a diffusion or flow policy with people's preferences or a reward",
+        "robo_reward.cli.training.finetune:run",
+        "robo_reward.configs.training:FinetuneConfig",
+        "robo-reward finetune policy=runs/NAME preferences=FOLDER method=dpo",
+        REWARD,
+    ),
     "check": Verb(
         "check a reward before training: a program, a function or a run; agreement with people and the ground truth",
         "robo_reward.cli.rewards.check:run",
@@ -203,6 +217,13 @@ VERBS = {
         "robo_reward.configs.deployment:ServePolicyConfig",
         "robo-reward serve-policy policy=runs/NAME host=0.0.0.0",
         {"policy": ("policy_folder={}",)},
+    ),
+    "import-policy": Verb(
+        "make a LeRobot checkpoint (ACT or diffusion) a policy folder that evaluate, record and deploy take",
+        "robo_reward.cli.robot.lerobot:run_import",
+        "robo_reward.configs.deployment:ImportPolicyConfig",
+        "robo-reward import-policy CHECKPOINT python=VENV task=panda/lift out=policies/theirs",
+        bare="checkpoint",
     ),
     "calibrate": Verb(
         "calibrate a camera's lens and pose from pictures of a chessboard or a ChArUco board",

@@ -88,7 +88,8 @@ def raw_keys() -> Iterator[None]:
     """
     if not sys.stdin.isatty():
         raise UsageError(
-            "recording by keyboard needs a terminal; standard input is not one. The scripted expert needs none"
+            "recording by keyboard needs a terminal to read keys from; standard input is not one. "
+            "The scripted expert needs none"
         )
     descriptor = sys.stdin.fileno()
     before = termios.tcgetattr(descriptor)

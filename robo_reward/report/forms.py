@@ -119,6 +119,18 @@ class TrainConfigForm(ConfigForm, kw_only=True):
     reward: RewardForm
 
 
+class CloneConfigForm(ConfigForm, kw_only=True):
+    """`config.yaml` of a cloned policy."""
+
+    policy: Name
+
+
+class VerbForm(msgspec.Struct):
+    """The field of `result.json` that says which verb wrote it; `train` writes none."""
+
+    verb: Name = ""
+
+
 class VideoForm(msgspec.Struct):
     """One entry of `videos.json`."""
 

@@ -24,15 +24,19 @@ from robo_reward.report.data import (
     Series,
     Winner,
 )
+from robo_reward.report.finetune import FinetuneForm, SeedForm, build_finetune_report, caption_films
 from robo_reward.report.forms import (
     CandidateForm,
+    CloneConfigForm,
     ConfigForm,
     GoalForm,
     ProvenanceForm,
     SearchConfigForm,
     SearchForm,
     Sittings,
+    TaskForm,
     TrainConfigForm,
+    VerbForm,
     Videos,
     WriterForm,
 )
@@ -44,7 +48,7 @@ STATUSES = {"duplicate": "refused", "training": "running", "accepted": "running"
 REMEDY = "Run the command that created the folder again: it resumes and rewrites this file"
 
 log = logging.getLogger(__name__)
-C = TypeVar("C", bound=ConfigForm)
+C = TypeVar("C", bound=ConfigForm | SeedForm)
 T = TypeVar("T")
 
 
@@ -61,7 +65,9 @@ def report_run(folder: Path) -> Path:
     if os.path.lexists(folder / "search.json"):
         return report_search(folder)
     if os.path.lexists(folder / "result.json") and os.path.lexists(folder / "config.yaml"):
-        return report_train(folder)
+        found = _load_optional(folder / "result.json", VerbForm)
+        writers = {"clone": report_clone, "finetune": report_finetune}
+        return writers.get(found.verb if found else "", report_train)(folder)
     raise UsageError(f"{folder} holds no finished run: expected search.json, or result.json and config.yaml")
 
 
@@ -108,6 +114,33 @@ def report_train(folder: Path) -> Path:
             _read_program(folder) or f"# reward: {config.reward.kind}", terms=_build_term_series(result.points)
         ),
         curves=(Curve("policy", _build_success_series(result.points), config.policy.algorithm),),
+        videos=_load_videos(folder),
+        timings=(PhaseTiming("training", result.seconds),),
+        **_load_provenance(folder, config),
+    )
+    return save_report(report, folder)
+
+
+def report_finetune(folder: Path) -> Path:
+    """Writes `report.html` of a fine-tuning and returns its path."""
+    result = _load_required(folder / "result.json", FinetuneForm)
+    config = ConfigForm(task=TaskForm(result.task), seed=_load_config(folder, SeedForm).seed)
+    films = [_load_optional(folder / name, Videos) or [] for name in ("videos_before.json", "videos.json")]
+    report = build_finetune_report(result, _find_goal(config), caption_films(*films), _load_provenance(folder, config))
+    return save_report(report, folder)
+
+
+def report_clone(folder: Path) -> Path:
+    """Writes `report.html` of a policy that imitates demonstrations and returns its path."""
+    result, config = _load_required(folder / "result.json", TrainingForm), _load_config(folder, CloneConfigForm)
+    report = RunReport(
+        title=f"{config.task.id}: {config.policy} policy from demonstrations",
+        goal=_find_goal(config),
+        task=config.task.id,
+        kind="clone",
+        measure=_load_measure(folder),
+        headline=Headline(**_rate_fields(result.evaluation), seconds=result.seconds, steps=result.steps),
+        curves=(Curve("policy", _build_success_series(result.points), config.policy),),
         videos=_load_videos(folder),
         timings=(PhaseTiming("training", result.seconds),),
         **_load_provenance(folder, config),

@@ -20,7 +20,7 @@ import pytest
 from robo_reward.cli.app import main
 from robo_reward.cli.rewards.record_person import PersonSession, record_spacemouse
 from robo_reward.cli.terminal import Terminal as Console
-from robo_reward.data.demonstrations import load_demonstration_set
+from robo_reward.data.cloning.demonstrations import load_demonstration_set
 from robo_reward.data.episode import EpisodeStore
 from robo_reward.envs.rendering.frames import FrameSpec
 from robo_reward.envs.task import make_task

@@ -1,0 +1,1 @@
+"""Alignment of diffusion and flow policies with what people prefer."""

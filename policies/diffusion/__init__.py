@@ -1,0 +1,1 @@
+"""Diffusion and flow policies: action chunks drawn from noise, learnt from demonstrations."""

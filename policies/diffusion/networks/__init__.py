@@ -1,0 +1,1 @@
+"""Networks that map a noisy chunk, its time and a condition to a prediction of the chunk's shape."""

@@ -1,0 +1,377 @@
+"""Clones a chunk policy from demonstrations."""
+
+from __future__ import annotations
+
+import copy
+import csv
+import math
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from robo_reward.configs.cloning import CloneConfig
+from robo_reward.envs.rendering.frames import FrameSpec
+from robo_reward.envs.task import ObservationSpec, Task
+from robo_reward.errors import RoboRewardError, UsageError
+from robo_reward.files import atomic_path
+from robo_reward.policies.diffusion.auxiliary import AuxiliaryLayer
+from robo_reward.policies.diffusion.checkpoint import (
+    ClonePointForm,
+    CloneProgress,
+    compute_fingerprint,
+    load_clone_checkpoint,
+    save_clone_checkpoint,
+)
+from robo_reward.policies.diffusion.ema import WeightAverage
+from robo_reward.policies.diffusion.looking import Demonstrations, ObservationSettings, PictureWindows
+from robo_reward.policies.diffusion.model import DiffusionModel, create_model
+from robo_reward.policies.diffusion.normaliser import MinMax
+from robo_reward.policies.diffusion.policy import DiffusionPolicy
+from robo_reward.policies.diffusion.settings import DiffusionSettings
+from robo_reward.policies.diffusion.windows import Windows, cut_windows
+from robo_reward.policies.evaluate import Evaluation, evaluate_policy
+from robo_reward.seeds import VALIDATION_SEEDS
+
+POINTS = 10
+"""Points of the learning curve where `evaluate_every` is not given."""
+BETAS = (0.95, 0.999)
+"""Of AdamW, as in Diffusion Policy (Chi et al. 2023)."""
+
+
+class CloningFailed(RoboRewardError):
+    """The training diverged; the message says where and what helps."""
+
+
+@dataclass(frozen=True)
+class ClonePoint:
+    """A point of the learning curve.
+
+    Args:
+        steps: updates so far.
+        success: success rate of the averaged weights.
+        episode_return: mean number of steps in which the goal was fulfilled.
+        loss: mean training loss since the last point.
+        seconds: of training so far, without evaluations, over all sittings.
+    """
+
+    steps: int
+    success: float
+    episode_return: float
+    loss: float
+    seconds: float
+
+    def to_json(self) -> dict[str, Any]:
+        """Returns the point in the form of every learning curve, the loss among its terms."""
+        value = asdict(self)
+        return {**value, "terms": {"loss": value.pop("loss")}}
+
+
+@dataclass(frozen=True)
+class CloneResult:
+    """The result of cloning.
+
+    Args:
+        policy: with the averaged weights.
+        steps: updates done.
+        points: the learning curve.
+        evaluation: after the last update, or None for a run that was stopped.
+        seconds: of training, without evaluations.
+        windows: number of windows that were learnt from.
+        stopped: whether the run was asked to stop before its last update.
+    """
+
+    policy: DiffusionPolicy
+    steps: int
+    points: list[ClonePoint]
+    evaluation: Evaluation | None
+    seconds: float
+    windows: int
+    stopped: bool
+
+    def to_json(self) -> dict[str, Any]:
+        """Returns all but the policy as JSON."""
+        return {
+            "steps": self.steps,
+            "seconds": self.seconds,
+            "windows": self.windows,
+            "stopped": self.stopped,
+            "points": [point.to_json() for point in self.points],
+            "evaluation": self.evaluation.to_json() if self.evaluation else None,
+        }
+
+
+def clone_policy(
+    task: Task,
+    demonstrations: Demonstrations,
+    folder: Path,
+    settings: DiffusionSettings,
+    steps: int = CloneConfig.steps,
+    batch: int = CloneConfig.batch,
+    seed: int = 0,
+    stop: Callable[[], bool] = lambda: False,
+    report: Callable[[ClonePoint], None] = lambda point: None,
+    tick: Callable[[int, float], None] = lambda update, loss: None,
+    evaluate_every: int = 0,
+    evaluate_episodes: int = CloneConfig.evaluate_episodes,
+    episodes: int = CloneConfig.episodes,
+    threads: int = 1,
+    torch_threads: int = 1,
+    checkpoint_seconds: float = 30.0,
+    meta: dict[str, Any] | None = None,
+    looking: ObservationSettings | None = None,
+) -> CloneResult:
+    """Trains a chunk policy on demonstrations, or continues from the checkpoint in `folder`.
+
+    The result depends on the arguments alone: not on how often the run was stopped or killed, nor on `threads`. It does
+    depend on `torch_threads`, since the order of floating-point sums does.
+
+    Args:
+        task: the task to measure success on.
+        demonstrations: what to learn from.
+        folder: gets `checkpoint.safetensors`, `curve.csv` and `policy/`.
+        settings: of the policy and its training.
+        steps: number of updates, which the learning rate refers to.
+        batch: windows per update.
+        seed: of the weights, the batches, the noise and the evaluations.
+        stop: called before each update; True ends the run after saving.
+        report: called with every new point of the curve.
+        tick: called after each update with its number and the mean loss since the last point.
+        evaluate_every: updates between two points of the curve; 0: ten points.
+        evaluate_episodes: episodes of each point.
+        episodes: episodes of the evaluation at the end.
+        threads: of the simulator.
+        torch_threads: of the learner.
+        checkpoint_seconds: how often to save while running [s].
+        meta: kept with the policy, such as the path of the data.
+        looking: the state fields and cameras that the policy observes; None: the task's own observation.
+
+    Raises:
+        UsageError: numbers that are not positive, or demonstrations that are too short.
+        BadArtifact: a checkpoint that is damaged, or of other settings or data.
+        CloningFailed: the loss is not finite.
+    """
+    for name, value in (("steps", steps), ("batch", batch), ("evaluate_episodes", evaluate_episodes)):
+        if value < 1:
+            raise UsageError(f"{name}={value}: expected a whole number from 1")
+    torch.set_num_threads(torch_threads)
+    observation, frames = looking.choose(task) if looking else (task.observation, None)
+    trainer = _create_trainer(task, demonstrations, observation, frames, settings, looking, steps, batch, seed)
+    path = folder / "checkpoint.safetensors"
+    folder.mkdir(parents=True, exist_ok=True)
+    trainer.load(path)
+    every, saved = evaluate_every or max(1, steps // POINTS), time.monotonic()
+    facts = {"task": task.id, "options": dict(task.options), "algorithm": settings.objective, "seed": seed}
+    facts |= {"demonstrations": len(demonstrations.episodes), **(meta or {})}
+
+    def make_policy() -> DiffusionPolicy:
+        about = {**facts, "steps": trainer.progress.update}
+        return DiffusionPolicy(copy.deepcopy(trainer.average), observation, task.action, about, frames)
+
+    stopped = False
+    while trainer.progress.update < steps:
+        if stop():
+            stopped = True
+            break
+        trainer.update()
+        tick(trainer.progress.update, trainer.mean_loss)
+        if trainer.progress.update % every == 0 and trainer.progress.update < steps:
+            _add_point(trainer, task, make_policy(), evaluate_episodes, seed, threads, folder, report)
+        if time.monotonic() - saved > checkpoint_seconds:
+            trainer.save(path)
+            saved = time.monotonic()
+    trainer.save(path)
+    policy = make_policy()
+    policy.save(folder / "policy")
+    evaluation = None
+    if not stopped:
+        evaluation = _add_point(trainer, task, policy, episodes, seed, threads, folder, report)
+        trainer.save(path)
+    points = [ClonePoint(**_to_fields(point)) for point in trainer.progress.points]
+    progress = trainer.progress
+    return CloneResult(policy, progress.update, points, evaluation, progress.seconds, len(trainer.mask), stopped)
+
+
+def _create_trainer(
+    task: Task,
+    demonstrations: Demonstrations,
+    observation: ObservationSpec,
+    frames: FrameSpec | None,
+    settings: DiffusionSettings,
+    looking: ObservationSettings | None,
+    steps: int,
+    batch: int,
+    seed: int,
+) -> Trainer:
+    """Returns the trainer of the windows of demonstrations.
+
+    Raises:
+        UsageError: demonstrations that are too short or have no pictures, or a batch that does not fit into memory.
+    """
+    windows = cut_windows(demonstrations.episodes, observation, settings.history, settings.horizon, settings.execute)
+    described: dict[str, Any] = {"settings": settings.to_json(), "steps": steps, "batch": batch, "seed": seed}
+    pictures = None
+    if looking is not None:
+        described["looking"] = looking.to_json()
+        if frames is not None:
+            pictures = PictureWindows(demonstrations, windows, frames, settings.history, looking, task)
+            pictures.check_memory(max(1, batch // looking.reuse))
+            described["pictures"] = pictures.compute_digest()
+    fingerprint = compute_fingerprint(windows, described)
+    return Trainer(windows, settings, steps, batch, seed, fingerprint, pictures)
+
+
+class Trainer:
+    """The state of a training: weights, their average, optimiser, random generator and progress.
+
+    Args:
+        windows: to learn from.
+        settings: of policy and training.
+        steps: number of updates of the whole training.
+        batch: windows per update.
+        seed: of the weights, the batches and the noise.
+        fingerprint: of all of these.
+        pictures: of the windows, for a policy that looks.
+    """
+
+    def __init__(
+        self,
+        windows: Windows,
+        settings: DiffusionSettings,
+        steps: int,
+        batch: int,
+        seed: int,
+        fingerprint: str,
+        pictures: PictureWindows | None = None,
+    ) -> None:
+        self.settings, self.steps, self.batch = settings, steps, batch
+        self.observation, self.action = torch.from_numpy(windows.observation), torch.from_numpy(windows.action)
+        self.mask = torch.from_numpy(windows.mask)
+        recorded = windows.action[windows.mask]
+        bounds = MinMax.fit(windows.observation), MinMax.fit(recorded)
+        self.pictures = pictures
+        frames, vision = (pictures.frames, pictures.settings.vision) if pictures is not None else (None, None)
+        self.model = create_model(settings, *bounds, seed, frames, vision)
+        self.average: DiffusionModel = copy.deepcopy(self.model).eval().requires_grad_(False)
+        self.ema = WeightAverage(self.model, self.average, settings.ema_power, settings.ema_max)
+        self.auxiliary = AuxiliaryLayer.create(self.model, pictures, seed)
+        groups = _list_groups(self.model, self.auxiliary, settings.learning_rate)
+        self.optimiser = torch.optim.AdamW(
+            groups, settings.learning_rate, BETAS, weight_decay=settings.weight_decay, fused=True
+        )
+        self.generator = torch.Generator().manual_seed(seed)
+        torch.manual_seed(seed)  # the global generator decides what dropout leaves out
+        self.progress = CloneProgress(fingerprint)
+
+    @property
+    def learnt(self) -> nn.Module:
+        """All that is trained: the model, with the auxiliary layer if there is one."""
+        return self.model if self.auxiliary is None else nn.ModuleList([self.model, self.auxiliary])
+
+    @property
+    def mean_loss(self) -> float:
+        """The mean loss since the last point of the curve; 0 before the first update."""
+        return self.progress.losses / max(1, self.progress.counted)
+
+    def update(self) -> None:
+        """Makes one update.
+
+        Raises:
+            CloningFailed: the loss is not finite.
+        """
+        begun, progress = time.monotonic(), self.progress
+        self.model.train()
+        loss = self.compute_loss()
+        self.optimiser.zero_grad(set_to_none=True)
+        loss.backward()
+        factor = compute_rate_factor(progress.update, self.steps, self.settings.warmup)
+        for group in self.optimiser.param_groups:
+            group.setdefault("largest_lr", group["lr"])
+            group["lr"] = factor * group["largest_lr"]
+        self.optimiser.step()
+        progress.update += 1
+        self.ema.add(progress.update)
+        if not math.isfinite(value := float(loss.detach())):
+            raise CloningFailed(
+                f"the loss is not finite after {progress.update} updates; a smaller learning_rate than "
+                f"{self.settings.learning_rate} or a longer warmup helps"
+            )
+        progress.losses += value
+        progress.counted += 1
+        progress.seconds += time.monotonic() - begun
+
+    def compute_loss(self) -> Tensor:
+        """Returns the loss of a random batch: the mean squared error over the actions that were really recorded."""
+        reuse = self.pictures.settings.reuse if self.pictures is not None else 1
+        rows = torch.randint(len(self.mask), (max(1, self.batch // reuse),), generator=self.generator)
+        pictures = self.pictures.gather(rows) if self.pictures is not None else None
+        condition = self.model.encode(self.observation[rows], pictures, self.generator)
+        actions, mask = self.action[rows].repeat(reuse, 1, 1), self.mask[rows].repeat(reuse, 1)
+        noise = torch.randn(actions.shape, generator=self.generator)
+        level = self.model.objective.sample_time(len(actions), self.generator)
+        errors = self.model.compute_errors(actions, condition.repeat(reuse, 1), noise, level)  # (B, Tp)
+        loss = (errors * mask).sum() / mask.sum()
+        return loss if self.auxiliary is None else loss + self.auxiliary.compute_loss(condition, rows)
+
+    def save(self, path: Path) -> None:
+        """Writes a checkpoint."""
+        save_clone_checkpoint(path, self.learnt, self.average, self.optimiser, self.generator, self.progress)
+
+    def load(self, path: Path) -> None:
+        """Restores a checkpoint, if there is one.
+
+        Raises:
+            BadArtifact: it is damaged, or of other settings or data.
+        """
+        state = self.learnt, self.average, self.optimiser, self.generator
+        self.progress = load_clone_checkpoint(path, *state, self.progress.fingerprint) or self.progress
+
+
+def _list_groups(model: DiffusionModel, auxiliary: nn.Module | None, rate: float) -> list[dict[str, Any]]:
+    """Returns the trainable parameters in groups with their learning rates."""
+    groups = model.pictures.parameter_groups(rate) if model.pictures is not None else []
+    listed = {id(parameter) for parameter in model.pictures.parameters()} if model.pictures is not None else set()
+    own = [parameter for parameter in model.parameters() if id(parameter) not in listed]
+    return [{"params": [*own, *(auxiliary.parameters() if auxiliary is not None else ())], "lr": rate}, *groups]
+
+
+def compute_rate_factor(update: int, steps: int, warmup: int) -> float:
+    """Returns the learning rate of an update, counted from 0, as a share of the largest: linear rise, then a cosine."""
+    warmup = min(warmup, steps // 2)
+    if update < warmup:
+        return (update + 1) / warmup
+    return 0.5 * (1 + math.cos(math.pi * (update - warmup) / max(1, steps - warmup)))
+
+
+def _add_point(
+    trainer: Trainer,
+    task: Task,
+    policy: DiffusionPolicy,
+    episodes: int,
+    seed: int,
+    threads: int,
+    folder: Path,
+    report: Callable[[ClonePoint], None],
+) -> Evaluation:
+    """Evaluates the averaged weights, and adds the point to the learning curve unless it is there already."""
+    found = evaluate_policy(task, policy, episodes, VALIDATION_SEEDS + seed, threads=threads)
+    progress = trainer.progress
+    held = found.held * task.horizon
+    point = ClonePoint(progress.update, found.success, held, trainer.mean_loss, progress.seconds)
+    if not progress.points or progress.points[-1].steps < progress.update:
+        progress.points.append(ClonePointForm(**asdict(point)))
+        progress.losses, progress.counted = 0.0, 0
+        report(point)
+    with atomic_path(folder / "curve.csv", sync=False) as temporary, temporary.open("w", newline="") as file:
+        table = csv.writer(file)
+        table.writerow(["steps", "success", "return", "loss", "seconds"])
+        table.writerows(list(_to_fields(row).values()) for row in progress.points)
+    return found
+
+
+def _to_fields(point: ClonePointForm) -> dict[str, Any]:
+    return {name: getattr(point, name) for name in ClonePointForm.__struct_fields__}
