@@ -15,7 +15,7 @@ ARM_TASKS = {
     for name in ("reach", "lift", "pick", "push", "stack", "drawer", "door")
 }
 """Tasks for an arm with a gripper: name to class."""
-MODE_TASKS = {name: f"robo_reward.envs.arm.tasks.{name}:{name.capitalize()}" for name in ("cup",)}
+MODE_TASKS = {name: f"robo_reward.envs.arm.tasks.{name}:{name.capitalize()}" for name in ("cup", "bag", "fork")}
 """Tasks for an arm with a gripper that can be solved in several ways, of which people prefer one."""
 PUSHER_TASKS = {name: f"robo_reward.envs.arm.tasks.{name}:{name.capitalize()}" for name in ("group", "clutter")}
 """Tasks for a board at the flange: the benchmark of rewards computed from camera images."""

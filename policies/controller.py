@@ -7,12 +7,11 @@ from typing import Any
 import numpy as np
 
 from robo_reward.envs.rendering.frames import FrameRenderer
-from robo_reward.envs.state import State
 from robo_reward.envs.task import ObservationSpec, Task
 from robo_reward.envs.worlds import Worlds
 from robo_reward.errors import WrongShape
-from robo_reward.policies.chunk import ChunkSpec
-from robo_reward.policies.history import ObservationHistory, split_pictures
+from robo_reward.policies.rollout.chunk import ChunkSpec
+from robo_reward.policies.rollout.history import ObservationHistory, observe_state, split_pictures
 
 
 class PolicyController:
@@ -39,10 +38,12 @@ class PolicyController:
     def __init__(self, policy: Any, task: Task, worlds: int, seed: int = 0) -> None:
         self.policy, self.chunk = policy, ChunkSpec.from_policy(policy)
         self._renderer: FrameRenderer | None = None
-        if self.chunk.is_single_step:
+        spec: ObservationSpec | None = getattr(policy, "observation", None)
+        same = spec is None or spec.to_json() == task.observation.to_json()
+        self._is_single_step = self.chunk.is_single_step and same
+        if self._is_single_step or spec is None:
             return
-        spec: ObservationSpec = policy.observation
-        self._observation = None if spec.to_json() == task.observation.to_json() else spec
+        self._observation = None if same else spec
         self._history = ObservationHistory(self.chunk, spec.dim, worlds)
         self._actions = np.zeros((worlds, self.chunk.execute, task.action.dim), np.float32)
         self._left = np.zeros(worlds, np.int64)  # actions of the queue that are not executed yet
@@ -58,7 +59,7 @@ class PolicyController:
         Raises:
             WrongShape: the policy returned something else than chunks of actions.
         """
-        if self.chunk.is_single_step:
+        if self._is_single_step:
             return self.policy.act(sim.observation())
         self.reset(sim.elapsed == 0)
         observation = self._observation
@@ -74,7 +75,7 @@ class PolicyController:
 
     def reset(self, mask: np.ndarray | None = None) -> None:
         """Restarts the history and the queue of the worlds of a mask (N,), by default of all."""
-        if self.chunk.is_single_step:
+        if self._is_single_step:
             return
         chosen = slice(None) if mask is None else np.flatnonzero(mask)
         self._history.restart(chosen)
@@ -107,6 +108,8 @@ class PolicyController:
         if (shape := self.chunk.noise_shape) is not None:
             noise = [self._noise[world].standard_normal(shape, np.float32) for world in worlds]
             arguments["noise"] = np.stack(noise)
+        if self.chunk.is_single_step and isinstance(observations, np.ndarray):  # of chosen fields
+            observations = observations[:, 0]
         actions = np.asarray(self.policy.act(observations, **arguments))
         count, dim = self._actions.shape[1:]
         if actions.ndim == 2 and self.chunk.chunk == 1:
@@ -115,24 +118,3 @@ class PolicyController:
             raise WrongShape("actions of the policy", actions.shape, f"({len(worlds)}, {self.chunk.chunk}, {dim})")
         self._actions[worlds] = actions[:, :count]
         self._left[worlds] = count
-
-
-def observe_state(observation: ObservationSpec, state: State) -> np.ndarray:
-    """Returns the observation (..., O) of states (..., D) that may have more fields than the observation's own state.
-
-    Raises:
-        UnknownName: the state lacks a field that the observation shows.
-    """
-    if observation.state == state.spec:
-        return observation(state)
-    seen = list_seen_fields(observation)
-    own = np.zeros((*state.batch_shape, observation.state.dim))
-    for name in seen:
-        own[..., observation.state.slice(name)] = state.array[..., state.spec.slice(name)]
-    return observation(State(observation.state, own))
-
-
-def list_seen_fields(observation: ObservationSpec) -> tuple[str, ...]:
-    """Returns the names of the state's fields that an observation is computed from."""
-    names = (name for part in observation.parts for name in (part.field, part.minus) if name)
-    return tuple(dict.fromkeys(names))

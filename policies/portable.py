@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from robo_reward.errors import MissingExtra
+from robo_reward.errors import MissingExtra, UsageError
 from robo_reward.files import atomic_path
 from robo_reward.policies.policy import MLPPolicy
 
@@ -23,6 +23,21 @@ METADATA = "robo_reward"
 """Key of the metadata in an ONNX file; a TorchScript file has it as the extra file `robo_reward.json`."""
 
 Inputs = Literal["state", "observation"]
+
+
+def require_portable(policy: Any) -> MLPPolicy:
+    """Returns a policy that can be written as a file.
+
+    Raises:
+        UsageError: a policy of another kind, such as one that plans chunks of actions or looks at pictures.
+    """
+    if isinstance(policy, MLPPolicy):
+        return policy
+    raise UsageError(
+        f"a {type(policy).__name__} cannot be exported: ONNX and TorchScript files hold perceptrons that map one state "
+        "to one action. Run it with `robo_reward.load_policy(FOLDER).act(observations)`, `robo-reward deploy`, or over "
+        "the network with `robo-reward serve-policy policy=FOLDER`"
+    )
 
 
 def describe_interface(policy: MLPPolicy, inputs: Inputs) -> dict[str, Any]:
@@ -86,7 +101,9 @@ def export_onnx(policy: MLPPolicy, path: Path, inputs: Inputs = "state") -> None
 
     Raises:
         MissingExtra: onnx is not installed.
+        UsageError: a policy that is no perceptron.
     """
+    require_portable(policy)
     try:
         import onnx
         from onnx import helper, numpy_helper
@@ -118,10 +135,15 @@ def export_onnx(policy: MLPPolicy, path: Path, inputs: Inputs = "state") -> None
 
 
 def export_torchscript(policy: MLPPolicy, path: Path, inputs: Inputs = "state") -> None:
-    """Writes a TorchScript module that maps a state or an observation (N, D) to an action (N, A), float32."""
+    """Writes a TorchScript module that maps a state or an observation (N, D) to an action (N, A), float32.
+
+    Raises:
+        UsageError: a policy that is no perceptron.
+    """
     import torch
     from torch import nn
 
+    require_portable(policy)
     modules: list[nn.Module] = []
     for kind, *arrays in _list_layers(policy, inputs):
         if kind == "Gemm":

@@ -5,13 +5,14 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
 from robo_reward.configs.deployment import DeployConfig
 from robo_reward.envs.arm.base import ArmTask
+from robo_reward.envs.rendering.frames import FrameSpec
 from robo_reward.errors import UsageError
 from robo_reward.hardware.arm import ArmDriver
 from robo_reward.hardware.deployment.clock import make_stream_clock
@@ -25,12 +26,14 @@ from robo_reward.hardware.perception.camera_stream import FrameSource, LatestFra
 from robo_reward.hardware.perception.cameras import Camera, EmulatorCamera, RealSenseCamera, UvcCamera
 from robo_reward.hardware.perception.scene import EmulatorScene, ManualSceneReset, SceneReset, SimulatedScene
 from robo_reward.hardware.perception.state_estimator import NoObjects, ObjectSource, Observer, load_object_source
+from robo_reward.hardware.policy.observation import match_cameras
 from robo_reward.hardware.policy.process import PolicyProcess, PolicySource
 from robo_reward.hardware.policy.teleop import make_teleop
 from robo_reward.hardware.safety.filter import SafetyFilter
 from robo_reward.hardware.safety.limits import Workspace, policy_limits
 from robo_reward.hardware.safety.watchdog import Watchdog
 from robo_reward.policies.policy import find_policy_folder
+from robo_reward.policies.rollout.chunk import ChunkSpec
 
 log = logging.getLogger(__name__)
 
@@ -92,6 +95,8 @@ def build_deployment(
     """
     if policy is None and config.teleop == "none":
         raise UsageError("no source of actions: give policy=RUN, policy_server=ws://... or teleop=keyboard")
+    horizons = getattr(policy, "horizons", ChunkSpec())
+    config = choose_cameras(config, horizons.frames)
     tempo, space = TimeScale(config.tempo, config.ramp), make_workspace(task, config.workspace, config.table)
     arm = _make_arm(config, task, tempo.compute_lag(task.control_dt))
     stack.callback(arm.close)
@@ -120,6 +125,7 @@ def build_deployment(
         tempo=tempo,
         teleop=teleop,
         frames=frames,
+        cameras=tuple(config.cameras),
         stop=stop,
         horizon=config.horizon or task.horizon,
     )
@@ -184,6 +190,30 @@ def _make_scene(
         return scene, scene
     source: ObjectSource = NoObjects() if chosen == "none" else load_object_source(chosen, task, config.address)
     return source, ManualSceneReset(task, ask, config.seed)
+
+
+def choose_cameras(config: DeployConfig, seen: FrameSpec | None) -> DeployConfig:
+    """Returns the settings with cameras for a policy that looks; a simulated or emulated robot has the policy's own.
+
+    Args:
+        config: the settings.
+        seen: cameras and size of the pictures that the policy looks at, or None.
+
+    Raises:
+        UsageError: a real robot without `cameras=`, a camera that the robot does not have, or another size or number.
+    """
+    if seen is None:
+        return config
+    if not config.cameras:
+        if config.robot["kind"] != "mujoco" and not config.is_emulated:
+            such = ",".join(f"uvc:{i}" for i in range(len(seen.cameras)))
+            raise UsageError(
+                f"the policy looks through {', '.join(seen.cameras)}: give as many of the robot's cameras in this "
+                f"order, such as cameras=[{such}], and size={seen.size}"
+            )
+        config = replace(config, cameras=seen.cameras, size=seen.size)
+    match_cameras(seen, config.cameras, config.size)
+    return config
 
 
 def _make_frames(config: DeployConfig, task: ArmTask, arm: ArmDriver) -> FrameSource | None:

@@ -89,6 +89,8 @@ class ControlContext:
         tempo: time scale at which the policy runs.
         machine: state machine of faults and recoveries.
         frames: source of camera frames, or None.
+        cameras: names of the cameras in a frame, from left to right.
+        views: for each camera that the policy looks through, its place in a frame.
         stop: returns True once a stop was requested, by Ctrl-C or a signal.
         horizon: maximum number of control steps of an episode.
         latencies: durations in all episodes of the deployment [s].
@@ -105,6 +107,8 @@ class ControlContext:
     tempo: TimeScale = field(default_factory=TimeScale)
     machine: FaultMachine = field(default_factory=FaultMachine)
     frames: FrameSource | None = None
+    cameras: tuple[str, ...] = ()
+    views: tuple[int, ...] = ()
     stop: Callable[[], bool] = lambda: False
     horizon: int = 60
     latencies: LatencyStatistics = field(default_factory=lambda: LatencyStatistics(LATENCIES))
@@ -227,8 +231,10 @@ class ControlLoop:
         self._check_stop_request()
         seen = self._observe()
         self._policy.start_step(self._step)
-        if seen.valid:
-            self._policy.send_observation(seen.state)
+        if seen.valid and not (self._policy.looks and self.rig.watchdog.is_blind()):
+            self._policy.send_observation(seen.state, seen.frame)
+        else:
+            self._policy.skip_observation()
         request, decision, sent = self._stream_step(seen.arm, self._read_person())
         record = _make_record(seen, request, decision, begun, sent)
         self.journal.write_step(record)
@@ -263,7 +269,7 @@ class ControlLoop:
         self._handle_event(person.event)
         if person.action is None:
             return None
-        self._policy.clear()
+        self._policy.restart(pause=True)
         self.rig.watchdog.record_action()
         return ActionRequest(person.action, "person")
 
@@ -321,9 +327,11 @@ class ControlLoop:
             text = f"{alarm.cause}{f' ({lost})' if lost else ''}. {alarm.remedy}"
             raise _EndEpisode(EpisodeEnding("watchdog", text, self._step))
         if alarm.verdict is Verdict.HOLD:
+            begins = rig.machine.phase is not Phase.HOLDING
             rig.machine.hold()
             rig.filter.hold()
-            self._policy.clear()
+            # While the arm rests, a slow policy's reply to what it saw at rest may still come.
+            self._policy.restart() if begins else self._policy.clear()
         # The missing input is back: continue from where the arm rests.
         elif rig.machine.phase is Phase.HOLDING:
             rig.machine.resume()

@@ -12,6 +12,7 @@ from robo_reward.errors import RoboRewardError
 from robo_reward.hardware.arm import ArmState
 from robo_reward.hardware.deployment.control_loop import ControlContext
 from robo_reward.hardware.deployment.latency import summarize_durations
+from robo_reward.hardware.policy.observation import PolicyObservation
 
 STEPS = 25
 
@@ -34,6 +35,7 @@ def dry_run(rig: ControlContext, print_line: Callable[[str], None], steps: int =
         f"width {arm.gripper_width:.3f} m"
     )
     problem, taken, reads, answers = "", [], [], []
+    observation = PolicyObservation(rig.policy, rig.observer, rig.views)
     for step in range(steps):
         begun = time.monotonic()
         arm = rig.arm.state()
@@ -43,7 +45,7 @@ def dry_run(rig: ControlContext, print_line: Callable[[str], None], steps: int =
         except RoboRewardError as error:
             problem = str(error)
             break
-        action, seconds = _query_policy(rig, arm, step)
+        action, seconds = _query_policy(rig, observation, arm, step)
         if action is None:
             problem = "the policy did not answer within 5 s"
             break
@@ -71,15 +73,20 @@ def dry_run(rig: ControlContext, print_line: Callable[[str], None], steps: int =
     }
 
 
-def _query_policy(rig: ControlContext, arm: ArmState, step: int) -> tuple[np.ndarray | None, float]:
+def _query_policy(
+    rig: ControlContext, observation: PolicyObservation, arm: ArmState, step: int
+) -> tuple[np.ndarray | None, float]:
     """Returns the policy's action for the present observation and the time it took [s].
 
-    The action is None when the policy did not answer.
+    A policy of chunks is asked in every step as well, and its first action is returned. The action is None when the
+    policy did not answer.
     """
     if rig.policy is None:
         return np.zeros(rig.task.action.dim), 0.0
     begun = time.monotonic()
-    rig.policy.send_observation(step, rig.observer.compute_observation(rig.observer.estimate_state(arm)))
+    frame = rig.frames.read().image if rig.frames is not None else None
+    observation.add(rig.observer.estimate_state(arm), frame)
+    rig.policy.send_observation(step, observation.build())
     reply = rig.policy.receive_reply(5.0)
     return (None, 0.0) if reply is None else (reply.actions[0], time.monotonic() - begun)
 

@@ -31,7 +31,9 @@ from robo_reward.hardware.deployment.operator import Operator
 from robo_reward.hardware.deployment.reset import ResetProcedure
 from robo_reward.hardware.deployment.summary import DeploymentSummary, EpisodeSummary
 from robo_reward.hardware.policy.compatibility import require_compatible
+from robo_reward.hardware.policy.observation import match_cameras
 from robo_reward.hardware.safety.recovery import Phase, Reaction, RecoveryStep
+from robo_reward.policies.rollout.chunk import ChunkSpec
 
 log = logging.getLogger(__name__)
 MAX_CONFIRMATIONS = 10
@@ -365,14 +367,20 @@ def check_policy_compatibility(task: Task, rig: ControlContext) -> None:
 
     Raises:
         PolicyMismatch: the conventions differ; lists the differences.
-        UsageError: the policy observes a quantity that is not measured; names it.
+        UsageError: the policy observes a quantity that is not measured, or looks through a camera that the robot does
+            not have; names it.
     """
     policy = rig.policy
     if policy is None:
         return
     trained_on, arm = str(policy.meta.get("task", "")), rig.filter.arm
+    horizons = getattr(policy, "horizons", ChunkSpec())
+    own_view = not horizons.is_single_step
     for warning in require_compatible(
-        policy.action, policy.observation, task.action, task.observation, trained_on, arm
+        policy.action, policy.observation, task.action, task.observation, trained_on, arm, own_view
     ):
         log.warning(warning)
     rig.observer.require_fields(policy.observation)
+    if horizons.frames is not None:
+        size = horizons.frames.size if rig.frames is None else rig.frames.shape[0]
+        rig.views = match_cameras(horizons.frames, rig.cameras, size)

@@ -9,6 +9,7 @@ from typing import Protocol
 
 import numpy as np
 
+from robo_reward.errors import UnknownName
 from robo_reward.hardware.drivers.mujoco import MujocoArm
 from robo_reward.hardware.perception.cameras import Camera, CameraFault, Frame
 
@@ -122,9 +123,15 @@ class SimulatedFrames:
         arm: the arm whose scene is rendered.
         cameras: names of its task's cameras.
         size: side of a picture [pixels].
+
+    Raises:
+        UnknownName: the task has no such camera.
     """
 
     def __init__(self, arm: MujocoArm, cameras: Sequence[str], size: int) -> None:
+        for camera in cameras:
+            if camera not in arm.task.cameras:
+                raise UnknownName("camera", camera, arm.task.cameras)
         self._arm, self._cameras, self._size = arm, tuple(cameras), size
         self.shape: tuple[int, int, int] = (size, size * len(self._cameras), 3)
 

@@ -14,6 +14,7 @@ from robo_reward.envs.state import State
 from robo_reward.envs.task import ObservationSpec
 from robo_reward.errors import RoboRewardError, UsageError
 from robo_reward.hardware.arm import ArmState
+from robo_reward.policies.rollout.history import list_seen_fields, observe_state
 
 ARM_FIELDS = ("hand_position", "hand_velocity", "gripper_opening", "joint_position")
 """State fields that are computed from the arm's own measurements."""
@@ -106,7 +107,7 @@ class Observer:
         Raises:
             UsageError: naming the fields.
         """
-        seen = {name for part in observation.parts for name in (part.field, part.minus) if name}
+        seen = list_seen_fields(observation)
         blind = [name for name in self.unknown if name in seen]
         if blind:
             raise UsageError(
@@ -129,15 +130,19 @@ class Observer:
         named = {name: {**zero, **values}[name] for name in self.task.spec.names}
         return self.task.spec.pack(named)
 
-    def compute_observation(self, state: State, tempo: float = 1.0) -> np.ndarray:
-        """Computes the policy's observation (O,) by the task's own map, with velocities in the policy's time.
+    def compute_observation(
+        self, state: State, tempo: float = 1.0, observation: ObservationSpec | None = None
+    ) -> np.ndarray:
+        """Computes the policy's observation (O,), with velocities in the policy's time.
 
         Args:
             state: (D,).
             tempo: rate at which the policy's time passes, relative to real time.
+            observation: the policy's own view of the state; the task's if not given.
         """
         # Rates per second of real time become rates per second of the policy's time.
-        return self.task.observation(State(state.spec, np.where(self._rates, state.array / tempo, state.array)))
+        scaled = State(state.spec, np.where(self._rates, state.array / tempo, state.array))
+        return observe_state(observation or self.task.observation, scaled)
 
 
 def compute_arm_fields(task: ArmTask, arm: ArmState) -> dict[str, np.ndarray]:

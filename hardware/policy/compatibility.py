@@ -7,6 +7,7 @@ from typing import Any
 from robo_reward.envs.arm.model import ARMS, ArmModel
 from robo_reward.envs.task import ActionSpec, ObservationSpec
 from robo_reward.policies.policy import PolicyMismatch
+from robo_reward.policies.rollout.history import list_seen_fields
 
 
 def require_compatible(
@@ -16,6 +17,7 @@ def require_compatible(
     observation: ObservationSpec,
     trained_on: str = "",
     arm: ArmModel | None = None,
+    own_view: bool = False,
 ) -> tuple[str, ...]:
     """Checks that a policy's conventions are exactly the robot's.
 
@@ -26,6 +28,8 @@ def require_compatible(
         observation: what the robot provides.
         trained_on: the policy's task, such as `panda/push`.
         arm: the robot's arm.
+        own_view: whether the policy computes its observation by its own map, which may show fewer fields of the state
+            or scale them otherwise: then only these fields are compared.
 
     Returns:
         Warnings, such as joints whose range on this arm is not that of the arm it was trained on.
@@ -33,9 +37,10 @@ def require_compatible(
     Raises:
         PolicyMismatch: listing every difference.
     """
+    compare = _list_field_differences if own_view else _list_observation_differences
     different = {
         "commands": _list_differences("action", policy_action.to_json(), action.to_json()),
-        "sees": _list_differences("observation", policy_observation.to_json(), observation.to_json()),
+        "sees": compare(policy_observation, observation),
     }
     if any(different.values()):
         shown = "; ".join(
@@ -54,6 +59,23 @@ def require_compatible(
         for i, (a, b, c, d) in enumerate(zip(arm.q_min, arm.q_max, before.q_min, before.q_max, strict=True), start=1)
         if max(abs(a - c), abs(b - d)) > 0.1
     )
+
+
+def _list_observation_differences(have: ObservationSpec, want: ObservationSpec) -> list[str]:
+    return _list_differences("observation", have.to_json(), want.to_json())
+
+
+def _list_field_differences(have: ObservationSpec, want: ObservationSpec) -> list[str]:
+    """Returns a line of text for each field that the policy sees and that the robot lacks or defines otherwise."""
+    lines = []
+    for name in list_seen_fields(have):
+        if name not in want.state:
+            lines.append(f"observation.{name}, which the robot's state does not have ({', '.join(want.state.names)})")
+            continue
+        own, other = have.state[name], want.state[name]
+        for key in ("shape", "unit", "frame"):
+            lines += _list_differences(f"observation.{name}.{key}", getattr(own, key), getattr(other, key))
+    return lines
 
 
 def _list_differences(path: str, have: Any, want: Any) -> list[str]:

@@ -15,8 +15,8 @@ from robo_reward.envs.task import ActionSpec, ObservationSpec
 from robo_reward.errors import BadArtifact, RoboRewardError
 from robo_reward.files import Count, Finite, convert_json
 from robo_reward.hardware.wire import BadMessage, pack_message, unpack_message
-from robo_reward.policies.chunk import MOST_CHUNK, MOST_HISTORY, ChunkSpec
-from robo_reward.policies.history import Observations
+from robo_reward.policies.rollout.chunk import MOST_CHUNK, MOST_HISTORY, ChunkSpec
+from robo_reward.policies.rollout.history import Observations
 
 T = TypeVar("T")
 MAX_CAUSE_LENGTH = 2000  # longest cause of a policy's failure [characters]
@@ -169,7 +169,8 @@ def read_query(arrays: Mapping[str, np.ndarray], policy: Any) -> Observations:
             raise BadMessage(f"a query whose {name} has the type {array.dtype}, expected uint8")
     if frames is None:
         return states[None].astype(np.float32)
-    pictures = {camera: arrays[f"{PICTURE}{camera}"][None] for camera in frames.cameras}
+    # Copies: arrays of a message cannot be written to, and torch warns of that.
+    pictures = {camera: arrays[f"{PICTURE}{camera}"][None].copy() for camera in frames.cameras}
     return {"state": states[None].astype(np.float32), **pictures}
 
 

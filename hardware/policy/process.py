@@ -26,8 +26,9 @@ from robo_reward.hardware.policy.messages import (
     specification,
     warm_up,
 )
+from robo_reward.hardware.policy.sender import BackgroundSender
 from robo_reward.hardware.wire import pack_message, unpack_message
-from robo_reward.policies.chunk import ChunkSpec
+from robo_reward.policies.rollout.chunk import ChunkSpec
 
 THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
@@ -98,12 +99,15 @@ class PolicyProcess:
         self.process = context.Process(
             target=_serve_policy, args=(theirs, str(folder), load, threads), name="policy", daemon=True
         )
+        self._sender: BackgroundSender | None = None
         self.process.start()
         theirs.close()
         said = self._receive_specification(patience)
         self.action, self.observation = said.action, said.observation
         self.meta: dict[str, Any] = said.meta
         self.horizons, self._resets = said.horizons, 0
+        if self.horizons.frames is not None:
+            self._sender = BackgroundSender(self._pipe.send_bytes)
 
     def send_observation(self, ticket: int, observation: Any) -> None:
         self._send_message(pack_query(ticket, observation))
@@ -123,6 +127,8 @@ class PolicyProcess:
         self._resets += 1
 
     def close(self) -> None:
+        if self._sender is not None:
+            self._sender.close()
         self._pipe.close()
         self.process.join(2)
         if self.process.is_alive():
@@ -131,7 +137,7 @@ class PolicyProcess:
 
     def _send_message(self, data: bytes) -> None:
         try:
-            self._pipe.send_bytes(data)
+            self._sender.put(data) if self._sender else self._pipe.send_bytes(data)
         except OSError as error:
             raise PolicyDied(self._describe_exit()) from error
 

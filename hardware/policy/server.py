@@ -30,6 +30,7 @@ from robo_reward.hardware.policy.messages import (
     specification,
     warm_up,
 )
+from robo_reward.hardware.policy.sender import BackgroundSender
 from robo_reward.hardware.wire import MOST, BadMessage, pack_message, unpack_message
 
 log = logging.getLogger(__name__)
@@ -163,6 +164,7 @@ class RemotePolicy:
         self.action, self.observation = said.action, said.observation
         self.meta: dict[str, Any] = said.meta
         self.horizons, self._resets = said.horizons, 0
+        self._sender = BackgroundSender(self._send_now) if self.horizons.frames else None
         self._thread = threading.Thread(target=self._receive_replies, name="policy-client", daemon=True)
         self._thread.start()
 
@@ -186,11 +188,16 @@ class RemotePolicy:
 
     def close(self) -> None:
         self._closing.set()
+        if self._sender is not None:
+            self._sender.close()
         if self._connection is not None:
             self._connection.close()
         self._thread.join(3)
 
     def _send_message(self, data: bytes) -> None:
+        self._sender.put(data) if self._sender else self._send_now(data)
+
+    def _send_now(self, data: bytes) -> None:
         connection = self._connection
         if connection is None:
             return

@@ -74,6 +74,11 @@ class Watchdog:
         """The greatest allowed age of the newest frame [s]."""
         return self._camera_age
 
+    @property
+    def silent(self) -> float:
+        """The time without an action that stops the arm [s]."""
+        return self._silent
+
     def start(self) -> None:
         """Starts an episode: nothing is overdue, and an old alarm is forgotten."""
         with self._lock:

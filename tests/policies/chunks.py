@@ -1,5 +1,6 @@
 """A policy of chunks for tests: linear in its observations, its pictures and its noise, so that each of them counts."""
 
+import time
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,11 +21,14 @@ class LinearChunks:
     chunk: int = 6
     execute: int = 3
     noise: float = 0.3
+    hangs: bool = False
+    scale: float = 1.0
 
     def __post_init__(self) -> None:
         rng = np.random.default_rng(7)
         size = (self.history * self.observation.dim, self.chunk * self.action.dim)
         self.weight = 0.2 * rng.normal(size=size).astype(np.float32)
+        self.size = self.frames.size if self.frames else 0
         self.noise_shape = (self.chunk + 2, self.action.dim)
         self.asked: list[Any] = []
         self.seeds: list[int] = []
@@ -34,6 +38,8 @@ class LinearChunks:
 
     def act(self, observations: Any, noise: np.ndarray | None = None) -> np.ndarray:
         self.asked.append(observations)
+        if self.hangs and len(self.asked) > 1:
+            time.sleep(60)
         states = observations["state"] if self.frames else observations
         assert states.shape[1:] == (self.history, self.observation.dim)
         rows = (states.reshape(len(states), -1) @ self.weight).reshape(len(states), self.chunk, self.action.dim)
@@ -41,10 +47,10 @@ class LinearChunks:
             rows = rows + self.noise * noise[:, : self.chunk]
         for i, camera in enumerate(self.frames.cameras if self.frames else ()):
             shown = observations[camera]
-            assert shown.dtype == np.uint8 and shown.shape[1:] == (self.history, *2 * (self.frames.size,), 3)
+            assert shown.dtype == np.uint8 and shown.shape[1:] == (self.history, self.size, self.size, 3)
             change = shown.astype(np.float32).mean(axis=(2, 3, 4)) / 255  # (B, To)
             rows = rows + (i + 1) * (change @ np.arange(1, self.history + 1))[:, None, None]
-        return np.tanh(rows).astype(np.float32)
+        return self.scale * np.tanh(rows).astype(np.float32)
 
     def require_compatible(self, task: Task) -> "LinearChunks":
         if self.action != task.action:
@@ -57,8 +63,10 @@ def linear_chunks(task: Task, **changes: Any) -> LinearChunks:
 
 
 def load(text: str) -> LinearChunks:
-    """Loads `TASK CAMERAS SIZE HISTORY CHUNK EXECUTE` in the policy's process; CAMERAS is joined by + or is 0."""
-    task, cameras, size, history, chunk, execute = text.split()
+    """Loads `TASK CAMERAS SIZE HISTORY CHUNK EXECUTE [hangs|gentle]` in a process; CAMERAS joined by +, or 0."""
+    task, cameras, size, history, chunk, execute, *rest = text.split()
     frames = None if cameras == "0" else FrameSpec(tuple(cameras.split("+")), int(size))
     given = {"history": int(history), "chunk": int(chunk), "execute": int(execute)}
-    return linear_chunks(make_task(task), frames=frames, **given)
+    return linear_chunks(
+        make_task(task), frames=frames, hangs="hangs" in rest, scale=0.2 if "gentle" in rest else 1.0, **given
+    )

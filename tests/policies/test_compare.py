@@ -10,9 +10,9 @@ import pytest
 
 from robo_reward.cli.app import main
 from robo_reward.envs.task import make_task
-from robo_reward.policies.compare import compare_policies
 from robo_reward.policies.evaluate import evaluate_policy, run_episodes
 from robo_reward.policies.policy import load_policy
+from robo_reward.policies.rollout.compare import compare_policies
 from robo_reward.seeds import EVALUATION_SEEDS
 from tests.policies.reachers import make_reacher
 

@@ -1,5 +1,7 @@
 """Policies of chunks in simulated worlds: what they are shown, when they are asked, and what is executed."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -9,9 +11,9 @@ from robo_reward.envs.rendering.frames import FrameSpec
 from robo_reward.envs.rendering.render import Renderer
 from robo_reward.envs.task import Observable, ObservationSpec, Task, make_task
 from robo_reward.errors import UnknownName, UsageError, WrongShape
-from robo_reward.policies.chunk import ChunkSpec
 from robo_reward.policies.controller import PolicyController, observe_state
 from robo_reward.policies.evaluate import run_episodes
+from robo_reward.policies.rollout.chunk import ChunkSpec
 from tests.policies.chunks import LinearChunks, linear_chunks
 
 
@@ -61,7 +63,7 @@ def test_it_does_what_a_loop_by_hand_does(task: Task) -> None:
 def test_the_seed_decides_and_batches_do_not_repeat_the_noise(task: Task) -> None:
     policy = linear_chunks(task)
     outcomes = [run_episodes(task, policy, 4, seed, threads=1, worlds=2).held for seed in (5, 5)]
-    np.testing.assert_array_equal(*outcomes)
+    np.testing.assert_array_equal(outcomes[0], outcomes[1])
     assert policy.seeds == [5, 5]
     # Two batches of two worlds: the observations of the first queries differ, as the starts and the noise do.
     assert len(policy.asked) == 2 * 2 * 4 and not np.allclose(policy.asked[0], policy.asked[4])
@@ -127,7 +129,8 @@ def test_a_policy_of_single_steps_is_called_as_ever(task: Task) -> None:
 def test_what_does_not_fit_is_refused_before_any_step(task: Task) -> None:
     with pytest.raises(UnknownName, match="camera"):
         PolicyController(linear_chunks(task, frames=FrameSpec(("nowhere",), 16)), task, 1)
-    for wrong in ({"execute": 7}, {"history": 0}, {"chunk": 10**9}):
+    wrongs: list[dict[str, Any]] = [{"execute": 7}, {"history": 0}, {"chunk": 10**9}]
+    for wrong in wrongs:
         with pytest.raises(UsageError, match="expected 1 to"):
             ChunkSpec(**{"chunk": 6, **wrong})
     with pytest.raises(UsageError, match="32 MiB"):

@@ -16,12 +16,13 @@ import torch
 from robo_reward.cli import main
 from robo_reward.envs.state import State
 from robo_reward.envs.task import make_task
-from robo_reward.errors import MissingExtra
+from robo_reward.errors import MissingExtra, UsageError
 from robo_reward.policies import sb3
 from robo_reward.policies.export import export_policy
 from robo_reward.policies.policy import MLPPolicy
 from robo_reward.policies.portable import describe_interface, export_onnx, export_torchscript
 from tests.extra_packages import install_packages, list_requirements
+from tests.policies.chunks import linear_chunks
 from tests.policies.test_algorithms import SMALL
 
 TASK = make_task("panda/reach")
@@ -146,3 +147,11 @@ def test_onnxruntime_acts_as_the_policy(tmp_path: Path) -> None:
     for name, policy in policies.items():
         for inputs in ("state", "observation"):
             np.testing.assert_allclose(found[f"{name}-{inputs}"], policy.act(observation), atol=2e-5)
+
+
+def test_a_policy_that_is_no_perceptron_is_refused_with_what_runs_it(tmp_path: Path) -> None:
+    policy: Any = linear_chunks(TASK)
+    for export in (export_onnx, export_torchscript):
+        with pytest.raises((UsageError, MissingExtra), match=r"LinearChunks cannot be exported.*serve-policy|onnx"):
+            export(policy, tmp_path / "policy")
+    assert not (tmp_path / "policy").exists()

@@ -15,7 +15,7 @@ from robo_reward.data.output import require_absent
 from robo_reward.data.summary import DataSummary
 from robo_reward.envs.task import make_task
 from robo_reward.policies.policy import load_policy
-from robo_reward.policies.portable import describe_interface, export_onnx, export_torchscript
+from robo_reward.policies.portable import describe_interface, export_onnx, export_torchscript, require_portable
 
 
 def run_import(config: DictConfig, arguments: list[str]) -> int:
@@ -59,7 +59,7 @@ def run_export(config: DictConfig, arguments: list[str]) -> int:
 
 
 def _export_policy(config: DictConfig, out: Path) -> int:
-    policy = load_policy(config.source)
+    policy = require_portable(load_policy(config.source))
     out.parent.mkdir(parents=True, exist_ok=True)
     export = export_onnx if config.to == "onnx" else export_torchscript
     export(policy, out, config.input)

@@ -99,7 +99,7 @@ def _create_session(
         "robot": config.robot.kind,
         "policy": dict(rig.policy.meta) if rig.policy else {},
         "tempo": config.tempo,
-        "cameras": list(config.cameras),
+        "cameras": list(rig.cameras),
         "calibration": _read_calibration(config),
         "seed": config.seed,
         "goal": task.goal,

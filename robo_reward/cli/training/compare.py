@@ -23,8 +23,8 @@ from robo_reward.envs.task import Task, make_task
 from robo_reward.errors import RoboRewardError, UsageError
 from robo_reward.files import write_json
 from robo_reward.language.language import compile_program
-from robo_reward.policies.compare import Contender, PolicyComparison, compare_policies
 from robo_reward.policies.policy import find_policy_folder, load_policy
+from robo_reward.policies.rollout.compare import Contender, PolicyComparison, compare_policies
 from robo_reward.rewards.artifact import find_reward_folder
 from robo_reward.scoring.fit import FittedReward
 from robo_reward.scoring.score import ScoredEpisode, compute_success_auc, correlate_curves

@@ -7,7 +7,9 @@ from collections.abc import Mapping
 import numpy as np
 
 from robo_reward.envs.rendering.frames import FrameSpec
-from robo_reward.policies.chunk import ChunkSpec
+from robo_reward.envs.state import State
+from robo_reward.envs.task import ObservationSpec
+from robo_reward.policies.rollout.chunk import ChunkSpec
 
 Observations = np.ndarray | dict[str, np.ndarray]
 """States (B, To, O), or for a policy that looks a mapping: `state`, and (B, To, h, w, 3) uint8 for each camera."""
@@ -62,6 +64,27 @@ def split_pictures(frames: np.ndarray, spec: FrameSpec) -> dict[str, np.ndarray]
     """Returns the picture (..., h, w, 3) of each camera from frames (..., h, w * cameras, 3) side by side."""
     size = spec.size
     return {camera: frames[..., i * size : (i + 1) * size, :] for i, camera in enumerate(spec.cameras)}
+
+
+def observe_state(observation: ObservationSpec, state: State) -> np.ndarray:
+    """Returns the observation (..., O) of states (..., D) that may have more fields than the observation's own state.
+
+    Raises:
+        UnknownName: the state lacks a field that the observation shows.
+    """
+    if observation.state == state.spec:
+        return observation(state)
+    seen = list_seen_fields(observation)
+    own = np.zeros((*state.batch_shape, observation.state.dim))
+    for name in seen:
+        own[..., observation.state.slice(name)] = state.array[..., state.spec.slice(name)]
+    return observation(State(observation.state, own))
+
+
+def list_seen_fields(observation: ObservationSpec) -> tuple[str, ...]:
+    """Returns the names of the state's fields that an observation is computed from."""
+    names = (name for part in observation.parts for name in (part.field, part.minus) if name)
+    return tuple(dict.fromkeys(names))
 
 
 def _append(memory: np.ndarray, values: np.ndarray, worlds: np.ndarray, fresh: np.ndarray) -> None:

@@ -1,0 +1,1 @@
+"""Running policies episode by episode: their horizons, what they are shown, and comparisons in pairs."""
