@@ -17,6 +17,9 @@ CLEAR = 0.02
 LIFT = 0.13
 """Height above its rest to which the experts raise an object and hold it there [m]."""
 
+CLOSE_CAMERA = '<camera name="close" pos=".95 -.38 .42" xyaxes=".699 .715 0 -.353 .345 .871" fovy="45"/>'
+"""The default camera: near enough that the grip can be seen at 96 pixels."""
+
 
 class GripTask(ArmTask):
     """A task whose modes are the places at which an object can be gripped, each a state field `<mode>_position`.
@@ -24,6 +27,7 @@ class GripTask(ArmTask):
     Success does not depend on the mode. A person prefers the first one.
     """
 
+    cameras = ("close", "front", "side", "top", "wrist")
     thing: ClassVar[str]
     rest_height: ClassVar[float]
     widths: ClassVar[tuple[float, ...]]

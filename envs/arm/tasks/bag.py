@@ -7,7 +7,7 @@ from typing import ClassVar
 import numpy as np
 
 from robo_reward.envs.arm.base import CENTRE, object_fields, object_sensors, sample_free_bodies
-from robo_reward.envs.arm.grips import GripTask
+from robo_reward.envs.arm.grips import CLOSE_CAMERA, GripTask
 from robo_reward.envs.state import Field, State
 from robo_reward.envs.task import Observable
 
@@ -38,7 +38,10 @@ BAG = f"""
 
 EXPERT_REWARD = '''\
 def compute_reward(state, action, previous):
-    """Come close to the edge or to the middle, whichever is nearer, close the fingers there, raise the bag."""
+    """Come close to the edge or to the middle, whichever is nearer, close the fingers there, raise the bag.
+
+    The height is that of the full part's lowest point, so that a bag that is only tilted counts for nothing.
+    """
     to_edge = np.linalg.norm(state.edge_position - state.hand_position, axis=-1)
     to_middle = np.linalg.norm(state.middle_position - state.hand_position, axis=-1)
     distance = np.minimum(to_edge, to_middle)
@@ -47,7 +50,10 @@ def compute_reward(state, action, previous):
     closed = np.clip((0.08 - state.gripper_opening) / 0.028, 0.0, 1.0)
     grasp = 0.5 * np.where(near, closed, 0.0)
     ready = 0.2 * np.where(near, 0.0, 1.0 - closed)
-    height = np.clip((state.bag_position[:, 2] - 0.024) / 0.10, 0.0, 1.0)
+    w, x = state.bag_rotation[:, 0], state.bag_rotation[:, 1]
+    y, z = state.bag_rotation[:, 2], state.bag_rotation[:, 3]
+    half = 0.09 * np.abs(x * z - w * y) + 0.052 * np.abs(y * z + w * x) + 0.024 * np.abs(1.0 - 2.0 * (x**2 + y**2))
+    height = np.clip((state.bag_position[:, 2] - half) / 0.10, 0.0, 1.0)
     lift = 3.0 * np.where(distance < 0.04, height, 0.0)
     effort = -0.01 * np.sum(action**2, axis=-1)
     total = reach + ready + grasp + lift + effort
@@ -94,7 +100,7 @@ class Bag(GripTask):
             typical=(-0.3, 0.7),
         ),
     )
-    bodies = BAG
+    bodies = BAG + CLOSE_CAMERA
     thing_sensors = (
         object_sensors("bag")
         + '<framepos name="edge_position" objtype="site" objname="edge"/>'

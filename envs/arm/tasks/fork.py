@@ -8,7 +8,7 @@ from typing import ClassVar
 import numpy as np
 
 from robo_reward.envs.arm.base import CENTRE, object_fields, object_sensors, sample_free_bodies
-from robo_reward.envs.arm.grips import GripTask
+from robo_reward.envs.arm.grips import CLOSE_CAMERA, GripTask
 from robo_reward.envs.state import Field, State
 from robo_reward.envs.task import Observable
 
@@ -24,15 +24,13 @@ HANDLE_WIDTH, HEAD_WIDTH = 0.016, 0.026
 BOWL, BOWL_HEIGHT = 0.095, 0.045
 """Distance of the bowl's walls from its axis, and their height [m]."""
 
-STEEL, WOOD, WHITE = ".72 .74 .78 1", ".45 .30 .18 1", ".95 .95 .92 1"
+STEEL, BLACK, WOOD, WHITE = ".72 .74 .78 1", ".15 .15 .17 1", ".45 .30 .18 1", ".95 .95 .92 1"
 
 # The four tines are drawn; they collide as one box with the fork's head.
 FORK = f"""
 <body name="fork">
   <freejoint/>
-  <geom class="object" type="box" size=".032 {
-    HANDLE_WIDTH / 2
-} .006" pos=".040 0 .001" mass=".018" rgba=".15 .15 .17 1"/>
+  <geom class="object" type="box" size=".032 {HANDLE_WIDTH / 2} .006" pos=".040 0 .001" mass=".018" rgba="{BLACK}"/>
   <geom class="object" type="box" size=".018 .004 .005" pos="-.006 0 0" mass=".008" rgba="{STEEL}"/>
   <geom class="object" type="box" size=".026 {HEAD_WIDTH / 2} .005" pos="-.048 0 0" mass=".017" group="3"/>
   <geom class="look" type="box" size=".008 {HEAD_WIDTH / 2} .004" pos="-.030 0 0" rgba="{STEEL}"/>
@@ -144,7 +142,7 @@ class Fork(GripTask):
             typical=(-0.3, 0.7),
         ),
     )
-    bodies = FORK + FORK_REST + bowl_xml()
+    bodies = FORK + FORK_REST + bowl_xml() + CLOSE_CAMERA
     thing_sensors = (
         object_sensors("fork")
         + '<framepos name="handle_position" objtype="site" objname="handle"/>'
