@@ -7,7 +7,19 @@ from typing import Annotated, ClassVar, Literal
 
 from msgspec import Meta
 
-from robo_reward.configs.values import Above0, Flag, Mappings, NameOrNames, Natural, NotNegative, Positive, Seed, Share
+from robo_reward.configs.values import (
+    Above0,
+    Flag,
+    Mappings,
+    NameOrNames,
+    Names,
+    Natural,
+    NotNegative,
+    Positive,
+    Seed,
+    Share,
+    Side,
+)
 
 NetworkName = Literal["mlp", "unet", "transformer"]
 Size = Literal["cpu", "paper"]
@@ -60,8 +72,14 @@ class CloneConfig(ChunkPolicyConfig):
         goal: the goal sentence; empty: the task's default
         success: condition of success, such as success="cube_height > 0.1"; empty: the task's own
         failure: condition that ends an episode as failed; empty: the task's own
+        observation: what the policy observes: cameras and state fields, such as [front,wrist,hand_position]; empty: the
+            task's own observation
+        picture_size: width and height of the pictures of its cameras [pixels]
+        vision: networks for the pictures, such as vision.network=resnet18; small, nature, resnet18 or timm
+        reuse: noise levels per observation with pictures: each is encoded once for several
+        auxiliary: weight of a linear layer that finds the state in the pictures, in training alone; 0: none
         steps: updates of the network
-        batch: windows per update
+        batch: noisy chunks per update; windows, if the policy does not look
         seed: random seed; the same seed gives the same run
         failures: learn from episodes without success, too
         evaluate_every: updates between two points of the learning curve; 0: ten points
@@ -84,6 +102,11 @@ class CloneConfig(ChunkPolicyConfig):
     goal: str = ""
     success: str = ""
     failure: str = ""
+    observation: Names = ()
+    picture_size: Side = 96
+    vision: Mappings = field(default_factory=dict)
+    reuse: Positive = 4
+    auxiliary: NotNegative = 1.0
     steps: Positive = 6000
     batch: Positive = 256
     seed: Seed = 0

@@ -17,6 +17,7 @@ from robo_reward.configs.values import (
     Seed,
     Seeds,
     Share,
+    Side,
 )
 
 
@@ -308,6 +309,15 @@ class PolicyConfig:
 
     Args:
         params: overrides of the default settings, such as policy.params.gamma=0.95
+        observation: what the policy observes: cameras and state fields, such as [front,hand_position]; empty: the
+            task's own observation
+        picture_size: width and height of the pictures of its cameras [pixels]
+        features: network for the pictures: small, nature or resnet18 learn with the policy; timm or pixels are frozen
+        encoder: options of a frozen network, such as policy.encoder.model=resnet18
     """
 
     params: Mappings = field(default_factory=dict)
+    observation: Names = ()
+    picture_size: Side = 96
+    features: str = "small"
+    encoder: Mappings = field(default_factory=dict)

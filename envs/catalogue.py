@@ -15,7 +15,7 @@ ARM_TASKS = {
     for name in ("reach", "lift", "pick", "push", "stack", "drawer", "door")
 }
 """Tasks for an arm with a gripper: name to class."""
-MODE_TASKS = {name: f"robo_reward.envs.arm.tasks.{name}:{name.capitalize()}" for name in ("cup",)}
+MODE_TASKS = {name: f"robo_reward.envs.arm.tasks.{name}:{name.capitalize()}" for name in ("cup", "bag", "fork")}
 """Tasks for an arm with a gripper that can be solved in several ways, of which people prefer one."""
 PUSHER_TASKS = {name: f"robo_reward.envs.arm.tasks.{name}:{name.capitalize()}" for name in ("group", "clutter")}
 """Tasks for a board at the flange: the benchmark of rewards computed from camera images."""
@@ -28,17 +28,19 @@ MAGICAL_TASKS = {
     "robo_reward.envs.magical.avoid:Avoid": ("avoid-short", "avoid-medium"),
 }
 """The tasks of X-MAGICAL: class to names, one per stick that can solve the task."""
+OTHER_TASKS = {"d3il/avoid": "robo_reward.envs.d3il.avoid:AvoidObstacles"}
+"""Tasks of other benchmarks that exist in one form: id to class."""
 
 _registering = threading.Lock()
 
 
 @cache
 def list_builtin_tasks() -> dict[str, tuple[str, str]]:
-    """Returns the class of every built-in task as `module:Class`, and its first argument, by id."""
+    """Returns the class of every built-in task as `module:Class`, and its first argument or none, by id."""
     found = {f"{arm}/{name}": (entry, arm) for arm, kinds in ARMS.items() for name, entry in kinds.items()}
     for entry, names in MAGICAL_TASKS.items():
         found |= {f"magical/{name}": (entry, name.rpartition("-")[2]) for name in names}
-    return found
+    return found | {id: (entry, "") for id, entry in OTHER_TASKS.items()}
 
 
 def load_task_class(entry: str) -> type[Task]:
@@ -59,4 +61,4 @@ def register_builtin_tasks() -> None:
 
 def _build_task(entry: str, argument: str, **options: Any) -> Task:
     factory: Any = load_task_class(entry)
-    return factory(argument, **options)
+    return factory(argument, **options) if argument else factory(**options)

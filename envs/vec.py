@@ -10,6 +10,7 @@ from stable_baselines3.common.vec_env import VecEnv
 
 from robo_reward.envs.batch import StepResult
 from robo_reward.envs.gym import make_spaces
+from robo_reward.envs.observer import Observed, Observer, StateObserver
 from robo_reward.envs.worlds import Worlds
 from robo_reward.errors import UsageError
 
@@ -53,6 +54,7 @@ class SB3VecEnv(VecEnv):
         judge: scores whole episodes instead. Each step then has a reward of 0 and the last one the whole return;
             an algorithm that learns from steps relabels them with `pop_relabelled_rewards`, as `policies.sb3`
             does.
+        observer: what the algorithm sees; by default the task's own observation.
 
     Attributes:
         steps_per_action: environment steps that follow from one action of the algorithm.
@@ -63,36 +65,37 @@ class SB3VecEnv(VecEnv):
 
     steps_per_action = 1
 
-    def __init__(self, sim: Worlds, judge: EpisodeScorer | None = None) -> None:
+    def __init__(self, sim: Worlds, judge: EpisodeScorer | None = None, observer: Observer | None = None) -> None:
         self.sim, self.judge = sim, judge
         task = sim.task
+        self.observer: Observer = observer or StateObserver(task)
         if judge is not None and task.ends_early:
             raise UsageError(
                 f"{task.id} may end an episode before its horizon, and this reward scores whole episodes of equal "
                 "length: use a reward of single steps, or take `failure` and `ends_on_success` out of the task"
             )
         self.render_mode = None
-        super().__init__(sim.n, *make_spaces(task))
+        super().__init__(sim.n, self.observer.space, make_spaces(task)[1])
         self._action = np.zeros((sim.n, task.action.dim))
         self._return = np.zeros(sim.n)
         self._terms: dict[str, np.ndarray] = {}
         self._relabelled: list[np.ndarray] = []
 
-    def reset(self) -> np.ndarray:
-        """Restarts all worlds and returns the observations (N, O)."""
+    def reset(self) -> Any:
+        """Restarts all worlds and returns the observations of all worlds."""
         # SB3 stores one seed per world; a batch needs only the first.
         seeds = [seed for seed in self._seeds if seed is not None]
         self.sim.reset(seeds[0] if seeds else None)
         self._reset_seeds()
         self._return[:] = 0
         self._terms = {}
-        return self.sim.observation()
+        return self.observer.observe(self.sim)
 
     def step_async(self, actions: np.ndarray) -> None:
         self._action = actions
 
-    def step_wait(self) -> tuple[np.ndarray, np.ndarray, np.ndarray, list[dict[str, Any]]]:
-        """Returns observations (N, O), rewards (N,), ends (N,) and infos of the step."""
+    def step_wait(self) -> tuple[Observed, np.ndarray, np.ndarray, list[dict[str, Any]]]:
+        """Returns observations, rewards (N,), ends (N,) and infos of the step."""
         if self.judge and not self.sim.elapsed.any():
             self.judge.begin_episodes(self.sim)
         length = self.sim.elapsed + 1
@@ -105,13 +108,13 @@ class SB3VecEnv(VecEnv):
         # The simulator has already reset the ended worlds: SB3 needs their last observation to bootstrap.
         ended = np.flatnonzero(result.has_ended)
         if len(ended):
-            last = self.sim.task.observation(result.transitions.state.rows(ended))
+            last = self.observer.observe_ended(result, ended)
             for k, i in enumerate(ended):
                 infos[i] = self._make_final_info(int(i), last[k], int(length[i]), result)
             self._return[ended] = 0
             for total in self._terms.values():
                 total[ended] = 0
-        return self.sim.observation(), reward.astype(np.float32), result.has_ended, infos
+        return self.observer.observe(self.sim), reward.astype(np.float32), result.has_ended, infos
 
     def _compute_rewards(self, result: StepResult) -> tuple[np.ndarray, dict[str, np.ndarray]]:
         """Computes the step's rewards (N,) and their terms."""
@@ -132,7 +135,7 @@ class SB3VecEnv(VecEnv):
         taken, self._relabelled = self._relabelled, []
         return np.concatenate(taken)
 
-    def _make_final_info(self, i: int, observation: np.ndarray, length: int, result: StepResult) -> dict[str, Any]:
+    def _make_final_info(self, i: int, observation: Any, length: int, result: StepResult) -> dict[str, Any]:
         return {
             "terminal_observation": observation,
             "TimeLimit.truncated": bool(result.truncated[i]),
@@ -157,6 +160,7 @@ class SB3VecEnv(VecEnv):
 
     def close(self) -> None:
         self.sim.close()
+        self.observer.close()
         if self.judge:
             self.judge.close()
 

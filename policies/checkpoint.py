@@ -219,7 +219,7 @@ def _unflatten_tree(tensors: dict[str, torch.Tensor], skeleton: Any) -> Any:
 
 def _collect_loop_arrays(model: Any) -> dict[str, np.ndarray]:
     """Returns the arrays that the collection loop carries from one rollout to the next, replay buffer included."""
-    arrays = {"last_obs": model._last_obs, "last_starts": model._last_episode_starts}
+    arrays = {**_name_parts("last_obs", model._last_obs), "last_starts": model._last_episode_starts}
     # This generator samples the actions before `learning_starts`.
     arrays["action_space_rng"] = get_rng_words(model.action_space.np_random)
     buffer = getattr(model, "replay_buffer", None)
@@ -227,13 +227,16 @@ def _collect_loop_arrays(model: Any) -> dict[str, np.ndarray]:
         # Before the buffer is full, only the first `pos` rows hold data.
         filled = buffer.buffer_size if buffer.full else buffer.pos
         names = ("observations", "next_observations", "actions", "rewards", "dones", "timeouts")
-        arrays |= {f"replay/{name}": getattr(buffer, name)[:filled] for name in names}
+        for name in names:
+            parts = _name_parts(f"replay/{name}", getattr(buffer, name))
+            arrays |= {key: part[:filled] for key, part in parts.items()}
         arrays["replay_position"] = np.array([buffer.pos, buffer.full])
     return arrays
 
 
 def _restore_loop(model: Any, arrays: Any) -> None:
-    model._last_obs, model._last_episode_starts = arrays["last_obs"], arrays["last_starts"]
+    own = {key.removeprefix("last_obs/"): arrays[key] for key in arrays if key.startswith("last_obs/")}
+    model._last_obs, model._last_episode_starts = own or arrays["last_obs"], arrays["last_starts"]
     if "action_space_rng" in arrays:
         set_rng_words(model.action_space.np_random, arrays["action_space_rng"])
     if "replay_position" in arrays:
@@ -242,7 +245,14 @@ def _restore_loop(model: Any, arrays: Any) -> None:
         for key in arrays:
             if key.startswith("replay/"):
                 stored = arrays[key]
-                getattr(model.replay_buffer, key.removeprefix("replay/"))[: len(stored)] = stored
+                name, _, part = key.removeprefix("replay/").partition("/")
+                target = getattr(model.replay_buffer, name)
+                (target[part] if part else target)[: len(stored)] = stored
+
+
+def _name_parts(name: str, value: Any) -> dict[str, np.ndarray]:
+    """Returns an array by its name, or the parts of an observation that has several as `NAME/PART`."""
+    return {f"{name}/{part}": array for part, array in value.items()} if isinstance(value, dict) else {name: value}
 
 
 def get_random_state() -> dict[str, Any]:

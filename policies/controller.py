@@ -38,10 +38,12 @@ class PolicyController:
     def __init__(self, policy: Any, task: Task, worlds: int, seed: int = 0) -> None:
         self.policy, self.chunk = policy, ChunkSpec.from_policy(policy)
         self._renderer: FrameRenderer | None = None
-        if self.chunk.is_single_step:
+        spec: ObservationSpec | None = getattr(policy, "observation", None)
+        same = spec is None or spec.to_json() == task.observation.to_json()
+        self._is_single_step = self.chunk.is_single_step and same
+        if self._is_single_step or spec is None:
             return
-        spec: ObservationSpec = policy.observation
-        self._observation = None if spec.to_json() == task.observation.to_json() else spec
+        self._observation = None if same else spec
         self._history = ObservationHistory(self.chunk, spec.dim, worlds)
         self._actions = np.zeros((worlds, self.chunk.execute, task.action.dim), np.float32)
         self._left = np.zeros(worlds, np.int64)  # actions of the queue that are not executed yet
@@ -57,7 +59,7 @@ class PolicyController:
         Raises:
             WrongShape: the policy returned something else than chunks of actions.
         """
-        if self.chunk.is_single_step:
+        if self._is_single_step:
             return self.policy.act(sim.observation())
         self.reset(sim.elapsed == 0)
         observation = self._observation
@@ -73,7 +75,7 @@ class PolicyController:
 
     def reset(self, mask: np.ndarray | None = None) -> None:
         """Restarts the history and the queue of the worlds of a mask (N,), by default of all."""
-        if self.chunk.is_single_step:
+        if self._is_single_step:
             return
         chosen = slice(None) if mask is None else np.flatnonzero(mask)
         self._history.restart(chosen)
@@ -106,6 +108,8 @@ class PolicyController:
         if (shape := self.chunk.noise_shape) is not None:
             noise = [self._noise[world].standard_normal(shape, np.float32) for world in worlds]
             arguments["noise"] = np.stack(noise)
+        if self.chunk.is_single_step and isinstance(observations, np.ndarray):  # of chosen fields
+            observations = observations[:, 0]
         actions = np.asarray(self.policy.act(observations, **arguments))
         count, dim = self._actions.shape[1:]
         if actions.ndim == 2 and self.chunk.chunk == 1:

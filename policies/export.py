@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -18,8 +18,33 @@ Layers = list[tuple[np.ndarray, np.ndarray]]
 """Weight (in, out) and bias (out,) of each layer, float64."""
 
 
+class Perceptron(NamedTuple):
+    """The layers of an actor.
+
+    Attributes:
+        weights: (in, out) per layer, float32.
+        biases: (out,) per layer, float32.
+        activation: between layers.
+        squash: whether a tanh follows the last layer.
+    """
+
+    weights: tuple[np.ndarray, ...]
+    biases: tuple[np.ndarray, ...]
+    activation: str
+    squash: bool
+
+
 def export_policy(model: Any, task: Task, meta: dict[str, Any]) -> MLPPolicy:
-    """Returns the deterministic actor of an SB3 or sb3-contrib model.
+    """Returns the deterministic actor of an SB3 or sb3-contrib model that sees the task's own observation.
+
+    Raises:
+        RoboRewardError: the actor is not a perceptron, or one that policy.json cannot describe.
+    """
+    return MLPPolicy(*export_perceptron(model), task.observation, task.action, meta)
+
+
+def export_perceptron(model: Any) -> Perceptron:
+    """Returns the deterministic actor of an SB3 or sb3-contrib model, without its features extractor.
 
     Batch normalisation becomes part of the next linear layer, and the limits that gSDE puts on the mean action become a
     layer of their own; the policy's actions are the model's own but for rounding.
@@ -46,14 +71,11 @@ def export_policy(model: Any, task: Task, meta: dict[str, Any]) -> MLPPolicy:
         # A clipped output needs two relu layers, hence relu throughout.
         layers = _clip_output(layers, float(limit.min_val), float(limit.max_val))
         kinds = {"relu"}
-    return MLPPolicy(
+    return Perceptron(
         tuple(np.ascontiguousarray(weight, np.float32) for weight, _ in layers),
         tuple(bias.astype(np.float32) for _, bias in layers),
         kinds.pop() if kinds else "tanh",
         squash,
-        task.observation,
-        task.action,
-        meta,
     )
 
 

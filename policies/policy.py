@@ -34,6 +34,7 @@ LOADERS = {
     "diffusion": "robo_reward.policies.diffusion.policy:load_diffusion",
     "dsrl": "robo_reward.policies.dsrl.policy:load_dsrl",
     "best_of_n": "robo_reward.policies.alignment.best_of_n:load_best_of_n",
+    "cnn": "robo_reward.policies.vision.picture_policy:load_picture_policy",
 }
 """Kind of a policy in `policy.json` -> `module:function` that reads its folder, imported when it is needed."""
 MAX_DOCUMENT = 8 << 20  # [bytes] of the JSON file
@@ -51,12 +52,12 @@ class Policy(Protocol):
     """Maps observations to actions."""
 
     def act(self, observation: Any, /) -> np.ndarray:
-        """Returns actions (N, A) in [-1, 1] for observations (N, O); or chunks, see `StoredPolicy`."""
+        """Returns actions (N, A) in [-1, 1] for observations (N, O); chunks (N, H, A) where it decides on several."""
         ...
 
 
 class StoredPolicy(Protocol):
-    """What `load_policy` returns: a policy that maps observations to actions, or to chunks of actions.
+    """A policy of any kind, which maps observations to actions, or to chunks of actions.
 
     Attributes:
         observation: the state part of the observation; its size may be 0 for a policy that only looks.
@@ -161,14 +162,7 @@ class MLPPolicy:
             raise UsageError(
                 f"observation has a value that is not finite in column {column}; check the sensor that measured it"
             )
-        x = np.clip(observation, -LARGEST, LARGEST).astype(np.float32)
-        between = ACTIVATIONS[self.activation]
-        # Overflow is possible; every layer replaces values that are not finite.
-        with np.errstate(over="ignore", invalid="ignore"):
-            for weight, bias in zip(self.weights[:-1], self.biases[:-1], strict=True):
-                x = between(_replace_nonfinite(x @ weight + bias))
-            x = _replace_nonfinite(x @ self.weights[-1] + self.biases[-1])
-        return np.tanh(x) if self.squash else np.clip(x, -1.0, 1.0)
+        return compute_actions(observation, self.weights, self.biases, self.activation, self.squash)
 
     def require_compatible(self, task: Task) -> MLPPolicy:
         """Returns the policy itself if the task has the observation and action convention that it was trained for.
@@ -222,7 +216,7 @@ class MetaForm(msgspec.Struct):
     options: dict[str, Any] = {}
 
 
-def require_same_conventions(policy: StoredPolicy, task: Task) -> None:
+def require_same_conventions(policy: Any, task: Task) -> None:
     """Checks that a task has the observation and action convention that a policy was trained for.
 
     Raises:
@@ -286,7 +280,7 @@ def load_mlp(folder: Path) -> MLPPolicy:
     path = folder / "policy.safetensors"
     tensors = load_tensors(path, MAX_WEIGHTS, REMEDY)
     with raise_as_bad_artifact(path, REMEDY):
-        weights, biases = _parse_layers(tensors, observation.dim, action.dim)
+        weights, biases = parse_layers(tensors, observation.dim, action.dim)
     return MLPPolicy(weights, biases, form.activation, form.squash, observation, action, form.meta)
 
 
@@ -295,7 +289,28 @@ def find_policy_folder(path: Path) -> Path:
     return find_folder(path, "policy", "policy.json")
 
 
-def _parse_layers(
+def compute_actions(
+    inputs: np.ndarray,
+    weights: tuple[np.ndarray, ...],
+    biases: tuple[np.ndarray, ...],
+    activation: str,
+    squash: bool,
+) -> np.ndarray:
+    """Returns the output (N, A) in [-1, 1] of a perceptron for inputs (N, I), finite; its parts are as in `MLPPolicy`.
+
+    A sum that overflows counts as the largest float32, one that is undefined (∞ - ∞) as 0.
+    """
+    x = np.clip(inputs, -LARGEST, LARGEST).astype(np.float32)
+    between = ACTIVATIONS[activation]
+    # Overflow is possible; every layer replaces values that are not finite.
+    with np.errstate(over="ignore", invalid="ignore"):
+        for weight, bias in zip(weights[:-1], biases[:-1], strict=True):
+            x = between(_replace_nonfinite(x @ weight + bias))
+        x = _replace_nonfinite(x @ weights[-1] + biases[-1])
+    return np.tanh(x) if squash else np.clip(x, -1.0, 1.0)
+
+
+def parse_layers(
     tensors: Mapping[str, np.ndarray], inputs: int, outputs: int
 ) -> tuple[tuple[np.ndarray, ...], tuple[np.ndarray, ...]]:
     """Returns weights and biases of all layers, from the first to the last.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import logging
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
@@ -11,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from gymnasium import spaces
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.logger import configure
 from stable_baselines3.common.noise import NormalActionNoise
@@ -29,8 +31,12 @@ from robo_reward.policies.judge import EpisodeRewardScorer, fit_settings_to_epis
 from robo_reward.policies.own_algorithm import is_own_algorithm
 from robo_reward.policies.policy import MLPPolicy
 from robo_reward.policies.tensorboard_log import quiet_tensorboard
+from robo_reward.policies.vision.picture_policy import PicturePolicy
+from robo_reward.policies.vision.sight import LookingSettings, Sight
 from robo_reward.rewards.contract import EpisodeReward, StepReward
 from robo_reward.seeds import VALIDATION_SEEDS
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -111,6 +117,7 @@ def train_policy(
     episodes: int = TrainConfig.episodes,
     stop: Callable[[], bool] = lambda: False,
     report: Callable[[CurvePoint], None] = lambda point: None,
+    looking: LookingSettings | None = None,
 ) -> TrainingResult:
     """Trains a policy, or continues from the checkpoint in `folder`.
 
@@ -135,20 +142,23 @@ def train_policy(
         episodes: of the evaluation at the end.
         stop: called before each rollout; True ends the run after saving.
         report: called with every new point of the curve.
+        looking: which state fields and cameras the policy observes; None: the task's own observation.
 
     Raises:
-        UsageError: a budget that is not positive, or an unknown algorithm or setting.
+        UsageError: a budget that is not positive, an unknown algorithm or setting, or pictures that do not fit into
+            memory.
         RoboRewardError: the actor is of a kind that cannot be saved; raised before the first step.
         TrainingFailed: the algorithm raised or produced numbers that are not finite.
     """
     if steps < 1:
         raise UsageError(f"steps is {steps}, expected a positive number")
     torch.set_num_threads(torch_threads)
-    env, model = _create_learner(task, reward, algorithm, params or {}, seed, threads)
+    sight = Sight(task, looking) if looking is not None and looking.observation else None
+    env, model = _create_learner(task, reward, algorithm, params or {}, seed, threads, sight)
     checkpoint, until = folder / "checkpoint", until or steps
     watcher = TrainingMonitor(checkpoint, env, steps, until, points, checkpoint_seconds, stop, report)
     run_training(model, env, watcher, folder / "log", start, steps, seed)
-    policy = _save_policy(model, task, algorithm, seed, folder / "policy")
+    policy = _save_policy(model, task, algorithm, seed, folder / "policy", sight)
     evaluation = evaluate_policy(task, policy, episodes, VALIDATION_SEEDS + seed, reward, threads)
     progress = watcher.progress
     return TrainingResult(policy, model.num_timesteps, progress.points, evaluation, progress.seconds, watcher.stopped)
@@ -161,13 +171,21 @@ def _create_learner(
     params: Mapping[str, Any],
     seed: int,
     threads: int,
+    sight: Sight | None = None,
 ) -> tuple[SB3VecEnv, Any]:
     """Returns the worlds and the SB3 model; raises an error if the actor is of a kind that cannot be exported."""
     chosen = merge_settings(algorithm, params)
-    env = _create_environment(task, reward, chosen, seed, threads)
+    if sight is not None:
+        sight.adapt_settings(algorithm, chosen, params)
+        log.info(sight.describe(chosen))
+    env = _create_environment(task, reward, chosen, seed, threads, sight)
     model = build_model(algorithm, chosen, env, seed)
-    export_policy(model, task, {})  # fails before training if the actor cannot be exported
+    _export(model, task, {}, sight)  # fails before training if the actor cannot be exported
     return env, model
+
+
+def _export(model: Any, task: Task, meta: dict[str, Any], sight: Sight | None) -> MLPPolicy | PicturePolicy:
+    return export_policy(model, task, meta) if sight is None else sight.export(model, task, meta)
 
 
 def run_training(
@@ -184,7 +202,9 @@ def run_training(
         env.close()
 
 
-def _save_policy(model: Any, task: Task, algorithm: str, seed: int, folder: Path) -> MLPPolicy:
+def _save_policy(
+    model: Any, task: Task, algorithm: str, seed: int, folder: Path, sight: Sight | None
+) -> MLPPolicy | PicturePolicy:
     """Exports the policy, saves it with the facts of its training, and returns it."""
     meta = {
         "task": task.id,
@@ -193,21 +213,28 @@ def _save_policy(model: Any, task: Task, algorithm: str, seed: int, folder: Path
         "steps": model.num_timesteps,
         "seed": seed,
     }
-    policy = export_policy(model, task, meta)
+    policy = _export(model, task, meta, sight)
     policy.save(folder)
     return policy
 
 
 def _create_environment(
-    task: Task, reward: StepReward | EpisodeReward | None, chosen: dict[str, Any], seed: int, threads: int
+    task: Task,
+    reward: StepReward | EpisodeReward | None,
+    chosen: dict[str, Any],
+    seed: int,
+    threads: int,
+    sight: Sight | None,
 ) -> SB3VecEnv:
     """Returns the worlds to learn in; takes `worlds` from the settings and fits these to whole episodes."""
     worlds = chosen["worlds"]
+    observer = sight.make_observer(task) if sight is not None else None
     if isinstance(reward, EpisodeReward):
         chosen.update(fit_settings_to_episodes(chosen, task.horizon))
-        env = SB3VecEnv(task.make_worlds(worlds, seed, None, threads), EpisodeRewardScorer(task, reward, worlds))
+        judge = EpisodeRewardScorer(task, reward, worlds)
+        env = SB3VecEnv(task.make_worlds(worlds, seed, None, threads), judge, observer)
     else:
-        env = SB3VecEnv(task.make_worlds(worlds, seed, reward, threads))
+        env = SB3VecEnv(task.make_worlds(worlds, seed, reward, threads), observer=observer)
     del chosen["worlds"]
     return env
 
@@ -228,6 +255,7 @@ def build_model(algorithm: str, chosen: dict[str, Any], env: SB3VecEnv, seed: in
         chosen["action_noise"] = NormalActionNoise(np.zeros(size), np.full(size, float(noise)))
     cls: Any = load_algorithm_class(algorithm)
     policy = "LinearPolicy" if find_base_algorithm(algorithm) == "ars" else "MlpPolicy"
+    policy = "MultiInputPolicy" if isinstance(env.observation_space, spaces.Dict) else policy
     if policy not in cls.policy_aliases:
         raise UsageError(f"{algorithm} has no {policy} in its policy_aliases, only {', '.join(cls.policy_aliases)}")
     try:

@@ -20,6 +20,7 @@ from packaging.requirements import Requirement
 from robo_reward.envs.suites.packages import OLDEST, VersionClash, check_versions
 from robo_reward.errors import RoboRewardError
 from robo_reward.finding import Finding
+from robo_reward.memory import measure_available_memory
 
 PACKAGES = ("numpy", "mujoco", "gymnasium", "torch", "stable-baselines3", "sb3-contrib", "opencv-python-headless")
 EXTRAS = {
@@ -104,7 +105,8 @@ def _check_opencv() -> Iterable[Finding]:
 def _check_machine(folder: Path) -> Iterable[Finding]:
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     yield Finding("cores", cores >= 2, str(cores), "" if cores >= 2 else "a search is slow on one core")
-    memory = _available_memory()
+    available = measure_available_memory()
+    memory = None if available is None else available / 2**30  # [GiB]
     if memory is not None:
         few = "close other programs, or search with fewer jobs at once" if memory < 2 else ""
         yield Finding("memory", memory >= 2, f"{memory:.1f} GiB available", few)
@@ -213,18 +215,3 @@ def _installed_version(name: str) -> str:
         return version(name)
     except PackageNotFoundError:
         return ""
-
-
-def _available_memory() -> float | None:
-    """Returns the available memory [GiB], with the container's limit, or None where the system does not report it."""
-    try:
-        lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
-        free = next(int(line.split()[1]) / 2**20 for line in lines if line.startswith("MemAvailable"))
-    except (OSError, StopIteration, ValueError):
-        return None
-    group = Path("/sys/fs/cgroup")
-    try:
-        limit, used = ((group / name).read_text(encoding="ascii").strip() for name in ("memory.max", "memory.current"))
-        return min(free, (int(limit) - int(used)) / 2**30) if limit != "max" else free
-    except (OSError, ValueError):
-        return free

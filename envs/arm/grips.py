@@ -14,6 +14,12 @@ from robo_reward.errors import UnknownName
 CLEAR = 0.02
 """Height above its rest at which an object counts as raised, for measuring the mode [m]."""
 
+LIFT = 0.13
+"""Height above its rest to which the experts raise an object and hold it there [m]."""
+
+CLOSE_CAMERA = '<camera name="close" pos=".95 -.38 .42" xyaxes=".699 .715 0 -.353 .345 .871" fovy="45"/>'
+"""The default camera: near enough that the grip can be seen at 96 pixels."""
+
 
 class GripTask(ArmTask):
     """A task whose modes are the places at which an object can be gripped, each a state field `<mode>_position`.
@@ -21,6 +27,7 @@ class GripTask(ArmTask):
     Success does not depend on the mode. A person prefers the first one.
     """
 
+    cameras = ("close", "front", "side", "top", "wrist")
     thing: ClassVar[str]
     rest_height: ClassVar[float]
     widths: ClassVar[tuple[float, ...]]
@@ -43,11 +50,13 @@ class GripTask(ArmTask):
             raise UnknownName("mode", mode, self.modes)
         grip = state[f"{mode}_position"]
         goal = grip + self.plan_displacement(state)
-        return grasp_and_carry(self, state, grip, goal, self.widths[self.modes.index(mode)])
+        # Thin things turn between the fingers if they are raised before these have closed: 3 mm less than usual.
+        return grasp_and_carry(self, state, grip, goal, self.widths[self.modes.index(mode)] - 0.003)
 
     def plan_displacement(self, state: State) -> np.ndarray:
-        """Plans how a held object moves next, (..., 3) [m]: straight up, unless a task carries it elsewhere."""
-        return np.broadcast_to((0.0, 0.0, 0.1), (*state.batch_shape, 3))
+        """Plans how a held object moves next, (..., 3) [m]: straight up to `LIFT`, unless a task does otherwise."""
+        up = self.rest_height + LIFT - state[f"{self.thing}_position"][..., 2]
+        return np.stack([*np.zeros((2, *up.shape)), up], axis=-1)
 
     def mode_of(self, states: State | np.ndarray) -> int:
         """Returns the mode of an episode's states (T, D): the grip nearest to the hand while the object was raised.

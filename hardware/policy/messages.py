@@ -169,7 +169,8 @@ def read_query(arrays: Mapping[str, np.ndarray], policy: Any) -> Observations:
             raise BadMessage(f"a query whose {name} has the type {array.dtype}, expected uint8")
     if frames is None:
         return states[None].astype(np.float32)
-    pictures = {camera: arrays[f"{PICTURE}{camera}"][None] for camera in frames.cameras}
+    # Copies: arrays of a message cannot be written to, and torch warns of that.
+    pictures = {camera: arrays[f"{PICTURE}{camera}"][None].copy() for camera in frames.cameras}
     return {"state": states[None].astype(np.float32), **pictures}
 
 

@@ -6,12 +6,14 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 from torch import Tensor
 
 from robo_reward.errors import UsageError
 from robo_reward.policies.alignment.chunks import EpisodeChunks
 from robo_reward.policies.alignment.demonstrations import load_demonstrations
 from robo_reward.policies.alignment.job import FinetuneJob, FinetuneOutcome, RankedEpisodes
+from robo_reward.policies.alignment.matching import match_chunks
 from robo_reward.policies.alignment.measure import measure_cloning_loss, measure_pairs
 from robo_reward.policies.alignment.ranked_episodes import load_ranked_episodes, rank_rollouts
 from robo_reward.policies.alignment.settings import AlignmentSettings
@@ -62,22 +64,25 @@ def _finetune(job: FinetuneJob, compute_loss: Update) -> FinetuneOutcome:
     settings = AlignmentSettings().with_changes(job.settings)
     policy = require_diffusion(job.policy)
     demonstrations = load_demonstrations(job)
+    if settings.anchor_on == "demonstrations" and not demonstrations:
+        raise UsageError("settings.anchor_on=demonstrations: the policy's own are not known; give data=DIR")
     ranked, held_out = load_ranked(job, settings)
     if not ranked.episodes:
         return FinetuneOutcome(None, 0)
     require_both_sides(ranked)
     data = EpisodeChunks(policy, ranked.episodes)
-    held_by = demonstrations or [e for e, liked in zip(ranked.episodes, ranked.is_liked, strict=True) if liked]
-    anchor = EpisodeChunks(policy, held_by)
-    state = AlignmentState(
-        policy, copy_trainable(policy.model), policy.model, ranked, data, anchor.chunks, settings, job.seed
-    )
+    preferred = data.chunks.select(np.flatnonzero(ranked.is_liked[data.episode]))
+    shown = EpisodeChunks(policy, demonstrations).chunks if demonstrations else preferred
+    anchor = shown if settings.anchor_on == "demonstrations" else preferred
+    pairs = match_chunks(policy.model, data, ranked.pairs, settings.focus, job.seed)
+    model = copy_trainable(policy.model)
+    state = AlignmentState(policy, model, policy.model, ranked, data, pairs, anchor, settings, job.seed)
     tests = [(ranked, data, "")]
     if held_out is not None:
         tests.append((held_out, EpisodeChunks(policy, held_out.episodes), "answers_"))
 
     def measure(model: DiffusionModel) -> dict[str, float]:
-        found = {"cloning_loss": measure_cloning_loss(model, anchor.chunks)}
+        found = {"cloning_loss": measure_cloning_loss(model, shown)}
         for episodes, chunks, prefix in tests:
             accuracy, margin = measure_pairs(model, policy.model, episodes.pairs, chunks)
             found |= {f"{prefix}preference_accuracy": accuracy, f"{prefix}winner_reward": margin}
@@ -99,7 +104,7 @@ def _finetune(job: FinetuneJob, compute_loss: Update) -> FinetuneOutcome:
     details = {
         "episodes": len(ranked.episodes),
         "pairs": len(ranked.pairs),
-        "anchor": "demonstrations" if demonstrations else "preferred episodes",
+        "cloning_loss_on": "demonstrations" if demonstrations else "preferred episodes",
     }
     return FinetuneOutcome(replace(policy, model=state.model), done, before, measure(state.model), details)
 

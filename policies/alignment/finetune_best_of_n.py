@@ -19,6 +19,7 @@ from robo_reward.policies.alignment.chunks import EpisodeChunks
 from robo_reward.policies.alignment.dpo import compute_dpo_loss, compute_preference_accuracy
 from robo_reward.policies.alignment.finetune import load_ranked, require_diffusion
 from robo_reward.policies.alignment.job import FinetuneJob, FinetuneOutcome
+from robo_reward.policies.alignment.matching import match_chunks
 from robo_reward.policies.alignment.measure import DRAWS
 from robo_reward.policies.alignment.settings import AlignmentSettings
 from robo_reward.policies.alignment.train import train_model
@@ -32,7 +33,7 @@ PENALTY = 0.01
 def finetune_best_of_n(job: FinetuneJob) -> FinetuneOutcome:
     """Returns a policy that draws several chunks and takes the best; the base policy stays as it is.
 
-    The value of an episode is the mean value of its chunks, and a pair of episodes has the Bradley-Terry loss.
+    The value has the Bradley-Terry loss of pairs of chunks for nearly the same observation, see `match_chunks`.
     """
     settings = AlignmentSettings().with_changes(job.settings)
     if settings.candidates > MAX_CANDIDATES:
@@ -42,14 +43,13 @@ def finetune_best_of_n(job: FinetuneJob) -> FinetuneOutcome:
     if not ranked.episodes:
         return FinetuneOutcome(None, 0)
     data = EpisodeChunks(policy, ranked.episodes)
+    pairs = match_chunks(policy.model, data, ranked.pairs, settings.focus, job.seed)
     value = create_value(policy.model.condition_dim, policy.noise_shape, job.seed)
 
     def compute_loss(step: int) -> tuple[Tensor, dict[str, float]]:
-        rng = np.random.default_rng([job.seed, step])
-        pairs = ranked.pairs.select_rows(rng.integers(len(ranked.pairs), size=settings.batch))
-        phase = rng.random((settings.batch, settings.chunks))
-        sides = [compute_episode_values(value, policy, data, side, phase) for side in (pairs.winner, pairs.loser)]
-        target = torch.from_numpy(pairs.target).float().expand_as(sides[0])
+        rows = pairs.draw(np.random.default_rng([job.seed, step]), settings.batch)
+        sides = [compute_values(value, policy, data.chunks.select(side[rows])) for side in (pairs.winner, pairs.loser)]
+        target = torch.from_numpy(pairs.target[rows]).float().expand_as(sides[0])
         loss = compute_dpo_loss(sides[0], sides[1], 1.0, target)
         return loss + PENALTY * (sides[0] ** 2 + sides[1] ** 2).mean(), {}
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from robo_reward.errors import UnknownName, UsageError
 
-WHOLE = ("batch", "chunks", "rollouts", "candidates", "refresh")
+WHOLE = ("batch", "rollouts", "candidates", "refresh")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -18,10 +18,12 @@ class AlignmentSettings:
 
     Args:
         beta: β of DPO and KTO, the strength of a preference against the reference; it multiplies squared errors.
-        anchor: weight of the cloning loss on the demonstrations, or without any on the preferred episodes (FKPD).
+        anchor: weight of the cloning loss (FKPD).
+        anchor_on: episodes of the cloning loss: `preferred`, those that win more than they lose, or `demonstrations`.
+        focus: share of the chunks of an episode that are mostly compared: those whose observations both episodes of a
+            pair have seen; 1: all, see `match_chunks`.
         learning_rate: of Adam.
-        batch: pairs, or episodes without pairs, per update.
-        chunks: chunks of each episode per update.
+        batch: chunks, or pairs of chunks, per update.
         rollouts: number of own episodes that a reward ranks.
         share: share of the best and of the worst of these that are compared.
         candidates: N of best-of-N.
@@ -35,10 +37,11 @@ class AlignmentSettings:
     """
 
     beta: float = 50.0
-    anchor: float = 1.0
-    learning_rate: float = 1e-4
-    batch: int = 16
-    chunks: int = 8
+    anchor: float = 20.0
+    anchor_on: str = "preferred"
+    focus: float = 0.1
+    learning_rate: float = 3e-4
+    batch: int = 64
     rollouts: int = 200
     share: float = 0.3
     candidates: int = 16
@@ -51,7 +54,7 @@ class AlignmentSettings:
             value = getattr(self, name)
             if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= 1_000_000:
                 raise UsageError(f"settings.{name}={value!r}: expected a whole number from 1")
-        for name in ("beta", "learning_rate", "temperature", "anchor", "share"):
+        for name in ("beta", "learning_rate", "temperature", "anchor", "share", "focus"):
             value = getattr(self, name)
             fits = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
             if not fits or value < 0 or (value == 0 and name != "anchor"):
@@ -62,6 +65,10 @@ class AlignmentSettings:
             raise UsageError(
                 f"settings.share={self.share}: expected at most 0.5, or episodes are best and worst at once"
             )
+        if self.focus > 1:
+            raise UsageError(f"settings.focus={self.focus}: expected above 0, at most 1")
+        if self.anchor_on not in ("preferred", "demonstrations"):
+            raise UnknownName("value of settings.anchor_on", str(self.anchor_on), ("preferred", "demonstrations"))
         if self.weights not in ("progress", "return"):
             raise UnknownName("kind of weights", str(self.weights), ("progress", "return"))
 

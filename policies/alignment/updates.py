@@ -16,6 +16,7 @@ from robo_reward.policies.alignment.dro import compute_dro_loss
 from robo_reward.policies.alignment.implicit_reward import compute_implicit_reward
 from robo_reward.policies.alignment.job import RankedEpisodes
 from robo_reward.policies.alignment.kto import compute_kto_loss
+from robo_reward.policies.alignment.matching import ChunkPairs
 from robo_reward.policies.alignment.reward_weighting import compute_progress_weights, compute_return_weights
 from robo_reward.policies.alignment.settings import AlignmentSettings
 from robo_reward.policies.diffusion.model import DiffusionModel
@@ -32,8 +33,8 @@ class AlignmentState:
         reference: the same model before, frozen.
         ranked: episodes and their pairs.
         data: all chunks of these.
-        anchor: numbers of the chunks of `demonstrations` that hold the policy.
-        demonstrations: chunks that hold it.
+        pairs: of chunks, from the pairs of episodes.
+        anchor: chunks that hold the policy, for cloning those of liked episodes.
         settings: of the method.
         seed: of all random draws.
     """
@@ -43,7 +44,8 @@ class AlignmentState:
     reference: DiffusionModel
     ranked: RankedEpisodes
     data: EpisodeChunks
-    demonstrations: Chunks
+    pairs: ChunkPairs
+    anchor: Chunks
     settings: AlignmentSettings
     seed: int
 
@@ -64,45 +66,37 @@ class AlignmentState:
 
     def compute_anchor(self, rng: np.random.Generator, step: int) -> Tensor:
         """Returns the cloning loss of a batch of the chunks that hold the policy."""
-        count = self.settings.batch * self.settings.chunks
-        chunks = self.demonstrations.select(rng.integers(len(self.demonstrations.state), size=count))
+        count = self.settings.batch
+        chunks = self.anchor.select(rng.integers(len(self.anchor.state), size=count))
         draw = draw_noise(self.model, count, [self.seed, step, 1])
         return compute_cloning_loss(compute_chunk_errors(self.model, chunks, draw), chunks.mask)
 
 
 def compute_dpo_update(state: AlignmentState, step: int) -> Tensor:
-    """Computes the DPO loss of pairs of episodes, with the anchor."""
+    """Computes the DPO loss of pairs of chunks, with the anchor."""
     settings, rng = state.settings, state.make_rng(step)
-    pairs = state.ranked.pairs.select_rows(rng.integers(len(state.ranked.pairs), size=settings.batch))
-    phase = rng.random((settings.batch, settings.chunks))
-    sides = [state.data.pick(side[:, None].repeat(settings.chunks, 1), phase) for side in (pairs.winner, pairs.loser)]
-    chunks = state.data.chunks.select(np.concatenate([side.ravel() for side in sides]))
-    draw = state.draw(settings.batch * settings.chunks, step)
-    reward = state.compute_rewards(chunks, draw.repeat(2)).reshape(2, settings.batch, settings.chunks).mean(-1)
-    loss = compute_dpo_loss(reward[0], reward[1], settings.beta, torch.from_numpy(pairs.target).float())
+    rows = state.pairs.draw(rng, settings.batch)
+    chunks = state.data.chunks.select(np.concatenate([state.pairs.winner[rows], state.pairs.loser[rows]]))
+    reward = state.compute_rewards(chunks, state.draw(settings.batch, step).repeat(2)).reshape(2, -1)
+    target = torch.from_numpy(state.pairs.target[rows]).float()
+    loss = compute_dpo_loss(reward[0], reward[1], settings.beta, target)
     return loss + settings.anchor * state.compute_anchor(rng, step)
 
 
 def compute_kto_update(state: AlignmentState, step: int) -> Tensor:
-    """Computes the KTO loss of liked and disliked episodes, with the anchor."""
+    """Computes the KTO loss of chunks of liked and disliked episodes, with the anchor."""
     settings, rng = state.settings, state.make_rng(step)
-    good, bad = (np.flatnonzero(side) for side in (state.ranked.is_liked, state.ranked.is_disliked))
     half = max(1, settings.batch // 2)
-    chosen = np.concatenate([rng.choice(good, half), rng.choice(bad, half)])  # (2 half,)
-    phase = rng.random((2 * half, settings.chunks))
-    chunks = state.data.chunks.select(state.data.pick(chosen[:, None].repeat(settings.chunks, 1), phase).ravel())
-    reward = state.compute_rewards(chunks, state.draw(len(chunks.state), step))
-    reward = reward.reshape(2 * half, settings.chunks).mean(-1)
+    good, bad = (state.pairs.draw(rng, half) for _ in range(2))  # chunks of their own, not pairs
+    chunks = state.data.chunks.select(np.concatenate([state.pairs.winner[good], state.pairs.loser[bad]]))
+    reward = state.compute_rewards(chunks, state.draw(2 * half, step))
     loss = compute_kto_loss(reward, torch.arange(2 * half) < half, settings.beta)
     return loss + settings.anchor * state.compute_anchor(rng, step)
 
 
 def compute_clone_update(state: AlignmentState, step: int) -> Tensor:
     """Computes the cloning loss of liked episodes."""
-    rng, count = state.make_rng(step), state.settings.batch * state.settings.chunks
-    liked = np.flatnonzero(state.ranked.is_liked)
-    chunks = state.data.chunks.select(state.data.pick(rng.choice(liked, count), rng.random(count)))
-    return compute_cloning_loss(compute_chunk_errors(state.model, chunks, state.draw(count, step)), chunks.mask)
+    return state.compute_anchor(state.make_rng(step), step)
 
 
 class OwnSampleLoss:
@@ -128,10 +122,9 @@ class OwnSampleLoss:
 
     def _draw_samples(self, state: AlignmentState, step: int) -> tuple[Chunks, Chunks]:
         """Returns liked chunks, and chunks that the present policy draws for the same observations."""
-        count = state.settings.batch * state.settings.chunks
+        count = state.settings.batch
         rng = np.random.default_rng([state.seed, step, 2])
-        liked = np.flatnonzero(state.ranked.is_liked)
-        chunks = state.data.chunks.select(state.data.pick(rng.choice(liked, count), rng.random(count)))
+        chunks = state.data.chunks.select(state.pairs.winner[state.pairs.draw(rng, count)])
         noise = draw_noise(state.model, count, [state.seed, step, 2]).noise
         with torch.no_grad():
             own = state.model.sample(state.model.encode(chunks.state), noise)
@@ -147,7 +140,7 @@ class WeightedLoss:
     def __call__(self, state: AlignmentState, step: int) -> Tensor:
         if self._weights is None:
             self._weights = compute_chunk_weights(state.ranked, state.data, state.policy, state.settings)
-        rng, count = state.make_rng(step), state.settings.batch * state.settings.chunks
+        rng, count = state.make_rng(step), state.settings.batch
         rows = rng.integers(len(state.data), size=count)
         chunks, weight = state.data.chunks.select(rows), torch.from_numpy(self._weights[rows]).float()
         errors = compute_chunk_errors(state.model, chunks, state.draw(count, step))

@@ -12,7 +12,7 @@ import msgspec
 import numpy as np
 import torch
 from safetensors.torch import save
-from torch import Tensor
+from torch import Tensor, nn
 
 from robo_reward.errors import BadArtifact
 from robo_reward.files import Count, Finite, load_tensors, parse_json, raise_as_bad_artifact, write_bytes
@@ -35,7 +35,7 @@ class ClonePointForm(msgspec.Struct):
 
 
 class CloneProgress(msgspec.Struct):
-    """What training knows besides tensors.
+    """The state of a training besides its tensors.
 
     Args:
         fingerprint: of settings and data.
@@ -65,7 +65,7 @@ def compute_fingerprint(windows: Windows, described: dict[str, Any]) -> str:
 
 def save_clone_checkpoint(
     path: Path,
-    model: DiffusionModel,
+    model: nn.Module,
     average: DiffusionModel,
     optimiser: torch.optim.Optimizer,
     generator: torch.Generator,
@@ -80,7 +80,7 @@ def save_clone_checkpoint(
 
 def load_clone_checkpoint(
     path: Path,
-    model: DiffusionModel,
+    model: nn.Module,
     average: DiffusionModel,
     optimiser: torch.optim.Optimizer,
     generator: torch.Generator,
@@ -116,7 +116,7 @@ def load_clone_checkpoint(
 
 
 def _list_tensors(
-    model: DiffusionModel, average: DiffusionModel, optimiser: torch.optim.Optimizer
+    model: nn.Module, average: DiffusionModel, optimiser: torch.optim.Optimizer
 ) -> Iterator[tuple[str, Tensor]]:
     """Yields the tensors that training changes, by name; writing into them changes the originals."""
     for kind, module in (("model", model), ("average", average)):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 
 class WeightAverage:
@@ -20,7 +20,8 @@ class WeightAverage:
 
     def __init__(self, model: nn.Module, average: nn.Module, power: float = 0.75, max_decay: float = 0.999) -> None:
         self.power, self.max_decay = power, max_decay
-        self._model, self._average = list(model.parameters()), list(average.parameters())
+        self._model: list[Tensor] = list(model.parameters())
+        self._average: list[Tensor] = list(average.parameters())
 
     def compute_decay(self, update: int) -> float:
         """Returns the decay after the given update, counted from 1."""

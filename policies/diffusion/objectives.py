@@ -1,4 +1,4 @@
-"""What a network learns to predict, and how a chunk is drawn from noise: DDPM, flow matching and plain regression.
+"""Objectives of a network, and the sampling of chunks from noise: DDPM, flow matching and plain regression.
 
 All chunks here are normalised to [-1, 1], (B, Tp, A). A network is called as `network(sample, time, condition)`.
 """
@@ -20,7 +20,7 @@ MAX_BETA = 0.999
 class Network(Protocol):
     """Predicts something of the chunk's shape."""
 
-    def __call__(self, sample: Tensor, time: Tensor, condition: Tensor) -> Tensor:
+    def __call__(self, sample: Tensor, time: Tensor, condition: Tensor, /) -> Tensor:
         """Returns (B, Tp, A) for a noisy chunk (B, Tp, A), its time (B,) and the condition (B, C)."""
         ...
 

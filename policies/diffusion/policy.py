@@ -27,6 +27,9 @@ from robo_reward.policies.policy import (
     load_policy_document,
     require_same_conventions,
 )
+from robo_reward.policies.vision.observation import require_fitting_task
+from robo_reward.policies.vision.picture_encoder import PictureEncoder, create_unloaded
+from robo_reward.policies.vision.settings import VisionSettings
 
 MAX_WEIGHTS = 2 << 30  # [bytes] of the weights
 Observations = np.ndarray | Mapping[str, np.ndarray]
@@ -117,7 +120,10 @@ class DiffusionPolicy:
         Raises:
             PolicyMismatch: naming what differs.
         """
-        require_same_conventions(self, task)
+        if self.observation.to_json() != task.observation.to_json() or self.frames:
+            require_fitting_task(self, task)  # a policy that chose state fields and cameras by name
+        else:
+            require_same_conventions(self, task)
         return self
 
     def with_meta(self, **more: Any) -> DiffusionPolicy:
@@ -136,6 +142,7 @@ class DiffusionPolicy:
             "observation": self.observation.to_json(),
             "action": self.action.to_json(),
             "frames": self.frames.to_json() if self.frames else None,
+            "vision": self.model.pictures.settings.to_json() if self.model.pictures is not None else None,
             "meta": self.meta,
         }
         write_json(folder / "policy.json", value)
@@ -146,10 +153,11 @@ class DiffusionPolicy:
         pictures = None
         if isinstance(observations, Mapping):
             cameras = self.frames.cameras if self.frames else ()
-            if missing := [name for name in ("state", *cameras) if name not in observations]:
+            if missing := [name for name in (*self._list_states(), *cameras) if name not in observations]:
                 raise UsageError(f"the policy also needs {', '.join(missing)}, given {', '.join(observations)}")
             pictures = {name: torch.as_tensor(np.asarray(observations[name])) for name in cameras} or None
-            observations = observations["state"]
+            count = len(next(iter(pictures.values()))) if pictures else 0
+            observations = observations.get("state", np.zeros((count, self.history, 0), np.float32))
         elif self.frames:
             raise UsageError(f"the policy looks through {', '.join(self.frames.cameras)}; give a mapping with pictures")
         state = np.asarray(observations, dtype=np.float32)
@@ -164,6 +172,10 @@ class DiffusionPolicy:
                 f"observation has a value that is not finite in column {column}; check the sensor that measured it"
             )
         return torch.from_numpy(np.ascontiguousarray(state)), pictures
+
+    def _list_states(self) -> tuple[str, ...]:
+        """Returns the name of the state in a mapping of observations; none for a policy that only looks."""
+        return ("state",) if self.observation.dim else ()
 
     def _make_noise(self, noise: np.ndarray | None, shape: tuple[int, ...]) -> Tensor:
         if noise is None:
@@ -196,6 +208,7 @@ class DiffusionForm(msgspec.Struct):
     action: dict[str, Any]
     frames: dict[str, Any] | None
     meta: dict[str, Any]
+    vision: dict[str, Any] | None = None
 
 
 def load_diffusion(folder: Path) -> DiffusionPolicy:
@@ -213,15 +226,22 @@ def load_diffusion(folder: Path) -> DiffusionPolicy:
         observation, action = ObservationSpec.from_json(form.observation), ActionSpec.from_json(form.action)
         settings = DiffusionSettings.from_json(form.settings)
         frames = FrameSpec.from_json(form.frames) if form.frames else None
+        vision = VisionSettings.from_json(form.vision) if frames and form.vision else None
     path = folder / "policy.safetensors"
     tensors = {name: torch.from_numpy(array) for name, array in load_tensors(path, MAX_WEIGHTS, REMEDY).items()}
     with raise_as_bad_artifact(path, REMEDY):
-        model = _build_model(settings, tensors, observation.dim, action.dim)
+        with torch.random.fork_rng(devices=[]):
+            pictures = create_unloaded(frames, settings.history, vision or VisionSettings()) if frames else None
+        model = _build_model(settings, tensors, observation.dim, action.dim, pictures)
     return DiffusionPolicy(model, observation, action, form.meta, frames)
 
 
 def _build_model(
-    settings: DiffusionSettings, tensors: Mapping[str, Tensor], observation: int, action: int
+    settings: DiffusionSettings,
+    tensors: Mapping[str, Tensor],
+    observation: int,
+    action: int,
+    pictures: PictureEncoder | None,
 ) -> DiffusionModel:
     """Returns the model with the given weights.
 
@@ -229,9 +249,9 @@ def _build_model(
         ValueError: the tensors are not those of this model.
         UsageError: bounds of a normaliser that are no bounds.
     """
-    low = {"observation": torch.zeros(observation), "action": torch.zeros(action)}
+    bounds = [MinMax(torch.zeros(size), torch.zeros(size)) for size in (observation, action)]
     with torch.random.fork_rng(devices=[]):
-        model = DiffusionModel(settings, *(MinMax(zero, zero) for zero in low.values()))
+        model = DiffusionModel(settings, bounds[0], bounds[1], pictures)
     expected = model.state_dict()
     if tensors.keys() != expected.keys():
         odd = sorted(tensors.keys() ^ expected.keys())

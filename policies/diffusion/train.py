@@ -9,16 +9,17 @@ import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from robo_reward.configs.cloning import CloneConfig
-from robo_reward.data.episode import Episode
-from robo_reward.envs.task import Task
+from robo_reward.envs.rendering.frames import FrameSpec
+from robo_reward.envs.task import ObservationSpec, Task
 from robo_reward.errors import RoboRewardError, UsageError
 from robo_reward.files import atomic_path
+from robo_reward.policies.diffusion.auxiliary import AuxiliaryLayer
 from robo_reward.policies.diffusion.checkpoint import (
     ClonePointForm,
     CloneProgress,
@@ -27,6 +28,7 @@ from robo_reward.policies.diffusion.checkpoint import (
     save_clone_checkpoint,
 )
 from robo_reward.policies.diffusion.ema import WeightAverage
+from robo_reward.policies.diffusion.looking import ObservationSettings, PictureDemonstrations, PictureWindows
 from robo_reward.policies.diffusion.model import DiffusionModel, create_model
 from robo_reward.policies.diffusion.normaliser import MinMax
 from robo_reward.policies.diffusion.policy import DiffusionPolicy
@@ -39,13 +41,6 @@ POINTS = 10
 """Points of the learning curve where `evaluate_every` is not given."""
 BETAS = (0.95, 0.999)
 """Of AdamW, as in Diffusion Policy (Chi et al. 2023)."""
-
-
-class Demonstrations(Protocol):
-    """Demonstrations of a task, such as a `DemonstrationSet`."""
-
-    @property
-    def episodes(self) -> tuple[Episode, ...]: ...
 
 
 class CloningFailed(RoboRewardError):
@@ -112,7 +107,7 @@ class CloneResult:
 
 def clone_policy(
     task: Task,
-    demonstrations: Demonstrations,
+    demonstrations: PictureDemonstrations,
     folder: Path,
     settings: DiffusionSettings,
     steps: int = CloneConfig.steps,
@@ -128,6 +123,7 @@ def clone_policy(
     torch_threads: int = 1,
     checkpoint_seconds: float = 30.0,
     meta: dict[str, Any] | None = None,
+    looking: ObservationSettings | None = None,
 ) -> CloneResult:
     """Trains a chunk policy on demonstrations, or continues from the checkpoint in `folder`.
 
@@ -152,6 +148,7 @@ def clone_policy(
         torch_threads: of the learner.
         checkpoint_seconds: how often to save while running [s].
         meta: kept with the policy, such as the path of the data.
+        looking: the state fields and cameras that the policy observes; None: the task's own observation.
 
     Raises:
         UsageError: numbers that are not positive, or demonstrations that are too short.
@@ -161,12 +158,9 @@ def clone_policy(
     for name, value in (("steps", steps), ("batch", batch), ("evaluate_episodes", evaluate_episodes)):
         if value < 1:
             raise UsageError(f"{name}={value}: expected a whole number from 1")
-    windows = cut_windows(
-        demonstrations.episodes, task.observation, settings.history, settings.horizon, settings.execute
-    )
     torch.set_num_threads(torch_threads)
-    described = {"settings": settings.to_json(), "steps": steps, "batch": batch, "seed": seed}
-    trainer = Trainer(windows, settings, steps, batch, seed, compute_fingerprint(windows, described))
+    observation, frames = looking.choose(task) if looking else (task.observation, None)
+    trainer = _create_trainer(task, demonstrations, observation, frames, settings, looking, steps, batch, seed)
     path = folder / "checkpoint.safetensors"
     folder.mkdir(parents=True, exist_ok=True)
     trainer.load(path)
@@ -176,7 +170,7 @@ def clone_policy(
 
     def make_policy() -> DiffusionPolicy:
         about = {**facts, "steps": trainer.progress.update}
-        return DiffusionPolicy(copy.deepcopy(trainer.average), task.observation, task.action, about)
+        return DiffusionPolicy(copy.deepcopy(trainer.average), observation, task.action, about, frames)
 
     stopped = False
     while trainer.progress.update < steps:
@@ -199,7 +193,36 @@ def clone_policy(
         trainer.save(path)
     points = [ClonePoint(**_to_fields(point)) for point in trainer.progress.points]
     progress = trainer.progress
-    return CloneResult(policy, progress.update, points, evaluation, progress.seconds, len(windows), stopped)
+    return CloneResult(policy, progress.update, points, evaluation, progress.seconds, len(trainer.mask), stopped)
+
+
+def _create_trainer(
+    task: Task,
+    demonstrations: PictureDemonstrations,
+    observation: ObservationSpec,
+    frames: FrameSpec | None,
+    settings: DiffusionSettings,
+    looking: ObservationSettings | None,
+    steps: int,
+    batch: int,
+    seed: int,
+) -> Trainer:
+    """Returns the trainer of the windows of demonstrations.
+
+    Raises:
+        UsageError: demonstrations that are too short or have no pictures, or a batch that does not fit into memory.
+    """
+    windows = cut_windows(demonstrations.episodes, observation, settings.history, settings.horizon, settings.execute)
+    described: dict[str, Any] = {"settings": settings.to_json(), "steps": steps, "batch": batch, "seed": seed}
+    pictures = None
+    if looking is not None:
+        described["looking"] = looking.to_json()
+        if frames is not None:
+            pictures = PictureWindows(demonstrations, windows, frames, settings.history, looking, task)
+            pictures.check_memory(max(1, batch // looking.reuse))
+            described["pictures"] = pictures.compute_digest()
+    fingerprint = compute_fingerprint(windows, described)
+    return Trainer(windows, settings, steps, batch, seed, fingerprint, pictures)
 
 
 class Trainer:
@@ -212,24 +235,42 @@ class Trainer:
         batch: windows per update.
         seed: of the weights, the batches and the noise.
         fingerprint: of all of these.
+        pictures: of the windows, for a policy that looks.
     """
 
     def __init__(
-        self, windows: Windows, settings: DiffusionSettings, steps: int, batch: int, seed: int, fingerprint: str
+        self,
+        windows: Windows,
+        settings: DiffusionSettings,
+        steps: int,
+        batch: int,
+        seed: int,
+        fingerprint: str,
+        pictures: PictureWindows | None = None,
     ) -> None:
         self.settings, self.steps, self.batch = settings, steps, batch
         self.observation, self.action = torch.from_numpy(windows.observation), torch.from_numpy(windows.action)
         self.mask = torch.from_numpy(windows.mask)
         recorded = windows.action[windows.mask]
-        self.model = create_model(settings, MinMax.fit(windows.observation), MinMax.fit(recorded), seed)
+        bounds = MinMax.fit(windows.observation), MinMax.fit(recorded)
+        self.pictures = pictures
+        frames, vision = (pictures.frames, pictures.settings.vision) if pictures is not None else (None, None)
+        self.model = create_model(settings, *bounds, seed, frames, vision)
         self.average: DiffusionModel = copy.deepcopy(self.model).eval().requires_grad_(False)
         self.ema = WeightAverage(self.model, self.average, settings.ema_power, settings.ema_max)
+        self.auxiliary = AuxiliaryLayer.create(self.model, pictures, seed)
+        groups = _list_groups(self.model, self.auxiliary, settings.learning_rate)
         self.optimiser = torch.optim.AdamW(
-            self.model.parameters(), settings.learning_rate, BETAS, weight_decay=settings.weight_decay, fused=True
+            groups, settings.learning_rate, BETAS, weight_decay=settings.weight_decay, fused=True
         )
         self.generator = torch.Generator().manual_seed(seed)
         torch.manual_seed(seed)  # the global generator decides what dropout leaves out
         self.progress = CloneProgress(fingerprint)
+
+    @property
+    def learnt(self) -> nn.Module:
+        """All that is trained: the model, with the auxiliary layer if there is one."""
+        return self.model if self.auxiliary is None else nn.ModuleList([self.model, self.auxiliary])
 
     @property
     def mean_loss(self) -> float:
@@ -265,17 +306,20 @@ class Trainer:
 
     def compute_loss(self) -> Tensor:
         """Returns the loss of a random batch: the mean squared error over the actions that were really recorded."""
-        rows = torch.randint(len(self.mask), (self.batch,), generator=self.generator)
-        actions, mask = self.action[rows], self.mask[rows]
+        reuse = self.pictures.settings.reuse if self.pictures is not None else 1
+        rows = torch.randint(len(self.mask), (max(1, self.batch // reuse),), generator=self.generator)
+        pictures = self.pictures.gather(rows) if self.pictures is not None else None
+        condition = self.model.encode(self.observation[rows], pictures, self.generator)
+        actions, mask = self.action[rows].repeat(reuse, 1, 1), self.mask[rows].repeat(reuse, 1)
         noise = torch.randn(actions.shape, generator=self.generator)
-        level = self.model.objective.sample_time(len(rows), self.generator)
-        condition = self.model.encode(self.observation[rows])
-        errors = self.model.compute_errors(actions, condition, noise, level)  # (B, Tp)
-        return (errors * mask).sum() / mask.sum()
+        level = self.model.objective.sample_time(len(actions), self.generator)
+        errors = self.model.compute_errors(actions, condition.repeat(reuse, 1), noise, level)  # (B, Tp)
+        loss = (errors * mask).sum() / mask.sum()
+        return loss if self.auxiliary is None else loss + self.auxiliary.compute_loss(condition, rows)
 
     def save(self, path: Path) -> None:
         """Writes a checkpoint."""
-        save_clone_checkpoint(path, self.model, self.average, self.optimiser, self.generator, self.progress)
+        save_clone_checkpoint(path, self.learnt, self.average, self.optimiser, self.generator, self.progress)
 
     def load(self, path: Path) -> None:
         """Restores a checkpoint, if there is one.
@@ -283,8 +327,16 @@ class Trainer:
         Raises:
             BadArtifact: it is damaged, or of other settings or data.
         """
-        state = self.model, self.average, self.optimiser, self.generator
+        state = self.learnt, self.average, self.optimiser, self.generator
         self.progress = load_clone_checkpoint(path, *state, self.progress.fingerprint) or self.progress
+
+
+def _list_groups(model: DiffusionModel, auxiliary: nn.Module | None, rate: float) -> list[dict[str, Any]]:
+    """Returns the trainable parameters in groups with their learning rates."""
+    groups = model.pictures.parameter_groups(rate) if model.pictures is not None else []
+    listed = {id(parameter) for parameter in model.pictures.parameters()} if model.pictures is not None else set()
+    own = [parameter for parameter in model.parameters() if id(parameter) not in listed]
+    return [{"params": [*own, *(auxiliary.parameters() if auxiliary is not None else ())], "lr": rate}, *groups]
 
 
 def compute_rate_factor(update: int, steps: int, warmup: int) -> float:

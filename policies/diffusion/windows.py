@@ -10,6 +10,7 @@ import numpy as np
 from robo_reward.data.episode import Episode
 from robo_reward.envs.task import ObservationSpec
 from robo_reward.errors import UsageError
+from robo_reward.policies.rollout.history import observe_state
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,7 +65,7 @@ def cut_windows(
         if not len(first):
             short.append(index)
             continue
-        seen = observation(episode.states)[:-1]  # (T, O)
+        seen = observe_state(observation, episode.states)[:-1]  # (T, O)
         wanted = first[:, None] + np.arange(horizon)  # (m, Tp)
         inside = np.clip(wanted, 0, steps - 1)
         parts.append(

@@ -169,10 +169,8 @@ def _check_rate(episode: Episode, task: Task, name: str) -> list[str]:
 def _check_actions(episode: Episode, task: Task, name: str) -> None:
     spec = task.action
     theirs = episode.meta.get("action")
-    if isinstance(theirs, dict) and (theirs.get("kind"), *map(tuple, (theirs.get("scale") or (),))) != (
-        spec.kind,
-        spec.scale,
-    ):
+    own = {"kind": spec.kind, "scale": list(spec.scale)}
+    if isinstance(theirs, dict) and {key: theirs.get(key) for key in own} != own:
         raise BadDemonstration(
             name,
             f"its actions are {theirs.get('kind')} of scale {theirs.get('scale')}, expected {spec.kind} of scale "

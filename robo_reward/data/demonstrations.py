@@ -20,7 +20,7 @@ from robo_reward.data.episode import Episode
 from robo_reward.data.formats import open_episodes
 from robo_reward.data.picture_stack import PictureStack, PictureStackWriter
 from robo_reward.data.pictures import crop_square
-from robo_reward.data.summary import EpisodeSource, is_success_known, split_cameras
+from robo_reward.data.summary import EpisodeSource, get_clean_action, is_success_known, split_cameras
 from robo_reward.envs.task import Task
 from robo_reward.errors import BadArtifact, MissingExtra, RoboRewardError, UsageError
 
@@ -191,8 +191,7 @@ def _decide_success(episode: Episode, task: Task) -> bool | None:
 
 def _make_clean(episode: Episode) -> Episode:
     """Returns an episode without frames, whose actions are what an imitator learns."""
-    action = episode.action if episode.clean_action is None else episode.clean_action
-    return replace(episode, action=np.clip(action, -1.0, 1.0), clean_action=None, frames=None)
+    return replace(episode, action=np.clip(get_clean_action(episode), -1.0, 1.0), clean_action=None, frames=None)
 
 
 def _crop(frames: np.ndarray, size: int | None) -> np.ndarray:

@@ -23,6 +23,7 @@ from robo_reward.data.pictures import is_map, is_picture, join_cameras, warn_of_
 from robo_reward.data.summary import (
     DataSummary,
     EpisodeSource,
+    get_clean_action,
     is_success_known,
     make_field_name,
     split_cameras,
@@ -44,6 +45,8 @@ _DAMAGED = (
 _AGAIN = "Download or create it again"
 _HDF5 = "main_data.hdf5"
 _SPEC, _EPISODE = "robo_reward_state", "robo_reward_episode"
+_EXECUTED = "executed_action"
+"""Name of the infos with the noise that was executed; the actions are then those without."""
 _FRAMES = "frames_"
 """Beginning of the names of our frames in the infos; the name of the camera follows."""
 
@@ -94,6 +97,7 @@ def export_minari(episodes: Iterable[Episode], dataset_id: str, frames: bool = F
     # A table has one set of columns, so every episode gets all terms; its metadata lists those it really has.
     terms = tuple(dict.fromkeys(name for episode in kept if episode.reward for name in episode.reward.terms))
     known = {is_success_known(episode) for episode in kept}
+    noisy = any(episode.clean_action is not None for episode in kept)
     # Minari joins a relative path to itself while it writes.
     with _datasets_in(Path(folder)) if folder else nullcontext(), warnings.catch_warnings():
         # Warnings about missing authors and links; there is no environment to recover from the data.
@@ -101,7 +105,7 @@ def export_minari(episodes: Iterable[Episode], dataset_id: str, frames: bool = F
         dataset = minari.create_dataset_from_buffers(
             dataset_id,
             buffer=[
-                EpisodeBuffer(id=number, **_episode_to_columns(episode, terms, known))
+                EpisodeBuffer(id=number, **_episode_to_columns(episode, terms, known, noisy))
                 for number, episode in enumerate(kept)
             ],
             observation_space=Box(-np.inf, np.inf, (first.spec.dim,), np.float64),
@@ -355,8 +359,8 @@ def _read_episode_metadata(dataset: Any, number: int) -> dict[str, Any]:
     return about
 
 
-def _episode_to_columns(episode: Episode, terms: tuple[str, ...], known: set[bool]) -> dict[str, Any]:
-    """Returns the columns of an episode; `known` says whether success is known, for all episodes."""
+def _episode_to_columns(episode: Episode, terms: tuple[str, ...], known: set[bool], noisy: bool) -> dict[str, Any]:
+    """Returns the columns of an episode; `known` and `noisy` say of all episodes what is known and executed."""
     steps, reward = len(episode), episode.reward
     own = {} if reward is None else reward.terms
     columns = {}
@@ -365,15 +369,16 @@ def _episode_to_columns(episode: Episode, terms: tuple[str, ...], known: set[boo
     elif True in known:
         columns["success"] = np.r_[False, episode.success]
     columns |= {f"term_{name}": np.r_[0.0, own.get(name, np.full(steps, np.nan))] for name in terms}
+    executed = {} if not noisy else {_EXECUTED: np.concatenate([np.zeros_like(episode.action[:1]), episode.action])}
     pictures = {f"{_FRAMES}{camera}": frames for camera, frames in split_cameras(episode).items()}
     return {
         "observations": episode.state,
-        "actions": episode.action,
+        "actions": get_clean_action(episode),
         "rewards": np.zeros(steps) if reward is None else reward.total,
         "terminations": np.zeros(steps, bool),
         "truncations": np.arange(steps) == steps - 1,
         # Minari 0.5.4's Arrow reader fails on arrays of one number per step, but not on plain lists.
-        "infos": {**{name: values.tolist() for name, values in columns.items()}, **pictures},
+        "infos": {**{name: values.tolist() for name, values in columns.items()}, **executed, **pictures},
     }
 
 
@@ -464,17 +469,22 @@ def _minari_to_episode(data: Any, state: np.ndarray, about: dict[str, Any], spec
             raise BadArtifact(f"episode {data.id}", f"the reward terms {', '.join(missing)} are missing", _AGAIN)
         named = {name: np.asarray(infos[f"term_{name}"], float).reshape(-1)[1:] for name in own.terms}
         reward = RewardOutput(np.asarray(data.rewards, float), named)
+    actions, clean = actions.reshape(len(actions), -1), None
+    executed = np.asarray(infos.get(_EXECUTED, ()), float) if _EPISODE in about else np.zeros(0)
+    if executed.shape == (len(actions) + 1, actions.shape[1]) and not np.array_equal(executed[1:], actions):
+        actions, clean = executed[1:], actions
     success = _read_success(data)
     if success is None and "success_known" not in own.meta:
         own.meta["success_known"] = False
     return Episode(
         state=state,
-        action=actions.reshape(len(actions), -1),
+        action=actions,
         success=np.zeros(len(actions), bool) if success is None else success,
         spec=spec,
         task_id=own.task_id,
         reward=reward,
         meta=own.meta if success is not None else {**own.meta, "success_known": False},
+        clean_action=clean,
     )
 
 

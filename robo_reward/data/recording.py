@@ -39,7 +39,7 @@ class RecordingSettings:
         source: who acts: `expert`, or the folder of a policy.
         seed: of initial states and noise.
         noise: standard deviation of the noise on each component of the motion that is executed, as a share of a full
-            step; drawn anew at each step. Grippers follow the clean action.
+            step, drawn at each step. Grippers follow the clean action.
         modes: ways of solving, in equal numbers; empty for a task with one way.
         frames: cameras and size of the pictures, or None.
         worlds: episodes that are recorded side by side; 0: as many as suit the task and the memory.
@@ -77,7 +77,7 @@ class RecordingSettings:
 
 @dataclass(frozen=True)
 class RecordingProgress:
-    """How far a recording is.
+    """The progress of a recording.
 
     Args:
         kept: successful episodes in the store.
@@ -123,7 +123,7 @@ def record_demonstrations(
         UsageError: the store holds episodes of other settings.
         RoboRewardError: none of many episodes succeeds.
     """
-    _claim_store(store, settings.to_json(task))
+    claim_store(store, settings.to_json(task))
     if len(store) >= n:
         return RecordingProgress(len(store), 0, 0, {})
     batch, kept = _find_state(store, failures)
@@ -191,7 +191,7 @@ class _BatchRunner:
         self._recorder.close()
 
     def run(self, batch: int, make_actor: MakeActor, stop: Callable[[], bool]) -> list[Episode] | None:
-        """Returns the episodes of a batch, as views that the next batch overwrites; None if asked to stop."""
+        """Returns the episodes of a batch, as views that the next one overwrites, or None where it was stopped."""
         seed = int(np.random.SeedSequence([self.settings.seed, batch]).generate_state(1, np.uint64)[0] >> 1)
         rng = np.random.default_rng([self.settings.seed, batch, 1])
         modes = _assign_modes(self.settings.modes, batch * self.worlds, self.worlds)
@@ -279,8 +279,8 @@ def _find_state(store: EpisodeStore, failures: EpisodeStore | None) -> tuple[int
     The last batch of an earlier start is run again, because it may have been stored in part.
     """
     keys = {key: int(key.partition("-")[0]) for key in store.keys()}  # noqa: SIM118 - a store is not a mapping
-    later = [int(key.partition("-")[0]) for key in failures.keys()] if failures is not None else []  # noqa: SIM118
-    batch = max([*keys.values(), *later], default=0)
+    failed = failures.keys() if failures is not None else ()
+    batch = max([*keys.values(), *(int(key.partition("-")[0]) for key in failed)], default=0)
     kept: Counter[str] = Counter()
     for key, number in keys.items():
         if number < batch:
@@ -288,7 +288,7 @@ def _find_state(store: EpisodeStore, failures: EpisodeStore | None) -> tuple[int
     return batch, kept
 
 
-def _claim_store(store: EpisodeStore, settings: dict[str, Any]) -> None:
+def claim_store(store: EpisodeStore, settings: dict[str, Any]) -> None:
     """Writes the settings into a new store.
 
     Raises:

@@ -23,6 +23,7 @@ from robo_reward.data.pictures import is_map, is_picture, join_cameras, warn_of_
 from robo_reward.data.summary import (
     DataSummary,
     EpisodeSource,
+    get_clean_action,
     get_task_name,
     is_success_known,
     make_field_name,
@@ -53,7 +54,8 @@ def write_robomimic(source: EpisodeSource, path: Path) -> DataSummary:
 
     Every field of the state is an observation of its own, a vector; the frames of each camera are
     `obs/CAMERA_image`, without loss. `rewards` is the total of the episode's reward, or 1 at successful steps where it
-    has none; `dones` is 1 at the last step and at successful ones. `mask/success` lists the demonstrations that are
+    has none; `actions` are the clean ones, for cloning, and `robo_reward/executed_action` what was executed where noise
+    was added; `dones` is 1 at the last step and at successful ones. `mask/success` lists the demonstrations that are
     known to succeed.
 
     Args:
@@ -153,7 +155,9 @@ def _write_demo(demo: Any, episode: Episode) -> None:
         for group, part in (("obs", frames[:-1]), ("next_obs", frames[1:])):
             chunks = (1, *part.shape[1:])
             demo.create_dataset(f"{group}/{camera}_image", data=part, chunks=chunks, compression="gzip")
-    demo["states"], demo["actions"] = episode.state[:-1], episode.action
+    demo["states"], demo["actions"] = episode.state[:-1], get_clean_action(episode)
+    if episode.clean_action is not None:
+        demo[f"{OWN}/executed_action"] = episode.action
     demo["rewards"] = success * float(known) if reward is None else np.asarray(reward.total, float)
     demo["dones"] = (success & known | (np.arange(steps) == steps - 1)).astype(np.int64)
     demo.attrs["num_samples"] = steps
@@ -178,15 +182,19 @@ def _restore_demo(demo: Any, spec: StateSpec, frames: bool) -> Episode:
     if about.terms is not None:
         total, *terms = get_array(demo, f"{OWN}/reward")[()]
         reward = RewardOutput(total, dict(zip(about.terms, terms, strict=True)))
+    action, clean = get_array(demo, "actions")[()], None
+    if "executed_action" in demo[OWN]:
+        action, clean = get_array(demo, f"{OWN}/executed_action")[()], action
     return Episode(
         state=np.concatenate([get_array(demo, "states")[()].reshape(steps, -1), final]),
-        action=get_array(demo, "actions")[()],
+        action=action,
         success=get_array(demo, f"{OWN}/success")[()],
         spec=spec,
         task_id=about.task_id,
         reward=reward,
         frames=_read_frames(demo, about.meta.get("cameras", ()), True) if frames else None,
         meta=about.meta,
+        clean_action=clean,
     )
 
 

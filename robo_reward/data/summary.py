@@ -83,6 +83,7 @@ class DataSummary:
         tasks: sentence or id of the task -> number of episodes.
         terms: names of the reward terms of all episodes; None where no episode has a reward.
         robot: type of the robot; empty if unknown.
+        noisy: whether some episodes have clean actions beside those that were executed.
     """
 
     format: str
@@ -97,6 +98,7 @@ class DataSummary:
     tasks: dict[str, int]
     terms: tuple[str, ...] | None
     robot: str = ""
+    noisy: bool = False
 
     def format_lines(self) -> list[str]:
         """Returns the summary as lines for a person."""
@@ -208,6 +210,11 @@ def get_robot(episode: Episode) -> str:
     return str(episode.meta.get("robot_type") or episode.task_id.rpartition("/")[0])
 
 
+def get_clean_action(episode: Episode) -> np.ndarray:
+    """Returns the actions (T, A) that an imitator learns, without the noise that was added when they were executed."""
+    return episode.action if episode.clean_action is None else episode.clean_action
+
+
 def get_task_name(episode: Episode) -> str:
     """Returns the sentence that names the task of an episode where it has one, otherwise the task's id."""
     return str(episode.meta.get("task") or episode.task_id)
@@ -224,6 +231,7 @@ def summarise_episodes(source: EpisodeSource) -> DataSummary:
         raise UsageError(f"{source.name} holds no episodes; record some first, for example with `robo-reward record`")
     names: Counter[str] = Counter()
     success, failure, unknown, steps = 0, 0, 0, 0
+    noisy = False
     terms: dict[str, None] | None = None
     rates: list[float] = []
     for number, episode in enumerate(source.iterate(False)):
@@ -231,6 +239,7 @@ def summarise_episodes(source: EpisodeSource) -> DataSummary:
         names[get_task_name(episode)] += 1
         rates.append(get_rate(episode))
         steps += len(episode)
+        noisy |= episode.clean_action is not None
         known = is_success_known(episode)
         success += known and episode.is_successful
         failure += known and not episode.is_successful
@@ -257,6 +266,7 @@ def summarise_episodes(source: EpisodeSource) -> DataSummary:
         dict(names),
         None if terms is None else tuple(terms),
         get_robot(first),
+        noisy,
     )
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-Kind = Literal["search", "train", "evaluate", "clone"]
+Kind = Literal["search", "train", "evaluate", "clone", "finetune"]
 Status = Literal["winner", "finished", "stopped", "refused", "failed", "running"]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,7 @@ import msgspec
 
 from robo_reward.files import Count, Finite, Share
 from robo_reward.report.data import Headline, PhaseTiming, ReportClip, RunReport
-from robo_reward.report.forms import Name, Seconds, Text
+from robo_reward.report.forms import Name, Seconds, VideoForm
 
 
 class BehaviourForm(msgspec.Struct):
@@ -37,11 +38,9 @@ class FinetuneForm(msgspec.Struct):
     after: BehaviourForm
 
 
-class FinetuneConfigForm(msgspec.Struct):
-    """The part of `config.yaml` that the report reads."""
+class SeedForm(msgspec.Struct):
+    """The part of `config.yaml` that the report reads; there is no task in it, the policy names its own."""
 
-    policy: Text
-    method: Name
     seed: int | None = None
 
 
@@ -62,7 +61,7 @@ def build_finetune_report(
         title=f"{found.task} aligned by {found.method}",
         goal=goal,
         task=found.task,
-        kind="train",
+        kind="finetune",
         headline=Headline(
             success=after.success,
             low=after.low,
@@ -95,7 +94,11 @@ def describe_behaviour(form: BehaviourForm) -> str:
     return ", ".join(parts) + "."
 
 
-def caption_films(films: list[tuple[str, bool]], when: str) -> tuple[ReportClip, ...]:
-    """Returns films, each a path and whether it shows a success, with captions that say when they were made."""
+def caption_films(before: Sequence[VideoForm], after: Sequence[VideoForm]) -> tuple[ReportClip, ...]:
+    """Returns the films of a policy before and after, with captions that say which is which."""
     words = {True: "goal fulfilled", False: "goal missed"}
-    return tuple(ReportClip(Path(path), f"{when}: {words[success]}", success) for path, success in films)
+    return tuple(
+        ReportClip(Path(film.path), f"{when}: {words[film.success]}", film.success)
+        for when, films in (("Before", before), ("After", after))
+        for film in films
+    )

@@ -24,12 +24,7 @@ from robo_reward.report.data import (
     Series,
     Winner,
 )
-from robo_reward.report.finetune import (
-    FinetuneConfigForm,
-    FinetuneForm,
-    build_finetune_report,
-    caption_films,
-)
+from robo_reward.report.finetune import FinetuneForm, SeedForm, build_finetune_report, caption_films
 from robo_reward.report.forms import (
     CandidateForm,
     CloneConfigForm,
@@ -53,7 +48,7 @@ STATUSES = {"duplicate": "refused", "training": "running", "accepted": "running"
 REMEDY = "Run the command that created the folder again: it resumes and rewrites this file"
 
 log = logging.getLogger(__name__)
-C = TypeVar("C", bound=ConfigForm)
+C = TypeVar("C", bound=ConfigForm | SeedForm)
 T = TypeVar("T")
 
 
@@ -69,11 +64,10 @@ def report_run(folder: Path) -> Path:
     """
     if os.path.lexists(folder / "search.json"):
         return report_search(folder)
-    if os.path.lexists(folder / "before.json") and os.path.lexists(folder / "result.json"):
-        return report_finetune(folder)
     if os.path.lexists(folder / "result.json") and os.path.lexists(folder / "config.yaml"):
         found = _load_optional(folder / "result.json", VerbForm)
-        return report_clone(folder) if found and found.verb == "clone" else report_train(folder)
+        writers = {"clone": report_clone, "finetune": report_finetune}
+        return writers.get(found.verb if found else "", report_train)(folder)
     raise UsageError(f"{folder} holds no finished run: expected search.json, or result.json and config.yaml")
 
 
@@ -127,6 +121,15 @@ def report_train(folder: Path) -> Path:
     return save_report(report, folder)
 
 
+def report_finetune(folder: Path) -> Path:
+    """Writes `report.html` of a fine-tuning and returns its path."""
+    result = _load_required(folder / "result.json", FinetuneForm)
+    config = ConfigForm(task=TaskForm(result.task), seed=_load_config(folder, SeedForm).seed)
+    films = [_load_optional(folder / name, Videos) or [] for name in ("videos_before.json", "videos.json")]
+    report = build_finetune_report(result, _find_goal(config), caption_films(*films), _load_provenance(folder, config))
+    return save_report(report, folder)
+
+
 def report_clone(folder: Path) -> Path:
     """Writes `report.html` of a policy that imitates demonstrations and returns its path."""
     result, config = _load_required(folder / "result.json", TrainingForm), _load_config(folder, CloneConfigForm)
@@ -143,27 +146,6 @@ def report_clone(folder: Path) -> Path:
         **_load_provenance(folder, config),
     )
     return save_report(report, folder)
-
-
-def report_finetune(folder: Path) -> Path:
-    """Writes `report.html` of a fine-tuning and returns its path."""
-    result = _load_required(folder / "result.json", FinetuneForm)
-    config = ConfigForm(task=TaskForm(result.task), seed=_load_required_config(folder).seed)
-    films = [
-        clip
-        for when, name in (("Before", "videos_before.json"), ("After", "videos.json"))
-        for clip in caption_films([(f.path, f.success) for f in _load_optional(folder / name, Videos) or []], when)
-    ]
-    report = build_finetune_report(result, _find_goal(config), tuple(films), _load_provenance(folder, config))
-    return save_report(report, folder)
-
-
-def _load_required_config(folder: Path) -> FinetuneConfigForm:
-    path = folder / "config.yaml"
-    found = load_yaml(path, FinetuneConfigForm, remedy=REMEDY)
-    if found is None:
-        raise BadArtifact(path, "it is not a regular file", REMEDY)
-    return found
 
 
 def _load_required(path: Path, schema: type[T]) -> T:

@@ -21,7 +21,13 @@ STATUS_WORDS = {
     "failed": "failed",
     "running": "running",
 }
-KIND_WORDS = {"search": "Reward search", "train": "Training run", "evaluate": "Evaluation", "clone": "Cloning"}
+KIND_WORDS = {
+    "search": "Reward search",
+    "train": "Training run",
+    "evaluate": "Evaluation",
+    "clone": "Cloning",
+    "finetune": "Fine-tuning",
+}
 
 
 @dataclass(frozen=True)

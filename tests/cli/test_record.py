@@ -12,13 +12,19 @@ import termios
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from robo_reward.cli.app import main
+from robo_reward.cli.rewards.record_person import PersonSession, record_spacemouse
+from robo_reward.cli.terminal import Terminal as Console
+from robo_reward.data.demonstrations import load_demonstration_set
 from robo_reward.data.episode import EpisodeStore
+from robo_reward.envs.rendering.frames import FrameSpec
 from robo_reward.envs.task import make_task
+from robo_reward.hardware.policy.teleop import SpaceMouseTeleop
 from tests.house.source import ROOT
 
 
@@ -132,8 +138,80 @@ def test_experts_add_to_what_is_there(store: Path, capsys: pytest.CaptureFixture
         ("episodes=0", "episodes=0"),
         ("speed=2", "speed=2"),
         ("task=panda/raech", "'panda/reach'"),
+        ("source=expart", "'expert'"),
+        ("source=policy", "source=policy needs policy=RUN"),
+        ("source=expert noise=2", "noise=2"),
+        ("source=expert cameras=[frnt]", "'front'"),
+        ("source=expert modes=rim", "has one way to succeed"),
+        ("source=expert task=panda/cup modes=rin", "'rim'"),
+        ("source=expert failures=away", "failures"),
+        ("n=-1", "n=-1"),
     ],
 )
 def test_wrong_usage(argument: str, message: str, store: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["record", f"to={store}", argument]) == 2
+    assert main(["record", f"to={store}", *argument.split()]) == 2
+    assert not store.exists()
     assert message in capsys.readouterr().err
+
+
+def test_demonstrations_for_cloning(store: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    command = ["record", "task=panda/reach", "source=expert", "n=7", "worlds=4", f"to={store}"]
+    assert main(command) == 0
+    out = capsys.readouterr().out
+    assert "episodes a minute" in out and "7 demonstrations" in out and "robo-reward clone data=" in out
+    found = load_demonstration_set(store, make_task("panda/reach"))
+    assert len(found) == 7 and found.pictures is None and not found.skipped
+    before = sorted(path.stat().st_mtime_ns for path in store.rglob("*.npz"))
+    assert main(command) == 0  # enough: nothing is added
+    assert sorted(path.stat().st_mtime_ns for path in store.rglob("*.npz")) == before
+    assert main([*command, "noise=0"]) == 2
+    assert "noise was 0.12, now 0.0. Give another to=" in capsys.readouterr().err
+
+
+def test_a_space_mouse_records_in_real_time(store: Path) -> None:
+    """A device that moves away for 6 reads, rests for 4, and then presses its right button."""
+    task = make_task("panda/reach")
+    moves = iter([{"y": 1.0}] * 6 + [{}] * 4 + [{"buttons": [0, 1]}])
+
+    def read() -> SimpleNamespace:
+        return SimpleNamespace(**{"x": 0.0, "y": 0.0, "z": 0.0, "yaw": 0.0, "buttons": [0, 0], **next(moves)})
+
+    device = SimpleNamespace(read=read, close=lambda: None)
+    failures = EpisodeStore(store.with_name("failures"))
+    session = PersonSession(
+        task, EpisodeStore(store), 1, 3, FrameSpec(("front",), 16), False, False, failures, source="spacemouse"
+    )
+    begun = time.monotonic()
+    with pytest.raises(StopIteration):  # the episode failed, so it does not count and another one begins
+        record_spacemouse(session, Console(), SpaceMouseTeleop(task.action, device=device))
+    assert time.monotonic() - begun > 9 * task.control_dt
+    (episode,) = failures
+    assert len(episode) == 10 and episode.frames is None and episode.meta["by"] == "spacemouse"
+    np.testing.assert_array_equal(episode.action[:6, 0], 1.0)
+    np.testing.assert_array_equal(episode.action[6:, :3], 0.0)
+    assert len(EpisodeStore(store)) == 0
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("sign", [signal.SIGINT, signal.SIGKILL])
+def test_a_recording_that_ends_in_the_middle_continues(store: Path, tmp_path: Path, sign: signal.Signals) -> None:
+    def start(to: Path) -> subprocess.Popen:
+        arguments = ["record", "task=panda/push", "source=expert", "n=60", "worlds=10", f"to={to}"]
+        return subprocess.Popen([sys.executable, "-m", "robo_reward.cli", *arguments], cwd=ROOT)
+
+    first = start(store)
+    end = time.monotonic() + 60
+    while len(list(store.glob("episodes/[0-9]*.npz"))) < 15 and time.monotonic() < end:
+        time.sleep(0.01)
+    first.send_signal(sign)
+    assert first.wait(timeout=30) == (130 if sign == signal.SIGINT else -9)
+    kept = {path.name: path.read_bytes() for path in store.glob("episodes/*.npz")}
+    assert 15 <= len(kept) < 60
+    assert start(store).wait(timeout=60) == 0
+    assert start(tmp_path / "other").wait(timeout=60) == 0
+    assert {name: (store / "episodes" / name).read_bytes() for name in kept} == kept
+    one, two = EpisodeStore(store), EpisodeStore(tmp_path / "other")
+    assert one.keys() == two.keys() and len(one) == 60
+    for a, b in zip(one, two, strict=True):
+        np.testing.assert_array_equal(a.state, b.state)
+        np.testing.assert_array_equal(a.action, b.action)

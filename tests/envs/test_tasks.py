@@ -10,7 +10,7 @@ import pytest
 
 from robo_reward.envs.arm.base import ArmTask
 from robo_reward.envs.batch import BatchSim, StepResult
-from robo_reward.envs.catalogue import ARM_TASKS, ARMS
+from robo_reward.envs.catalogue import ARM_TASKS, ARMS, MODE_TASKS
 from robo_reward.envs.state import State, Transitions
 from robo_reward.envs.task import Task, make_task, task_names
 from robo_reward.errors import UsageError
@@ -18,7 +18,8 @@ from robo_reward.language.language import compile_program
 from robo_reward.language.validation.probes import probe
 from robo_reward.rewards.contract import RewardOutput
 
-IDS = [f"{arm}/{name}" for arm, kinds in ARMS.items() for name in kinds]
+IDS = [f"{arm}/{name}" for arm, kinds in ARMS.items() for name in kinds if name not in MODE_TASKS]
+"""The tasks with modes have tests of their own, in `test_modes.py`."""
 EPISODES = 100
 EVERY = pytest.mark.parametrize("name", IDS)
 
@@ -147,7 +148,7 @@ def test_the_rule_names_a_unit(name: str) -> None:
 
 
 def test_both_arms_have_the_same_state() -> None:
-    for name in ARM_TASKS:
+    for name in (*ARM_TASKS, *MODE_TASKS):
         assert task_of(f"panda/{name}").spec == task_of(f"fr3/{name}").spec
 
 

@@ -8,7 +8,7 @@ from typing import ClassVar
 import numpy as np
 
 from robo_reward.envs.arm.base import CENTRE, object_fields, object_sensors, sample_free_bodies
-from robo_reward.envs.arm.grips import GripTask
+from robo_reward.envs.arm.grips import CLOSE_CAMERA, GripTask
 from robo_reward.envs.state import Field, State
 from robo_reward.envs.task import Observable
 
@@ -56,7 +56,10 @@ def cup_xml() -> str:
 
 EXPERT_REWARD = '''\
 def compute_reward(state, action, previous):
-    """Come close to the handle or to the rim, whichever is nearer, close the fingers there, raise the cup."""
+    """Come close to the handle or to the rim, whichever is nearer, close the fingers there, raise the cup.
+
+    The height is that of the cup's lowest point, so that a cup that is only tilted counts for nothing.
+    """
     to_handle = np.linalg.norm(state.handle_position - state.hand_position, axis=-1)
     to_rim = np.linalg.norm(state.rim_position - state.hand_position, axis=-1)
     distance = np.minimum(to_handle, to_rim)
@@ -65,7 +68,9 @@ def compute_reward(state, action, previous):
     closed = np.clip((0.08 - state.gripper_opening) / 0.066, 0.0, 1.0)
     grasp = 0.5 * np.where(near, closed, 0.0)
     ready = 0.2 * np.where(near, 0.0, 1.0 - closed)
-    height = np.clip((state.cup_position[:, 2] - 0.035) / 0.10, 0.0, 1.0)
+    upright = np.abs(1.0 - 2.0 * (state.cup_rotation[:, 1] ** 2 + state.cup_rotation[:, 2] ** 2))
+    half = 0.035 * upright + 0.04 * np.sqrt(np.maximum(1.0 - upright**2, 0.0))
+    height = np.clip((state.cup_position[:, 2] - half) / 0.10, 0.0, 1.0)
     lift = 3.0 * np.where(distance < 0.04, height, 0.0)
     effort = -0.01 * np.sum(action**2, axis=-1)
     total = reach + ready + grasp + lift + effort
@@ -109,7 +114,7 @@ class Cup(GripTask):
             typical=(-0.3, 0.7),
         ),
     )
-    bodies = cup_xml()
+    bodies = cup_xml() + CLOSE_CAMERA
     thing_sensors = (
         object_sensors("cup")
         + '<framepos name="handle_position" objtype="site" objname="handle"/>'

@@ -19,6 +19,8 @@ class TimeEmbedding(nn.Module):
         scale: multiplies the time first.
     """
 
+    frequencies: Tensor
+
     def __init__(self, width: int, scale: float = 1.0) -> None:
         super().__init__()
         self.scale = scale

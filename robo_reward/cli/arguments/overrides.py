@@ -34,11 +34,13 @@ from robo_reward.errors import UnknownName, UsageError
 FREE = (
     "reward.headers",
     "policy.params",
+    "policy.encoder",
     "task.params",
     "task.options",
     "writer.extra",
     "settings",
     "encoder",
+    "vision",
     "logger_options",
 )
 """Mappings that take any key: the algorithm, the task or the encoder checks them."""

@@ -9,7 +9,7 @@ from omegaconf import DictConfig
 
 from robo_reward.cli.goals import BY_TASK
 from robo_reward.cli.rewards.record_for_cloning import record_for_cloning
-from robo_reward.cli.rewards.record_person import record_keyboard
+from robo_reward.cli.rewards.record_person import PersonSession, record_keyboard
 from robo_reward.cli.task import make_configured_task
 from robo_reward.cli.terminal import Terminal
 from robo_reward.data.collect import collect_episodes
@@ -18,6 +18,7 @@ from robo_reward.data.script import make_demonstrator, trim_episode
 from robo_reward.envs.rendering.frames import FrameSpec
 from robo_reward.envs.task import Task
 from robo_reward.errors import UnknownName, UsageError
+from robo_reward.policies.controller import PolicyController
 from robo_reward.policies.policy import load_policy
 
 PATIENCE = 3  # horizon of a slow demonstrator, as a multiple of the usual one
@@ -47,8 +48,12 @@ def run(config: DictConfig, arguments: list[str]) -> int:
     store = EpisodeStore(folder, frames=config.frames)
     begun = len(store)
     try:
-        record = {"expert": _record_expert, "keyboard": record_keyboard}.get(config.by, _record_policy)
-        record(task, frames, store, config, console)
+        if config.by == "keyboard":
+            session = PersonSession(task, store, config.episodes, config.seed + begun, frames, view=config.view)
+            record_keyboard(session, console)
+        else:
+            record = _record_expert if config.by == "expert" else _record_policy
+            record(task, frames, store, config, console)
     finally:
         console.print(f"{len(store) - begun} episodes added; store: {folder}", soft_wrap=True, highlight=False)
     console.print(f"next: robo-reward discover demos={folder}", soft_wrap=True, highlight=False)
@@ -80,9 +85,8 @@ def _record_policy(task: Task, frames: FrameSpec, store: EpisodeStore, config: D
     for number in range(config.episodes):
         seed = config.seed + len(store)
         about = {"by": "policy", "policy": str(config.by)}
-        (episode,) = collect_episodes(
-            task, lambda state: policy.act(task.observation(state)), 1, seed, frames, about, threads=1
-        )
+        with PolicyController(policy, task, 1, seed) as controller:
+            (episode,) = collect_episodes(task, controller, 1, seed, frames, about, threads=1)
         store.append(episode)
         done = "done" if episode.is_successful else "not done"
         console.print(f"{number + 1}/{config.episodes}  seed {seed}  {len(episode)} steps  {done}")

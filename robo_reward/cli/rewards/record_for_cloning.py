@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from time import monotonic
 
@@ -13,6 +14,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from robo_reward.cli.folder import lock_run
 from robo_reward.cli.goals import BY_TASK
 from robo_reward.cli.interrupt import stop_on_signals
+from robo_reward.cli.rewards.record_person import PersonSession, record_keyboard, record_spacemouse
 from robo_reward.cli.task import make_configured_task
 from robo_reward.cli.terminal import Terminal
 from robo_reward.data.episode import EpisodeStore
@@ -21,6 +23,7 @@ from robo_reward.data.recording import (
     RecordingProgress,
     RecordingSettings,
     WorldActor,
+    claim_store,
     make_expert,
     record_demonstrations,
 )
@@ -30,6 +33,7 @@ from robo_reward.errors import UnknownName, UsageError
 from robo_reward.policies.controller import PolicyController
 from robo_reward.policies.policy import load_policy
 
+PEOPLE = ("keyboard", "spacemouse")
 SOURCES = ("expert", "policy", "keyboard", "spacemouse")
 USUAL_COUNT = 200
 USUAL_NOISE = 0.12
@@ -44,25 +48,88 @@ def record_for_cloning(config: DictConfig, arguments: list[str]) -> int:
     if (source == "policy") != bool(config.policy):
         raise UsageError("source=policy needs policy=RUN, and policy=RUN no other source, such as policy=runs/NAME")
     task, goal = make_configured_task(config, arguments)
-    settings = _make_settings(config, task, source)
-    make_actor = make_expert(task) if source == "expert" else _load_actor(task, config.policy)
     console = Terminal()
     if goal.success_by != BY_TASK:
         goal.print(console)
-    folder = Path(config.to or f"demos/{task.id.replace('/', '-')}")
-    n = config.n or (config.episodes if _is_given("episodes", arguments) else USUAL_COUNT)
-    store = EpisodeStore(folder, frames=config.frames)
-    beside = folder.with_name(f"{folder.name}-failures")
-    failures = EpisodeStore(beside, frames=config.frames) if config.failures == "keep" else None
+    place = _open_place(config, task, source, arguments)
+    if source in PEOPLE:
+        return _record_person(config, place, console)
+    make_actor = make_expert(task) if source == "expert" else _load_actor(task, config.policy)
     begun = monotonic()
-    with lock_run(folder), stop_on_signals() as stop, _show_progress(console, len(store), n) as report:
-        done = record_demonstrations(task, make_actor, store, n, settings, failures, stop, report)
-    _print_outcome(console, done, monotonic() - begun, folder, beside if failures is not None else None)
-    if done.kept < n:
-        console.print(f"stopped with {done.kept} of {n} episodes; the same command continues", style="yellow")
+    with (
+        lock_run(place.store.folder),
+        stop_on_signals() as stop,
+        _show_progress(console, len(place.store), place.n) as report,
+    ):
+        done = record_demonstrations(
+            task, make_actor, place.store, place.n, place.settings, place.failures, stop, report
+        )
+    _print_outcome(console, done, monotonic() - begun, place)
+    if done.kept < place.n:
+        console.print(f"stopped with {done.kept} of {place.n} episodes; the same command continues", style="yellow")
         return INTERRUPTED
-    console.print(f"next: robo-reward clone data={folder} task={task.id} policy=diffusion")
+    _print_next(console, place)
     return 0
+
+
+@dataclass(frozen=True)
+class RecordingPlace:
+    """The stores of a recording and its size.
+
+    Args:
+        task: the task.
+        settings: that decide the episodes.
+        n: successful episodes in the end.
+        store: of these.
+        failures: of the others, or None.
+    """
+
+    task: Task
+    settings: RecordingSettings
+    n: int
+    store: EpisodeStore
+    failures: EpisodeStore | None
+
+
+def _open_place(config: DictConfig, task: Task, source: str, arguments: Sequence[str]) -> RecordingPlace:
+    settings = _make_settings(config, task, source)
+    n = config.n or (config.episodes if _is_given("episodes", arguments) else USUAL_COUNT)
+    folder = Path(config.to or f"demos/{task.id.replace('/', '-')}")
+    store = EpisodeStore(folder, frames=config.frames)
+    failures = None
+    if config.failures == "keep":
+        failures = EpisodeStore(folder.with_name(f"{folder.name}-failures"), frames=config.frames)
+    return RecordingPlace(task, settings, n, store, failures)
+
+
+def _record_person(config: DictConfig, place: RecordingPlace, console: Terminal) -> int:
+    """Records what a person does until the store has enough; a session that ends early loses nothing."""
+    task, settings, store = place.task, place.settings, place.store
+    with lock_run(store.folder):
+        claim_store(store, settings.to_json(task))
+        begun = len(store)
+        shown = settings.frames or FrameSpec(task.cameras[:1], config.size)
+        session = PersonSession(
+            task,
+            store,
+            max(0, place.n - begun),
+            config.seed + begun + (len(place.failures) if place.failures is not None else 0),
+            shown,
+            keeps_frames=settings.frames is not None,
+            view=config.view,
+            failures=place.failures,
+            source=settings.source,
+        )
+        try:
+            (record_keyboard if settings.source == "keyboard" else record_spacemouse)(session, console)
+        finally:
+            console.print(f"{len(store) - begun} episodes added, {len(store)} of {place.n}; store: {store.folder}")
+    _print_next(console, place)
+    return 0
+
+
+def _print_next(console: Terminal, place: RecordingPlace) -> None:
+    console.print(f"next: robo-reward clone data={place.store.folder} task={place.task.id} policy=diffusion")
 
 
 def _make_settings(config: DictConfig, task: Task, source: str) -> RecordingSettings:
@@ -77,11 +144,11 @@ def _make_settings(config: DictConfig, task: Task, source: str) -> RecordingSett
             raise UnknownName("camera", camera, task.cameras)
     noise = USUAL_NOISE if source == "expert" else 0.0
     if config.noise is not None:
-        noise = config.noise
+        noise = float(config.noise)
     if noise > 1:
         raise UsageError(f"noise={noise:g}: expected at most 1, a full step")
     return RecordingSettings(
-        source=source if source == "expert" else str(config.policy),
+        source=str(config.policy) if source == "policy" else source,
         seed=config.seed,
         noise=noise,
         modes=_choose_modes(config, task) if source == "expert" else (),
@@ -115,7 +182,7 @@ def _load_actor(task: Task, folder: str) -> MakeActor:
 
 
 @contextmanager
-def _show_progress(console: Terminal, done: int, n: int) -> Iterator:
+def _show_progress(console: Terminal, done: int, n: int) -> Iterator[Callable[[RecordingProgress], None]]:
     """Shows a bar of the episodes in the store; yields the function that moves it."""
     columns = (
         TextColumn("recording"),
@@ -134,17 +201,15 @@ def _show_progress(console: Terminal, done: int, n: int) -> Iterator:
         yield report
 
 
-def _print_outcome(
-    console: Terminal, done: RecordingProgress, seconds: float, folder: Path, failures: Path | None
-) -> None:
+def _print_outcome(console: Terminal, done: RecordingProgress, seconds: float, place: RecordingPlace) -> None:
     """Prints how many episodes there are, how many succeeded, and the speed."""
     if done.tried:
         speed = 60 * done.tried / max(seconds, 1e-9)
         console.print(f"{done.succeeded} of {done.tried} episodes succeed; {speed:.0f} episodes a minute")
     modes = ", ".join(f"{name} {count}" for name, count in sorted(done.modes.items()) if name)
-    console.print(f"{done.kept} demonstrations{f' ({modes})' if modes else ''}; store: {folder}")
-    if failures is not None and done.succeeded < done.tried:
-        console.print(f"failures: {failures}")
+    console.print(f"{done.kept} demonstrations{f' ({modes})' if modes else ''}; store: {place.store.folder}")
+    if place.failures is not None and done.succeeded < done.tried:
+        console.print(f"failures: {place.failures.folder}")
 
 
 def _is_given(key: str, arguments: Sequence[str]) -> bool:

@@ -10,7 +10,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from robo_reward.checks.proportion import format_success
@@ -24,10 +24,13 @@ from robo_reward.cli.terminal import Terminal
 from robo_reward.configs.cloning import ChunkPolicyConfig
 from robo_reward.data.demonstrations import DemonstrationSet, load_demonstration_set
 from robo_reward.envs.task import Task
-from robo_reward.errors import UnknownName
+from robo_reward.errors import UnknownName, UsageError
 from robo_reward.loggers.group import LoggerGroup, check_loggers
+from robo_reward.memory import format_bytes
+from robo_reward.policies.diffusion.looking import ObservationSettings
 from robo_reward.policies.diffusion.settings import DiffusionSettings
 from robo_reward.policies.diffusion.train import ClonePoint, CloneResult, clone_policy
+from robo_reward.policies.vision.settings import VisionSettings
 from robo_reward.report.runs import report_clone
 from robo_reward.seeds import FILM_SEEDS
 
@@ -45,16 +48,19 @@ def run(config: DictConfig, arguments: list[str]) -> int:
     task, goal = make_configured_task(config, arguments)
     if config.camera and config.camera not in task.cameras:
         raise UnknownName("camera", config.camera, task.cameras)
-    demonstrations = load_demonstration_set(config.data, task, successes_only=not config.failures)
+    looking = read_looking(config, task)
+    demonstrations = load_demonstrations(config, task, looking)
     with (
         open_run(config, arguments, "clone", free=FREE) as run,
         open_run_loggers(console, config, run.path) as loggers,
     ):
         goal.save(run)
         _announce(console, task, demonstrations, config, run)
+        if looking is not None:
+            console.print(describe_looking(task, looking, demonstrations))
         if goal.success_by != BY_TASK:
             goal.print(console)
-        result = _train(console, loggers, task, demonstrations, config, settings, run)
+        result = _train(console, loggers, task, demonstrations, config, settings, looking, run)
         if result.stopped:
             console.print(f"stopped at {result.steps:,} updates; run the same command again to resume")
             return 130
@@ -76,6 +82,53 @@ def read_settings(config: DictConfig) -> DiffusionSettings:
     return DiffusionSettings.from_json({"objective": OBJECTIVES[config.policy], **given})
 
 
+def read_looking(config: DictConfig, task: Task) -> ObservationSettings | None:
+    """Returns what the policy observes; None for the task's own observation.
+
+    Raises:
+        UnknownName: a field, camera or setting that does not exist.
+        UsageError: a number out of range.
+    """
+    vision: Any = OmegaConf.to_container(config.vision)
+    if not config.observation:
+        if vision:
+            raise UsageError(f"vision={vision} needs cameras: give observation=[{','.join(task.cameras[:2])}]")
+        return None
+    looking = ObservationSettings(
+        tuple(config.observation),
+        config.picture_size,
+        VisionSettings.from_json(vision),
+        config.reuse,
+        config.auxiliary,
+    )
+    looking.choose(task)
+    return looking
+
+
+def load_demonstrations(config: DictConfig, task: Task, looking: ObservationSettings | None) -> DemonstrationSet:
+    """Returns the demonstrations, with the pictures of the cameras that the policy looks through.
+
+    Raises:
+        BadDemonstration: an episode has no pictures of a camera, or pictures of another size than the others.
+    """
+    frames = looking.choose(task)[1] if looking is not None else None
+    cameras, size = (frames.cameras, frames.size) if frames is not None else ((), None)
+    return load_demonstration_set(config.data, task, cameras, size, successes_only=not config.failures)
+
+
+def describe_looking(task: Task, looking: ObservationSettings, demonstrations: DemonstrationSet) -> str:
+    """Returns what the policy observes and how large the pictures are, as a line of text."""
+    observation, frames = looking.choose(task)
+    parts = []
+    if frames is not None and demonstrations.pictures is not None:
+        size = sum(array.nbytes for array in demonstrations.pictures.arrays.values())
+        shown = f"pictures of {', '.join(frames.cameras)}, {frames.size} x {frames.size} pixels"
+        parts.append(f"{shown} ({looking.vision.network}; {format_bytes(size)})")
+    if observation.dim:
+        parts.append(f"state fields {', '.join(observation.state.names)}")
+    return f"observation: {'; '.join(parts)}"
+
+
 def _announce(
     console: Terminal, task: Task, demonstrations: DemonstrationSet, config: DictConfig, run: RunFolder
 ) -> None:
@@ -94,6 +147,7 @@ def _train(
     demonstrations: DemonstrationSet,
     config: DictConfig,
     settings: DiffusionSettings,
+    looking: ObservationSettings | None,
     run: RunFolder,
 ) -> CloneResult:
     def report(point: ClonePoint) -> None:
@@ -118,6 +172,7 @@ def _train(
             threads=config.threads or len(os.sched_getaffinity(0)),
             torch_threads=config.torch_threads,
             meta={"data": str(Path(config.data).absolute())},
+            looking=looking,
         )
 
 

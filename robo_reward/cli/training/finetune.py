@@ -138,6 +138,7 @@ def _finish(
     policy.save(folder.path / "policy")
     after = _measure_once(console, folder.path / "after.json", task, policy, config, "after")
     result = {
+        "verb": "finetune",
         "task": task.id,
         "method": config.method,
         "steps": outcome.steps,

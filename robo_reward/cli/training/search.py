@@ -22,7 +22,7 @@ from robo_reward.cli.terminal import Terminal
 from robo_reward.cli.training.train import merge_parameters
 from robo_reward.envs.arm.base import ArmTask
 from robo_reward.envs.task import Task, task_names
-from robo_reward.errors import UnknownName
+from robo_reward.errors import UnknownName, UsageError
 from robo_reward.jobs.executors import EXECUTORS, JobExecutor
 from robo_reward.loggers.group import check_loggers
 from robo_reward.policies.algorithms import merge_settings
@@ -77,6 +77,11 @@ def read_search_settings(config: DictConfig) -> SearchSettings:
     """Returns the settings of a search from its configuration; the user's own override those that suit the task."""
     values = {k: v for k, v in _to_container(config.search).items() if k != "name"}
     params = merge_parameters(config)
+    if config.policy.observation:
+        raise UsageError(
+            f"policy.observation={list(config.policy.observation)}: a search trains its candidates on the state, which "
+            "is faster; train on what it finds with `robo-reward train reward=runs/NAME policy.observation=[front]`"
+        )
     if config.policy.params or config.policy.algorithm != "ppo":
         merge_settings(config.policy.algorithm, params)  # reports a misspelt setting before the first job
     values["rungs"] = tuple(values["rungs"])

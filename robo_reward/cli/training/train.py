@@ -24,6 +24,7 @@ from robo_reward.errors import UnknownName
 from robo_reward.loggers.group import LoggerGroup, check_loggers
 from robo_reward.policies.algorithms import find_base_algorithm, merge_settings
 from robo_reward.policies.sb3 import CurvePoint, TrainingResult, train_policy
+from robo_reward.policies.vision.sight import LookingSettings, Sight
 from robo_reward.report.runs import report_train
 from robo_reward.rewards.artifact import save_reward
 from robo_reward.rewards.contract import EpisodeReward, fingerprint_spec
@@ -38,7 +39,9 @@ def run(config: DictConfig, arguments: list[str]) -> int:
     task, goal = make_configured_task(config, arguments)
     if config.camera and config.camera not in task.cameras:
         raise UnknownName("camera", config.camera, task.cameras)
-    merge_settings(config.policy.algorithm, merge_parameters(config))
+    looking = read_looking(config)
+    chosen = merge_settings(config.policy.algorithm, merge_parameters(config))
+    described = describe_sight(task, looking, config.policy.algorithm, chosen, merge_parameters(config))
     reward = load_chosen_reward(task, config.reward, config.goal)
     examine_reward(console, task, reward, config.seed, "; the run folder holds the result")
     frames = reward.frames if isinstance(reward, EpisodeReward) else None
@@ -57,6 +60,8 @@ def run(config: DictConfig, arguments: list[str]) -> int:
         if known is not None:
             save_thumbnails(known, run.path / "reward")
         console.print(f"{task.id}: {config.policy.algorithm}, {config.steps:,} steps; {run.path}", soft_wrap=True)
+        if described:
+            console.print(described, soft_wrap=True, highlight=False)
         if goal.success_by != BY_TASK:
             goal.print(console)
         with stop_on_signals() as stop:
@@ -72,6 +77,7 @@ def run(config: DictConfig, arguments: list[str]) -> int:
                 episodes=config.episodes,
                 stop=stop,
                 report=lambda point: _report_point(console, loggers, point, config.steps),
+                looking=looking,
             )
         if training.stopped:
             console.print(f"stopped at {training.steps:,} steps; run the same command again to resume")
@@ -100,6 +106,28 @@ def merge_parameters(config: DictConfig) -> dict[str, Any]:
     )
     given: Any = OmegaConf.to_container(config.policy.params)
     return {**hints, **given}
+
+
+def read_looking(config: DictConfig) -> LookingSettings:
+    """Returns what the policy observes, as the keys of `policy` say."""
+    policy = config.policy
+    encoder: Any = OmegaConf.to_container(policy.encoder)
+    return LookingSettings(tuple(policy.observation), policy.picture_size, policy.features, encoder)
+
+
+def describe_sight(
+    task: Task, looking: LookingSettings, algorithm: str, chosen: dict[str, Any], given: dict[str, Any]
+) -> str:
+    """Returns what the policy observes and the memory that it takes, as a line; empty for the task's own observation.
+
+    Raises:
+        UsageError: a field or camera that the task does not have, or pictures that do not fit into memory.
+    """
+    if not looking.observation:
+        return ""
+    sight = Sight(task, looking)
+    sight.adapt_settings(algorithm, chosen, given)
+    return sight.describe(chosen)
 
 
 def _report_point(console: Terminal, loggers: LoggerGroup, point: CurvePoint, steps: int) -> None:

@@ -29,6 +29,8 @@ IMAGES = "observation.images."
 VERSIONS = ("v2.0", "v2.1", "v3.")
 STATE, ACTION, REWARD, SUCCESS = "robo_reward.state", "robo_reward.action", "robo_reward.reward", "robo_reward.success"
 """Our own columns: states, actions and rewards in double precision, and success where some of it is unknown."""
+EXECUTED = "robo_reward.executed_action"
+"""Our own column of the actions with the noise that was executed, where `ACTION` holds those without."""
 MAX_META = 256 << 20  # [bytes] of one JSON file
 
 

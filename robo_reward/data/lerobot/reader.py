@@ -14,6 +14,7 @@ import numpy as np
 from robo_reward.data.episode import Episode
 from robo_reward.data.lerobot.layout import (
     ACTION,
+    EXECUTED,
     EXTRA_EPISODES,
     REWARD,
     STATE,
@@ -193,6 +194,9 @@ class LeRobotReader:
         """Returns an episode that we wrote, as it was."""
         steps = place.length
         state, action = self._take(columns, STATE, place), self._take(columns, ACTION, place)
+        executed, clean = self._take(columns, EXECUTED, place), None
+        if executed is not None and action is not None and not np.array_equal(executed, action):
+            action, clean = executed, action
         before = np.zeros((steps, 0)) if state is None else state
         reward = None
         if own.terms is not None:
@@ -216,6 +220,7 @@ class LeRobotReader:
             reward=reward,
             frames=pictures,
             meta=self._add_cameras(own.meta),
+            clean_action=clean,
         )
 
     def _add_cameras(self, meta: dict[str, Any]) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from robo_reward.data.lerobot.layout import (
     CHUNK_SIZE,
     DATA_PATH,
     EPISODES_PATH,
+    EXECUTED,
     EXTRA_EPISODES,
     EXTRAS,
     EXTRAS_FORMAT,
@@ -38,6 +39,7 @@ from robo_reward.data.summary import (
     DataSummary,
     EpisodeSource,
     get_cameras,
+    get_clean_action,
     get_task_name,
     is_success_known,
     split_cameras,
@@ -58,11 +60,11 @@ def write_lerobot(
 ) -> DataSummary:
     """Writes episodes into an empty folder as a LeRobot data set of version 3.
 
-    An episode of T steps becomes T rows: the state before each step as `observation.state`, the action as `action`,
-    both in single precision and once more in double precision, `next.success`, `next.reward` and `next.done`. Its
-    video has T + 1 frames, of which LeRobot reads the first T. The last state, the fields of the state and the
-    metadata are in `meta/robo_reward*`. Where success is unknown for every episode there is no `next.success`;
-    where it is for some, `robo_reward.success` takes its place, with -1 for unknown.
+    An episode of T steps becomes T rows: the state before each step as `observation.state`, the action without the
+    noise of its execution as `action`, both in single precision and once more in double precision, `next.success`,
+    `next.reward` and `next.done`. Its video has T + 1 frames, of which LeRobot reads the first T. The last state, the
+    fields of the state and the metadata are in `meta/robo_reward*`. Where success is unknown for every episode there
+    is no `next.success`; where it is for some, `robo_reward.success` takes its place, with -1 for unknown.
 
     Args:
         source: episodes of one state, rate and set of cameras.
@@ -227,6 +229,8 @@ def _describe_columns(summary: DataSummary) -> dict[str, dict[str, Any]]:
         if components:
             found[name] = column("float32", components, len(components))
             found[exact] = column("float64", components, len(components))
+    if summary.noisy:
+        found[EXECUTED] = column("float64", action, len(action))
     if summary.terms is not None:
         names = ["total", *summary.terms]
         found["next.reward"], found[REWARD] = column("float32"), column("float64", names, len(names))
@@ -257,8 +261,9 @@ def _make_rows(episode: Episode, summary: DataSummary, number: int, begun: int, 
     return {
         "observation.state": episode.state[:-1].astype(np.float32),
         STATE: episode.state[:-1],
-        "action": episode.action.astype(np.float32),
-        ACTION: episode.action,
+        "action": get_clean_action(episode).astype(np.float32),
+        ACTION: get_clean_action(episode),
+        EXECUTED: episode.action,
         "next.reward": reward[:, 0].astype(np.float32),
         REWARD: reward,
         "next.done": frame == steps - 1,

@@ -146,7 +146,7 @@ ODD = {
     ),
     "a normaliser that is not finite": (
         change_tensors(lambda t: t["action.high"].fill_(np.inf)),
-        "action.high .*finite",
+        "high .*finite",
     ),
     "weights that are not finite": (change_tensors(lambda t: t["network.last.1.bias"].fill_(np.nan)), "not finite"),
     "double precision": (change_tensors(lambda t: t.update({"action.low": t["action.low"].double()})), "float64"),

@@ -41,7 +41,6 @@ def few() -> Few:
 def make_policy(seed: int = 0, **settings: Any) -> DiffusionPolicy:
     """Returns a policy of panda/reach with random weights."""
     task = reach()
-    sizes = (task.observation.dim, task.action.dim)
-    bounds = (MinMax(-torch.ones(size), torch.ones(size)) for size in sizes)
-    model = create_model(DiffusionSettings(**settings), *bounds, seed)
+    seen, done = (MinMax(-torch.ones(size), torch.ones(size)) for size in (task.observation.dim, task.action.dim))
+    model = create_model(DiffusionSettings(**settings), seen, done, seed)
     return DiffusionPolicy(model, task.observation, task.action, {"task": task.id})

@@ -1,0 +1,1 @@
+"""Tasks re-made from the D3IL benchmark."""

@@ -1,0 +1,1 @@
+"""Networks through which policies look: pictures of cameras in, features out."""
