@@ -1,4 +1,4 @@
-"""How a policy plans: what it looks through, how many observations it remembers, and how many actions it decides on."""
+"""The horizons of a policy: its history of observations, its chunks of actions, and the pictures that it looks at."""
 
 from __future__ import annotations
 
