@@ -10,8 +10,8 @@ Times are CPU times of one core, the best of several passes, which other process
   steps      `success_by_steps`: success of a clone of panda/push with 2 to 100 network evaluations per chunk,
   alignment  `preferred_rate_by_labels`: share of the preferred mode on panda/cup, bag and fork by method and number of
              rankings, see `benchmarks.alignment`,
-  dsrl       success on panda/push of a clone of few demonstrations: as it is, with the noise 0 instead of a random one, and
-             after SAC on its noise with the expert reward.
+  dsrl       success on panda/push of a clone of few demonstrations: as it is, with the noise 0 instead of a random one,
+             and after SAC on its noise with the expert reward.
 """
 
 from __future__ import annotations

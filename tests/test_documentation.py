@@ -39,6 +39,7 @@ NOT_RUN = {
     "demo": "minutes; a slow test of tests/reward_search runs it",
     "search": "trains for minutes",
     "train": "trains for minutes",
+    "clone": "trains for minutes",
     "record": "renders for a minute",
     "task": "needs a scene; tests/scenes runs it",
     "import": "needs a data set; tests/cli/test_data_page.py runs the commands of docs/data.md",

@@ -20,7 +20,8 @@ from robo_reward.errors import BadArtifact, UsageError
 from robo_reward.policies.diffusion.ema import WeightAverage
 from robo_reward.policies.diffusion.policy import DiffusionPolicy
 from robo_reward.policies.diffusion.settings import DiffusionSettings
-from robo_reward.policies.diffusion.train import CloneResult, CloningFailed, Trainer, clone_policy, compute_rate_factor
+from robo_reward.policies.diffusion.train import CloneResult, clone_policy
+from robo_reward.policies.diffusion.trainer import CloningFailed, Trainer, compute_rate_factor
 from robo_reward.policies.diffusion.windows import Windows, cut_windows
 from robo_reward.policies.policy import load_policy
 from robo_reward.seeds import VALIDATION_SEEDS
