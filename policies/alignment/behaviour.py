@@ -1,4 +1,4 @@
-"""What a policy does: its success, and by which of the task's modes it reaches it."""
+"""The behaviour of a policy: its success, and by which of the task's modes it reaches it."""
 
 from __future__ import annotations
 

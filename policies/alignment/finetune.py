@@ -11,11 +11,10 @@ from torch import Tensor
 
 from robo_reward.errors import UsageError
 from robo_reward.policies.alignment.chunks import EpisodeChunks
-from robo_reward.policies.alignment.demonstrations import load_demonstrations
 from robo_reward.policies.alignment.job import FinetuneJob, FinetuneOutcome, RankedEpisodes
 from robo_reward.policies.alignment.matching import match_chunks
 from robo_reward.policies.alignment.measure import measure_cloning_loss, measure_pairs
-from robo_reward.policies.alignment.ranked_episodes import load_ranked_episodes, rank_rollouts
+from robo_reward.policies.alignment.ranked_episodes import load_demonstrations, load_ranked_episodes, rank_rollouts
 from robo_reward.policies.alignment.settings import AlignmentSettings
 from robo_reward.policies.alignment.train import copy_trainable, train_model
 from robo_reward.policies.alignment.updates import (
