@@ -127,6 +127,7 @@ class EvaluateConfig:
         task: with task=NAME: another task than that of the training
         seeds: seeds of initial states and physics, in a range separate from the training seeds
         min_success: exit with 1 if the lower end of the 95 % interval of the success rate is below this
+        runtime: torch, openvino (faster for diffusion and flow policies), or auto: OpenVINO if it is installed
         json: also write the results to this file
     """
 
@@ -139,6 +140,7 @@ class EvaluateConfig:
     task: TaskOptions = field(default_factory=TaskOptions)
     seeds: Seeds = (0,)
     min_success: Real = 0.0
+    runtime: Literal["torch", "openvino", "auto"] = "torch"
     json: str = ""
 
 

@@ -80,7 +80,7 @@ class TrainingResult:
         stopped: whether the run was asked to stop before `until`.
     """
 
-    policy: MLPPolicy | PicturePolicy
+    policy: Any
     steps: int
     points: list[CurvePoint]
     evaluation: Evaluation
@@ -156,8 +156,8 @@ def train_policy(
     sight = Sight(task, looking) if looking is not None and looking.observation else None
     env, model = _create_learner(task, reward, algorithm, params or {}, seed, threads, sight)
     checkpoint, until = folder / "checkpoint", until or steps
-    watcher = _TrainingMonitor(checkpoint, env, steps, until, points, checkpoint_seconds, stop, report)
-    _run_training(model, env, watcher, folder / "log", start, steps, seed)
+    watcher = TrainingMonitor(checkpoint, env, steps, until, points, checkpoint_seconds, stop, report)
+    run_training(model, env, watcher, folder / "log", start, steps, seed)
     policy = _save_policy(model, task, algorithm, seed, folder / "policy", sight)
     evaluation = evaluate_policy(task, policy, episodes, VALIDATION_SEEDS + seed, reward, threads)
     progress = watcher.progress
@@ -179,7 +179,7 @@ def _create_learner(
         sight.adapt_settings(algorithm, chosen, params)
         log.info(sight.describe(chosen))
     env = _create_environment(task, reward, chosen, seed, threads, sight)
-    model = _build_model(algorithm, chosen, env, seed)
+    model = build_model(algorithm, chosen, env, seed)
     _export(model, task, {}, sight)  # fails before training if the actor cannot be exported
     return env, model
 
@@ -188,8 +188,8 @@ def _export(model: Any, task: Task, meta: dict[str, Any], sight: Sight | None) -
     return export_policy(model, task, meta) if sight is None else sight.export(model, task, meta)
 
 
-def _run_training(
-    model: Any, env: SB3VecEnv, watcher: _TrainingMonitor, log: Path, start: Path | None, steps: int, seed: int
+def run_training(
+    model: Any, env: SB3VecEnv, watcher: TrainingMonitor, log: Path, start: Path | None, steps: int, seed: int
 ) -> None:
     """Trains from the newest checkpoint on, then closes the log and the worlds."""
     model.set_logger(configure(str(log), ["tensorboard"]))
@@ -239,7 +239,7 @@ def _create_environment(
     return env
 
 
-def _build_model(algorithm: str, chosen: dict[str, Any], env: SB3VecEnv, seed: int) -> Any:
+def build_model(algorithm: str, chosen: dict[str, Any], env: SB3VecEnv, seed: int) -> Any:
     """Returns the SB3 model; `final_learning_rate` becomes a linear schedule, `action_noise` Gaussian noise."""
     block_triton_import()
     final = chosen.pop("final_learning_rate", None)
@@ -267,7 +267,7 @@ def _build_model(algorithm: str, chosen: dict[str, Any], env: SB3VecEnv, seed: i
         raise UsageError(f"policy={algorithm} cannot be made for this task: {said}") from error
 
 
-def _load_start_checkpoint(watcher: _TrainingMonitor, model: Any, env: SB3VecEnv, start: Path | None) -> None:
+def _load_start_checkpoint(watcher: TrainingMonitor, model: Any, env: SB3VecEnv, start: Path | None) -> None:
     """Loads the run's own checkpoint, else the one to start from."""
     model._last_obs = model._last_obs if model._last_obs is not None else env.reset()
     model._last_episode_starts = np.ones(env.num_envs, dtype=bool)
@@ -282,7 +282,7 @@ def _load_start_checkpoint(watcher: _TrainingMonitor, model: Any, env: SB3VecEnv
         )
 
 
-def _learn(model: Any, watcher: _TrainingMonitor, steps: int) -> None:
+def _learn(model: Any, watcher: TrainingMonitor, steps: int) -> None:
     left = watcher.until - model.num_timesteps
     if left <= 0:
         return
@@ -303,8 +303,19 @@ def _learn(model: Any, watcher: _TrainingMonitor, steps: int) -> None:
     watcher.save()
 
 
-class _TrainingMonitor(BaseCallback):
-    """Gathers the learning curve, saves checkpoints, pauses and stops."""
+class TrainingMonitor(BaseCallback):
+    """Gathers the learning curve, saves checkpoints, pauses and stops.
+
+    Args:
+        folder: of the checkpoint.
+        env: the worlds.
+        steps: the whole budget, as SB3 counts: one for each action of a world.
+        until: where to pause, in the same unit.
+        points: the number of points of the learning curve over the whole budget.
+        every: how often to save while running [s].
+        stop: called before each rollout; True ends the run after saving.
+        report: called with every new point of the curve.
+    """
 
     def __init__(
         self,
@@ -319,7 +330,7 @@ class _TrainingMonitor(BaseCallback):
     ) -> None:
         super().__init__()
         self.folder, self.env, self.until, self.every = folder, env, until, every
-        self.spacing = max(1, steps // points)  # environment steps between two points of the curve
+        self.spacing = max(1, steps * env.steps_per_action // points)  # environment steps between points of the curve
         self.stop, self.report = stop, report
         self.progress, self.stopped = TrainingProgress(), False
         self.begun = self.saved = time.monotonic()
@@ -357,7 +368,7 @@ class _TrainingMonitor(BaseCallback):
     def _on_rollout_start(self) -> None:
         """Saves, pauses or stops: a checkpoint is exact only between rollouts, when all data has been learnt from."""
         last = self.progress.points[-1].steps if self.progress.points else 0
-        if self.progress.episodes and self.num_timesteps - last >= self.spacing:
+        if self.progress.episodes and self._count_steps() - last >= self.spacing:
             self._add_point()
         if self.num_timesteps >= self.until or self.stop():
             self.stopped = self.num_timesteps < self.until  # False at a planned pause
@@ -366,10 +377,14 @@ class _TrainingMonitor(BaseCallback):
             self.save()
         self.random = None  # a checkpoint from here on resumes after the rollout
 
+    def _count_steps(self) -> int:
+        """Returns the environment steps so far."""
+        return self.num_timesteps * self.env.steps_per_action
+
     def _add_point(self) -> None:
         episodes, self.progress.episodes = self.progress.episodes, []
         point = CurvePoint(  # means over the episodes that ended since the previous point
-            self.num_timesteps,
+            self._count_steps(),
             float(np.mean([e["success"] for e in episodes])),
             float(np.mean([e["return"] for e in episodes])),
             {name: float(np.mean([e["terms"][name] for e in episodes])) for name in episodes[0]["terms"]},

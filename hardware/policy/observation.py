@@ -1,4 +1,4 @@
-"""What a policy is shown on the arm: its own view of the state, its history and the pictures of its cameras."""
+"""The observation of a policy on the arm: its own view of the state, its history and the pictures of its cameras."""
 
 from __future__ import annotations
 

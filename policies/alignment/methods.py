@@ -54,6 +54,11 @@ METHODS = {
     "best_of_n": FinetuneMethod(
         "acts with the best of N chunks", f"{_PLACE}.finetune_best_of_n:finetune_best_of_n", _BOTH
     ),
+    "dsrl": FinetuneMethod(
+        "SAC on the initial noise, the policy stays frozen",
+        "robo_reward.policies.dsrl.train:finetune_dsrl",
+        ("reward",),
+    ),
 }
 
 

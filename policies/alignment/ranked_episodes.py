@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from robo_reward.data.demonstrations import load_demonstration_set
+from robo_reward.data.cloning.demonstrations import load_demonstration_set
 from robo_reward.data.episode import Episode, EpisodeStore
 from robo_reward.envs.task import Task
 from robo_reward.errors import UsageError

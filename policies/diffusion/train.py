@@ -28,7 +28,7 @@ from robo_reward.policies.diffusion.checkpoint import (
     save_clone_checkpoint,
 )
 from robo_reward.policies.diffusion.ema import WeightAverage
-from robo_reward.policies.diffusion.looking import ObservationSettings, PictureDemonstrations, PictureWindows
+from robo_reward.policies.diffusion.looking import Demonstrations, ObservationSettings, PictureWindows
 from robo_reward.policies.diffusion.model import DiffusionModel, create_model
 from robo_reward.policies.diffusion.normaliser import MinMax
 from robo_reward.policies.diffusion.policy import DiffusionPolicy
@@ -107,7 +107,7 @@ class CloneResult:
 
 def clone_policy(
     task: Task,
-    demonstrations: PictureDemonstrations,
+    demonstrations: Demonstrations,
     folder: Path,
     settings: DiffusionSettings,
     steps: int = CloneConfig.steps,
@@ -198,7 +198,7 @@ def clone_policy(
 
 def _create_trainer(
     task: Task,
-    demonstrations: PictureDemonstrations,
+    demonstrations: Demonstrations,
     observation: ObservationSpec,
     frames: FrameSpec | None,
     settings: DiffusionSettings,

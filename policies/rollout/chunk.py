@@ -1,4 +1,4 @@
-"""How a policy plans: what it looks through, how many observations it remembers, and how many actions it decides on."""
+"""The lengths of a policy: its cameras, how many observations it remembers and how many actions it decides on."""
 
 from __future__ import annotations
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from importlib.util import find_spec
 from typing import Any
 
@@ -35,23 +35,44 @@ def compile_network(network: torch.nn.Module, runtime: str, size: int, threads: 
 
 
 def _compile_openvino(network: torch.nn.Module, size: int, threads: int) -> Run:
+    example = torch.zeros(1, 3, size, size)
+    run = compile_openvino(network, (example,), threads, "the encoder runtime 'openvino'", any_batch=True)
+    return lambda pictures: run(pictures)
+
+
+def compile_openvino(
+    network: torch.nn.Module, examples: Sequence[torch.Tensor], threads: int, purpose: str, any_batch: bool = False
+) -> Callable[..., np.ndarray]:
+    """Returns a network compiled by OpenVINO for one core or several, in float32.
+
+    Args:
+        network: frozen; maps tensors to one tensor.
+        examples: an input for each argument, of the sizes in use.
+        threads: number of threads.
+        purpose: what it is for, for the error's message.
+        any_batch: let the first axis have any size. An attention layer does not: tracing makes the size a constant.
+
+    Raises:
+        MissingExtra: OpenVINO is not installed.
+    """
     try:
         import openvino
         from openvino.frontend import FrontEndManager
         from openvino.frontend.pytorch.ts_decoder import TorchScriptPythonDecoder
     except ImportError:
-        raise MissingExtra("openvino", "fast", "the encoder runtime 'openvino'") from None
+        raise MissingExtra("openvino", "fast", purpose) from None
     # Not `openvino.convert_model`, which sends usage data to a server.
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # about traced shapes, which are the shapes in use
-        decoder = TorchScriptPythonDecoder(network, example_input=(torch.zeros(1, 3, size, size),))
+        decoder = TorchScriptPythonDecoder(network, example_input=tuple(examples))
     front: Any = FrontEndManager().load_by_framework("pytorch")
     model = front.convert(front.load(decoder))
-    model.reshape([-1, 3, size, size])
+    shapes = [[-1 if any_batch else len(example), *example.shape[1:]] for example in examples]
+    model.reshape(dict(zip(model.inputs, shapes, strict=True)))
     options = {
         "INFERENCE_NUM_THREADS": threads,
         "INFERENCE_PRECISION_HINT": "f32",  # otherwise bfloat16 where supported: features differ by 1 %
         "PERFORMANCE_HINT": "LATENCY",  # all threads work on one batch
     }
     run: Any = openvino.Core().compile_model(model, "CPU", options)
-    return lambda pictures: run(pictures.numpy())[0]
+    return lambda *inputs: run([each.numpy() for each in inputs])[0]

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from robo_reward.data import recording
+from robo_reward.data.cloning.recording import RecordingProgress, RecordingSettings, make_expert, record_demonstrations
 from robo_reward.data.episode import Episode, EpisodeStore
-from robo_reward.data.recording import RecordingProgress, RecordingSettings, make_expert, record_demonstrations
 from robo_reward.envs.rendering.frames import FrameSpec
 from robo_reward.envs.task import Task, make_task
 from robo_reward.errors import RoboRewardError, UsageError

@@ -22,7 +22,7 @@ from robo_reward.cli.run_loggers import log_results, open_run_loggers, read_logg
 from robo_reward.cli.task import make_configured_task
 from robo_reward.cli.terminal import Terminal
 from robo_reward.configs.cloning import ChunkPolicyConfig
-from robo_reward.data.demonstrations import DemonstrationSet, load_demonstration_set
+from robo_reward.data.cloning.demonstrations import DemonstrationSet, load_demonstration_set
 from robo_reward.envs.task import Task
 from robo_reward.errors import UnknownName, UsageError
 from robo_reward.loggers.group import LoggerGroup, check_loggers

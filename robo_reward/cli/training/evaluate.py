@@ -30,6 +30,10 @@ def run(config: DictConfig, arguments: list[str]) -> int:
         chosen["options"] = {**chosen.get("options", {}), **rules}
     task = choose_task(policy, path, chosen)
     policy.require_compatible(task)
+    if config.runtime != "torch":
+        from robo_reward.policies.diffusion.runtime import with_runtime
+
+        policy = with_runtime(policy, config.runtime)
     console = Terminal()
     if task.options:
         console.print(f"{task.id} with {json.dumps(dict(task.options))}")

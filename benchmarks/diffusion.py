@@ -1,0 +1,194 @@
+"""Diffusion policies: speed, success by sampling steps, alignment, and DSRL.
+
+`python -m benchmarks.diffusion --json FILE [--quick] [--part NAME]`
+
+Times are CPU times of one core, the best of several passes, which other processes disturb least.
+
+  speed      `chunk_ms`: a chunk for one observation with the default settings; `samples_per_s`: training samples a
+             second of each network, batches of 256 (of 16 for the size of the papers); `openvino_speedup`: the default
+             chunk by torch over OpenVINO, one thread, `openvino_speedups` for each network,
+  steps      `success_by_steps`: success of a clone of panda/push with 2 to 100 network evaluations per chunk,
+  alignment  `preferred_rate_by_labels`: share of the preferred mode on panda/cup, bag and fork by method and number of
+             rankings, see `benchmarks.alignment`,
+  dsrl       success on panda/push of a clone of few demonstrations, and after SAC on its noise with the expert reward.
+"""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, get_args
+
+import numpy as np
+import torch
+
+from benchmarks.alignment import LABELS, measure_preferred_rates
+from benchmarks.output import arguments, report
+from robo_reward.data.cloning.demonstrations import load_demonstration_set
+from robo_reward.data.cloning.recording import RecordingSettings, make_expert, record_demonstrations
+from robo_reward.data.episode import EpisodeStore
+from robo_reward.envs.gym import resolve_reward
+from robo_reward.envs.task import Task, make_task
+from robo_reward.policies.diffusion.model import create_model
+from robo_reward.policies.diffusion.normaliser import MinMax
+from robo_reward.policies.diffusion.policy import DiffusionPolicy
+from robo_reward.policies.diffusion.runtime import with_runtime
+from robo_reward.policies.diffusion.settings import DiffusionSettings, NetworkName
+from robo_reward.policies.diffusion.train import clone_policy
+from robo_reward.policies.dsrl.train import train_dsrl
+from robo_reward.policies.evaluate import evaluate_policy
+from robo_reward.seeds import EVALUATION_SEEDS
+
+NETWORKS: tuple[NetworkName, ...] = get_args(NetworkName)
+STEPS = (2, 4, 8, 16, 100)
+ALIGNED = ("cup", "bag", "fork")
+METHODS = ("rapl_dpo", "human_dpo", "best_of_n", "clone_preferred")
+TARGETS = {"chunk_ms": "<= 50", "dsrl.after": ">= 0.9"}
+
+
+def make_policy(task: Task, **settings: Any) -> DiffusionPolicy:
+    """Returns a policy with random weights, whose times are those of a trained one."""
+    bounds = [MinMax(-torch.ones(n), torch.ones(n)) for n in (task.observation.dim, task.action.dim)]
+    return DiffusionPolicy(
+        create_model(DiffusionSettings(**settings), *bounds, seed=0), task.observation, task.action, {}
+    )
+
+
+def measure_seconds(call: Callable[[], object], passes: int) -> float:
+    """Returns the CPU time of a call [s], the best of several passes after one warm-up pass."""
+    call()
+    found = []
+    for _ in range(passes):
+        begun = time.process_time()
+        call()
+        found.append(time.process_time() - begun)
+    return min(found)
+
+
+def measure_chunk(policy: DiffusionPolicy, passes: int) -> float:
+    """Returns the time of a chunk for one observation [s]."""
+    observation = np.zeros((1, policy.observation.dim), np.float32)
+    noise = np.zeros((1, *policy.noise_shape), np.float32)
+    return measure_seconds(lambda: policy.act(observation, noise), passes)
+
+
+def measure_training(policy: DiffusionPolicy, batch: int, passes: int) -> float:
+    """Returns training samples a second: loss, gradient and AdamW."""
+    model = policy.model.train().requires_grad_(True)
+    optimiser = torch.optim.AdamW(model.parameters(), 1e-4)
+    rows, columns = policy.noise_shape
+    actions, noise = torch.zeros(batch, rows, columns), torch.randn(batch, rows, columns)
+    condition, times = torch.zeros(batch, model.condition_dim), model.objective.sample_time(batch)
+
+    def update() -> None:
+        optimiser.zero_grad()
+        model.compute_errors(actions, condition, noise, times).mean().backward()
+        optimiser.step()
+
+    return batch / measure_seconds(update, passes)
+
+
+def measure_speed(quick: bool) -> dict[str, Any]:
+    """Returns the times of chunks and updates of every network."""
+    task, passes = make_task("panda/push"), 3 if quick else 15
+    found: dict[str, Any] = {"chunk_ms": 1000 * measure_chunk(make_policy(task), passes)}
+    speedups, samples = {}, {}
+    for network in NETWORKS:
+        policy = make_policy(task, network=network)
+        compiled = with_runtime(policy, "openvino")
+        speedups[network] = measure_chunk(policy, passes) / measure_chunk(compiled, passes)
+        samples[network] = {"cpu": measure_training(policy, 256, passes)}
+        if not quick:
+            paper = make_policy(task, network=network, size="paper", horizon=16)
+            samples[network]["paper"] = measure_training(paper, 16, 3)
+    default = DiffusionSettings().network
+    return {**found, "openvino_speedup": speedups[default], "openvino_speedups": speedups, "samples_per_s": samples}
+
+
+def clone(task: Task, folder: Path, demonstrations: int, updates: int, **settings: Any) -> DiffusionPolicy:
+    """Returns a clone of the task's expert, or of the experts of all its modes in equal parts."""
+    store = EpisodeStore(folder / "data")
+    record_demonstrations(
+        task, make_expert(task), store, demonstrations, RecordingSettings(modes=task.modes), threads=1
+    )
+    shown = load_demonstration_set(folder / "data", task)
+    about = {"data": str(folder / "data")}
+    made = clone_policy(
+        task, shown, folder, DiffusionSettings(**settings), updates, evaluate_every=updates, episodes=1, meta=about
+    )
+    return made.policy
+
+
+def measure_steps(quick: bool, work: Path) -> dict[str, Any]:
+    """Returns the success of one clone with more and fewer sampling steps, and the time of a chunk."""
+    task = make_task("panda/push")
+    policy = clone(task, work / "steps", *((20, 200) if quick else (200, 4000)))
+    success, times = {}, {}
+    for steps in STEPS[:2] if quick else STEPS:
+        policy.model.settings = replace(policy.settings, sampling_steps=steps)
+        success[str(steps)] = evaluate_policy(task, policy, 20 if quick else 200, EVALUATION_SEEDS, threads=1).success
+        times[str(steps)] = 1000 * measure_chunk(policy, 3)
+        print(f"{steps} sampling steps: success {success[str(steps)]:.3f}, {times[str(steps)]:.1f} ms", flush=True)
+    return {"success_by_steps": success, "chunk_ms_by_steps": times}
+
+
+def measure_alignment(quick: bool, work: Path) -> dict[str, Any]:
+    """Returns the preferred mode's rate of each method, task and number of rankings."""
+    rates: dict[str, Any] = {method: {} for method in METHODS}
+    for name in ALIGNED[:1] if quick else ALIGNED:
+        task, folder = make_task(f"panda/{name}"), work / name
+        clone(task, folder, *((20, 100) if quick else (200, 4000)))
+        few: dict[str, Any] = {"episodes": 12, "measured": 10, "steps": 10} if quick else {}
+        labels = LABELS[:1] if quick else LABELS
+        found = measure_preferred_rates(task.id, folder / "policy", labels, METHODS, tell=print, **few)
+        for method in METHODS:
+            rates[method][name] = {n: value.get("preferred_rate") for n, value in found[method].items()}
+    return {"preferred_rate_by_labels": rates}
+
+
+def measure_dsrl(quick: bool, work: Path) -> dict[str, Any]:
+    """Returns the success of a weak clone before and after DSRL."""
+    task = make_task("panda/push")
+    policy = clone(task, work / "dsrl", *((10, 50) if quick else (30, 650)))
+    episodes = 20 if quick else 200
+    before = evaluate_policy(task, policy, episodes, EVALUATION_SEEDS, threads=1).success
+    print(f"clone: success {before:.3f}", flush=True)
+    result = train_dsrl(
+        task,
+        policy,
+        resolve_reward(task, "expert"),
+        work / "dsrl" / "run",
+        2_000 if quick else 150_000,
+        episodes=1,
+        report=lambda point: print(f"{point.steps} steps: success {point.success:.3f}", flush=True),
+    )
+    after = evaluate_policy(task, result.policy, episodes, EVALUATION_SEEDS, threads=1).success
+    return {"dsrl": {"before": before, "after": after, "steps": result.steps, "seconds": result.seconds}}
+
+
+PARTS: dict[str, Callable[[bool, Path], dict[str, Any]]] = {
+    "speed": lambda quick, work: measure_speed(quick),
+    "steps": measure_steps,
+    "alignment": measure_alignment,
+    "dsrl": measure_dsrl,
+}
+
+
+def main() -> None:
+    """Measures, prints and writes."""
+    args = arguments(__doc__, part=f"only one part: {', '.join(PARTS)}")
+    if args.part and args.part not in PARTS:
+        raise SystemExit(f"--part {args.part}: choose from {', '.join(PARTS)}")
+    torch.set_num_threads(1)
+    values: dict[str, Any] = {}
+    with tempfile.TemporaryDirectory() as work:
+        for name in [args.part] if args.part else PARTS:
+            values |= PARTS[name](args.quick, Path(work))
+    report(args, values, {row: target for row, target in TARGETS.items() if row.partition(".")[0] in values})
+
+
+if __name__ == "__main__":
+    main()
