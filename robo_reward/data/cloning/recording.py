@@ -37,7 +37,7 @@ class RecordingSettings:
     """The settings that decide which episodes a recording consists of.
 
     Args:
-        source: who acts: `expert`, or the folder of a policy.
+        source: who acts: `expert`, or the folder of a policy and a hash of its files.
         seed: of initial states and noise.
         noise: standard deviation of the noise on each component of the motion that is executed, as a share of a full
             step, drawn at each step. Grippers follow the clean action.
