@@ -11,6 +11,8 @@ export UV_HTTP_TIMEOUT ?= 300
 export PIP_DISABLE_PIP_VERSION_CHECK ?= 1
 # Small matrices: one thread per process is faster than a pool of threads per process.
 export OMP_NUM_THREADS ?= 1
+# A test that hangs ends its worker, which is then replaced. A signal would end the test alone, and its clean-up would wait for the same hung browser.
+HANGS := --timeout-method=thread
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test test-slow lint format types bench docs clean
@@ -30,10 +32,10 @@ demo: $(STAMP)  ## sentence -> reward program -> trained policy -> report, on th
 	$(BIN)/robo-reward demo
 
 test: setup  ## the fast tests
-	$(BIN)/python -m pytest tests -q -n 2 --dist loadfile
+	$(BIN)/python -m pytest tests -q -n 2 --dist loadfile $(HANGS)
 
 test-slow: setup  ## the tests that take minutes
-	$(BIN)/python -m pytest tests -q -m slow --timeout=1800 || [ $$? -eq 5 ]  # 5: there are none
+	$(BIN)/python -m pytest tests -q -m slow -n 1 --timeout=900 $(HANGS) || [ $$? -eq 5 ]  # 5: there are none
 
 lint: $(STAMP)  ## ruff
 	$(BIN)/ruff check .

@@ -28,9 +28,9 @@ import torch
 
 from benchmarks.alignment import LABELS, measure_preferred_rates
 from benchmarks.output import arguments, report
-from robo_reward.data.demonstrations import load_demonstration_set
+from robo_reward.data.cloning.demonstrations import load_demonstration_set
+from robo_reward.data.cloning.recording import RecordingSettings, make_expert, record_demonstrations
 from robo_reward.data.episode import EpisodeStore
-from robo_reward.data.recording import RecordingSettings, make_expert, record_demonstrations
 from robo_reward.envs.gym import resolve_reward
 from robo_reward.envs.task import Task, make_task
 from robo_reward.policies.diffusion.model import create_model

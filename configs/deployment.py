@@ -13,8 +13,10 @@ from robo_reward.configs.values import (
     Box,
     Flag,
     Frames,
+    Mappings,
     Names,
     Natural,
+    NotNegative,
     Port,
     Positive,
     Real,
@@ -134,11 +136,54 @@ class DeployConfig(DeploySettings):
 
 
 @dataclass(frozen=True, kw_only=True)
-class ServePolicyConfig:
+class LeRobotKeys:
+    """The keys that say how a LeRobot policy runs, and what its inputs are in a task.
+
+    Args:
+        python: for a LeRobot policy: the folder of a virtual environment that has lerobot, or its interpreter
+        state: state fields of observation.state, such as [hand_position,gripper_opening]; empty: those that its data
+            set names, or all fields of the task if their number fits
+        environment: state fields of observation.environment_state, such as [cube_position]
+        cameras: NAME of observation.images.NAME to a camera of the task, such as {top: front}; empty: cameras of the
+            same names
+        rate: how often the LeRobot policy acts [Hz]; 0: as its data set says, or else as the task
+        device: such as cpu or cuda; empty: the one of the checkpoint if it is here
+        sampling_steps: DDIM steps of a diffusion policy; 0: the sampler of the checkpoint
+    """
+
+    groups: ClassVar[dict[str, str | None]] = {"task": None}
+
+    python: str = ""
+    state: Names = ()
+    environment: Names = ()
+    cameras: Mappings = field(default_factory=dict)
+    rate: NotNegative = 0.0
+    device: str = ""
+    sampling_steps: Natural = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImportPolicyConfig(LeRobotKeys):
+    """The keys of `robo-reward import-policy`.
+
+    Args:
+        checkpoint: a LeRobot policy (ACT or diffusion): the folder that save_pretrained wrote, or the name of one on
+            the Hugging Face hub
+        out: the new policy folder, which names the checkpoint and the Python; the weights stay where they are
+    """
+
+    checkpoint: str
+    out: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class ServePolicyConfig(LeRobotKeys):
     """The keys of `robo-reward serve-policy`.
 
     Args:
-        policy_folder: give it as policy=RUN: a run folder, or the policy folder in it
+        policy_folder: give it as policy=RUN: a run folder, or the policy folder in it; with adapter=lerobot a LeRobot
+            policy
+        adapter: lerobot: the policy is a LeRobot checkpoint, run by the Python of python=
         host: 0.0.0.0 accepts connections from other machines
         port: 0: any free port
         certificate: PEM file, for networks shared with others
@@ -146,6 +191,7 @@ class ServePolicyConfig:
     """
 
     policy_folder: str
+    adapter: Literal["none", "lerobot"] = "none"
     host: str = "127.0.0.1"
     port: Port = 8766
     certificate: str = ""

@@ -1,4 +1,4 @@
-"""What a learner sees of the worlds: the state, pictures of cameras, or features of pictures."""
+"""Observations of a learner: the state of the worlds, pictures of cameras, or features of pictures."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class PictureFeatures(Protocol):
         ...
 
 
-class Observer(Protocol):
+class WorldsObserver(Protocol):
     """Turns worlds into the observations of a learner.
 
     Attributes:

@@ -10,7 +10,7 @@ from stable_baselines3.common.vec_env import VecEnv
 
 from robo_reward.envs.batch import StepResult
 from robo_reward.envs.gym import make_spaces
-from robo_reward.envs.observer import Observed, Observer, StateObserver
+from robo_reward.envs.observer import Observed, StateObserver, WorldsObserver
 from robo_reward.envs.worlds import Worlds
 from robo_reward.errors import UsageError
 
@@ -65,10 +65,10 @@ class SB3VecEnv(VecEnv):
 
     steps_per_action = 1
 
-    def __init__(self, sim: Worlds, judge: EpisodeScorer | None = None, observer: Observer | None = None) -> None:
+    def __init__(self, sim: Worlds, judge: EpisodeScorer | None = None, observer: WorldsObserver | None = None) -> None:
         self.sim, self.judge = sim, judge
         task = sim.task
-        self.observer: Observer = observer or StateObserver(task)
+        self.observer: WorldsObserver = observer or StateObserver(task)
         if judge is not None and task.ends_early:
             raise UsageError(
                 f"{task.id} may end an episode before its horizon, and this reward scores whole episodes of equal "

@@ -32,9 +32,10 @@ FORMAT = 1
 LOADERS = {
     "mlp": "robo_reward.policies.policy:load_mlp",
     "diffusion": "robo_reward.policies.diffusion.policy:load_diffusion",
+    "cnn": "robo_reward.policies.vision.picture_policy:load_picture_policy",
+    "lerobot": "robo_reward.policies.lerobot.policy:load_lerobot",
     "dsrl": "robo_reward.policies.dsrl.policy:load_dsrl",
     "best_of_n": "robo_reward.policies.alignment.best_of_n:load_best_of_n",
-    "cnn": "robo_reward.policies.vision.picture_policy:load_picture_policy",
 }
 """Kind of a policy in `policy.json` -> `module:function` that reads its folder, imported when it is needed."""
 MAX_DOCUMENT = 8 << 20  # [bytes] of the JSON file

@@ -310,7 +310,7 @@ class TrainingMonitor(BaseCallback):
         folder: of the checkpoint.
         env: the worlds.
         steps: the whole budget, as SB3 counts: one for each action of a world.
-        until: where to pause, in the same count.
+        until: where to pause, in the same unit.
         points: the number of points of the learning curve over the whole budget.
         every: how often to save while running [s].
         stop: called before each rollout; True ends the run after saving.

@@ -28,6 +28,8 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, settings
 
+from tests.lerobot_environment import lerobot_python  # noqa: F401  a fixture of several folders
+
 settings.register_profile("ci", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
 settings.register_profile("dev", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("ci" if os.environ.get("CI") else "dev")

@@ -42,6 +42,7 @@ NOT_RUN = {
     "clone": "trains for minutes",
     "record": "renders for a minute",
     "task": "needs a scene; tests/scenes runs it",
+    "import-policy": "needs LeRobot; the slow tests of tests/policies/lerobot run it",
     "import": "needs a data set; tests/cli/test_data_page.py runs the commands of docs/data.md",
     "export": "needs episodes; tests/cli/test_data_page.py runs the commands of docs/data.md",
     "preferences": "needs answers of people; tests/cli/test_data_page.py runs the command of docs/data.md",

@@ -127,7 +127,7 @@ class PolicyQueries:
         self._queue.clear()
 
     def restart(self, pause: bool = False) -> None:
-        """Removes the queued actions; a policy of chunks also begins again, and its open queries are dropped.
+        """Removes the queued actions; a policy of chunks also starts a new history, and its open queries are dropped.
 
         Args:
             pause: whether a policy of chunks is not asked in the next step, as a person may still drive.

@@ -16,9 +16,9 @@ from robo_reward.policies.alignment.best_of_n import (
     create_value,
 )
 from robo_reward.policies.alignment.chunks import EpisodeChunks
-from robo_reward.policies.alignment.dpo import compute_dpo_loss, compute_preference_accuracy
 from robo_reward.policies.alignment.finetune import load_ranked, require_diffusion
 from robo_reward.policies.alignment.job import FinetuneJob, FinetuneOutcome
+from robo_reward.policies.alignment.losses.dpo import compute_dpo_loss, compute_preference_accuracy
 from robo_reward.policies.alignment.matching import match_chunks
 from robo_reward.policies.alignment.measure import DRAWS
 from robo_reward.policies.alignment.settings import AlignmentSettings

@@ -1,4 +1,4 @@
-"""What a method of `robo-reward finetune` gets and returns."""
+"""The work that a method of `robo-reward finetune` is given, and its result."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class ChunkPolicy(Protocol):
 
 @dataclass(frozen=True)
 class Preferences:
-    """What people said.
+    """People's answers.
 
     Args:
         answers: at least one.

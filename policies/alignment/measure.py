@@ -6,10 +6,10 @@ import numpy as np
 import torch
 
 from robo_reward.labelling.comparisons import Comparisons
-from robo_reward.policies.alignment.anchor import compute_cloning_loss
 from robo_reward.policies.alignment.chunks import Chunks, EpisodeChunks, compute_chunk_errors, draw_noise
-from robo_reward.policies.alignment.dpo import compute_preference_accuracy
-from robo_reward.policies.alignment.implicit_reward import compute_implicit_reward
+from robo_reward.policies.alignment.losses.anchor import compute_cloning_loss
+from robo_reward.policies.alignment.losses.dpo import compute_preference_accuracy
+from robo_reward.policies.alignment.losses.implicit_reward import compute_implicit_reward
 from robo_reward.policies.diffusion.model import DiffusionModel
 
 DRAWS = 8

@@ -9,15 +9,15 @@ import torch
 from torch import Tensor
 
 from robo_reward.errors import UsageError
-from robo_reward.policies.alignment.anchor import compute_cloning_loss
 from robo_reward.policies.alignment.chunks import Chunks, Draw, EpisodeChunks, compute_chunk_errors, draw_noise
-from robo_reward.policies.alignment.dpo import compute_dpo_loss
-from robo_reward.policies.alignment.dro import compute_dro_loss
-from robo_reward.policies.alignment.implicit_reward import compute_implicit_reward
 from robo_reward.policies.alignment.job import RankedEpisodes
-from robo_reward.policies.alignment.kto import compute_kto_loss
+from robo_reward.policies.alignment.losses.anchor import compute_cloning_loss
+from robo_reward.policies.alignment.losses.dpo import compute_dpo_loss
+from robo_reward.policies.alignment.losses.dro import compute_dro_loss
+from robo_reward.policies.alignment.losses.implicit_reward import compute_implicit_reward
+from robo_reward.policies.alignment.losses.kto import compute_kto_loss
+from robo_reward.policies.alignment.losses.reward_weighting import compute_progress_weights, compute_return_weights
 from robo_reward.policies.alignment.matching import ChunkPairs
-from robo_reward.policies.alignment.reward_weighting import compute_progress_weights, compute_return_weights
 from robo_reward.policies.alignment.settings import AlignmentSettings
 from robo_reward.policies.diffusion.model import DiffusionModel
 from robo_reward.policies.diffusion.policy import DiffusionPolicy
@@ -25,7 +25,7 @@ from robo_reward.policies.diffusion.policy import DiffusionPolicy
 
 @dataclass(frozen=True, eq=False)
 class AlignmentState:
-    """What the loss of an update is computed from.
+    """The parts that the loss of an update is computed from.
 
     Args:
         policy: whose chunks are cut and, for own samples, drawn.

@@ -1,4 +1,4 @@
-"""What a cloned policy looks at, and the pictures of its training windows."""
+"""The observation of a cloned policy, and the pictures of its training windows."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from robo_reward.data.demonstration_checks import has_task_fields
+from robo_reward.data.cloning.checks import has_task_fields
+from robo_reward.data.cloning.picture_stack import PictureStack
 from robo_reward.data.episode import Episode
-from robo_reward.data.picture_stack import PictureStack
 from robo_reward.envs.rendering.frames import FrameSpec
 from robo_reward.envs.task import ObservationSpec, Task
 from robo_reward.errors import UsageError, WrongShape
@@ -26,22 +26,16 @@ DIGEST_PICTURES = 64
 """Pictures of each camera that are part of a training's fingerprint, evenly spaced."""
 
 
-class PictureDemonstrations(Protocol):
-    """Demonstrations with pictures, such as a `DemonstrationSet`."""
+class Demonstrations(Protocol):
+    """Demonstrations of a task, such as a `DemonstrationSet`, which may also have pictures."""
 
     @property
     def episodes(self) -> tuple[Episode, ...]: ...
 
-    @property
-    def pictures(self) -> PictureStack | None: ...
-
-    @property
-    def first_pictures(self) -> np.ndarray: ...
-
 
 @dataclass(frozen=True)
 class ObservationSettings:
-    """What a cloned policy observes, and how it learns to look.
+    """Settings of the observation of a cloned policy, and of how it learns from pictures.
 
     Args:
         names: state fields and cameras; empty: the task's own observation.
@@ -98,7 +92,7 @@ class PictureWindows:
 
     def __init__(
         self,
-        demonstrations: PictureDemonstrations,
+        demonstrations: Demonstrations,
         windows: Windows,
         frames: FrameSpec,
         history: int,
@@ -106,11 +100,14 @@ class PictureWindows:
         task: Task,
     ) -> None:
         self.frames, self.settings = frames, settings
-        self._arrays = _find_arrays(demonstrations.pictures, frames)
+        self._arrays = _find_arrays(getattr(demonstrations, "pictures", None), frames)
         steps = windows.step[:, None] + np.arange(1 - history, 1)  # (M, To)
-        self._rows = demonstrations.first_pictures[windows.episode][:, None] + np.maximum(steps, 0)
-        self.targets: Tensor | None = None
         episodes = demonstrations.episodes
+        counts = [len(episode) + 1 for episode in episodes]  # pictures, one of each state
+        first = np.cumsum([0, *counts[:-1]])
+        self._rows = first[windows.episode][:, None] + np.maximum(steps, 0)
+        _check_counts(self._arrays, sum(counts))
+        self.targets: Tensor | None = None
         if settings.auxiliary and all(has_task_fields(episode, task) for episode in episodes):
             seen = [task.observation(episode.states) for episode in episodes]
             pairs = zip(windows.episode, windows.step, strict=True)
@@ -151,3 +148,10 @@ def _find_arrays(stack: PictureStack | None, frames: FrameSpec) -> dict[str, np.
             raise WrongShape(f"pictures of {camera!r}", array.shape[1:], f"({frames.size}, {frames.size}, 3)")
         found[camera] = array
     return found
+
+
+def _check_counts(arrays: dict[str, np.ndarray], count: int) -> None:
+    """Raises WrongShape unless there is one picture of each camera for each state."""
+    for camera, array in arrays.items():
+        if len(array) != count:
+            raise WrongShape(f"pictures of {camera!r}", array.shape, f"({count}, h, w, 3), one for each state")

@@ -18,7 +18,7 @@ from robo_reward.envs.task import ObservationSpec, Task
 from robo_reward.errors import UsageError
 from robo_reward.files import atomic_path
 from robo_reward.policies.diffusion.checkpoint import ClonePointForm, compute_fingerprint
-from robo_reward.policies.diffusion.looking import ObservationSettings, PictureDemonstrations, PictureWindows
+from robo_reward.policies.diffusion.looking import Demonstrations, ObservationSettings, PictureWindows
 from robo_reward.policies.diffusion.policy import DiffusionPolicy
 from robo_reward.policies.diffusion.settings import DiffusionSettings
 from robo_reward.policies.diffusion.trainer import Trainer
@@ -90,7 +90,7 @@ class CloneResult:
 
 def clone_policy(
     task: Task,
-    demonstrations: PictureDemonstrations,
+    demonstrations: Demonstrations,
     folder: Path,
     settings: DiffusionSettings,
     steps: int = CloneConfig.steps,
@@ -181,7 +181,7 @@ def clone_policy(
 
 def _create_trainer(
     task: Task,
-    demonstrations: PictureDemonstrations,
+    demonstrations: Demonstrations,
     observation: ObservationSpec,
     frames: FrameSpec | None,
     settings: DiffusionSettings,

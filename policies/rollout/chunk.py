@@ -1,4 +1,4 @@
-"""The horizons of a policy: its history of observations, its chunks of actions, and the pictures that it looks at."""
+"""The lengths of a policy: its cameras, how many observations it remembers and how many actions it decides on."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a policy observes: state fields and cameras, chosen by name."""
+"""The observation of a policy: state fields and cameras, chosen by name."""
 
 from __future__ import annotations
 

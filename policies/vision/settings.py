@@ -15,7 +15,7 @@ SMALLEST_CROP = 32  # [pixels]
 
 @dataclass(frozen=True)
 class VisionSettings:
-    """How a policy sees the pictures of its cameras.
+    """Settings of the encoder of a policy's pictures.
 
     Args:
         network: `small`: three convolutions and keypoints by a soft-argmax, for processors without a GPU;

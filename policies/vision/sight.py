@@ -1,4 +1,4 @@
-"""What an algorithm of Stable-Baselines3 observes: chosen state fields, pictures, or features of pictures."""
+"""The observation of an algorithm of Stable-Baselines3: chosen state fields, pictures, or features of pictures."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ DEFAULT_BUFFER = 1 << 30  # [bytes] of a replay buffer with pictures, unless its
 
 @dataclass(frozen=True)
 class LookingSettings:
-    """What a policy observes, as the keys of `policy` say.
+    """Settings of the observation of a policy, as the keys of `policy` say.
 
     Args:
         observation: state fields and cameras; empty: the task's own observation.

@@ -61,7 +61,7 @@ class Verb:
                 found.append(f"{taken}={quote_text(argument)}")
             elif key == "reward" and key in self.paths and is_function_reference(value):
                 found += ["reward=python", f"reward.function={quote_text(value)}"]
-            elif key in self.paths and _is_path(value):
+            elif key in self.paths and (_is_path(value) or (value and not is_key(key))):
                 found += [text.format(quote_text(value)) for text in self.paths[key]]
             else:
                 found.append(argument)
@@ -217,6 +217,13 @@ VERBS = {
         "robo_reward.configs.deployment:ServePolicyConfig",
         "robo-reward serve-policy policy=runs/NAME host=0.0.0.0",
         {"policy": ("policy_folder={}",)},
+    ),
+    "import-policy": Verb(
+        "make a LeRobot checkpoint (ACT or diffusion) a policy folder that evaluate, record and deploy take",
+        "robo_reward.cli.robot.lerobot:run_import",
+        "robo_reward.configs.deployment:ImportPolicyConfig",
+        "robo-reward import-policy CHECKPOINT python=VENV task=panda/lift out=policies/theirs",
+        bare="checkpoint",
     ),
     "calibrate": Verb(
         "calibrate a camera's lens and pose from pictures of a chessboard or a ChArUco board",

@@ -87,7 +87,10 @@ def raw_keys() -> Iterator[None]:
         UsageError: the standard input is no terminal.
     """
     if not sys.stdin.isatty():
-        raise UsageError("by=keyboard needs a terminal to read keys from; standard input is not one. Try by=expert")
+        raise UsageError(
+            "recording by keyboard needs a terminal to read keys from; standard input is not one. "
+            "The scripted expert needs none"
+        )
     descriptor = sys.stdin.fileno()
     before = termios.tcgetattr(descriptor)
     try:

@@ -10,9 +10,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from robo_reward.data.cloning.checks import BadDemonstration
+from robo_reward.data.cloning.demonstrations import load_demonstration_set
 from robo_reward.data.collect import collect_episodes
-from robo_reward.data.demonstration_checks import BadDemonstration
-from robo_reward.data.demonstrations import load_demonstration_set
 from robo_reward.data.episode import Episode, EpisodeStore
 from robo_reward.data.formats import FORMATS, export_episodes, open_episodes
 from robo_reward.envs.rendering.frames import FrameSpec

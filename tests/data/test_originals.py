@@ -3,10 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -16,9 +12,9 @@ from robo_reward.data.lerobot.reader import open_lerobot
 from robo_reward.data.lerobot.writer import write_lerobot
 from robo_reward.data.robomimic import write_robomimic
 from tests.data.test_lerobot import film, filmed, source
+from tests.lerobot_environment import install_into, run_program
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
-VERSION = "0.6.1"  # needs Python 3.12, and other versions of torch and numpy than ours
 ROBOMIMIC = "0.3.0"  # its requirements name a package that must be compiled, so those that it imports are installed
 BESIDE = ("h5py", "imageio", "imageio-ffmpeg", "matplotlib", "psutil", "six", "tensorboardX", "termcolor")
 
@@ -85,49 +81,18 @@ data.finalize()
 """
 
 
-def find_newer_python() -> str | None:
-    """The path of a Python 3.12 or 3.13 on this machine: on the path, or among pyenv's."""
-    pyenv = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv"))
-    inside = [str(path) for version in ("3.12", "3.13") for path in pyenv.glob(f"versions/{version}*/bin/python")]
-    for name in ("python3.12", "python3.13", *inside):
-        path = shutil.which(name)
-        if path and subprocess.run([path, "--version"], capture_output=True, check=False).returncode == 0:
-            return path
-    return None
-
-
 @pytest.fixture(scope="module")
-def python(tmp_path_factory: pytest.TempPathFactory) -> str:
+def python(lerobot_python: str) -> str:
     """The interpreter of an environment with LeRobot and robomimic in it."""
-    uv = Path(sys.executable).parent / "uv"
-    if not uv.is_file():
-        pytest.skip("needs uv beside this Python; `make setup` brings it")
-    folder = tmp_path_factory.mktemp("originals") / "venv"
-    newer = find_newer_python()
-    if newer is None:
-        pytest.skip("LeRobot needs Python 3.12 or 3.13, which is not installed")
-    subprocess.run([str(uv), "venv", "--quiet", "--python", newer, str(folder)], check=True)
-    inside = str(folder / "bin" / "python")
-    install = [str(uv), "pip", "install", "--quiet", "--python", inside]
-    for packages in ([f"lerobot[dataset]=={VERSION}", *BESIDE], ["--no-deps", f"robomimic=={ROBOMIMIC}"]):
-        done = subprocess.run([*install, *packages], capture_output=True, text=True, check=False)
-        if done.returncode:
-            pytest.skip(f"{packages} cannot be installed: {done.stderr[-300:]}")
-    return inside
-
-
-def run(python: str, program: str, *arguments: Path) -> None:
-    offline = {"HF_HUB_OFFLINE": "1", "HF_DATASETS_OFFLINE": "1", "HF_HOME": str(arguments[0].parent / "hf")}
-    clean = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
-    command = [python, "-c", program, *map(str, arguments)]
-    done = subprocess.run(command, env={**clean, **offline}, capture_output=True, text=True, timeout=600, check=False)
-    assert done.returncode == 0, done.stderr[-3000:]
+    install_into(lerobot_python, [*BESIDE])
+    install_into(lerobot_python, ["--no-deps", f"robomimic=={ROBOMIMIC}"])
+    return lerobot_python
 
 
 def test_lerobot_opens_what_we_write(python: str, tmp_path: Path):
     episodes = [filmed(30, 0), filmed(12, 1), filmed(17, 2)]
     write_lerobot(source(episodes), tmp_path / "ours", lambda episode: "Lift the cube.")
-    run(python, READ, tmp_path / "ours", tmp_path / "arrays.npz", tmp_path / "found.json")
+    run_program(python, READ, tmp_path / "ours", tmp_path / "arrays.npz", tmp_path / "found.json")
     found = json.loads((tmp_path / "found.json").read_text())
     assert (found["rows"], found["episodes"], found["fps"]) == (59, 3, 20)
     assert set(found["tasks"]) == {"Lift the cube."} and found["window"] == [2, 3, 32, 36]
@@ -147,7 +112,7 @@ def test_lerobot_opens_what_we_write(python: str, tmp_path: Path):
 
 
 def test_we_open_what_lerobot_writes(python: str, tmp_path: Path):
-    run(python, WRITE, tmp_path / "theirs")
+    run_program(python, WRITE, tmp_path / "theirs")
     episodes = list(open_lerobot(tmp_path / "theirs").iterate(True))
     assert [len(episode) for episode in episodes] == [7, 8, 9]
     for e, episode in enumerate(episodes):
@@ -169,7 +134,7 @@ from lerobot.datasets.dataset_tools import delete_episodes
 from lerobot.datasets.lerobot_dataset import LeRobotDataset
 delete_episodes(LeRobotDataset("local/ours", root=sys.argv[1]), [0], output_dir=sys.argv[2], repo_id="local/less")
 """
-    run(python, delete, tmp_path / "ours", tmp_path / "less")
+    run_program(python, delete, tmp_path / "ours", tmp_path / "less")
     episodes = list(open_lerobot(tmp_path / "less").iterate(True))
     assert [len(episode) for episode in episodes] == [11, 6]
     for episode, (steps, seed) in zip(episodes, ((12, 3), (7, 2)), strict=True):
@@ -183,7 +148,7 @@ delete_episodes(LeRobotDataset("local/ours", root=sys.argv[1]), [0], output_dir=
 def test_robomimic_opens_what_we_write(python: str, tmp_path: Path):
     episodes = [filmed(30, 1), filmed(9, 2), filmed(17, 3)]
     write_robomimic(source(episodes), tmp_path / "demo.hdf5")
-    run(python, SEQUENCES, tmp_path / "demo.hdf5", tmp_path / "found.json")
+    run_program(python, SEQUENCES, tmp_path / "demo.hdf5", tmp_path / "found.json")
     found = json.loads((tmp_path / "found.json").read_text())
     assert (found["demos"], found["sequences"]) == (2, 47)  # those that succeed
     assert found["shapes"] == {"hand_position": [5, 3], "gripper_width": [5, 1], "wrist_image": [5, 31, 35, 3]}

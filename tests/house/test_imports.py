@@ -11,7 +11,8 @@ from tests.house.source import LINKED, ROOT, imports, modules
 LAYERS = (
     ("robo_reward", "robo_reward.errors", "robo_reward.finding", "robo_reward.printable", "robo_reward.masking",
      "robo_reward.questions", "robo_reward.periodic", "robo_reward.configs"),
-    ("robo_reward.registry", "robo_reward.files", "robo_reward.seeds", "robo_reward.web", "robo_reward.checks"),
+    ("robo_reward.registry", "robo_reward.files", "robo_reward.memory", "robo_reward.seeds", "robo_reward.web",
+     "robo_reward.checks"),
     ("robo_reward.jobs", "robo_reward.envs", "robo_reward.loggers"),
     ("robo_reward.rewards", "robo_reward.rewards.contract", "robo_reward.rewards.weighted",
      "robo_reward.rewards.function"),

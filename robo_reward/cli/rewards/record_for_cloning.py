@@ -17,8 +17,7 @@ from robo_reward.cli.interrupt import stop_on_signals
 from robo_reward.cli.rewards.record_person import PersonSession, record_keyboard, record_spacemouse
 from robo_reward.cli.task import make_configured_task
 from robo_reward.cli.terminal import Terminal
-from robo_reward.data.episode import EpisodeStore
-from robo_reward.data.recording import (
+from robo_reward.data.cloning.recording import (
     MakeActor,
     RecordingProgress,
     RecordingSettings,
@@ -27,6 +26,7 @@ from robo_reward.data.recording import (
     make_expert,
     record_demonstrations,
 )
+from robo_reward.data.episode import EpisodeStore
 from robo_reward.envs.rendering.frames import FrameSpec
 from robo_reward.envs.task import Task
 from robo_reward.errors import UnknownName, UsageError

@@ -6,9 +6,11 @@ import os
 import socket
 import ssl
 from pathlib import Path
+from typing import Any
 
 from omegaconf import DictConfig
 
+from robo_reward.cli.robot.lerobot import open_configured_policy
 from robo_reward.cli.terminal import Terminal
 from robo_reward.errors import UsageError
 from robo_reward.hardware.policy.server import PolicyServer, generate_token
@@ -20,8 +22,7 @@ TOKEN = "ROBO_REWARD_TOKEN"
 def run(config: DictConfig, arguments: list[str]) -> int:
     """Serves until Ctrl-C; the token comes from the environment, or is made and shown."""
     console = Terminal()
-    path = Path(config.policy_folder)
-    policy = load_policy(path)
+    policy = _load_policy(config)
     token = os.environ.get(TOKEN, "") or generate_token()
     server = PolicyServer(policy, token, config.host, config.port, _load_tls_context(config))
     shown = socket.gethostname() if config.host in ("0.0.0.0", "::") else config.host
@@ -43,7 +44,17 @@ def run(config: DictConfig, arguments: list[str]) -> int:
         console.print("ended")
     finally:
         server.close()
+        if config.adapter == "lerobot":
+            policy.close()
     return 0
+
+
+def _load_policy(config: DictConfig) -> Any:
+    if config.adapter == "lerobot":
+        return open_configured_policy(config, config.policy_folder)
+    if config.python:
+        raise UsageError(f"python={config.python} is for LeRobot policies: add adapter=lerobot")
+    return load_policy(Path(config.policy_folder))
 
 
 def _load_tls_context(config: DictConfig) -> ssl.SSLContext | None:

@@ -11,12 +11,12 @@ import torch
 from torch import Tensor
 
 from robo_reward.errors import UsageError, WrongShape
-from robo_reward.policies.alignment.anchor import compute_cloning_loss
-from robo_reward.policies.alignment.dpo import compute_dpo_loss, compute_preference_accuracy
-from robo_reward.policies.alignment.dro import MARGIN, compute_dro_loss
-from robo_reward.policies.alignment.implicit_reward import average_rows, compute_implicit_reward
-from robo_reward.policies.alignment.kto import compute_kto_loss
-from robo_reward.policies.alignment.reward_weighting import compute_progress_weights, compute_return_weights
+from robo_reward.policies.alignment.losses.anchor import compute_cloning_loss
+from robo_reward.policies.alignment.losses.dpo import compute_dpo_loss, compute_preference_accuracy
+from robo_reward.policies.alignment.losses.dro import MARGIN, compute_dro_loss
+from robo_reward.policies.alignment.losses.implicit_reward import average_rows, compute_implicit_reward
+from robo_reward.policies.alignment.losses.kto import compute_kto_loss
+from robo_reward.policies.alignment.losses.reward_weighting import compute_progress_weights, compute_return_weights
 
 
 def test_implicit_reward_leaves_padding_out() -> None:

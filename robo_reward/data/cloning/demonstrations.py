@@ -9,16 +9,16 @@ from pathlib import Path
 
 import numpy as np
 
-from robo_reward.data.demonstration_checks import (
+from robo_reward.data.cloning.checks import (
     BadDemonstration,
     check_action_sizes,
     check_episode,
     find_constant_columns,
     has_task_fields,
 )
+from robo_reward.data.cloning.picture_stack import PictureStack, PictureStackWriter
 from robo_reward.data.episode import Episode
 from robo_reward.data.formats import open_episodes
-from robo_reward.data.picture_stack import PictureStack, PictureStackWriter
 from robo_reward.data.pictures import crop_square
 from robo_reward.data.summary import EpisodeSource, get_clean_action, is_success_known, split_cameras
 from robo_reward.envs.task import Task

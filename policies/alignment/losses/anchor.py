@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from robo_reward.policies.alignment.implicit_reward import average_rows
+from robo_reward.policies.alignment.losses.implicit_reward import average_rows
 
 
 def compute_cloning_loss(errors: Tensor, mask: Tensor | None = None, weight: Tensor | None = None) -> Tensor:

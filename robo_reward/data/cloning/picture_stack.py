@@ -10,7 +10,7 @@ from typing import IO
 
 import numpy as np
 
-from robo_reward.data.demonstration_checks import BadDemonstration
+from robo_reward.data.cloning.checks import BadDemonstration
 from robo_reward.errors import UsageError
 
 

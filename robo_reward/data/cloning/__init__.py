@@ -1,0 +1,1 @@
+"""Demonstrations to clone a policy from: how they are recorded, loaded and checked."""
