@@ -40,8 +40,8 @@ DEFAULTS: dict[str, Any] = {
     "policy_kwargs": {"net_arch": [64, 64]},
 }
 """Settings of SAC, and `worlds`, `action_magnitude`, `shared_noise`. `gamma` is the discount of an environment step;
-`learning_starts` and `buffer_size` count chunks. Target entropy and magnitude are those of the paper. One noise vector for
-all rows of a chunk has as few numbers as an action, which SAC learns in minutes; `docs/dsrl.md` has the figures."""
+`learning_starts` and `buffer_size` count chunks. Target entropy and magnitude are those of the paper. One noise vector
+for all rows of a chunk has as few numbers as an action, which SAC learns in minutes; `docs/dsrl.md` has the figures."""
 
 STEPS = 40_000
 """The budget of `robo-reward finetune method=dsrl`, in environment steps."""
