@@ -181,7 +181,7 @@ def measure_dsrl(quick: bool, work: Path) -> dict[str, Any]:
         policy,
         resolve_reward(task, "expert"),
         work / "dsrl" / "run",
-        2_000 if quick else 150_000,
+        2_000 if quick else 40_000,
         episodes=1,
         report=lambda point: print(f"{point.steps} steps: success {point.success:.3f}", flush=True),
     )
