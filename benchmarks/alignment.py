@@ -1,4 +1,4 @@
-"""How many rankings a policy needs until it does what a person prefers: `python -m benchmarks.alignment --json FILE`.
+"""Rankings until a policy does what a person prefers: `python -m benchmarks.alignment --policy RUN --json FILE`.
 
 A clone of demonstrations in equal parts of two modes runs `EPISODES` episodes, which are filmed. A simulated person
 ranks three of them at a time: success with the preferred mode before success with the other before failure. From the

@@ -251,12 +251,12 @@ def evaluate(
 
 
 def record(task: str = "panda/lift", settings: Settings = None, **more: Any) -> EpisodeStore:
-    """Records demonstrations by the scripted expert and returns the store (`robo-reward record`).
+    """Records demonstrations by the scripted expert, a policy or a person; returns the store (`robo-reward record`).
 
     Args:
         task: a registered task.
         settings: keys of the verb.
-        more: further keys, such as `episodes`, `seed` and `to`, the folder of the store.
+        more: further keys, such as `source`, `n`, `seed` and `to`, the folder of the store.
     """
     from robo_reward.data.episode import EpisodeStore
 

@@ -1,4 +1,4 @@
-"""Measures the behaviour of a policy: its success, and by which of the task's modes it reaches it."""
+"""The behaviour of a policy: its success, and by which of the task's modes it reaches it."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class Behaviour:
 
     @property
     def preferred_rate(self) -> float | None:
-        """Share of the preferred mode among the episodes that used a mode; None where no episode used one."""
+        """Share of the preferred mode among the episodes that used a mode; None if there is none."""
         used = sum(self.modes.values())
         return next(iter(self.modes.values())) / used if used else None
 

@@ -76,6 +76,10 @@ class EpisodeChunks:
     def __len__(self) -> int:
         return len(self.episode)
 
+    def list_chunks(self, episode: int) -> np.ndarray:
+        """Returns the numbers of the chunks of an episode."""
+        return self.first[episode] + np.arange(int(self.count[episode]))
+
     def pick(self, episodes: np.ndarray, phase: np.ndarray) -> np.ndarray:
         """Returns the numbers of the chunks at a phase in [0, 1) of the given episodes, both of one shape."""
         return self.first[episodes] + np.floor(phase * self.count[episodes]).astype(int)

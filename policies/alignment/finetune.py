@@ -11,11 +11,10 @@ from torch import Tensor
 
 from robo_reward.errors import UsageError
 from robo_reward.policies.alignment.chunks import EpisodeChunks
-from robo_reward.policies.alignment.demonstrations import load_demonstrations
 from robo_reward.policies.alignment.job import FinetuneJob, FinetuneOutcome, RankedEpisodes
 from robo_reward.policies.alignment.matching import match_chunks
 from robo_reward.policies.alignment.measure import measure_cloning_loss, measure_pairs
-from robo_reward.policies.alignment.ranked_episodes import load_ranked_episodes, rank_rollouts
+from robo_reward.policies.alignment.ranked_episodes import load_demonstrations, load_ranked_episodes, rank_rollouts
 from robo_reward.policies.alignment.settings import AlignmentSettings
 from robo_reward.policies.alignment.train import copy_trainable, train_model
 from robo_reward.policies.alignment.updates import (
@@ -64,8 +63,6 @@ def _finetune(job: FinetuneJob, compute_loss: Update) -> FinetuneOutcome:
     settings = AlignmentSettings().with_changes(job.settings)
     policy = require_diffusion(job.policy)
     demonstrations = load_demonstrations(job)
-    if settings.anchor_on == "demonstrations" and not demonstrations:
-        raise UsageError("settings.anchor_on=demonstrations: the policy's own are not known; give data=DIR")
     ranked, held_out = load_ranked(job, settings)
     if not ranked.episodes:
         return FinetuneOutcome(None, 0)
@@ -73,7 +70,7 @@ def _finetune(job: FinetuneJob, compute_loss: Update) -> FinetuneOutcome:
     data = EpisodeChunks(policy, ranked.episodes)
     preferred = data.chunks.select(np.flatnonzero(ranked.is_liked[data.episode]))
     shown = EpisodeChunks(policy, demonstrations).chunks if demonstrations else preferred
-    anchor = shown if settings.anchor_on == "demonstrations" else preferred
+    anchor = shown if demonstrations and settings.anchor_on == "demonstrations" else preferred
     pairs = match_chunks(policy.model, data, ranked.pairs, settings.focus, job.seed)
     model = copy_trainable(policy.model)
     state = AlignmentState(policy, model, policy.model, ranked, data, pairs, anchor, settings, job.seed)
@@ -107,6 +104,25 @@ def _finetune(job: FinetuneJob, compute_loss: Update) -> FinetuneOutcome:
         "cloning_loss_on": "demonstrations" if demonstrations else "preferred episodes",
     }
     return FinetuneOutcome(replace(policy, model=state.model), done, before, measure(state.model), details)
+
+
+def check_job(job: FinetuneJob) -> None:
+    """Raises what is wrong with a job, before any long work.
+
+    Raises:
+        UnknownName: a setting that does not exist.
+        UsageError: settings out of range, a policy that cannot be aligned, answers from which nothing can be learnt,
+            or nothing to learn from.
+        PolicyMismatch: clips that the policy never saw.
+    """
+    settings = AlignmentSettings().with_changes(job.settings)
+    require_diffusion(job.policy)
+    if job.preferences is not None:
+        require_both_sides(load_ranked_episodes(job.preferences, job.task))
+    elif job.reward is None:
+        raise UsageError("reward=sparse ranks no episodes; give reward=RUN, reward=expert or preferences=DIR")
+    if settings.anchor_on == "demonstrations" and not load_demonstrations(job):
+        raise UsageError("settings.anchor_on=demonstrations: the policy's own are not known; give data=DIR")
 
 
 def require_diffusion(policy: Any) -> DiffusionPolicy:

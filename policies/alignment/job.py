@@ -1,4 +1,4 @@
-"""The input and the result of a method of `robo-reward finetune`."""
+"""The work that a method of `robo-reward finetune` is given, and its result."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class ChunkPolicy(Protocol):
 
 @dataclass(frozen=True)
 class Preferences:
-    """The answers of people.
+    """People's answers.
 
     Args:
         answers: at least one.

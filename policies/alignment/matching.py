@@ -63,7 +63,7 @@ def match_chunks(
         seen = model.encode(data.chunks.state)  # (M, C)
     winner, loser, gap, target, owner = [], [], [], [], []
     for number in range(len(pairs)):
-        sides = [np.arange(data.count[i]) + data.first[i] for i in (pairs.winner[number], pairs.loser[number])]
+        sides = [data.list_chunks(int(side[number])) for side in (pairs.winner, pairs.loser)]
         distance = torch.cdist(seen[sides[0]], seen[sides[1]]).square().numpy()  # (m, n)
         nearest = distance.argmin(axis=1)
         least = distance[np.arange(len(nearest)), nearest]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 from robo_reward.errors import UnknownName, UsageError
 from robo_reward.policies.alignment.job import FinetuneJob, FinetuneOutcome
@@ -20,16 +21,27 @@ class FinetuneMethod:
         summary: one line.
         entry: `module:function`, called with a `FinetuneJob`; imported only when it is used.
         sources: what it learns from, each of which suffices: `preferences`, `reward`.
+        check: `module:function` that raises for a job that cannot work, before any long work; empty: none.
     """
 
     summary: str
     entry: str
     sources: tuple[str, ...]
+    check: str = f"{_PLACE}.finetune:check_job"
+
+    def check_job(self, job: FinetuneJob) -> None:
+        """Raises what is wrong with a job: its settings, its policy, or its preferences."""
+        if self.check:
+            _import(self.check)(job)
 
     def load(self) -> Callable[[FinetuneJob], FinetuneOutcome]:
         """Returns the function of the method."""
-        module, _, name = self.entry.partition(":")
-        return getattr(importlib.import_module(module), name)
+        return _import(self.entry)
+
+
+def _import(entry: str) -> Any:
+    module, _, name = entry.partition(":")
+    return getattr(importlib.import_module(module), name)
 
 
 _BOTH = ("preferences", "reward")

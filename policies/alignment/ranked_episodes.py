@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from robo_reward.data.cloning.demonstrations import load_demonstration_set
 from robo_reward.data.episode import Episode, EpisodeStore
 from robo_reward.envs.task import Task
 from robo_reward.errors import UsageError
@@ -157,3 +158,16 @@ def pair_by_scores(scores: np.ndarray, share: float) -> Comparisons:
         raise UsageError(f"the reward gives all {len(scores)} episodes {scores[0]:.4g}: it prefers none of them")
     winner, loser = winner[decided], loser[decided]
     return Comparisons(winner, loser, np.ones(len(winner)), np.full(len(winner), NO_ANCHOR))
+
+
+def load_demonstrations(job: FinetuneJob) -> Sequence[Episode]:
+    """Returns the demonstrations of a job: `data=`, else those that the policy was cloned from, if they still exist.
+
+    Raises:
+        UsageError: demonstrations that do not fit the task.
+    """
+    source = job.data
+    if not source:
+        known = str(job.policy.meta.get("data", ""))
+        source = known if known and Path(known).exists() else ""
+    return load_demonstration_set(source, job.task).episodes if source else ()

@@ -36,8 +36,8 @@ class AlignmentSettings:
         UnknownName: another kind of weights.
     """
 
-    beta: float = 50.0
-    anchor: float = 20.0
+    beta: float = 20.0
+    anchor: float = 2.0
     anchor_on: str = "preferred"
     focus: float = 0.1
     learning_rate: float = 3e-4

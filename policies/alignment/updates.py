@@ -25,7 +25,7 @@ from robo_reward.policies.diffusion.policy import DiffusionPolicy
 
 @dataclass(frozen=True, eq=False)
 class AlignmentState:
-    """The state that the loss of an update is computed from.
+    """The parts that the loss of an update is computed from.
 
     Args:
         policy: whose chunks are cut and, for own samples, drawn.

@@ -20,11 +20,13 @@ import pytest
 from robo_reward.cli.app import main
 from robo_reward.cli.rewards.record_person import PersonSession, record_spacemouse
 from robo_reward.cli.terminal import Terminal as Console
+from robo_reward.data.cloning import recording
 from robo_reward.data.cloning.demonstrations import load_demonstration_set
 from robo_reward.data.episode import EpisodeStore
 from robo_reward.envs.rendering.frames import FrameSpec
 from robo_reward.envs.task import make_task
 from robo_reward.hardware.policy.teleop import SpaceMouseTeleop
+from robo_reward.policies.policy import MLPPolicy
 from tests.house.source import ROOT
 
 
@@ -215,3 +217,31 @@ def test_a_recording_that_ends_in_the_middle_continues(store: Path, tmp_path: Pa
     for a, b in zip(one, two, strict=True):
         np.testing.assert_array_equal(a.state, b.state)
         np.testing.assert_array_equal(a.action, b.action)
+
+
+def test_a_policy_records_and_another_one_does_not_continue(
+    store: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(recording, "HOPELESS", 2)
+    task = make_task("panda/reach")
+    command = ["record", "task=panda/reach", "source=policy", f"policy={tmp_path / 'run'}", "n=2", f"to={store}"]
+    for bias in (0.5, 0.25):
+        policy = MLPPolicy(
+            (np.zeros((task.observation.dim, task.action.dim), np.float32),),
+            (np.full(task.action.dim, bias, np.float32),),
+            "tanh",
+            False,
+            task.observation,
+            task.action,
+            {"task": task.id},
+        )
+        policy.save(tmp_path / "run" / "policy")
+        code = main([*command, "worlds=2"])
+        if bias == 0.5:
+            assert code == 1 and "none of 2 episodes of panda/reach succeeded" in capsys.readouterr().err
+    assert code == 2 and "holds a recording with other settings: source was" in capsys.readouterr().err
+    for episode in EpisodeStore(store.with_name("store-failures")):
+        np.testing.assert_array_equal(episode.action, 0.5)
+        assert episode.meta["by"] == "policy" and episode.clean_action is None
+    assert main(["record", "task=panda/lift", *command[2:-1], f"to={tmp_path / 'new'}"]) == 2
+    assert "but panda/lift expects" in capsys.readouterr().err and not (tmp_path / "new").exists()

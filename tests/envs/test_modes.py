@@ -101,10 +101,10 @@ def test_neither_the_mean_of_the_modes_nor_chance_succeeds(name: str) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", [*GRIPS, *(name.replace("panda", "fr3") for name in GRIPS)])
-def test_each_expert_succeeds_from_200_starts(name: str) -> None:
-    task = task_of(name)
+def test_each_expert_succeeds_from_many_starts(name: str) -> None:
+    task, starts = task_of(name), 200 if name.startswith("panda") else 40
     for index, mode in enumerate(task.modes):
-        rollout = roll_all(name, 200)[mode]
+        rollout = roll_all(name, starts)[mode]
         assert rollout.success.mean() >= 0.97, mode
         assert np.mean([task.mode_of(row) == index for row in rollout.states.array]) >= 0.97
 

@@ -1,1 +1,1 @@
-"""Losses that align a policy with preferences, as functions of the squared errors of chunks."""
+"""Losses and weights of alignment as pure functions."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
@@ -31,7 +32,7 @@ from robo_reward.envs.rendering.frames import FrameSpec
 from robo_reward.envs.task import Task
 from robo_reward.errors import UnknownName, UsageError
 from robo_reward.policies.controller import PolicyController
-from robo_reward.policies.policy import load_policy
+from robo_reward.policies.policy import find_policy_folder, load_policy
 
 PEOPLE = ("keyboard", "spacemouse")
 SOURCES = ("expert", "policy", "keyboard", "spacemouse")
@@ -51,10 +52,10 @@ def record_for_cloning(config: DictConfig, arguments: list[str]) -> int:
     console = Terminal()
     if goal.success_by != BY_TASK:
         goal.print(console)
+    make_actor = _load_actor(task, config.policy) if source == "policy" else make_expert(task)
     place = _open_place(config, task, source, arguments)
     if source in PEOPLE:
         return _record_person(config, place, console)
-    make_actor = make_expert(task) if source == "expert" else _load_actor(task, config.policy)
     begun = monotonic()
     with (
         lock_run(place.store.folder),
@@ -148,13 +149,21 @@ def _make_settings(config: DictConfig, task: Task, source: str) -> RecordingSett
     if noise > 1:
         raise UsageError(f"noise={noise:g}: expected at most 1, a full step")
     return RecordingSettings(
-        source=str(config.policy) if source == "policy" else source,
+        source=_name_policy(config.policy) if source == "policy" else source,
         seed=config.seed,
         noise=noise,
         modes=_choose_modes(config, task) if source == "expert" else (),
         frames=FrameSpec(tuple(config.cameras), config.size) if config.cameras else None,
         worlds=config.worlds,
     )
+
+
+def _name_policy(folder: str) -> str:
+    """Returns a policy's folder and a hash of its files, so that another policy does not continue its recording."""
+    digest = hashlib.sha256()
+    for path in sorted(find_policy_folder(Path(folder)).glob("policy.*")):
+        digest.update(path.read_bytes())
+    return f"{folder} {digest.hexdigest()[:12]}"
 
 
 def _choose_modes(config: DictConfig, task: Task) -> tuple[str, ...]:

@@ -53,8 +53,9 @@ def run(config: DictConfig, arguments: list[str]) -> int:
             save_reward(reward, folder.path / "reward")
         console.print(f"{task.id}: {config.method}: {method.summary}; {folder.path}", soft_wrap=True, highlight=False)
         with stop_on_signals() as stop:
-            before = _measure_once(console, folder.path / "before.json", task, policy, config, "before")
             job = _make_job(console, config, folder.path, task, policy, preferences, reward, stop)
+            method.check_job(job)
+            before = _measure_once(console, folder.path / "before.json", task, policy, config, "before")
             outcome = method.load()(job)
         if outcome.policy is None:
             console.print(f"stopped at step {outcome.steps:,}; run the same command again to resume")

@@ -19,7 +19,7 @@ from robo_reward.policies.alignment.methods import METHODS, find_method
 from robo_reward.policies.diffusion.networks.build import SIZES
 from tests.policies.alignment.shifters import make_job, make_policy, make_ranked, reach
 
-SMALL = {"batch": 4, "chunks": 2, "learning_rate": 3e-3}
+SMALL = {"batch": 8, "learning_rate": 1e-2, "anchor": 1.0, "focus": 1.0}
 
 
 @pytest.fixture(autouse=True)
@@ -46,7 +46,7 @@ def first_component(policy: Any, seed: int = 0) -> float:
 
 @pytest.mark.parametrize("method", ["dpo", "kto", "dro", "clone"])
 def test_alignment_prefers_what_people_prefer(method: str, tmp_path: Path) -> None:
-    outcome = run(method, tmp_path, steps=60)
+    outcome = run(method, tmp_path, steps=30)
     assert outcome.before["preference_accuracy"] == 0.5  # the policy is its own reference
     assert outcome.after["preference_accuracy"] == 1.0
     assert first_component(outcome.policy) > first_component(make_policy()) + 0.08
@@ -55,7 +55,7 @@ def test_alignment_prefers_what_people_prefer(method: str, tmp_path: Path) -> No
 def test_flow_policies_are_aligned_alike(tmp_path: Path) -> None:
     outcome = finetune.finetune_dpo(
         replace(
-            make_job(tmp_path, steps=60, settings=SMALL, ranked=make_ranked()), policy=make_policy("flow", history=2)
+            make_job(tmp_path, steps=30, settings=SMALL, ranked=make_ranked()), policy=make_policy("flow", history=2)
         )
     )
     assert outcome.after["preference_accuracy"] == 1.0
@@ -110,7 +110,7 @@ def test_settings_and_methods_are_checked_before_any_work(tmp_path: Path) -> Non
 
 
 def test_best_of_n_draws_better_chunks_than_its_base(tmp_path: Path) -> None:
-    outcome = run("best_of_n", tmp_path, steps=150)
+    outcome = run("best_of_n", tmp_path, steps=60)
     assert outcome.after["preference_accuracy"] == 1.0
     aligned: BestOfNPolicy = outcome.policy
     assert first_component(aligned) > first_component(make_policy()) + 0.05

@@ -37,6 +37,7 @@ SMALL: dict[str, Any] = {
     "learning_starts": 160,
     "batch_size": 128,
     "gradient_steps": 4,
+    "shared_noise": False,
     "policy_kwargs": {"net_arch": [32, 32]},
 }
 
@@ -144,7 +145,7 @@ def test_what_cannot_be_trained_is_refused_before_the_first_step(tmp_path: Path)
 def test_settings_are_merged_with_the_defaults() -> None:
     merged = merge_dsrl_settings({"policy_kwargs": {"net_arch": [8]}, "gamma": 0.9})
     assert merged["policy_kwargs"] == {"net_arch": [8]} and merged["gamma"] == 0.9
-    assert merged["action_magnitude"] == 1.5 and merged["shared_noise"] is False
+    assert merged["action_magnitude"] == 1.5 and merged["shared_noise"] is True
 
 
 @pytest.mark.parametrize(
