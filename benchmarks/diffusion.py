@@ -10,7 +10,8 @@ Times are CPU times of one core, the best of several passes, which other process
   steps      `success_by_steps`: success of a clone of panda/push with 2 to 100 network evaluations per chunk,
   alignment  `preferred_rate_by_labels`: share of the preferred mode on panda/cup, bag and fork by method and number of
              rankings, see `benchmarks.alignment`,
-  dsrl       success on panda/push of a clone of few demonstrations, and after SAC on its noise with the expert reward.
+  dsrl       success on panda/push of a clone of few demonstrations: as it is, with the noise 0 instead of a random one,
+             and after SAC on its noise with the expert reward.
 """
 
 from __future__ import annotations
@@ -93,7 +94,7 @@ def measure_training(policy: DiffusionPolicy, batch: int, passes: int) -> float:
 
 def measure_speed(quick: bool) -> dict[str, Any]:
     """Returns the times of chunks and updates of every network."""
-    task, passes = make_task("panda/push"), 3 if quick else 15
+    task, passes = make_task("panda/push"), 3 if quick else 8
     found: dict[str, Any] = {"chunk_ms": 1000 * measure_chunk(make_policy(task), passes)}
     speedups, samples = {}, {}
     for network in NETWORKS:
@@ -103,7 +104,7 @@ def measure_speed(quick: bool) -> dict[str, Any]:
         samples[network] = {"cpu": measure_training(policy, 256, passes)}
         if not quick:
             paper = make_policy(task, network=network, size="paper", horizon=16)
-            samples[network]["paper"] = measure_training(paper, 16, 3)
+            samples[network]["paper"] = measure_training(paper, 16, 2)
     default = DiffusionSettings().network
     return {**found, "openvino_speedup": speedups[default], "openvino_speedups": speedups, "samples_per_s": samples}
 
@@ -149,13 +150,32 @@ def measure_alignment(quick: bool, work: Path) -> dict[str, Any]:
     return {"preferred_rate_by_labels": rates}
 
 
+class ZeroNoise:
+    """A chunk policy that always starts from the noise 0, the most likely one: the baseline of every actor.
+
+    Args:
+        policy: whose noise it is.
+    """
+
+    def __init__(self, policy: DiffusionPolicy) -> None:
+        self._policy, self.noise_shape, self.observation = policy, policy.noise_shape, policy.observation
+        self.history, self.chunk, self.execute = policy.history, policy.chunk, policy.execute
+
+    def act(self, observations: Any, /, noise: np.ndarray) -> np.ndarray:
+        """Returns chunks (B, H, A)."""
+        return self._policy.act(observations, np.zeros_like(noise))
+
+
 def measure_dsrl(quick: bool, work: Path) -> dict[str, Any]:
-    """Returns the success of a weak clone before and after DSRL."""
+    """Returns the success of a weak clone before and after DSRL, and of the clone without any noise."""
     task = make_task("panda/push")
     policy = clone(task, work / "dsrl", *((10, 50) if quick else (30, 650)))
-    episodes = 20 if quick else 200
-    before = evaluate_policy(task, policy, episodes, EVALUATION_SEEDS, threads=1).success
-    print(f"clone: success {before:.3f}", flush=True)
+
+    def measure(each: Any) -> float:
+        return evaluate_policy(task, each, 20 if quick else 200, EVALUATION_SEEDS, threads=1).success
+
+    found = {"before": measure(policy), "zero_noise": measure(ZeroNoise(policy))}
+    print(*(f"{name}: success {value:.3f}" for name, value in found.items()), sep="\n", flush=True)
     result = train_dsrl(
         task,
         policy,
@@ -165,8 +185,8 @@ def measure_dsrl(quick: bool, work: Path) -> dict[str, Any]:
         episodes=1,
         report=lambda point: print(f"{point.steps} steps: success {point.success:.3f}", flush=True),
     )
-    after = evaluate_policy(task, result.policy, episodes, EVALUATION_SEEDS, threads=1).success
-    return {"dsrl": {"before": before, "after": after, "steps": result.steps, "seconds": result.seconds}}
+    found |= {"after": measure(result.policy), "steps": result.steps, "seconds": result.seconds}
+    return {"dsrl": found}
 
 
 PARTS: dict[str, Callable[[bool, Path], dict[str, Any]]] = {

@@ -35,7 +35,9 @@ def install_into(python: str, packages: list[str]) -> None:
 
 @pytest.fixture(scope="session")
 def lerobot_python(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """The interpreter of an environment with LeRobot in it, made once for all tests."""
+    """The interpreter of an environment with LeRobot, made once for all tests; LEROBOT_PYTHON names a ready one."""
+    if ready := os.environ.get("LEROBOT_PYTHON"):
+        return ready
     uv = Path(sys.executable).parent / "uv"
     if not uv.is_file():
         pytest.skip("needs uv beside this Python; `make setup` brings it")

@@ -39,6 +39,7 @@ NOT_RUN = {
     "demo": "minutes; a slow test of tests/reward_search runs it",
     "search": "trains for minutes",
     "train": "trains for minutes",
+    "clone": "trains for minutes",
     "record": "renders for a minute",
     "task": "needs a scene; tests/scenes runs it",
     "import-policy": "needs LeRobot; the slow tests of tests/policies/lerobot run it",

@@ -23,7 +23,7 @@ from robo_reward.hardware.drivers.mujoco import MujocoArm
 from robo_reward.hardware.drivers.registry import driver_options, make_arm
 from robo_reward.hardware.perception.calibration import Lens, load_lenses
 from robo_reward.hardware.perception.camera_stream import FrameSource, LatestFrames, SimulatedFrames
-from robo_reward.hardware.perception.cameras import Camera, EmulatorCamera, RealSenseCamera, UvcCamera
+from robo_reward.hardware.perception.cameras import FIRST_FRAME, Camera, EmulatorCamera, RealSenseCamera, UvcCamera
 from robo_reward.hardware.perception.scene import EmulatorScene, ManualSceneReset, SceneReset, SimulatedScene
 from robo_reward.hardware.perception.state_estimator import NoObjects, ObjectSource, Observer, load_object_source
 from robo_reward.hardware.policy.observation import match_cameras
@@ -225,7 +225,9 @@ def _make_frames(config: DeployConfig, task: ArmTask, arm: ArmDriver) -> FrameSo
     cameras = [
         make_camera(text, config.address, config.size, config.is_emulated, lenses.get(text)) for text in config.cameras
     ]
-    return LatestFrames(cameras, task.action.rate_hz)
+    # An emulator creates a renderer for each camera before its first picture.
+    patience = 5.0 + (FIRST_FRAME * len(cameras) if config.is_emulated else 0.0)
+    return LatestFrames(cameras, task.action.rate_hz, patience)
 
 
 def make_camera(text: str, host: str, size: int, emulated: bool, lens: Lens | None = None) -> Camera:

@@ -375,7 +375,8 @@ def check_policy_compatibility(task: Task, rig: ControlContext) -> None:
         return
     trained_on, arm = str(policy.meta.get("task", "")), rig.filter.arm
     horizons = getattr(policy, "horizons", ChunkSpec())
-    own_view = not horizons.is_single_step
+    # A policy of another task is recognised by its observation; of this one, it may have seen chosen fields only.
+    own_view = horizons.frames is not None or trained_on.partition("/")[2] == task.id.partition("/")[2]
     for warning in require_compatible(
         policy.action, policy.observation, task.action, task.observation, trained_on, arm, own_view
     ):

@@ -9,6 +9,7 @@ import numpy as np
 
 from robo_reward.envs.rendering.frames import FrameSpec
 from robo_reward.envs.state import State
+from robo_reward.envs.task import ObservationSpec
 from robo_reward.errors import UsageError
 from robo_reward.hardware.perception.state_estimator import Observer
 from robo_reward.policies.rollout.chunk import ChunkSpec
@@ -30,9 +31,10 @@ class PolicyObservation:
     def __init__(self, policy: Any, observer: Observer, views: Sequence[int] = ()) -> None:
         self.horizons: ChunkSpec = getattr(policy, "horizons", ChunkSpec())
         self._observer, self._views = observer, tuple(views)
-        self._own = None if self.horizons.is_single_step else policy.observation
+        self._own: ObservationSpec = observer.task.observation if policy is None else policy.observation
         self._newest = np.zeros(0, np.float32)
-        self._history = None if self._own is None else ObservationHistory(self.horizons, self._own.dim)
+        single = self.horizons.is_single_step
+        self._history = None if single else ObservationHistory(self.horizons, self._own.dim)
 
     def restart(self) -> None:
         """Forgets all observations: the next one begins a new history."""

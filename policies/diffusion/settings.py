@@ -53,6 +53,11 @@ class DiffusionSettings(ChunkPolicyConfig):
         return self.horizon - (self.history - 1)
 
     @property
+    def shortest_episode(self) -> int:
+        """The number of steps that an episode needs for one window."""
+        return max(1, self.horizon - self.execute - self.history + 2)
+
+    @property
     def divisor(self) -> int:
         """The number that the horizon of a U-Net must be a multiple of, since every level but the last halves it."""
         return {"cpu": 2, "paper": 4}[self.size] if self.network == "unet" else 1

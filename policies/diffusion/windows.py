@@ -10,6 +10,7 @@ import numpy as np
 from robo_reward.data.episode import Episode
 from robo_reward.envs.task import ObservationSpec
 from robo_reward.errors import UsageError
+from robo_reward.policies.diffusion.settings import DiffusionSettings
 from robo_reward.policies.rollout.history import observe_state
 
 
@@ -78,9 +79,26 @@ def cut_windows(
             )
         )
     if not parts:
-        longest = max((len(episode) for episode in episodes), default=0)
-        raise UsageError(
-            f"{len(episodes)} demonstrations of at most {longest} steps are too short for horizon={horizon} with "
-            f"execute={execute}: at least {horizon - history - execute + 2} steps are needed. Give a shorter horizon"
-        )
+        raise _too_short_error([len(episode) for episode in episodes], history, horizon, execute)
     return Windows(*(np.concatenate(part) for part in zip(*parts, strict=True)), short=tuple(short))
+
+
+def find_short_episodes(episodes: Sequence[Episode], settings: DiffusionSettings) -> list[int]:
+    """Returns the indices of the episodes that are too short for any window, and are left out.
+
+    Raises:
+        UsageError: every episode is.
+    """
+    lengths = [len(episode) for episode in episodes]
+    short = [index for index, length in enumerate(lengths) if length < settings.shortest_episode]
+    if len(short) == len(lengths):
+        raise _too_short_error(lengths, settings.history, settings.horizon, settings.execute)
+    return short
+
+
+def _too_short_error(lengths: Sequence[int], history: int, horizon: int, execute: int) -> UsageError:
+    needed = max(1, horizon - execute - history + 2)
+    return UsageError(
+        f"{len(lengths)} demonstrations of at most {max(lengths, default=0)} steps are too short for horizon={horizon} "
+        f"with execute={execute}: at least {needed} steps are needed. Give a shorter horizon"
+    )

@@ -42,7 +42,8 @@ class NoiseVecEnv(SB3VecEnv):
         self._history = np.zeros((sim.n, policy.history, policy.observation.dim), np.float32)
 
     def reset(self) -> np.ndarray:
-        observation = super().reset()
+        super().reset()
+        observation = self.sim.observation()
         self._history[:] = observation[:, None]
         return observation
 
@@ -56,7 +57,8 @@ class NoiseVecEnv(SB3VecEnv):
         observation = self._history[:, -1]
         for row in range(self.policy.execute):
             self._action = np.where(ended[:, None], 0.0, chunk[:, row])
-            observation, step_reward, ends, step_infos = super().step_wait()
+            _, step_reward, ends, step_infos = super().step_wait()
+            observation = self.sim.observation()
             reward += np.where(ended, 0.0, self.discount**row * step_reward)
             for i in np.flatnonzero(ends & ~ended):
                 infos[i] = step_infos[i]

@@ -99,6 +99,7 @@ class LoadedPolicy:
     """
 
     def __init__(self, folder: str, device: str, sampling_steps: int) -> None:
+        importlib.import_module("lerobot")
         self.torch = importlib.import_module("torch")
         configs = importlib.import_module("lerobot.configs.policies")
         factory = importlib.import_module("lerobot.policies.factory")

@@ -24,6 +24,7 @@ from robo_reward.policies.lerobot.child import BadFrame, pack_frame, read_frame
 CHILD = Path(__file__).with_name("child.py")
 START_TIMEOUT = 600.0  # [s] importing torch and lerobot for the first time compiles thousands of files
 ANSWER_TIMEOUT = 300.0  # [s]
+REQUIREMENT = "'lerobot[diffusion]>=0.6'"
 DOWNLOAD_TIMEOUT = 3600.0  # [s]
 LINES, LONGEST_LINE = 8, 300
 """Number and length of the last lines of the process's output that an error message shows."""
@@ -108,8 +109,8 @@ class LeRobotProcess:
             timeout: the longest that the answer may take [s].
 
         Raises:
-            LeRobotFailed: it answered with an error, ended, sent something else, or did not answer in time. But for
-                the first of these the process is ended.
+            LeRobotFailed: it answered with an error; or it ended, sent something else, or did not answer in time, and
+                is ended.
         """
         if self._problem:
             raise LeRobotFailed(self.python, self._problem, list(self._lines))
@@ -124,14 +125,23 @@ class LeRobotProcess:
             self._fail(f"it sent {error}")
         except (EOFError, OSError):
             self._fail("")
+        except KeyboardInterrupt:  # its answer is still to come and must not be taken for that of the next query
+            self._problem = "a query was interrupted"
+            self._end()
+            raise
         if answer[0].get("kind") == "failed":
-            raise LeRobotFailed(self.python, str(answer[0].get("cause"))[:MOST_CAUSE])
+            raise LeRobotFailed(self.python, self._describe_cause(str(answer[0].get("cause"))[:MOST_CAUSE]))
         return answer
 
     def close(self) -> None:
         """Ends the process; closing twice is harmless."""
         self._problem = self._problem or "it was closed"
         self._end()
+
+    def _describe_cause(self, cause: str) -> str:
+        if not cause.startswith("ModuleNotFoundError"):
+            return cause
+        return f"{cause}. Install it there: uv pip install --python {self.python} {REQUIREMENT}"
 
     def _receive(self, size: int, deadline: float) -> bytes:
         parts, missing = [], size

@@ -30,6 +30,7 @@ from robo_reward.memory import format_bytes
 from robo_reward.policies.diffusion.looking import ObservationSettings
 from robo_reward.policies.diffusion.settings import DiffusionSettings
 from robo_reward.policies.diffusion.train import ClonePoint, CloneResult, clone_policy
+from robo_reward.policies.diffusion.windows import find_short_episodes
 from robo_reward.policies.vision.settings import VisionSettings
 from robo_reward.report.runs import report_clone
 from robo_reward.seeds import FILM_SEEDS
@@ -50,12 +51,16 @@ def run(config: DictConfig, arguments: list[str]) -> int:
         raise UnknownName("camera", config.camera, task.cameras)
     looking = read_looking(config, task)
     demonstrations = load_demonstrations(config, task, looking)
+    short = find_short_episodes(demonstrations.episodes, settings)
     with (
         open_run(config, arguments, "clone", free=FREE) as run,
         open_run_loggers(console, config, run.path) as loggers,
     ):
         goal.save(run)
         _announce(console, task, demonstrations, config, run)
+        if short:
+            few = f"{len(short)} demonstrations are shorter than {settings.shortest_episode} steps and left out"
+            console.print(f"warning: {few}, such as {demonstrations.names[short[0]]}", style="yellow")
         if looking is not None:
             console.print(describe_looking(task, looking, demonstrations))
         if goal.success_by != BY_TASK:

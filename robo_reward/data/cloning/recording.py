@@ -24,7 +24,8 @@ WorldActor = Callable[[Worlds], np.ndarray]
 MakeActor = Callable[[int, Sequence[str]], AbstractContextManager[WorldActor]]
 """Makes the actor of one batch from its seed and the mode of each world ("" where the task has no modes)."""
 
-MOST_WORLDS = 100
+MOST_WORLDS, MOST_FILMED = 100, 25
+"""Episodes that are recorded side by side without and with pictures: what is drawn beyond the last one is lost."""
 FRAME_MEMORY = 512 << 20  # [bytes] of the frames of one batch
 HOPELESS = 300
 """Episodes without a single success after which recording gives up."""
@@ -56,7 +57,7 @@ class RecordingSettings:
         """Returns how many episodes are recorded side by side."""
         if self.worlds:
             return min(self.worlds, task.max_worlds)
-        most = min(MOST_WORLDS, task.max_worlds)
+        most = min(MOST_WORLDS if self.frames is None else MOST_FILMED, task.max_worlds)
         if self.frames is None:
             return most
         return max(1, min(most, FRAME_MEMORY // ((task.horizon + 1) * int(np.prod(self.frames.shape)))))

@@ -32,7 +32,7 @@ def expected(own: chunks.LinearChunks, observation: dict[str, np.ndarray]) -> np
     return own.act({name: array[None] for name, array in observation.items()})[0]
 
 
-def test_a_process_and_a_server_see_what_was_sent(own: chunks.LinearChunks) -> None:
+def test_a_process_and_a_server_see_what_was_sent_and_say_what_does_not_fit(own: chunks.LinearChunks) -> None:
     server = PolicyServer(chunks.load(TEXT), TOKEN, HOST)
     server.start()
     sources: list[Any] = [PolicyProcess(TEXT, chunks.load), RemotePolicy(f"ws://{HOST}:{server.port}", TOKEN)]
@@ -47,6 +47,9 @@ def test_a_process_and_a_server_see_what_was_sent(own: chunks.LinearChunks) -> N
                 assert eventually(lambda r=replies, s=source: r.append(s.receive_reply(0.1)) or r[-1] is not None)
                 assert replies[-1].ticket == ticket
                 np.testing.assert_allclose(replies[-1].actions, expected(own, observation), atol=1e-6)
+            source.send_observation(3, {**shown(own, 0), "front": np.zeros((3, 8, 8, 3), np.uint8)})
+            with pytest.raises(PolicyDied, match=r"BadMessage: a query with .*\(3, 8, 8, 3\)"):
+                source.receive_reply(10.0)
     finally:
         for source in sources:
             source.close()
@@ -72,16 +75,6 @@ def test_a_query_that_does_not_fit_is_refused(own: chunks.LinearChunks, change: 
     message = pack_query(1, {name: array for name, array in observation.items() if array is not None})
     with pytest.raises(BadMessage, match=words):
         answer(own, message)
-
-
-def test_a_query_that_does_not_fit_ends_the_policy_with_its_cause(own: chunks.LinearChunks) -> None:
-    process = PolicyProcess(TEXT, chunks.load)
-    try:
-        process.send_observation(1, {**shown(own, 0), "front": np.zeros((3, 8, 8, 3), np.uint8)})
-        with pytest.raises(PolicyDied, match=r"BadMessage: a query with .*\(3, 8, 8, 3\)"):
-            process.receive_reply(10.0)
-    finally:
-        process.close()
 
 
 def test_every_episode_has_its_own_noise() -> None:

@@ -16,21 +16,34 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from robo_reward.data.cloning.demonstrations import DemonstrationSet
+from robo_reward.envs.task import make_task
 from robo_reward.errors import BadArtifact, UsageError
 from robo_reward.policies.diffusion.ema import WeightAverage
+from robo_reward.policies.diffusion.networks.build import SIZES
 from robo_reward.policies.diffusion.policy import DiffusionPolicy
 from robo_reward.policies.diffusion.settings import DiffusionSettings
-from robo_reward.policies.diffusion.train import CloneResult, CloningFailed, Trainer, clone_policy, compute_rate_factor
+from robo_reward.policies.diffusion.train import CloneResult, clone_policy
+from robo_reward.policies.diffusion.trainer import CloningFailed, Trainer, compute_rate_factor
 from robo_reward.policies.diffusion.windows import Windows, cut_windows
+from robo_reward.policies.evaluate import evaluate_policy
 from robo_reward.policies.policy import load_policy
 from robo_reward.seeds import VALIDATION_SEEDS
 from tests.house.source import ROOT
-from tests.policies.diffusion.tiny import Few, few, reach
+from tests.policies.diffusion.tiny import SMALL, few, make_set, reach
 
 SETTINGS = DiffusionSettings(sampling_steps=2, warmup=2)
 
 
-def clone(folder: Path, stop_after: int = 10**9, demonstrations: Few | None = None, **more: Any) -> CloneResult:
+@pytest.fixture(autouse=True)
+def _small_network(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, sizes in SMALL.items():
+        monkeypatch.setitem(SIZES, name, sizes)
+
+
+def clone(
+    folder: Path, stop_after: int = 10**9, demonstrations: DemonstrationSet | None = None, **more: Any
+) -> CloneResult:
     left = iter(range(stop_after))
     options: Any = {"steps": 12, "batch": 8, "seed": 3, "episodes": 2, "evaluate_every": 5, "evaluate_episodes": 2}
     settings = more.pop("settings", SETTINGS)
@@ -80,7 +93,7 @@ def test_a_checkpoint_of_other_settings_or_data_is_refused(tmp_path: Path) -> No
         {"settings": replace(SETTINGS, learning_rate=1e-4)},
         {"batch": 9},
         {"steps": 13},
-        {"demonstrations": Few(few().episodes[:-1])},
+        {"demonstrations": make_set(few().episodes[:-1])},
     ]
     for change in changes:
         with pytest.raises(BadArtifact, match="other settings or other demonstrations"):
@@ -166,6 +179,21 @@ def test_bad_numbers_and_short_demonstrations_are_refused(tmp_path: Path) -> Non
     assert not list(tmp_path.iterdir())
 
 
+def test_success_is_that_of_the_last_weights_not_of_the_best_checkpoint(tmp_path: Path) -> None:
+    """The paper takes the largest success over its last checkpoints."""
+    result = clone(tmp_path)
+    assert result.evaluation is not None
+    again = evaluate_policy(reach(), load_policy(tmp_path), 2, VALIDATION_SEEDS + 3, threads=1)
+    assert again == result.evaluation and result.points[-1].success == again.success
+
+
+def test_no_action_is_a_quaternion() -> None:
+    """Rotations are commanded as small turns, whose components may be scaled and averaged one by one."""
+    for name in ("panda/lift", "panda/push", "fr3/lift"):
+        assert not [part for part in make_task(name).action.names if part.startswith("q")]
+        assert make_task(name).action.kind in ("ee_delta", "joint_delta")
+
+
 def test_evaluations_use_other_seeds_than_training(tmp_path: Path) -> None:
     found = clone(tmp_path, steps=1).evaluation
     assert found is not None and found.seed == VALIDATION_SEEDS + 3
@@ -176,7 +204,9 @@ import sys, time
 from pathlib import Path
 from robo_reward.policies.diffusion.train import clone_policy
 from tests.policies.diffusion.test_train import SETTINGS
-from tests.policies.diffusion.tiny import few, reach
+from robo_reward.policies.diffusion.networks.build import SIZES
+from tests.policies.diffusion.tiny import SMALL, few, reach
+SIZES.update(SMALL)
 clone_policy(reach(), few(), Path(sys.argv[1]), SETTINGS, steps=40, batch=8, seed=3, episodes=2, evaluate_every=10**6,
              checkpoint_seconds=0, tick=lambda update, loss: (print(update, flush=True), time.sleep(0.02)))
 """

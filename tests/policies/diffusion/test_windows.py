@@ -9,7 +9,8 @@ from robo_reward.data.episode import Episode
 from robo_reward.envs.state import Field, StateSpec
 from robo_reward.envs.task import Observable, ObservationSpec
 from robo_reward.errors import UsageError
-from robo_reward.policies.diffusion.windows import cut_windows
+from robo_reward.policies.diffusion.settings import DiffusionSettings
+from robo_reward.policies.diffusion.windows import cut_windows, find_short_episodes
 
 SPEC = StateSpec((Field("place", (2,), "m", "where it is"),))
 SEEN = ObservationSpec(SPEC, (Observable("place", 0.5),))
@@ -68,4 +69,9 @@ def test_padding_is_that_of_diffusion_policy() -> None:
 def test_too_few_steps_say_how_many_are_needed() -> None:
     with pytest.raises(UsageError, match=r"2 demonstrations of at most 4 steps .*at least 5 steps"):
         cut_windows([make_episode(4), make_episode(3)], SEEN, 1, 8, 4)
-    assert len(cut_windows([make_episode(5), make_episode(3)], SEEN, 1, 8, 4)) == 1
+    mixed = [make_episode(5), make_episode(3)]
+    found = cut_windows(mixed, SEEN, 1, 8, 4)
+    assert len(found) == 1 and found.short == (1,)
+    assert find_short_episodes(mixed, DiffusionSettings()) == [1]
+    with pytest.raises(UsageError, match="at least 5 steps"):
+        find_short_episodes(mixed[1:], DiffusionSettings())

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
 import torch
 
+from robo_reward.data.cloning.demonstrations import DemonstrationSet
 from robo_reward.data.collect import collect_episodes
 from robo_reward.data.episode import Episode
 from robo_reward.envs.task import Task, make_task
@@ -16,12 +16,8 @@ from robo_reward.policies.diffusion.normaliser import MinMax
 from robo_reward.policies.diffusion.policy import DiffusionPolicy
 from robo_reward.policies.diffusion.settings import DiffusionSettings
 
-
-@dataclass(frozen=True)
-class Few:
-    """A few demonstrations."""
-
-    episodes: tuple[Episode, ...]
+SMALL = {("mlp", "cpu"): {"width": 32, "blocks": 1, "time_width": 8}}
+"""For `SIZES`: a network whose checkpoints are written in no time."""
 
 
 @cache
@@ -33,9 +29,14 @@ def reach() -> Task:
 
 
 @cache
-def few() -> Few:
+def few() -> DemonstrationSet:
     """Returns six demonstrations of panda/reach."""
-    return Few(tuple(collect_episodes(reach(), reach().expert, 6, threads=1)))
+    return make_set(tuple(collect_episodes(reach(), reach().expert, 6, threads=1)))
+
+
+def make_set(episodes: tuple[Episode, ...]) -> DemonstrationSet:
+    """Returns episodes as demonstrations."""
+    return DemonstrationSet("few", episodes, tuple(str(number) for number in range(len(episodes))))
 
 
 def make_policy(seed: int = 0, **settings: Any) -> DiffusionPolicy:

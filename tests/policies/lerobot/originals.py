@@ -83,3 +83,25 @@ for kind in ("state", "looks", "act"):
     answers[kind] = np.stack(rows, axis=1)
 np.savez(out, **answers)
 """
+
+OLD = """
+import glob
+import os
+import shutil
+from safetensors.numpy import load_file, save_file
+
+shutil.copytree(root + "/state", root + "/old")
+weights = load_file(root + "/old/model.safetensors")
+for first, place in (("normalize_inputs", "preprocessor"), ("unnormalize_outputs", "postprocessor")):
+    (path,) = glob.glob(root + "/old/policy_" + place + "_step_*.safetensors")
+    for name, values in load_file(path).items():
+        feature, _, key = name.rpartition(".")
+        if (feature == "action") == (first == "unnormalize_outputs"):
+            weights[first + ".buffer_" + feature.replace(".", "_") + "." + key] = values
+save_file(weights, root + "/old/model.safetensors")
+for path in glob.glob(root + "/old/policy_*"):
+    os.remove(path)
+answers = {**np.load(out)}
+np.savez(out, **answers, old=answers["state"])
+"""
+"""Writes the first policy once more, as lerobot did before 0.4: with the statistics among the weights."""

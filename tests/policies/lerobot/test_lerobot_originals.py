@@ -14,7 +14,7 @@ from robo_reward.envs.task import make_task
 from robo_reward.policies.lerobot.policy import LeRobotSettings, open_lerobot_policy
 from robo_reward.policies.lerobot.process import LeRobotFailed
 from tests.lerobot_environment import run_program
-from tests.policies.lerobot.originals import ANSWER, MAKE
+from tests.policies.lerobot.originals import ANSWER, MAKE, OLD
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
 SEED = 5
@@ -23,6 +23,7 @@ PARTS = {
     "state": (("cube_position",), {}),
     "looks": ((), {"front": "front", "hand": "wrist"}),
     "act": ((), {"front": "front"}),
+    "old": (("cube_position",), {}),
 }
 """Checkpoint -> fields of `observation.environment_state`, and cameras."""
 
@@ -41,7 +42,7 @@ def checkpoints(lerobot_python: str, tmp_path_factory: pytest.TempPathFactory) -
         "seed": np.random.default_rng(SEED).integers(2**31),
     }
     np.savez(root / "inputs.npz", allow_pickle=False, **inputs)
-    run_program(lerobot_python, MAKE + ANSWER, root, root / "answers.npz")
+    run_program(lerobot_python, MAKE + ANSWER + OLD, root, root / "answers.npz")
     return root
 
 

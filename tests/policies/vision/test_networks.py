@@ -127,7 +127,7 @@ def test_gradients_reach_every_trainable_weight_and_no_statistics_move(network: 
     assert all(torch.equal(before[name], after[name]) for name in before)
 
 
-@pytest.mark.parametrize("network", ["small", "nature", "resnet18"])
+@pytest.mark.parametrize("network", NETWORKS[:3])
 def test_networks_that_are_trained_have_no_batch_normalisation(network: str) -> None:
     """Its running statistics would not follow the moving average of the weights."""
     encoder = make_encoder(network)

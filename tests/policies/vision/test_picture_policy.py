@@ -45,12 +45,11 @@ def train(task: Task, folder: Path, algorithm: str, looking: LookingSettings, st
     ("algorithm", "looking"),
     [
         ("sac", LookingSettings(FIELDS, SIZE, "nature")),
-        pytest.param("ppo", LookingSettings(("front",), SIZE), marks=pytest.mark.slow),
-        pytest.param(
-            "sac", LookingSettings(("wrist", "front", "hand_position"), SIZE, "pixels"), marks=pytest.mark.slow
-        ),
+        ("ppo", LookingSettings(("front",), SIZE)),
+        ("sac", LookingSettings(("wrist", "front", "hand_position"), SIZE, "pixels")),
     ],
 )
+@pytest.mark.slow
 def test_a_stopped_run_goes_on_bit_for_bit(
     reach: Task, tmp_path: Path, algorithm: str, looking: LookingSettings
 ) -> None:
