@@ -43,7 +43,7 @@ from robo_reward.vision.choose import choose_encoder
 
 EPISODES, MEASURED = 100, 100
 LABELS = (5, 10, 20, 50)
-SHARE = 0.3
+SHARE = 0.5
 ENCODER = {"kind": "colour_slots", "min_chroma": 0.12}
 ROLLOUT_SEED, QUERY_SEED, MEASURE_SEED = 500, 0, 5_000_000
 

@@ -14,7 +14,12 @@ from robo_reward.policies.alignment.chunks import EpisodeChunks
 from robo_reward.policies.alignment.job import FinetuneJob, FinetuneOutcome, RankedEpisodes
 from robo_reward.policies.alignment.matching import match_chunks
 from robo_reward.policies.alignment.measure import measure_cloning_loss, measure_pairs
-from robo_reward.policies.alignment.ranked_episodes import load_demonstrations, load_ranked_episodes, rank_rollouts
+from robo_reward.policies.alignment.ranked_episodes import (
+    load_demonstrations,
+    load_ranked_episodes,
+    rank_rollouts,
+    require_rollouts,
+)
 from robo_reward.policies.alignment.settings import AlignmentSettings
 from robo_reward.policies.alignment.train import copy_trainable, train_model
 from robo_reward.policies.alignment.updates import (
@@ -119,7 +124,9 @@ def check_job(job: FinetuneJob) -> None:
     require_diffusion(job.policy)
     if job.preferences is not None:
         require_both_sides(load_ranked_episodes(job.preferences, job.task))
-    elif job.reward is None:
+    if job.reward is not None:
+        require_rollouts(settings.rollouts)
+    elif job.preferences is None:
         raise UsageError("reward=sparse ranks no episodes; give reward=RUN, reward=expert or preferences=DIR")
     if settings.anchor_on == "demonstrations" and not load_demonstrations(job):
         raise UsageError("settings.anchor_on=demonstrations: the policy's own are not known; give data=DIR")

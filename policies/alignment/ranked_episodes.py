@@ -68,7 +68,7 @@ def load_clip_episode(clip: Clip, task: Task) -> Episode:
     if path.is_file():
         raise UsageError(
             f"clip {clip.id} is the video {path}, which has no actions to learn from. Label episodes instead: "
-            "`robo-reward record task=TASK source=policy policy=RUN`, then `robo-reward label STORE`"
+            "`robo-reward record task=TASK by=RUN`, then `robo-reward label STORE`"
         )
     if not path.is_dir():
         raise UsageError(f"clip {clip.id} is no longer at {path}; give clips=FOLDER with its present folder")
@@ -101,8 +101,7 @@ def rank_rollouts(job: FinetuneJob, count: int, share: float) -> RankedEpisodes:
     Raises:
         UsageError: fewer than four episodes, or the reward prefers none of them.
     """
-    if count < 4:
-        raise UsageError(f"settings.rollouts={count}: expected at least 4 episodes to rank")
+    require_rollouts(count)
     store, filmed = EpisodeStore(job.folder / "rollouts", frames="drop"), getattr(job.reward, "frames", None)
     for first in range(0, count, BATCH):  # whole batches, so that a resumed run has the same episodes
         keys = [f"{number:06d}" for number in range(first, min(first + BATCH, count))]
@@ -120,6 +119,12 @@ def rank_rollouts(job: FinetuneJob, count: int, share: float) -> RankedEpisodes:
     episodes = list(store.iterate_without_frames())
     scores = np.array([e.reward.total.mean() for e in episodes if e.reward is not None])
     return RankedEpisodes(episodes, pair_by_scores(scores, share), scores)
+
+
+def require_rollouts(count: int) -> None:
+    """Raises UsageError for too few episodes to rank."""
+    if count < 4:
+        raise UsageError(f"settings.rollouts={count}: expected at least 4 episodes to rank")
 
 
 def score_episodes(reward: StepReward | EpisodeReward | None, episodes: Sequence[Episode]) -> list[RewardOutput]:

@@ -43,7 +43,7 @@ class AlignmentSettings:
     learning_rate: float = 3e-4
     batch: int = 64
     rollouts: int = 200
-    share: float = 0.3
+    share: float = 0.5
     candidates: int = 16
     weights: str = "progress"
     temperature: float = 0.5

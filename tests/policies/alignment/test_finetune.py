@@ -44,7 +44,7 @@ def first_component(policy: Any, seed: int = 0) -> float:
     return float(policy.act(observation, noise)[:, :, 0].mean())
 
 
-@pytest.mark.parametrize("method", ["dpo", "kto", "dro", "clone"])
+@pytest.mark.parametrize("method", ["dpo", *(pytest.param(m, marks=pytest.mark.slow) for m in ("kto", "dro", "clone"))])
 def test_alignment_prefers_what_people_prefer(method: str, tmp_path: Path) -> None:
     outcome = run(method, tmp_path, steps=30)
     assert outcome.before["preference_accuracy"] == 0.5  # the policy is its own reference
@@ -52,6 +52,7 @@ def test_alignment_prefers_what_people_prefer(method: str, tmp_path: Path) -> No
     assert first_component(outcome.policy) > first_component(make_policy()) + 0.08
 
 
+@pytest.mark.slow
 def test_flow_policies_are_aligned_alike(tmp_path: Path) -> None:
     outcome = finetune.finetune_dpo(
         replace(
@@ -69,7 +70,7 @@ def test_the_policy_itself_is_not_changed(tmp_path: Path) -> None:
     assert not torch.equal(next(iter(outcome.policy.model.parameters())), next(iter(job.policy.model.parameters())))
 
 
-@pytest.mark.parametrize("method", ["dpo", "dro", "best_of_n"])
+@pytest.mark.parametrize("method", ["dpo", *(pytest.param(m, marks=pytest.mark.slow) for m in ("dro", "best_of_n"))])
 def test_a_stopped_run_resumes_exactly(method: str, tmp_path: Path) -> None:
     whole = run(method, tmp_path / "whole", steps=50)
     asked = iter([False, False, True])
