@@ -16,7 +16,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from robo_reward.data.demonstrations import DemonstrationSet
+from robo_reward.data.cloning.demonstrations import DemonstrationSet
 from robo_reward.envs.task import make_task
 from robo_reward.errors import BadArtifact, UsageError
 from robo_reward.policies.diffusion.ema import WeightAverage

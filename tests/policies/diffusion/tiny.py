@@ -7,8 +7,8 @@ from typing import Any
 
 import torch
 
+from robo_reward.data.cloning.demonstrations import DemonstrationSet
 from robo_reward.data.collect import collect_episodes
-from robo_reward.data.demonstrations import DemonstrationSet
 from robo_reward.data.episode import Episode
 from robo_reward.envs.task import Task, make_task
 from robo_reward.policies.diffusion.model import create_model
