@@ -112,7 +112,7 @@ class DiffusionPolicy:
         found = self.model.sample(self.model.encode(state, pictures), self._make_noise(noise, shape), previous=start)
         self._previous = found if remembers else None
         first = self.history - 1
-        return np.nan_to_num(found[:, first:].cpu().numpy())
+        return found[:, first:].cpu().numpy()
 
     def require_compatible(self, task: Task) -> DiffusionPolicy:
         """Returns the policy itself if the task has the conventions and cameras that it was trained for.

@@ -90,6 +90,11 @@ class Trainer:
         begun, progress = time.monotonic(), self.progress
         self.model.train()
         loss = self.compute_loss()
+        if not math.isfinite(value := float(loss.detach())):
+            raise CloningFailed(
+                f"the loss is not finite after {progress.update} updates; a smaller learning_rate than "
+                f"{self.settings.learning_rate} or a longer warmup helps"
+            )
         self.optimiser.zero_grad(set_to_none=True)
         loss.backward()
         factor = compute_rate_factor(progress.update, self.steps, self.settings.warmup)
@@ -99,11 +104,6 @@ class Trainer:
         self.optimiser.step()
         progress.update += 1
         self.ema.add(progress.update)
-        if not math.isfinite(value := float(loss.detach())):
-            raise CloningFailed(
-                f"the loss is not finite after {progress.update} updates; a smaller learning_rate than "
-                f"{self.settings.learning_rate} or a longer warmup helps"
-            )
         progress.losses += value
         progress.counted += 1
         progress.seconds += time.monotonic() - begun
