@@ -16,10 +16,8 @@ from robo_reward.data.collect import collect_episodes
 from robo_reward.data.episode import Episode
 from robo_reward.envs.rendering.frames import FrameSpec
 from robo_reward.envs.state import StateSpec
-from robo_reward.envs.task import Task, make_task
 from robo_reward.errors import BadArtifact, UnknownName, UsageError, WrongShape
 from robo_reward.files import load_tensors
-from robo_reward.policies.controller import PolicyController
 from robo_reward.policies.diffusion.looking import ObservationSettings, PictureWindows
 from robo_reward.policies.diffusion.settings import DiffusionSettings
 from robo_reward.policies.diffusion.train import Trainer, clone_policy
@@ -186,31 +184,3 @@ def test_pictures_that_do_not_fit_are_refused_before_training(tmp_path: Path) ->
     with pytest.raises(UnknownName, match="keypoints"):
         VisionSettings.from_json({"keypoint": 3})
     assert not (tmp_path / "checkpoint.safetensors").exists()
-
-
-@pytest.mark.slow
-def test_a_policy_finds_what_only_the_pictures_show(tmp_path: Path) -> None:
-    """panda/reach without the goal among its numbers: a policy that is not shown the pictures cannot know it."""
-    task = make_task("panda/reach")
-    frames = FrameSpec(("front", "side"), 64)
-    episodes = collect_episodes(task, task.expert, 60, frames=frames, threads=1)
-    wide = np.concatenate([episode.frames for episode in episodes if episode.frames is not None])
-    data = Seen(tuple(episodes), PictureStack({"front": wide[:, :, :64], "side": wide[:, :, 64:]}))
-    options: Any = {"steps": 300, "batch": 64, "episodes": 1, "evaluate_every": 300, "evaluate_episodes": 1}
-    left = {}
-    for names in (("hand_position",), ("front", "side", "hand_position")):
-        looking = ObservationSettings(names, 64, reuse=2)
-        found = clone_policy(task, data, tmp_path / str(len(names)), DiffusionSettings(), looking=looking, **options)
-        left[len(names)] = measure_distance(task, found.policy)
-    assert left[3] < 0.6 * left[1], left
-
-
-def measure_distance(task: Task, policy: Any, worlds: int = 30) -> float:
-    """Returns the mean distance [m] between hand and goal after 25 steps of episodes that are not in the training."""
-    sim = task.make_worlds(worlds, 1_000, threads=1)
-    with PolicyController(policy, task, worlds) as controller:
-        for _ in range(25):
-            sim.step(controller.act(sim))
-    distance = np.linalg.norm(sim.state["hand_position"] - sim.state["goal_position"], axis=1).mean()
-    sim.close()
-    return float(distance)
