@@ -58,7 +58,7 @@ METHODS = {
         "SAC on the initial noise, the policy stays frozen",
         "robo_reward.policies.dsrl.train:finetune_dsrl",
         ("reward",),
-        check="",
+        "robo_reward.policies.dsrl.train:check_dsrl_job",
     ),
 }
 

@@ -93,11 +93,7 @@ def train_dsrl(
         TrainingFailed: numbers that are not finite.
     """
     _require_trainable(task, policy, steps)
-    if isinstance(reward, EpisodeReward):
-        raise UsageError(
-            "method=dsrl needs a reward of single steps, such as a program or the sparse success; this one scores "
-            "whole episodes"
-        )
+    reward = _require_step_reward(reward)
     torch.set_num_threads(torch_threads)
     env, model = _create_learner(task, policy, reward, params or {}, seed, threads)
     budget, pause = (-(-count // policy.execute) for count in (steps, until or steps))  # SB3 counts chunks
@@ -151,6 +147,15 @@ def _require_trainable(task: Task, policy: Any, steps: int) -> None:
     policy.require_compatible(task)
 
 
+def _require_step_reward(reward: StepReward | EpisodeReward | None) -> StepReward | None:
+    if isinstance(reward, EpisodeReward):
+        raise UsageError(
+            "method=dsrl needs a reward of single steps, such as a program or the sparse success; this one scores "
+            "whole episodes"
+        )
+    return reward
+
+
 def _create_learner(
     task: Task, policy: NoiseDrivenPolicy, reward: StepReward | None, params: Mapping[str, Any], seed: int, threads: int
 ) -> tuple[NoiseVecEnv, Any]:
@@ -170,6 +175,13 @@ def _export(model: Any, env: NoiseVecEnv, task: Task, meta: dict[str, Any]) -> D
     size = int(env.action_space.shape[0])
     actor = export_policy(model, task, {})
     return DSRLPolicy(replace(actor, action=make_noise_spec(env.policy, size, env.magnitude)), env.policy, meta)
+
+
+def check_dsrl_job(job: FinetuneJob) -> None:
+    """Raises what is wrong with a job of `method=dsrl`: its policy, its reward or its settings."""
+    _require_trainable(job.task, job.policy, job.steps or STEPS)
+    _require_step_reward(job.reward)
+    merge_dsrl_settings(job.settings)
 
 
 def finetune_dsrl(job: FinetuneJob) -> FinetuneOutcome:
