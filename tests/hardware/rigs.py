@@ -25,11 +25,14 @@ from robo_reward.hardware.policy.teleop import NoTeleop
 from robo_reward.hardware.safety.filter import SafetyFilter
 from robo_reward.hardware.safety.watchdog import Watchdog
 from robo_reward.hardware.wire import pack_message
+from robo_reward.policies.rollout.chunk import ChunkSpec
 from tests.hardware import policies
 
 
 class Inline:
     """A policy in this process, which answers at once."""
+
+    horizons = ChunkSpec()
 
     def __init__(self, text: str) -> None:
         self.own = policies.load(text)

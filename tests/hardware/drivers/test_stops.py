@@ -31,6 +31,7 @@ from robo_reward.hardware.safety.filter import SafetyFilter
 from robo_reward.hardware.safety.limits import policy_limits
 from robo_reward.hardware.safety.trajectory.braking import compute_braking
 from robo_reward.hardware.safety.watchdog import Watchdog
+from robo_reward.policies.rollout.chunk import ChunkSpec
 from tests.hardware.patience import eventually
 
 pytest.importorskip("franky")
@@ -136,7 +137,7 @@ class Driver:
 
     def __init__(self, task: ArmTask, kind: str) -> None:
         self.action, self.observation, self.meta = task.action, task.observation, {"task": task.id}
-        self.kind, self.asked = kind, 0
+        self.kind, self.asked, self.horizons = kind, 0, ChunkSpec()
         self._tickets: list[int] = []
 
     def send_observation(self, ticket: int, observation: np.ndarray) -> None:
