@@ -224,7 +224,8 @@ def register_algorithm(value: str) -> str:
 
     from robo_reward.policies.own_algorithm import compute_digest, find_sources
 
-    node = {"algorithm": value, "params": {}, "digest": compute_digest(find_sources(value))}
+    usual = build_node(list_structured_keys("policy", "ppo"))
+    node = {**usual, "algorithm": value, "digest": compute_digest(find_sources(value))}
     option = f"own_{hashlib.sha256(value.encode()).hexdigest()[:8]}"
     ConfigStore.instance().store(group="policy", name=option, node=node, package="policy", provider="policy")
     return option
