@@ -43,7 +43,7 @@ class Behaviour:
 
     @property
     def preferred_rate(self) -> float | None:
-        """Share of the preferred mode among the episodes that used a mode; None if there is none."""
+        """Share of the preferred mode among the episodes that used a mode; None where no episode did."""
         used = sum(self.modes.values())
         return next(iter(self.modes.values())) / used if used else None
 
