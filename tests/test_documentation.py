@@ -58,6 +58,7 @@ NOT_RUN = {
     "report": "needs a run folder",
     "score": "needs episodes and a run folder",
     "compare": "needs two run folders",
+    "finetune": "needs a cloned policy and answers of people",
     "emulate": "serves until it is stopped",
 }
 """Verb -> why its commands do not run, apart from blocks that are marked slow. The arguments are always checked."""
