@@ -62,7 +62,7 @@ class Lift(ArmTask):
 
 
 def grasp_and_carry(
-    task: ArmTask, state: State, thing: np.ndarray, goal: np.ndarray, width: float = 0.04
+    task: ArmTask, state: State, thing: np.ndarray, goal: np.ndarray, width: float | np.ndarray = 0.04
 ) -> np.ndarray:
     """Returns a scripted grasp from above, from the state alone: above the object, down, close, then carry it."""
     offset = thing - state.hand_position
