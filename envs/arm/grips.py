@@ -50,8 +50,8 @@ class GripTask(ArmTask):
             raise UnknownName("mode", mode, self.modes)
         grip = state[f"{mode}_position"]
         goal = grip + self.plan_displacement(state)
-        # Thin things turn between the fingers if they are raised before these have closed: 3 mm less than usual. What is
-        # raised may be held askew, which opens the fingers by some millimetres.
+        # Thin things turn between the fingers if they are raised before these have closed: 3 mm less than usual.
+        # What is raised may be held at an angle, which opens the fingers by some millimetres.
         raised = state[f"{self.thing}_position"][..., 2] > self.rest_height + CLEAR / 2
         width = self.widths[self.modes.index(mode)] + np.where(raised, 0.006, -0.003)
         return grasp_and_carry(self, state, grip, goal, width)
