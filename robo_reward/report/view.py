@@ -63,7 +63,8 @@ def list_facts(report: RunReport) -> list[tuple[str, str]]:
             (format_duration(head.seconds), "from command to report" if report.kind == "search" else "wall time")
         )
     if head.steps is not None:
-        rows.append((format_count(head.steps), "training steps of the policy"))
+        unit = "updates of the network" if report.kind == "clone" else "training steps of the policy"
+        rows.append((format_count(head.steps), unit))
     if head.total_steps is not None:
         rows.append((format_count(head.total_steps), "training steps of the whole search"))
     if report.kind == "search" and report.candidates:

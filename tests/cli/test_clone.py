@@ -64,7 +64,9 @@ def test_a_run_leaves_a_policy_that_other_verbs_take(
     folder = tmp_path / "one"
     result = json.loads((folder / "result.json").read_text())
     assert result["verb"] == "clone" and result["steps"] == 4 and result["evaluation"]["episodes"] == 2
-    assert "policy from demonstrations" in (folder / "report.html").read_text()
+    page = (folder / "report.html").read_text()
+    assert "policy from demonstrations" in page
+    assert "updates of the network" in page
     loaded = load_policy(folder)
     assert loaded.act(np.zeros((2, loaded.observation.dim))).shape == (2, 8, loaded.action.dim)
     assert loaded.meta["data"] == str(store)

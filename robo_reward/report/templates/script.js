@@ -279,7 +279,7 @@
   const chartBox = byId("success-chart");
   if (chartBox) {
     const series = data.curves, lone = series.length === 1;
-    const words = `Success rate against environment steps, ${lone ? "one curve" : `${series.length} candidates`}. Arrow keys read the points.`;
+    const words = `Success rate against training steps, ${lone ? "one curve" : `${series.length} candidates`}. Arrow keys read the points.`;
     const chart = lineChart(chartBox, { series, format: percent, label: words, height: (w) => Math.round(Math.max(240, Math.min(420, w * 0.5))), left: 46, range: [0, 1], rungs: data.rungs, endLabels: !lone, emphasise: true });
     if (byId("legend")) legend(byId("legend"), chart);
   }
