@@ -78,6 +78,8 @@ class CloneConfig(ChunkPolicyConfig):
         vision: networks for the pictures, such as vision.network=resnet18; small, nature, resnet18 or timm
         reuse: noise levels per observation with pictures: each is encoded once for several
         auxiliary: weight of a linear layer that finds the state in the pictures, in training alone; 0: none
+        picture_share: share of the updates in which the networks for pictures learn; then the rest learns from
+            their features, which are computed once
         steps: updates of the network
         batch: noisy chunks per update; windows, if the policy does not look
         seed: random seed; the same seed gives the same run
@@ -107,6 +109,7 @@ class CloneConfig(ChunkPolicyConfig):
     vision: Mappings = field(default_factory=dict)
     reuse: Positive = 4
     auxiliary: NotNegative = 1.0
+    picture_share: Share = 0.25
     steps: Positive = 6000
     batch: Positive = 256
     seed: Seed = 0

@@ -44,6 +44,8 @@ class ObservationSettings:
         reuse: noisy chunks per encoded observation: encoding pictures takes longer than the rest.
         auxiliary: weight of the error with which a linear layer, used in training alone, finds the task's own
             observation in the features; 0: none. It needs demonstrations whose states have all fields of the task.
+        picture_share: share of the updates in which the networks for pictures learn. After them, the rest learns from
+            features that are computed once; 1: all learn until the end.
 
     Raises:
         UsageError: a number out of range.
@@ -54,12 +56,22 @@ class ObservationSettings:
     vision: VisionSettings = field(default_factory=VisionSettings)
     reuse: int = 4
     auxiliary: float = 1.0
+    picture_share: float = 0.25
 
     def __post_init__(self) -> None:
         if not 1 <= self.reuse <= 64:
             raise UsageError(f"reuse={self.reuse}: expected a whole number from 1 to 64")
         if not 0 <= self.auxiliary <= 1000:
             raise UsageError(f"auxiliary={self.auxiliary}: expected a number from 0 to 1000")
+        if not 0 < self.picture_share <= 1:
+            raise UsageError(
+                f"picture_share={self.picture_share}: expected a share of the updates above 0, at most 1 (the networks "
+                "for pictures learn until the end)"
+            )
+
+    def count_picture_updates(self, steps: int) -> int:
+        """Returns the number of updates in which the networks for pictures learn, at least one."""
+        return max(1, round(self.picture_share * steps))
 
     def choose(self, task: Task) -> tuple[ObservationSpec, FrameSpec | None]:
         """Returns the state part of the observation and the cameras, see `choose_observation`."""
@@ -68,6 +80,7 @@ class ObservationSettings:
     def to_json(self) -> dict[str, Any]:
         """Returns all settings as JSON."""
         own = {"names": list(self.names), "size": self.size, "reuse": self.reuse, "auxiliary": self.auxiliary}
+        own["picture_share"] = self.picture_share
         return {**own, "vision": self.vision.to_json()}
 
 
@@ -112,6 +125,9 @@ class PictureWindows:
             seen = [task.observation(episode.states) for episode in episodes]
             pairs = zip(windows.episode, windows.step, strict=True)
             self.targets = torch.from_numpy(np.stack([seen[e][max(int(t), 0)] for e, t in pairs]))
+
+    def __len__(self) -> int:
+        return len(self._rows)
 
     def check_memory(self, batch: int) -> None:
         """Raises UsageError if the pictures of a batch do not fit into memory."""

@@ -67,12 +67,14 @@ class DiffusionModel(nn.Module):
         expected = (self.settings.history, self.observation.dim)
         if state.shape[1:] != expected:
             raise WrongShape("observation", tuple(state.shape), f"(B, To, O) = (B, {expected[0]}, {expected[1]})")
-        numbers = self.observation.normalise(state).flatten(1)
-        if self.pictures is not None:
-            return torch.cat([self.pictures(pictures or {}, generator), numbers], dim=1)
-        if pictures:
+        if self.pictures is None and pictures:
             raise UsageError(f"this policy has no encoder for pictures of {', '.join(pictures)}")
-        return numbers
+        return self.join(self.pictures(pictures or {}, generator) if self.pictures is not None else None, state)
+
+    def join(self, features: Tensor | None, state: Tensor) -> Tensor:
+        """Returns the condition (B, C) of features of pictures (B, F), or None without pictures, and states."""
+        numbers = self.observation.normalise(state).flatten(1)
+        return numbers if features is None else torch.cat([features, numbers], dim=1)
 
     def compute_errors(self, actions: Tensor, condition: Tensor, noise: Tensor, time: Tensor) -> Tensor:
         """Returns the squared error of each action (B, Tp).

@@ -20,6 +20,7 @@ from robo_reward.policies.diffusion.model import DiffusionModel, create_model
 from robo_reward.policies.diffusion.normaliser import MinMax
 from robo_reward.policies.diffusion.settings import DiffusionSettings
 from robo_reward.policies.diffusion.windows import Windows
+from robo_reward.policies.vision.feature_memory import FeatureMemory, check_feature_memory
 
 BETAS = (0.95, 0.999)
 """Of AdamW, as in Diffusion Policy (Chi et al. 2023)."""
@@ -52,7 +53,7 @@ class Trainer:
         fingerprint: str,
         pictures: PictureWindows | None = None,
     ) -> None:
-        self.settings, self.steps, self.batch = settings, steps, batch
+        self.settings, self.steps, self.batch, self.seed = settings, steps, batch, seed
         self.observation, self.action = torch.from_numpy(windows.observation), torch.from_numpy(windows.action)
         self.mask = torch.from_numpy(windows.mask)
         recorded = windows.action[windows.mask]
@@ -63,7 +64,11 @@ class Trainer:
         self.average: DiffusionModel = copy.deepcopy(self.model).eval().requires_grad_(False)
         self.ema = WeightAverage(self.model, self.average, settings.ema_power, settings.ema_max)
         self.auxiliary = AuxiliaryLayer.create(self.model, pictures, seed)
-        groups = _list_groups(self.model, self.auxiliary, settings.learning_rate)
+        self.picture_updates = pictures.settings.count_picture_updates(steps) if pictures is not None else steps
+        self._features: FeatureMemory | None = None
+        if self.model.pictures is not None and self.picture_updates < steps:
+            check_feature_memory(self.model.pictures, len(windows))
+        groups = _list_groups(self.model, self.auxiliary, settings.learning_rate, steps, self.picture_updates)
         self.optimiser = torch.optim.AdamW(
             groups, settings.learning_rate, BETAS, weight_decay=settings.weight_decay, fused=True
         )
@@ -97,9 +102,9 @@ class Trainer:
             )
         self.optimiser.zero_grad(set_to_none=True)
         loss.backward()
-        factor = compute_rate_factor(progress.update, self.steps, self.settings.warmup)
         for group in self.optimiser.param_groups:
             group.setdefault("largest_lr", group["lr"])
+            factor = compute_rate_factor(progress.update, group["updates"], self.settings.warmup)
             group["lr"] = factor * group["largest_lr"]
         self.optimiser.step()
         progress.update += 1
@@ -110,16 +115,36 @@ class Trainer:
 
     def compute_loss(self) -> Tensor:
         """Returns the loss of a random batch: the mean squared error over the actions that were really recorded."""
+        if self.pictures is not None and self.progress.update >= self.picture_updates:
+            rows = torch.randint(len(self.mask), (self.batch,), generator=self.generator)
+            features = self._compute_features(self.pictures).draw(rows, self.generator)
+            return self._compute_chunk_loss(self.model.join(features, self.observation[rows]), rows)
         reuse = self.pictures.settings.reuse if self.pictures is not None else 1
         rows = torch.randint(len(self.mask), (max(1, self.batch // reuse),), generator=self.generator)
         pictures = self.pictures.gather(rows) if self.pictures is not None else None
         condition = self.model.encode(self.observation[rows], pictures, self.generator)
-        actions, mask = self.action[rows].repeat(reuse, 1, 1), self.mask[rows].repeat(reuse, 1)
+        loss = self._compute_chunk_loss(condition.repeat(reuse, 1), rows.repeat(reuse))
+        return loss if self.auxiliary is None else loss + self.auxiliary.compute_loss(condition, rows)
+
+    def _compute_chunk_loss(self, condition: Tensor, rows: Tensor) -> Tensor:
+        """Returns the loss of conditions (B, C) of windows (B,), with noise of random levels."""
+        actions, mask = self.action[rows], self.mask[rows]
         noise = torch.randn(actions.shape, generator=self.generator)
         level = self.model.objective.sample_time(len(actions), self.generator)
-        errors = self.model.compute_errors(actions, condition.repeat(reuse, 1), noise, level)  # (B, Tp)
-        loss = (errors * mask).sum() / mask.sum()
-        return loss if self.auxiliary is None else loss + self.auxiliary.compute_loss(condition, rows)
+        errors = self.model.compute_errors(actions, condition, noise, level)  # (B, Tp)
+        return (errors * mask).sum() / mask.sum()
+
+    def _compute_features(self, pictures: PictureWindows) -> FeatureMemory:
+        """Returns the features of all windows, of the averaged weights, which the model has from then on, too."""
+        encoder, averaged = self.model.pictures, self.average.pictures
+        assert encoder is not None
+        assert averaged is not None
+        if self._features is None:
+            # The average of equal weights is these weights: the policy that acts sees what the rest has learnt from.
+            encoder.load_state_dict(averaged.state_dict())
+            encoder.requires_grad_(False)
+            self._features = FeatureMemory.compute(encoder, pictures, self.seed)
+        return self._features
 
     def save(self, path: Path) -> None:
         """Writes a checkpoint."""
@@ -135,12 +160,16 @@ class Trainer:
         self.progress = load_clone_checkpoint(path, *state, self.progress.fingerprint) or self.progress
 
 
-def _list_groups(model: DiffusionModel, auxiliary: nn.Module | None, rate: float) -> list[dict[str, Any]]:
-    """Returns the trainable parameters in groups with their learning rates."""
+def _list_groups(
+    model: DiffusionModel, auxiliary: nn.Module | None, rate: float, steps: int, picture_updates: int
+) -> list[dict[str, Any]]:
+    """Returns the trainable parameters in groups, their learning rates and the updates in which these fall to 0."""
     groups = model.pictures.parameter_groups(rate) if model.pictures is not None else []
+    groups = [{**group, "updates": picture_updates} for group in groups]
     listed = {id(parameter) for parameter in model.pictures.parameters()} if model.pictures is not None else set()
     own = [parameter for parameter in model.parameters() if id(parameter) not in listed]
-    return [{"params": [*own, *(auxiliary.parameters() if auxiliary is not None else ())], "lr": rate}, *groups]
+    own += auxiliary.parameters() if auxiliary is not None else ()
+    return [{"params": own, "lr": rate, "updates": steps}, *groups]
 
 
 def compute_rate_factor(update: int, steps: int, warmup: int) -> float:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import torch
 from torch import nn
 
-from robo_reward.policies.vision.soft_argmax import SpatialSoftArgmax
+from robo_reward.policies.vision.soft_argmax import KeypointNetwork, measure_map
 
 
-class SmallNetwork(nn.Sequential):
+class SmallNetwork(KeypointNetwork):
     """Three convolutions with group normalisation, keypoints by a soft-argmax, and a linear layer.
 
     The first convolution has stride 4 and the second stride 2, so that a picture of 84 pixels becomes maps of 11 x 11:
@@ -35,8 +34,7 @@ class SmallNetwork(nn.Sequential):
             nn.SiLU(),
             nn.Conv2d(32, keypoints, 1),
         )
-        height, width = measure_map(body, size)
-        super().__init__(body, SpatialSoftArgmax(height, width), nn.Linear(2 * keypoints, features))
+        super().__init__(body, size, 8, keypoints, features)
 
 
 class NatureNetwork(nn.Sequential):
@@ -60,10 +58,3 @@ class NatureNetwork(nn.Sequential):
         )
         height, width = measure_map(body, size)
         super().__init__(body, nn.Flatten(), nn.Linear(64 * height * width, features), nn.ReLU())
-
-
-def measure_map(body: nn.Module, size: int) -> tuple[int, int]:
-    """Returns height and width of the maps that a network makes of pictures (B, 3, size, size)."""
-    with torch.no_grad():
-        shape = body(torch.zeros(1, 3, size, size)).shape
-    return int(shape[2]), int(shape[3])

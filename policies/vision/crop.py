@@ -5,8 +5,10 @@ from __future__ import annotations
 import torch
 
 
-def crop_random(pictures: torch.Tensor, size: int, generator: torch.Generator | None = None) -> torch.Tensor:
-    """Returns a crop at a random place of each sample; all pictures of a sample's history have the same place.
+def crop_random(
+    pictures: torch.Tensor, size: int, generator: torch.Generator | None = None
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Returns a crop at a random place of each sample, and that place; it is the same for all pictures of a history.
 
     Args:
         pictures: (B, T, h, w, 3).
@@ -14,15 +16,16 @@ def crop_random(pictures: torch.Tensor, size: int, generator: torch.Generator | 
         generator: of the places; None for torch's global one.
 
     Returns:
-        (B, T, size, size, 3).
+        (B, T, size, size, 3), and (B, 2) from the centre of the picture to that of the crop, to the right and down
+        [pixels].
     """
     height, width = pictures.shape[2:4]
-    rows = torch.randint(0, height - size + 1, (len(pictures),), generator=generator).tolist()
-    columns = torch.randint(0, width - size + 1, (len(pictures),), generator=generator).tolist()
+    rows = torch.randint(0, height - size + 1, (len(pictures),), generator=generator)
+    columns = torch.randint(0, width - size + 1, (len(pictures),), generator=generator)
     cut = pictures.new_empty((*pictures.shape[:2], size, size, pictures.shape[4]))
-    for i, (row, column) in enumerate(zip(rows, columns, strict=True)):
+    for i, (row, column) in enumerate(zip(rows.tolist(), columns.tolist(), strict=True)):
         cut[i] = pictures[i, :, row : row + size, column : column + size]
-    return cut
+    return cut, torch.stack([columns - (width - size) // 2, rows - (height - size) // 2], dim=1)
 
 
 def crop_centre(pictures: torch.Tensor, size: int) -> torch.Tensor:

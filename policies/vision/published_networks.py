@@ -7,15 +7,15 @@ from typing import Any
 import torch
 from torch import nn
 
-from robo_reward.policies.vision.convolutions import measure_map
-from robo_reward.policies.vision.soft_argmax import SpatialSoftArgmax
+from robo_reward.policies.vision.soft_argmax import KeypointNetwork
 from robo_reward.vision.published import check_source, create_model, default_source, freeze_model, load_weights
 
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 CHANNELS_PER_GROUP = 16
+STRIDE = 32  # of ResNet-18
 
 
-class ResNet18(nn.Sequential):
+class ResNet18(KeypointNetwork):
     """ResNet-18 with group normalisation and a spatial soft-argmax, as in Diffusion Policy (Chi et al., 2023).
 
     Batch normalisation is replaced: its running statistics do not follow an exponential moving average of the weights.
@@ -35,8 +35,7 @@ class ResNet18(nn.Sequential):
             load_weights(model, "resnet18", check_source(source))
         model.reset_classifier(0, "")
         body = nn.Sequential(replace_batch_norm(model), nn.Conv2d(model.num_features, keypoints, 1))
-        height, width = measure_map(body, size)
-        super().__init__(body, SpatialSoftArgmax(height, width), nn.Linear(2 * keypoints, features))
+        super().__init__(body, size, STRIDE, keypoints, features)
 
 
 class TimmNetwork(nn.Module):

@@ -35,3 +35,43 @@ class SpatialSoftArgmax(nn.Module):
         x = weight.sum(2) @ self.x  # (B, K)
         y = weight.sum(3) @ self.y
         return torch.cat([x, y], dim=1)
+
+
+class KeypointNetwork(nn.Sequential):
+    """A network of feature maps, the keypoints in them, and a linear layer.
+
+    Args:
+        body: from pictures (B, 3, size, size) to maps (B, K, h, w).
+        size: side of the pictures [pixels].
+        stride: distance between two pixels of the maps [pixels of the pictures].
+        keypoints: K.
+        features: F.
+    """
+
+    def __init__(self, body: nn.Module, size: int, stride: int, keypoints: int, features: int) -> None:
+        height, width = measure_map(body, size)
+        super().__init__(body, SpatialSoftArgmax(height, width), nn.Linear(2 * keypoints, features))
+        self.pixel = 2 / (stride * max(1, width - 1))
+        """A pixel of the pictures in the units of the keypoints."""
+
+    def forward(self, pictures: torch.Tensor, shift: torch.Tensor | None = None) -> torch.Tensor:
+        """Returns features (B, F) of normalised pictures (B, 3, h, w).
+
+        Args:
+            pictures: crops of larger pictures.
+            shift: (B, 2) from the centre of the larger picture to that of the crop, to the right and down [pixels].
+                With it a keypoint keeps its numbers wherever the crop was cut: a camera that does not move tells where
+                an object is, and the crop would be noise on that. None: no shift.
+        """
+        body, argmax, linear = self
+        points = argmax(body(pictures))
+        if shift is not None:
+            points = points + self.pixel * shift.repeat_interleave(points.shape[1] // 2, dim=1)
+        return linear(points)
+
+
+def measure_map(body: nn.Module, size: int) -> tuple[int, int]:
+    """Returns height and width of the maps that a network makes of pictures (B, 3, size, size)."""
+    with torch.no_grad():
+        shape = body(torch.zeros(1, 3, size, size)).shape
+    return int(shape[2]), int(shape[3])

@@ -46,6 +46,7 @@ class SearchForm(msgspec.Struct):
     candidates: list[CandidateForm]
     winner: Name | None
     finals: list[TrainingForm]
+    replaced: list[TrainingForm] = []
 
 
 class WordForm(msgspec.Struct):

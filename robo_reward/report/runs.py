@@ -222,7 +222,7 @@ def _build_headline(evaluation: EvaluationForm | None, search: SearchForm, secon
     message = f"The winning program, retrained with {len(finals)} other seeds: {rates}." if finals else ""
     steps = finals[0].steps if finals else None
     spent = [c.rungs[-1].steps for c in search.candidates if c.rungs]  # a rung continues the one before
-    total = sum(spent) + sum(r.steps for r in finals)
+    total = sum(spent) + sum(r.steps for r in [*finals, *search.replaced])
     next_step = "" if evaluation.successes else "Try more steps, more rounds or another writer."
     return Headline(
         **_rate_fields(evaluation),

@@ -39,7 +39,7 @@ class Candidate:
         parent: id of the best program its writer had seen.
         status: `refused`, `duplicate`, `accepted`, `training`, `stopped` (at a rung), `failed` or `finished`.
         refusals: the problems of all versions that were sent back before acceptance.
-        rungs: the result of training at each rung reached.
+        rungs: the result of training at each rung reached; that of several seeds has the success of each in `seeds`.
         note: why it ended as it did.
     """
 
@@ -68,9 +68,19 @@ class Candidate:
         evaluation = result["evaluation"]
         return (float(len(self.rungs)), evaluation["success"], evaluation["held"], explored)
 
+    def set_rung(self, rung: int, result: dict[str, Any]) -> None:
+        """Stores the result of a rung, counted from 0, over an earlier one with fewer seeds."""
+        self.rungs[rung:] = [result]
+
+    @property
+    def best_seed(self) -> int:
+        """The place of the best seed of the last rung among its seeds, counted from 0."""
+        seeds = self.rungs[-1].get("seeds", [0.0])
+        return seeds.index(max(seeds))
+
     @property
     def success(self) -> float | None:
-        """The success rate at the last rung, or `None` if it was never trained."""
+        """The success rate at the last rung, the mean of its seeds, or `None` if it was never trained."""
         return self.rungs[-1]["evaluation"]["success"] if self.rungs else None
 
     def to_json(self) -> dict[str, Any]:

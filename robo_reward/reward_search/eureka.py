@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 import numpy as np
@@ -49,6 +50,7 @@ class SearchOutcome:
         winner: the best, or `None`.
         policy: folder of the final policy, or `None`.
         finals: results of the winner's trainings with new seeds, best first.
+        replaced: the same of candidates that were best in the search, but not with new seeds.
         seconds: wall time by phase since the last start of the run [s].
     """
 
@@ -56,6 +58,7 @@ class SearchOutcome:
     winner: Candidate | None = None
     policy: Path | None = None
     finals: list[dict[str, Any]] = field(default_factory=list)
+    replaced: list[dict[str, Any]] = field(default_factory=list)
     seconds: dict[str, float] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
@@ -65,6 +68,7 @@ class SearchOutcome:
             "winner": self.winner.id if self.winner else None,
             "policy": self.policy.name if self.policy else None,
             "finals": self.finals,
+            "replaced": self.replaced,
         }
 
 
@@ -124,8 +128,7 @@ class Eureka:
         if not finished:
             self._save()
             raise SearchFailed(_explain_failure(self.outcome.candidates, self.folder))
-        self.outcome.winner = rank_candidates(finished)[0]
-        self._train_winner(self.outcome.winner)
+        self._train_winner(finished)
         self._save()
         return self.outcome
 
@@ -226,12 +229,28 @@ class Eureka:
     def _has_enough_success(self, mine: list[Candidate]) -> bool:
         return any(c.status == "finished" and (c.success or 0) >= self.settings.enough for c in mine)
 
-    def _train_winner(self, winner: Candidate) -> None:
-        """Trains the winner with new seeds and takes the best policy there is."""
+    def _train_winner(self, finished: list[Candidate]) -> None:
+        """Trains the best candidate with new seeds, and the next one where it fails, and takes the best policy.
+
+        A candidate makes room for the next one whose own interval lies above that of its new trainings.
+        """
         begun = time.monotonic()
-        finals = train_with_new_seeds(self.trainer, winner, self._rewards[winner.id])
-        self.outcome.finals = [result for _, result in finals]
-        self.outcome.policy = (finals[0][0] if finals else self._folders[winner.id]) / "policy"
+        outcome, waiting = self.outcome, rank_candidates(finished)
+        tried: list[tuple[Candidate, list[tuple[Path, dict[str, Any]]]]] = []
+        while waiting:
+            candidate = waiting.pop(0)
+            prefix = f"{candidate.id}-" if tried else ""
+            results = train_with_new_seeds(self.trainer, candidate, self._rewards[candidate.id], prefix)
+            tried.append((candidate, results))
+            waiting = [each for each in waiting if results and _is_above(each, max(map(_pool_finals, tried)))]
+        outcome.winner, finals = max(tried, key=_pool_finals)
+        for candidate, results in tried:
+            if candidate is not outcome.winner:
+                rates = ", ".join(f"{result['evaluation']['success']:.2f}" for _, result in results)
+                candidate.note = f"trained with new seeds: {rates or 'failed'}; {outcome.winner.id} does better"
+                outcome.replaced += [result for _, result in results]
+        outcome.finals = [result for _, result in finals]
+        outcome.policy = (finals[0][0] if finals else self._folders[outcome.winner.id]) / "policy"
         self._add_wall_time("training the winner", begun)
 
     def _add_wall_time(self, phase: str, begun: float) -> None:
@@ -241,6 +260,17 @@ class Eureka:
         """Writes the results so far to `search.json`, for people and reports; the search itself never reads it."""
         self.folder.mkdir(parents=True, exist_ok=True)
         write_json(self.folder / "search.json", self.outcome.to_json())
+
+
+def _pool_finals(tried: tuple[Candidate, list[tuple[Path, dict[str, Any]]]]) -> float:
+    """Returns the success rate over all new trainings of a candidate; -1 where none succeeded."""
+    rates = [result["evaluation"]["success"] for _, result in tried[1]]
+    return fmean(rates) if rates else -1.0
+
+
+def _is_above(candidate: Candidate, success: float) -> bool:
+    """Returns whether the interval of a candidate's success in the search lies above a rate."""
+    return candidate.rungs[-1]["evaluation"]["low"] > success
 
 
 def _explain_failure(candidates: list[Candidate], folder: Path) -> str:

@@ -26,6 +26,9 @@ class SearchSettings:
         steps: training budget of one candidate [environment steps]
         rungs: fractions of the budget at which candidates are compared (successive halving); the last is 1
         keep: fraction of the candidates that goes on to the next rung
+        seeds: trainings of each candidate with different seeds; with more than one, a rung stops only candidates that
+            are worse with `confidence`, whatever `keep` says, and a candidate's success is the mean of its seeds
+        confidence: with which a candidate must be worse than the best one before it is stopped
         algorithm: the training algorithm
         params: settings over the algorithm's defaults
         final_seeds: how often the best program is trained again, with new seeds; 0 keeps the search's policy
@@ -34,7 +37,7 @@ class SearchSettings:
         enough: success rate at which the search ends early ...
         least_rounds: ... after this many rounds
         faithful: Eureka as published: no rungs, elitism, repairs, confirmation or early end; `rungs`, `repairs`,
-            `final_seeds` and `enough` do not count
+            `seeds`, `final_seeds` and `enough` do not count
         seed: random seed; the same seed gives the same search
         initial: start from these programs: FILE.py or an earlier run, several separated by commas; they are trained
             first, and the writer gets the best of them with its results
@@ -49,6 +52,8 @@ class SearchSettings:
     steps: Positive = field(default=160_000, metadata={"config": "${task.steps}"})
     rungs: Shares = (0.4, 1.0)
     keep: Real = 0.5
+    seeds: Positive = 1
+    confidence: Real = 0.95
     algorithm: str = "ppo"
     params: Mapping[str, Any] = field(default_factory=dict)
     final_seeds: Whole = 2
@@ -62,7 +67,7 @@ class SearchSettings:
     timeout: NotNegative = 0
 
     def __post_init__(self) -> None:
-        for name in ("candidates", "rounds", "restarts", "steps", "episodes"):
+        for name in ("candidates", "rounds", "restarts", "steps", "episodes", "seeds"):
             if getattr(self, name) < 1:
                 raise UsageError(f"search.{name} is {getattr(self, name)}, expected at least 1")
         if not 0 <= self.timeout < float("inf"):
@@ -70,7 +75,7 @@ class SearchSettings:
                 f"search.timeout is {self.timeout}, expected seconds, or 0 for a limit made from the steps"
             )
         if self.faithful:
-            for name, value in {"repairs": 0, "final_seeds": 0, "enough": 2.0}.items():
+            for name, value in {"repairs": 0, "final_seeds": 0, "seeds": 1, "enough": 2.0}.items():
                 object.__setattr__(self, name, value)
         rungs = (1.0,) if self.faithful else tuple(self.rungs)
         object.__setattr__(self, "rungs", rungs)
@@ -82,6 +87,8 @@ class SearchSettings:
             )
         if not 0 < self.keep <= 1:
             raise UsageError(f"search.keep is {self.keep}, expected a share above 0 and at most 1")
+        if not 0.5 <= self.confidence < 1:
+            raise UsageError(f"search.confidence is {self.confidence}, expected at least 0.5 and below 1, such as 0.95")
 
     def get_rung_end(self, rung: int) -> int:
         """Returns the environment steps at which a rung ends."""

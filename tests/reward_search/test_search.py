@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -90,6 +91,24 @@ def test_a_search_proposes_repairs_trains_and_reflects(reach: Task, tmp_path: Pa
     assert (outcome.policy / "policy.json").is_file()
     saved = json.loads((tmp_path / "search.json").read_text())
     assert saved["winner"] == outcome.winner.id
+
+
+@pytest.mark.slow
+def test_candidates_are_compared_over_several_seeds(reach: Task, tmp_path: Path) -> None:
+    away = GOOD.format(gain=5.0).replace("1.0 - np.tanh", "np.tanh")
+    settings = replace(QUICK, candidates=2, rounds=1, least_rounds=1, steps=16_384, seeds=2, params={"worlds": 64})
+    outcome = search(reach, Scripted([[GOOD.format(gain=5.0), away]]), tmp_path, settings)
+    good, bad = outcome.candidates
+    assert outcome.winner is good
+    assert good.rungs[-1]["steps"] == 2 * 16_384
+    assert len(good.rungs[-1]["seeds"]) == 2
+    assert good.success > bad.success
+    assert sorted(f.name.rpartition("-")[0] for f in (tmp_path / "jobs").iterdir() if f.name.startswith("1.1")) == [
+        "1.1-rung1",
+        "1.1-rung2",
+        "1.1-seed2-rung1",
+        "1.1-seed2-rung2",
+    ]
 
 
 def test_a_second_start_repeats_nothing(reach: Task, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -77,8 +77,9 @@ class SearchView:
     def _apply_event(self, candidate: Candidate, event: str) -> None:
         if event.startswith("job "):
             name = event.removeprefix("job ")
-            key = name.rpartition("-")[0] if name.startswith("final") else candidate.id
-            row = self.rows.setdefault(key, _Row(candidate, final=name.startswith("final")))
+            final = "final-" in name
+            key = name.rpartition("-")[0] if final else candidate.id
+            row = self.rows.setdefault(key, _Row(candidate, final=final))
             row.job, row.begun, row.first = self.jobs / name, time.monotonic(), row.steps
             self._print_event(f"{key}: training ({name})")
             return

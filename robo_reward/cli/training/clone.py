@@ -105,6 +105,7 @@ def read_looking(config: DictConfig, task: Task) -> ObservationSettings | None:
         VisionSettings.from_json(vision),
         config.reuse,
         config.auxiliary,
+        config.picture_share,
     )
     looking.choose(task)
     return looking

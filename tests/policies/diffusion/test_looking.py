@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,7 @@ from robo_reward.policies.diffusion.settings import DiffusionSettings
 from robo_reward.policies.diffusion.train import Trainer, clone_policy
 from robo_reward.policies.diffusion.windows import cut_windows
 from robo_reward.policies.policy import load_policy
+from robo_reward.policies.vision.feature_memory import FeatureMemory, count_crops
 from robo_reward.policies.vision.settings import VisionSettings
 from tests.policies.diffusion.tiny import few, reach
 
@@ -103,6 +104,54 @@ def test_other_pictures_are_another_training(tmp_path: Path) -> None:
         clone(tmp_path, demonstrations=darker)
 
 
+def test_a_training_goes_on_from_every_update_also_where_the_features_are_computed(tmp_path: Path) -> None:
+    looking, path = replace(LOOKING, picture_share=0.3), tmp_path / "checkpoint.safetensors"  # 3 of 10 updates
+    whole = make_trainer(looking)
+    for _ in range(6):
+        whole.update()
+        part = make_trainer(looking)
+        part.load(path)
+        part.update()
+        part.save(path)
+        for name, tensor in part.average.state_dict().items():
+            assert torch.equal(tensor, whole.average.state_dict()[name]), name
+
+
+def test_after_their_share_of_the_updates_the_networks_for_pictures_stay_what_the_policy_has() -> None:
+    looking = replace(LOOKING, picture_share=0.3, vision=replace(VISION, crop=1.0))
+    trainer = make_trainer(looking)  # 3 of 10 updates
+    model, averaged = trainer.model.pictures, trainer.average.pictures
+    assert model is not None and averaged is not None and trainer.pictures is not None
+    for _ in range(3):
+        trainer.update()
+    expected = {name: tensor.clone() for name, tensor in averaged.state_dict().items()}
+    assert any(not torch.equal(tensor, expected[name]) for name, tensor in model.state_dict().items())
+    head = trainer.model.network.state_dict()["last.weight"].clone()
+    for _ in range(3):
+        trainer.update()
+    for encoder in (model, averaged):
+        for name, tensor in encoder.state_dict().items():
+            assert torch.equal(tensor, expected[name]), name
+    assert not torch.equal(trainer.model.network.state_dict()["last.weight"], head)
+    # Without a crop the features are those that the policy computes when it acts.
+    rows = torch.arange(0, len(trainer.pictures), 7)
+    memory = FeatureMemory.compute(averaged, trainer.pictures, seed=5)
+    with torch.no_grad():
+        seen_when_acting = averaged.eval()(trainer.pictures.gather(rows))
+    torch.testing.assert_close(memory.draw(rows, torch.Generator().manual_seed(0)), seen_when_acting)
+
+
+def test_each_window_has_the_features_of_several_crops() -> None:
+    trainer = make_trainer()
+    assert trainer.model.pictures is not None and trainer.pictures is not None
+    features = FeatureMemory.compute(trainer.model.pictures, trainer.pictures, 5).features
+    assert features.shape == (4, len(trainer.pictures), trainer.model.pictures.dim)
+    assert all((features[0] != other).any(1).float().mean() > 0.8 for other in features[1:])
+    again = FeatureMemory.compute(trainer.model.pictures, trainer.pictures, 5).features
+    assert torch.equal(features, again)
+    assert [count_crops(count) for count in (1, 15_000, 30_000, 10**7)] == [4, 4, 2, 1]
+
+
 @pytest.mark.slow
 def test_a_policy_may_only_look(tmp_path: Path) -> None:
     found = clone(tmp_path, looking=ObservationSettings(("front",), SIZE, VISION, auxiliary=0.0), steps=2)
@@ -181,6 +230,8 @@ def test_pictures_that_do_not_fit_are_refused_before_training(tmp_path: Path) ->
         clone(tmp_path, demonstrations=Seen(seen().episodes, fewer))
     with pytest.raises(UsageError, match="1 to 64"):
         ObservationSettings(reuse=0)
+    with pytest.raises(UsageError, match="until the end"):
+        ObservationSettings(picture_share=0.0)
     with pytest.raises(UnknownName, match="keypoints"):
         VisionSettings.from_json({"keypoint": 3})
     assert not (tmp_path / "checkpoint.safetensors").exists()

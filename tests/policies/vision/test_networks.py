@@ -15,10 +15,10 @@ from torch import nn
 from robo_reward.envs.rendering.frames import FrameSpec
 from robo_reward.errors import UnknownName, UsageError, WrongShape
 from robo_reward.policies.vision.crop import crop_centre, crop_random
-from robo_reward.policies.vision.picture_encoder import PictureEncoder
+from robo_reward.policies.vision.picture_encoder import PictureEncoder, build_network
 from robo_reward.policies.vision.published_networks import IMAGENET_MEAN, IMAGENET_STD
 from robo_reward.policies.vision.settings import VisionSettings
-from robo_reward.policies.vision.soft_argmax import SpatialSoftArgmax
+from robo_reward.policies.vision.soft_argmax import KeypointNetwork, SpatialSoftArgmax, measure_map
 
 FRAMES = FrameSpec(("front", "wrist"), 48)
 RANDOM_TIMM = VisionSettings(network="timm", model="test_resnet.r160_in1k", source="random", features=8)
@@ -69,13 +69,14 @@ def test_training_crops_at_random_places_and_evaluation_at_the_centre() -> None:
     rows, columns = np.meshgrid(np.arange(48), np.arange(48), indexing="ij")
     picture = np.stack([rows, columns, 0 * rows], axis=-1).astype(np.uint8)
     pictures = torch.from_numpy(np.broadcast_to(picture, (200, 2, 48, 48, 3)).copy())
-    found = crop_random(pictures, 42, torch.Generator().manual_seed(0))
+    found, shift = crop_random(pictures, 42, torch.Generator().manual_seed(0))
     corners = found[:, :, 0, 0, :2]
     assert torch.equal(corners[:, 0], corners[:, 1])  # one place for the whole history
     assert set(corners[:, 0].flatten().tolist()) == set(range(7))  # 0 to 48 - 42, both ends included
     inside = found[:, :, -1, -1, :2] - corners
     assert (inside == 41).all()
-    again = crop_random(pictures, 42, torch.Generator().manual_seed(0))
+    assert torch.equal(shift.flip(1) + 3, corners[:, 0])  # to the right and down, from the centre's corner (3, 3)
+    again, _ = crop_random(pictures, 42, torch.Generator().manual_seed(0))
     assert torch.equal(found, again)
     assert crop_centre(pictures, 42)[0, 0, 0, 0].tolist() == [3, 3, 0]
 
@@ -89,6 +90,33 @@ def test_training_crops_at_random_places_and_evaluation_at_the_centre() -> None:
     cut["front"][:] = 0
     cut["front"][:, :, 3:45, 3:45] = middle
     assert torch.equal(encoder(one), encoder(cut))  # what is outside the centre is not seen
+
+
+def test_a_keypoint_keeps_its_numbers_wherever_the_picture_is_cut() -> None:
+    """A Gaussian at pixel (row 27, column 20) of 48: seen by means of 2 x 2 pixels, its place is known in advance."""
+    body = nn.Sequential(nn.AvgPool2d(2), nn.Conv2d(3, 1, 1, bias=False))
+    network = KeypointNetwork(body, 42, 2, 1, 2)
+    nn.init.constant_(body[1].weight, 1 / 3)  # type: ignore[arg-type]
+    nn.init.eye_(network[2].weight)  # type: ignore[arg-type]
+    nn.init.zeros_(network[2].bias)  # type: ignore[arg-type]
+    axis = torch.arange(48.0)
+    parabola = -((axis[:, None] - 27) ** 2 + (axis[None, :] - 20) ** 2) / (2 * 3**2)
+    pictures = parabola[None, None, :, :, None].expand(50, 1, 48, 48, 3)
+    cut, shift = crop_random(pictures, 42, torch.Generator().manual_seed(0))
+    found = network(cut[:, 0].permute(0, 3, 1, 2), shift)
+    # In the centre's crop of 42 pixels the maps have 21, whose centres are at the pixels 0.5, 2.5, ... 40.5.
+    expected = [(20 - 3 - 0.5) / 20 - 1, (27 - 3 - 0.5) / 20 - 1]
+    assert len({tuple(row) for row in shift.tolist()}) > 20
+    np.testing.assert_allclose(found.detach(), np.tile(expected, (50, 1)), atol=2e-3)
+
+
+@pytest.mark.parametrize("network", ["small", pytest.param("resnet18", marks=pytest.mark.slow)])
+def test_the_pixels_of_the_maps_are_as_far_apart_as_the_keypoints_assume(network: str) -> None:
+    """Pictures that are 64 pixels wider have as many more pixels in their maps as strides fit into 64 pixels."""
+    found: Any = build_network(96, SETTINGS[network])
+    narrow, wide = measure_map(found[0], 96)[1], measure_map(found[0], 160)[1]
+    stride = 2 / (found.pixel * (narrow - 1))
+    assert (wide - narrow) * stride == pytest.approx(64)
 
 
 NETWORKS = [pytest.param(name, marks=pytest.mark.slow if name == "resnet18" else ()) for name in SETTINGS]
