@@ -1,4 +1,4 @@
-"""The keys of the verbs that make or use rewards: `record`, `discover`, `label`, `align`, `check` and `score`."""
+"""The keys of the verbs that make or use rewards, such as `record`, `discover`, `match` and `align`."""
 
 from __future__ import annotations
 
@@ -166,6 +166,46 @@ class DiscoverConfig:
     size: Side = FRAME_SIZE
     fps: Above0 = 20.0
     pictures: Natural = 6
+    run: str = ""
+    runs: str = "runs"
+
+
+@dataclass(frozen=True, kw_only=True)
+class MatchConfig:
+    """The keys of `robo-reward match`.
+
+    Args:
+        demos: an episode store or a run, a LeRobot, robomimic or Minari data set; for pictures also a video or a folder
+            of videos or of pictures
+        rule: orca, temporal_ot, ot, unbalanced_ot, dtw, soft_dtw, min_distance, segment_match, final_frame or
+            goal_distance
+        settings: parameters of the rule, such as settings.epsilon=0.05; tau of orca is chosen for the demonstrations
+            unless it is given
+        fields: state fields to compare, such as [hand_position,puck_position]; empty: pictures through the encoder
+        cost: cosine, euclidean or squared_euclidean; empty: euclidean for fields, cosine for pictures
+        scale: factor of the reward, or first_episode: the first episode of a training sums to 10
+        causal: each step of the reward depends on earlier steps alone
+        failures: use episodes that failed, too
+        camera: camera that the videos show, as named by the task; empty: as stored with the episodes, else front
+        size: width and height of the frames that the reward reads [pixels]
+        fps: frame rate of folders of pictures, which do not store one [Hz]
+        run: name of the run folder; empty: built from verb, demonstrations and a hash of the settings
+        runs: folder that contains the run folders
+    """
+
+    groups: ClassVar[dict[str, str | None]] = {"encoder": "timm"}
+
+    demos: str
+    rule: str = "orca"
+    settings: Mappings = field(default_factory=dict)
+    fields: Names = ()
+    cost: str = ""
+    scale: str = "1"
+    causal: Flag = False
+    failures: Flag = False
+    camera: str = ""
+    size: Side = FRAME_SIZE
+    fps: Above0 = 20.0
     run: str = ""
     runs: str = "runs"
 

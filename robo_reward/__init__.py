@@ -35,6 +35,7 @@ _MODULES = {
     "load_policy": "policies.policy",
     "load_reward": "rewards.artifact",
     "make_task": "envs.task",
+    "match": "api",
     "open_episodes": "data.formats",
     "record": "api",
     "save_reward": "rewards.artifact",
@@ -67,6 +68,7 @@ __all__ = [
     "load_policy",
     "load_reward",
     "make_task",
+    "match",
     "open_episodes",
     "record",
     "save_reward",
@@ -77,7 +79,20 @@ __all__ = [
 ]
 
 if TYPE_CHECKING:
-    from robo_reward.api import Run, RunStopped, align, check, compare, discover, evaluate, record, score, search, train
+    from robo_reward.api import (
+        Run,
+        RunStopped,
+        align,
+        check,
+        compare,
+        discover,
+        evaluate,
+        match,
+        record,
+        score,
+        search,
+        train,
+    )
     from robo_reward.data.collect import collect_episodes
     from robo_reward.data.episode import Episode, EpisodeStore
     from robo_reward.data.formats import export_episodes, import_episodes, open_episodes

@@ -289,6 +289,17 @@ def discover(demos: Path | str, settings: Settings = None, **more: Any) -> Run:
     return run_verb("discover", {"demos": demos, **(settings or {}), **more})
 
 
+def match(demos: Path | str, settings: Settings = None, **more: Any) -> Run:
+    """Makes a reward that compares episodes with demonstrations (`robo-reward match`).
+
+    Args:
+        demos: a store of episodes, a data set, or a folder of videos.
+        settings: keys of the verb, and of the rule as `{"settings": {"epsilon": 0.05}}`.
+        more: further keys, such as `rule`, `fields`, `camera` and `run`.
+    """
+    return run_verb("match", {"demos": demos, **(settings or {}), **more})
+
+
 def check(run: Any, settings: Settings = None, **more: Any) -> dict[str, Any]:
     """Checks a reward: against people's answers, the truth where it is known, and mistakes (`robo-reward check`).
 

@@ -47,6 +47,7 @@ NOT_RUN = {
     "export": "needs episodes; tests/cli/test_data_page.py runs the commands of docs/data.md",
     "preferences": "needs answers of people; tests/cli/test_data_page.py runs the command of docs/data.md",
     "discover": "needs demonstrations",
+    "match": "needs demonstrations",
     "evaluate": "needs a run folder",
     "label": "serves until it is stopped",
     "align": "needs answers of people",

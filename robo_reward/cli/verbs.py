@@ -147,6 +147,12 @@ VERBS = {
         "robo_reward.configs.rewards:DiscoverConfig",
         "robo-reward discover demos=FOLDER steps=auto camera=front",
     ),
+    "match": Verb(
+        "make a reward that compares episodes with demonstrations: ORCA, optimal transport, DTW and others",
+        "robo_reward.cli.rewards.match:run",
+        "robo_reward.configs.rewards:MatchConfig",
+        "robo-reward match demos=FOLDER rule=orca fields=[hand_position,puck_position]",
+    ),
     "evaluate": Verb(
         "measure the success rate of a trained policy",
         "robo_reward.cli.training.evaluate:run",

@@ -12,6 +12,7 @@ import cv2
 import numpy as np
 
 from robo_reward.data.episode import Episode
+from robo_reward.data.sources import Demonstration
 from robo_reward.envs.rendering.frames import FrameSpec
 from robo_reward.envs.state import StateSpec
 from robo_reward.envs.task import make_task, task_names
@@ -234,6 +235,28 @@ def resize_frames(frames: np.ndarray, wanted: FrameSpec) -> np.ndarray:
     if frames.shape[1:3] == (height, width):
         return frames
     return np.stack([cv2.resize(frame, (width, height), interpolation=cv2.INTER_AREA) for frame in frames])
+
+
+def select_demonstration_cameras(
+    demonstrations: Sequence[Demonstration], camera: str, size: int
+) -> tuple[list[Demonstration], FrameSpec]:
+    """Returns demonstrations with the frames of the wanted cameras at the wanted size, and what they show.
+
+    Args:
+        demonstrations: as they were read.
+        camera: name; empty: as stored with the first episode, else `front`.
+        size: width and height of the frames of a camera [pixels].
+
+    Raises:
+        UnknownName: a demonstration does not show the camera.
+    """
+    wanted = FrameSpec((camera,) if camera else demonstrations[0].cameras or ("front",), size)
+    chosen = []
+    for demo in demonstrations:
+        what = f"camera of demonstration {demo.name}"
+        frames = select_cameras(demo.frames, demo.cameras, wanted.cameras, what)
+        chosen.append(replace(demo, frames=resize_frames(frames, wanted)))
+    return chosen, wanted
 
 
 def _find_expert_reward(episode: Episode) -> Any:

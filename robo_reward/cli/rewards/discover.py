@@ -28,7 +28,7 @@ from robo_reward.rewards.perceptual.discover import (
 )
 from robo_reward.rewards.perceptual.picture import draw_discovery, draw_steps, write_png
 from robo_reward.rewards.perceptual.reward import PerceptualReward, compute_curves, encode_clips
-from robo_reward.scoring.fit import resize_frames, select_cameras
+from robo_reward.scoring.fit import select_demonstration_cameras
 from robo_reward.scoring.resemblance import build_thumbnails, save_thumbnails
 from robo_reward.vision.choose import choose_encoder
 from robo_reward.vision.encoder import Encoder
@@ -43,8 +43,7 @@ def run(config: DictConfig, arguments: list[str]) -> int:
     console, clock = Terminal(), _Stopwatch()
     steps = _parse_steps(config)
     demos = load_demonstrations(config.demos, config.fps)
-    frames = FrameSpec(_choose_cameras(config.camera, demos), config.size)
-    demos = [_select_cameras(demo, frames) for demo in demos]
+    demos, frames = select_demonstration_cameras(demos, config.camera, config.size)
     clock.record_lap("read")
     chosen: Any = OmegaConf.to_container(config.encoder)
     encoder = choose_encoder(chosen, [demo.frames for demo in demos], cameras=len(frames.cameras))
@@ -77,17 +76,6 @@ def _parse_steps(config: DictConfig) -> Any:
     if not isinstance(config.steps, int) or config.steps < 2:
         raise UsageError(f"steps={config.steps}: expected auto or a number from 2")
     return config.steps
-
-
-def _choose_cameras(camera: str, demos: list[Demonstration]) -> tuple[str, ...]:
-    return (camera,) if camera else demos[0].cameras or ("front",)
-
-
-def _select_cameras(demo: Demonstration, wanted: FrameSpec) -> Demonstration:
-    """Returns a demonstration with the wanted cameras, out of those side by side in its frames, at the wanted size."""
-    what = f"camera of demonstration {demo.name}"
-    frames = select_cameras(demo.frames, demo.cameras, wanted.cameras, what)
-    return replace(demo, frames=resize_frames(frames, wanted))
 
 
 def _learn_reward(
