@@ -136,8 +136,8 @@ def _print_summary(console: Terminal, rule: Rule, cost: str, clips: Clips, score
             f"standing still {means[2]}",
             highlight=False,
         )
-        line = f"it is preferred to both in {scores.preferred:.0%} of {len(scores.forward)} cases"
-        console.print(line, style="" if scores.preferred > 0.8 else "yellow", highlight=False)
+        line = f"it is preferred to both in {scores.preferred_share:.0%} of {len(scores.forward)} cases"
+        console.print(line, style="" if scores.preferred_share > 0.8 else "yellow", highlight=False)
     else:
         console.print("a single demonstration cannot be tested on others; give at least two", style="yellow")
     console.print(f"reward: {folder / 'reward'}", soft_wrap=True, highlight=False)

@@ -31,7 +31,7 @@ class LeftOutScores:
     still: tuple[float, ...]
 
     @property
-    def preferred(self) -> float:
+    def preferred_share(self) -> float:
         """The share of demonstrations with a larger sum than both wrong clips; NaN where none was left out."""
         if not self.forward:
             return float("nan")
@@ -39,7 +39,7 @@ class LeftOutScores:
 
     def to_json(self) -> dict[str, Any]:
         """Returns all fields, and the share that is preferred or None, as JSON."""
-        return {**asdict(self), "preferred": self.preferred if self.forward else None}
+        return {**asdict(self), "preferred": self.preferred_share if self.forward else None}
 
 
 def score_left_out(reward: MatchingReward, most: int = MOST) -> LeftOutScores:
