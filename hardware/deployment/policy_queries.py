@@ -112,9 +112,13 @@ class PolicyQueries:
         if not self._is_seeing:
             return None
         now = self._step * self.rig.task.control_dt
-        # The reply to this step's own observation is better than what an earlier plan has left.
-        if self._queue.count_remaining(now) and any(start == now for start, _ in self._open.values()):
+        # The reply to this step's own observation is better than what an earlier plan has left: the arm goes on
+        # towards its last target for a moment, instead of acting for a whole step on older pictures.
+        if self._queue.count_remaining(now) and self._is_answer_open(now):
             self._receive_reply(max(self.rig.clock.time_until_next(), 0.0))
+            moment = now + PROMPT * self.rig.task.control_dt
+            if self._is_answer_open(now) and 0 in self._late_steps and self._compute_policy_time() < moment:
+                return None
         while True:
             action = self._queue.take_action(now)
             if action is not None:
@@ -140,6 +144,10 @@ class PolicyQueries:
         if self._open:
             self._open.clear()
             self.rig.policy.reset()
+
+    def _is_answer_open(self, now: float) -> bool:
+        """Returns whether the policy works on the observation of the step at `now`, in its time [s]."""
+        return any(start == now for start, _ in self._open.values())
 
     def _is_due(self) -> bool:
         """Returns whether the policy is to be asked in this step."""

@@ -27,7 +27,7 @@ SIZES = (8, 2048)
 MAX_TEXT = 4096  # longest explanation of a missing frame [bytes]
 REOPEN = 0.5
 """Pause between attempts to reopen a lost camera [s]."""
-FIRST_FRAME = 10.0
+FIRST_FRAME = 30.0
 """Additional time that an emulator may take for the first frame, for which it creates its renderer [s]."""
 
 
@@ -123,7 +123,9 @@ class EmulatorCamera:
             connection.settimeout(self._timeout)
         except OSError as error:
             self.close()
-            raise CameraFault(self.name, f"no frame from the emulator ({error})", "start it again") from error
+            raise CameraFault(
+                self.name, f"no frame from the emulator ({error})", "start it again, with fewer other programs"
+            ) from error
         if not height:
             raise CameraFault(self.name, body.decode(errors="replace"), "choose another")
         return Frame(stamp, np.frombuffer(body, np.uint8).reshape(height, width, 3))

@@ -73,7 +73,7 @@ class InlineChunks(Inline):
 
 
 class Timed:
-    """Answers a query of step k after some steps with actions that say their step: 0.001 (k + row)."""
+    """Answers a query of step k after some steps with actions that say it, 0.001 k, and their own step, k + row."""
 
     action, observation, meta = TASK.action, TASK.observation, {"task": "fr3/lift"}
 
@@ -91,6 +91,7 @@ class Timed:
         step = round(now / TASK.control_dt)
         self.asked.append(step)
         actions = np.zeros((self.horizons.chunk, 4))
+        actions[:, 0] = 0.001 * step
         actions[:, 1] = 0.001 * (step + np.arange(self.horizons.chunk))
         if len(self.asked) - 1 not in self.losing:
             self.waiting.append((now + self.latency, PolicyReply(ticket, actions, self.latency)))
@@ -164,6 +165,20 @@ def test_the_next_chunk_is_there_before_the_last_runs_dry(
     assert np.diff(policy.asked)[1:].max() <= execute  # and never less often than it was trained for
     if chunk > execute:
         assert set(np.diff(policy.asked)[1:]) == {execute}
+
+
+@pytest.mark.parametrize(("latency", "steps"), [(0.2, 0), (0.6, 1)])
+def test_a_prompt_reply_is_acted_upon_in_the_step_whose_observation_it_answers(
+    deployed: Any, latency: float, steps: int
+) -> None:
+    """The arm waits a quarter of a step for it, rather than act on older pictures for a whole step; and no longer."""
+    clock = SteppedClock(1 / 200)
+    deployment = deployed(policy=Timed(clock, latency, 8, 4), clock=clock, horizon=12)
+    deployment.run()
+    episode = next(iter(deployment.store))
+    asked = np.round(episode.action[:, 0] / 0.001)
+    np.testing.assert_array_equal(asked, [0] * (4 + steps) + [4] * 4 + [8] * (4 - steps))
+    assert episode.meta["verdicts"] == ["follow"] * 12
 
 
 def test_a_lost_query_is_repeated_once_its_whole_reply_would_be_late(deployed: Any) -> None:
