@@ -2,7 +2,8 @@
 
 The expert rewards of three tasks times seven scales, three seeds each, with the default settings of `robo-reward
 train policy=ppo`. `worst_success_ratio` is the smallest mean success of a task and scale, divided by that of the same
-task at scale 1. Finished cells are kept in FILE: a stopped run goes on with the next one.
+task at scale 1; its target is marked once all cells are finished. They are kept in FILE: a stopped run goes on with
+the next one.
 """
 
 from __future__ import annotations
@@ -103,7 +104,8 @@ def summarise(cells: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
                 continue
             mean, base = (np.mean([cells[str(Cell(task, k, s))]["success"] for s in seeds]) for k in (scale, 1.0))
             means[f"{task} x{scale:g} success"] = round(float(mean), 4)
-            ratios.append(float(mean / base) if base else 0.0)
+            if scale != 1.0:
+                ratios.append(float(mean / base) if base else 0.0)
     total = len(STEPS) * len(SCALES) * len(SEEDS)
     return {"worst_success_ratio": round(min(ratios), 4) if ratios else None, **means, "cells_of": [len(cells), total]}
 
@@ -130,12 +132,10 @@ def main() -> None:
         if args.json:
             write_json(args.json, {**_load_others(args.json, group), group: cells})
     found = summarise(cells)
-    if found["worst_success_ratio"] is None:
-        print("no scale-1 cell is finished: nothing to compare")
-        return
     prefix = "" if is_normalised else "raw "
     values = {f"{prefix}{key}": value for key, value in found.items()}
-    print(table(values, TARGETS, args.title))
+    is_complete = found["cells_of"][0] == found["cells_of"][1]
+    print(table(values, TARGETS if is_complete else {}, args.title))
     if args.json:
         write_json(args.json, {**_load_others(args.json, group), **values, group: cells, "machine": machine()})
 
