@@ -19,6 +19,8 @@ DOMINANCE = 100.0
 """A term that is this many times larger than every other dominates the total."""
 SMALL_SIGNAL = 1e-3
 """A total whose standard deviation is this share of its mean is mostly a constant."""
+_ROUNDING = 1e-15
+"""Differences of numbers of ordinary size that are zero but for rounding."""
 _RELATIVE = 1e-9
 """Relative tolerance: sums and vectorised functions may round differently in batches of another length."""
 
@@ -127,7 +129,8 @@ def _check_statistics(output: RewardOutput, report: ProbeReport) -> None:
 
 
 def _is_constant(values: np.ndarray) -> bool:
-    return bool(np.ptp(values) <= _RELATIVE * np.abs(values).max(initial=0.0))  # whatever the scale of the reward
+    """Returns whether values are equal but for rounding; a small scale alone makes no constant."""
+    return bool(np.ptp(values) <= _RELATIVE * np.abs(values).max(initial=0.0) + _ROUNDING)
 
 
 def _find_dominant_term(output: RewardOutput) -> list[str]:
