@@ -309,6 +309,7 @@ class PolicyConfig:
 
     Args:
         params: overrides of the default settings, such as policy.params.gamma=0.95
+        normalise_reward: divide rewards by the spread of the return while training, so that their scale does not matter
         observation: what the policy observes: cameras and state fields, such as [front,hand_position]; empty: the
             task's own observation
         picture_size: width and height of the pictures of its cameras [pixels]
@@ -317,6 +318,7 @@ class PolicyConfig:
     """
 
     params: Mappings = field(default_factory=dict)
+    normalise_reward: Flag = True
     observation: Names = ()
     picture_size: Side = 96
     features: str = "small"

@@ -58,6 +58,7 @@ class SB3VecEnv(VecEnv):
 
     Attributes:
         steps_per_action: environment steps that follow from one action of the algorithm.
+        rewards: of the last step (N,) float64; `step_wait` returns them as float32.
 
     Raises:
         UsageError: a judge of whole episodes for a task whose episodes may end early.
@@ -77,6 +78,7 @@ class SB3VecEnv(VecEnv):
         self.render_mode = None
         super().__init__(sim.n, self.observer.space, make_spaces(task)[1])
         self._action = np.zeros((sim.n, task.action.dim))
+        self.rewards = np.zeros(sim.n)
         self._return = np.zeros(sim.n)
         self._terms: dict[str, np.ndarray] = {}
         self._relabelled: list[np.ndarray] = []
@@ -101,6 +103,7 @@ class SB3VecEnv(VecEnv):
         length = self.sim.elapsed + 1
         result = self.sim.step(self._action)
         reward, terms = self._compute_rewards(result)
+        self.rewards = reward
         self._return += reward
         for name, value in terms.items():
             self._terms[name] = self._terms[name] + value if name in self._terms else value.copy()
@@ -151,7 +154,13 @@ class SB3VecEnv(VecEnv):
         return {**self.sim.snapshot(), **terms, **judge, "return": self._return.copy()}
 
     def restore(self, snapshot: dict[str, np.ndarray]) -> None:
-        """Restores the state of a `snapshot`."""
+        """Restores the state of a `snapshot`.
+
+        Raises:
+            ValueError: it is of worlds whose rewards were normalised.
+        """
+        if "reward_statistics" in snapshot:
+            raise ValueError("it is of a training whose rewards were normalised (policy.normalise_reward=true)")
         self.sim.restore(snapshot)
         self._return = np.array(snapshot["return"])
         self._terms = _select_prefix("term/", snapshot)

@@ -20,6 +20,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load, save
 
 from robo_reward.envs.batch import get_rng_words, set_rng_words
+from robo_reward.envs.reward_normaliser import RewardNormaliser
 from robo_reward.envs.vec import SB3VecEnv
 from robo_reward.errors import BadArtifact
 from robo_reward.files import (
@@ -82,7 +83,11 @@ class CheckpointForm(msgspec.Struct):
 
 
 def save_checkpoint(
-    folder: Path, model: Any, env: SB3VecEnv, extra: dict[str, Any], random: dict[str, Any] | None = None
+    folder: Path,
+    model: Any,
+    env: SB3VecEnv | RewardNormaliser,
+    extra: dict[str, Any],
+    random: dict[str, Any] | None = None,
 ) -> None:
     """Writes the state of an SB3 model, its worlds and all random generators atomically.
 
@@ -118,7 +123,7 @@ def save_checkpoint(
     shutil.rmtree(old, ignore_errors=True)
 
 
-def load_checkpoint(folder: Path, model: Any, env: SB3VecEnv) -> dict[str, Any] | None:
+def load_checkpoint(folder: Path, model: Any, env: SB3VecEnv | RewardNormaliser) -> dict[str, Any] | None:
     """Restores what `save_checkpoint` wrote and returns its `extra`, or None where there is no checkpoint.
 
     Raises:

@@ -20,7 +20,7 @@ def run(job: JobContext) -> dict[str, Any]:
 
     The spec holds `task`, `options`, `reward` (a reward spec, or null for the sparse success), `algorithm`,
     `params`, `steps`, `until`, `seed`, `start` (a checkpoint folder to go on from, seen from the job's folder, or
-    null) and `episodes`; with an own algorithm also `algorithm_sources`, from `find_sources`.
+    null), `episodes` and `normalise_reward`; with an own algorithm also `algorithm_sources`, from `find_sources`.
     """
     spec = job.spec
     register_sources(spec.get("algorithm_sources", {}))
@@ -37,6 +37,7 @@ def run(job: JobContext) -> dict[str, Any]:
         until=spec.get("until"),
         start=Path(job.folder) / spec["start"] if spec.get("start") else None,
         episodes=spec.get("episodes", 100),
+        normalise_reward=spec.get("normalise_reward", True),
         stop=job.is_stop_requested,
         report=lambda point: job.report_progress(asdict(point)),
     )

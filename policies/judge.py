@@ -89,16 +89,19 @@ def relabel_rollout(model: Any, rewards: np.ndarray, values: Any = None, dones: 
         dones: (N,), after the rollout, for algorithms with advantages.
     """
     horizon = model.env.sim.task.horizon
-    # What SB3 stored: 0 at every step but the last, which holds the whole return.
-    paid = np.zeros_like(rewards)  # (T, N)
-    paid[horizon - 1 :: horizon] = rewards.reshape(-1, horizon, rewards.shape[1]).sum(axis=1)
+    normaliser = model.get_vec_normalize_env()
+    normalised, paid = rewards, np.zeros_like(rewards)  # (T, N)
+    if normaliser is not None:  # it paid 0 at every step
+        normalised = normaliser.normalise_rollout(rewards, np.arange(len(rewards)) % horizon == horizon - 1)
+    else:  # SB3 stored 0 at every step but the last, which holds the whole return.
+        paid[horizon - 1 :: horizon] = rewards.reshape(-1, horizon, rewards.shape[1]).sum(axis=1)
     rollout = getattr(model, "rollout_buffer", None)
     if rollout is not None:
-        rollout.rewards += (rewards - paid).astype(np.float32)  # keeps SB3's bootstrapped value at the time limit
+        rollout.rewards += (normalised - paid).astype(np.float32)  # keeps SB3's bootstrapped value at the time limit
         rollout.compute_returns_and_advantage(last_values=values, dones=dones)
         return
     buffer = getattr(model, "replay_buffer", None)
     if buffer is None:
         return  # no per-step rewards are stored: ARS learns from returns
     rows = np.arange(buffer.pos - len(rewards), buffer.pos) % buffer.buffer_size
-    buffer.rewards[rows] = rewards
+    buffer.rewards[rows] = rewards  # in their own units: SB3 normalises what it draws

@@ -19,6 +19,7 @@ from stable_baselines3.common.noise import NormalActionNoise
 
 from robo_reward.configs.training import TrainConfig
 from robo_reward.envs.rendering.gl import block_triton_import
+from robo_reward.envs.reward_normaliser import RewardNormaliser
 from robo_reward.envs.task import Task
 from robo_reward.envs.vec import SB3VecEnv
 from robo_reward.errors import RoboRewardError, UsageError
@@ -118,6 +119,7 @@ def train_policy(
     stop: Callable[[], bool] = lambda: False,
     report: Callable[[CurvePoint], None] = lambda point: None,
     looking: LookingSettings | None = None,
+    normalise_reward: bool = True,
 ) -> TrainingResult:
     """Trains a policy, or continues from the checkpoint in `folder`.
 
@@ -143,6 +145,8 @@ def train_policy(
         stop: called before each rollout; True ends the run after saving.
         report: called with every new point of the curve.
         looking: which state fields and cameras the policy observes; None: the task's own observation.
+        normalise_reward: whether the algorithm gets rewards in units of the spread of the return, see
+            `RewardNormaliser`. Curve, log and evaluation are in the reward's own units. ARS does so by itself.
 
     Raises:
         UsageError: a budget that is not positive, an unknown algorithm or setting, or pictures that do not fit into
@@ -154,7 +158,7 @@ def train_policy(
         raise UsageError(f"steps is {steps}, expected a positive number")
     torch.set_num_threads(torch_threads)
     sight = Sight(task, looking) if looking is not None and looking.observation else None
-    env, model = _create_learner(task, reward, algorithm, params or {}, seed, threads, sight)
+    env, model = _create_learner(task, reward, algorithm, params or {}, seed, threads, sight, normalise_reward)
     checkpoint, until = folder / "checkpoint", until or steps
     watcher = TrainingMonitor(checkpoint, env, steps, until, points, checkpoint_seconds, stop, report)
     run_training(model, env, watcher, folder / "log", start, steps, seed)
@@ -172,14 +176,20 @@ def _create_learner(
     seed: int,
     threads: int,
     sight: Sight | None = None,
-) -> tuple[SB3VecEnv, Any]:
+    normalise_reward: bool = True,
+) -> tuple[SB3VecEnv | RewardNormaliser, Any]:
     """Returns the worlds and the SB3 model; raises an error if the actor is of a kind that cannot be exported."""
     chosen = merge_settings(algorithm, params)
     if sight is not None:
         sight.adapt_settings(algorithm, chosen, params)
         log.info(sight.describe(chosen))
-    env = _create_environment(task, reward, chosen, seed, threads, sight)
+    worlds = _create_environment(task, reward, chosen, seed, threads, sight)
+    # ARS divides by the spread of its candidates' returns, which must be in one unit.
+    is_normalised = normalise_reward and find_base_algorithm(algorithm) != "ars"
+    env = RewardNormaliser(worlds) if is_normalised else worlds
     model = build_model(algorithm, chosen, env, seed)
+    if isinstance(env, RewardNormaliser):
+        env.gamma = float(getattr(model, "gamma", env.gamma))
     _export(model, task, {}, sight)  # fails before training if the actor cannot be exported
     return env, model
 
@@ -189,7 +199,13 @@ def _export(model: Any, task: Task, meta: dict[str, Any], sight: Sight | None) -
 
 
 def run_training(
-    model: Any, env: SB3VecEnv, watcher: TrainingMonitor, log: Path, start: Path | None, steps: int, seed: int
+    model: Any,
+    env: SB3VecEnv | RewardNormaliser,
+    watcher: TrainingMonitor,
+    log: Path,
+    start: Path | None,
+    steps: int,
+    seed: int,
 ) -> None:
     """Trains from the newest checkpoint on, then closes the log and the worlds."""
     model.set_logger(configure(str(log), ["tensorboard"]))
@@ -213,6 +229,9 @@ def _save_policy(
         "steps": model.num_timesteps,
         "seed": seed,
     }
+    normaliser = model.get_vec_normalize_env()
+    if normaliser is not None:
+        meta["return_std"] = normaliser.return_std
     policy = _export(model, task, meta, sight)
     policy.save(folder)
     return policy
@@ -239,7 +258,7 @@ def _create_environment(
     return env
 
 
-def build_model(algorithm: str, chosen: dict[str, Any], env: SB3VecEnv, seed: int) -> Any:
+def build_model(algorithm: str, chosen: dict[str, Any], env: SB3VecEnv | RewardNormaliser, seed: int) -> Any:
     """Returns the SB3 model; `final_learning_rate` becomes a linear schedule, `action_noise` Gaussian noise."""
     block_triton_import()
     final = chosen.pop("final_learning_rate", None)
@@ -259,15 +278,21 @@ def build_model(algorithm: str, chosen: dict[str, Any], env: SB3VecEnv, seed: in
     if policy not in cls.policy_aliases:
         raise UsageError(f"{algorithm} has no {policy} in its policy_aliases, only {', '.join(cls.policy_aliases)}")
     try:
-        return cls(policy, env, seed=seed, device="cpu", verbose=0, **chosen)
+        model = cls(policy, env, seed=seed, device="cpu", verbose=0, **chosen)
     except Exception as error:
         if not is_own_algorithm(algorithm):
             raise
         said = " ".join(f"{type(error).__name__}: {error}".split())[:300]
         raise UsageError(f"policy={algorithm} cannot be made for this task: {said}") from error
+    buffer = getattr(model, "replay_buffer", None)
+    if buffer is not None:
+        buffer.rewards = buffer.rewards.astype(np.float64)  # rounded to float32 once, after normalisation
+    return model
 
 
-def _load_start_checkpoint(watcher: TrainingMonitor, model: Any, env: SB3VecEnv, start: Path | None) -> None:
+def _load_start_checkpoint(
+    watcher: TrainingMonitor, model: Any, env: SB3VecEnv | RewardNormaliser, start: Path | None
+) -> None:
     """Loads the run's own checkpoint, else the one to start from."""
     model._last_obs = model._last_obs if model._last_obs is not None else env.reset()
     model._last_episode_starts = np.ones(env.num_envs, dtype=bool)
@@ -280,6 +305,7 @@ def _load_start_checkpoint(watcher: TrainingMonitor, model: Any, env: SB3VecEnv,
         watcher.progress = TrainingProgress(
             [CurvePoint(**p) for p in extra["points"]], extra["episodes"], extra["seconds"]
         )
+    model._last_original_obs = model._last_obs  # stored in the replay buffer where rewards are normalised
 
 
 def _learn(model: Any, watcher: TrainingMonitor, steps: int) -> None:
@@ -320,7 +346,7 @@ class TrainingMonitor(BaseCallback):
     def __init__(
         self,
         folder: Path,
-        env: SB3VecEnv,
+        env: SB3VecEnv | RewardNormaliser,
         steps: int,
         until: int,
         points: int,
@@ -395,6 +421,8 @@ class TrainingMonitor(BaseCallback):
             self.logger.record(f"terms/{name}", value)
         self.logger.record("train/success", point.success)
         self.logger.record("train/return", point.episode_return)
+        if isinstance(self.env, RewardNormaliser):
+            self.logger.record("train/return_std", self.env.return_std)
         self.logger.dump(point.steps)
         self.report(point)
 

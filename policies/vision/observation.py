@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from robo_reward.envs.rendering.frames import FrameSpec
-from robo_reward.envs.state import StateSpec
+from robo_reward.envs.state import Field, StateSpec
 from robo_reward.envs.task import Observable, ObservationSpec, Task
 from robo_reward.errors import UnknownName, UsageError
 from robo_reward.policies.policy import PolicyMismatch
@@ -19,8 +19,8 @@ SMALLEST_SIZE, LARGEST_SIZE = 48, 256
 def choose_observation(task: Task, names: Sequence[str], size: int = SIZE) -> tuple[ObservationSpec, FrameSpec | None]:
     """Returns the state part of an observation, which reads no other fields than the chosen ones, and the pictures.
 
-    A field is scaled as the task's own observation scales it. Differences of two fields are part of the observation
-    where both are chosen.
+    A field is scaled as the task's own observation scales it, or by its typical range where that lacks it. Differences
+    of two fields are part of the observation where both are chosen.
 
     Args:
         task: the task.
@@ -53,10 +53,19 @@ def choose_observation(task: Task, names: Sequence[str], size: int = SIZE) -> tu
 
 
 def _choose_parts(task: Task, fields: Sequence[str]) -> list[Observable]:
-    """Returns the blocks of the task's observation that read chosen fields alone, and those that it lacks, unscaled."""
+    """Returns the blocks of the task's observation that read chosen fields alone, and those that it lacks."""
     own = [p for p in task.observation.parts if p.field in fields and (not p.minus or p.minus in fields)]
     shown = {part.field for part in own}
-    return [*own, *(Observable(field.name) for field in task.spec if field.name in fields and field.name not in shown)]
+    return [*own, *(_scale_field(field) for field in task.spec if field.name in fields and field.name not in shown)]
+
+
+def _scale_field(field: Field) -> Observable:
+    """Returns a block in which the typical range of a field is [-1, 1]."""
+    low, high = field.typical
+    if field.unit == "quaternion" or not low < high:
+        return Observable(field.name)
+    centre = (low + high) / 2
+    return Observable(field.name, (high - low) / 2, centre=(centre,) * field.size if centre else ())
 
 
 def require_fitting_task(policy: Any, task: Task) -> None:

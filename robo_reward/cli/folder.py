@@ -89,6 +89,8 @@ def _select_settings(value: dict[str, Any], free: Sequence[str] = ()) -> dict[st
         kept["reward"] = {k: v for k, v in kept["reward"].items() if k not in TRANSFER}
     if isinstance(kept.get("search"), dict) and not kept["search"].get("initial"):  # runs of earlier versions lack it
         kept["search"] = {k: v for k, v in kept["search"].items() if k != "initial"}
+    if isinstance(kept.get("policy"), dict) and kept["policy"].get("normalise_reward") is False:  # as earlier versions
+        kept["policy"] = {k: v for k, v in kept["policy"].items() if k != "normalise_reward"}
     return kept
 
 

@@ -31,6 +31,7 @@ class SearchSettings:
         confidence: with which a candidate must be worse than the best one before it is stopped
         algorithm: the training algorithm
         params: settings over the algorithm's defaults
+        normalise_reward: whether trainings divide rewards by the spread of the return
         final_seeds: how often the best program is trained again, with new seeds; 0 keeps the search's policy
         final_steps: training budget of each of these runs; 0: same as steps
         episodes: episodes per evaluation, at every rung and for the final policy
@@ -56,6 +57,7 @@ class SearchSettings:
     confidence: Real = 0.95
     algorithm: str = "ppo"
     params: Mapping[str, Any] = field(default_factory=dict)
+    normalise_reward: Flag = True
     final_seeds: Whole = 2
     final_steps: Natural = 0
     episodes: Positive = 100

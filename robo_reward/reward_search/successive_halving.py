@@ -66,6 +66,7 @@ class CandidateTrainer:
             "reward": reward,
             "algorithm": self.settings.algorithm,
             "params": dict(self.settings.params),
+            "normalise_reward": self.settings.normalise_reward,
             "steps": steps,
             "until": until,
             "seed": seed,

@@ -96,3 +96,18 @@ def test_changed_inputs_are_found() -> None:
 
     batch = sample_typical_transitions(SPEC, ACTION_DIM, 16)
     assert any("inputs" in text for text in probe(SignOfAction(), batch).failures)
+
+
+@pytest.mark.parametrize("scale", [1e-12, 1e-3, 1e9])
+def test_the_scale_of_a_reward_changes_no_verdict(scale: float) -> None:
+    total = "state.opening + state.hand_position[:, 0]"
+    assert probed(value(f"{scale} * ({total})")).ok
+    constant = probed(value(f"{scale} * (1.0 + state.opening * 0.0)"))
+    assert "nothing can be learnt" in str(constant)
+
+
+@pytest.mark.parametrize("scale", [1e-6, 1.0, 1e6])
+def test_a_signal_beside_a_large_constant_is_a_warning(scale: float) -> None:
+    report = probed(value(f"{scale} * (1000.0 + np.tanh(state.opening))"))
+    assert report.ok and "subtract the constant part" in str(report)
+    assert "constant part" not in str(probed(value(f"{scale} * (10.0 + np.tanh(state.hand_position[:, 0]))")))

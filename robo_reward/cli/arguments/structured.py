@@ -39,6 +39,7 @@ ALGORITHMS = ("a2c", "ars", "crossq", "ddpg", "ppo", "sac", "td3", "tqc", "trpo"
 _POLICY = "robo_reward.configs.training:PolicyConfig"
 _WRITERS = "robo_reward.configs.writers"
 _SEARCH = "robo_reward.reward_search.settings:SearchSettings"
+_NOT_IN_SEARCH = ("algorithm", "params", "normalise_reward", "seed")  # keys of `policy=` and of the verb
 STRUCTURED: dict[str, dict[str, StructuredOption]] = {
     "writer": {
         "offline": StructuredOption(f"{_WRITERS}:OfflineConfig", {"name": "offline"}),
@@ -46,7 +47,7 @@ STRUCTURED: dict[str, dict[str, StructuredOption]] = {
         "replay": StructuredOption(f"{_WRITERS}:ReplayConfig", {"name": "replay"}),
         "mailbox": StructuredOption(f"{_WRITERS}:MailboxConfig", {"name": "mailbox"}),
     },
-    "search": {"eureka": StructuredOption(_SEARCH, {"name": "eureka"}, ("algorithm", "params", "seed"))},
+    "search": {"eureka": StructuredOption(_SEARCH, {"name": "eureka"}, _NOT_IN_SEARCH)},
     "policy": {name: StructuredOption(_POLICY, {"algorithm": name}) for name in ALGORITHMS},
     "reward": {
         "python": StructuredOption("robo_reward.configs.rewards:PythonConfig", {"kind": "python"}),

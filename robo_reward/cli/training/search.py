@@ -85,7 +85,8 @@ def read_search_settings(config: DictConfig) -> SearchSettings:
     if config.policy.params or config.policy.algorithm != "ppo":
         merge_settings(config.policy.algorithm, params)  # reports a misspelt setting before the first job
     values["rungs"] = tuple(values["rungs"])
-    return SearchSettings(**values, algorithm=config.policy.algorithm, params=params, seed=config.seed)
+    chosen = {"algorithm": config.policy.algorithm, "params": params, "seed": config.seed}
+    return SearchSettings(**values, **chosen, normalise_reward=config.policy.normalise_reward)
 
 
 def create_executor(config: DictConfig) -> JobExecutor:

@@ -78,6 +78,7 @@ def run(config: DictConfig, arguments: list[str]) -> int:
                 stop=stop,
                 report=lambda point: _report_point(console, loggers, point, config.steps),
                 looking=looking,
+                normalise_reward=config.policy.normalise_reward,
             )
         if training.stopped:
             console.print(f"stopped at {training.steps:,} steps; run the same command again to resume")

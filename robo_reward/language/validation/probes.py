@@ -17,6 +17,10 @@ from robo_reward.rewards.contract import RewardOutput, StepReward
 
 DOMINANCE = 100.0
 """A term that is this many times larger than every other dominates the total."""
+SMALL_SIGNAL = 1e-3
+"""A total whose standard deviation is this share of its mean is mostly a constant."""
+_ROUNDING = 1e-15
+"""Differences of numbers of ordinary size that are zero but for rounding."""
 _RELATIVE = 1e-9
 """Relative tolerance: sums and vectorised functions may round differently in batches of another length."""
 
@@ -119,13 +123,14 @@ def _check_statistics(output: RewardOutput, report: ProbeReport) -> None:
             f"the term {name!r} is always {output.terms[name][0]:.4g} here: a bonus that is never or always given, or a"
             " saturated function; widen its range or remove it"
         )
-    report.warnings += _find_dominant_term(output) + _find_rare_bonuses(output, dead)
+    report.warnings += _find_dominant_term(output) + _find_rare_bonuses(output, dead) + _find_small_signal(output)
     if (warning := _find_unexplained_total(output)) is not None:
         report.warnings.append(warning)
 
 
 def _is_constant(values: np.ndarray) -> bool:
-    return bool(np.ptp(values) <= _RELATIVE * (1.0 + abs(values[0])))
+    """Returns whether values are equal but for rounding; a small scale alone makes no constant."""
+    return bool(np.ptp(values) <= _RELATIVE * np.abs(values).max(initial=0.0) + _ROUNDING)
 
 
 def _find_dominant_term(output: RewardOutput) -> list[str]:
@@ -139,6 +144,17 @@ def _find_dominant_term(output: RewardOutput) -> list[str]:
     return [
         f"the term {largest!r} is {ratio:.0f} times larger than {second!r}, the next: scale the "
         "terms to one order of magnitude"
+    ]
+
+
+def _find_small_signal(output: RewardOutput) -> list[str]:
+    """Returns a warning for a total that varies little beside its mean; its scale as such does not matter."""
+    mean, std = float(np.mean(output.total)), float(np.std(output.total))
+    if std >= SMALL_SIGNAL * abs(mean) or _is_constant(output.total):
+        return []
+    return [
+        f"the total is {mean:.4g} with a standard deviation of {std:.2g}, {std / abs(mean):.1g} of it: subtract the "
+        "constant part, beside which the rest is hardly seen"
     ]
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -13,6 +15,8 @@ from robo_reward.errors import UsageError
 from robo_reward.labelling.answers import Answer
 from robo_reward.labelling.comparisons import Comparisons, build_comparisons
 
+SLACK = 3
+"""Clips by which a fold may exceed the smallest one when clips join those that they were compared with."""
 FEWEST = 8
 """Minimum number of comparisons for an accuracy: with fewer, even an interval is uninformative."""
 
@@ -74,32 +78,44 @@ def effective_sample_size(winner: np.ndarray, loser: np.ndarray) -> float:
 
 
 def split_into_folds(answers: Sequence[Answer], clips: Sequence[str], count: int, seed: int) -> list[list[str]]:
-    """Splits clips into folds of equal size, depending on the seed and on which clips were compared.
+    """Splits clips into folds of about equal size such that many comparisons lie within one fold.
 
-    Clips that were compared with each other are kept together where that is possible, so that many comparisons lie
-    within one fold: the clips are put in the order of a walk through the graph of answers, and that order is cut.
+    A clip gets its fold with the first answer that names it, and keeps it: further answers, or clips, never change
+    which of the earlier comparisons are held out. The new clips of an answer join the fold of its other clips, unless
+    that is `SLACK` clips larger than the smallest fold by then; else one of the smallest folds, drawn by the seed.
 
     Args:
-        answers: answers that connect the clips.
+        answers: answers that connect the clips, in the order in which they were given, as a store returns them.
         clips: ids, without repeats.
         count: number of folds, at most the number of clips.
-        seed: seed of the starting points of the walks.
+        seed: seed of the draws.
+
+    Returns:
+        The clips of each fold, in the order of `clips`.
     """
-    near: dict[str, list[str]] = {clip: [] for clip in clips}
-    for answer in answers:
-        group = [clip for clip in answer.clips if clip in near]
-        for clip in group:
-            near[clip] += group
-    order: dict[str, None] = {}  # used as an ordered set
-    for start in np.random.default_rng(seed).permutation(len(clips)):
-        waiting: list[str] = [clips[int(start)]]
-        while waiting:
-            clip = waiting.pop(0)
-            if clip not in order:
-                order[clip] = None
-                waiting += [other for other in near[clip] if other not in order]
-    walked = list(order)
-    return [[walked[i] for i in part] for part in np.array_split(np.arange(len(walked)), count)]
+    unplaced = set(clips)
+    folds: dict[str, int] = {}
+    sizes = [0] * count
+    groups = [[clip for clip in answer.clips if clip in unplaced] for answer in answers]
+    unnamed = unplaced.difference(*groups)
+    for group in [*groups, *([clip] for clip in sorted(unnamed))]:
+        new = [clip for clip in dict.fromkeys(group) if clip not in folds]
+        if not new:
+            continue
+        near = Counter(folds[clip] for clip in group if clip in folds)
+        least = min(sizes)
+        near_fold = max(near, key=lambda fold: (near[fold], -sizes[fold], -fold), default=-1)
+        if near_fold < 0 or sizes[near_fold] + len(new) > least + SLACK:
+            smallest = [fold for fold in range(count) if sizes[fold] == least]
+            near_fold = smallest[_draw_number(seed, new[0]) % len(smallest)]
+        folds |= dict.fromkeys(new, near_fold)
+        sizes[near_fold] += len(new)
+    return [[clip for clip in clips if folds[clip] == fold] for fold in range(count)]
+
+
+def _draw_number(seed: int, clip: str) -> int:
+    """Returns a number that depends on the seed and a clip's id alone."""
+    return int.from_bytes(hashlib.sha256(f"{seed}/{clip}".encode()).digest()[:8], "big")
 
 
 @dataclass(frozen=True)
@@ -131,10 +147,11 @@ def cross_validate(
 
     The clips are split into about 1 / `share` folds. For each fold a reward learns from the comparisons of all
     other clips and ranks the comparisons within the fold; comparisons between a clip of the fold and another are
-    used by neither. So no clip of a held-out comparison was seen in any answer of any person.
+    used by neither. So no clip of a held-out comparison was seen in any answer of any person, and answers that are
+    added never change what was held out.
 
     Args:
-        answers: of any kinds and people.
+        answers: of any kinds and people, in the order in which they were given.
         numbers: clip id -> number.
         share: of the clips in a fold, from 0 (no cross-validation) to below 1.
         seed: of the split into folds.

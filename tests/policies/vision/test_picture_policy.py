@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from robo_reward.envs.rendering.frames import FrameRenderer, FrameSpec
+from robo_reward.envs.state import State
 from robo_reward.envs.task import Task, make_task
 from robo_reward.envs.vec import SB3VecEnv
 from robo_reward.errors import BadArtifact, UnknownName, UsageError, WrongShape
@@ -158,6 +159,17 @@ def test_differences_are_observed_where_both_fields_are_chosen() -> None:
     assert [(p.field, p.minus) for p in alone.parts] == [("cube_position", "")]
     assert frames == FrameSpec(("wrist", "front"), 96)
     assert choose_observation(lift, []) == (lift.observation, None)
+
+
+def test_fields_that_the_task_does_not_observe_are_scaled_by_their_typical_range() -> None:
+    lift = make_task("panda/lift")
+    observation, _ = choose_observation(lift, ["joint_position", "gripper_opening"])
+    unobserved = [p for p in observation.parts if p not in lift.observation.parts]
+    assert [p.field for p in unobserved] == ["joint_position"]
+    low, high = lift.spec["joint_position"].typical
+    ends = np.stack([np.full(observation.state.dim, value) for value in (low, high)])
+    columns = slice(observation.dim - 7, observation.dim)
+    np.testing.assert_allclose(observation(State(observation.state, ends))[:, columns], [[-1] * 7, [1] * 7])
 
 
 def test_what_a_task_lacks_is_refused_before_training(reach: Task, tmp_path: Path) -> None:

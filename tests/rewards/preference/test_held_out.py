@@ -6,6 +6,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from robo_reward.envs.rendering.frames import FrameSpec
 from robo_reward.errors import UsageError
@@ -13,6 +15,7 @@ from robo_reward.labelling.answers import Answer
 from robo_reward.rewards.preference.align import learn_reward
 from robo_reward.rewards.preference.held_out import (
     FEWEST,
+    SLACK,
     cross_validate,
     effective_sample_size,
     measure_agreement,
@@ -41,17 +44,25 @@ def uninformative(n: int, seed: int) -> dict[str, np.ndarray]:
 
 
 @pytest.mark.parametrize(
-    ("method", "clips", "answers", "size", "seed"),
-    [("bt", 20, 60, 3, 0), ("bt", 40, 100, 2, 1), ("rapl", 20, 60, 3, 2), ("rapl", 40, 100, 2, 3)],
+    ("method", "clips", "answers", "size", "seed", "people"),
+    [
+        ("bt", 20, 60, 3, 0, 1),
+        ("bt", 40, 100, 2, 1, 1),
+        pytest.param("bt", 40, 50, 2, 4, 2, marks=pytest.mark.slow),
+        ("rapl", 20, 60, 3, 2, 1),
+        ("rapl", 40, 100, 2, 3, 1),
+        pytest.param("rapl", 40, 50, 2, 5, 2, marks=pytest.mark.slow),
+    ],
 )
 def test_where_nothing_can_be_learnt_the_accuracy_is_chance(
-    method: str, clips: int, answers: int, size: int, seed: int
+    method: str, clips: int, answers: int, size: int, seed: int, people: int
 ) -> None:
     values = np.random.default_rng(100 + seed).normal(size=clips)
     settings: dict[str, Any] = {"steps": 60, "frames": STEPS, **({"members": 1} if method == "bt" else {})}
     encoder, shown = PixelsEncoder(4), FrameSpec(("side",), 8)
-    given = asked(values, answers, size, seed)
-    found = learn_reward(uninformative(clips, seed), given, encoder, shown, method, settings, 0.25, seed)
+    # A second person answers the very same questions, in the same way.
+    both = [a for who in ("me", "you")[:people] for a in asked(values, answers, size, seed, who)]
+    found = learn_reward(uninformative(clips, seed), both, encoder, shown, method, settings, 0.25, seed)
     assert found.train > 0.85  # it has learnt the answers by heart
     agreement = found.held_out.agreement
     assert agreement is not None and agreement.low < 0.5 < agreement.high
@@ -82,11 +93,32 @@ def test_pairs_of_clips_that_nobody_else_compared_are_all_held_out() -> None:
     values = np.random.default_rng(0).normal(size=40)
     answers = [Answer((str(2 * i), str(2 * i + 1)), "me", ((str(2 * i),), (str(2 * i + 1),))) for i in range(20)]
     found = cross_validate(answers, {str(i): i for i in range(40)}, 0.2, 0, lambda *given: values)
-    assert found.comparisons >= 16  # a cut separates a pair at most
+    assert found.comparisons == 20
     folds = split_into_folds(answers, [str(i) for i in range(40)], 5, 3)
     assert sorted(clip for fold in folds for clip in fold) == sorted(str(i) for i in range(40))
     assert [len(fold) for fold in folds] == [8] * 5
     assert folds == split_into_folds(answers, [str(i) for i in range(40)], 5, 3)
+    assert folds != split_into_folds(answers, [str(i) for i in range(40)], 5, 4)
+
+
+@given(data=st.data())
+def test_answers_that_are_added_never_change_what_was_held_out(data: st.DataObject) -> None:
+    """Neither for other answers, other people, nor other clips: only what is named first counts."""
+    clips = [str(i) for i in range(data.draw(st.integers(5, 30)))]
+    drawn = st.lists(st.lists(st.sampled_from(clips), min_size=2, max_size=4, unique=True), max_size=40)
+    answers = [Answer(tuple(c), "me", tuple((clip,) for clip in c)) for c in data.draw(drawn)]
+    count, seed = data.draw(st.integers(2, 5)), data.draw(st.integers(0, 9))
+    some = answers[: data.draw(st.integers(0, len(answers)))]
+
+    def held_out(given: list[Answer], known: list[str]) -> set[str]:
+        folds = split_into_folds(given, known, count, seed)
+        sizes = [len(fold) for fold in folds]
+        assert max(sizes) - min(sizes) <= SLACK + 3 and sum(sizes) == len(known)
+        return {a.uuid for a in some if any(set(a.clips) <= set(fold) for fold in folds)}
+
+    before = held_out(some, clips)
+    assert held_out(answers, clips) == before
+    assert held_out(answers, [*clips, "new"]) == before
 
 
 def test_too_few_give_no_number() -> None:
