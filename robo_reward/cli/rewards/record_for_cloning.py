@@ -99,7 +99,7 @@ def _open_place(config: DictConfig, task: Task, source: str, arguments: Sequence
     store = EpisodeStore(folder, frames=config.frames)
     failures = None
     if config.failures == "keep":
-        failures = EpisodeStore(folder.with_name(f"{folder.name}-failures"), frames=config.frames)
+        failures = EpisodeStore(folder.with_name(f"{folder.name}-failures"), frames=config.frames, create=False)
     return RecordingPlace(task, settings, n, store, failures)
 
 
