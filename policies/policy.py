@@ -246,7 +246,10 @@ def load_policy(folder: str | Path) -> Any:
     value = load_policy_document(folder)
     kind = value.get("kind")
     if value.get("format") != FORMAT or not isinstance(kind, str) or kind not in LOADERS:
-        found = f"it has format {value.get('format')!r:.40} {kind!r:.40}, expected {FORMAT} {' or '.join(LOADERS)}"
+        found = (
+            f"it is a policy of kind {kind!r:.40} and format {value.get('format')!r:.40}, expected kind "
+            f"{', '.join(LOADERS)} and format {FORMAT}"
+        )
         remedy = "Use a version of robo-reward that knows this format, or train again"
         raise BadArtifact(folder / "policy.json", found, remedy)
     module, _, function = LOADERS[kind].partition(":")

@@ -32,6 +32,8 @@ from robo_reward.policies.vision.picture_encoder import PictureEncoder, create_u
 from robo_reward.policies.vision.settings import VisionSettings
 
 MAX_WEIGHTS = 2 << 30  # [bytes] of the weights
+DECISIVE = ("objective", "network", "size", "history", "horizon", "execute", "train_steps", "sampling_steps")
+"""Settings without which a stored policy is not the one that was trained; others have defaults."""
 Observations = np.ndarray | Mapping[str, np.ndarray]
 
 
@@ -199,6 +201,9 @@ class DiffusionPolicy:
             raise UsageError(
                 f"observation has a value that is not finite in column {column}; check the sensor that measured it"
             )
+        for camera, part in (pictures or {}).items():
+            if len(part) != len(state):
+                raise WrongShape(f"pictures of {camera!r}", tuple(part.shape), f"as many as states, {len(state)}")
         return torch.from_numpy(np.ascontiguousarray(state)), pictures
 
     def _list_states(self) -> tuple[str, ...]:
@@ -238,6 +243,8 @@ def load_diffusion(folder: Path) -> DiffusionPolicy:
     convert_json(form.meta, MetaForm, path, REMEDY)
     with raise_as_bad_artifact(path, REMEDY):
         observation, action = ObservationSpec.from_json(form.observation), ActionSpec.from_json(form.action)
+        if missing := [name for name in DECISIVE if name not in form.settings]:
+            raise ValueError(f"its settings lack {', '.join(missing)}, which decide how it acts")
         settings = DiffusionSettings.from_json(form.settings)
         frames = FrameSpec.from_json(form.frames) if form.frames else None
         vision = VisionSettings.from_json(form.vision) if frames and form.vision else None

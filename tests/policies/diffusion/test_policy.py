@@ -149,7 +149,16 @@ def change_tensors(change: Callable[[dict[str, torch.Tensor]], Any]) -> Callable
     return apply
 
 
+def drop_settings(*names: str) -> Callable[[Path], None]:
+    def change(folder: Path) -> None:
+        value = json.loads((folder / "policy.json").read_text())
+        change_document(settings={k: v for k, v in value["settings"].items() if k not in names})(folder)
+
+    return change
+
+
 ODD = {
+    "settings that decide how it acts are missing": (drop_settings("horizon", "objective"), "lack objective, horizon"),
     "another format": (change_document(format=2), "format 2"),
     "another kind": (change_document(kind="diffusion9"), "'diffusion9'"),
     "no settings": (change_document(settings=None), "settings"),
