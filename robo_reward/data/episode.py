@@ -318,7 +318,7 @@ class EpisodeStore:
         """Opens the arrays of an episode; any error of theirs becomes a `CorruptEpisode`."""
         path = self._episodes / f"{key}.npz"
         if not os.path.lexists(path):
-            raise UnknownName("episode", key, self.keys())
+            raise UnknownName(f"episode of {self.folder}", key, self.keys())
         try:
             with open_arrays(path, MAX_UNPACKED) as arrays:
                 yield arrays
