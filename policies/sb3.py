@@ -30,8 +30,7 @@ from robo_reward.policies.export import export_policy
 from robo_reward.policies.judge import EpisodeRewardScorer, fit_settings_to_episodes, relabel_rollout
 from robo_reward.policies.own_algorithm import is_own_algorithm
 from robo_reward.policies.policy import MLPPolicy
-from robo_reward.policies.tensorboard_log import quiet_tensorboard
-from robo_reward.policies.torch_state import keep_torch_state
+from robo_reward.policies.process_state import keep_torch_state, quiet_tensorboard
 from robo_reward.policies.vision.picture_policy import PicturePolicy
 from robo_reward.policies.vision.sight import LookingSettings, Sight
 from robo_reward.rewards.contract import EpisodeReward, StepReward

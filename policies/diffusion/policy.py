@@ -25,6 +25,7 @@ from robo_reward.policies.policy import (
     REMEDY,
     MetaForm,
     load_policy_document,
+    require_finite,
     require_same_conventions,
 )
 from robo_reward.policies.vision.observation import require_fitting_task
@@ -196,11 +197,7 @@ class DiffusionPolicy:
         if state.shape[1:] != (self.history, self.observation.dim):
             expected = f"(B, {self.observation.dim}) or (B, {self.history}, {self.observation.dim})"
             raise WrongShape("observation", state.shape, expected)
-        if not np.isfinite(state).all():
-            column = int(np.argmin(np.isfinite(state).all(axis=(0, 1))))
-            raise UsageError(
-                f"observation has a value that is not finite in column {column}; check the sensor that measured it"
-            )
+        require_finite(state)
         for camera, part in (pictures or {}).items():
             if len(part) != len(state):
                 raise WrongShape(f"pictures of {camera!r}", tuple(part.shape), f"as many as states, {len(state)}")

@@ -22,7 +22,7 @@ from robo_reward.policies.diffusion.settings import DiffusionSettings
 from robo_reward.policies.diffusion.trainer import Trainer
 from robo_reward.policies.diffusion.windows import cut_windows
 from robo_reward.policies.evaluate import Evaluation, evaluate_policy
-from robo_reward.policies.torch_state import keep_torch_state
+from robo_reward.policies.process_state import keep_torch_state
 from robo_reward.seeds import VALIDATION_SEEDS
 
 POINTS = 10

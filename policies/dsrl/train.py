@@ -17,9 +17,8 @@ from robo_reward.policies.dsrl.noise_env import NoiseVecEnv
 from robo_reward.policies.dsrl.policy import DSRLPolicy, make_noise_spec
 from robo_reward.policies.evaluate import evaluate_policy
 from robo_reward.policies.export import export_policy
+from robo_reward.policies.process_state import keep_torch_state, quiet_tensorboard
 from robo_reward.policies.sb3 import CurvePoint, TrainingMonitor, TrainingResult, build_model, run_training
-from robo_reward.policies.tensorboard_log import quiet_tensorboard
-from robo_reward.policies.torch_state import keep_torch_state
 from robo_reward.rewards.contract import EpisodeReward, StepReward
 from robo_reward.seeds import VALIDATION_SEEDS
 

@@ -24,6 +24,7 @@ from robo_reward.policies.policy import (
     compute_actions,
     load_policy_document,
     parse_layers,
+    require_finite,
 )
 from robo_reward.policies.vision.observation import require_fitting_task
 from robo_reward.policies.vision.picture_encoder import PictureEncoder, create_unloaded
@@ -188,11 +189,7 @@ class PicturePolicy:
         state = state[:, 0] if state.ndim == 3 and state.shape[1] == 1 else state
         if state.ndim != 2 or state.shape[1] != dim or len(state) != (count or len(state)):
             raise WrongShape("observation", state.shape, f"(B, {dim}) or (B, 1, {dim}), as many as pictures")
-        if not np.isfinite(state).all():
-            column = int(np.argmin(np.isfinite(state).all(axis=0)))
-            raise UsageError(
-                f"observation has a value that is not finite in column {column}; check the sensor that measured it"
-            )
+        require_finite(state)
         return state
 
 

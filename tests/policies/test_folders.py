@@ -25,7 +25,7 @@ from robo_reward.envs.vec import SB3VecEnv
 from robo_reward.errors import BadArtifact, RoboRewardError, UsageError
 from robo_reward.policies.checkpoint import load_checkpoint, save_checkpoint
 from robo_reward.policies.policy import MLPPolicy, load_policy
-from robo_reward.policies.tensorboard_log import quiet_tensorboard
+from robo_reward.policies.process_state import quiet_tensorboard
 from tests.policies.folders import small_policy
 from tests.tampering import JSON, places, put
 
