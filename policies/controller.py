@@ -12,6 +12,7 @@ from robo_reward.envs.worlds import Worlds
 from robo_reward.errors import WrongShape
 from robo_reward.policies.rollout.chunk import ChunkSpec
 from robo_reward.policies.rollout.history import ObservationHistory, observe_state, split_pictures
+from robo_reward.policies.rollout.warm_start import PredictionMemory
 
 
 class PolicyController:
@@ -48,6 +49,7 @@ class PolicyController:
         self._actions = np.zeros((worlds, self.chunk.execute, task.action.dim), np.float32)
         self._left = np.zeros(worlds, np.int64)  # actions of the queue that are not executed yet
         self._noise = [np.random.default_rng([seed, world]) for world in range(worlds)]
+        self._memory = PredictionMemory(policy, worlds) if getattr(policy, "warm_start", 0.0) else None
         if self.chunk.frames is not None:
             self._renderer = FrameRenderer(task, self.chunk.frames)
         if hasattr(policy, "reset"):
@@ -79,6 +81,8 @@ class PolicyController:
             return
         chosen = slice(None) if mask is None else np.flatnonzero(mask)
         self._history.restart(chosen)
+        if self._memory is not None:
+            self._memory.restart(chosen)
         self._left[chosen] = 0
 
     def close(self) -> None:
@@ -110,7 +114,10 @@ class PolicyController:
             arguments["noise"] = np.stack(noise)
         if self.chunk.is_single_step and isinstance(observations, np.ndarray):  # of chosen fields
             observations = observations[:, 0]
-        actions = np.asarray(self.policy.act(observations, **arguments))
+        if self._memory is not None:
+            actions = self._memory.act(observations, arguments["noise"], worlds)
+        else:
+            actions = np.asarray(self.policy.act(observations, **arguments))
         count, dim = self._actions.shape[1:]
         if actions.ndim == 2 and self.chunk.chunk == 1:
             actions = actions[:, None]

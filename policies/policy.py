@@ -158,11 +158,7 @@ class MLPPolicy:
         if observation.ndim != 2 or observation.shape[1] != self.observation.dim:
             expected = f"({self.observation.dim},) or (N, {self.observation.dim})"
             raise WrongShape("observation", observation.shape, expected)
-        if not np.isfinite(observation).all():
-            column = int(np.argmin(np.isfinite(observation).all(axis=0)))
-            raise UsageError(
-                f"observation has a value that is not finite in column {column}; check the sensor that measured it"
-            )
+        require_finite(observation)
         return compute_actions(observation, self.weights, self.biases, self.activation, self.squash)
 
     def require_compatible(self, task: Task) -> MLPPolicy:
@@ -217,6 +213,14 @@ class MetaForm(msgspec.Struct):
     options: dict[str, Any] = {}
 
 
+def require_finite(observation: np.ndarray) -> None:
+    """Raises UsageError for an observation (..., O) with a value that is not finite; the message names its column."""
+    finite = np.isfinite(observation).reshape(-1, observation.shape[-1]).all(axis=0)
+    if not finite.all():
+        column = int(np.argmin(finite))
+        raise UsageError(f"observation is not finite in column {column}; check the sensor that measured it")
+
+
 def require_same_conventions(policy: Any, task: Task) -> None:
     """Checks that a task has the observation and action convention that a policy was trained for.
 
@@ -246,7 +250,8 @@ def load_policy(folder: str | Path) -> Any:
     value = load_policy_document(folder)
     kind = value.get("kind")
     if value.get("format") != FORMAT or not isinstance(kind, str) or kind not in LOADERS:
-        found = f"it has format {value.get('format')!r:.40} {kind!r:.40}, expected {FORMAT} {' or '.join(LOADERS)}"
+        found = f"it is of kind {kind!r:.40} and format {value.get('format')!r:.40}, expected kind {', '.join(LOADERS)}"
+        found += f" and format {FORMAT}"
         remedy = "Use a version of robo-reward that knows this format, or train again"
         raise BadArtifact(folder / "policy.json", found, remedy)
     module, _, function = LOADERS[kind].partition(":")

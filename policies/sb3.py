@@ -31,7 +31,7 @@ from robo_reward.policies.export import export_policy
 from robo_reward.policies.judge import EpisodeRewardScorer, fit_settings_to_episodes, relabel_rollout
 from robo_reward.policies.own_algorithm import is_own_algorithm
 from robo_reward.policies.policy import MLPPolicy
-from robo_reward.policies.tensorboard_log import quiet_tensorboard
+from robo_reward.policies.process_state import keep_torch_state, quiet_tensorboard
 from robo_reward.policies.vision.picture_policy import PicturePolicy
 from robo_reward.policies.vision.sight import LookingSettings, Sight
 from robo_reward.rewards.contract import EpisodeReward, StepReward
@@ -156,14 +156,14 @@ def train_policy(
     """
     if steps < 1:
         raise UsageError(f"steps is {steps}, expected a positive number")
-    torch.set_num_threads(torch_threads)
-    sight = Sight(task, looking) if looking is not None and looking.observation else None
-    env, model = _create_learner(task, reward, algorithm, params or {}, seed, threads, sight, normalise_reward)
-    checkpoint, until = folder / "checkpoint", until or steps
-    watcher = TrainingMonitor(checkpoint, env, steps, until, points, checkpoint_seconds, stop, report)
-    run_training(model, env, watcher, folder / "log", start, steps, seed)
-    policy = _save_policy(model, task, algorithm, seed, folder / "policy", sight)
-    evaluation = evaluate_policy(task, policy, episodes, VALIDATION_SEEDS + seed, reward, threads)
+    with keep_torch_state(torch_threads):
+        sight = Sight(task, looking) if looking is not None and looking.observation else None
+        env, model = _create_learner(task, reward, algorithm, params or {}, seed, threads, sight, normalise_reward)
+        checkpoint, until = folder / "checkpoint", until or steps
+        watcher = TrainingMonitor(checkpoint, env, steps, until, points, checkpoint_seconds, stop, report)
+        run_training(model, env, watcher, folder / "log", start, steps, seed)
+        policy = _save_policy(model, task, algorithm, seed, folder / "policy", sight)
+        evaluation = evaluate_policy(task, policy, episodes, VALIDATION_SEEDS + seed, reward, threads)
     progress = watcher.progress
     return TrainingResult(policy, model.num_timesteps, progress.points, evaluation, progress.seconds, watcher.stopped)
 

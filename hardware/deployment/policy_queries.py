@@ -67,6 +67,7 @@ class PolicyQueries:
         self._inference = np.nan
         self._step, self._step_start = 0, 0.0
         self._is_seeing, self._is_paused = True, False
+        self._was_asked = False  # since the last reset
         self._late_steps: deque[int] = deque([0], REMEMBERED)
 
     @property
@@ -97,6 +98,7 @@ class PolicyQueries:
         ticket = next(_ticket_numbers)
         self._open[ticket] = (self._step * self.rig.task.control_dt, time.monotonic())
         self.rig.policy.send_observation(ticket, self._observation.build())
+        self._was_asked = True
 
     def skip_observation(self) -> None:
         """Begins a new history, as this step's state or pictures are unknown; its queued action is not returned.
@@ -131,7 +133,7 @@ class PolicyQueries:
         self._queue.clear()
 
     def restart(self, pause: bool = False) -> None:
-        """Removes the queued actions; a policy of chunks also starts a new history, and its open queries are dropped.
+        """Removes the queued actions; a policy of chunks also forgets what it saw and decided, and its open queries.
 
         Args:
             pause: whether a policy of chunks is not asked in the next step, as a person may still drive.
@@ -141,7 +143,8 @@ class PolicyQueries:
             return
         self._is_paused = pause
         self._observation.restart()
-        if self._open:
+        if self._was_asked:  # not at every step in which a person drives
+            self._was_asked = False
             self._open.clear()
             self.rig.policy.reset()
 

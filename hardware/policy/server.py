@@ -27,6 +27,7 @@ from robo_reward.hardware.policy.messages import (
     pack_query,
     read_ready,
     read_reply,
+    reset_policy,
     specification,
     warm_up,
 )
@@ -115,6 +116,8 @@ class PolicyServer:
         return connection.respond(401, "the token is wrong\n")
 
     def _handle_connection(self, connection: Any) -> None:
+        with self._lock:
+            reset_policy(self._policy, 0)  # it may remember what another client, or a lost connection, showed it
         connection.send(pack_message({"kind": "ready", **specification(self._policy)}))
         for data in connection:
             try:

@@ -25,6 +25,7 @@ from robo_reward.policies.policy import (
     REMEDY,
     MetaForm,
     load_policy_document,
+    require_finite,
     require_same_conventions,
 )
 from robo_reward.policies.vision.observation import require_fitting_task
@@ -32,6 +33,8 @@ from robo_reward.policies.vision.picture_encoder import PictureEncoder, create_u
 from robo_reward.policies.vision.settings import VisionSettings
 
 MAX_WEIGHTS = 2 << 30  # [bytes] of the weights
+DECISIVE = ("objective", "network", "size", "history", "horizon", "execute", "train_steps", "sampling_steps")
+"""Settings without which a stored policy is not the one that was trained; others have defaults."""
 Observations = np.ndarray | Mapping[str, np.ndarray]
 
 
@@ -53,7 +56,7 @@ class DiffusionPolicy:
     meta: dict[str, Any]
     frames: FrameSpec | None = None
     generator: torch.Generator = field(default_factory=lambda: torch.Generator().manual_seed(0), repr=False)
-    _previous: Tensor | None = field(default=None, init=False, repr=False)
+    _previous: np.ndarray | None = field(default=None, init=False, repr=False)
 
     def __post_init__(self) -> None:
         self.model.eval().requires_grad_(False)
@@ -79,6 +82,11 @@ class DiffusionPolicy:
         return self.settings.execute
 
     @property
+    def warm_start(self) -> float:
+        """Share of the sampling steps that a start from the last prediction replaces; 0: from noise alone."""
+        return self.settings.warm_start
+
+    @property
     def noise_shape(self) -> tuple[int, int]:
         """(Tp, A) of the initial noise of one chunk."""
         return self.model.noise_shape
@@ -98,21 +106,44 @@ class DiffusionPolicy:
             observations: (B, O), which is taken for the whole history, or (B, To, O), oldest first; or a mapping with
                 `state` and a camera's pictures (B, To, h, w, 3) uint8 under its name.
             noise: (B, Tp, A) to start from; None: drawn from the policy's own generator.
-            previous: with `warm_start`, an earlier chunk (B, Tp, A), moved to the present. None: from noise, except for
-                one world without given noise, of which the policy remembers the last prediction until `reset`.
+            previous: with `warm_start`, earlier predictions (B, Tp, A), moved to the present. None: from noise, except
+                for one world without given noise, of which the policy remembers the last prediction until `reset`.
 
         Raises:
             WrongShape: observations, noise or an earlier chunk of another size.
             UsageError: an observation that is not finite, or pictures that are missing.
         """
+        first = next(iter(observations.values())) if isinstance(observations, Mapping) else observations
+        remembers = noise is None and len(first) == 1 and self.warm_start > 0
+        found = self.predict(observations, noise, self._previous if previous is None and remembers else previous)
+        self._previous = self.move_prediction(found) if remembers else None
+        return found[:, self.history - 1 :]
+
+    @torch.no_grad()
+    def predict(
+        self, observations: Observations, noise: np.ndarray | None = None, previous: np.ndarray | None = None
+    ) -> np.ndarray:
+        """Returns predictions (B, Tp, A) float32; the chunk of `act` are their rows from To - 1 on.
+
+        Args:
+            observations: as those of `act`.
+            noise: (B, Tp, A); None: drawn from the policy's own generator.
+            previous: (B, Tp, A) of `move_prediction`; None: from noise alone. Not used without `warm_start`.
+        """
         state, pictures = self._split_observations(observations)
         shape = (len(state), *self.noise_shape)
-        remembers = noise is None and len(state) == 1 and self.settings.warm_start > 0
-        start = self._find_start(previous, shape, remembers)
+        start = None
+        if previous is not None and self.warm_start:
+            start = torch.as_tensor(np.asarray(previous, dtype=np.float32))
+            if start.shape != shape:
+                raise WrongShape("previous chunk", tuple(start.shape), f"(B, Tp, A) = {shape}")
         found = self.model.sample(self.model.encode(state, pictures), self._make_noise(noise, shape), previous=start)
-        self._previous = found if remembers else None
-        first = self.history - 1
-        return found[:, first:].cpu().numpy()
+        return found.cpu().numpy()
+
+    def move_prediction(self, prediction: np.ndarray) -> np.ndarray:
+        """Returns predictions (B, Tp, A) moved by the executed actions; the last row is repeated."""
+        last = np.repeat(prediction[:, -1:], self.execute, axis=1)
+        return np.concatenate([prediction[:, self.execute :], last], axis=1)
 
     def require_compatible(self, task: Task) -> DiffusionPolicy:
         """Returns the policy itself if the task has the conventions and cameras that it was trained for.
@@ -166,11 +197,10 @@ class DiffusionPolicy:
         if state.shape[1:] != (self.history, self.observation.dim):
             expected = f"(B, {self.observation.dim}) or (B, {self.history}, {self.observation.dim})"
             raise WrongShape("observation", state.shape, expected)
-        if not np.isfinite(state).all():
-            column = int(np.argmin(np.isfinite(state).all(axis=(0, 1))))
-            raise UsageError(
-                f"observation has a value that is not finite in column {column}; check the sensor that measured it"
-            )
+        require_finite(state)
+        for camera, part in (pictures or {}).items():
+            if len(part) != len(state):
+                raise WrongShape(f"pictures of {camera!r}", tuple(part.shape), f"as many as states, {len(state)}")
         return torch.from_numpy(np.ascontiguousarray(state)), pictures
 
     def _list_states(self) -> tuple[str, ...]:
@@ -184,20 +214,6 @@ class DiffusionPolicy:
         if found.shape != shape:
             raise WrongShape("noise", tuple(found.shape), f"(B, Tp, A) = {shape}")
         return found
-
-    def _find_start(self, previous: np.ndarray | None, shape: tuple[int, ...], remembers: bool) -> Tensor | None:
-        """Returns the chunk to start from: the given one, or the last prediction moved by the executed actions."""
-        if not self.settings.warm_start:
-            return None
-        if previous is not None:
-            found = torch.as_tensor(np.asarray(previous, dtype=np.float32))
-            if found.shape != shape:
-                raise WrongShape("previous chunk", tuple(found.shape), f"(B, Tp, A) = {shape}")
-            return found
-        if self._previous is None or not remembers:
-            return None
-        kept = self._previous[:, self.execute :]
-        return torch.cat((kept, kept[:, -1:].expand(-1, self.execute, -1)), 1)
 
 
 class DiffusionForm(msgspec.Struct):
@@ -224,6 +240,8 @@ def load_diffusion(folder: Path) -> DiffusionPolicy:
     convert_json(form.meta, MetaForm, path, REMEDY)
     with raise_as_bad_artifact(path, REMEDY):
         observation, action = ObservationSpec.from_json(form.observation), ActionSpec.from_json(form.action)
+        if missing := [name for name in DECISIVE if name not in form.settings]:
+            raise ValueError(f"its settings lack {', '.join(missing)}, which decide how it acts")
         settings = DiffusionSettings.from_json(form.settings)
         frames = FrameSpec.from_json(form.frames) if form.frames else None
         vision = VisionSettings.from_json(form.vision) if frames and form.vision else None

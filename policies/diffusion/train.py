@@ -10,8 +10,6 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from robo_reward.configs.cloning import CloneConfig
 from robo_reward.envs.rendering.frames import FrameSpec
 from robo_reward.envs.task import ObservationSpec, Task
@@ -24,6 +22,7 @@ from robo_reward.policies.diffusion.settings import DiffusionSettings
 from robo_reward.policies.diffusion.trainer import Trainer
 from robo_reward.policies.diffusion.windows import cut_windows
 from robo_reward.policies.evaluate import Evaluation, evaluate_policy
+from robo_reward.policies.process_state import keep_torch_state
 from robo_reward.seeds import VALIDATION_SEEDS
 
 POINTS = 10
@@ -141,42 +140,88 @@ def clone_policy(
     for name, value in (("steps", steps), ("batch", batch), ("evaluate_episodes", evaluate_episodes)):
         if value < 1:
             raise UsageError(f"{name}={value}: expected a whole number from 1")
-    torch.set_num_threads(torch_threads)
     observation, frames = looking.choose(task) if looking else (task.observation, None)
-    trainer = _create_trainer(task, demonstrations, observation, frames, settings, looking, steps, batch, seed)
-    path = folder / "checkpoint.safetensors"
-    folder.mkdir(parents=True, exist_ok=True)
-    trainer.load(path)
-    every, saved = evaluate_every or max(1, steps // POINTS), time.monotonic()
     facts = {"task": task.id, "options": dict(task.options), "algorithm": settings.objective, "seed": seed}
     facts |= {"demonstrations": len(demonstrations.episodes), **(meta or {})}
-
-    def make_policy() -> DiffusionPolicy:
-        about = {**facts, "steps": trainer.progress.update}
-        return DiffusionPolicy(copy.deepcopy(trainer.average), observation, task.action, about, frames)
-
-    stopped = False
-    while trainer.progress.update < steps:
-        if stop():
-            stopped = True
-            break
-        trainer.update()
-        tick(trainer.progress.update, trainer.mean_loss)
-        if trainer.progress.update % every == 0 and trainer.progress.update < steps:
-            _add_point(trainer, task, make_policy(), evaluate_episodes, seed, threads, folder, report)
-        if time.monotonic() - saved > checkpoint_seconds:
-            trainer.save(path)
-            saved = time.monotonic()
-    trainer.save(path)
-    policy = make_policy()
-    policy.save(folder / "policy")
-    evaluation = None
-    if not stopped:
-        evaluation = _add_point(trainer, task, policy, episodes, seed, threads, folder, report)
-        trainer.save(path)
+    with keep_torch_state(torch_threads):
+        trainer = _create_trainer(task, demonstrations, observation, frames, settings, looking, steps, batch, seed)
+        run = _CloneRun(trainer, task, observation, frames, facts, folder, VALIDATION_SEEDS + seed, threads, report)
+        folder.mkdir(parents=True, exist_ok=True)
+        trainer.load(run.checkpoint)
+        every = evaluate_every or max(1, steps // POINTS)
+        stopped = run.make_updates(steps, every, evaluate_episodes, stop, tick, checkpoint_seconds)
+        policy = run.make_policy()
+        policy.save(folder / "policy")
+        evaluation = None
+        if not stopped:
+            evaluation = run.add_point(policy, episodes)
+            trainer.save(run.checkpoint)
     points = [ClonePoint(**_to_fields(point)) for point in trainer.progress.points]
     progress = trainer.progress
     return CloneResult(policy, progress.update, points, evaluation, progress.seconds, len(trainer.mask), stopped)
+
+
+@dataclass(frozen=True)
+class _CloneRun:
+    """A training with the files of its folder and the evaluations of its learning curve."""
+
+    trainer: Trainer
+    task: Task
+    observation: ObservationSpec
+    frames: FrameSpec | None
+    facts: dict[str, Any]
+    folder: Path
+    evaluation_seed: int
+    threads: int
+    report: Callable[[ClonePoint], None]
+
+    @property
+    def checkpoint(self) -> Path:
+        return self.folder / "checkpoint.safetensors"
+
+    def make_policy(self) -> DiffusionPolicy:
+        """Returns a policy with a copy of the averaged weights."""
+        about = {**self.facts, "steps": self.trainer.progress.update}
+        average = copy.deepcopy(self.trainer.average)
+        return DiffusionPolicy(average, self.observation, self.task.action, about, self.frames)
+
+    def make_updates(
+        self,
+        steps: int,
+        every: int,
+        episodes: int,
+        stop: Callable[[], bool],
+        tick: Callable[[int, float], None],
+        checkpoint_seconds: float,
+    ) -> bool:
+        """Trains to the last update, with points of the curve `every` so many; returns whether it was stopped."""
+        trainer, saved, stopped = self.trainer, time.monotonic(), False
+        while trainer.progress.update < steps and not (stopped := stop()):
+            trainer.update()
+            tick(trainer.progress.update, trainer.mean_loss)
+            if trainer.progress.update % every == 0 and trainer.progress.update < steps:
+                self.add_point(self.make_policy(), episodes)
+            if time.monotonic() - saved > checkpoint_seconds:
+                trainer.save(self.checkpoint)
+                saved = time.monotonic()
+        trainer.save(self.checkpoint)
+        return stopped
+
+    def add_point(self, policy: DiffusionPolicy, episodes: int) -> Evaluation:
+        """Evaluates the averaged weights, and adds the point to the learning curve unless it is there already."""
+        found = evaluate_policy(self.task, policy, episodes, self.evaluation_seed, threads=self.threads)
+        progress = self.trainer.progress
+        held = found.held * self.task.horizon
+        point = ClonePoint(progress.update, found.success, held, self.trainer.mean_loss, progress.seconds)
+        if not progress.points or progress.points[-1].steps < progress.update:
+            progress.points.append(ClonePointForm(**asdict(point)))
+            progress.losses, progress.counted = 0.0, 0
+            self.report(point)
+        with atomic_path(self.folder / "curve.csv", sync=False) as temporary, temporary.open("w", newline="") as file:
+            table = csv.writer(file)
+            table.writerow(["steps", "success", "return", "loss", "seconds"])
+            table.writerows(list(_to_fields(row).values()) for row in progress.points)
+        return found
 
 
 def _create_trainer(
@@ -206,32 +251,6 @@ def _create_trainer(
             described["pictures"] = pictures.compute_digest()
     fingerprint = compute_fingerprint(windows, described)
     return Trainer(windows, settings, steps, batch, seed, fingerprint, pictures)
-
-
-def _add_point(
-    trainer: Trainer,
-    task: Task,
-    policy: DiffusionPolicy,
-    episodes: int,
-    seed: int,
-    threads: int,
-    folder: Path,
-    report: Callable[[ClonePoint], None],
-) -> Evaluation:
-    """Evaluates the averaged weights, and adds the point to the learning curve unless it is there already."""
-    found = evaluate_policy(task, policy, episodes, VALIDATION_SEEDS + seed, threads=threads)
-    progress = trainer.progress
-    held = found.held * task.horizon
-    point = ClonePoint(progress.update, found.success, held, trainer.mean_loss, progress.seconds)
-    if not progress.points or progress.points[-1].steps < progress.update:
-        progress.points.append(ClonePointForm(**asdict(point)))
-        progress.losses, progress.counted = 0.0, 0
-        report(point)
-    with atomic_path(folder / "curve.csv", sync=False) as temporary, temporary.open("w", newline="") as file:
-        table = csv.writer(file)
-        table.writerow(["steps", "success", "return", "loss", "seconds"])
-        table.writerows(list(_to_fields(row).values()) for row in progress.points)
-    return found
 
 
 def _to_fields(point: ClonePointForm) -> dict[str, Any]:

@@ -11,10 +11,10 @@ import numpy as np
 
 from robo_reward.envs.task import ActionSpec, Task
 from robo_reward.errors import BadArtifact, WrongShape
-from robo_reward.files import load_json, write_json
+from robo_reward.files import convert_json, load_json, write_json
 from robo_reward.policies.dsrl.noise_driven import NoiseDrivenPolicy
 from robo_reward.policies.dsrl.noise_env import expand_noise
-from robo_reward.policies.policy import FORMAT, MAX_DOCUMENT, REMEDY, MLPPolicy, load_policy
+from robo_reward.policies.policy import FORMAT, MAX_DOCUMENT, REMEDY, MetaForm, MLPPolicy, load_policy
 
 NOISE = "noise"
 """Kind of the actor's action specification; its scale is the magnitude of the noise."""
@@ -110,6 +110,7 @@ def load_dsrl(folder: Path) -> DSRLPolicy:
         if form is None or not (folder / part / "policy.json").is_file():
             raise BadArtifact(folder, f"it has no {part}/policy.json", REMEDY)
     assert form is not None
+    convert_json(form.meta, MetaForm, path, REMEDY)
     actor, frozen = load_policy(folder / "actor"), load_policy(folder / "frozen")
     if not isinstance(actor, MLPPolicy) or actor.action.kind != NOISE:
         raise BadArtifact(folder / "actor", f"it commands {actor.action.kind!r:.40}, expected {NOISE!r}", REMEDY)

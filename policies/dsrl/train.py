@@ -7,8 +7,6 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from robo_reward.configs.training import TrainConfig
 from robo_reward.envs.task import Task
 from robo_reward.errors import UsageError
@@ -19,8 +17,8 @@ from robo_reward.policies.dsrl.noise_env import NoiseVecEnv
 from robo_reward.policies.dsrl.policy import DSRLPolicy, make_noise_spec
 from robo_reward.policies.evaluate import evaluate_policy
 from robo_reward.policies.export import export_policy
+from robo_reward.policies.process_state import keep_torch_state, quiet_tensorboard
 from robo_reward.policies.sb3 import CurvePoint, TrainingMonitor, TrainingResult, build_model, run_training
-from robo_reward.policies.tensorboard_log import quiet_tensorboard
 from robo_reward.rewards.contract import EpisodeReward, StepReward
 from robo_reward.seeds import VALIDATION_SEEDS
 
@@ -94,17 +92,17 @@ def train_dsrl(
     """
     _require_trainable(task, policy, steps)
     reward = _require_step_reward(reward)
-    torch.set_num_threads(torch_threads)
-    env, model = _create_learner(task, policy, reward, params or {}, seed, threads)
-    budget, pause = (-(-count // policy.execute) for count in (steps, until or steps))  # SB3 counts chunks
-    checkpoint = folder / "checkpoint"
-    watcher = TrainingMonitor(checkpoint, env, budget, pause, points, checkpoint_seconds, stop, report)
-    run_training(model, env, watcher, folder / "log", None, budget, seed)
-    done = model.num_timesteps * policy.execute
-    meta = {"task": task.id, "options": dict(task.options), "algorithm": "dsrl", "steps": done, "seed": seed}
-    trained = _export(model, env, task, meta)
-    trained.save(folder / "policy")
-    evaluation = evaluate_policy(task, trained, episodes, VALIDATION_SEEDS + seed, reward, threads)
+    with keep_torch_state(torch_threads):
+        env, model = _create_learner(task, policy, reward, params or {}, seed, threads)
+        budget, pause = (-(-count // policy.execute) for count in (steps, until or steps))  # SB3 counts chunks
+        checkpoint = folder / "checkpoint"
+        watcher = TrainingMonitor(checkpoint, env, budget, pause, points, checkpoint_seconds, stop, report)
+        run_training(model, env, watcher, folder / "log", None, budget, seed)
+        done = model.num_timesteps * policy.execute
+        meta = {"task": task.id, "options": dict(task.options), "algorithm": "dsrl", "steps": done, "seed": seed}
+        trained = _export(model, env, task, meta)
+        trained.save(folder / "policy")
+        evaluation = evaluate_policy(task, trained, episodes, VALIDATION_SEEDS + seed, reward, threads)
     progress = watcher.progress
     return TrainingResult(trained, done, progress.points, evaluation, progress.seconds, watcher.stopped)
 

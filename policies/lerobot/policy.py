@@ -18,7 +18,7 @@ from robo_reward.policies.lerobot.checkpoint import Checkpoint
 from robo_reward.policies.lerobot.child import ENVIRONMENT, PICTURES, STATE
 from robo_reward.policies.lerobot.mapping import InputMapping, require_same_task
 from robo_reward.policies.lerobot.process import START_TIMEOUT, LeRobotFailed, LeRobotProcess, find_python
-from robo_reward.policies.policy import FORMAT, MAX_DOCUMENT, MetaForm
+from robo_reward.policies.policy import FORMAT, MAX_DOCUMENT, MetaForm, require_finite
 
 LARGEST_ACTION = 1.01  # of the training data; a little above 1 for rounding
 REMEDY = "Import the LeRobot policy again"
@@ -187,11 +187,7 @@ class LeRobotPolicy:
         arrays: dict[str, np.ndarray] = {}
         if self.observation.dim:
             state = self._repeat_history(np.asarray(given["state"], np.float32), (self.observation.dim,), "observation")
-            if not np.isfinite(state).all():
-                column = int(np.argmin(np.isfinite(state).all(axis=(0, 1))))
-                raise UsageError(
-                    f"observation has a value that is not finite in column {column}; check the sensor that measured it"
-                )
+            require_finite(state)
             parts = {STATE: state[..., : self.checkpoint.state], ENVIRONMENT: state[..., self.checkpoint.state :]}
             arrays |= {name: part for name, part in parts.items() if part.shape[-1]}
         for name, camera in cameras.items():

@@ -15,8 +15,17 @@ from safetensors.numpy import save
 from robo_reward.envs.rendering.frames import FrameSpec
 from robo_reward.envs.task import ActionSpec, ObservationSpec, Task
 from robo_reward.errors import UsageError, WrongShape
-from robo_reward.files import convert_json, load_json, load_tensors, raise_as_bad_artifact, write_bytes, write_json
-from robo_reward.policies.policy import FORMAT, MAX_DOCUMENT, MAX_WEIGHTS, REMEDY, compute_actions, parse_layers
+from robo_reward.files import convert_json, load_tensors, raise_as_bad_artifact, write_bytes, write_json
+from robo_reward.policies.policy import (
+    FORMAT,
+    MAX_WEIGHTS,
+    REMEDY,
+    MetaForm,
+    compute_actions,
+    load_policy_document,
+    parse_layers,
+    require_finite,
+)
 from robo_reward.policies.vision.observation import require_fitting_task
 from robo_reward.policies.vision.picture_encoder import PictureEncoder, create_unloaded
 from robo_reward.policies.vision.settings import VisionSettings
@@ -180,11 +189,7 @@ class PicturePolicy:
         state = state[:, 0] if state.ndim == 3 and state.shape[1] == 1 else state
         if state.ndim != 2 or state.shape[1] != dim or len(state) != (count or len(state)):
             raise WrongShape("observation", state.shape, f"(B, {dim}) or (B, 1, {dim}), as many as pictures")
-        if not np.isfinite(state).all():
-            column = int(np.argmin(np.isfinite(state).all(axis=0)))
-            raise UsageError(
-                f"observation has a value that is not finite in column {column}; check the sensor that measured it"
-            )
+        require_finite(state)
         return state
 
 
@@ -207,7 +212,8 @@ def load_picture_policy(folder: Path) -> PicturePolicy:
         BadArtifact: a damaged file, or weights that do not fit the observation and the action, or are not finite.
     """
     path = folder / "policy.json"
-    form = convert_json(load_json(path, dict[str, Any], MAX_DOCUMENT, REMEDY), PicturePolicyForm, path, REMEDY)
+    form = convert_json(load_policy_document(folder), PicturePolicyForm, path, REMEDY)
+    convert_json(form.meta, MetaForm, path, REMEDY)
     with raise_as_bad_artifact(path, REMEDY):
         observation, action = ObservationSpec.from_json(form.observation), ActionSpec.from_json(form.action)
         frames = FrameSpec.from_json(form.frames) if form.frames else None

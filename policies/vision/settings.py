@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, fields
-from typing import Any, Literal
+from typing import Any
 
 from robo_reward.errors import UnknownName, UsageError
 from robo_reward.files import convert_json
@@ -35,7 +35,7 @@ class VisionSettings:
         UsageError: a number out of range.
     """
 
-    network: Literal["small", "nature", "resnet18", "timm"] = "small"
+    network: str = "small"
     features: int = 64
     keypoints: int = 32
     crop: float = 0.875
@@ -85,4 +85,4 @@ class VisionSettings:
         for name in value:
             if name not in names:
                 raise UnknownName("setting of vision", str(name), names)
-        return convert_json(value, VisionSettings, "vision")
+        return convert_json(value, VisionSettings, "vision", "Give a value of that type")

@@ -163,6 +163,7 @@ class EpisodeStore:
         folder: created if necessary.
         frames: how new episodes keep their frames: `mp4` (small, slightly changed), `exact` (in the npz), `drop`.
         fps: of the videos [Hz]; an episode's `meta["fps"]` takes precedence.
+        create: make the folder now; otherwise with its first episode.
 
     Raises:
         UsageError: the folder belongs to something else or to a newer version.
@@ -170,13 +171,28 @@ class EpisodeStore:
 
     FORMAT, VERSION = "robo-reward/episodes", 1
 
-    def __init__(self, folder: Path | str, frames: Literal["mp4", "exact", "drop"] = "mp4", fps: float = 20.0) -> None:
+    def __init__(
+        self,
+        folder: Path | str,
+        frames: Literal["mp4", "exact", "drop"] = "mp4",
+        fps: float = 20.0,
+        create: bool = True,
+    ) -> None:
         if frames not in ("mp4", "exact", "drop"):
             raise UnknownName("way to keep frames", frames, ("mp4", "exact", "drop"))
         self.folder, self.frames, self.fps = Path(folder), frames, fps
         self._episodes, self._specs = self.folder / "episodes", self.folder / "specs"
         self._entries: dict[str, EpisodeEntry] = {}
         self._known_specs: dict[str, StateSpec] = {}
+        if create or os.path.lexists(self.folder):
+            self.create_folder()
+
+    def create_folder(self) -> None:
+        """Makes the folder, or checks that the one there is an episode store.
+
+        Raises:
+            UsageError: it belongs to something else or to a newer version.
+        """
         for path in (self._episodes, self._specs):
             path.mkdir(parents=True, exist_ok=True)
         self._claim_folder()
@@ -302,7 +318,7 @@ class EpisodeStore:
         """Opens the arrays of an episode; any error of theirs becomes a `CorruptEpisode`."""
         path = self._episodes / f"{key}.npz"
         if not os.path.lexists(path):
-            raise UnknownName("episode", key, self.keys())
+            raise UnknownName(f"episode of {self.folder}", key, self.keys())
         try:
             with open_arrays(path, MAX_UNPACKED) as arrays:
                 yield arrays

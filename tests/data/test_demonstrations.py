@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -192,14 +191,26 @@ def test_actions_of_another_scale_are_refused(task: Task, episodes: list[Episode
     in_metres = [replace(e, action=e.action * 0.02, clean_action=None) for e in episodes]
     with pytest.raises(BadDemonstration, match=r"hand moves .* times as far .*1\.0 means 0\.02 m.*Divide the actions"):
         load_demonstration_set(in_metres, task)
+    with pytest.raises(BadDemonstration, match=r"episode 1 of .*hand moves .* times as far"):  # one among others
+        load_demonstration_set([episodes[0], in_metres[1], episodes[2]], task)
 
 
-def test_constant_columns_are_a_warning(task: Task, episodes: list[Episode], caplog: pytest.LogCaptureFixture):
+def test_noise_of_the_execution_is_not_taken_for_another_scale(task: Task, episodes: list[Episode]):
+    """The labels of an expert at rest ask for nothing while the noise moves the hand."""
+    at_rest = [replace(e, clean_action=e.action * (0.01, 0.01, 0.01, 1)) for e in episodes]
+    assert len(load_demonstration_set(at_rest, task)) == 3
+
+
+def test_small_pictures_are_enlarged_with_a_warning(task: Task, episodes: list[Episode]):
+    halved = replace(episodes[2], frames=np.ascontiguousarray(episodes[2].frames[:, ::2, ::2]))  # type: ignore[index]
+    found = load_demonstration_set([*episodes[:2], halved], task, ("wrist",), 20)
+    assert found.warnings == ("pictures of wrist have 10 x 10 pixels and are enlarged to 20 x 20 in 1 of 3 episodes",)
+
+
+def test_constant_columns_are_a_warning(task: Task, episodes: list[Episode]):
     still = [replace(e, clean_action=np.c_[e.action[:, :3], np.ones(STEPS)]) for e in episodes]
-    with caplog.at_level(logging.WARNING):
-        found = load_demonstration_set(still, task)
+    found = load_demonstration_set(still, task)
     assert any("the action is constant in gripper" in warning for warning in found.warnings)
-    assert "the action is constant in gripper" in caplog.text
     assert not load_demonstration_set(episodes, task).warnings
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -127,6 +128,19 @@ def test_failures_may_be_dropped(task: Task, whole: Path, tmp_path: Path):
     record(task, tmp_path, 6, failures=None)
     require_same(tmp_path / "store", whole / "store")
     assert not (tmp_path / "failures").exists()
+
+
+def test_failures_of_another_recording_are_refused(task: Task, whole: Path, tmp_path: Path):
+    failures = EpisodeStore(tmp_path / "failures", create=False)
+    assert not failures.folder.exists()  # made with the first failure
+    record(task, tmp_path, 6, failures=failures)
+    require_same(tmp_path / "failures", whole / "failures")
+    shutil.rmtree(tmp_path / "store")
+    with pytest.raises(UsageError, match=r"failures holds a recording with other settings: seed was 0, now 1"):
+        record(task, tmp_path, 6, settings={"seed": 1})
+    record(task, tmp_path, 6)  # the same settings give the same episodes, although failures are there already
+    require_same(tmp_path / "store", whole / "store")
+    require_same(tmp_path / "failures", whole / "failures")
 
 
 def test_other_settings_or_other_episodes_are_refused(task: Task, whole: Path, tmp_path: Path):

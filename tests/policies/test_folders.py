@@ -25,7 +25,7 @@ from robo_reward.envs.vec import SB3VecEnv
 from robo_reward.errors import BadArtifact, RoboRewardError, UsageError
 from robo_reward.policies.checkpoint import load_checkpoint, save_checkpoint
 from robo_reward.policies.policy import MLPPolicy, load_policy
-from robo_reward.policies.tensorboard_log import quiet_tensorboard
+from robo_reward.policies.process_state import quiet_tensorboard
 from tests.policies.folders import small_policy
 from tests.tampering import JSON, places, put
 
@@ -80,8 +80,8 @@ ODD = {
     "garbage": (write("policy.json", b"garbage"), "not JSON"),
     "a list": (write("policy.json", b"[]"), "object"),
     "deep": (write("policy.json", b"[" * 100_000), "deeply"),
-    "another format": (change_document(format=2), "expected 1 mlp"),
-    "another kind": (change_document(kind="pickle"), "expected 1 mlp"),
+    "another format": (change_document(format=2), "format 2, expected kind mlp"),
+    "another kind": (change_document(kind="pickle"), "kind 'pickle' and format 1, expected kind mlp"),
     "an unknown activation": (change_document(activation="os.system"), "activation"),
     "no observation": (change_document(observation=None), "observation"),
     "a field that is not there": (change_document(observation={"state": [], "parts": [{"field": "x"}]}), "'x'"),

@@ -56,7 +56,9 @@ def run(config: DictConfig, arguments: list[str]) -> int:
             record(task, frames, store, config, console)
     finally:
         console.print(f"{len(store) - begun} episodes added; store: {folder}", soft_wrap=True, highlight=False)
-    console.print(f"next: robo-reward discover demos={folder}", soft_wrap=True, highlight=False)
+    is_policy = config.by not in ("expert", "keyboard")
+    following = f"label {folder}" if is_policy else f"discover demos={folder}"
+    console.print(f"next: robo-reward {following}", soft_wrap=True, highlight=False)
     return 0
 
 

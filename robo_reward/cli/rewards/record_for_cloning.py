@@ -99,7 +99,7 @@ def _open_place(config: DictConfig, task: Task, source: str, arguments: Sequence
     store = EpisodeStore(folder, frames=config.frames)
     failures = None
     if config.failures == "keep":
-        failures = EpisodeStore(folder.with_name(f"{folder.name}-failures"), frames=config.frames)
+        failures = EpisodeStore(folder.with_name(f"{folder.name}-failures"), frames=config.frames, create=False)
     return RecordingPlace(task, settings, n, store, failures)
 
 
@@ -130,7 +130,11 @@ def _record_person(config: DictConfig, place: RecordingPlace, console: Terminal)
 
 
 def _print_next(console: Terminal, place: RecordingPlace) -> None:
-    console.print(f"next: robo-reward clone data={place.store.folder} task={place.task.id} policy=diffusion")
+    frames, looks = place.settings.frames, ""
+    if frames is not None:
+        looks = f" observation=[{','.join(frames.cameras)}] picture_size={frames.size}"
+    command = f"robo-reward clone data={place.store.folder} task={place.task.id} policy=diffusion{looks}"
+    console.print(f"next: {command}", soft_wrap=True, highlight=False)
 
 
 def _make_settings(config: DictConfig, task: Task, source: str) -> RecordingSettings:

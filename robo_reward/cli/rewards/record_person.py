@@ -79,7 +79,9 @@ class PersonSession:
 
     def _keep(self, episode: Episode, console: Terminal) -> None:
         apart = self.failures is not None and not episode.is_successful
-        (self.failures if self.failures is not None and apart else self.store).append(episode)
+        store = self.failures if self.failures is not None and apart else self.store
+        store.create_folder()
+        store.append(episode)
         self.kept += not apart
         done = "done" if episode.is_successful else "not done"
         console.print(f"\nkept{' apart' if apart else ''}: {len(episode)} steps, {done}", highlight=False)

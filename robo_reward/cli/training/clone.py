@@ -59,7 +59,7 @@ def run(config: DictConfig, arguments: list[str]) -> int:
         goal.save(run)
         _announce(console, task, demonstrations, config, run)
         if short:
-            few = f"{len(short)} demonstrations are shorter than {settings.shortest_episode} steps and left out"
+            few = f"demonstrations of less than {settings.shortest_episode} steps are left out: {len(short)}"
             console.print(f"warning: {few}, such as {demonstrations.names[short[0]]}", style="yellow")
         if looking is not None:
             console.print(describe_looking(task, looking, demonstrations))

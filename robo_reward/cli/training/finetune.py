@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from robo_reward.cli.film import FILM_SIZE, film_episodes, film_run
 from robo_reward.cli.folder import RunFolder, open_run
-from robo_reward.cli.interrupt import StopRequest, stop_on_signals
+from robo_reward.cli.interrupt import stop_on_signals
 from robo_reward.cli.reward import examine_reward, load_chosen_reward, require_same_reward
 from robo_reward.cli.rewards.align import read_preferences
 from robo_reward.cli.terminal import Terminal
@@ -47,16 +48,16 @@ def run(config: DictConfig, arguments: list[str]) -> int:
     preferences = _load_preferences(config)
     reward = load_chosen_reward(task, config.reward) if has_reward else None
     examine_reward(console, task, reward, config.seed)
+    job = _make_job(console, config, task, policy, preferences, reward)
+    method.check_job(job)  # before there is a run folder that holds the wrong settings
     with open_run(config, arguments, "finetune", f"{task.id.replace('/', '-')}-{config.method}") as folder:
         if reward is not None:
             require_same_reward(folder.path, fingerprint_spec(reward.spec()))
             save_reward(reward, folder.path / "reward")
         console.print(f"{task.id}: {config.method}: {method.summary}; {folder.path}", soft_wrap=True, highlight=False)
         with stop_on_signals() as stop:
-            job = _make_job(console, config, folder.path, task, policy, preferences, reward, stop)
-            method.check_job(job)
             before = _measure_once(console, folder.path / "before.json", task, policy, config, "before")
-            outcome = method.load()(job)
+            outcome = method.load()(replace(job, folder=folder.path, stop=stop))
         if outcome.policy is None:
             console.print(f"stopped at step {outcome.steps:,}; run the same command again to resume")
             return 130
@@ -83,13 +84,12 @@ def _load_preferences(config: DictConfig) -> Preferences | None:
 def _make_job(
     console: Terminal,
     config: DictConfig,
-    folder: Path,
     task: Task,
     policy: Any,
     preferences: Preferences | None,
     reward: Reward,
-    stop: StopRequest,
 ) -> FinetuneJob:
+    """Returns the job, whose run folder and stop request are still to be given."""
     settings: Any = OmegaConf.to_container(config.settings)
 
     def print_numbers(step: int, numbers: Mapping[str, float]) -> None:
@@ -99,7 +99,7 @@ def _make_job(
     return FinetuneJob(
         task=task,
         policy=policy,
-        folder=folder,
+        folder=Path(config.runs),
         preferences=preferences,
         reward=reward,
         data=config.data,
@@ -107,7 +107,6 @@ def _make_job(
         seed=config.seed,
         threads=config.threads or None,
         settings=settings,
-        stop=stop,
         report=print_numbers,
     )
 

@@ -16,6 +16,8 @@ ROUNDING = 1e-6
 """Largest excess over 1 of an action's component that counts as rounding."""
 MOST_AHEAD = 4.0
 """Largest ratio of the hand's real path to the path that the actions ask for: an arm lags, and does not lead."""
+SHORTEST_PATH = 0.02
+"""Shortest path of the hand [m] whose ratio says something."""
 
 
 class BadDemonstration(UsageError):
@@ -53,6 +55,7 @@ def check_episode(
         _check_fields(episode, task, name)
     warnings += _check_rate(episode, task, name)
     _check_actions(episode, task, name)
+    check_action_sizes(episode, task, name)
     if len(episode) < horizon:
         raise BadDemonstration(name, f"it has {len(episode)} steps, expected at least the horizon of {horizon}")
     _check_cameras(episode, cameras, name)
@@ -64,31 +67,29 @@ def has_task_fields(episode: Episode, task: Task) -> bool:
     return _list_fields(episode.spec) == _list_fields(task.spec)
 
 
-def check_action_sizes(episodes: Sequence[Episode], names: Sequence[str], task: Task) -> None:
-    """Checks that the hand does not move much farther than the actions ask for, which tells another scale.
+def check_action_sizes(episode: Episode, task: Task, name: str) -> None:
+    """Checks that the hand does not move much farther than the executed actions ask for, which tells another scale.
+
+    Args:
+        episode: whose `action` is the executed one, with its noise.
+        task: whose scale the actions should have.
+        name: the episode and its file, for the message.
 
     Raises:
-        BadDemonstration: it does; the message names the episode with the largest ratio.
+        BadDemonstration: it does.
     """
     spec = task.action
-    if not spec.kind.startswith("ee_delta") or "hand_position" not in task.spec.names:
+    if not spec.kind.startswith("ee_delta") or "hand_position" not in task.spec or not has_task_fields(episode, task):
         return
-    scale, ratios = np.array(spec.scale[:3]), []
-    for episode in episodes:
-        if not has_task_fields(episode, task):
-            return
-        hand = episode.states.hand_position  # (T + 1, 3) [m]
-        real = float(np.abs(np.diff(hand, axis=0)).sum())
-        asked = float(np.abs(episode.action[:, :3] * scale).sum())
-        ratios.append(real / max(asked, 1e-9))
-    middle = float(np.median(ratios))
-    if middle > MOST_AHEAD:
-        worst = int(np.argmax(ratios))
+    hand = episode.states.hand_position  # (T + 1, 3) [m]
+    real = float(np.abs(np.diff(hand, axis=0)).sum())
+    asked = float(np.abs(episode.action[:, :3] * np.array(spec.scale[:3])).sum())
+    ratio = real / max(asked, 1e-9)
+    if ratio > MOST_AHEAD and real > SHORTEST_PATH:
         raise BadDemonstration(
-            names[worst],
-            f"its hand moves {ratios[worst]:.3g} times as far as its actions ask for (median of all episodes: "
-            f"{middle:.3g}), expected about 1. The actions have another scale: in task {task.id} 1.0 means "
-            f"{spec.scale[0]:g} {spec.units[0]}",
+            name,
+            f"its hand moves {real:.3g} m, {ratio:.3g} times as far as its actions ask for, expected about as far. The "
+            f"actions have another scale: in task {task.id} 1.0 means {spec.scale[0]:g} {spec.units[0]}",
             "Divide the actions by that scale and import them again",
         )
 

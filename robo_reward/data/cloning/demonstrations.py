@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -11,7 +11,6 @@ import numpy as np
 
 from robo_reward.data.cloning.checks import (
     BadDemonstration,
-    check_action_sizes,
     check_episode,
     find_constant_columns,
     has_task_fields,
@@ -23,8 +22,6 @@ from robo_reward.data.pictures import crop_square
 from robo_reward.data.summary import EpisodeSource, get_clean_action, is_success_known, split_cameras
 from robo_reward.envs.task import Task
 from robo_reward.errors import BadArtifact, MissingExtra, RoboRewardError, UsageError
-
-log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, eq=False)
@@ -110,21 +107,21 @@ def load_demonstration_set(
     found = _open_source(source, cameras, size)
     episodes: list[Episode] = []
     names: list[str] = []
-    warnings: dict[str, int] = {}
+    warnings: Counter[str] = Counter()
     skipped = 0
     writer = PictureStackWriter(cameras) if cameras else None
     try:
         for name, episode in _iterate_named(found, bool(cameras)):
-            for warning in check_episode(episode, task, name, horizon, cameras, state):
-                warnings[warning] = warnings.get(warning, 0) + 1
+            warnings.update(check_episode(episode, task, name, horizon, cameras, state))
             success = _decide_success(episode, task)
             if success is None:
-                warnings["success is unknown"] = warnings.get("success is unknown", 0) + 1
+                warnings["success is unknown"] += 1
             elif successes_only and not success:
                 skipped += 1
                 continue
             if writer is not None:
                 parts = split_cameras(episode)
+                warnings.update(_find_enlarged(parts, cameras, size or 0))
                 writer.add_episode({camera: _crop(parts[camera], size) for camera in cameras}, name)
             episodes.append(_make_clean(episode))
             names.append(name)
@@ -135,10 +132,7 @@ def load_demonstration_set(
         raise
     if not episodes:
         raise _explain_nothing(found, skipped)
-    check_action_sizes(episodes, names, task)
     notes = [*_count_warnings(warnings, found.count), *find_constant_columns(episodes, task)]
-    for note in notes:
-        log.warning("%s: %s", found.name, note)
     return DemonstrationSet(found.name, tuple(episodes), tuple(names), tuple(cameras), pictures, tuple(notes), skipped)
 
 
@@ -198,6 +192,16 @@ def _crop(frames: np.ndarray, size: int | None) -> np.ndarray:
     return frames if size is None else np.stack([crop_square(frame, size) for frame in frames])
 
 
+def _find_enlarged(parts: Mapping[str, np.ndarray], cameras: Sequence[str], size: int) -> list[str]:
+    """Returns a sentence for each camera whose pictures (F, h, w, 3) are smaller than those of the policy."""
+    sides = {camera: parts[camera].shape[1:3] for camera in cameras}
+    return [
+        f"pictures of {camera} have {width} x {height} pixels and are enlarged to {size} x {size}"
+        for camera, (height, width) in sides.items()
+        if min(height, width) < size
+    ]
+
+
 def _explain_nothing(source: EpisodeSource, skipped: int) -> UsageError:
     if not source.count:
         return UsageError(
@@ -206,9 +210,9 @@ def _explain_nothing(source: EpisodeSource, skipped: int) -> UsageError:
         )
     return UsageError(
         f"none of the {skipped} episodes of {source.name} ends with success, and a policy that is cloned from failures "
-        "fails; record others, or keep them with successes_only=false"
+        "fails; record others, or keep them with failures=true (in Python: successes_only=False)"
     )
 
 
-def _count_warnings(warnings: dict[str, int], count: int) -> list[str]:
+def _count_warnings(warnings: Mapping[str, int], count: int) -> list[str]:
     return [f"{what} in {number} of {count} episodes" for what, number in warnings.items()]

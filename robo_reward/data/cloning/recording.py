@@ -121,13 +121,16 @@ def record_demonstrations(
         threads: of the simulator.
 
     Raises:
-        UsageError: the store holds episodes of other settings.
+        UsageError: a store holds episodes of other settings.
         RoboRewardError: none of many episodes succeeds.
     """
-    claim_store(store, settings.to_json(task))
+    described = settings.to_json(task)
+    if failures is not None and len(failures):
+        claim_store(failures, described)
+    claim_store(store, described)
     if len(store) >= n:
         return RecordingProgress(len(store), 0, 0, {})
-    batch, kept = _find_state(store, failures)
+    batch, kept = _find_state(store)
     shares = _share_out(n, settings.modes)
     tried: Counter[str] = Counter()
     succeeded: Counter[str] = Counter()
@@ -137,6 +140,9 @@ def record_demonstrations(
             episodes = runner.run(batch, make_actor, stop)
             if episodes is None:
                 break
+            if failures is not None and not all(episode.is_successful for episode in episodes):
+                failures.create_folder()
+                claim_store(failures, described)
             _store_batch(episodes, batch, shares, kept, store, failures)
             tried.update(_get_mode(episode) for episode in episodes)
             succeeded.update(_get_mode(episode) for episode in episodes if episode.is_successful)
@@ -274,14 +280,13 @@ def _require_hope(task: Task, settings: RecordingSettings, tried: Counter[str], 
             )
 
 
-def _find_state(store: EpisodeStore, failures: EpisodeStore | None) -> tuple[int, Counter[str]]:
+def _find_state(store: EpisodeStore) -> tuple[int, Counter[str]]:
     """Returns the batch to run next and the episodes kept of each mode before it.
 
-    The last batch of an earlier start is run again, because it may have been stored in part.
+    The last batch of an earlier start that has successes is run again, because it may have been stored in part.
     """
     keys = {key: int(key.partition("-")[0]) for key in store.keys()}  # noqa: SIM118 - a store is not a mapping
-    failed = failures.keys() if failures is not None else ()
-    batch = max([*keys.values(), *(int(key.partition("-")[0]) for key in failed)], default=0)
+    batch = max(keys.values(), default=0)
     kept: Counter[str] = Counter()
     for key, number in keys.items():
         if number < batch:

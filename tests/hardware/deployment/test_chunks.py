@@ -238,6 +238,7 @@ def test_after_a_person_drove_the_policy_begins_anew(deployed: Any) -> None:
     verdicts = next(iter(deployment.store)).meta["verdicts"]
     assert verdicts == ["follow"] * 2 + ["person"] * 2 + ["hold"] + ["follow"] * 7
     assert policy.asked == [0, 5, 11]
+    assert policy.resets == 2  # at the start, and once when the person took over, though no query was open
 
 
 def test_a_policy_that_looks_needs_no_tracker(deployed: Any) -> None:

@@ -13,8 +13,10 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from robo_reward.envs.batch import BatchSim
 from robo_reward.envs.task import make_task
 from robo_reward.errors import BadArtifact, UsageError, WrongShape
+from robo_reward.policies.controller import PolicyController
 from robo_reward.policies.diffusion.policy import DiffusionPolicy
 from robo_reward.policies.policy import PolicyMismatch, load_policy
 from tests.policies.diffusion.tiny import make_policy, reach
@@ -62,6 +64,30 @@ def test_a_warm_start_begins_with_the_earlier_chunk() -> None:
     policy.generator.manual_seed(0)
     np.testing.assert_array_equal(policy.act(SEEN[:1]), first)
     np.testing.assert_array_equal(policy.act(SEEN[:1]), second)
+
+
+def test_simulated_worlds_start_from_their_own_last_prediction_as_a_deployed_policy_does() -> None:
+    policy = make_policy(warm_start=0.75, sampling_steps=8, history=2, execute=7)  # all of the chunk
+    task, seed = reach(), 4
+    sim = BatchSim(task, 3, seed, threads=1)
+    noise = [np.random.default_rng([seed, world]) for world in range(3)]
+    shown = np.repeat(sim.observation()[:, None], 2, axis=1)
+    previous: np.ndarray | None = None
+    with PolicyController(policy, task, 3, seed) as controller:
+        for step in range(12):
+            if step % 7 == 0:
+                drawn = np.stack([rng.standard_normal(policy.noise_shape, np.float32) for rng in noise])
+                with torch.no_grad():
+                    start = None if previous is None else torch.from_numpy(previous)
+                    condition = policy.model.encode(torch.from_numpy(shown))
+                    chunk = policy.model.sample(condition, torch.from_numpy(drawn), previous=start).numpy()
+                previous = chunk[:, [7] * 8]  # seven executed: only the last row is still to come, and is repeated
+                cold = policy.act(shown, drawn)
+            action = controller.act(sim)
+            np.testing.assert_allclose(action, chunk[:, 1 + step % 7], atol=1e-6)
+            sim.step(action)
+            shown = np.stack([shown[:, 1], sim.observation()], axis=1)
+    assert np.abs(cold - chunk[:, 1:]).max() > 1e-3
 
 
 def test_wrong_observations_are_refused() -> None:
@@ -123,7 +149,16 @@ def change_tensors(change: Callable[[dict[str, torch.Tensor]], Any]) -> Callable
     return apply
 
 
+def drop_settings(*names: str) -> Callable[[Path], None]:
+    def change(folder: Path) -> None:
+        value = json.loads((folder / "policy.json").read_text())
+        change_document(settings={k: v for k, v in value["settings"].items() if k not in names})(folder)
+
+    return change
+
+
 ODD = {
+    "settings that decide how it acts are missing": (drop_settings("horizon", "objective"), "lack objective, horizon"),
     "another format": (change_document(format=2), "format 2"),
     "another kind": (change_document(kind="diffusion9"), "'diffusion9'"),
     "no settings": (change_document(settings=None), "settings"),

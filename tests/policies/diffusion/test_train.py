@@ -65,18 +65,23 @@ def assert_same(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) ->
 
 
 def test_a_stopped_run_goes_on_bit_for_bit(tmp_path: Path) -> None:
-    whole = clone(tmp_path / "whole")
+    torch.manual_seed(11)
+    state, threads = torch.get_rng_state(), torch.get_num_threads()
+    whole = clone(tmp_path / "whole", torch_threads=threads)
+    assert torch.equal(torch.get_rng_state(), state)  # the caller's
     for stop_after in (3, 4):
-        part = clone(tmp_path / "parts", stop_after)
+        part = clone(tmp_path / "parts", stop_after, torch_threads=threads)
         assert part.stopped and part.evaluation is None
         assert load_policy(tmp_path / "parts").meta["steps"] == part.steps
-    rest = clone(tmp_path / "parts")
+    rest = clone(tmp_path / "parts", torch_threads=threads)
     assert (part.steps, rest.steps, rest.stopped) == (7, 12, False)
     assert_same(get_weights(whole.policy), get_weights(rest.policy))
     assert whole.evaluation == rest.evaluation
     assert [(p.steps, p.success, p.loss) for p in whole.points] == [(p.steps, p.success, p.loss) for p in rest.points]
     assert [point.steps for point in rest.points] == [5, 10, 12]
-    assert_same(get_weights(whole.policy), get_weights(clone(tmp_path / "parts").policy))  # nothing is left to do
+    done = clone(tmp_path / "parts", torch_threads=threads + 1)
+    assert torch.get_num_threads() == threads
+    assert_same(get_weights(whole.policy), get_weights(done.policy))  # nothing is left to do
 
 
 def test_the_same_seed_gives_the_same_weights_and_another_does_not(tmp_path: Path) -> None:

@@ -192,7 +192,7 @@ def test_settings_come_back_from_json() -> None:
 
 def test_bad_settings_and_pictures_are_refused() -> None:
     with pytest.raises(UnknownName, match="resnet18"):
-        VisionSettings(network="resnet")  # type: ignore[arg-type]
+        VisionSettings.from_json({"network": "resnet"})
     with pytest.raises(UsageError, match="share of the picture's side"):
         VisionSettings(crop=84)
     with pytest.raises(UsageError, match="at least 32"):

@@ -1,10 +1,12 @@
-"""Handles the errors of TensorBoard's own thread."""
+"""Keeps what training changes in its process from reaching the caller: torch's state, and errors of TensorBoard."""
 
 from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+
+import torch
 
 WRITER = "_AsyncWriterThread"  # class name in TensorBoard
 
@@ -26,3 +28,19 @@ def quiet_tensorboard() -> Iterator[None]:
         yield
     finally:
         threading.excepthook = original
+
+
+@contextmanager
+def keep_torch_state(threads: int) -> Iterator[None]:
+    """Runs a block with a number of torch threads; afterwards threads and global random state are the caller's again.
+
+    Args:
+        threads: of torch in the block.
+    """
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        with torch.random.fork_rng(devices=[]):
+            yield
+    finally:
+        torch.set_num_threads(before)
