@@ -1,6 +1,6 @@
 """Diffusion policies: speed, success by sampling steps, alignment, and DSRL.
 
-`python -m benchmarks.diffusion --json FILE [--quick] [--part NAME]`
+`python -m benchmarks.diffusion --json FILE [--quick] [--part NAME] [--work FOLDER] [--minutes N]`
 
 Times are CPU times of one core, the best of several passes, which other processes disturb least.
 
@@ -9,13 +9,16 @@ Times are CPU times of one core, the best of several passes, which other process
              chunk by torch over OpenVINO, one thread, `openvino_speedups` for each network,
   steps      `success_by_steps`: success of a clone of panda/push with 2 to 100 network evaluations per chunk,
   alignment  `preferred_rate_by_labels`: share of the preferred mode on panda/cup, bag and fork by method and number of
-             rankings, see `benchmarks.alignment`,
+             rankings, see `benchmarks.alignment`; measurements that FILE has already are kept, and with `--minutes`
+             none begins later than that. `--work` keeps the clones and their filmed episodes.
   dsrl       success on panda/push of a clone of few demonstrations: as it is, with the noise 0 instead of a random one,
              and after SAC on its noise with the expert reward.
 """
 
 from __future__ import annotations
 
+import argparse
+import math
 import tempfile
 import time
 from collections.abc import Callable
@@ -26,7 +29,8 @@ from typing import Any, get_args
 import numpy as np
 import torch
 
-from benchmarks.alignment import LABELS, measure_preferred_rates
+from benchmarks._alignment_cells import CellFile, format_table, plan_cells
+from benchmarks.alignment import LABELS, USUAL_METHODS, TableSettings, measure_table
 from benchmarks.output import arguments, report
 from robo_reward.data.cloning.demonstrations import load_demonstration_set
 from robo_reward.data.cloning.recording import RecordingSettings, make_expert, record_demonstrations
@@ -46,7 +50,7 @@ from robo_reward.seeds import EVALUATION_SEEDS
 NETWORKS: tuple[NetworkName, ...] = get_args(NetworkName)
 STEPS = (2, 4, 8, 16, 100)
 ALIGNED = ("cup", "bag", "fork")
-METHODS = ("rapl_dpo", "human_dpo", "best_of_n", "clone_preferred")
+ALIGNMENT_SEEDS = (0, 1, 2)
 TARGETS = {"chunk_ms": "<= 50", "dsrl.after": ">= 0.9"}
 
 
@@ -109,8 +113,10 @@ def measure_speed(quick: bool) -> dict[str, Any]:
     return {**found, "openvino_speedup": speedups[default], "openvino_speedups": speedups, "samples_per_s": samples}
 
 
-def clone(task: Task, folder: Path, demonstrations: int, updates: int, **settings: Any) -> DiffusionPolicy:
-    """Returns a clone of the task's expert, or of the experts of all its modes in equal parts."""
+def clone(
+    task: Task, folder: Path, demonstrations: int, updates: int, seed: int = 0, **settings: Any
+) -> DiffusionPolicy:
+    """Returns a clone of the task's expert, or of the experts of all its modes; it goes on with one in the folder."""
     store = EpisodeStore(folder / "data")
     record_demonstrations(
         task, make_expert(task), store, demonstrations, RecordingSettings(modes=task.modes), threads=1
@@ -118,7 +124,15 @@ def clone(task: Task, folder: Path, demonstrations: int, updates: int, **setting
     shown = load_demonstration_set(folder / "data", task)
     about = {"data": str(folder / "data")}
     made = clone_policy(
-        task, shown, folder, DiffusionSettings(**settings), updates, evaluate_every=updates, episodes=1, meta=about
+        task,
+        shown,
+        folder,
+        DiffusionSettings(**settings),
+        updates,
+        seed=seed,
+        evaluate_every=updates,
+        episodes=1,
+        meta=about,
     )
     return made.policy
 
@@ -136,18 +150,27 @@ def measure_steps(quick: bool, work: Path) -> dict[str, Any]:
     return {"success_by_steps": success, "chunk_ms_by_steps": times}
 
 
-def measure_alignment(quick: bool, work: Path) -> dict[str, Any]:
-    """Returns the preferred mode's rate of each method, task and number of rankings."""
-    rates: dict[str, Any] = {method: {} for method in METHODS}
-    for name in ALIGNED[:1] if quick else ALIGNED:
-        task, folder = make_task(f"panda/{name}"), work / name
-        clone(task, folder, *((20, 100) if quick else (200, 4000)))
-        few: dict[str, Any] = {"episodes": 12, "measured": 10, "steps": 10} if quick else {}
-        labels = LABELS[:1] if quick else LABELS
-        found = measure_preferred_rates(task.id, folder / "policy", labels, METHODS, tell=print, **few)
-        for method in METHODS:
-            rates[method][name] = {n: value.get("preferred_rate") for n, value in found[method].items()}
-    return {"preferred_rate_by_labels": rates}
+def measure_alignment(quick: bool, work: Path, path: Path | None = None, minutes: float = math.inf) -> dict[str, Any]:
+    """Returns the preferred mode's rate of each method, task and number of rankings, and the cells of the table.
+
+    Args:
+        quick: few updates and episodes, of panda/cup alone.
+        work: keeps the clones and their filmed episodes.
+        path: JSON file that keeps each cell; None: none.
+        minutes: after which no cell begins.
+    """
+    demonstrations, updates = (20, 100) if quick else (200, 4000)
+    settings = TableSettings(12, 10, steps=10) if quick else TableSettings()
+    tasks, seeds, labels = (ALIGNED[:1], (0,), (5,)) if quick else (ALIGNED, ALIGNMENT_SEEDS, LABELS)
+    cells = list(plan_cells(tasks, seeds, labels, USUAL_METHODS))
+    found = CellFile(path, {**settings.to_json(), "clone": [demonstrations, updates]})
+
+    def make(name: str, seed: int) -> DiffusionPolicy:
+        return clone(make_task(f"panda/{name}"), work / f"{name}-{seed}", demonstrations, updates, seed)
+
+    measure_table(cells, found, settings, make, work, minutes)
+    print(format_table(found, cells))
+    return found.to_json()
 
 
 class ZeroNoise:
@@ -189,24 +212,34 @@ def measure_dsrl(quick: bool, work: Path) -> dict[str, Any]:
     return {"dsrl": found}
 
 
-PARTS: dict[str, Callable[[bool, Path], dict[str, Any]]] = {
-    "speed": lambda quick, work: measure_speed(quick),
-    "steps": measure_steps,
-    "alignment": measure_alignment,
-    "dsrl": measure_dsrl,
-}
+PARTS = ("speed", "steps", "alignment", "dsrl")
+
+
+def measure_part(name: str, work: Path, args: argparse.Namespace) -> dict[str, Any]:
+    """Returns the numbers of a part."""
+    if name == "speed":
+        return measure_speed(args.quick)
+    if name == "alignment":
+        return measure_alignment(args.quick, work, args.json, float(args.minutes or math.inf))
+    return (measure_steps if name == "steps" else measure_dsrl)(args.quick, work)
 
 
 def main() -> None:
     """Measures, prints and writes."""
-    args = arguments(__doc__, part=f"only one part: {', '.join(PARTS)}")
+    args = arguments(
+        __doc__,
+        part=f"only one part: {', '.join(PARTS)}",
+        work="folder that keeps clones and filmed episodes",
+        minutes="of the part alignment: no measurement begins after so many",
+    )
     if args.part and args.part not in PARTS:
         raise SystemExit(f"--part {args.part}: choose from {', '.join(PARTS)}")
     torch.set_num_threads(1)
     values: dict[str, Any] = {}
-    with tempfile.TemporaryDirectory() as work:
+    with tempfile.TemporaryDirectory() as temporary:
+        work = Path(args.work or temporary)
         for name in [args.part] if args.part else PARTS:
-            values |= PARTS[name](args.quick, Path(work))
+            values |= measure_part(name, work, args)
     report(args, values, {row: target for row, target in TARGETS.items() if row.partition(".")[0] in values})
 
 

@@ -105,7 +105,8 @@ class RecordConfig:
         speed: by=expert: its speed, varied by 30 % either way between episodes; 1: as fast as the action allows
         noise: noise of the actions that are executed, as a fraction of a full step; null: 0.12 for the expert, else 0
         rest: by=: frames recorded after the task is done
-        modes: for cloning: ways to solve a task that has several: balanced (all, in equal numbers), or names of some
+        modes: for cloning: ways to solve a task that has several, each from the same starts: balanced (all, in equal
+            numbers), or names of some
         failures: for cloning: keep: episodes that fail go to a store beside it, FOLDER-failures; or drop
         worlds: for cloning: number of episodes recorded side by side; 0: as many as suit task and memory
         goal: the goal sentence of a scene file without one

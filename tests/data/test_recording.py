@@ -16,6 +16,7 @@ from robo_reward.data.episode import Episode, EpisodeStore
 from robo_reward.envs.rendering.frames import FrameSpec
 from robo_reward.envs.task import Task, make_task
 from robo_reward.errors import RoboRewardError, UsageError
+from robo_reward.files import write_json
 
 WORLDS = 4
 
@@ -175,10 +176,32 @@ def test_frames_limit_the_worlds(task: Task):
     assert RecordingSettings().count_worlds(task) == recording.MOST_WORLDS
 
 
-def test_modes_come_in_equal_numbers(tmp_path: Path):
+def test_every_start_is_recorded_in_every_mode(tmp_path: Path):
     cup = make_task("panda/cup")
-    done = record(cup, tmp_path, 5, settings={"modes": cup.modes, "noise": 0.1})
-    found = read(tmp_path / "store").values()
+    done = record(cup, tmp_path / "whole", 5, settings={"modes": cup.modes, "noise": 0.1})
+    found = read(tmp_path / "whole" / "store").values()
     assert Counter(episode.meta["mode"] for episode in found) == done.modes == {cup.modes[0]: 3, cup.modes[1]: 2}
+    starts: dict[str, list[bytes]] = {mode: [] for mode in cup.modes}
     for episode in found:
         assert cup.modes[cup.mode_of(episode.states)] == episode.meta["mode"]
+        starts[episode.meta["mode"]].append(episode.state[0].tobytes())
+    first, second = starts.values()
+    assert len({*first}) == 3 and second == first[:2]  # as long as none fails
+    # A recording that grows in three pieces, the first of which needs one mode only, is the same.
+    for n in (1, 3, 5):
+        record(cup, tmp_path / "grown", n, settings={"modes": cup.modes, "noise": 0.1})
+    grown = read(tmp_path / "grown" / "store")
+    whole = read(tmp_path / "whole" / "store")
+    assert grown.keys() == whole.keys()
+    for key, episode in whole.items():
+        np.testing.assert_array_equal(grown[key].state, episode.state)
+
+
+def test_recordings_of_earlier_versions_with_one_mode_per_start_are_refused(tmp_path: Path):
+    cup, folder = make_task("panda/cup"), tmp_path / "store"
+    folder.mkdir()
+    earlier = {**RecordingSettings(modes=cup.modes, worlds=WORLDS, noise=0.2).to_json(cup)}
+    earlier.pop("starts")
+    write_json(folder / recording.SETTINGS, earlier)
+    with pytest.raises(UsageError, match=r"other settings: starts was None, now 'each in every mode'"):
+        record(cup, tmp_path, 2, settings={"modes": cup.modes})

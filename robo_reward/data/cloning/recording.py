@@ -41,7 +41,7 @@ class RecordingSettings:
         seed: of initial states and noise.
         noise: standard deviation of the noise on each component of the motion that is executed, as a share of a full
             step, drawn at each step. Grippers follow the clean action.
-        modes: ways of solving, in equal numbers; empty for a task with one way.
+        modes: ways of solving, in equal numbers and from the same starts; empty for a task with one way.
         frames: cameras and size of the pictures, or None.
         worlds: episodes that are recorded side by side; 0: as many as suit the task and the memory.
     """
@@ -62,6 +62,10 @@ class RecordingSettings:
             return most
         return max(1, min(most, FRAME_MEMORY // ((task.horizon + 1) * int(np.prod(self.frames.shape)))))
 
+    def choose_mode(self, batch: int) -> str:
+        """Returns the mode of a batch, "" for a task with one way."""
+        return self.modes[batch % len(self.modes)] if self.modes else ""
+
     def to_json(self, task: Task) -> dict[str, Any]:
         """Returns everything that decides the episodes, as JSON."""
         return {
@@ -71,6 +75,7 @@ class RecordingSettings:
             "seed": self.seed,
             "noise": self.noise,
             "modes": list(self.modes),
+            **({"starts": "each in every mode"} if self.modes else {}),  # in earlier versions each had one mode
             "frames": None if self.frames is None else self.frames.to_json(),
             "worlds": self.count_worlds(task),
         }
@@ -107,7 +112,8 @@ def record_demonstrations(
     """Records until the store has n successful episodes.
 
     Episodes run in batches. The initial states, the noise and the keys of a batch depend on the settings and its
-    number alone, so a recording that was stopped or killed continues to the same episodes as one that was not.
+    number alone, so a recording that was stopped or killed continues to the same episodes as one that was not. The
+    modes take turns batch by batch, each from the same initial states: which mode a start gets cannot be learnt.
 
     Args:
         task: the task to run.
@@ -130,13 +136,17 @@ def record_demonstrations(
     claim_store(store, described)
     if len(store) >= n:
         return RecordingProgress(len(store), 0, 0, {})
-    batch, kept = _find_state(store)
+    batch, kept = _find_state(store, settings.modes)
     shares = _share_out(n, settings.modes)
     tried: Counter[str] = Counter()
     succeeded: Counter[str] = Counter()
     progress = RecordingProgress(kept.total(), 0, 0, dict(kept))
     with closing(_BatchRunner(task, settings, threads)) as runner:
         while kept.total() < n:
+            mode = settings.choose_mode(batch)
+            if kept[mode] >= shares[mode]:
+                batch += 1
+                continue
             episodes = runner.run(batch, make_actor, stop)
             if episodes is None:
                 break
@@ -199,13 +209,14 @@ class _BatchRunner:
 
     def run(self, batch: int, make_actor: MakeActor, stop: Callable[[], bool]) -> list[Episode] | None:
         """Returns the episodes of a batch, as views that the next one overwrites, or None where it was stopped."""
-        seed = int(np.random.SeedSequence([self.settings.seed, batch]).generate_state(1, np.uint64)[0] >> 1)
+        start = batch // max(1, len(self.settings.modes))
+        seed = int(np.random.SeedSequence([self.settings.seed, start]).generate_state(1, np.uint64)[0] >> 1)
         rng = np.random.default_rng([self.settings.seed, batch, 1])
-        modes = _assign_modes(self.settings.modes, batch * self.worlds, self.worlds)
+        mode = self.settings.choose_mode(batch)
         noisy = [i for i, name in enumerate(self.task.action.names) if name != "gripper"]
         self._sim.reset(seed)
         self._recorder.begin_episodes(self._sim)
-        with make_actor(seed, modes) as actor:
+        with make_actor(seed, [mode] * self.worlds) as actor:
             for step in range(self.task.horizon):
                 if stop():
                     return None
@@ -223,7 +234,7 @@ class _BatchRunner:
             "noise": self.settings.noise,
             "action": self.task.action.to_json(),
         }
-        return [self._complete(e, i, modes[i]) for i, e in enumerate(self._recorder.get_episodes(about))]
+        return [self._complete(e, i, mode) for i, e in enumerate(self._recorder.get_episodes(about))]
 
     def _complete(self, episode: Episode, world: int, mode: str) -> Episode:
         """Returns an episode with its clean actions, where noise was added, and with its mode, where there is one."""
@@ -260,11 +271,6 @@ def _share_out(n: int, modes: Sequence[str]) -> dict[str, int]:
     return {mode: n // len(names) + (i < n % len(names)) for i, mode in enumerate(names)}
 
 
-def _assign_modes(modes: Sequence[str], first: int, worlds: int) -> list[str]:
-    """Returns the modes of some worlds, in turn over all batches; `first` is the number of the first world."""
-    return [modes[(first + i) % len(modes)] if modes else "" for i in range(worlds)]
-
-
 def _get_mode(episode: Episode) -> str:
     return str(episode.meta.get("mode", ""))
 
@@ -280,18 +286,21 @@ def _require_hope(task: Task, settings: RecordingSettings, tried: Counter[str], 
             )
 
 
-def _find_state(store: EpisodeStore) -> tuple[int, Counter[str]]:
+def _find_state(store: EpisodeStore, modes: Sequence[str]) -> tuple[int, Counter[str]]:
     """Returns the batch to run next and the episodes kept of each mode before it.
 
-    The last batch of an earlier start that has successes is run again, because it may have been stored in part.
+    The last batch of each mode that has successes is run again: it may have been stored in part, or as far as a
+    smaller number needed it.
     """
     keys = {key: int(key.partition("-")[0]) for key in store.keys()}  # noqa: SIM118 - a store is not a mapping
-    batch = max(keys.values(), default=0)
+    count = max(1, len(modes))
+    last = [max((batch for batch in keys.values() if batch % count == i), default=0) for i in range(count)]
+    begin = min(last) // count * count
     kept: Counter[str] = Counter()
     for key, number in keys.items():
-        if number < batch:
+        if number < begin:
             kept[str(store.read_entry(key).meta.get("mode", ""))] += 1
-    return batch, kept
+    return begin, kept
 
 
 def claim_store(store: EpisodeStore, settings: dict[str, Any]) -> None:
