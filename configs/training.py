@@ -318,7 +318,7 @@ class PolicyConfig:
     """
 
     params: Mappings = field(default_factory=dict)
-    normalise_reward: Flag = True
+    normalise_reward: Flag = False
     observation: Names = ()
     picture_size: Side = 96
     features: str = "small"

@@ -37,7 +37,7 @@ def run(job: JobContext) -> dict[str, Any]:
         until=spec.get("until"),
         start=Path(job.folder) / spec["start"] if spec.get("start") else None,
         episodes=spec.get("episodes", 100),
-        normalise_reward=spec.get("normalise_reward", True),
+        normalise_reward=spec.get("normalise_reward", False),
         stop=job.is_stop_requested,
         report=lambda point: job.report_progress(asdict(point)),
     )

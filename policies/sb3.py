@@ -119,7 +119,7 @@ def train_policy(
     stop: Callable[[], bool] = lambda: False,
     report: Callable[[CurvePoint], None] = lambda point: None,
     looking: LookingSettings | None = None,
-    normalise_reward: bool = True,
+    normalise_reward: bool = False,
 ) -> TrainingResult:
     """Trains a policy, or continues from the checkpoint in `folder`.
 
@@ -176,7 +176,7 @@ def _create_learner(
     seed: int,
     threads: int,
     sight: Sight | None = None,
-    normalise_reward: bool = True,
+    normalise_reward: bool = False,
 ) -> tuple[SB3VecEnv | RewardNormaliser, Any]:
     """Returns the worlds and the SB3 model; raises an error if the actor is of a kind that cannot be exported."""
     chosen = merge_settings(algorithm, params)

@@ -24,6 +24,11 @@ PLACE = ("run", "runs", "videos", "camera", "executor", "logger", "logger_option
 """Keys that do not change the result of a run: where and how fast it runs, what is filmed, where it is logged."""
 ADDED = (("workspace", None), ("table", 0.0), ("min_chroma", 0.12), ("clips", ""))
 """Keys that runs of earlier versions lack, with the value that reproduces their behaviour."""
+ADDED_TO_GROUPS = {
+    "search": (("initial", ""), ("seeds", 1), ("confidence", 0.95)),
+    "policy": (("normalise_reward", False),),
+}
+"""The same for the keys of groups."""
 PATIENCE = (
     "base_url",
     "key_env",
@@ -87,10 +92,9 @@ def _select_settings(value: dict[str, Any], free: Sequence[str] = ()) -> dict[st
         kept["writer"] = {k: v for k, v in kept["writer"].items() if k not in PATIENCE}
     if isinstance(kept.get("reward"), dict):
         kept["reward"] = {k: v for k, v in kept["reward"].items() if k not in TRANSFER}
-    if isinstance(kept.get("search"), dict) and not kept["search"].get("initial"):  # runs of earlier versions lack it
-        kept["search"] = {k: v for k, v in kept["search"].items() if k != "initial"}
-    if isinstance(kept.get("policy"), dict) and kept["policy"].get("normalise_reward") is False:  # as earlier versions
-        kept["policy"] = {k: v for k, v in kept["policy"].items() if k != "normalise_reward"}
+    for group, added in ADDED_TO_GROUPS.items():
+        if isinstance(kept.get(group), dict):
+            kept[group] = {k: v for k, v in kept[group].items() if (k, v) not in added}
     return kept
 
 

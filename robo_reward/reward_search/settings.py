@@ -57,7 +57,7 @@ class SearchSettings:
     confidence: Real = 0.95
     algorithm: str = "ppo"
     params: Mapping[str, Any] = field(default_factory=dict)
-    normalise_reward: Flag = True
+    normalise_reward: Flag = False
     final_seeds: Whole = 2
     final_steps: Natural = 0
     episodes: Positive = 100

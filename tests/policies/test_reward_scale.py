@@ -50,6 +50,7 @@ class ScaledAfterwards(Afterwards):
 
 def learn(folder: Path, algorithm: str, reward: Any, **more: Any) -> TrainingResult:
     steps, params = SETTINGS[algorithm]
+    more = {"normalise_reward": True, **more}
     return train_policy(TASK, reward, folder, algorithm, steps, 3, params, episodes=2, **more)
 
 
@@ -119,7 +120,7 @@ def test_a_checkpoint_without_statistics_is_refused(tmp_path: Path) -> None:
 def test_the_key_of_the_command_line(tmp_path: Path) -> None:
     words = ["train", "task=panda/reach", "steps=60", "episodes=1", "videos=0", f"runs={tmp_path}"]
     small = [f"policy.params.{text}" for text in ("worlds=2", "n_steps=15", "batch_size=30")]
-    for run, more in (("with", []), ("without", ["policy.normalise_reward=false"])):
+    for run, more in (("with", ["policy.normalise_reward=true"]), ("without", [])):
         assert main([*words, *small, f"run={run}", *more]) == 0
         meta = json.loads((tmp_path / run / "policy" / "policy.json").read_text())["meta"]
         assert ("return_std" in meta) == (run == "with")

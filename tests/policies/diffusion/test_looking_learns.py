@@ -46,6 +46,5 @@ def test_pictures_of_two_cameras_and_the_hand_suffice_to_reach(tmp_path: Path) -
         return found.evaluation.success
 
     untrained, trained = measure(1), measure(600)
-    print(untrained, trained)
     assert untrained < 0.1
     assert trained > 0.5
