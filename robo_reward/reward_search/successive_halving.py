@@ -66,7 +66,6 @@ class CandidateTrainer:
             "reward": reward,
             "algorithm": self.settings.algorithm,
             "params": dict(self.settings.params),
-            "normalise_reward": self.settings.normalise_reward,
             "steps": steps,
             "until": until,
             "seed": seed,
@@ -74,6 +73,8 @@ class CandidateTrainer:
             # Relative, since all job folders are siblings: a run can be moved, or started from any directory.
             "start": f"../{start.name}/checkpoint" if start else None,
         }
+        if self.settings.normalise_reward:  # else the folders of earlier versions keep their names
+            spec["normalise_reward"] = True
         sources = find_sources(self.settings.algorithm) if is_own_algorithm(self.settings.algorithm) else {}
         if sources:
             spec |= {"algorithm_sources": sources, "algorithm_digest": compute_digest(sources)}
