@@ -77,6 +77,7 @@ def roll_out(
     seed: int,
     frames: FrameSpec | None = None,
     threads: int | None = None,
+    noise_seed: int | None = None,
 ) -> list[Episode]:
     """Returns whole episodes of a policy of any kind, with its own noise.
 
@@ -87,12 +88,14 @@ def roll_out(
         seed: of the initial states and of the policy's noise.
         frames: how to render every state, or None for no frames.
         threads: of the simulator.
+        noise_seed: of the policy's noise, where the same initial states are run with other noise; None: `seed`.
     """
     found: list[Episode] = []
     most = min(task.max_worlds, MOST_FILMED if frames else MOST_WORLDS)
     while len(found) < episodes:
         count, at = min(most, episodes - len(found)), seed + len(found)
-        with PolicyController(policy, task, count, at) as controller:
+        noise = at if noise_seed is None else noise_seed + len(found)
+        with PolicyController(policy, task, count, noise) as controller:
             found += collect_episodes(task, controller, count, at, frames, {"by": "policy"}, threads)
     return found
 

@@ -16,11 +16,11 @@ from torch import Tensor, nn
 from robo_reward.envs.task import Task
 from robo_reward.files import convert_json, load_tensors, raise_as_bad_artifact, write_bytes, write_json
 from robo_reward.policies.alignment.chunks import Chunks
+from robo_reward.policies.alignment.settings import MAX_CANDIDATES
 from robo_reward.policies.diffusion.policy import DiffusionPolicy, load_diffusion
-from robo_reward.policies.policy import FORMAT, REMEDY, load_policy_document
+from robo_reward.policies.policy import FORMAT, REMEDY, MetaForm, load_policy_document
 
 MAX_WEIGHTS = 256 << 20  # [bytes]
-MAX_CANDIDATES = 1024
 HIDDEN = 256
 
 
@@ -47,10 +47,6 @@ class ChunkValue(nn.Module):
         """Returns the value (members, B) of normalised chunks (B, Tp, A) under conditions (B, C)."""
         x = torch.cat([condition, chunk.flatten(1)], dim=1)
         return torch.stack([member(x).squeeze(-1) for member in self.members])
-
-
-def _make_layer(width: int) -> tuple[nn.Module, nn.Module]:
-    return nn.Linear(width, HIDDEN), nn.SiLU()
 
 
 def create_value(condition: int, shape: tuple[int, int], seed: int) -> ChunkValue:
@@ -175,6 +171,7 @@ def load_best_of_n(folder: Path) -> BestOfNPolicy:
     """
     path = folder / "policy.json"
     form = convert_json(load_policy_document(folder), BestOfNForm, path, REMEDY)
+    convert_json(form.meta, MetaForm, path, REMEDY)
     base = load_diffusion(folder / "base")
     weights = folder / "value.safetensors"
     tensors = {name: torch.from_numpy(array) for name, array in load_tensors(weights, MAX_WEIGHTS, REMEDY).items()}

@@ -100,6 +100,7 @@ def _finetune(job: FinetuneJob, compute_loss: Update) -> FinetuneOutcome:
         settings.learning_rate,
         job.stop,
         report,
+        ranked.compute_fingerprint(settings),
     )
     if done < steps:
         return FinetuneOutcome(None, done)

@@ -6,10 +6,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from robo_reward.errors import UsageError
 from robo_reward.labelling.comparisons import Comparisons
 from robo_reward.policies.alignment.best_of_n import (
-    MAX_CANDIDATES,
     BestOfNPolicy,
     ChunkValue,
     compute_values,
@@ -36,8 +34,6 @@ def finetune_best_of_n(job: FinetuneJob) -> FinetuneOutcome:
     The value has the Bradley-Terry loss of pairs of chunks for nearly the same observation, see `match_chunks`.
     """
     settings = AlignmentSettings().with_changes(job.settings)
-    if settings.candidates > MAX_CANDIDATES:
-        raise UsageError(f"settings.candidates={settings.candidates}: expected at most {MAX_CANDIDATES}")
     policy = require_diffusion(job.policy)
     ranked, held_out = load_ranked(job, settings)
     if not ranked.episodes:
@@ -62,7 +58,9 @@ def finetune_best_of_n(job: FinetuneJob) -> FinetuneOutcome:
 
     before, steps = measure(), job.steps or STEPS
     report = lambda step, numbers: job.report(step, {**numbers, **measure()})  # noqa: E731
-    done = train_model(value, compute_loss, job.folder, steps, LEARNING_RATE, job.stop, report)
+    done = train_model(
+        value, compute_loss, job.folder, steps, LEARNING_RATE, job.stop, report, ranked.compute_fingerprint(settings)
+    )
     if done < steps:
         return FinetuneOutcome(None, done)
     details = {"episodes": len(ranked.episodes), "pairs": len(ranked.pairs), "candidates": settings.candidates}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -71,6 +72,14 @@ class RankedEpisodes:
     def is_disliked(self) -> np.ndarray:
         """(N,) bool, whether an episode loses more of its pairs than it wins."""
         return self._count_wins() < 0
+
+    def compute_fingerprint(self, settings: object) -> str:
+        """Returns a hash of the episodes, their pairs and scores, and the settings of a method."""
+        parts = [part for episode in self.episodes for part in (episode.state, episode.action)]
+        digest = hashlib.sha256(repr(settings).encode())
+        for part in (*parts, self.pairs.winner, self.pairs.loser, self.pairs.target, self.scores):
+            digest.update(np.ascontiguousarray(part).tobytes())
+        return digest.hexdigest()
 
     def _count_wins(self) -> np.ndarray:
         """Returns wins less losses of each episode (N,); ties count as neither."""

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from robo_reward.data.cloning.demonstrations import load_demonstration_set
 from robo_reward.data.episode import Episode, EpisodeStore
+from robo_reward.envs.rendering.frames import FrameSpec
 from robo_reward.envs.task import Task
 from robo_reward.errors import UsageError
 from robo_reward.labelling.comparisons import NO_ANCHOR, Comparisons, build_comparisons
@@ -19,8 +21,10 @@ from robo_reward.policies.alignment.job import FinetuneJob, Preferences, RankedE
 from robo_reward.policies.policy import PolicyMismatch
 from robo_reward.rewards.contract import EpisodeReward, RewardOutput, StepReward
 
-BATCH = 25
-"""Number of episodes that are run and scored together."""
+BATCH, RUNS = 25, 2
+"""Number of starts that are run and scored together, and of episodes from each start."""
+NOISE_SEEDS = 50_000
+"""Distance of the seeds of the noise of two episodes from one start."""
 ROLLOUT_SEEDS = 500
 """First seed of the episodes that a reward ranks; training has the seeds below `VALIDATION_SEEDS`."""
 
@@ -95,7 +99,7 @@ def rank_rollouts(job: FinetuneJob, count: int, share: float) -> RankedEpisodes:
 
     Args:
         job: with a reward.
-        count: number of episodes.
+        count: number of episodes; every start is run twice, so that an odd number becomes the next even one.
         share: which share of the best is compared with the same share of the worst.
 
     Raises:
@@ -103,22 +107,31 @@ def rank_rollouts(job: FinetuneJob, count: int, share: float) -> RankedEpisodes:
     """
     require_rollouts(count)
     store, filmed = EpisodeStore(job.folder / "rollouts", frames="drop"), getattr(job.reward, "frames", None)
-    for first in range(0, count, BATCH):  # whole batches, so that a resumed run has the same episodes
-        keys = [f"{number:06d}" for number in range(first, min(first + BATCH, count))]
-        missing = set(keys) - set(store.keys())
+    keys = [f"{start:06d}-{run}" for start in range(-(-count // RUNS)) for run in range(RUNS)]
+    for first in range(0, len(keys) // RUNS, BATCH):  # whole batches, so that a resumed run has the same episodes
+        batch = keys[RUNS * first : RUNS * (first + BATCH)]
+        missing = set(batch) - set(store.keys())
         if job.stop() or not missing:
             continue
         seed = ROLLOUT_SEEDS + 100_000 * job.seed + first
-        episodes = roll_out(job.task, job.policy, len(keys), seed, filmed, job.threads)
-        for key, episode, output in zip(keys, episodes, score_episodes(job.reward, episodes), strict=True):
+        episodes = roll_out_twice(job.task, job.policy, len(batch) // RUNS, seed, filmed, job.threads)
+        for key, episode, output in zip(batch, episodes, score_episodes(job.reward, episodes), strict=True):
             if key in missing:
                 store.append(replace(episode, reward=output, frames=None), key)
-        job.report(0, {"rollouts": float(first + len(keys))})
-    if len(store) < count:
+        job.report(0, {"rollouts": float(RUNS * first + len(batch))})
+    if set(keys) - set(store.keys()):
         return RankedEpisodes([], pair_by_scores(np.arange(4.0), 0.5), np.zeros(0))
-    episodes = list(store.iterate_without_frames())
+    episodes = [store.load(key, frames=False) for key in keys]
     scores = np.array([e.reward.total.mean() for e in episodes if e.reward is not None])
     return RankedEpisodes(episodes, pair_by_scores(scores, share), scores)
+
+
+def roll_out_twice(
+    task: Task, policy: Any, starts: int, seed: int, frames: FrameSpec | None = None, threads: int | None = None
+) -> list[Episode]:
+    """Returns `RUNS` episodes of the policy from each of some starts, one after the other, with different noise."""
+    runs = [roll_out(task, policy, starts, seed, frames, threads, seed + run * NOISE_SEEDS) for run in range(RUNS)]
+    return [episode for same in zip(*runs, strict=True) for episode in same]
 
 
 def require_rollouts(count: int) -> None:

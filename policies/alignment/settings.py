@@ -10,6 +10,7 @@ from typing import Any
 from robo_reward.errors import UnknownName, UsageError
 
 WHOLE = ("batch", "rollouts", "candidates", "refresh")
+MAX_CANDIDATES = 1024
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,6 +66,8 @@ class AlignmentSettings:
             raise UsageError(
                 f"settings.share={self.share}: expected at most 0.5, or episodes are best and worst at once"
             )
+        if self.candidates > MAX_CANDIDATES:
+            raise UsageError(f"settings.candidates={self.candidates}: expected at most {MAX_CANDIDATES}")
         if self.focus > 1:
             raise UsageError(f"settings.focus={self.focus}: expected above 0, at most 1")
         if self.anchor_on not in ("preferred", "demonstrations"):

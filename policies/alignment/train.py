@@ -12,7 +12,7 @@ import torch
 from safetensors.torch import save
 from torch import Tensor, nn
 
-from robo_reward.errors import BadArtifact, RoboRewardError
+from robo_reward.errors import BadArtifact, RoboRewardError, UsageError
 from robo_reward.files import load_tensors, raise_as_bad_artifact, write_bytes
 
 FILE = "alignment.safetensors"
@@ -40,6 +40,7 @@ def train_model(
     learning_rate: float,
     stop: Callable[[], bool],
     report: Callable[[int, Mapping[str, float]], None],
+    fingerprint: str,
     shown: int = 5,
 ) -> int:
     """Trains a model in place with Adam and returns the number of updates done, less than `steps` if it was stopped.
@@ -54,16 +55,18 @@ def train_model(
         learning_rate: at the beginning.
         stop: whether to stop; asked every `PERIOD` updates.
         report: called with the update and numbers, `shown` times in all.
+        fingerprint: of what is learnt from, 64 hexadecimal digits; kept with the state.
         shown: how often.
 
     Raises:
         RoboRewardError: the loss is not finite.
         BadArtifact: the kept state does not belong to this model.
+        UsageError: it has learnt from something else, such as fewer answers.
     """
     parameters = [p for p in model.parameters() if p.requires_grad]
     optimizer = torch.optim.Adam(parameters, lr=learning_rate, betas=(0.9, 0.99))
     path = folder / FILE
-    done = _restore_state(path, model, optimizer)
+    done = _restore_state(path, model, optimizer, fingerprint)
     every = max(1, steps // shown)
     while done < steps:
         if done % PERIOD == 0 and stop():
@@ -83,8 +86,8 @@ def train_model(
         if done % every == 0 or done == steps:
             report(done, {"loss": float(loss.detach()), **numbers})
         if done % SAVE_PERIOD == 0:
-            _save_state(path, model, optimizer, done)
-    _save_state(path, model, optimizer, done)
+            _save_state(path, model, optimizer, done, fingerprint)
+    _save_state(path, model, optimizer, done, fingerprint)
     return done
 
 
@@ -93,19 +96,27 @@ def compute_rate(step: int, steps: int) -> float:
     return 0.5 * (1 + math.cos(math.pi * min(step, steps) / steps))
 
 
-def _save_state(path: Path, model: nn.Module, optimizer: torch.optim.Adam, done: int) -> None:
+def _save_state(path: Path, model: nn.Module, optimizer: torch.optim.Adam, done: int, fingerprint: str) -> None:
     tensors = {f"model.{name}": tensor.detach().contiguous() for name, tensor in model.state_dict().items()}
     for number, state in optimizer.state_dict()["state"].items():
         tensors |= {f"adam.{number}.{name}": state[name].detach().contiguous() for name in MOMENTS}
     tensors["done"] = torch.tensor(done)
+    tensors["fingerprint"] = torch.frombuffer(bytearray.fromhex(fingerprint), dtype=torch.uint8)
     write_bytes(path, save(tensors))
 
 
-def _restore_state(path: Path, model: nn.Module, optimizer: torch.optim.Adam) -> int:
+def _restore_state(path: Path, model: nn.Module, optimizer: torch.optim.Adam, fingerprint: str) -> int:
     """Restores weights and moments; returns the number of updates done, 0 if there is no state."""
     if not path.exists():
         return 0
     tensors = {name: torch.from_numpy(array) for name, array in load_tensors(path, MAX_STATE, REMEDY).items()}
+    with raise_as_bad_artifact(path, REMEDY):
+        known = bytes(tensors["fingerprint"].tolist()).hex()
+    if known != fingerprint:
+        raise UsageError(
+            f"{path.parent} has learnt from other episodes, answers or settings, so that it cannot go on. Give another "
+            f"run=NAME, or delete {path} to learn again"
+        )
     with raise_as_bad_artifact(path, REMEDY):
         model.load_state_dict({name[6:]: t for name, t in tensors.items() if name.startswith("model.")})
         value = optimizer.state_dict()

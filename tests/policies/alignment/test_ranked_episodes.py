@@ -113,18 +113,22 @@ def test_a_reward_ranks_own_episodes_and_a_stopped_ranking_goes_on(tmp_path: Pat
     task = reach()
     usual, task.horizon = task.horizon, 8
     try:
-        whole = rank_rollouts(make_job(tmp_path / "whole", reward=HeightReward()), 30, 0.2)
+        whole = rank_rollouts(make_job(tmp_path / "whole", reward=HeightReward()), 59, 0.2)
         asked = iter([False, True, True])
         parts = make_job(tmp_path / "parts", reward=HeightReward(), stop=lambda: next(asked))
-        assert not rank_rollouts(parts, 30, 0.2).episodes
-        assert len(EpisodeStore(tmp_path / "parts" / "rollouts")) == 25
-        resumed = rank_rollouts(replace(parts, stop=lambda: False), 30, 0.2)
+        assert not rank_rollouts(parts, 59, 0.2).episodes
+        assert len(EpisodeStore(tmp_path / "parts" / "rollouts")) == 50
+        resumed = rank_rollouts(replace(parts, stop=lambda: False), 59, 0.2)
     finally:
         task.horizon = usual
     assert np.array_equal(whole.scores, resumed.scores)
     height = [episode.states.hand_position[1:, 2].mean() for episode in whole.episodes]
     assert np.allclose(whole.scores, height)
-    assert len(whole.pairs) == 36
+    assert len(whole.episodes) == 60 and len(whole.pairs) == 144
+    first, second = whole.episodes[::2], whole.episodes[1::2]
+    for one, other in zip(first, second, strict=True):  # two episodes from every start, with different noise
+        assert np.array_equal(one.state[0], other.state[0]) and not np.array_equal(one.action[0], other.action[0])
+    assert len({episode.state[0].tobytes() for episode in first}) == 30
     assert whole.scores[whole.pairs.winner].min() >= np.quantile(whole.scores, 0.8) - 1e-9
 
 
