@@ -1,8 +1,8 @@
 """Rankings until a policy does what a person prefers: `python -m benchmarks.alignment --policy RUN --json FILE`.
 
-A clone of demonstrations in equal parts of two modes runs `EPISODES` episodes, which are filmed. A simulated person
+A clone of demonstrations in equal parts of two modes runs 100 episodes, which are filmed. A simulated person
 ranks three of them at a time: success with the preferred mode before success with the other before failure. From the
-first 20, 5, 10, 50 and 100 rankings each method makes a policy, which is measured over `MEASURED` fresh episodes:
+first 20, 5, 10, 50 and 100 rankings each method makes a policy, which is measured over 100 fresh episodes:
 
   rapl_dpo         RAPL learns a reward from the rankings, the reward ranks all filmed episodes, Diffusion-DPO on their
                    pairs,
@@ -39,10 +39,15 @@ from robo_reward.labelling.comparisons import build_comparisons
 from robo_reward.labelling.people import SimulatedPerson
 from robo_reward.labelling.queries import RandomQueries
 from robo_reward.policies.alignment import finetune
-from robo_reward.policies.alignment.behaviour import Behaviour, find_modes, measure_behaviour, roll_out
+from robo_reward.policies.alignment.behaviour import Behaviour, find_modes, measure_behaviour
 from robo_reward.policies.alignment.finetune_best_of_n import finetune_best_of_n
 from robo_reward.policies.alignment.job import FinetuneJob, RankedEpisodes
-from robo_reward.policies.alignment.ranked_episodes import compute_win_shares, pair_by_scores
+from robo_reward.policies.alignment.ranked_episodes import (
+    ROLLOUT_SEEDS,
+    compute_win_shares,
+    pair_by_scores,
+    roll_out_twice,
+)
 from robo_reward.policies.alignment.settings import AlignmentSettings
 from robo_reward.policies.policy import load_policy
 from robo_reward.rewards.preference.align import learn_reward
@@ -51,7 +56,7 @@ from robo_reward.vision.choose import choose_encoder
 LABELS = (20, 5, 10, 50, 100)
 """Numbers of rankings, in the order in which they are measured."""
 ENCODER = {"kind": "colour_slots", "min_chroma": 0.12}
-ROLLOUT_SEED, QUERY_SEED, MEASURE_SEED = 500, 0, 5_000_000
+MEASURE_SEED = 5_000_000
 
 
 @dataclass(frozen=True)
@@ -59,7 +64,7 @@ class TableSettings:
     """Everything that decides the numbers of a table but the clones.
 
     Args:
-        episodes: that are filmed and ranked.
+        episodes: that are filmed and ranked, two from each start; an even number.
         measured: episodes in which each policy is measured.
         size: of the frames [pixels].
         steps: updates of a method; 0: its default.
@@ -115,7 +120,7 @@ def build_pool(
     shown = FrameSpec((task.cameras[0],), settings.size)
     store = EpisodeStore(folder, frames="exact")
     if len(store) < settings.episodes:
-        made = roll_out(task, policy, settings.episodes, ROLLOUT_SEED + 10_000 * seed, shown, threads=1)
+        made = roll_out_twice(task, policy, settings.episodes // 2, ROLLOUT_SEEDS + 100_000 * seed, shown, threads=1)
         known = set(store.keys())
         for number, episode in enumerate(made):
             if f"{number:06d}" not in known:
@@ -125,7 +130,7 @@ def build_pool(
     values = np.where(success, np.where(find_modes(task, found) == 0, 2.0, 1.0), 0.0)
     names = [f"clip{number}" for number in range(len(found))]
     person = SimulatedPerson({name: np.array([value]) for name, value in zip(names, values, strict=True)})
-    queries = RandomQueries(names, 3, QUERY_SEED + seed, 0.0).next_queries(person.name, (), labels)
+    queries = RandomQueries(names, 3, seed, 0.0).next_queries(person.name, (), labels)
     demonstrations = str(policy.meta.get("data", ""))
     return LabelledPool(task, policy, found, [person(query) for query in queries], shown, demonstrations)
 

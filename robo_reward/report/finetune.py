@@ -69,7 +69,7 @@ def build_finetune_report(
             episodes=after.episodes,
             seconds=found.seconds,
             steps=found.steps,
-            message=" ".join(lines),
+            message="\n".join(lines),
         ),
         videos=videos,
         timings=(PhaseTiming("fine-tuning", found.seconds),),

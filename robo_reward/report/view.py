@@ -54,6 +54,10 @@ def _finite_or_none(value: float | None) -> float | None:
     return value if value is not None and isfinite(value) else None
 
 
+STEP_UNITS = {"clone": "updates of the network", "finetune": "steps of the fine-tuning"}
+"""Meaning of a headline's steps, where they are not environment steps: updates, but for method=dsrl."""
+
+
 def list_facts(report: RunReport) -> list[tuple[str, str]]:
     """Returns the numbers beside the headline: (value, its label)."""
     head = report.headline
@@ -63,8 +67,7 @@ def list_facts(report: RunReport) -> list[tuple[str, str]]:
             (format_duration(head.seconds), "from command to report" if report.kind == "search" else "wall time")
         )
     if head.steps is not None:
-        unit = "updates of the network" if report.kind == "clone" else "training steps of the policy"
-        rows.append((format_count(head.steps), unit))
+        rows.append((format_count(head.steps), STEP_UNITS.get(report.kind, "training steps of the policy")))
     if head.total_steps is not None:
         rows.append((format_count(head.total_steps), "training steps of the whole search"))
     if report.kind == "search" and report.candidates:

@@ -49,7 +49,7 @@ def test_answers_align_a_policy_and_the_same_command_goes_on(folder: Path, capsy
     assert {"success", "preferred_rate", "preference_accuracy"} <= result["before"].keys() & result["after"].keys()
     assert isinstance(load_policy(folder / "runs" / "a"), BestOfNPolicy)
     page = (folder / "runs" / "a" / "report.html").read_text()
-    assert "Before: success" in page and "After: success" in page
+    assert "Before: success" in page and "\nAfter: success" in page and "steps of the fine-tuning" in page
     weights = (folder / "runs" / "a" / "policy" / "value.safetensors").read_bytes()
     assert run(folder, *arguments) == 0  # nothing is left to do
     assert (folder / "runs" / "a" / "policy" / "value.safetensors").read_bytes() == weights
