@@ -41,7 +41,7 @@ def find_worse(outcomes: Outcomes, confidence: float = 0.95) -> list[str]:
 
     A candidate is worse if the difference of the means exceeds q s sqrt((1/n + 1/m) / 2), with the pooled standard
     deviation s between seeds and the quantile q of the studentised range: where all candidates are equal, any of them
-    is dropped in at most 1 - `confidence` of the looks. Nobody is worse before some candidate has two outcomes.
+    is dropped in at most 1 - `confidence` of the looks. No candidate is worse before one of them has two outcomes.
 
     Source: Kramer (1956), "Extension of multiple range tests to group means with unequal numbers of replications".
 
