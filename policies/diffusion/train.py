@@ -194,7 +194,7 @@ class _CloneRun:
         tick: Callable[[int, float], None],
         checkpoint_seconds: float,
     ) -> bool:
-        """Trains to the last update, with points of the curve `every` so many; returns whether it was stopped."""
+        """Trains to the last update, with a point of the curve each time `every` divides it; returns if stopped."""
         trainer, saved, stopped = self.trainer, time.monotonic(), False
         while trainer.progress.update < steps and not (stopped := stop()):
             trainer.update()
