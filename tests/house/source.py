@@ -30,9 +30,10 @@ def modules() -> dict[str, Path]:
     return found
 
 
-def imports(path: Path) -> Iterator[Import]:
+@cache
+def imports(path: Path) -> tuple[Import, ...]:
     """All imports of a file that can run; those for type checkers alone are left out."""
-    yield from _imports(ast.parse(path.read_text(encoding="utf-8"), str(path)), eager=True)
+    return tuple(_imports(ast.parse(path.read_text(encoding="utf-8"), str(path)), eager=True))
 
 
 def _imports(node: ast.AST, eager: bool) -> Iterator[Import]:

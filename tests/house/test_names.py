@@ -4,6 +4,9 @@ import ast
 import re
 from collections import defaultdict
 from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+from typing import NamedTuple
 
 from benchmarks.readability import find_functions, is_participle, list_source_files, measure
 from tests.house.source import ROOT
@@ -12,32 +15,49 @@ BANNED = re.compile(r"\b(shall|whoever|anew|likewise|so many|none if|in words|so
 RIDDLES = re.compile(r"^(What|Whether|How|Why|Where|Who|Whom|Whose)\b")
 
 
+class SourceNames(NamedTuple):
+    """The names and docstrings of a file; the docstrings with their place."""
+
+    file: str
+    classes: tuple[str, ...]
+    functions: tuple[str, ...]
+    docstrings: tuple[tuple[str, str], ...]
+
+
+@cache
+def read_names() -> tuple[SourceNames, ...]:
+    """Returns the names of all files, each of which is parsed once for all tests."""
+    return tuple(map(read_file_names, list_source_files()))
+
+
+def read_file_names(path: Path) -> SourceNames:
+    tree, file = ast.parse(path.read_text(encoding="utf-8")), str(path.relative_to(ROOT))
+    classes: list[str] = []
+    found: list[tuple[str, str]] = []
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ClassDef):
+            classes.append(node.name)
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+            name = "" if isinstance(node, ast.Module) else f":{node.lineno} {node.name}"
+            found.append((f"{file}{name}", ast.get_docstring(node) or ""))
+    return SourceNames(file, tuple(classes), tuple(node.name for node in find_functions(tree)), tuple(found))
+
+
 def docstrings() -> Iterator[tuple[str, str]]:
-    for file in list_source_files():
-        tree = ast.parse(file.read_text(encoding="utf-8"))
-        for node in ast.walk(tree):
-            if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
-                text = ast.get_docstring(node) or ""
-                name = "" if isinstance(node, ast.Module) else f":{node.lineno} {node.name}"
-                yield f"{file.relative_to(ROOT)}{name}", text
+    for names in read_names():
+        yield from names.docstrings
 
 
 def test_a_class_name_means_one_thing() -> None:
     places = defaultdict(list)
-    for file in list_source_files():
-        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
-            if isinstance(node, ast.ClassDef):
-                places[node.name].append(str(file.relative_to(ROOT)))
+    for names in read_names():
+        for name in names.classes:
+            places[name].append(names.file)
     assert not {name: files for name, files in places.items() if len(files) > 1}
 
 
 def test_no_function_is_a_bare_participle() -> None:
-    found = [
-        f"{file.relative_to(ROOT)}: {node.name}"
-        for file in list_source_files()
-        for node in find_functions(ast.parse(file.read_text(encoding="utf-8")))
-        if is_participle(node.name)
-    ]
+    found = [f"{names.file}: {name}" for names in read_names() for name in names.functions if is_participle(name)]
     assert not found
 
 

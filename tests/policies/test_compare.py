@@ -130,11 +130,12 @@ def test_a_true_difference_of_a_tenth_is_found_and_none_where_there_is_none() ->
     seeds = [EVALUATION_SEEDS + 1000 + k for k in range(20)]
     a, b, equal = missing(0, 0.05), missing(0, 0.15), missing(1, 0.05, Y)
     found = dict.fromkeys(("better", "itself", "equal"), 0)
-    for seed in seeds:
+    for number, seed in enumerate(seeds):
         better = compare_policies([a], [b], 200, [seed], threads=1)  # true success 0.95 and 0.85
         found["better"] += better.low > 0 and better.p_value < 0.05
-        itself = compare_policies([a], [a], 200, [seed], threads=1)
-        found["itself"] += itself.low > 0 or itself.high < 0 or itself.p_value < 1
+        if number < 3:  # the same episodes twice: no chance is involved
+            itself = compare_policies([a], [a], 200, [seed], threads=1)
+            found["itself"] += itself.low > 0 or itself.high < 0 or itself.p_value < 1
         same = compare_policies([a], [equal], 200, [seed], threads=1)  # both 0.95, on other goals
         found["equal"] += same.low > 0 or same.high < 0
     assert found["better"] == 20

@@ -34,7 +34,7 @@ def test_no_command_leaves_the_limits(share: float, which: tuple[str, str, str],
 
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
-@settings(max_examples=1500, deadline=None, suppress_health_check=SLOW)
+@settings(max_examples=1000, deadline=None, suppress_health_check=SLOW)
 @given(st.sampled_from(SHARES), st.sampled_from(WORLDS), st.integers(0, 2**31), st.lists(events(), max_size=12))
 def test_no_command_leaves_the_limits_in_long_runs(
     share: float, which: tuple[str, str, str], seed: int, sequence: list
