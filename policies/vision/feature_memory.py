@@ -65,11 +65,11 @@ class FeatureMemory:
 
 
 def count_crops(windows: int) -> int:
-    """Returns the number of crops of each window that are encoded, for a number of windows."""
+    """Returns the number of crops that are encoded of each window."""
     return min(CROPS, max(1, LARGEST_COUNT // max(1, windows)))
 
 
 def check_feature_memory(encoder: PictureEncoder, windows: int) -> None:
-    """Raises UsageError if the features of this number of windows do not fit into memory."""
+    """Raises UsageError if the features of all windows do not fit into memory."""
     needed = 4 * count_crops(windows) * windows * encoder.dim
     require_memory(needed, "the features of all pictures", "Give smaller vision.features=, or picture_share=1")
