@@ -33,8 +33,8 @@ from robo_reward.policies.alignment.updates import (
 from robo_reward.policies.diffusion.model import DiffusionModel
 from robo_reward.policies.diffusion.policy import DiffusionPolicy
 
-STEPS = 1000
-"""Updates where the user gives no number."""
+STEPS, CLONING_STEPS = 300, 1000
+"""Updates where the user gives no number; cloning needs more than a comparison with the reference."""
 Update = Callable[[AlignmentState, int], Tensor]
 
 
@@ -55,15 +55,15 @@ def finetune_dro(job: FinetuneJob) -> FinetuneOutcome:
 
 def finetune_clone(job: FinetuneJob) -> FinetuneOutcome:
     """Clones the episodes that people like, starting from the policy."""
-    return _finetune(job, compute_clone_update)
+    return _finetune(job, compute_clone_update, CLONING_STEPS)
 
 
 def finetune_rwr(job: FinetuneJob) -> FinetuneOutcome:
     """Clones all episodes, each chunk weighted by the reward."""
-    return _finetune(job, WeightedLoss())
+    return _finetune(job, WeightedLoss(), CLONING_STEPS)
 
 
-def _finetune(job: FinetuneJob, compute_loss: Update) -> FinetuneOutcome:
+def _finetune(job: FinetuneJob, compute_loss: Update, usual: int = STEPS) -> FinetuneOutcome:
     """Trains a copy of the policy's model and measures what changed."""
     settings = AlignmentSettings().with_changes(job.settings)
     policy = require_diffusion(job.policy)
@@ -90,7 +90,7 @@ def _finetune(job: FinetuneJob, compute_loss: Update) -> FinetuneOutcome:
             found |= {f"{prefix}preference_accuracy": accuracy, f"{prefix}winner_reward": margin}
         return found
 
-    before, steps = measure(policy.model), job.steps or STEPS
+    before, steps = measure(policy.model), job.steps or usual
     report = lambda step, numbers: job.report(step, {**numbers, **measure(state.model)})  # noqa: E731
     done = train_model(
         state.model,

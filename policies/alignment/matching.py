@@ -45,38 +45,31 @@ def match_chunks(
     """Returns pairs of chunks whose observations are nearly the same.
 
     Diffusion-DPO compares two samples for one prompt, but two episodes soon see different things: that a policy
-    prefers one of two chunks then says nothing about what it will do where it has the choice. Each chunk of the
-    better episode is therefore paired with the chunk of the other whose encoded observation is nearest, at distance
-    d, and drawn with a weight of exp(-(d² - d_min²) / 2h²), where d_min is the smallest distance of this pair of
-    episodes and h² the quantile `focus` of all d² - d_min².
+    prefers one of two chunks then says nothing about what it will do where it has the choice. Only chunks of the
+    beginning of both episodes are therefore compared, where the policy still has it: each chunk of the better episode
+    is paired with the chunk of the other whose encoded observation is nearest.
 
     Args:
         model: encodes the observations.
         data: the chunks of the episodes.
         pairs: of the episodes.
-        focus: share of the chunks that is drawn mostly, above 0; 1: all chunks are drawn equally often.
+        focus: share of each episode, from its start, whose chunks are compared, above 0; 1: all.
         seed: of the choice among more than `MOST_PAIRS` pairs.
     """
     if len(pairs) > MOST_PAIRS:
         pairs = pairs.select_rows(np.random.default_rng(seed).choice(len(pairs), MOST_PAIRS, replace=False))
     with torch.no_grad():
         seen = model.encode(data.chunks.state)  # (M, C)
-    winner, loser, gap, target, owner = [], [], [], [], []
+    winner, loser, target, weight = [], [], [], []
     for number in range(len(pairs)):
-        sides = [data.list_chunks(int(side[number])) for side in (pairs.winner, pairs.loser)]
-        distance = torch.cdist(seen[sides[0]], seen[sides[1]]).square().numpy()  # (m, n)
-        nearest = distance.argmin(axis=1)
-        least = distance[np.arange(len(nearest)), nearest]
+        sides = [
+            rows[: max(1, round(focus * len(rows)))]
+            for rows in (data.list_chunks(int(side[number])) for side in (pairs.winner, pairs.loser))
+        ]
+        nearest = torch.cdist(seen[sides[0]], seen[sides[1]]).argmin(dim=1).numpy()
         winner.append(sides[0])
         loser.append(sides[1][nearest])
-        gap.append(least - least.min())
         target.append(np.full(len(nearest), pairs.target[number]))
-        owner.append(np.full(len(nearest), number))
-    weight = np.ones(sum(map(len, gap)))
-    if focus < 1:
-        gaps = np.concatenate(gap)
-        weight = np.exp(-gaps / (2 * max(float(np.quantile(gaps, focus)), 1e-12)))
-    numbers = np.concatenate(owner)
-    weight /= np.bincount(numbers, weights=weight)[numbers]
-    rows = [np.concatenate(part) for part in (winner, loser, target)]
-    return ChunkPairs(rows[0], rows[1], rows[2], np.cumsum(weight) / weight.sum())
+        weight.append(np.full(len(nearest), 1 / len(nearest)))
+    rows = [np.concatenate(part) for part in (winner, loser, target, weight)]
+    return ChunkPairs(rows[0], rows[1], rows[2], np.cumsum(rows[3]) / len(pairs))

@@ -21,8 +21,7 @@ class AlignmentSettings:
         beta: β of DPO and KTO, the strength of a preference against the reference; it multiplies squared errors.
         anchor: weight of the cloning loss (FKPD).
         anchor_on: episodes of the cloning loss: `preferred`, those that win more than they lose, or `demonstrations`.
-        focus: share of the chunks of an episode that are mostly compared: those whose observations both episodes of a
-            pair have seen; 1: all, see `match_chunks`.
+        focus: share of an episode, from its start, whose chunks are compared; 1: all, see `match_chunks`.
         learning_rate: of Adam.
         batch: chunks, or pairs of chunks, per update.
         rollouts: number of own episodes that a reward ranks.
