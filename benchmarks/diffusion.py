@@ -51,6 +51,8 @@ NETWORKS: tuple[NetworkName, ...] = get_args(NetworkName)
 STEPS = (2, 4, 8, 16, 100)
 ALIGNED = ("cup", "bag", "fork")
 ALIGNMENT_SEEDS = (0, 1, 2)
+ALIGNED_NOISE, ALIGNED_CLONE = 0.04, {"objective": "flow", "horizon": 16, "execute": 8}
+"""Noise of the demonstrations of tasks with modes, and settings of their clones: a chunk holds a whole approach."""
 TARGETS = {"chunk_ms": "<= 50", "dsrl.after": ">= 0.9"}
 
 
@@ -114,13 +116,18 @@ def measure_speed(quick: bool) -> dict[str, Any]:
 
 
 def clone(
-    task: Task, folder: Path, demonstrations: int, updates: int, seed: int = 0, **settings: Any
+    task: Task,
+    folder: Path,
+    demonstrations: int,
+    updates: int,
+    seed: int = 0,
+    noise: float = RecordingSettings.noise,
+    **settings: Any,
 ) -> DiffusionPolicy:
     """Returns a clone of the task's expert, or of the experts of all its modes; it goes on with one in the folder."""
     store = EpisodeStore(folder / "data")
-    record_demonstrations(
-        task, make_expert(task), store, demonstrations, RecordingSettings(modes=task.modes), threads=1
-    )
+    recording = RecordingSettings(modes=task.modes, noise=noise)
+    record_demonstrations(task, make_expert(task), store, demonstrations, recording, threads=1)
     shown = load_demonstration_set(folder / "data", task)
     about = {"data": str(folder / "data")}
     made = clone_policy(
@@ -163,10 +170,12 @@ def measure_alignment(quick: bool, work: Path, path: Path | None = None, minutes
     settings = TableSettings(12, 10, steps=10) if quick else TableSettings()
     tasks, seeds, labels = (ALIGNED[:1], (0,), (5,)) if quick else (ALIGNED, ALIGNMENT_SEEDS, LABELS)
     cells = list(plan_cells(tasks, seeds, labels, USUAL_METHODS))
-    found = CellFile(path, {**settings.to_json(), "clone": [demonstrations, updates]})
+    about = {"demonstrations": demonstrations, "updates": updates, "noise": ALIGNED_NOISE, **ALIGNED_CLONE}
+    found = CellFile(path, {**settings.to_json(), "clone": about})
 
     def make(name: str, seed: int) -> DiffusionPolicy:
-        return clone(make_task(f"panda/{name}"), work / f"{name}-{seed}", demonstrations, updates, seed)
+        task, folder = make_task(f"panda/{name}"), work / f"{name}-{seed}"
+        return clone(task, folder, demonstrations, updates, seed, ALIGNED_NOISE, **ALIGNED_CLONE)
 
     measure_table(cells, found, settings, make, work, minutes)
     print(format_table(found, cells))

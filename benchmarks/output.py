@@ -46,7 +46,7 @@ def report(args: argparse.Namespace, values: Mapping[str, Any], targets: Mapping
 
 def table(values: Mapping[str, Any], targets: Mapping[str, str], title: str) -> str:
     """Returns the numbers as aligned text, with a mark behind each that has a target."""
-    values = flat(values)
+    values = {key: value for key, value in flat(values).items() if not _is_list_of_groups(value)}
     width = max(map(len, values))
     lines = [title, ""]
     for key, value in values.items():
@@ -55,6 +55,11 @@ def table(values: Mapping[str, Any], targets: Mapping[str, str], title: str) -> 
         shown = f"{value:>12,.4g}" if isinstance(value, int | float) else f"{value!s:>12}"
         lines.append(f"{key:<{width}}  {shown}  {mark}".rstrip())
     return "\n".join(lines)
+
+
+def _is_list_of_groups(value: Any) -> bool:
+    """Returns whether a value is for scripts only: a list of mappings fits into no line."""
+    return isinstance(value, list) and any(isinstance(part, Mapping) for part in value)
 
 
 def flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
