@@ -107,7 +107,7 @@ def _compare_with_truth(console: Terminal, task: Task, reward: StepReward, seed:
         done = sum(one.is_successful for one in shown)
         text = f"scripted expert ({done} of {len(shown)} succeed) above random actions, AUC of the mean: {auc:.3f}"
         console.print(f"  {text}", highlight=False)
-        if auc < 0.5 and done > len(shown) / 2:
+        if auc is not None and auc < 0.5 and done > len(shown) / 2:
             warning = "warning: it pays more for random actions than for the scripted expert's; is its sign right?"
             console.print(warning, style="yellow", soft_wrap=True, highlight=False)
     if task.expert_reward:

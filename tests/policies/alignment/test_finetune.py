@@ -82,6 +82,16 @@ def test_a_stopped_run_resumes_exactly(method: str, tmp_path: Path) -> None:
     assert all(torch.equal(a, b) for a, b in pairs)
 
 
+def test_a_run_does_not_go_on_with_other_answers_or_settings(tmp_path: Path) -> None:
+    run("dpo", tmp_path, steps=2)
+    found = make_ranked()
+    more = replace(found.pairs, target=np.where(np.arange(len(found.pairs)) == 0, 0.5, found.pairs.target))
+    with pytest.raises(UsageError, match="has learnt from other episodes, answers or settings"):
+        run("dpo", tmp_path, steps=2, ranked=replace(found, pairs=more))
+    with pytest.raises(UsageError, match="has learnt from other episodes, answers or settings"):
+        run("dpo", tmp_path, steps=2, settings={**SMALL, "beta": 21.0})
+
+
 def test_comparisons_that_cancel_are_refused(tmp_path: Path) -> None:
     found = make_ranked()
     both = replace(
