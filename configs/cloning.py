@@ -23,6 +23,7 @@ from robo_reward.configs.values import (
 
 NetworkName = Literal["mlp", "unet", "transformer"]
 Size = Literal["cpu", "paper"]
+PredictionType = Literal["standard", "sample"]
 Count = Annotated[int, Meta(ge=1, le=4096, description="a whole number from 1 to 4096")]
 WarmStart = Annotated[float, Meta(ge=0.0, le=0.99, description="a number from 0 to 0.99")]
 
@@ -37,6 +38,8 @@ class ChunkPolicyConfig:
         history: number of observations that the policy is given, newest last
         horizon: number of actions that it predicts, the first for the oldest observation
         execute: number of actions that are executed before it is asked again
+        prediction_type: what the network predicts: standard (the noise, or the velocity of policy=flow) or sample (the
+            chunk without noise, from which both follow)
         train_steps: number of noise levels of policy=diffusion
         sampling_steps: network evaluations per chunk: DDIM steps of policy=diffusion, Euler steps of policy=flow
         warm_start: share of the sampling steps that is skipped by starting from the previous chunk; 0: from noise
@@ -52,6 +55,7 @@ class ChunkPolicyConfig:
     history: Count = 1
     horizon: Count = 8
     execute: Count = 4
+    prediction_type: PredictionType = "standard"
     train_steps: Count = 100
     sampling_steps: Count = 8
     warm_start: WarmStart = 0.0

@@ -63,20 +63,22 @@ class ChunkObjective(Protocol):
 
 
 class DDPM:
-    """Denoising diffusion with ε-prediction (Ho et al. 2020, eq. 14) and DDIM sampling (Song et al. 2021, eq. 12, η=0).
+    """Denoising diffusion (Ho et al. 2020) with DDIM sampling (Song et al. 2021, eq. 12, η=0).
 
-    `a_t = √ᾱ_t a + √(1-ᾱ_t) ε`, with the cosine schedule of Nichol & Dhariwal (2021, eq. 17). The estimate of the
-    clean chunk is clipped to [-1, 1] in every step.
+    `a_t = √ᾱ_t a + √(1-ᾱ_t) ε`, with the cosine schedule of Nichol & Dhariwal (2021, eq. 17). The network predicts ε
+    (eq. 14 of Ho et al.), or the clean chunk a, from which ε follows. The estimate of the clean chunk is clipped to
+    [-1, 1] in every step.
 
     Args:
         train_steps: K, the number of noise levels.
+        predicts_sample: whether the network predicts a.
 
     Attributes:
         alphas: (K,) ᾱ_t.
     """
 
-    def __init__(self, train_steps: int = 100) -> None:
-        self.train_steps = train_steps
+    def __init__(self, train_steps: int = 100, predicts_sample: bool = False) -> None:
+        self.train_steps, self.predicts_sample = train_steps, predicts_sample
         levels = [math.cos((i / train_steps + 0.008) / 1.008 * math.pi / 2) ** 2 for i in range(train_steps + 1)]
         betas = [min(1 - levels[i + 1] / levels[i], MAX_BETA) for i in range(train_steps)]
         self.alphas = torch.cumprod(1 - torch.tensor(betas, dtype=torch.float32), 0)  # (K,)
@@ -92,7 +94,7 @@ class DDPM:
         self, network: Network, actions: Tensor, condition: Tensor, noise: Tensor, time: Tensor
     ) -> Tensor:
         predicted = network(self.add_noise(actions, noise, time), time, condition)
-        return (predicted - noise).square().mean(-1)
+        return (predicted - (actions if self.predicts_sample else noise)).square().mean(-1)
 
     def list_sampling_times(self, steps: int) -> list[int]:
         """Returns the noise levels that sampling visits, falling, the last level of training first.
@@ -119,16 +121,26 @@ class DDPM:
         for t, after in zip(times, [*times[1:], -1], strict=True):
             now, then = alphas[t], alphas[after] if after >= 0 else torch.ones_like(alphas[0])
             predicted = network(sample, torch.full((len(noise),), t, device=noise.device), condition)
-            clean = ((sample - (1 - now).sqrt() * predicted) / now.sqrt()).clamp(-1, 1)
-            sample = then.sqrt() * clean + (1 - then).sqrt() * predicted
+            if self.predicts_sample:
+                clean, added = predicted, (sample - now.sqrt() * predicted) / (1 - now).sqrt()
+            else:
+                clean, added = (sample - (1 - now).sqrt() * predicted) / now.sqrt(), predicted
+            sample = then.sqrt() * clean.clamp(-1, 1) + (1 - then).sqrt() * added
         return sample
 
 
 class Flow:
     """Flow matching along straight lines (Lipman et al. 2023; Liu et al. 2023), sampled with Euler steps.
 
-    `a_t = (1 - t) ε + t a` with t uniform in [0, 1]; the network predicts the velocity `a - ε`.
+    `a_t = (1 - t) ε + t a` with t uniform in [0, 1]; the network predicts the velocity `a - ε`, or the clean chunk a,
+    clipped to [-1, 1], from which the velocity `(a - a_t) / (1 - t)` follows.
+
+    Args:
+        predicts_sample: whether the network predicts a.
     """
+
+    def __init__(self, predicts_sample: bool = False) -> None:
+        self.predicts_sample = predicts_sample
 
     def sample_time(self, n: int, generator: torch.Generator | None = None) -> Tensor:
         return torch.rand(n, generator=generator)
@@ -141,7 +153,7 @@ class Flow:
         self, network: Network, actions: Tensor, condition: Tensor, noise: Tensor, time: Tensor
     ) -> Tensor:
         predicted = network(self.add_noise(actions, noise, time), time, condition)
-        return (predicted - (actions - noise)).square().mean(-1)
+        return (predicted - (actions if self.predicts_sample else actions - noise)).square().mean(-1)
 
     def sample(
         self, network: Network, condition: Tensor, noise: Tensor, steps: int, start: Tensor | None = None,
@@ -153,7 +165,11 @@ class Flow:
             sample = self.add_noise(start, noise, torch.full((len(noise),), first / steps).to(noise))
         for i in range(first, steps):
             time = torch.full((len(noise),), i / steps, device=noise.device)
-            sample = sample + network(sample, time, condition) / steps
+            predicted = network(sample, time, condition)
+            # The rest of the way to the chunk takes steps - i more steps.
+            sample = sample + (
+                (predicted.clamp(-1, 1) - sample) / (steps - i) if self.predicts_sample else predicted / steps
+            )
         return sample
 
 
@@ -181,8 +197,10 @@ class Regression:
 
 def make_objective(settings: DiffusionSettings) -> ChunkObjective:
     """Returns the objective that the settings name."""
-    makers = {"ddpm": lambda: DDPM(settings.train_steps), "flow": Flow, "regression": Regression}
-    return makers[settings.objective]()
+    if settings.objective == "regression":
+        return Regression()
+    predicts_sample = settings.prediction_type == "sample"
+    return Flow(predicts_sample) if settings.objective == "flow" else DDPM(settings.train_steps, predicts_sample)
 
 
 def _count_skipped(steps: int, start: Tensor | None, skip: float) -> int:

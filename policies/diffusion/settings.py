@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any, Literal, get_args, get_type_hints
 
-from robo_reward.configs.cloning import ChunkPolicyConfig, NetworkName, Size
+from robo_reward.configs.cloning import ChunkPolicyConfig, NetworkName, PredictionType, Size
 from robo_reward.errors import UnknownName, UsageError
 from robo_reward.files import convert_json
 
@@ -27,14 +27,15 @@ class DiffusionSettings(ChunkPolicyConfig):
         objective: `ddpm` predicts the noise, `flow` a velocity; `regression` predicts the chunk itself, as a baseline.
 
     Raises:
-        UnknownName: no such objective, network or size.
+        UnknownName: no such objective, network, size or type of prediction.
         UsageError: a number out of range, or numbers that do not fit together.
     """
 
     objective: Objective = "ddpm"
 
     def __post_init__(self) -> None:
-        for name, kind in (("objective", Objective), ("network", NetworkName), ("size", Size)):
+        closed = {"objective": Objective, "network": NetworkName, "size": Size, "prediction_type": PredictionType}
+        for name, kind in closed.items():
             if getattr(self, name) not in get_args(kind):
                 raise UnknownName(name, str(getattr(self, name)), get_args(kind))
         for name in ("history", "horizon", "execute", "train_steps", "sampling_steps"):

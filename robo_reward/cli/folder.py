@@ -22,7 +22,7 @@ from robo_reward.rewards.contract import fingerprint_spec
 
 PLACE = ("run", "runs", "videos", "camera", "executor", "logger", "logger_options")
 """Keys that do not change the result of a run: where and how fast it runs, what is filmed, where it is logged."""
-ADDED = (("workspace", None), ("table", 0.0), ("min_chroma", 0.12), ("clips", ""))
+ADDED = (("workspace", None), ("table", 0.0), ("min_chroma", 0.12), ("clips", ""), ("prediction_type", "standard"))
 """Keys that runs of earlier versions lack, with the value that reproduces their behaviour."""
 ADDED_TO_GROUPS = {
     "search": (("initial", ""), ("seeds", 1), ("confidence", 0.95)),

@@ -9,10 +9,10 @@ pytestmark = pytest.mark.slow
 LEVELS = 100
 
 
-def make_scheduler(name: str, **more: object):
+def make_scheduler(name: str, prediction_type: str = "epsilon", **more: object):
     schedulers = pytest.importorskip("diffusers.schedulers", reason="the extra dev brings diffusers")
     common = {"num_train_timesteps": LEVELS, "beta_schedule": "squaredcos_cap_v2", "clip_sample": True}
-    return getattr(schedulers, name)(**common, prediction_type="epsilon", **more)
+    return getattr(schedulers, name)(**common, prediction_type=prediction_type, **more)
 
 
 def draw(seed: int) -> torch.Tensor:
@@ -32,9 +32,11 @@ def test_noise_is_added_as_diffusers_does() -> None:
     torch.testing.assert_close(ours.add_noise(draw(0), draw(1), time), expected, atol=1e-5, rtol=1e-5)
 
 
+@pytest.mark.parametrize("prediction_type", ["epsilon", "sample"])
 @pytest.mark.parametrize("steps", [1, 2, 4, 7, 8, 10, 16, 20, 25, 30, 100])
-def test_ddim_equals_diffusers(steps: int) -> None:
-    theirs = make_scheduler("DDIMScheduler", timestep_spacing="trailing", set_alpha_to_one=True)
+def test_ddim_equals_diffusers(steps: int, prediction_type: str) -> None:
+    theirs = make_scheduler("DDIMScheduler", prediction_type, timestep_spacing="trailing", set_alpha_to_one=True)
+    ours = DDPM(LEVELS, prediction_type == "sample")
     theirs.set_timesteps(steps)
     assert DDPM(LEVELS).list_sampling_times(steps) == theirs.timesteps.tolist()
     if LEVELS % steps:
@@ -42,5 +44,5 @@ def test_ddim_equals_diffusers(steps: int) -> None:
     expected = draw(2)
     for time in theirs.timesteps:
         expected = theirs.step(predict(expected, time.expand(5)), time, expected, eta=0.0).prev_sample
-    found = DDPM(LEVELS).sample(predict, torch.zeros(5, 1), draw(2), steps)
+    found = ours.sample(predict, torch.zeros(5, 1), draw(2), steps)
     torch.testing.assert_close(found, expected, atol=2e-4, rtol=2e-4)

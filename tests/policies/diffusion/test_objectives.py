@@ -97,6 +97,35 @@ def test_flow_follows_the_exact_path_with_an_error_of_first_order() -> None:
     assert errors[0] / errors[1] == pytest.approx(2, rel=0.2) and errors[1] / errors[2] == pytest.approx(2, rel=0.2)
 
 
+def test_predictions_of_the_chunk_draw_the_same_chunks() -> None:
+    """The best prediction of the chunk, E[a | a_t], follows from that of the velocity or the noise."""
+
+    def from_velocity(sample: torch.Tensor, time: torch.Tensor, condition: torch.Tensor) -> torch.Tensor:
+        return sample + (1 - time[:, None, None]) * velocity(sample, time, condition)
+
+    def from_noise(sample: torch.Tensor, time: torch.Tensor, condition: torch.Tensor) -> torch.Tensor:
+        alpha = objective.alphas[time][:, None, None]
+        return (sample - (1 - alpha).sqrt() * make_predictor(objective)(sample, time, condition)) / alpha.sqrt()
+
+    noise, objective = draw(50), DDPM(50)
+    expected = Flow().sample(velocity, CONDITION, noise, 10)
+    torch.testing.assert_close(Flow(True).sample(from_velocity, CONDITION, noise, 10), expected, atol=1e-5, rtol=1e-5)
+    expected = objective.sample(make_predictor(objective), CONDITION, noise, 50)
+    found = DDPM(50, True).sample(from_noise, CONDITION, noise, 50)
+    torch.testing.assert_close(found, expected, atol=1e-3, rtol=1e-3)
+
+
+@pytest.mark.parametrize("name", ["ddpm", "flow"])
+def test_a_prediction_of_the_chunk_is_compared_with_the_chunk(name: str) -> None:
+    objective = make_objective(DiffusionSettings(objective=name, prediction_type="sample"))  # type: ignore[arg-type]
+    actions, noise = draw(8, 1), draw(8, 2)
+    time = objective.sample_time(8, torch.Generator().manual_seed(0))
+    errors = objective.compute_errors(lambda s, t, c: actions + 2, actions, CONDITION, noise, time)
+    torch.testing.assert_close(errors, torch.full((8, 4), 4.0))
+    far = objective.sample(lambda s, t, c: torch.full_like(s, 3.0), CONDITION, noise, 8)
+    torch.testing.assert_close(far, torch.ones_like(far))  # clipped, like every estimate of the chunk
+
+
 def test_flow_error_and_path() -> None:
     objective, actions, noise = Flow(), draw(8, 1), draw(8, 2)
     torch.testing.assert_close(objective.add_noise(actions, noise, torch.zeros(8)), noise)
