@@ -51,8 +51,9 @@ NETWORKS: tuple[NetworkName, ...] = get_args(NetworkName)
 STEPS = (2, 4, 8, 16, 100)
 ALIGNED = ("cup", "bag", "fork")
 ALIGNMENT_SEEDS = (0, 1, 2)
-ALIGNED_NOISE, ALIGNED_CLONE = 0.04, {"objective": "flow", "horizon": 16, "execute": 8}
-"""Noise of the demonstrations of tasks with modes, and settings of their clones: a chunk holds a whole approach."""
+ALIGNED_NOISE = 0.04
+ALIGNED_CLONE: dict[str, Any] = {"objective": "flow", "prediction_type": "sample", "horizon": 4, "execute": 2}
+"""Noise of the demonstrations of tasks with modes, and settings of their clones, which hold both modes apart."""
 TARGETS = {"chunk_ms": "<= 50", "dsrl.after": ">= 0.9"}
 
 
