@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from robo_reward.errors import BadArtifact, RoboRewardError, UsageError
 from robo_reward.files import load_tensors, raise_as_bad_artifact, write_bytes
+from robo_reward.policies.process_state import keep_torch_state
 
 FILE = "alignment.safetensors"
 REMEDY = "Delete it to start the alignment from its beginning"
@@ -32,6 +33,7 @@ def copy_trainable(model: nn.Module) -> Any:
     return deepcopy(model).requires_grad_(True).eval()
 
 
+@keep_torch_state(1)  # the order of sums, and so the weights, would depend on the machine's cores
 def train_model(
     model: nn.Module,
     compute_loss: ComputeLoss,
