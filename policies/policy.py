@@ -215,7 +215,7 @@ class MetaForm(msgspec.Struct):
 
 def require_finite(observation: np.ndarray) -> None:
     """Raises UsageError for an observation (..., O) with a value that is not finite; the message names its column."""
-    finite = np.isfinite(observation).reshape(-1, observation.shape[-1]).all(axis=0)
+    finite = np.isfinite(observation).all(axis=tuple(range(observation.ndim - 1)))  # (O,), O may be 0
     if not finite.all():
         column = int(np.argmin(finite))
         raise UsageError(f"observation is not finite in column {column}; check the sensor that measured it")

@@ -8,7 +8,7 @@ import pytest
 from robo_reward.envs.task import make_task
 from robo_reward.errors import UsageError, WrongShape
 from robo_reward.policies.algorithms import ALGORITHMS, DEFAULTS, merge_settings
-from robo_reward.policies.policy import MLPPolicy
+from robo_reward.policies.policy import MLPPolicy, require_finite
 
 
 @pytest.fixture(scope="module")
@@ -56,3 +56,13 @@ def test_settings_with_several_types_take_each() -> None:
         assert merge_settings("sac", {"ent_coef": value})["ent_coef"] == value
     for value in (4, [1, "episode"]):
         assert merge_settings("sac", {"train_freq": value})["train_freq"] == value
+
+
+@pytest.mark.parametrize("shape", [(4,), (2, 4), (3, 2, 4), (1, 0), (3, 2, 0)])
+def test_finite_observations_of_any_shape_pass(shape: tuple[int, ...]) -> None:
+    require_finite(np.zeros(shape))
+    if shape[-1]:
+        wrong = np.zeros(shape)
+        wrong[..., 1] = np.inf
+        with pytest.raises(UsageError, match="not finite in column 1"):
+            require_finite(wrong)
