@@ -31,6 +31,7 @@ import torch
 
 from benchmarks._alignment_cells import CellFile, format_table, plan_cells
 from benchmarks.alignment import LABELS, USUAL_METHODS, TableSettings, measure_table
+from benchmarks.cloning import CLONE
 from benchmarks.output import arguments, report
 from robo_reward.data.cloning.demonstrations import load_demonstration_set
 from robo_reward.data.cloning.recording import RecordingSettings, make_expert, record_demonstrations
@@ -52,8 +53,7 @@ STEPS = (2, 4, 8, 16, 100)
 ALIGNED = ("cup", "bag", "fork")
 ALIGNMENT_SEEDS = (0, 1, 2)
 ALIGNED_NOISE = 0.04
-ALIGNED_CLONE: dict[str, Any] = {"objective": "flow", "prediction_type": "sample", "horizon": 4, "execute": 2}
-"""Noise of the demonstrations of tasks with modes, and settings of their clones, which hold both modes apart."""
+"""Noise of the demonstrations of tasks with modes."""
 TARGETS = {"chunk_ms": "<= 50", "dsrl.after": ">= 0.9"}
 
 
@@ -171,12 +171,12 @@ def measure_alignment(quick: bool, work: Path, path: Path | None = None, minutes
     settings = TableSettings(12, 10, steps=10) if quick else TableSettings()
     tasks, seeds, labels = (ALIGNED[:1], (0,), (5,)) if quick else (ALIGNED, ALIGNMENT_SEEDS, LABELS)
     cells = list(plan_cells(tasks, seeds, labels, USUAL_METHODS))
-    about = {"demonstrations": demonstrations, "updates": updates, "noise": ALIGNED_NOISE, **ALIGNED_CLONE}
+    about = {"demonstrations": demonstrations, "updates": updates, "noise": ALIGNED_NOISE, **CLONE}
     found = CellFile(path, {**settings.to_json(), "clone": about})
 
     def make(name: str, seed: int) -> DiffusionPolicy:
         task, folder = make_task(f"panda/{name}"), work / f"{name}-{seed}"
-        return clone(task, folder, demonstrations, updates, seed, ALIGNED_NOISE, **ALIGNED_CLONE)
+        return clone(task, folder, demonstrations, updates, seed, ALIGNED_NOISE, **CLONE)
 
     measure_table(cells, found, settings, make, work, minutes)
     print(format_table(found, cells))

@@ -13,7 +13,7 @@ from robo_reward.policies.vision.picture_encoder import PictureEncoder
 CROPS = 4
 """Crops of each window that are encoded: their features differ by as much as those of pictures never seen before do."""
 LARGEST_COUNT = 60_000
-"""Windows with their crops that are encoded where there are more windows than a quarter of this; then fewer crops."""
+"""Most crops that are encoded in all, where each window has more than one: many windows have fewer crops each."""
 CHUNK = 128
 
 

@@ -88,8 +88,9 @@ def _choose_rule(name: str, settings: Mapping[str, Any], clips: Clips, cost: str
 
 def _read_states(config: DictConfig) -> tuple[FeatureExtractor, Clips, list[np.ndarray]]:
     """Returns what reads fields of the state, the fields of the demonstrations, and no pictures."""
-    source = open_episodes(config.demos)
-    episodes = _require_successes(config, list(source.iterate(False)))
+    found = list(open_episodes(config.demos).iterate(False))
+    episodes = [episode for episode in found if _is_wanted(episode, config)]
+    _require_any(episodes, found, config)
     for episode in episodes:
         require_fields(config.fields, episode.spec, f"fields={list(config.fields)}")
     look = StateFeatures(list(config.fields))
@@ -98,10 +99,9 @@ def _read_states(config: DictConfig) -> tuple[FeatureExtractor, Clips, list[np.n
 
 def _read_pictures(config: DictConfig) -> tuple[FeatureExtractor, Clips, list[np.ndarray]]:
     """Returns what encodes pictures, and the features and the pictures of the demonstrations."""
-    demos = load_demonstrations(config.demos, config.fps)
-    known = [demo.episode for demo in demos if demo.episode is not None]
-    kept = {id(episode) for episode in _require_successes(config, known)} if known else set()
-    demos = [demo for demo in demos if demo.episode is None or id(demo.episode) in kept]
+    found = load_demonstrations(config.demos, config.fps)
+    demos = [demo for demo in found if demo.episode is None or _is_wanted(demo.episode, config)]
+    _require_any(demos, found, config)
     demos, frames = select_demonstration_cameras(demos, config.camera, config.size)
     chosen: Any = OmegaConf.to_container(config.encoder)
     encoder = choose_encoder(chosen, [demo.frames for demo in demos], cameras=len(frames.cameras))
@@ -110,18 +110,17 @@ def _read_pictures(config: DictConfig) -> tuple[FeatureExtractor, Clips, list[np
     return FrameFeatures(encoder, frames), clips, [demo.frames for demo in demos]
 
 
-def _require_successes(config: DictConfig, episodes: Sequence[Episode]) -> list[Episode]:
-    """Returns the episodes that succeeded or whose success is unknown; all of them with `failures=true`.
+def _is_wanted(episode: Episode, config: DictConfig) -> bool:
+    """Returns whether an episode succeeded or its success is unknown; all are wanted with `failures=true`."""
+    return config.failures or episode.is_successful or not is_success_known(episode)
 
-    Raises:
-        UsageError: there is none.
-    """
-    kept = [e for e in episodes if config.failures or e.is_successful or not is_success_known(e)]
+
+def _require_any(kept: Sequence[Any], found: Sequence[Any], config: DictConfig) -> None:
+    """Raises UsageError if no demonstration is left."""
     if not kept:
         raise UsageError(
-            f"none of the {len(episodes)} episodes of {config.demos} ends with success; failures=true uses them all"
+            f"none of the {len(found)} episodes of {config.demos} ends with success; failures=true uses them all"
         )
-    return kept
 
 
 def _print_summary(console: Terminal, rule: Rule, cost: str, clips: Clips, scores: LeftOutScores, folder: Path) -> None:
